@@ -1,0 +1,3 @@
+//! (being written)
+#[derive(Clone, Debug)]
+pub struct Diagnostic;

@@ -1,0 +1,349 @@
+//! Names that are valid by construction: images, tags, digests, repositories, references.
+//!
+//! The grammar of tags, digests and repositories is that of the OCI distribution specification
+//! (v1.1, "Pulling manifests"), narrowed to ASCII; a short reference is completed as Docker does
+//! (`debian` is `docker.io/library/debian:latest`).
+
+use std::fmt;
+
+/// What is wrong with a name, in words that follow "`x` is not a … :".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidName(pub String);
+
+fn invalid<T>(text: impl Into<String>) -> Result<T, InvalidName> {
+    Err(InvalidName(text.into()))
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = InvalidName;
+
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                Self::parse(text)
+            }
+        }
+    };
+}
+
+name!(
+    /// An image of the stack; also the last part of its repository.
+    ImageName
+);
+name!(
+    /// The name of a stack; also the last part of the default staging repository.
+    StackName
+);
+name!(
+    /// A variant of the stack, `2021.2`.
+    VariantName
+);
+name!(
+    /// A tag of a registry: at most 128 of `[A-Za-z0-9_.-]`, not beginning with `.` or `-`.
+    Tag
+);
+name!(
+    /// A content digest, `sha256:` and 64 lower-case hex digits.
+    Digest
+);
+
+/// One component of a repository: lower-case letters and digits, separated by `.`, `_`, `__` or `-`s.
+fn is_component(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let alnum = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    if bytes.is_empty() || !alnum(bytes[0]) || !alnum(bytes[bytes.len() - 1]) {
+        return false;
+    }
+    text.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        .filter(|separator| !separator.is_empty())
+        .all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-'))
+}
+
+const COMPONENT: &str = "lower-case letters and digits, with single `.`, `_` or `-` between them";
+
+impl ImageName {
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        if !is_component(text) {
+            return invalid(format!("an image's name is {COMPONENT}"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl StackName {
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        if !is_component(text) {
+            return invalid(format!("a stack's name is {COMPONENT}"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl VariantName {
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        match Tag::parse(text) {
+            Ok(tag) => Ok(Self(tag.0)),
+            Err(_) => invalid("a variant's name is letters, digits, `.`, `_` and `-`"),
+        }
+    }
+}
+
+impl Tag {
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let first = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if text.is_empty() || text.len() > 128 {
+            return invalid("a tag has 1 to 128 characters");
+        }
+        if !text.starts_with(first) {
+            return invalid("a tag begins with a letter, a digit or `_`");
+        }
+        if let Some(bad) = text.chars().find(|&c| !(first(c) || c == '.' || c == '-')) {
+            return invalid(format!(
+                "a tag has letters, digits, `.`, `_` and `-` only, not `{}`",
+                bad.escape_debug()
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Digest {
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let hex = text.strip_prefix("sha256:").unwrap_or_default();
+        let good = hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !good {
+            return invalid("a digest is `sha256:` and 64 lower-case hex digits");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The digest of some bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        use std::fmt::Write as _;
+        let hash = sha2::Sha256::digest(bytes);
+        let mut text = String::with_capacity(71);
+        text.push_str("sha256:");
+        for byte in hash {
+            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+        }
+        Self(text)
+    }
+
+    /// The 64 hex digits.
+    pub fn hex(&self) -> &str {
+        &self.0["sha256:".len()..]
+    }
+}
+
+/// A repository on a registry: `ghcr.io/ucsd-ets/datahub`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Repository {
+    host: String,
+    path: String,
+}
+
+impl Repository {
+    /// Parses a full name; the first part is a host when it has a `.` or a `:` or is `localhost`,
+    /// else the host is `docker.io`.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let (host, path) = match text.split_once('/') {
+            Some((first, rest)) if is_host(first) => (first, rest.to_owned()),
+            Some(_) => ("docker.io", text.to_owned()),
+            None => ("docker.io", format!("library/{text}")),
+        };
+        let host = match host {
+            "index.docker.io" | "registry-1.docker.io" => "docker.io",
+            other => other,
+        };
+        if !is_valid_host(host) {
+            return invalid(format!("`{host}` is not a host name"));
+        }
+        if path.len() > 255 || !path.split('/').all(is_component) {
+            return invalid(format!(
+                "a repository is parts joined by `/`, each {COMPONENT}"
+            ));
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            path,
+        })
+    }
+
+    /// The registry's host, with the port if one was given.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The name on the registry, without the host.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The same registry's repository `path/name`.
+    pub fn join(&self, name: &str) -> Result<Self, InvalidName> {
+        Self::parse(&format!("{}/{}/{name}", self.host, self.path))
+    }
+}
+
+fn is_host(first: &str) -> bool {
+    first == "localhost" || first.contains(['.', ':'])
+}
+
+fn is_valid_host(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !host.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let port_ok = port.is_none_or(|p| !p.is_empty() && p.parse::<u16>().is_ok());
+    let name_ok = match name.strip_prefix('[') {
+        Some(rest) => rest
+            .strip_suffix(']')
+            .is_some_and(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => {
+            !name.is_empty()
+                && name.split('.').all(|l| {
+                    !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                })
+        }
+    };
+    port_ok && name_ok
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.host, self.path)
+    }
+}
+
+/// An image somewhere: a repository with a tag, a digest, or both.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    pub repository: Repository,
+    pub tag: Option<Tag>,
+    pub digest: Option<Digest>,
+}
+
+impl Reference {
+    /// Parses a reference as Docker does; with neither tag nor digest the tag is `latest`.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(Digest::parse(digest)?)),
+            None => (text, None),
+        };
+        let (name, tag) = match rest.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(Tag::parse(tag)?)),
+            _ => (rest, None),
+        };
+        if name.is_empty() {
+            return invalid("a reference needs a repository");
+        }
+        let repository = Repository::parse(name)?;
+        let tag = match (&digest, tag) {
+            (None, None) => Some(Tag::parse("latest").expect("a legal tag")),
+            (_, tag) => tag,
+        };
+        Ok(Self {
+            repository,
+            tag,
+            digest,
+        })
+    }
+
+    /// The same name, pinned to `digest`.
+    pub fn pinned(&self, digest: Digest) -> Self {
+        Self {
+            digest: Some(digest),
+            ..self.clone()
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::str::FromStr for Reference {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn short_references_are_completed_as_docker_does() {
+        let full = |t: &str| Reference::parse(t).expect("valid").to_string();
+        assert_eq!(full("debian"), "docker.io/library/debian:latest");
+        assert_eq!(full("quay.io/jupyter/base:x"), "quay.io/jupyter/base:x");
+        assert_eq!(full("localhost:5000/a/b"), "localhost:5000/a/b:latest");
+        assert_eq!(full("index.docker.io/a/b"), "docker.io/a/b:latest");
+        let digest = format!("sha256:{}", "a".repeat(64));
+        assert_eq!(
+            full(&format!("a/b@{digest}")),
+            format!("docker.io/a/b@{digest}")
+        );
+    }
+
+    #[test]
+    fn bad_names_are_refused() {
+        for text in [
+            "",
+            ":x",
+            "A/b",
+            "a//b",
+            "a/b:é",
+            "a@sha256:1",
+            "host:99999/x",
+            "a..b/c",
+        ] {
+            assert!(Reference::parse(text).is_err(), "{text:?}");
+        }
+        for text in ["", "-a", ".a", "a b", "a+b", &"a".repeat(129)] {
+            assert!(Tag::parse(text).is_err(), "{text:?}");
+        }
+        assert!(ImageName::parse("a--b").is_ok());
+        assert!(ImageName::parse("a-").is_err());
+        assert!(ImageName::parse("a/b").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_parses_to_the_same(text in "[a-z0-9./:@_-]{1,40}") {
+            if let Ok(reference) = Reference::parse(&text) {
+                prop_assert_eq!(Reference::parse(&reference.to_string()), Ok(reference));
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The text of the files a stack is written in, and places in them.
+//!
+//! Everything a user may have to correct carries a [`Span`]; [`Sources`] turns it into a file, a
+//! line and a column. `spec` fills the [`Sources`], `diagnostic` and `llb` read them.
+
+use std::sync::Arc;
+
+/// One file known to a [`Sources`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId(u32);
+
+/// A range of bytes in one file, end exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    pub source: SourceId,
+    pub start: u32,
+    pub end: u32,
+}
+
+/// A value and the place it was written at.
+#[derive(Clone, Debug)]
+pub struct Spanned<T> {
+    pub value: T,
+    pub span: Span,
+}
+
+impl<T> Spanned<T> {
+    pub fn new(value: T, span: Span) -> Self {
+        Self { value, span }
+    }
+
+    /// Keeps the place and changes the value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Spanned<U> {
+        Spanned {
+            value: change(self.value),
+            span: self.span,
+        }
+    }
+}
+
+impl<T> std::ops::Deref for Spanned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// Two values are equal wherever they were written.
+impl<T: PartialEq> PartialEq for Spanned<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Eq> Eq for Spanned<T> {}
+
+/// A line and a column, both counted from 1; columns count characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub line: u32,
+    pub column: u32,
+}
+
+/// One file as it was read.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// Path relative to the folder of `specs.yml`, with `/`.
+    pub path: String,
+    pub text: Arc<str>,
+}
+
+/// The files read so far.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    files: Vec<SourceFile>,
+}
+
+impl Sources {
+    /// Adds a file; `path` is relative to the folder of `specs.yml`.
+    pub fn add(&mut self, path: impl Into<String>, text: impl Into<Arc<str>>) -> SourceId {
+        let id = SourceId(u32::try_from(self.files.len()).expect("a stack has few files"));
+        self.files.push(SourceFile {
+            path: path.into(),
+            text: text.into(),
+        });
+        id
+    }
+
+    pub fn file(&self, id: SourceId) -> &SourceFile {
+        &self.files[id.0 as usize]
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (SourceId, &SourceFile)> {
+        (0..).map(SourceId).zip(&self.files)
+    }
+
+    /// The path of the file a span lies in.
+    pub fn path(&self, span: Span) -> &str {
+        &self.file(span.source).path
+    }
+
+    /// The place a span starts at.
+    pub fn start(&self, span: Span) -> Position {
+        self.position(span.source, span.start)
+    }
+
+    /// The place just behind a span.
+    pub fn end(&self, span: Span) -> Position {
+        self.position(span.source, span.end)
+    }
+
+    fn position(&self, id: SourceId, offset: u32) -> Position {
+        let text = &self.file(id).text;
+        let mut offset = (offset as usize).min(text.len());
+        while !text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let before = &text[..offset];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1;
+        Position {
+            line: u32::try_from(line).unwrap_or(u32::MAX),
+            column: u32::try_from(column).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_lines_and_characters_from_one() {
+        let mut sources = Sources::default();
+        let id = sources.add("specs.yml", "é: 1\nb: 2\n");
+        let span = Span {
+            source: id,
+            start: 6,
+            end: 7,
+        };
+        assert_eq!(sources.start(span), Position { line: 2, column: 1 });
+        let span = Span {
+            source: id,
+            start: 2,
+            end: 3,
+        };
+        assert_eq!(sources.start(span), Position { line: 1, column: 2 });
+    }
+}

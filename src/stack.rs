@@ -1,0 +1,380 @@
+//! The stack: names resolved, acyclic, variants unfolded, every variable replaced.
+//!
+//! [`Stack`] is what `plan` and `compile` read. Nothing in it can be invalid: `Stack::new` reports
+//! what is wrong in the files as [`Diagnostic`]s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+
+use crate::name::{ImageName, Reference, Repository, StackName, Tag, VariantName};
+use crate::source::{Sources, Span, Spanned};
+
+/// All images of one `specs.yml`.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    pub name: StackName,
+    /// `<host>/<namespace>` the images go to, `ghcr.io/ucsd-ets`; `None`: nothing is published.
+    pub registry: Option<Repository>,
+    /// Receives the layers of a run; default `<registry>/<stack>`.
+    pub staging: Option<Repository>,
+    pub build: Build,
+    /// In the order of the file; one unnamed if the spec declares none.
+    pub variants: Vec<Variant>,
+    /// Parents before children; images of one variant together, in the order of `variants`.
+    pub images: Vec<Image>,
+    /// Every file under `images/` that some image uses, by its path relative to `specs.yml`'s folder.
+    pub files: Files,
+    pub sources: Arc<Sources>,
+    /// Things that are allowed but probably not meant.
+    pub warnings: Vec<crate::diagnostic::Diagnostic>,
+}
+
+/// How steps reach the network (`build:`). None of it enters a key or a layer.
+#[derive(Clone, Debug, Default)]
+pub struct Build {
+    /// A bundle of certificates (PEM) on the host, mounted into steps that have the network.
+    pub ca: Option<Utf8PathBuf>,
+}
+
+/// The stack built once, with variables and a series of its own.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// `None` if the spec declares no variants.
+    pub name: Option<VariantName>,
+    pub series: Option<String>,
+}
+
+/// An index into [`Stack::images`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageId(pub usize);
+
+/// One image of one variant.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The span is that of its key under `images:`.
+    pub name: Spanned<ImageName>,
+    /// An index into [`Stack::variants`].
+    pub variant: usize,
+    pub base: Base,
+    /// Where it is published, if the stack has a registry.
+    pub repository: Option<Repository>,
+    /// Every variable it can see, with its value in this variant.
+    pub vars: BTreeMap<String, String>,
+    pub env: Env,
+    /// `user:`: who runs its steps and, unless `config.user` says otherwise, the result.
+    pub user: Option<String>,
+    /// `shell:` of the image or the stack.
+    pub shell: Option<Vec<String>>,
+    pub steps: Vec<Step>,
+    pub config: Config,
+    /// In force for this image: its own, else its base's, else the stack's.
+    pub writable: Option<Writable>,
+    pub tags: Vec<TagTemplate>,
+    /// `refresh:`: the period that becomes part of the key.
+    pub refresh: Option<Refresh>,
+}
+
+/// What an image starts from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// Another image of the same variant; it stands before this one in [`Stack::images`].
+    Image(ImageId),
+    Outside(OutsideBase),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutsideBase {
+    pub reference: Spanned<Reference>,
+    /// Variables its text was made from.
+    pub vars: BTreeSet<String>,
+}
+
+/// A fixed tag: every variable is replaced but those a commit gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagTemplate {
+    pub parts: Vec<TagPart>,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TagPart {
+    Text(String),
+    /// `${commit}`: 40 hex digits.
+    Commit,
+    /// `${commit7}`: the first 7 of them.
+    Commit7,
+}
+
+impl TagTemplate {
+    /// The tag for a commit of 40 hex digits. Fails only if the text is no legal tag.
+    pub fn tag(&self, commit: &str) -> Result<Tag, crate::name::InvalidName> {
+        let short = commit.get(..7).unwrap_or(commit);
+        let text: String = self
+            .parts
+            .iter()
+            .map(|part| match part {
+                TagPart::Text(text) => text.as_str(),
+                TagPart::Commit => commit,
+                TagPart::Commit7 => short,
+            })
+            .collect();
+        Tag::parse(&text)
+    }
+}
+
+/// How often an image is rebuilt although nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    Daily,
+    Weekly,
+    Monthly,
+}
+
+/// Paths whose content is kept group-writable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writable {
+    pub gid: u32,
+    /// Absolute, clean, sorted, none below another.
+    pub paths: Vec<String>,
+    pub span: Span,
+}
+
+/// Changes to the environment. `${env:X}` in a value means X *before* this whole set, so the order
+/// of the map does not matter.
+pub type Env = BTreeMap<String, EnvChange>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvChange {
+    Set(EnvText),
+    /// Added behind the value there is, with `sep` between, if there is one.
+    Append {
+        text: EnvText,
+        sep: String,
+    },
+    /// Added before it.
+    Prepend {
+        text: EnvText,
+        sep: String,
+    },
+}
+
+/// A text that may name variables of the environment it will be put in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvText(pub Vec<EnvPart>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvPart {
+    Text(String),
+    /// `${env:NAME}`; empty if unset.
+    Env(String),
+}
+
+/// What is changed in the finished image's config (`config:`). `None` and empty mean inherited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    pub user: Option<String>,
+    pub workdir: Option<String>,
+    /// For the result alone, after the image's `env`.
+    pub env: Env,
+    pub labels: BTreeMap<String, String>,
+    pub entrypoint: Option<Vec<String>>,
+    pub cmd: Option<Vec<String>>,
+    /// `8888/tcp`.
+    pub ports: BTreeSet<String>,
+    pub volumes: BTreeSet<String>,
+    pub stop_signal: Option<String>,
+    pub healthcheck: Option<Healthcheck>,
+    pub shell: Option<Vec<String>>,
+}
+
+/// Docker's health check; durations in nanoseconds, 0 means inherited (as in the image config).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Healthcheck {
+    /// `["CMD", …]`, `["CMD-SHELL", text]` or `["NONE"]`.
+    pub test: Vec<String>,
+    pub interval: u64,
+    pub timeout: u64,
+    pub start_period: u64,
+    pub start_interval: u64,
+    pub retries: u32,
+}
+
+/// One thing done to an image; one step is one layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The item in its file: what is shown when it fails.
+    pub span: Span,
+    /// `name:`, else made from kind and content: `apt git jq rsync`, `run useradd -m jovyan`. One line.
+    pub title: String,
+    pub kind: Kind,
+    /// `as:`.
+    pub user: Option<String>,
+    pub cwd: Option<String>,
+    pub env: Env,
+    pub shell: Option<Vec<String>>,
+    pub secrets: Vec<Secret>,
+    /// `network:`; `None`: the kind's default.
+    pub network: Option<Network>,
+    /// Done in the same layer after the step.
+    pub finish: Vec<Perms>,
+    /// Variables whose values are somewhere in it.
+    pub vars: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    pub id: String,
+    /// Absolute path of the file it is mounted as.
+    pub target: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    Default,
+    None,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Apt {
+        packages: Vec<String>,
+        recommends: bool,
+    },
+    Pip(Pip),
+    Conda(Conda),
+    /// Sorted by destination.
+    Copy(Vec<Copy>),
+    Write(Vec<Write>),
+    Append(Vec<Append>),
+    Link(Vec<Link>),
+    Perms(Vec<Perms>),
+    /// Shell text, byte for byte as written.
+    Run(String),
+    Exec(Vec<String>),
+    /// A file under `images/`, run by its own `#!` line.
+    Script(Utf8PathBuf),
+    /// Several steps, one layer. Never nested.
+    Group(Vec<Step>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pip {
+    /// Requirement files named in the step, in order (`images/x/requirements.txt`).
+    pub requirements: Vec<Utf8PathBuf>,
+    /// Files those include by `-r` or `-c`, found at load; they lie beside them in the step.
+    pub includes: Vec<Utf8PathBuf>,
+    pub packages: Vec<String>,
+    pub tool: PipTool,
+    pub index: Option<String>,
+    pub extra_index: Vec<String>,
+    pub upgrade: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PipTool {
+    Uv,
+    Pip,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conda {
+    pub packages: Vec<String>,
+    pub channels: Vec<String>,
+    /// An `environment.yml` under `images/`.
+    pub file: Option<Utf8PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy {
+    pub from: CopyFrom,
+    /// Absolute; a trailing `/` means into that folder.
+    pub to: String,
+    pub owner: Option<String>,
+    pub mode: Option<Mode>,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyFrom {
+    /// Files under `images/`, already matched against the pattern, sorted: where each lies and the
+    /// path it gets relative to `to` (empty: `to` itself is the file). Folders are in it too.
+    Files {
+        pattern: String,
+        entries: Vec<CopyEntry>,
+    },
+    /// A path of another image.
+    Image {
+        reference: Spanned<Reference>,
+        path: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyEntry {
+    pub file: Utf8PathBuf,
+    pub to: String,
+}
+
+/// `0755` or `g+rwX`, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Octal(u32),
+    Symbolic(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    pub to: String,
+    pub text: String,
+    pub owner: Option<String>,
+    pub mode: Option<Mode>,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    pub to: String,
+    pub from: AppendFrom,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppendFrom {
+    Text(String),
+    File(Utf8PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub path: String,
+    pub target: String,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Perms {
+    pub path: String,
+    pub owner: Option<String>,
+    pub mode: Option<Mode>,
+    pub recursive: bool,
+    pub span: Span,
+}
+
+/// The files images use, as git sees them: contents, an executable bit, links as links.
+#[derive(Clone, Debug, Default)]
+pub struct Files(pub BTreeMap<Utf8PathBuf, File>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum File {
+    Regular {
+        content: Arc<[u8]>,
+        executable: bool,
+    },
+    /// A symbolic link and what it names, as written.
+    Link {
+        target: String,
+    },
+    Folder,
+}
