@@ -1,0 +1,290 @@
+//! An image's key: the hash of everything that determines it, and the list it was made from.
+//!
+//! The list ([`Component`]s) is kept with the published image, so that a later plan can say which
+//! entry of it changed. Nothing of the host enters: no path, time, owner or commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::canonical;
+use crate::name::{Digest, Reference};
+use crate::stack::{Base, File, Image, Kind, Refresh, Stack, Step};
+
+/// Raised when equal specs compile to other images than before; part of every key.
+pub const FORMAT: u32 = 1;
+
+/// What kind of thing a [`Component`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ComponentKind {
+    Format,
+    Platform,
+    Name,
+    Base,
+    Parent,
+    Var,
+    File,
+    Step,
+    Config,
+    Refresh,
+}
+
+/// One thing that determines an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Component {
+    pub kind: ComponentKind,
+    /// What it is in the words of the spec: a path, a variable, a step's title.
+    pub what: String,
+    /// Its value, or the digest of it.
+    pub value: String,
+    /// Variables its value was made from: if one of them changed, that is the reason to name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vars: Vec<String>,
+}
+
+impl Component {
+    fn new(kind: ComponentKind, what: impl Into<String>, value: impl Into<String>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            value: value.into(),
+            vars: Vec::new(),
+        }
+    }
+
+    fn made_from<'a>(mut self, vars: impl IntoIterator<Item = &'a String>) -> Self {
+        self.vars = vars.into_iter().cloned().collect();
+        self
+    }
+}
+
+/// An image's key and what it was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyed {
+    pub key: Digest,
+    pub components: Vec<Component>,
+}
+
+/// What a key needs to know beside the stack.
+#[derive(Clone, Debug, Default)]
+pub struct KeyFacts {
+    /// `linux/amd64`.
+    pub platform: String,
+    /// The digest behind each outside base, from the lock or the registry.
+    pub bases: BTreeMap<Reference, Digest>,
+    /// The current period of each refresh: `2026-11-24`, `2026-W48`, `2026-11`.
+    pub periods: Periods,
+    /// The last `--refresh` of an image, by [`super::label`]: it stays part of the key.
+    pub refreshed: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Periods {
+    pub day: String,
+    pub week: String,
+    pub month: String,
+}
+
+/// The keys of all images, in the order of [`Stack::images`]. An image whose outside base has no
+/// digest in `facts` (and all that stands on it) has none.
+pub fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<Option<Keyed>> {
+    let mut keys: Vec<Option<Keyed>> = Vec::with_capacity(stack.images.len());
+    for image in &stack.images {
+        let base = match &image.base {
+            Base::Image(parent) => keys[parent.0].as_ref().map(|parent_key| {
+                let name = stack.images[parent.0].name.as_str();
+                Component::new(ComponentKind::Parent, name, parent_key.key.as_str())
+            }),
+            Base::Outside(base) => facts.bases.get(&base.reference.value).map(|digest| {
+                let reference = base.reference.value.to_string();
+                Component::new(ComponentKind::Base, reference, digest.as_str())
+                    .made_from(&base.vars)
+            }),
+        };
+        keys.push(base.map(|base| keyed(stack, image, base, facts)));
+    }
+    keys
+}
+
+fn keyed(stack: &Stack, image: &Image, base: Component, facts: &KeyFacts) -> Keyed {
+    let mut list = vec![
+        Component::new(ComponentKind::Format, "laminate", FORMAT.to_string()),
+        Component::new(ComponentKind::Platform, "platform", &facts.platform),
+        Component::new(ComponentKind::Name, "stack", stack.name.as_str()),
+        Component::new(ComponentKind::Name, "image", image.name.as_str()),
+        base,
+    ];
+    let mut vars: BTreeSet<&String> = BTreeSet::new();
+    if let Base::Outside(base) = &image.base {
+        vars.extend(&base.vars);
+    }
+    for step in &image.steps {
+        collect_vars(step, &mut vars);
+    }
+    for name in vars {
+        if let Some(value) = image.vars.get(name) {
+            list.push(Component::new(ComponentKind::Var, name, value));
+        }
+    }
+    let mut files = BTreeSet::new();
+    for step in &image.steps {
+        collect_files(step, &mut files);
+    }
+    for path in files {
+        if let Some(file) = stack.files.0.get(path) {
+            list.push(Component::new(
+                ComponentKind::File,
+                path.as_str(),
+                file_value(file),
+            ));
+        }
+    }
+    let mut titles: BTreeMap<String, usize> = BTreeMap::new();
+    for step in &image.steps {
+        let seen = titles.entry(step.title.clone()).or_default();
+        *seen += 1;
+        let what = match *seen {
+            1 => step.title.clone(),
+            n => format!("{} ({n})", step.title),
+        };
+        let value = digest_of(&canonical::step(step));
+        let mut vars = BTreeSet::new();
+        collect_vars(step, &mut vars);
+        list.push(Component::new(ComponentKind::Step, what, value).made_from(vars));
+    }
+    for (what, value) in settings(image) {
+        list.push(Component::new(
+            ComponentKind::Config,
+            what,
+            digest_of(&value),
+        ));
+    }
+    if let Some(refresh) = image.refresh {
+        let period = match refresh {
+            Refresh::Daily => &facts.periods.day,
+            Refresh::Weekly => &facts.periods.week,
+            Refresh::Monthly => &facts.periods.month,
+        };
+        list.push(Component::new(ComponentKind::Refresh, "refresh", period));
+    }
+    if let Some(when) = facts.refreshed.get(&super::label(stack, image)) {
+        list.push(Component::new(ComponentKind::Refresh, "--refresh", when));
+    }
+    Keyed {
+        key: hash(&list),
+        components: list,
+    }
+}
+
+/// What is said of the image beside its steps; unset ones are left out.
+fn settings(image: &Image) -> Vec<(String, Value)> {
+    let mut list = Vec::new();
+    let mut add = |what: &str, value: Value| {
+        let empty = match &value {
+            Value::Null => true,
+            Value::Object(map) => map.is_empty(),
+            // An empty list is something said: `cmd: []` clears.
+            _ => false,
+        };
+        if !empty {
+            list.push((what.to_owned(), value));
+        }
+    };
+    add("env", canonical::env(&image.env));
+    add("user", json!(image.user));
+    add("shell", json!(image.shell));
+    if let Some(writable) = &image.writable {
+        add(
+            "writable",
+            json!({ "gid": writable.gid, "paths": writable.paths }),
+        );
+    }
+    for (name, value) in canonical::config(&image.config) {
+        add(&format!("config.{name}"), value);
+    }
+    list
+}
+
+fn hash(list: &[Component]) -> Digest {
+    // Only what determines the image: not which variables a value was made from.
+    let list: Vec<Value> = list
+        .iter()
+        .map(|c| match c.kind {
+            // A step's title may be a name for people.
+            ComponentKind::Step => json!([c.kind, c.value]),
+            _ => json!([c.kind, c.what, c.value]),
+        })
+        .collect();
+    digest_of_value(&Value::Array(list))
+}
+
+fn digest_of(value: &Value) -> String {
+    digest_of_value(value).as_str().to_owned()
+}
+
+fn digest_of_value(value: &Value) -> Digest {
+    Digest::of(value.to_string().as_bytes())
+}
+
+fn file_value(file: &File) -> String {
+    match file {
+        File::Regular {
+            content,
+            executable,
+        } => {
+            let mode = if *executable { "0755" } else { "0644" };
+            format!("{mode} {}", Digest::of(content))
+        }
+        File::Link { target } => format!("link {target}"),
+        File::Folder => "folder".to_owned(),
+    }
+}
+
+fn collect_vars<'a>(step: &'a Step, vars: &mut BTreeSet<&'a String>) {
+    vars.extend(&step.vars);
+    if let Kind::Group(steps) = &step.kind {
+        for step in steps {
+            collect_vars(step, vars);
+        }
+    }
+}
+
+/// The files under `images/` a step uses.
+pub fn collect_files<'a>(step: &'a Step, files: &mut BTreeSet<&'a Utf8PathBuf>) {
+    use crate::stack::{AppendFrom, CopyFrom};
+    match &step.kind {
+        Kind::Pip(pip) => files.extend(pip.requirements.iter().chain(&pip.includes)),
+        Kind::Conda(conda) => files.extend(&conda.file),
+        Kind::Copy(copies) => {
+            for copy in copies {
+                if let CopyFrom::Files { entries, .. } = &copy.from {
+                    files.extend(entries.iter().map(|entry| &entry.file));
+                }
+            }
+        }
+        Kind::Append(appends) => {
+            for append in appends {
+                if let AppendFrom::File(path) = &append.from {
+                    files.insert(path);
+                }
+            }
+        }
+        Kind::Script(path) => {
+            files.insert(path);
+        }
+        Kind::Group(steps) => {
+            for step in steps {
+                collect_files(step, files);
+            }
+        }
+        Kind::Apt { .. }
+        | Kind::Write(_)
+        | Kind::Link(_)
+        | Kind::Perms(_)
+        | Kind::Run(_)
+        | Kind::Exec(_) => {}
+    }
+}

@@ -1,0 +1,197 @@
+//! Why an image is built: what differs from the list its last build was made from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::key::{Component, ComponentKind};
+
+/// The kinds of reason a program can rely on (`reasons[].kind` of `plan --json`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReasonKind {
+    File,
+    Var,
+    Step,
+    Base,
+    Parent,
+    Lock,
+    Config,
+    Flag,
+    New,
+    Missing,
+}
+
+/// One reason, for people and programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    pub kind: ReasonKind,
+    /// The file, variable, step, base or flag.
+    pub what: String,
+    /// A sentence about it, without a full stop.
+    pub text: String,
+}
+
+impl Reason {
+    pub fn new(kind: ReasonKind, what: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            text: text.into(),
+        }
+    }
+}
+
+/// What changed from `old` to `new`. Not empty if the two differ. Of a variable and what was made
+/// from it, the variable alone is named.
+pub fn reasons(old: &[Component], new: &[Component], locked: bool) -> Vec<Reason> {
+    let by_id = |items: &'_ [Component]| -> BTreeMap<(ComponentKind, String), Component> {
+        items
+            .iter()
+            .map(|c| ((c.kind, c.what.clone()), c.clone()))
+            .collect()
+    };
+    let (before, after) = (by_id(old), by_id(new));
+    let changed_vars: BTreeSet<&String> = after
+        .iter()
+        .filter(|((kind, _), c)| {
+            *kind == ComponentKind::Var
+                && before
+                    .get(&(c.kind, c.what.clone()))
+                    .is_some_and(|b| b.value != c.value)
+        })
+        .map(|((_, what), _)| what)
+        .collect();
+    let of_changed_var = |c: &Component| c.vars.iter().any(|var| changed_vars.contains(var));
+    let mut list = Vec::new();
+    for (id, component) in &after {
+        match before.get(id) {
+            Some(old) if old.value == component.value => {}
+            Some(old) => {
+                if !of_changed_var(component) {
+                    list.push(changed(old, component, locked));
+                }
+            }
+            None => {
+                if !of_changed_var(component) && component.kind != ComponentKind::Var {
+                    list.push(added(component));
+                }
+            }
+        }
+    }
+    for (id, component) in &before {
+        let replaced = matches!(component.kind, ComponentKind::Base | ComponentKind::Parent);
+        if !after.contains_key(id)
+            && !replaced
+            && !of_changed_var(component)
+            && component.kind != ComponentKind::Var
+        {
+            list.push(removed(component));
+        }
+    }
+    if list.is_empty() && old != new {
+        list.push(Reason::new(
+            ReasonKind::Step,
+            "steps",
+            "the steps have another order",
+        ));
+    }
+    list.sort_by(|a, b| (a.kind, &a.what).cmp(&(b.kind, &b.what)));
+    list
+}
+
+fn changed(old: &Component, new: &Component, locked: bool) -> Reason {
+    let what = &new.what;
+    let (before, after) = (short(&old.value), short(&new.value));
+    match new.kind {
+        ComponentKind::Var => Reason::new(
+            ReasonKind::Var,
+            what,
+            format!("variable {what} changed from `{before}` to `{after}`"),
+        ),
+        ComponentKind::File => Reason::new(ReasonKind::File, what, format!("{what} changed")),
+        ComponentKind::Step => Reason::new(
+            ReasonKind::Step,
+            what,
+            format!("step `{what}` is written differently"),
+        ),
+        ComponentKind::Base if locked => Reason::new(
+            ReasonKind::Lock,
+            what,
+            format!("specs.lock moved {what} from {before} to {after}"),
+        ),
+        ComponentKind::Base => Reason::new(
+            ReasonKind::Base,
+            what,
+            format!("{what} is now {after}, it was {before}"),
+        ),
+        ComponentKind::Parent => Reason::new(
+            ReasonKind::Parent,
+            what,
+            format!("its base {what} is built anew"),
+        ),
+        ComponentKind::Config | ComponentKind::Name => {
+            Reason::new(ReasonKind::Config, what, format!("`{what}` changed"))
+        }
+        ComponentKind::Refresh => Reason::new(
+            ReasonKind::Flag,
+            what,
+            format!("`{what}` is now {after}, it was {before}"),
+        ),
+        ComponentKind::Platform => Reason::new(
+            ReasonKind::Config,
+            what,
+            format!("the platform is {after}, it was {before}"),
+        ),
+        ComponentKind::Format => Reason::new(
+            ReasonKind::Flag,
+            what,
+            "this version of laminate compiles images differently",
+        ),
+    }
+}
+
+fn added(new: &Component) -> Reason {
+    let what = &new.what;
+    match new.kind {
+        ComponentKind::File => Reason::new(ReasonKind::File, what, format!("{what} is new")),
+        ComponentKind::Step => Reason::new(ReasonKind::Step, what, format!("step `{what}` is new")),
+        ComponentKind::Base => {
+            Reason::new(ReasonKind::Base, what, format!("its base is now {what}"))
+        }
+        ComponentKind::Parent => {
+            Reason::new(ReasonKind::Parent, what, format!("its base is now {what}"))
+        }
+        ComponentKind::Refresh => Reason::new(
+            ReasonKind::Flag,
+            what,
+            format!("`{what}` asks for it ({})", new.value),
+        ),
+        _ => Reason::new(ReasonKind::Config, what, format!("`{what}` is new")),
+    }
+}
+
+fn removed(old: &Component) -> Reason {
+    let what = &old.what;
+    match old.kind {
+        ComponentKind::File => {
+            Reason::new(ReasonKind::File, what, format!("{what} is no longer used"))
+        }
+        ComponentKind::Step => {
+            Reason::new(ReasonKind::Step, what, format!("step `{what}` was removed"))
+        }
+        _ => Reason::new(ReasonKind::Config, what, format!("`{what}` was removed")),
+    }
+}
+
+/// A value short enough for a sentence; digests as 12 hex digits.
+fn short(value: &str) -> String {
+    match value.strip_prefix("sha256:") {
+        Some(hex) if hex.len() == 64 => format!("sha256:{}", &hex[..12]),
+        _ if value.chars().count() > 60 => {
+            let start: String = value.chars().take(59).collect();
+            format!("{start}…")
+        }
+        _ => value.to_owned(),
+    }
+}
