@@ -4,6 +4,14 @@
 //! is acyclic by construction. `compile` fills it; `marshal` turns the part below one output into
 //! the bytes `buildkit` sends. Equal graphs give equal bytes.
 
+mod graph;
+mod marshal;
+#[cfg(test)]
+mod tests;
+
+pub use graph::{Graph, Platform};
+pub use marshal::Definition;
+
 /// What an operation gives to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Output {

@@ -1,0 +1,152 @@
+//! Collects operations; each may use only what was added before it.
+
+use super::{Action, Exec, ExecOutputs, File, Meta, MountKind, OpId, Output, Source};
+
+/// Operations in the order they were added.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    pub(super) platform: Platform,
+    pub(super) nodes: Vec<Node>,
+}
+
+/// What images and commands are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Platform {
+    pub os: String,
+    pub architecture: String,
+    pub variant: String,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub operation: Operation,
+    pub meta: Meta,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Source(Source),
+    Exec(Exec),
+    File(File),
+    Merge(Vec<Output>),
+    Diff {
+        lower: Option<Output>,
+        upper: Option<Output>,
+    },
+}
+
+impl Graph {
+    pub fn new(platform: Platform) -> Self {
+        Self {
+            platform,
+            nodes: Vec::new(),
+        }
+    }
+
+    pub fn source(&mut self, source: Source, meta: Meta) -> Output {
+        self.add(Operation::Source(source), meta)
+    }
+
+    pub fn exec(&mut self, exec: Exec, meta: Meta) -> ExecOutputs {
+        let mut next = 1;
+        // Outputs count in the order of the mounts as they are sent: by target.
+        let mut order: Vec<usize> = (0..exec.mounts.len()).collect();
+        order.sort_by(|a, b| exec.mounts[*a].target.cmp(&exec.mounts[*b].target));
+        let mut indices = vec![None; exec.mounts.len()];
+        for index in order {
+            if let MountKind::Output { .. } = exec.mounts[index].kind {
+                indices[index] = Some(next);
+                next += 1;
+            }
+        }
+        let root = self.add(Operation::Exec(exec), meta);
+        ExecOutputs {
+            root,
+            mounts: indices
+                .into_iter()
+                .map(|index| index.map(|index| Output { op: root.op, index }))
+                .collect(),
+        }
+    }
+
+    /// A list of no actions gives nothing new: the base must then be there, and is returned.
+    pub fn file(&mut self, file: File, meta: Meta) -> Output {
+        match (&file.base, file.actions.is_empty()) {
+            (Some(base), true) => *base,
+            _ => self.add(Operation::File(file), meta),
+        }
+    }
+
+    /// At least two; of one path in several, the last counts.
+    pub fn merge(&mut self, inputs: Vec<Output>, meta: Meta) -> Output {
+        self.add(Operation::Merge(inputs), meta)
+    }
+
+    /// What `upper` has and `lower` has not; `None` is an empty tree.
+    pub fn diff(&mut self, lower: Option<Output>, upper: Option<Output>, meta: Meta) -> Output {
+        self.add(Operation::Diff { lower, upper }, meta)
+    }
+
+    fn add(&mut self, operation: Operation, meta: Meta) -> Output {
+        for input in operation.inputs() {
+            assert!(
+                (input.op.0 as usize) < self.nodes.len(),
+                "an operation uses only what was added to the same graph before it"
+            );
+        }
+        let op = OpId(u32::try_from(self.nodes.len()).expect("a graph has few operations"));
+        self.nodes.push(Node { operation, meta });
+        Output { op, index: 0 }
+    }
+}
+
+impl Operation {
+    /// Every output it uses, in the order it first names them, each once.
+    pub(super) fn inputs(&self) -> Vec<Output> {
+        let mut inputs = Vec::new();
+        let mut add = |output: Option<Output>| {
+            if let Some(output) = output
+                && !inputs.contains(&output)
+            {
+                inputs.push(output);
+            }
+        };
+        match self {
+            Self::Source(_) => {}
+            Self::Exec(exec) => {
+                add(Some(exec.root));
+                for mount in exec.mounts_by_target() {
+                    add(match &mount.kind {
+                        MountKind::ReadOnly { input, .. } => Some(*input),
+                        MountKind::Output { input } | MountKind::Scratch { input } => *input,
+                        MountKind::Cache { seed, .. } => *seed,
+                        MountKind::Tmpfs | MountKind::Secret { .. } => None,
+                    });
+                }
+            }
+            Self::File(file) => {
+                add(file.base);
+                for action in &file.actions {
+                    if let Action::Copy { from, .. } = action {
+                        add(Some(*from));
+                    }
+                }
+            }
+            Self::Merge(list) => list.iter().for_each(|input| add(Some(*input))),
+            Self::Diff { lower, upper } => {
+                add(*lower);
+                add(*upper);
+            }
+        }
+        inputs
+    }
+}
+
+impl Exec {
+    /// A mount is made after the one it lies in.
+    pub(super) fn mounts_by_target(&self) -> Vec<&super::Mount> {
+        let mut mounts: Vec<&super::Mount> = self.mounts.iter().collect();
+        mounts.sort_by(|a, b| a.target.cmp(&b.target));
+        mounts
+    }
+}

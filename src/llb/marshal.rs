@@ -1,0 +1,470 @@
+//! A part of a graph as the bytes a buildkitd reads.
+//!
+//! The daemon decodes every operation, encodes it again with Go's protobuf and names it by the
+//! digest of *those* bytes (moby/buildkit v0.32.2, solver/llbsolver/vertex.go). Ours must be the
+//! same, or its errors name operations we do not know: Go writes the members of a oneof last, and
+//! both fields of a map entry always.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bollard_buildkit_proto::pb;
+use prost::Message as _;
+
+use super::graph::{Graph, Operation};
+use super::{
+    Action, Exec, File, FileMode, Mount, MountKind, Network, OpId, Output, Owner, Sharing, Source,
+    Who,
+};
+use crate::name::Digest;
+use crate::source::SourceFile;
+
+/// What is sent to be solved.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    pub pb: pb::Definition,
+    /// The operation behind each digest the daemon may name.
+    pub digests: BTreeMap<String, OpId>,
+}
+
+impl Graph {
+    /// Everything `output` is made of. Lines of `sources` are shown in errors; only files that some
+    /// operation comes from are sent.
+    pub fn marshal(&self, output: Output, sources: &[SourceFile]) -> Definition {
+        let mut needed = BTreeSet::from([output.op]);
+        for index in (0..=output.op.0).rev() {
+            if needed.contains(&OpId(index)) {
+                let inputs = self.nodes[index as usize].operation.inputs();
+                needed.extend(inputs.into_iter().map(|input| input.op));
+            }
+        }
+        let mut made = Marshaled::default();
+        for id in needed {
+            self.write(id, sources, &mut made);
+        }
+        let terminal = pb::Op {
+            inputs: vec![made.input(output)],
+            ..pb::Op::default()
+        };
+        made.def.push(terminal.encode_to_vec());
+        let source = pb::Source {
+            locations: made.locations,
+            infos: made.infos,
+        };
+        Definition {
+            pb: pb::Definition {
+                def: made.def,
+                metadata: made.metadata,
+                source: Some(source),
+            },
+            digests: made.digests,
+        }
+    }
+
+    fn write(&self, id: OpId, sources: &[SourceFile], made: &mut Marshaled) {
+        let node = &self.nodes[id.0 as usize];
+        let bytes = canonical(self.op(&node.operation, made));
+        let digest = Digest::of(&bytes).as_str().to_owned();
+        let known = made.names.insert(id, digest.clone());
+        debug_assert!(known.is_none(), "each operation is added once");
+        if made.digests.contains_key(&digest) {
+            // The same thing twice in one graph: one vertex, under the first one's name.
+            return;
+        }
+        made.digests.insert(digest.clone(), id);
+        made.def.push(bytes);
+        let meta = &node.meta;
+        let mut description = BTreeMap::new();
+        if !meta.name.is_empty() {
+            description.insert("llb.customname".to_owned(), meta.name.clone());
+        }
+        made.metadata.insert(
+            digest.clone(),
+            pb::OpMetadata {
+                ignore_cache: meta.ignore_cache,
+                description,
+                progress_group: meta.group.as_ref().map(|group| pb::ProgressGroup {
+                    id: group.id.clone(),
+                    name: group.name.clone(),
+                    weak: false,
+                }),
+                ..pb::OpMetadata::default()
+            },
+        );
+        if let Some(origin) = &meta.origin
+            && let Some(file) = sources.iter().find(|file| file.path == origin.file)
+        {
+            let known = made.infos.iter().position(|i| i.filename == origin.file);
+            let index = known.unwrap_or_else(|| {
+                made.infos.push(pb::SourceInfo {
+                    filename: file.path.clone(),
+                    data: file.text.as_bytes().to_vec(),
+                    definition: None,
+                    language: "YAML".to_owned(),
+                });
+                made.infos.len() - 1
+            });
+            let position = |(line, character): (u32, u32)| pb::Position {
+                line: i32::try_from(line).unwrap_or(i32::MAX),
+                character: i32::try_from(character).unwrap_or(i32::MAX),
+            };
+            let location = pb::Location {
+                source_index: i32::try_from(index).expect("a stack has few files"),
+                ranges: vec![pb::Range {
+                    start: Some(position(origin.start)),
+                    end: Some(position(origin.end)),
+                }],
+            };
+            let locations = vec![location];
+            made.locations.insert(digest, pb::Locations { locations });
+        }
+    }
+
+    fn op(&self, operation: &Operation, made: &Marshaled) -> pb::Op {
+        let inputs = operation.inputs();
+        let at = |output: Output| index_of(&inputs, output);
+        let kind = match operation {
+            Operation::Source(source) => pb::op::Op::Source(source_op(source)),
+            Operation::Exec(exec) => pb::op::Op::Exec(exec_op(exec, &at)),
+            Operation::File(file) => pb::op::Op::File(file_op(file, inputs.len(), &at)),
+            Operation::Merge(list) => pb::op::Op::Merge(pb::MergeOp {
+                inputs: list
+                    .iter()
+                    .map(|output| pb::MergeInput { input: at(*output) })
+                    .collect(),
+            }),
+            Operation::Diff { lower, upper } => pb::op::Op::Diff(pb::DiffOp {
+                lower: Some(pb::LowerDiffInput {
+                    input: lower.map_or(-1, at),
+                }),
+                upper: Some(pb::UpperDiffInput {
+                    input: upper.map_or(-1, at),
+                }),
+            }),
+        };
+        let for_platform = matches!(
+            operation,
+            Operation::Exec(_) | Operation::Source(Source::Image { .. } | Source::OciLayout { .. })
+        );
+        pb::Op {
+            inputs: inputs.iter().map(|output| made.input(*output)).collect(),
+            platform: for_platform.then(|| pb::Platform {
+                architecture: self.platform.architecture.clone(),
+                os: self.platform.os.clone(),
+                variant: self.platform.variant.clone(),
+                ..pb::Platform::default()
+            }),
+            constraints: Some(pb::WorkerConstraints::default()),
+            op: Some(kind),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Marshaled {
+    names: BTreeMap<OpId, String>,
+    digests: BTreeMap<String, OpId>,
+    def: Vec<Vec<u8>>,
+    metadata: BTreeMap<String, pb::OpMetadata>,
+    infos: Vec<pb::SourceInfo>,
+    locations: BTreeMap<String, pb::Locations>,
+}
+
+impl Marshaled {
+    fn input(&self, output: Output) -> pb::Input {
+        pb::Input {
+            digest: self.names[&output.op].clone(),
+            index: i64::from(output.index),
+        }
+    }
+}
+
+/// The bytes Go makes of it: the oneof behind everything else.
+fn canonical(mut op: pb::Op) -> Vec<u8> {
+    let kind = op.op.take();
+    let mut bytes = op.encode_to_vec();
+    let only_kind = pb::Op {
+        op: kind,
+        ..pb::Op::default()
+    };
+    bytes.extend(only_kind.encode_to_vec());
+    bytes
+}
+
+fn index_of(inputs: &[Output], output: Output) -> i64 {
+    let index = inputs.iter().position(|input| *input == output);
+    let index = index.expect("`Operation::inputs` lists every output an operation uses");
+    i64::try_from(index).expect("an operation has few inputs")
+}
+
+fn source_op(source: &Source) -> pb::SourceOp {
+    let mut attrs = BTreeMap::new();
+    // An empty value is encoded differently by Go; none is ever needed.
+    let mut set = |name: &str, value: &str| {
+        if !value.is_empty() {
+            attrs.insert(name.to_owned(), value.to_owned());
+        }
+    };
+    let identifier = match source {
+        Source::Image { reference } => format!("docker-image://{reference}"),
+        Source::Local { name, content } => {
+            set("local.unique", content);
+            set("local.sharedkeyhint", content);
+            format!("local://{name}")
+        }
+        Source::OciLayout { reference, store } => {
+            set("oci.store", store);
+            format!("oci-layout://{reference}")
+        }
+        Source::Http {
+            url,
+            checksum,
+            filename,
+        } => {
+            set("http.checksum", checksum);
+            set("http.filename", filename);
+            url.clone()
+        }
+    };
+    pb::SourceOp { identifier, attrs }
+}
+
+fn exec_op(exec: &Exec, at: &dyn Fn(Output) -> i64) -> pb::ExecOp {
+    let root = pb::Mount {
+        input: at(exec.root),
+        dest: "/".to_owned(),
+        ..pb::Mount::default()
+    };
+    let mut mounts = vec![root];
+    let mut next = 1;
+    for mount in exec.mounts_by_target() {
+        let mut made = mount_of(mount, at);
+        if let MountKind::Output { .. } = mount.kind {
+            made.output = next;
+            next += 1;
+        }
+        mounts.push(made);
+    }
+    pb::ExecOp {
+        meta: Some(pb::Meta {
+            args: exec.args.clone(),
+            env: exec.env.clone(),
+            cwd: exec.cwd.clone(),
+            user: exec.user.clone(),
+            proxy_env: exec.proxy.as_ref().map(|proxy| pb::ProxyEnv {
+                http_proxy: proxy.http.clone(),
+                https_proxy: proxy.https.clone(),
+                ftp_proxy: proxy.ftp.clone(),
+                no_proxy: proxy.no.clone(),
+                all_proxy: proxy.all.clone(),
+            }),
+            remove_mount_stubs_recursive: true,
+            ..pb::Meta::default()
+        }),
+        mounts,
+        network: match exec.network {
+            Network::Default => pb::NetMode::Unset as i32,
+            Network::None => pb::NetMode::None as i32,
+        },
+        ..pb::ExecOp::default()
+    }
+}
+
+/// Without an output: only the root and `MountKind::Output` have one, secrets are not numbered.
+fn mount_of(mount: &Mount, at: &dyn Fn(Output) -> i64) -> pb::Mount {
+    let made = pb::Mount {
+        input: -1,
+        dest: mount.target.clone(),
+        output: -1,
+        ..pb::Mount::default()
+    };
+    match &mount.kind {
+        MountKind::ReadOnly { input, selector } => pb::Mount {
+            input: at(*input),
+            selector: selector.clone(),
+            readonly: true,
+            ..made
+        },
+        MountKind::Output { input } | MountKind::Scratch { input } => pb::Mount {
+            input: input.map_or(-1, at),
+            ..made
+        },
+        MountKind::Cache {
+            id,
+            sharing,
+            seed,
+            selector,
+        } => pb::Mount {
+            input: seed.map_or(-1, at),
+            selector: selector.clone(),
+            mount_type: pb::MountType::Cache as i32,
+            cache_opt: Some(pb::CacheOpt {
+                id: id.clone(),
+                sharing: match sharing {
+                    Sharing::Shared => pb::CacheSharingOpt::Shared as i32,
+                    Sharing::Private => pb::CacheSharingOpt::Private as i32,
+                    Sharing::Locked => pb::CacheSharingOpt::Locked as i32,
+                },
+            }),
+            ..made
+        },
+        MountKind::Tmpfs => pb::Mount {
+            mount_type: pb::MountType::Tmpfs as i32,
+            tmpfs_opt: Some(pb::TmpfsOpt::default()),
+            ..made
+        },
+        MountKind::Secret {
+            id,
+            uid,
+            gid,
+            mode,
+            optional,
+        } => pb::Mount {
+            output: 0,
+            mount_type: pb::MountType::Secret as i32,
+            secret_opt: Some(pb::SecretOpt {
+                id: id.clone(),
+                uid: *uid,
+                gid: *gid,
+                mode: *mode,
+                optional: *optional,
+            }),
+            ..made
+        },
+    }
+}
+
+fn file_op(file: &File, inputs: usize, at: &dyn Fn(Output) -> i64) -> pb::FileOp {
+    let inputs = i64::try_from(inputs).expect("an operation has few inputs");
+    let base = file.base.map_or(-1, at);
+    let last = file.actions.len().saturating_sub(1);
+    let actions = file
+        .actions
+        .iter()
+        .enumerate()
+        .map(|(index, action)| {
+            let number = i64::try_from(index).expect("a file operation has few actions");
+            let (secondary, kind) = action_of(action, base, at);
+            pb::FileAction {
+                input: if index == 0 {
+                    base
+                } else {
+                    inputs + number - 1
+                },
+                secondary_input: secondary,
+                output: if index == last { 0 } else { -1 },
+                action: Some(kind),
+            }
+        })
+        .collect();
+    pb::FileOp { actions }
+}
+
+/// -1 for a time keeps it or takes the present; 0 would be 1970.
+const NOW: i64 = -1;
+
+fn action_of(
+    action: &Action,
+    base: i64,
+    at: &dyn Fn(Output) -> i64,
+) -> (i64, pb::file_action::Action) {
+    use pb::file_action::Action as Kind;
+    let bits = |mode: u32| i32::try_from(mode & 0o7777).expect("twelve bits");
+    let chown = |owner: &Option<Owner>| owner.as_ref().map(|owner| chown(owner, base));
+    match action {
+        Action::Copy {
+            from,
+            source,
+            target,
+            owner,
+            mode,
+            contents,
+            wildcard,
+            follow,
+        } => {
+            let (mode, mode_str) = match mode {
+                FileMode::Keep => (-1, String::new()),
+                FileMode::Octal(mode) => (bits(*mode), String::new()),
+                FileMode::Symbolic(text) => (-1, text.clone()),
+            };
+            let copy = pb::FileActionCopy {
+                src: source.clone(),
+                dest: target.clone(),
+                owner: chown(owner),
+                mode,
+                mode_str,
+                follow_symlink: *follow,
+                dir_copy_contents: *contents,
+                create_dest_path: true,
+                allow_wildcard: *wildcard,
+                timestamp: NOW,
+                ..pb::FileActionCopy::default()
+            };
+            (at(*from), Kind::Copy(copy))
+        }
+        Action::MakeFolder { path, mode, owner } => {
+            let folder = pb::FileActionMkDir {
+                path: path.clone(),
+                mode: bits(*mode),
+                make_parents: true,
+                owner: chown(owner),
+                timestamp: NOW,
+            };
+            (-1, Kind::Mkdir(folder))
+        }
+        Action::MakeFile {
+            path,
+            mode,
+            owner,
+            data,
+        } => {
+            let file = pb::FileActionMkFile {
+                path: path.clone(),
+                mode: bits(*mode),
+                data: data.clone(),
+                owner: chown(owner),
+                timestamp: NOW,
+            };
+            (-1, Kind::Mkfile(file))
+        }
+        Action::Symlink {
+            path,
+            target,
+            owner,
+        } => {
+            let link = pb::FileActionSymlink {
+                oldpath: target.clone(),
+                newpath: path.clone(),
+                owner: chown(owner),
+                timestamp: NOW,
+            };
+            (-1, Kind::Symlink(link))
+        }
+        Action::Remove {
+            path,
+            allow_missing,
+        } => {
+            let remove = pb::FileActionRm {
+                path: path.clone(),
+                allow_not_found: *allow_missing,
+                allow_wildcard: false,
+            };
+            (-1, Kind::Rm(remove))
+        }
+    }
+}
+
+fn chown(owner: &Owner, base: i64) -> pb::ChownOpt {
+    let who = |who: &Who| pb::UserOpt {
+        user: Some(match who {
+            Who::Id(id) => pb::user_opt::User::ById(*id),
+            Who::Name(name) => pb::user_opt::User::ByName(pb::NamedUserOpt {
+                name: name.clone(),
+                input: base,
+            }),
+        }),
+    };
+    pb::ChownOpt {
+        user: Some(who(&owner.user)),
+        group: owner.group.as_ref().map(who),
+    }
+}
