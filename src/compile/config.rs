@@ -1,0 +1,201 @@
+//! The finished image's config: the base's JSON with the spec's settings edited in, so that what
+//! nobody here knows of survives.
+//!
+//! Field names are those of the OCI image specification (v1.1, "Image Configuration") and Docker's
+//! additions to it (`Healthcheck`, `OnBuild`, `Shell`).
+
+use serde_json::{Map, Value, json};
+
+use super::environment::Environment;
+use crate::stack::Image;
+
+/// A base's config as its registry has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseConfig(pub Value);
+
+/// Why bytes are no image config.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the config is not JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the config is not a JSON object")]
+    Shape,
+}
+
+impl BaseConfig {
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let value: Value = serde_json::from_slice(bytes)?;
+        match value {
+            Value::Object(_) => Ok(Self(value)),
+            _ => Err(ConfigError::Shape),
+        }
+    }
+
+    fn field(&self, name: &str) -> Option<&Value> {
+        self.0.get("config").and_then(|config| config.get(name))
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        let text = self.field(name).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty())
+    }
+
+    fn list(&self, name: &str) -> Option<Vec<String>> {
+        let items = self.field(name)?.as_array()?;
+        let list: Vec<String> = items
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
+        (!list.is_empty()).then_some(list)
+    }
+
+    pub fn env(&self) -> Environment {
+        let entries = self.list("Env").unwrap_or_default();
+        Environment::new(entries.iter().map(String::as_str))
+    }
+
+    pub fn user(&self) -> Option<&str> {
+        self.text("User")
+    }
+
+    pub fn workdir(&self) -> &str {
+        self.text("WorkingDir").unwrap_or("/")
+    }
+
+    pub fn shell(&self) -> Option<Vec<String>> {
+        self.list("Shell")
+    }
+}
+
+/// The config of `image` on `base`.
+pub fn config(image: &Image, base: &BaseConfig) -> BaseConfig {
+    let mut whole = base.0.clone();
+    let env = base.env().with(&image.env).with(&image.config.env);
+    let fields = whole
+        .as_object_mut()
+        .expect("BaseConfig::parse takes objects only")
+        .entry("config")
+        .or_insert_with(|| json!({}));
+    if !fields.is_object() {
+        *fields = json!({});
+    }
+    let fields = fields.as_object_mut().expect("made an object above");
+    if image.config.entrypoint.is_some() {
+        // As Docker does: the inherited arguments were for the other program.
+        fields.shift_remove("Cmd");
+    }
+    let mut set = |name: &str, value: Value| {
+        fields.insert(name.to_owned(), value);
+    };
+    let entries = env.entries();
+    if !entries.is_empty() {
+        set("Env", json!(entries));
+    }
+    let said = &image.config;
+    if let Some(user) = said.user.as_ref().or(image.user.as_ref()) {
+        set("User", json!(user));
+    }
+    if let Some(workdir) = &said.workdir {
+        set("WorkingDir", json!(workdir));
+    }
+    if let Some(entrypoint) = &said.entrypoint {
+        set("Entrypoint", json!(entrypoint));
+    }
+    if let Some(cmd) = &said.cmd {
+        set("Cmd", json!(cmd));
+    }
+    if let Some(signal) = &said.stop_signal {
+        set("StopSignal", json!(signal));
+    }
+    if let Some(shell) = &said.shell {
+        set("Shell", json!(shell));
+    }
+    if let Some(check) = &said.healthcheck {
+        let mut value = Map::new();
+        value.insert("Test".to_owned(), json!(check.test));
+        for (name, number) in [
+            ("Interval", check.interval),
+            ("Timeout", check.timeout),
+            ("StartPeriod", check.start_period),
+            ("StartInterval", check.start_interval),
+            ("Retries", u64::from(check.retries)),
+        ] {
+            if number > 0 {
+                value.insert(name.to_owned(), json!(number));
+            }
+        }
+        set("Healthcheck", Value::Object(value));
+    }
+    add_entries(
+        fields,
+        "Labels",
+        said.labels.iter().map(|(k, v)| (k, json!(v))),
+    );
+    add_entries(
+        fields,
+        "ExposedPorts",
+        said.ports.iter().map(|p| (p, json!({}))),
+    );
+    add_entries(
+        fields,
+        "Volumes",
+        said.volumes.iter().map(|v| (v, json!({}))),
+    );
+    BaseConfig(whole)
+}
+
+/// Adds to a map of the config; what it has already stays.
+fn add_entries<'a>(
+    fields: &mut Map<String, Value>,
+    name: &str,
+    entries: impl Iterator<Item = (&'a String, Value)>,
+) {
+    for (key, value) in entries {
+        let map = fields.entry(name).or_insert_with(|| json!({}));
+        if !map.is_object() {
+            *map = json!({});
+        }
+        let map = map.as_object_mut().expect("made an object above");
+        map.insert(key.clone(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::tests::image;
+
+    #[test]
+    fn what_is_not_said_survives_and_an_entrypoint_clears_the_command() {
+        let base = json!({
+            "architecture": "amd64", "os": "linux", "x-unknown": [1, null],
+            "config": {
+                "Env": ["PATH=/bin"], "Cmd": ["bash"], "OnBuild": ["RUN x"], "Odd": null,
+                "Labels": {"a": "1"}, "StopSignal": "SIGINT",
+            },
+            "history": [{"created_by": "x"}],
+        });
+        let base = BaseConfig::parse(base.to_string().as_bytes()).expect("an object");
+        let mut image = image();
+        assert_eq!(config(&image, &base), base);
+        image.config.entrypoint = Some(vec!["/start".to_owned()]);
+        image.config.workdir = Some("/work".to_owned());
+        image.user = Some("1000".to_owned());
+        image.config.labels.insert("b".to_owned(), "2".to_owned());
+        image.config.ports.insert("8888/tcp".to_owned());
+        assert_eq!(
+            config(&image, &base).0,
+            json!({
+                "architecture": "amd64", "os": "linux", "x-unknown": [1, null],
+                "config": {
+                    "Env": ["PATH=/bin"], "OnBuild": ["RUN x"], "Odd": null,
+                    "Labels": {"a": "1", "b": "2"}, "StopSignal": "SIGINT",
+                    "Entrypoint": ["/start"], "WorkingDir": "/work", "User": "1000",
+                    "ExposedPorts": {"8888/tcp": {}},
+                },
+                "history": [{"created_by": "x"}],
+            })
+        );
+    }
+}

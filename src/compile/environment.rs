@@ -1,0 +1,112 @@
+//! The environment of steps and of the result: what the base has, with the spec's changes on it.
+
+use crate::stack::{Env, EnvChange, EnvPart, EnvText};
+
+/// Variables in the order of the base's config, new ones behind, sorted by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment(Vec<(String, String)>);
+
+impl Environment {
+    /// Reads `NAME=value` entries of an image config; of two with one name the last counts.
+    pub fn new<'a>(entries: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut environment = Self::default();
+        for entry in entries {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            environment.set(name, value);
+        }
+        environment
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = value.into(),
+            None => self.0.push((name.to_owned(), value.into())),
+        }
+    }
+
+    /// Adds a variable unless it is set.
+    pub fn set_default(&mut self, name: &str, value: impl Into<String>) {
+        if self.get(name).is_none() {
+            self.set(name, value);
+        }
+    }
+
+    /// With `changes` on it; each sees the environment before all of them.
+    pub fn with(&self, changes: &Env) -> Self {
+        let mut result = self.clone();
+        for (name, change) in changes {
+            let value = match change {
+                EnvChange::Set(text) => self.text(text),
+                EnvChange::Append { text, sep } => match self.get(name) {
+                    Some(old) if !old.is_empty() => format!("{old}{sep}{}", self.text(text)),
+                    _ => self.text(text),
+                },
+                EnvChange::Prepend { text, sep } => match self.get(name) {
+                    Some(old) if !old.is_empty() => format!("{}{sep}{old}", self.text(text)),
+                    _ => self.text(text),
+                },
+            };
+            result.set(name, value);
+        }
+        result
+    }
+
+    fn text(&self, text: &EnvText) -> String {
+        text.0
+            .iter()
+            .map(|part| match part {
+                EnvPart::Text(text) => text.as_str(),
+                EnvPart::Env(name) => self.get(name).unwrap_or_default(),
+            })
+            .collect()
+    }
+
+    /// `NAME=value` entries.
+    pub fn entries(&self) -> Vec<String> {
+        let entry = |(name, value): &(String, String)| format!("{name}={value}");
+        self.0.iter().map(entry).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_see_the_environment_before_them() {
+        let base = Environment::new(["PATH=/bin", "A=1", "A=2"]);
+        let text = |text: &str| EnvText(vec![EnvPart::Text(text.to_owned())]);
+        let changes = Env::from([
+            (
+                "PATH".to_owned(),
+                EnvChange::Set(EnvText(vec![
+                    EnvPart::Text("/opt/x/bin:".to_owned()),
+                    EnvPart::Env("PATH".to_owned()),
+                ])),
+            ),
+            (
+                "A".to_owned(),
+                EnvChange::Append {
+                    text: EnvText(vec![EnvPart::Env("PATH".to_owned())]),
+                    sep: ":".to_owned(),
+                },
+            ),
+            (
+                "NEW".to_owned(),
+                EnvChange::Prepend {
+                    text: text("x"),
+                    sep: ":".to_owned(),
+                },
+            ),
+        ]);
+        assert_eq!(
+            base.with(&changes).entries(),
+            ["PATH=/opt/x/bin:/bin", "A=2:/bin", "NEW=x"]
+        );
+    }
+}

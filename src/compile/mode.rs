@@ -1,0 +1,76 @@
+//! Modes as `chmod` understands them, computed here so that an image needs no `chmod`.
+
+use crate::stack::Mode;
+
+/// Applies a mode to the permission bits a file has. Symbolic clauses follow POSIX `chmod`; without
+/// a `who` they are for all. A clause that is no mode changes nothing: `spec` has refused it.
+pub fn apply(mode: &Mode, bits: u32, folder: bool) -> u32 {
+    match mode {
+        Mode::Octal(bits) => *bits,
+        Mode::Symbolic(text) => text
+            .split(',')
+            .fold(bits, |bits, clause| self::clause(clause, bits, folder)),
+    }
+}
+
+fn clause(text: &str, bits: u32, folder: bool) -> u32 {
+    let Some(at) = text.find(['+', '-', '=']) else {
+        return bits;
+    };
+    let (who, rest) = text.split_at(at);
+    let operator = rest.as_bytes()[0];
+    let all = who.is_empty() || who.contains('a');
+    let has = |c: char| all || who.contains(c);
+    let executable = folder || bits & 0o111 != 0;
+    let mut change = 0;
+    let mut mask = 0;
+    for (class, shift, special) in [('u', 6, 0o4000), ('g', 3, 0o2000), ('o', 0, 0)] {
+        if !has(class) {
+            continue;
+        }
+        mask |= 0o7 << shift | special;
+        for permission in rest[1..].chars() {
+            change |= match permission {
+                'r' => 0o4 << shift,
+                'w' => 0o2 << shift,
+                'x' => 0o1 << shift,
+                'X' if executable => 0o1 << shift,
+                's' => special,
+                't' if all => 0o1000,
+                _ => 0,
+            };
+        }
+    }
+    match operator {
+        b'+' => bits | change,
+        b'-' => bits & !change,
+        _ => (bits & !mask) | change,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbolic_modes_are_those_of_chmod() {
+        let mode = |text: &str, bits, folder| {
+            format!(
+                "{:04o}",
+                apply(&Mode::Symbolic(text.to_owned()), bits, folder)
+            )
+        };
+        assert_eq!(mode("g+rwX", 0o644, false), "0664");
+        assert_eq!(mode("g+rwX", 0o755, false), "0775");
+        assert_eq!(mode("g+rwX", 0o700, true), "0770");
+        assert_eq!(mode("g+s", 0o755, true), "2755");
+        assert_eq!(mode("u=rw,go=r", 0o777, false), "0644");
+        assert_eq!(mode("a-w", 0o666, false), "0444");
+        assert_eq!(mode("+x", 0o644, false), "0755");
+        assert_eq!(mode("u+s,o-rwx", 0o755, false), "4750");
+        assert_eq!(
+            format!("{:04o}", apply(&Mode::Octal(0o1777), 0o644, false)),
+            "1777"
+        );
+    }
+}
