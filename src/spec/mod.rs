@@ -1,1 +1,3 @@
-//! (being written)
+//! `specs.yml` as written: a tree of texts with their places.
+
+pub mod node;

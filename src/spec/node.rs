@@ -1,0 +1,407 @@
+//! YAML as a tree in which every key and value knows its place and every scalar is the text that was
+//! written: `3.10` stays `3.10`, and nothing is a number before somebody wants one.
+//!
+//! Built on granit-parser's events, not on serde: all errors of a file are wanted at once, and a
+//! derived deserializer stops at its first.
+
+use granit_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
+
+use crate::diagnostic::Diagnostic;
+use crate::source::{SourceId, Sources, Span};
+
+/// Aliases may repeat what they name, but not without end.
+const MOST_NODES: usize = 200_000;
+
+/// Deeper than any spec; the tree is walked by recursion.
+const DEEPEST: usize = 64;
+
+/// A value and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub span: Span,
+    pub value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// The text, after YAML's quoting and folding.
+    Scalar {
+        text: String,
+        plain: bool,
+    },
+    List(Vec<Node>),
+    /// In the order of the file; no key twice.
+    Map(Vec<Entry>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub key: Key,
+    pub value: Node,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub text: String,
+    pub span: Span,
+}
+
+impl Node {
+    /// Whether nothing was written: an empty value, `~` or `null` without quotes.
+    pub fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, plain: true }
+            if matches!(text.as_str(), "" | "~" | "null"))
+    }
+
+    /// What it is, for messages: `a list`.
+    pub fn what(&self) -> &'static str {
+        match &self.value {
+            _ if self.is_null() => "nothing",
+            Value::Scalar { .. } => "a text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a mapping",
+        }
+    }
+}
+
+/// Reads the one document of a file. What is wrong is added to `problems`; `None` if there is no
+/// tree to go on with. Never panics, whatever the text is.
+pub fn parse(sources: &Sources, source: SourceId, problems: &mut Vec<Diagnostic>) -> Option<Node> {
+    let text = sources.file(source).text.clone();
+    let mut reader = Reader {
+        text: &text,
+        source,
+        problems,
+        events: Parser::new_from_str(&text),
+        anchors: Vec::new(),
+        count: 0,
+    };
+    reader.document()
+}
+
+struct Reader<'a, E> {
+    text: &'a str,
+    source: SourceId,
+    problems: &'a mut Vec<Diagnostic>,
+    events: E,
+    anchors: Vec<(usize, Node)>,
+    count: usize,
+}
+
+type Item<'a> = Result<(Event<'a>, YamlSpan), granit_parser::ScanError>;
+
+impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
+    fn document(&mut self) -> Option<Node> {
+        let mut root = None;
+        while let Some((event, span)) = self.next()? {
+            match event {
+                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
+                Event::StreamEnd => break,
+                _ if root.is_some() => {
+                    let span = self.span(span);
+                    self.problems.push(
+                        Diagnostic::error("a file has one document")
+                            .at(span, "a second one begins here"),
+                    );
+                    break;
+                }
+                event => root = Some(self.node(event, span, 0)?),
+            }
+        }
+        root
+    }
+
+    /// The next event that is no comment; `None` behind an error, which is reported.
+    fn next(&mut self) -> Option<Option<(Event<'a>, YamlSpan)>> {
+        match self.events.next() {
+            None => Some(None),
+            Some(Ok(event)) => Some(Some(event)),
+            Some(Err(error)) => {
+                let at = self.offset(error.marker());
+                // At least one character is marked, also at the end of the file.
+                let next = self.text[at as usize..].chars().next();
+                let end = at + next.map_or(0, |c| u32::try_from(c.len_utf8()).unwrap_or(1));
+                let span = Span {
+                    source: self.source,
+                    start: at,
+                    end,
+                };
+                self.problems
+                    .push(Diagnostic::error("this is no YAML").at(span, error.info()));
+                None
+            }
+        }
+    }
+
+    fn offset(&self, marker: &granit_parser::Marker) -> u32 {
+        let of_chars = || {
+            let mut places = self.text.char_indices().map(|(at, _)| at);
+            places.nth(marker.index()).unwrap_or(self.text.len())
+        };
+        let mut at = marker
+            .byte_offset()
+            .unwrap_or_else(of_chars)
+            .min(self.text.len());
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    fn span(&self, span: YamlSpan) -> Span {
+        let (start, end) = (self.offset(&span.start), self.offset(&span.end));
+        let written = self
+            .text
+            .get(start as usize..end as usize)
+            .unwrap_or_default();
+        // A block's span goes on to the next token; what is marked ends with its text.
+        let kept = u32::try_from(written.trim_end().len()).unwrap_or(0);
+        Span {
+            source: self.source,
+            start,
+            end: start + kept,
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>, at: YamlSpan, depth: usize) -> Option<Node> {
+        let span = self.span(at);
+        self.count += 1;
+        if self.count > MOST_NODES || depth > DEEPEST {
+            let text = "more nodes or levels than any spec has";
+            self.problems
+                .push(Diagnostic::error("this file is too large").at(span, text));
+            return None;
+        }
+        let (anchor, value, span) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.refuse_tag(tag.is_some(), span);
+                let plain = matches!(style, ScalarStyle::Plain);
+                let text = text.into_owned();
+                (anchor, Value::Scalar { text, plain }, span)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.refuse_tag(tag.is_some(), span);
+                let mut list = Vec::new();
+                let end = loop {
+                    match self.next()?? {
+                        (Event::SequenceEnd, end) => break end,
+                        (event, at) => list.push(self.node(event, at, depth + 1)?),
+                    }
+                };
+                let last = list.last().map(|node: &Node| node.span.end);
+                (anchor, Value::List(list), self.around(span, last, end))
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.refuse_tag(tag.is_some(), span);
+                let mut entries: Vec<Entry> = Vec::new();
+                let end = loop {
+                    match self.next()?? {
+                        (Event::MappingEnd, end) => break end,
+                        (event, at) => {
+                            let key = self.node(event, at, depth + 1)?;
+                            let (event, at) = self.next()??;
+                            let value = self.node(event, at, depth + 1)?;
+                            self.entry(key, value, &mut entries);
+                        }
+                    }
+                };
+                let last = entries.last().map(|e| e.value.span.end.max(e.key.span.end));
+                (anchor, Value::Map(entries), self.around(span, last, end))
+            }
+            Event::Alias(id) => {
+                let known = self.anchors.iter().rev().find(|(known, _)| *known == id);
+                let node = known.map(|(_, node)| node.clone())?;
+                self.count += size(&node);
+                return Some(node);
+            }
+            _ => return None,
+        };
+        let node = Node { span, value };
+        if anchor > 0 {
+            self.anchors.push((anchor, node.clone()));
+        }
+        Some(node)
+    }
+
+    /// The place of a collection: to its end sign in flow style, else to the end of its last value.
+    fn around(&self, start: Span, last: Option<u32>, end: YamlSpan) -> Span {
+        let closed = self.span(end);
+        let end = match closed.end > closed.start {
+            true => closed.end,
+            false => last.unwrap_or(start.end),
+        };
+        Span {
+            end: end.max(start.end),
+            ..start
+        }
+    }
+
+    fn refuse_tag(&mut self, tagged: bool, span: Span) {
+        if tagged {
+            self.problems.push(
+                Diagnostic::error("YAML tags mean nothing here")
+                    .at(span, "this value has one")
+                    .help("every scalar is taken as it is written; remove the `!…`"),
+            );
+        }
+    }
+
+    fn entry(&mut self, key: Node, value: Node, entries: &mut Vec<Entry>) {
+        let Value::Scalar { text, .. } = key.value else {
+            let problem = Diagnostic::error("a key is a text").at(key.span, "this is not");
+            self.problems.push(problem);
+            return;
+        };
+        if text == "<<" {
+            self.problems.push(
+                Diagnostic::error("merge keys are not supported")
+                    .at(key.span, "")
+                    .help("write the keys out, or use a base image for what images share"),
+            );
+            return;
+        }
+        if let Some(first) = entries.iter().find(|entry| entry.key.text == text) {
+            self.problems.push(
+                Diagnostic::error(format!("`{text}` is there twice"))
+                    .at(key.span, "the second")
+                    .also(first.key.span, "the first"),
+            );
+            return;
+        }
+        let key = Key {
+            text,
+            span: key.span,
+        };
+        entries.push(Entry { key, value });
+    }
+}
+
+fn size(node: &Node) -> usize {
+    1 + match &node.value {
+        Value::Scalar { .. } => 0,
+        Value::List(list) => list.iter().map(size).sum(),
+        Value::Map(entries) => entries.iter().map(|entry| 1 + size(&entry.value)).sum(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::diagnostic::render;
+
+    fn read(text: &str) -> (Option<Node>, String, Sources) {
+        let mut sources = Sources::default();
+        let source = sources.add("specs.yml", text);
+        let mut problems = Vec::new();
+        let node = parse(&sources, source, &mut problems);
+        let shown = render(&problems, &sources, false);
+        (node, shown, sources)
+    }
+
+    /// The tree in one line, texts quoted.
+    fn show(node: &Node) -> String {
+        match &node.value {
+            Value::Scalar { text, .. } => format!("{text:?}"),
+            Value::List(list) => {
+                let items: Vec<String> = list.iter().map(show).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Value::Map(entries) => {
+                let items: Vec<String> = entries
+                    .iter()
+                    .map(|e| format!("{}: {}", e.key.text, show(&e.value)))
+                    .collect();
+                format!("{{{}}}", items.join(", "))
+            }
+        }
+    }
+
+    #[test]
+    fn scalars_are_what_was_written() {
+        let text = "a: [3.10, 0644, off, 1e3, 2026.10, ~, 'x', \"\\t\"]\nb: |\n  echo \"${X}\" '\\n'\n  $${Y}\n";
+        let (node, problems, _) = read(text);
+        assert_eq!(problems, "");
+        assert_eq!(
+            show(&node.expect("a tree")),
+            "{a: [\"3.10\", \"0644\", \"off\", \"1e3\", \"2026.10\", \"~\", \"x\", \"\\t\"], \
+             b: \"echo \\\"${X}\\\" '\\\\n'\\n$${Y}\\n\"}"
+        );
+    }
+
+    #[test]
+    fn places_are_those_of_the_text() {
+        let text = "é: 1\nlist: [ a, b ]\nmap:\n  k: v w\n\n# end\n";
+        let (node, _, sources) = read(text);
+        let Some(Value::Map(entries)) = node.map(|node| node.value) else {
+            panic!("a mapping");
+        };
+        let slice = |span: Span| {
+            let text = &sources.file(span.source).text;
+            text[span.start as usize..span.end as usize].to_owned()
+        };
+        let places: Vec<(String, String)> = entries
+            .iter()
+            .map(|e| (slice(e.key.span), slice(e.value.span)))
+            .collect();
+        let expected = [("é", "1"), ("list", "[ a, b ]"), ("map", "k: v w")];
+        assert_eq!(places, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn a_key_twice_is_shown_with_the_first() {
+        let (_, problems, _) = read("a: 1\nb: 2\na: 3\n");
+        assert_eq!(
+            problems,
+            "error: `a` is there twice\n \
+             --> specs.yml:3:1\n  \
+             |\n\
+             1 | a: 1\n  \
+             | - the first\n\
+             2 | b: 2\n\
+             3 | a: 3\n  \
+             | ^ the second\n"
+        );
+    }
+
+    #[test]
+    fn aliases_are_what_they_name_and_cannot_explode() {
+        let (node, problems, _) = read("a: &x [1, 2]\nb: *x\n");
+        assert_eq!(problems, "");
+        let shown = show(&node.expect("a tree"));
+        assert_eq!(shown, "{a: [\"1\", \"2\"], b: [\"1\", \"2\"]}");
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..9 {
+            let item = format!("*a{}", level - 1);
+            let items = vec![item; 10].join(", ");
+            text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+        }
+        let (node, problems, _) = read(&text);
+        assert_eq!(node, None);
+        assert!(problems.contains("too large"), "{problems}");
+    }
+
+    #[test]
+    fn what_yaml_cannot_be_is_shown_where_it_breaks() {
+        for text in [
+            "a: [1, 2\n",
+            "a: \"x\n",
+            "a: b: c\n",
+            "<<: {a: 1}\n",
+            "? [a]\n: b\n",
+            "a: !!int 3\n",
+            "a: 1\n---\nb: 2\n",
+        ] {
+            let (_, problems, _) = read(text);
+            assert!(problems.starts_with("error: "), "{text:?}: {problems}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[-a-z:\\[\\]{}'\"|>&*!#%@,~ \n\té]{0,60}") {
+            read(&text);
+        }
+    }
+}
