@@ -1,3 +1,5 @@
-//! `specs.yml` as written: a tree of texts with their places.
+//! `specs.yml` as written: a tree of texts with their places ([`node`]), and texts cut at their
+//! variables ([`template`]).
 
 pub mod node;
+pub mod template;
