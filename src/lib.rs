@@ -4,20 +4,13 @@
 //! Read the modules in this order; each one imports only what stands above it
 //! (`tests/structure.rs` holds them to it).
 
-pub mod buildkit;
-pub mod cli;
 pub mod compile;
 pub mod diagnostic;
 pub mod event;
-pub mod export;
-pub mod gather;
 pub mod llb;
 pub mod name;
 pub mod plan;
-pub mod publish;
 pub mod registry;
-pub mod report;
-pub mod run;
 pub mod source;
 pub mod spec;
 pub mod stack;
