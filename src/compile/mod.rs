@@ -180,6 +180,14 @@ impl<'a> Compiler<'a> {
         let mut text = String::from("set -e\n");
         let mut user: Option<String> = step.user.clone();
         for (index, member) in members.iter().enumerate() {
+            let alone = !member.secrets.is_empty() || !member.finish.is_empty();
+            if alone || member.network.is_some() {
+                return Err(Diagnostic::error(
+                    "`secrets`, `finish` and `network` are said of the whole group",
+                )
+                .at(member.span, "this member says one of them")
+                .help("move it to the group's own keys, beside `group:`"));
+            }
             let made =
                 command::command(member, &inherited.shell(member)).expect("groups are not nested");
             let runs_as = inherited.user(member, &made);

@@ -216,6 +216,18 @@ fn a_group_is_one_command_by_one_user() {
 }
 
 #[test]
+fn what_holds_for_a_whole_layer_is_not_said_by_a_member() {
+    let mut member = step(Kind::Run("true".to_owned()));
+    member.network = Some(stack::Network::None);
+    let group = step(Kind::Group(vec![member]));
+    let error = compile(with(vec![group]), &Surroundings::default()).expect_err("refused");
+    assert_eq!(
+        error.message,
+        "`secrets`, `finish` and `network` are said of the whole group"
+    );
+}
+
+#[test]
 fn the_same_image_gives_the_same_bytes() {
     let image = with(vec![step(Kind::Apt {
         packages: vec!["git".to_owned(), "jq".to_owned()],
