@@ -178,7 +178,7 @@ impl<'a> Compiler<'a> {
             ..Command::default()
         };
         let mut text = String::from("set -e\n");
-        let mut user: Option<String> = step.user.clone();
+        let mut user: Option<String> = step.user.as_deref().map(user_of);
         for (index, member) in members.iter().enumerate() {
             let alone = !member.secrets.is_empty() || !member.finish.is_empty();
             if alone || member.network.is_some() {
@@ -547,7 +547,15 @@ fn in_group(arg: &str, prefix: &str, images: usize, before: usize) -> String {
     text
 }
 
-const ROOT: &str = "root";
+/// By number: a base need not have an `/etc/passwd`.
+const ROOT: &str = "0";
+
+fn user_of(text: &str) -> String {
+    match text {
+        "0" | "0:0" | "root" | "root:root" => ROOT.to_owned(),
+        other => other.to_owned(),
+    }
+}
 
 fn group(label: &str) -> Group {
     Group {
@@ -578,10 +586,7 @@ impl Inherited {
         let default = || ["/bin/sh", "-c"].map(str::to_owned).to_vec();
         Self {
             env: base.env().with(&image.env),
-            user: match user {
-                None | Some("0" | "0:0") => ROOT.to_owned(),
-                Some(user) => user.to_owned(),
-            },
+            user: user.map_or_else(|| ROOT.to_owned(), user_of),
             shell: image
                 .shell
                 .clone()
@@ -593,7 +598,7 @@ impl Inherited {
 
     fn user(&self, step: &Step, command: &Command) -> String {
         match &step.user {
-            Some(user) => user.clone(),
+            Some(user) => user_of(user),
             None if command.root => ROOT.to_owned(),
             None => self.user.clone(),
         }
