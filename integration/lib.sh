@@ -1,0 +1,231 @@
+# Real parts for the demo and the end-to-end tests: a base image, a registry, an engine.
+# Sourced, not run, by scripts with `set -euo pipefail`; everything started here is stopped when the
+# script ends, also when it is interrupted.
+#
+#   $work        folder for all state; engine state and base stay there between runs
+#   $scratch     folder of this run alone, removed at its end
+#   $registry    host:port, after start_registry
+#   $base        reference of the base in it, after push_base
+# shellcheck shell=bash
+
+integration=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$integration")
+work="${LAMINATE_WORK:-${XDG_CACHE_HOME:-$HOME/.cache}/laminate-work}"
+mkdir -p "$work"
+scratch=$(mktemp -d "$work/run.XXXXXX")
+started=()
+
+say() { echo "== $*" >&2; }
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# sudo only where it is needed.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -E env "PATH=$PATH" "$@"; fi
+}
+
+stop() { # PID
+    as_root kill "$1" 2>/dev/null || return 0
+    local i
+    for ((i = 0; i < 100; i++)); do
+        as_root kill -0 "$1" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    as_root kill -9 "$1" 2>/dev/null || true
+}
+
+cleanup() {
+    local status=$? pid mount
+    trap - EXIT INT TERM
+    for pid in ${started[@]+"${started[@]}"}; do stop "$pid"; done
+    # What an engine that was killed left mounted, deepest first. Only this run's, and the engine's own state.
+    while read -r mount; do
+        case $mount in
+        "$scratch"/* | "$work"/engine/*) as_root umount -l "$mount" 2>/dev/null || true ;;
+        esac
+    done < <(awk '{ print $5 }' /proc/self/mountinfo | sort -r)
+    if [ -n "${LAMINATE_KEEP:-}" ]; then
+        say "kept: $scratch"
+    else
+        as_root rm -rf "$scratch"
+    fi
+    exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# A free loopback port; the one in FILE again if it is still free, so that names stay the same
+# from run to run.
+free_port() { # FILE
+    python3 - "$1" <<'PY'
+import os, socket, sys
+file = sys.argv[1]
+before = int(open(file).read()) if os.path.exists(file) else 0
+for port in (before, 0):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        found = s.getsockname()[1]
+    with open(file, "w") as f:
+        f.write(str(found))
+    print(found)
+    break
+PY
+}
+
+# Starts a registry with an access log at $scratch/registry.log. Its content is new each time.
+start_registry() {
+    local port i
+    port=$(free_port "$work/registry-port")
+    registry="127.0.0.1:$port"
+    mkdir -p "$scratch/registry"
+    cat >"$scratch/registry.yml" <<YML
+version: 0.1
+log: { level: error, accesslog: { disabled: false } }
+storage:
+  filesystem: { rootdirectory: $scratch/registry }
+  delete: { enabled: true }
+http: { addr: "$registry" }
+YML
+    env -i PATH="$PATH" OTEL_TRACES_EXPORTER=none registry serve "$scratch/registry.yml" \
+        >"$scratch/registry.log" 2>&1 &
+    registry_pid=$!
+    started+=("$registry_pid")
+    for ((i = 0; i < 100; i++)); do
+        if python3 -c "import urllib.request as u; u.urlopen('http://$registry/v2/')" 2>/dev/null; then
+            return
+        fi
+        kill -0 "$registry_pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$scratch/registry.log" >&2
+    fail "the registry did not start"
+}
+
+# Requests the registry answered since `mark_requests`, as "METHOD PATH STATUS" lines.
+mark_requests() { requests_mark=$(wc -c <"$scratch/registry.log"); }
+requests() {
+    tail -c "+$((${requests_mark:-0} + 1))" "$scratch/registry.log" |
+        sed -n 's|^[^"]*"\([A-Z]*\) \([^ ?]*\)\(?[^ ]*\)\{0,1\} HTTP/[0-9.]*" \([0-9]*\) .*|\1 \2\3 \4|p'
+}
+
+# Starts a buildkitd of our own and sets $engine (an address). Its state is kept between runs.
+start_engine() {
+    local i state="$work/engine"
+    engine_socket="$scratch/buildkitd.sock"
+    engine="unix://$engine_socket"
+    as_root mkdir -p "$state"
+    as_root "$(command -v buildkitd)" --root "$state" --addr "$engine" --group "$(id -g)" \
+        --oci-worker-net=host --oci-worker-gc-keepstorage 8000 >"$scratch/buildkitd.log" 2>&1 &
+    engine_pid=$!
+    started+=("$engine_pid")
+    for ((i = 0; i < 300; i++)); do
+        if [ -S "$engine_socket" ] && buildctl --addr "$engine" debug workers >/dev/null 2>&1; then
+            return
+        fi
+        kill -0 "$engine_pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    tail -n 30 "$scratch/buildkitd.log" >&2
+    fail "buildkitd did not start"
+}
+
+# Refs of the builds the engine remembers, one a line.
+histories() {
+    buildctl --addr "$engine" debug histories --format '{{json .}}' | jq -r '(.record // .Record) | .Ref // .ref'
+}
+
+# A small Debian as an OCI layout in the cache, made once: from Debian's archive alone.
+make_base() {
+    local recipe
+    recipe=$(declare -f make_base | sha256sum | cut -c1-16)
+    base_layout="$work/base-$recipe"
+    [ ! -e "$base_layout/index.json" ] || return 0
+    say "making the base: Debian bookworm by mmdebstrap (once)"
+    # Without dev/: a container has its own, and nobody but root may unpack it.
+    SOURCE_DATE_EPOCH=1750000000 mmdebstrap --quiet --variant=minbase --include=ca-certificates \
+        bookworm - 2>"$scratch/mmdebstrap.log" | tar --delete --wildcards -f - './dev/*' >"$scratch/base.tar" ||
+        { cat "$scratch/mmdebstrap.log" >&2; fail "mmdebstrap"; }
+    gzip -n "$scratch/base.tar"
+    python3 - "$scratch/base.tar.gz" "$scratch/layout" <<'PY'
+import gzip, hashlib, json, os, shutil, sys
+layer, layout = sys.argv[1:]
+blobs = f"{layout}/blobs/sha256"
+os.makedirs(blobs)
+
+def digest(stream):
+    made = hashlib.sha256()
+    while piece := stream.read(1 << 20):
+        made.update(piece)
+    return made.hexdigest()
+
+def put(value):
+    data = json.dumps(value).encode()
+    name = hashlib.sha256(data).hexdigest()
+    with open(f"{blobs}/{name}", "wb") as f:
+        f.write(data)
+    return {"digest": f"sha256:{name}", "size": len(data)}
+
+with open(layer, "rb") as f:
+    packed = digest(f)
+with gzip.open(layer) as f:
+    unpacked = digest(f)
+shutil.copy(layer, f"{blobs}/{packed}")
+machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+config = put({
+    "architecture": machine, "os": "linux", "created": "2025-06-15T15:06:40Z",
+    "config": {
+        "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+        "Cmd": ["bash"],
+        "Labels": {"org.example.base": "mmdebstrap"},
+    },
+    "rootfs": {"type": "layers", "diff_ids": [f"sha256:{unpacked}"]},
+    "history": [{"created": "2025-06-15T15:06:40Z", "created_by": "mmdebstrap bookworm"}],
+})
+manifest = put({
+    "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+    "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **config},
+    "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+                "digest": f"sha256:{packed}", "size": os.path.getsize(layer)}],
+})
+with open(f"{layout}/oci-layout", "w") as f:
+    f.write('{"imageLayoutVersion":"1.0.0"}')
+with open(f"{layout}/index.json", "w") as f:
+    json.dump({"schemaVersion": 2, "manifests": [{
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", **manifest,
+        "annotations": {"org.opencontainers.image.ref.name": "bookworm"}}]}, f)
+PY
+    rm -rf "$base_layout"
+    mv "$scratch/layout" "$base_layout"
+}
+
+# Makes the base if need be and pushes it; sets $base and $base_digest.
+push_base() { # [NAME:TAG]
+    make_base
+    base="$registry/upstream/${1:-debian:bookworm}"
+    skopeo copy -q --dest-tls-verify=false "oci:$base_layout:bookworm" "docker://$base"
+    base_digest=$(digest_of "$base")
+}
+
+digest_of() { # REFERENCE
+    crane digest --insecure "$1"
+}
+
+inspect() { # REFERENCE
+    skopeo inspect --tls-verify=false "docker://$1"
+}
+
+# The certificates of a proxy that looks into TLS, where the machine says there is one: its own
+# bundle then holds more than a fresh Debian's.
+use_machine_certificates() {
+    local bundle="${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}"
+    if [ -z "${LAMINATE_CA:-}" ] && [ -r "$bundle" ]; then
+        export LAMINATE_CA="$bundle"
+    fi
+}
