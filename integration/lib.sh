@@ -26,6 +26,12 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -E env "PATH=$PATH" "$@"; fi
 }
 
+# The same in the place of the shell: a process started in the background has its own PID then, not
+# that of a shell around it, which could be stopped alone.
+become() {
+    if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -E env "PATH=$PATH" "$@"; fi
+}
+
 stop() { # PID
     as_root kill "$1" 2>/dev/null || return 0
     local i
@@ -108,20 +114,14 @@ YML
     fail "the registry did not start"
 }
 
-# Requests the registry answered since `mark_requests`, as "METHOD PATH STATUS" lines.
-mark_requests() { requests_mark=$(wc -c <"$scratch/registry.log"); }
-requests() {
-    tail -c "+$((${requests_mark:-0} + 1))" "$scratch/registry.log" |
-        sed -n 's|^[^"]*"\([A-Z]*\) \([^ ?]*\)\(?[^ ]*\)\{0,1\} HTTP/[0-9.]*" \([0-9]*\) .*|\1 \2\3 \4|p'
-}
-
-# Starts a buildkitd of our own and sets $engine (an address). Its state is kept between runs.
-start_engine() {
-    local i state="$work/engine"
+# Starts a buildkitd of our own and sets $engine (an address). Its state is kept between runs, unless
+# a folder of this run is named.
+start_engine() { # [STATE-FOLDER]
+    local i state="${1:-$work/engine}"
     engine_socket="$scratch/buildkitd.sock"
     engine="unix://$engine_socket"
     as_root mkdir -p "$state"
-    as_root "$(command -v buildkitd)" --root "$state" --addr "$engine" --group "$(id -g)" \
+    become "$(command -v buildkitd)" --root "$state" --addr "$engine" --group "$(id -g)" \
         --oci-worker-net=host --oci-worker-gc-keepstorage 8000 >"$scratch/buildkitd.log" 2>&1 &
     engine_pid=$!
     started+=("$engine_pid")
@@ -134,11 +134,6 @@ start_engine() {
     done
     tail -n 30 "$scratch/buildkitd.log" >&2
     fail "buildkitd did not start"
-}
-
-# Refs of the builds the engine remembers, one a line.
-histories() {
-    buildctl --addr "$engine" debug histories --format '{{json .}}' | jq -r '(.record // .Record) | .Ref // .ref'
 }
 
 # A small Debian as an OCI layout in the cache, made once: from Debian's archive alone.
