@@ -2,14 +2,15 @@
 # Sourced, not run, by scripts with `set -euo pipefail`; everything started here is stopped when the
 # script ends, also when it is interrupted.
 #
+#   $root        the checkout
 #   $work        folder for all state; engine state and base stay there between runs
 #   $scratch     folder of this run alone, removed at its end
 #   $registry    host:port, after start_registry
 #   $base        reference of the base in it, after push_base
 # shellcheck shell=bash
 
-integration=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(dirname "$integration")
+# shellcheck disable=SC2034 # for the scripts that source this
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work="${LAMINATE_WORK:-${XDG_CACHE_HOME:-$HOME/.cache}/laminate-work}"
 mkdir -p "$work"
 scratch=$(mktemp -d "$work/run.XXXXXX")
@@ -200,12 +201,11 @@ PY
     mv "$scratch/layout" "$base_layout"
 }
 
-# Makes the base if need be and pushes it; sets $base and $base_digest.
+# Makes the base if need be and pushes it; sets $base.
 push_base() { # [NAME:TAG]
     make_base
     base="$registry/upstream/${1:-debian:bookworm}"
     skopeo copy -q --dest-tls-verify=false "oci:$base_layout:bookworm" "docker://$base"
-    base_digest=$(digest_of "$base")
 }
 
 digest_of() { # REFERENCE

@@ -54,6 +54,7 @@ def first_build_is_one_solve_and_everything_is_named():
         equal(image["tags"], [f"r-{stack.commit7}"])
         equal(digest(repository, image["tags"][0]), image["digest"], repository)
     sent = requests.uploads()
+    assert sent, f"nothing was uploaded: {requests.all}"
     equal(sorted(sent), sorted(set(sent)), "blobs sent")
     for name in IMAGES:
         equal(requests.sent_to(f"{stack.namespace}/{name}"), [], f"bytes sent to {name}'s own repository")
