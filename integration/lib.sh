@@ -144,8 +144,9 @@ make_base() {
     base_layout="$work/base-$recipe"
     [ ! -e "$base_layout/index.json" ] || return 0
     say "making the base: Debian bookworm by mmdebstrap (once)"
-    # Without dev/: a container has its own, and nobody but root may unpack it.
-    SOURCE_DATE_EPOCH=1750000000 mmdebstrap --quiet --variant=minbase --include=ca-certificates \
+    # As root, since Ubuntu lets nobody else make user namespaces. Without dev/: a container has its
+    # own, and only root may unpack it.
+    SOURCE_DATE_EPOCH=1750000000 as_root mmdebstrap --quiet --variant=minbase --include=ca-certificates \
         bookworm - 2>"$scratch/mmdebstrap.log" | tar --delete --wildcards -f - './dev/*' >"$scratch/base.tar" ||
         { cat "$scratch/mmdebstrap.log" >&2; fail "mmdebstrap"; }
     gzip -n "$scratch/base.tar"
