@@ -267,7 +267,13 @@ async fn a_lost_answer_to_a_write_is_looked_up_not_repeated() {
     assert_eq!(fake.count("PUT", "manifests/u"), 2);
 
     fake.fault(1, "GET", "", Effect::BreakBefore);
+    assert_eq!(
+        registry.manifest(&r, &tag("t")).await.unwrap(),
+        Some(m.clone())
+    );
+    fake.fault(1, "GET", "", Effect::BreakAfter);
     assert_eq!(registry.manifest(&r, &tag("t")).await.unwrap(), Some(m));
+    assert_eq!(fake.count("GET", ""), 4, "half a body is asked for again");
 }
 
 #[tokio::test]
@@ -736,8 +742,8 @@ async fn credentials_that_fail_say_what_to_do() {
     let error = wrong.tags(&r).await.unwrap_err();
     assert_eq!(
         text(&fake, error),
-        "cannot list the tags of HOST/a: HOST does not accept the credentials; log in again with \
-         `docker login HOST` (401 UNAUTHORIZED: incorrect username or password)"
+        "cannot list the tags of HOST/a: HOST does not accept the credentials for this; log in again \
+         with `docker login HOST`, or with an account that has the rights (401 UNAUTHORIZED: incorrect username or password)"
     );
 }
 
@@ -779,4 +785,67 @@ async fn nobody_there() {
     assert_eq!(registry.counts().retries, 5);
     let expected = format!("cannot list the tags of {host}/a: {host} cannot be reached: ");
     assert!(error.to_string().starts_with(&expected), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_that_closes_without_an_answer_is_tried_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let closing = async {
+        let mut taken = 0;
+        loop {
+            drop(listener.accept().await.unwrap());
+            taken += 1;
+            if taken == 6 {
+                return taken;
+            }
+        }
+    };
+    let (registry, r) = (registry(), Repository::parse(&format!("{host}/a")).unwrap());
+    let (taken, result) = tokio::join!(closing, registry.tags(&r));
+    assert_eq!((taken, registry.counts().retries), (6, 5));
+    assert!(result.unwrap_err().is_temporary());
+}
+
+#[tokio::test]
+async fn a_dropped_call_leaves_nothing_behind() {
+    let fake = Fake::start().await;
+    fake.state().auth = Some(Auth::default());
+    let registry = Registry::new(Options {
+        concurrency: 1,
+        ..options()
+    })
+    .unwrap();
+    let (r, at) = (repository(&fake, "a"), tag("t"));
+    fake.fault(1, "GET", "/token", Effect::Slow(Duration::from_secs(30)));
+    fake.fault(1, "HEAD", "", Effect::Slow(Duration::from_millis(1)));
+    let short = Duration::from_millis(200);
+    let dropped = tokio::time::timeout(short, registry.head_manifest(&r, &at)).await;
+    assert!(dropped.is_err(), "it waited for the token");
+    let next = tokio::time::timeout(Duration::from_secs(1), registry.head_manifest(&r, &at)).await;
+    assert_eq!(next.expect("neither permit nor token is held"), Ok(None));
+}
+
+#[test]
+fn a_file_of_certificates_must_hold_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    let error = |path: &std::path::Path| {
+        let ca_file = Some(path.to_owned());
+        let error = Registry::new(Options {
+            ca_file,
+            ..options()
+        })
+        .err()
+        .unwrap();
+        error
+            .to_string()
+            .replace(&path.display().to_string(), "FILE")
+    };
+    assert_eq!(
+        error(&path),
+        "FILE cannot be read: No such file or directory (os error 2)"
+    );
+    std::fs::write(&path, "no certificate").unwrap();
+    assert_eq!(error(&path), "FILE holds no PEM certificates");
 }

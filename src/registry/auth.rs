@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(read(&["Basic"]), Some(Challenge::Basic));
         assert_eq!(read(&["Bearer"]), None);
         assert_eq!(read(&["Negotiate abc="]), None);
-        assert_eq!(read(&[r#"Bearer realm="unclosed"#]).is_some(), true);
+        assert!(read(&[r#"Bearer realm="unclosed"#]).is_some());
         assert_eq!(read(&[]), None);
     }
 }

@@ -37,12 +37,13 @@ pub enum Pushed {
 pub enum Content {
     Bytes(Bytes),
     /// Opens the blob from its beginning, anew for each try.
-    Stream(
-        Box<dyn Fn() -> BoxFuture<'static, Result<BoxStream<'static, Piece>, Error>> + Send + Sync>,
-    ),
+    Stream(Open),
 }
 
 type Piece = Result<Bytes, Error>;
+type Opening = BoxFuture<'static, Result<BoxStream<'static, Piece>, Error>>;
+/// Opens the same bytes from their beginning, each time it is called.
+pub type Open = Box<dyn Fn() -> Opening + Send + Sync>;
 
 /// A blob on its way here. Its last item is an error unless all that came before has the blob's
 /// digest, so nothing is final before the stream has ended.

@@ -53,12 +53,15 @@ enum Place {
     File(PathBuf),
 }
 
+/// What look-ups gave, and when, by host.
+type Found = HashMap<String, (Instant, Option<Credential>)>;
+
 /// Finds credentials; clones share what was found.
 #[derive(Clone)]
 pub struct Credentials {
     places: Arc<Vec<Place>>,
     /// Held during a look-up too: key chains hang when two helpers ask at once.
-    found: Arc<tokio::sync::Mutex<HashMap<String, (Instant, Option<Credential>)>>>,
+    found: Arc<tokio::sync::Mutex<Found>>,
 }
 
 impl fmt::Debug for Credentials {

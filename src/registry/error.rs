@@ -45,7 +45,7 @@ pub struct Answer {
 
 impl Answer {
     /// Reads what can be read of a body; nothing of it is needed.
-    pub(super) fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
+    pub(super) fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Box<Self> {
         #[derive(Deserialize)]
         struct Envelope {
             errors: Vec<Entry>,
@@ -88,12 +88,12 @@ impl Answer {
             _ if !codes.is_empty() => String::new(),
             text => printable(text),
         };
-        Self {
+        Box::new(Self {
             status,
             codes,
             text,
             retry_after,
-        }
+        })
     }
 
     pub fn has_code(&self, code: &str) -> bool {
@@ -145,33 +145,45 @@ impl fmt::Display for Answer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error("{attempt}: the registry does not have it ({answer})")]
-    NotFound { attempt: Attempt, answer: Answer },
+    NotFound {
+        attempt: Attempt,
+        answer: Box<Answer>,
+    },
 
     #[error("{attempt}: {} ({answer})", unauthorized(attempt, *with_credentials))]
     Unauthorized {
         attempt: Attempt,
-        answer: Answer,
+        answer: Box<Answer>,
         with_credentials: bool,
     },
 
     #[error(
         "{attempt}: access denied ({answer}); give the account used by `docker login {}` the rights for it, or log in with another", attempt.host
     )]
-    Denied { attempt: Attempt, answer: Answer },
+    Denied {
+        attempt: Attempt,
+        answer: Box<Answer>,
+    },
 
     #[error(
         "{attempt}: the tag cannot be written: the registry says that it is immutable ({answer})"
     )]
-    Immutable { attempt: Attempt, answer: Answer },
+    Immutable {
+        attempt: Attempt,
+        answer: Box<Answer>,
+    },
 
     #[error("{attempt}: the registry answered {answer}")]
-    Refused { attempt: Attempt, answer: Answer },
+    Refused {
+        attempt: Attempt,
+        answer: Box<Answer>,
+    },
 
     #[error("{attempt}: the token server {server} answered {answer}")]
     TokenServer {
         attempt: Attempt,
         server: String,
-        answer: Answer,
+        answer: Box<Answer>,
     },
 
     #[error("{attempt}: {server} cannot be reached: {reason}")]
@@ -220,7 +232,7 @@ fn unauthorized(attempt: &Attempt, with_credentials: bool) -> String {
     match with_credentials {
         true => {
             format!(
-                "{host} does not accept the credentials; log in again with `docker login {host}`"
+                "{host} does not accept the credentials for this; log in again with `docker login {host}`, or with an account that has the rights"
             )
         }
         false => format!("{host} wants credentials; log in with `docker login {host}`"),
@@ -234,7 +246,7 @@ fn is_temporary(status: u16) -> bool {
 
 impl Error {
     /// The error an answer means.
-    pub(super) fn of(attempt: Attempt, answer: Answer, with_credentials: bool) -> Self {
+    pub(super) fn of(attempt: Attempt, answer: Box<Answer>, with_credentials: bool) -> Self {
         match answer.status {
             401 => Self::Unauthorized {
                 attempt,

@@ -5,10 +5,13 @@
 //! `docs/registry.md` says what is asked of a registry.
 
 mod auth;
+mod authorize;
 mod blobs;
+mod clients;
 mod counts;
 mod credentials;
 mod error;
+mod host;
 mod manifests;
 mod transport;
 

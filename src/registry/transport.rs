@@ -5,18 +5,20 @@
 //! times, 0.5 s doubled each time up to 30 s, with jitter; `Retry-After` pauses the whole host.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::auth::{self, Authorization, Challenge, Tokens};
+use super::auth::{self, Authorization, Challenge};
+use super::authorize::covered;
+use super::clients::{Clients, is_loopback, same_origin};
 use super::counts::{Counter, Kind};
 use super::error::{Answer, Attempt, Error, reason_of};
+use super::host::{Host, jittered, retry_after};
 use super::{Options, Repository};
 
 /// Enough for every legal manifest (4 MiB), and a bound for answers that are none.
@@ -61,98 +63,18 @@ pub(super) struct Upload {
     pub size: u64,
 }
 
-struct Host {
-    requests: Semaphore,
-    /// Whole downloads have a limit of their own: a copy holds one while it waits for requests.
-    downloads: Arc<Semaphore>,
-    challenge: Mutex<Option<Challenge>>,
-    tokens: Tokens,
-    paused_until: Mutex<Option<Instant>>,
-}
-
 pub(super) struct Transport {
-    options: Options,
-    clients: Clients,
+    pub(super) options: Options,
+    pub(super) clients: Clients,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
     pub counter: Counter,
 }
 
-/// A loopback address is never asked of a proxy, as in Go's clients; a token server's redirect is
-/// not followed, since the request may hold a refresh token.
-struct Clients {
-    outside: reqwest::Client,
-    loopback: reqwest::Client,
-    outside_tokens: reqwest::Client,
-    loopback_tokens: reqwest::Client,
-}
-
-fn follow() -> reqwest::redirect::Policy {
-    reqwest::redirect::Policy::custom(|attempt| {
-        let from = attempt.previous().last().map(|url| url.scheme().to_owned());
-        if attempt.previous().len() > 10 {
-            attempt.error("more than 10 redirects")
-        } else if from.as_deref() == Some("https") && attempt.url().scheme() != "https" {
-            attempt.error("a redirect from https to plain http")
-        } else {
-            attempt.follow()
-        }
-    })
-}
-
-fn client(
-    options: &Options,
-    loopback: bool,
-    policy: reqwest::redirect::Policy,
-) -> Result<reqwest::Client, Error> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(options.user_agent.as_str())
-        .connect_timeout(Duration::from_secs(10))
-        .redirect(policy);
-    if loopback {
-        builder = builder.no_proxy();
-    }
-    if let Some(path) = &options.ca_file {
-        let pem = std::fs::read(path)
-            .map_err(|e| Error::Setup(format!("{} cannot be read: {e}", path.display())))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-            .map_err(|_| Error::Setup(format!("{} holds no PEM certificates", path.display())))?;
-        builder = builder.tls_certs_merge(certificates);
-    }
-    builder
-        .build()
-        .map_err(|e| Error::Setup(format!("no HTTP client: {}", reason_of(e).0)))
-}
-
-/// Whether a host is this machine; such registries are spoken to without TLS, as Docker and
-/// BuildKit do.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let address = name.parse::<std::net::IpAddr>();
-    name == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
-fn same_origin(a: &Url, b: &Url) -> bool {
-    a.scheme() == b.scheme()
-        && a.host_str() == b.host_str()
-        && a.port_or_known_default() == b.port_or_known_default()
-}
-
 impl Transport {
     pub fn new(options: Options) -> Result<Self, Error> {
-        let none = reqwest::redirect::Policy::none;
-        let clients = Clients {
-            outside: client(&options, false, follow())?,
-            loopback: client(&options, true, follow())?,
-            outside_tokens: client(&options, false, none())?,
-            loopback_tokens: client(&options, true, none())?,
-        };
         Ok(Self {
+            clients: Clients::new(&options)?,
             options,
-            clients,
             hosts: Mutex::default(),
             counter: Counter::default(),
         })
@@ -178,24 +100,9 @@ impl Transport {
             let few = matches!(name, "docker.io" | "ghcr.io") || name.ends_with(".amazonaws.com");
             let most = self.options.concurrency.max(1);
             let limit = if few { most.min(4) } else { most };
-            Arc::new(Host {
-                requests: Semaphore::new(limit),
-                downloads: Arc::new(Semaphore::new(limit)),
-                challenge: Mutex::default(),
-                tokens: Tokens::default(),
-                paused_until: Mutex::default(),
-            })
+            Arc::new(Host::new(limit))
         });
         host.clone()
-    }
-
-    fn client(&self, url: &Url, tokens: bool) -> &reqwest::Client {
-        match (is_loopback(url.host_str().unwrap_or_default()), tokens) {
-            (false, false) => &self.clients.outside,
-            (true, false) => &self.clients.loopback,
-            (false, true) => &self.clients.outside_tokens,
-            (true, true) => &self.clients.loopback_tokens,
-        }
     }
 
     /// Begins the count of tries of something.
@@ -371,7 +278,8 @@ impl Transport {
         let mut second = false;
         loop {
             let mut request = self
-                .client(&call.url, false)
+                .clients
+                .of(&call.url, false)
                 .request(call.method.clone(), call.url.clone())
                 .headers(call.headers.clone());
             if let Some(Authorization { value, .. }) = &authorization
@@ -413,144 +321,6 @@ impl Transport {
             second = true;
         }
     }
-
-    fn home(&self, host: &str) -> Url {
-        let repository = Repository::parse(&format!("{host}/x"));
-        self.url(&repository.expect("the host of a repository is a host"), "")
-    }
-
-    /// What the host wants in `Authorization`, as far as it has told.
-    async fn authorize(
-        &self,
-        host: &Host,
-        attempt: &Attempt,
-        scopes: &[String],
-    ) -> Result<Option<Authorization>, Error> {
-        let challenge = host
-            .challenge
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let Some(challenge) = challenge else {
-            return Ok(None);
-        };
-        match challenge {
-            Challenge::Basic => {
-                let credential = self.credential(attempt).await?;
-                let usable = credential.filter(|c| !c.username.is_empty());
-                Ok(usable.as_ref().map(auth::basic))
-            }
-            Challenge::Bearer { realm, service, .. } => {
-                let fetch = async || {
-                    self.fetch(attempt, &realm, service.as_deref(), scopes)
-                        .await
-                };
-                host.tokens.get(scopes, fetch).await.map(Some)
-            }
-        }
-    }
-
-    async fn credential(&self, attempt: &Attempt) -> Result<Option<super::Credential>, Error> {
-        let found = self.options.credentials.credentials(&attempt.host).await;
-        found.map_err(|source| Error::Credential {
-            attempt: attempt.clone(),
-            source,
-        })
-    }
-
-    async fn fetch(
-        &self,
-        attempt: &Attempt,
-        realm: &str,
-        service: Option<&str>,
-        scopes: &[String],
-    ) -> Result<auth::Token, Error> {
-        let problem = |problem: String| Error::Protocol {
-            attempt: attempt.clone(),
-            problem,
-        };
-        let realm = Url::parse(realm)
-            .map_err(|_| problem("the registry names a token server that is not a URL".into()))?;
-        let plain_ok = self.home(&attempt.host).scheme() == "http";
-        if !(realm.scheme() == "https" || realm.scheme() == "http" && plain_ok) {
-            return Err(problem(format!(
-                "the registry names a token server without TLS, {}; no credentials were sent",
-                realm.authority()
-            )));
-        }
-        let credential = self.credential(attempt).await?;
-        let with_credentials = credential.is_some();
-        let client = self.client(&realm, true);
-        let request = auth::token_request(client, &realm, service, scopes, credential.as_ref());
-        self.counter.sent(Kind::Token);
-        let response = (request.send().await).map_err(|e| unreachable(attempt, &realm, e))?;
-        let status = response.status().as_u16();
-        let wait = retry_after(response.headers());
-        let body = (response.bytes().await).map_err(|e| unreachable(attempt, &realm, e))?;
-        match status {
-            200 => auth::read_token(&body, with_credentials).map_err(|p| problem(p.to_owned())),
-            401 | 403 => Err(Error::Unauthorized {
-                attempt: attempt.clone(),
-                answer: Answer::read(status, wait, &body),
-                with_credentials,
-            }),
-            _ => Err(Error::TokenServer {
-                attempt: attempt.clone(),
-                server: realm.authority().to_owned(),
-                answer: Answer::read(status, wait, &body),
-            }),
-        }
-    }
-}
-
-/// Whether the scopes `have` give what `wanted` (`repository:a:pull,push`) names.
-fn covered(have: &[String], wanted: &str) -> bool {
-    let Some((name, actions)) = wanted.rsplit_once(':') else {
-        return have.iter().any(|scope| scope == wanted);
-    };
-    have.iter()
-        .filter_map(|scope| scope.rsplit_once(':'))
-        .any(|(n, a)| {
-            n == name
-                && actions
-                    .split(',')
-                    .all(|action| a.split(',').any(|x| x == action))
-        })
-}
-
-impl Host {
-    fn learn(&self, challenge: Challenge) {
-        *self
-            .challenge
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(challenge);
-    }
-
-    fn pause(&self, wait: Duration) {
-        let until = Instant::now() + wait;
-        let mut paused = self
-            .paused_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *paused = Some(paused.map_or(until, |other| other.max(until)));
-    }
-
-    async fn wait(&self) {
-        loop {
-            let paused = *self
-                .paused_until
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            match paused.filter(|until| *until > Instant::now()) {
-                // The jitter keeps all who waited from coming back in one moment.
-                Some(until) => {
-                    let extra = jittered(Duration::from_millis(50));
-                    tokio::time::sleep_until((until + extra).into()).await;
-                }
-                None => return,
-            }
-        }
-    }
 }
 
 pub(super) struct Tries {
@@ -558,88 +328,12 @@ pub(super) struct Tries {
     next: Duration,
 }
 
-fn unreachable(attempt: &Attempt, url: &Url, error: reqwest::Error) -> Error {
+pub(super) fn unreachable(attempt: &Attempt, url: &Url, error: reqwest::Error) -> Error {
     let (reason, temporary) = reason_of(error);
     Error::Unreachable {
         attempt: attempt.clone(),
         server: url.authority().to_owned(),
         reason,
         temporary,
-    }
-}
-
-/// Between half of a duration and the whole of it.
-fn jittered(duration: Duration) -> Duration {
-    // The seeds of std's hash maps are random, and nothing here needs better randomness.
-    let random = std::hash::RandomState::new().build_hasher().finish() >> 11;
-    duration.mul_f64(0.5 + random as f64 / (1_u64 << 53) as f64 / 2.0)
-}
-
-/// `Retry-After`, as seconds or as a date (RFC 9110 §10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    let wait = date.duration_since(jiff::Timestamp::now());
-    Some(Duration::try_from(wait).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_hosts_are_known() {
-        for host in [
-            "localhost",
-            "localhost:5000",
-            "127.0.0.1:1",
-            "127.9.9.9",
-            "[::1]:5000",
-        ] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "localhost.example",
-            "10.0.0.1:5000",
-            "[::2]",
-            "example:5000",
-            "ghcr.io",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let read = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, text.parse().expect("a header"));
-            retry_after(&headers)
-        };
-        assert_eq!(read("7"), Some(Duration::from_secs(7)));
-        assert_eq!(read("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("soon"), None);
-        let far = read("Wed, 21 Oct 2099 07:28:00 GMT").expect("a date");
-        assert!(far > Duration::from_secs(1_000_000_000), "{far:?}");
-    }
-
-    #[test]
-    fn jitter_is_between_half_and_whole() {
-        for _ in 0..1000 {
-            let wait = jittered(Duration::from_secs(2));
-            assert!(wait >= Duration::from_secs(1) && wait <= Duration::from_secs(2));
-        }
-    }
-
-    #[test]
-    fn wider_scopes_cover_narrower_ones() {
-        let have = ["repository:a/b:pull,push".to_owned()];
-        assert!(covered(&have, "repository:a/b:pull"));
-        assert!(covered(&have, "repository:a/b:push,pull"));
-        assert!(!covered(&have, "repository:a/b:delete"));
-        assert!(!covered(&have, "repository:a:pull"));
     }
 }

@@ -362,7 +362,7 @@ impl State {
                 let upload = format!("/v2/{name}/blobs/uploads/{}?_state=x", self.uploads);
                 self.open_uploads.push(self.uploads.to_string());
                 // Every other address is relative: both are legal.
-                let base = if self.uploads % 2 == 0 {
+                let base = if self.uploads.is_multiple_of(2) {
                     base
                 } else {
                     String::new()
