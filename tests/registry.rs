@@ -849,3 +849,31 @@ fn a_file_of_certificates_must_hold_some() {
     std::fs::write(&path, "no certificate").unwrap();
     assert_eq!(error(&path), "FILE holds no PEM certificates");
 }
+
+#[tokio::test]
+async fn an_upload_on_another_host_gets_the_bytes_and_no_credentials() {
+    let (fake, storage) = (Fake::start().await, Fake::start().await);
+    fake.state().auth = Some(Auth {
+        basic: true,
+        ..Auth::default()
+    });
+    storage.state().open_uploads.push("1".to_owned());
+    let location = format!("http://{}/v2/s/blobs/uploads/1?a=b", storage.host);
+    let elsewhere = Effect::Answer(202, vec![("location", location)], String::new());
+    fake.fault(1, "POST", "", elsewhere);
+    let digest = Digest::of(b"content");
+    let content = Content::Bytes("content".into());
+    let registry = logged_in(&fake.host, USER);
+    let r = repository(&fake, "a");
+    assert_eq!(
+        registry.push_blob(&r, &digest, 7, &content).await,
+        Ok(Pushed::Uploaded)
+    );
+    assert!(storage.has_blob("s", digest.as_str()));
+    assert_eq!(storage.state().authorizations, vec![None]);
+    let asked = format!(
+        "PUT /v2/s/blobs/uploads/1?a=b&digest={}",
+        digest.as_str().replace(':', "%3A")
+    );
+    assert_eq!(storage.state().log, vec![asked]);
+}

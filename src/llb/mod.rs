@@ -52,11 +52,7 @@ pub enum Source {
     Local { name: String, content: String },
     /// `oci-layout://`, served by the session's content store.
     OciLayout { reference: String, store: String },
-    Http {
-        url: String,
-        checksum: String,
-        filename: String,
-    },
+    Http { url: String, checksum: String, filename: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,32 +97,14 @@ pub struct Mount {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountKind {
     /// Read-only, `selector` inside `input` (empty or `/`: all of it).
-    ReadOnly {
-        input: Output,
-        selector: String,
-    },
+    ReadOnly { input: Output, selector: String },
     /// Writable and kept as an output of its own; `None`: begins empty.
-    Output {
-        input: Option<Output>,
-    },
+    Output { input: Option<Output> },
     /// Writable, thrown away.
-    Scratch {
-        input: Option<Output>,
-    },
-    Cache {
-        id: String,
-        sharing: Sharing,
-        seed: Option<Output>,
-        selector: String,
-    },
+    Scratch { input: Option<Output> },
+    Cache { id: String, sharing: Sharing, seed: Option<Output>, selector: String },
     Tmpfs,
-    Secret {
-        id: String,
-        uid: u32,
-        gid: u32,
-        mode: u32,
-        optional: bool,
-    },
+    Secret { id: String, uid: u32, gid: u32, mode: u32, optional: bool },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,26 +145,10 @@ pub enum Action {
         follow: bool,
     },
     /// Parents are made with the same mode and owner.
-    MakeFolder {
-        path: String,
-        mode: u32,
-        owner: Option<Owner>,
-    },
-    MakeFile {
-        path: String,
-        mode: u32,
-        owner: Option<Owner>,
-        data: Vec<u8>,
-    },
-    Symlink {
-        path: String,
-        target: String,
-        owner: Option<Owner>,
-    },
-    Remove {
-        path: String,
-        allow_missing: bool,
-    },
+    MakeFolder { path: String, mode: u32, owner: Option<Owner> },
+    MakeFile { path: String, mode: u32, owner: Option<Owner>, data: Vec<u8> },
+    Symlink { path: String, target: String, owner: Option<Owner> },
+    Remove { path: String, allow_missing: bool },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
