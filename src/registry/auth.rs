@@ -1,224 +1,307 @@
-//! Tokens for registries that ask for them.
+//! Challenges and tokens: what a registry wants in `Authorization`, fetched once for all who wait.
 //!
-//! A request is sent as it is; a 401 tells how to come back (RFC 9110 §11.6.1 and the distribution
-//! project's token specification). What was learned of a host is kept, so that it is asked once.
+//! Main type: [`Tokens`], one a registry host, used by `transport`. There is no ping: a request is
+//! sent as it is, and only a 401 tells what the host wants (distribution-spec leaves it to
+//! RFC 7235; the token flow is distribution's `docs/spec/auth`).
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use tokio::sync::Mutex;
+use bytes::Bytes;
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
+use serde::Deserialize;
 
-use super::credentials::{Credential, Credentials};
-use super::{Error, error};
+use super::credentials::Credential;
 
-/// What a registry said in `WWW-Authenticate`.
+/// What a host wants to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
     Basic,
-    Bearer { realm: String, service: String },
+    Bearer {
+        realm: String,
+        service: Option<String>,
+        /// What the refused request needed.
+        scopes: Vec<String>,
+    },
 }
 
-/// Reads the header; the first scheme that is known counts.
-pub(super) fn challenge(header: &str) -> Option<Challenge> {
-    let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header, ""));
-    if scheme.eq_ignore_ascii_case("basic") {
-        return Some(Challenge::Basic);
+/// Reads `WWW-Authenticate`; a token is preferred to a password.
+pub(super) fn challenge(headers: &HeaderMap) -> Option<Challenge> {
+    let mut basic = false;
+    for value in headers.get_all(WWW_AUTHENTICATE) {
+        let Ok(text) = value.to_str() else { continue };
+        for (scheme, parameters) in schemes(text) {
+            match scheme.to_ascii_lowercase().as_str() {
+                "bearer" => {
+                    let Some(realm) = parameters.get("realm") else {
+                        continue;
+                    };
+                    let scopes = parameters.get("scope").map(String::as_str);
+                    return Some(Challenge::Bearer {
+                        realm: realm.clone(),
+                        service: parameters.get("service").cloned(),
+                        scopes: (scopes.unwrap_or_default().split(' '))
+                            .filter(|scope| !scope.is_empty())
+                            .map(str::to_owned)
+                            .collect(),
+                    });
+                }
+                "basic" => basic = true,
+                _ => {}
+            }
+        }
     }
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let mut fields = parameters(rest);
-    Some(Challenge::Bearer {
-        realm: fields.remove("realm")?,
-        service: fields.remove("service").unwrap_or_default(),
-    })
+    basic.then_some(Challenge::Basic)
 }
 
-/// `name="value"` pairs; a value may hold commas.
-fn parameters(text: &str) -> HashMap<String, String> {
-    let mut fields = HashMap::new();
+/// Splits a header into schemes and their parameters; quoted values may hold commas.
+fn schemes(text: &str) -> Vec<(String, HashMap<String, String>)> {
+    let mut found: Vec<(String, HashMap<String, String>)> = Vec::new();
     let mut rest = text;
-    while let Some((name, after)) = rest.split_once('=') {
-        let name = name.trim_matches([' ', ',']).to_ascii_lowercase();
-        let (value, next) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => after.split_once(',').unwrap_or((after, "")),
-        };
-        fields.insert(name, value.to_owned());
-        rest = next;
-    }
-    fields
-}
-
-#[derive(Clone, Debug)]
-struct Token {
-    text: String,
-    until: Instant,
-}
-
-/// One place for a token; whoever finds it empty fetches while the others wait.
-type Slot = Arc<Mutex<Option<Token>>>;
-
-/// By host and scopes.
-type Tokens = HashMap<(String, Vec<String>), Slot>;
-
-/// What is known of hosts' authentication.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Auth {
-    pub credentials: Credentials,
-    challenges: Arc<Mutex<HashMap<String, Challenge>>>,
-    tokens: Arc<Mutex<Tokens>>,
-}
-
-impl Auth {
-    /// The `Authorization` header for a request, `None` if the host never asked for one.
-    pub async fn header(
-        &self,
-        http: &reqwest::Client,
-        host: &str,
-        scopes: &[String],
-    ) -> Result<Option<String>, Error> {
-        let challenge = self.challenges.lock().await.get(host).cloned();
-        match challenge {
-            None => Ok(None),
-            Some(Challenge::Basic) => match self.credentials.get(host).await? {
-                Some(Credential::Password { user, password }) => {
-                    let pair = STANDARD.encode(format!("{user}:{password}"));
-                    Ok(Some(format!("Basic {pair}")))
-                }
-                Some(Credential::Identity(_)) | None => Ok(None),
-            },
-            Some(Challenge::Bearer { realm, service }) => {
-                let slot = {
-                    let mut tokens = self.tokens.lock().await;
-                    let key = (host.to_owned(), scopes.to_vec());
-                    tokens.entry(key).or_default().clone()
-                };
-                let mut token = slot.lock().await;
-                if let Some(token) = token.as_ref().filter(|t| t.until > Instant::now()) {
-                    return Ok(Some(format!("Bearer {}", token.text)));
-                }
-                let fresh = self.fetch(http, host, &realm, &service, scopes).await?;
-                let header = format!("Bearer {}", fresh.text);
-                *token = Some(fresh);
-                Ok(Some(header))
-            }
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        if rest.is_empty() {
+            return found;
         }
-    }
-
-    /// Keeps what a host asked for and forgets the token it did not take.
-    pub async fn learn(&self, host: &str, challenge: Challenge, scopes: &[String]) {
-        self.challenges
-            .lock()
-            .await
-            .insert(host.to_owned(), challenge);
-        let key = (host.to_owned(), scopes.to_vec());
-        self.tokens.lock().await.remove(&key);
-    }
-
-    async fn fetch(
-        &self,
-        http: &reqwest::Client,
-        host: &str,
-        realm: &str,
-        service: &str,
-        scopes: &[String],
-    ) -> Result<Token, Error> {
-        #[derive(serde::Deserialize)]
-        struct Answer {
-            token: Option<String>,
-            access_token: Option<String>,
-            expires_in: Option<u64>,
-        }
-        let what = format!("asking for a token for {host}");
-        let unreachable = |error: reqwest::Error| Error::Unreachable {
-            what: what.clone(),
-            host: realm.to_owned(),
-            reason: super::cause(&error),
+        let end = rest.find([' ', '\t', '=', ',']).unwrap_or(rest.len());
+        let word = rest[..end].to_owned();
+        rest = rest[end..].trim_start_matches([' ', '\t']);
+        let Some(after) = rest.strip_prefix('=') else {
+            found.push((word, HashMap::new()));
+            continue;
         };
-        let request = match self.credentials.get(host).await? {
-            Some(Credential::Identity(token)) => {
-                let scope = scopes.join(" ");
-                http.post(realm).form(&[
-                    ("grant_type", "refresh_token"),
-                    ("service", service),
-                    ("client_id", "laminate"),
-                    ("scope", scope.as_str()),
-                    ("refresh_token", token.as_str()),
-                ])
-            }
-            credential => {
-                let mut query = Vec::new();
-                if !service.is_empty() {
-                    query.push(("service", service));
-                }
-                // The scope to push stands first: some registries look at the first alone.
-                query.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
-                let request = http.get(realm).query(&query);
-                match credential {
-                    Some(Credential::Password { user, password }) => {
-                        request.basic_auth(user, Some(password))
+        let mut value = String::new();
+        match after.trim_start().strip_prefix('"') {
+            Some(quoted) => {
+                let mut characters = quoted.char_indices();
+                let mut end = quoted.len();
+                while let Some((at, character)) = characters.next() {
+                    match character {
+                        '"' => {
+                            end = at + 1;
+                            break;
+                        }
+                        '\\' => value.extend(characters.next().map(|(_, c)| c)),
+                        other => value.push(other),
                     }
-                    _ => request,
+                }
+                rest = &quoted[end..];
+            }
+            None => {
+                let end = after.find([' ', ',']).unwrap_or(after.len());
+                value.push_str(after[..end].trim());
+                rest = &after[end..];
+            }
+        }
+        if let Some((_, parameters)) = found.last_mut() {
+            parameters.insert(word.to_ascii_lowercase(), value);
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Token {
+    pub value: String,
+    expires: Instant,
+    with_credentials: bool,
+}
+
+/// The value of `Authorization`, and what it was made of.
+#[derive(Clone)]
+pub(super) struct Authorization {
+    pub value: String,
+    pub with_credentials: bool,
+}
+
+/// One failure is told to all who were waiting for the same token.
+#[derive(Default)]
+struct Slot {
+    token: Option<Token>,
+    failed: Option<(Instant, super::Error)>,
+}
+
+/// The tokens of one host, by scopes.
+#[derive(Default)]
+pub(super) struct Tokens {
+    slots: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Slot>>>>,
+}
+
+impl Tokens {
+    fn slot(&self, key: &str) -> Arc<tokio::sync::Mutex<Slot>> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.entry(key.to_owned()).or_default().clone()
+    }
+
+    /// The token for these scopes, fetched if there is none that lives; whoever asks meanwhile waits
+    /// for the same answer. When a waiting caller is dropped, the next one fetches.
+    pub(super) async fn get(
+        &self,
+        scopes: &[String],
+        fetch: impl AsyncFnOnce() -> Result<Token, super::Error>,
+    ) -> Result<Authorization, super::Error> {
+        let asked = Instant::now();
+        let slot = self.slot(&scopes.join(" "));
+        let mut slot = slot.lock().await;
+        let alive = |token: &&Token| token.expires > Instant::now();
+        let token = match slot.token.as_ref().filter(alive) {
+            Some(token) => token.clone(),
+            None => {
+                if let Some((at, error)) = &slot.failed
+                    && *at >= asked
+                {
+                    return Err(error.clone());
+                }
+                match fetch().await {
+                    Ok(token) => slot.token.insert(token).clone(),
+                    Err(error) => {
+                        slot.failed = Some((Instant::now(), error.clone()));
+                        return Err(error);
+                    }
                 }
             }
         };
-        let answer = request.send().await.map_err(unreachable)?;
-        let status = answer.status().as_u16();
-        let body = answer.bytes().await.map_err(unreachable)?;
-        if matches!(status, 401 | 403) {
-            return Err(Error::Unauthorized {
-                what,
-                host: host.to_owned(),
-                reason: error::reason(&body),
-            });
-        }
-        if status != 200 {
-            return Err(Error::Status {
-                what,
-                status,
-                reason: error::reason(&body),
-            });
-        }
-        let protocol = |reason: String| Error::Protocol {
-            what: what.clone(),
-            reason,
-        };
-        let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|error| protocol(format!("the token server's answer is no JSON: {error}")))?;
-        let text = answer.token.or(answer.access_token).unwrap_or_default();
-        if text.is_empty() {
-            return Err(protocol("the token server gave no token".to_owned()));
-        }
-        // Without a time it is 60 seconds (token specification); a little less, for clocks and ways.
-        let seconds = answer.expires_in.unwrap_or(60).max(60);
-        Ok(Token {
-            text,
-            until: Instant::now() + Duration::from_secs(seconds - 10),
+        Ok(Authorization {
+            value: format!("Bearer {}", token.value),
+            with_credentials: token.with_credentials,
         })
     }
+
+    /// Forgets a token the registry did not accept, unless it was replaced meanwhile.
+    pub(super) async fn forget(&self, scopes: &[String], refused: &str) {
+        let slot = self.slot(&scopes.join(" "));
+        let mut slot = slot.lock().await;
+        let same = |token: &Token| refused.strip_prefix("Bearer ") == Some(token.value.as_str());
+        if slot.token.as_ref().is_some_and(same) {
+            slot.token = None;
+        }
+    }
+}
+
+pub(super) fn basic(credential: &Credential) -> Authorization {
+    let pair = format!("{}:{}", credential.username, credential.secret);
+    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+    Authorization {
+        value: format!("Basic {encoded}"),
+        with_credentials: true,
+    }
+}
+
+/// The request for a token.
+pub(super) fn token_request(
+    client: &reqwest::Client,
+    realm: &Url,
+    service: Option<&str>,
+    scopes: &[String],
+    credential: Option<&Credential>,
+) -> reqwest::RequestBuilder {
+    if let Some(credential) = credential
+        && credential.username.is_empty()
+    {
+        // distribution docs/spec/auth/oauth.md: the scopes are one field here.
+        let mut form = Url::parse("form:/").expect("a legal URL");
+        (form.query_pairs_mut())
+            .append_pair("grant_type", "refresh_token")
+            .append_pair("service", service.unwrap_or_default())
+            .append_pair("client_id", "laminate")
+            .append_pair("scope", &scopes.join(" "))
+            .append_pair("refresh_token", &credential.secret);
+        let body = Bytes::from(form.query().unwrap_or_default().to_owned());
+        return (client.post(realm.clone()))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body);
+    }
+    let mut url = realm.clone();
+    {
+        let mut query = url.query_pairs_mut();
+        if let Some(service) = service {
+            query.append_pair("service", service);
+        }
+        for scope in scopes {
+            query.append_pair("scope", scope);
+        }
+    }
+    let request = client.get(url);
+    match credential {
+        Some(credential) => request.header(AUTHORIZATION, basic(credential).value),
+        None => request,
+    }
+}
+
+/// Reads a token server's answer.
+pub(super) fn read_token(body: &[u8], with_credentials: bool) -> Result<Token, &'static str> {
+    #[derive(Deserialize)]
+    struct Answer {
+        token: Option<String>,
+        access_token: Option<String>,
+        expires_in: Option<f64>,
+    }
+    let answer: Answer =
+        serde_json::from_slice(body).map_err(|_| "the token server's answer is not a token")?;
+    let full = |text: &String| !text.is_empty();
+    let value = (answer.token.filter(full))
+        .or(answer.access_token.filter(full))
+        .ok_or("the token server's answer has no token in it")?;
+    if !value.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("the token server's token has characters no header can hold");
+    }
+    // 60 s is the default of the token specification; a tenth is left for the way.
+    let lifetime = answer.expires_in.filter(|s| *s >= 1.0).unwrap_or(60.0);
+    let lifetime = Duration::from_secs_f64(lifetime.min(86_400.0) * 0.9);
+    Ok(Token {
+        value,
+        expires: Instant::now() + lifetime,
+        with_credentials,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(values: &[&'static str]) -> Option<Challenge> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(WWW_AUTHENTICATE, value.parse().expect("a header"));
+        }
+        challenge(&headers)
+    }
+
     #[test]
-    fn challenges_are_read_with_commas_in_values() {
-        let header =
-            r#"Bearer realm="https://auth.x/token",service="x",scope="repository:a:pull,push""#;
-        assert_eq!(
-            challenge(header),
+    fn challenges_are_read() {
+        let bearer = |service: Option<&str>, scopes: &[&str]| {
             Some(Challenge::Bearer {
-                realm: "https://auth.x/token".to_owned(),
-                service: "x".to_owned()
+                realm: "https://auth.example/token".to_owned(),
+                service: service.map(str::to_owned),
+                scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
             })
+        };
+        assert_eq!(
+            read(&[
+                r#"Bearer realm="https://auth.example/token",service="r",scope="repository:a/b:pull,push repository:c:pull",error="invalid_token""#
+            ]),
+            bearer(
+                Some("r"),
+                &["repository:a/b:pull,push", "repository:c:pull"]
+            )
         );
-        assert_eq!(challenge("Basic realm=x"), Some(Challenge::Basic));
-        assert_eq!(challenge("Negotiate"), None);
-        assert_eq!(challenge("Bearer service=x"), None);
+        assert_eq!(
+            read(&[r#"Basic realm="x, y=z", bearer realm = "https://auth.example/token""#]),
+            bearer(None, &[])
+        );
+        assert_eq!(
+            read(&[
+                "Basic realm=\"x\"",
+                "Bearer realm=https://auth.example/token"
+            ]),
+            bearer(None, &[])
+        );
+        assert_eq!(read(&["Basic"]), Some(Challenge::Basic));
+        assert_eq!(read(&["Bearer"]), None);
+        assert_eq!(read(&["Negotiate abc="]), None);
+        assert!(read(&[r#"Bearer realm="unclosed"#]).is_some());
+        assert_eq!(read(&[]), None);
     }
 }

@@ -1,109 +1,306 @@
-//! User names and passwords from the Docker configuration.
+//! The credentials of `docker login` and `podman login`, asked for once a host and kept for a short time.
+//!
+//! Main type: [`Credentials`]. Called by `registry::auth`, and by `buildkit`'s session, which hands
+//! the same credentials to the engine.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
-use tokio::sync::Mutex;
 
-use super::Error;
+/// Tokens of clouds live five minutes and more; BuildKit forgets after the same time
+/// (session/auth/authprovider in moby/buildkit 0.32).
+const KEPT: Duration = Duration::from_secs(290);
 
-/// What is presented to a registry or its token server.
+/// The key of Docker Hub in every docker config.
+const HUB: &str = "https://index.docker.io/v1/";
+
+/// A user's secret for one host. An identity token (OAuth2 refresh token) has an empty `username`,
+/// as in BuildKit's session.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Credential {
-    Password {
-        user: String,
-        password: String,
-    },
-    /// A refresh token, exchanged at the token server.
-    Identity(String),
+pub struct Credential {
+    pub username: String,
+    pub secret: String,
 }
 
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Never a secret in a log.
-        f.write_str(match self {
-            Self::Password { .. } => "Password",
-            Self::Identity(_) => "Identity",
-        })
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({}, …)", self.username)
     }
 }
 
-/// Helpers give tokens that end soon; what they say is asked for again after this time.
-const KEPT: Duration = Duration::from_secs(4 * 60 + 50);
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    #[error("{place} cannot be read: {reason}")]
+    Unreadable { place: String, reason: String },
+    #[error(
+        "{place} has an entry for {host} that is not a credential; log in again with `docker login {host}`"
+    )]
+    Malformed { place: String, host: String },
+    #[error(
+        "the credential helper `docker-credential-{helper}` failed for {host}; try `echo {host} | docker-credential-{helper} get`"
+    )]
+    Helper { helper: String, host: String },
+}
 
-type Known = HashMap<String, (Instant, Option<Credential>)>;
+/// Where credentials are looked for.
+#[derive(Clone)]
+enum Place {
+    Text { name: &'static str, text: String },
+    File(PathBuf),
+}
 
-/// Looks credentials up; cheap to clone. One helper runs at a time: keychains hang otherwise.
-#[derive(Clone, Debug, Default)]
+/// What look-ups gave, and when, by host.
+type Found = HashMap<String, (Instant, Option<Credential>)>;
+
+/// Finds credentials; clones share what was found.
+#[derive(Clone)]
 pub struct Credentials {
-    known: Arc<Mutex<Known>>,
+    places: Arc<Vec<Place>>,
+    /// Held during a look-up too: key chains hang when two helpers ask at once.
+    found: Arc<tokio::sync::Mutex<Found>>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
 }
 
 impl Credentials {
-    /// Those for a registry's host; `None` if nobody has logged in there. `DOCKER_AUTH_CONFIG` goes
-    /// before the configuration file.
-    pub async fn get(&self, host: &str) -> Result<Option<Credential>, Error> {
-        let mut known = self.known.lock().await;
-        if let Some((since, credential)) = known.get(host)
-            && since.elapsed() < KEPT
+    /// Looks where docker and podman look: `DOCKER_AUTH_CONFIG`, docker's `config.json`, podman's
+    /// `auth.json`; the first that knows the host wins.
+    pub fn from_environment() -> Self {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let mut places = Vec::new();
+        if let Some(text) = variable("DOCKER_AUTH_CONFIG") {
+            places.push(Place::Text {
+                name: "DOCKER_AUTH_CONFIG",
+                text: text.to_string_lossy().into_owned(),
+            });
+        }
+        let docker = variable("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".docker")));
+        places.extend(docker.map(|folder| Place::File(folder.join("config.json"))));
+        let podman = variable("REGISTRY_AUTH_FILE")
+            .map(PathBuf::from)
+            .or_else(|| {
+                variable("XDG_RUNTIME_DIR")
+                    .map(|folder| PathBuf::from(folder).join("containers/auth.json"))
+            });
+        places.extend(podman.map(Place::File));
+        Self::at(places)
+    }
+
+    /// Knows nobody.
+    pub fn none() -> Self {
+        Self::at(Vec::new())
+    }
+
+    /// Reads from the text of a docker `config.json`.
+    pub fn from_text(text: impl Into<String>) -> Self {
+        Self::at(vec![Place::Text {
+            name: "the given docker config",
+            text: text.into(),
+        }])
+    }
+
+    fn at(places: Vec<Place>) -> Self {
+        Self {
+            places: Arc::new(places),
+            found: Arc::default(),
+        }
+    }
+
+    /// Finds the credential for a registry's host (`docker.io` and Docker Hub's other names too);
+    /// `None` where nobody has logged in. Look-ups are kept for 4 min 50 s.
+    pub async fn credentials(&self, host: &str) -> Result<Option<Credential>, CredentialError> {
+        let key = match host {
+            "docker.io" | "index.docker.io" | "registry-1.docker.io" => HUB,
+            other => other,
+        };
+        let mut found = self.found.lock().await;
+        if let Some((at, credential)) = found.get(key)
+            && at.elapsed() < KEPT
         {
             return Ok(credential.clone());
         }
-        let name = host.to_owned();
-        let failed = |reason: String| Error::Credentials {
-            host: host.to_owned(),
-            reason,
-        };
-        let found = tokio::task::spawn_blocking(move || look_up(&name))
-            .await
-            .map_err(|error| failed(error.to_string()))?
-            .map_err(failed)?;
-        known.insert(host.to_owned(), (Instant::now(), found.clone()));
-        Ok(found)
-    }
-}
-
-/// The name Docker keeps a host's credentials under.
-fn config_key(host: &str) -> &str {
-    match host {
-        "docker.io" | "registry-1.docker.io" | "index.docker.io" => "https://index.docker.io/v1/",
-        host => host,
-    }
-}
-
-fn look_up(host: &str) -> Result<Option<Credential>, String> {
-    let key = config_key(host);
-    let found = match std::env::var("DOCKER_AUTH_CONFIG") {
-        Ok(text) if !text.trim().is_empty() => {
-            match docker_credential::get_credential_from_reader(text.as_bytes(), key) {
-                Err(CredentialRetrievalError::NoCredentialConfigured) => {
-                    docker_credential::get_credential(key)
+        let (places, wanted) = (self.places.clone(), key.to_owned());
+        let credential = tokio::task::spawn_blocking(move || {
+            for place in places.iter() {
+                if let Some(credential) = look_up(place, &wanted)? {
+                    return Ok(Some(credential));
                 }
-                found => found,
+            }
+            Ok(None)
+        })
+        .await
+        .expect("a look-up does not panic and is never aborted")?;
+        found.insert(key.to_owned(), (Instant::now(), credential.clone()));
+        Ok(credential)
+    }
+}
+
+fn look_up(place: &Place, host: &str) -> Result<Option<Credential>, CredentialError> {
+    let (name, text) = match place {
+        Place::Text { name, text } => ((*name).to_owned(), text.clone()),
+        Place::File(path) => match std::fs::read_to_string(path) {
+            Ok(text) => (path.display().to_string(), text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(CredentialError::Unreadable {
+                    place: path.display().to_string(),
+                    reason: error.to_string(),
+                });
+            }
+        },
+    };
+    // The parser's own message may quote the text, which holds secrets: only the place is told.
+    let config: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| CredentialError::Unreadable {
+            place: name.clone(),
+            reason: format!("line {} is not JSON", error.line()),
+        })?;
+    let key = key_for(&config, host);
+    let shown = if host == HUB { "docker.io" } else { host };
+    match docker_credential::get_credential_from_reader(text.as_bytes(), &key) {
+        Ok(DockerCredential::IdentityToken(token)) => Ok(Some(Credential {
+            username: String::new(),
+            secret: token,
+        })),
+        Ok(DockerCredential::UsernamePassword(username, secret)) => {
+            let secret = secret.trim_end_matches('\0').to_owned();
+            let usable = !username.is_empty() && !secret.is_empty();
+            Ok(usable.then_some(Credential { username, secret }))
+        }
+        Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
+        Err(CredentialRetrievalError::HelperFailure {
+            helper,
+            stdout,
+            stderr,
+        }) => {
+            let nothing = |text: &str| text.contains("credentials not found");
+            match nothing(&stdout) || nothing(&stderr) {
+                true => Ok(None),
+                false => Err(CredentialError::Helper {
+                    helper,
+                    host: shown.to_owned(),
+                }),
             }
         }
-        _ => docker_credential::get_credential(key),
-    };
-    match found {
-        Ok(DockerCredential::UsernamePassword(user, token)) if user == "<token>" => {
-            Ok(Some(Credential::Identity(token)))
-        }
-        Ok(DockerCredential::UsernamePassword(user, password)) => {
-            Ok(Some(Credential::Password { user, password }))
-        }
-        Ok(DockerCredential::IdentityToken(token)) => Ok(Some(Credential::Identity(token))),
         Err(
-            CredentialRetrievalError::NoCredentialConfigured
-            | CredentialRetrievalError::ConfigNotFound
-            | CredentialRetrievalError::ConfigReadError,
-        ) => Ok(None),
-        Err(CredentialRetrievalError::HelperFailure { stdout, stderr, .. })
-            if stdout.contains("not found") || stderr.contains("not found") =>
-        {
-            Ok(None)
+            CredentialRetrievalError::HelperCommunicationError
+            | CredentialRetrievalError::MalformedHelperResponse,
+        ) => Err(CredentialError::Helper {
+            helper: helper_for(&config, &key),
+            host: shown.to_owned(),
+        }),
+        Err(_) => Err(CredentialError::Malformed {
+            place: name,
+            host: shown.to_owned(),
+        }),
+    }
+}
+
+/// The key under which a config knows a host: itself, else one that is it with a scheme or a path.
+fn key_for(config: &serde_json::Value, host: &str) -> String {
+    let known: Vec<&str> = ["credHelpers", "auths"]
+        .iter()
+        .filter_map(|section| config[*section].as_object())
+        .flat_map(|entries| entries.keys().map(String::as_str))
+        .collect();
+    if known.contains(&host) {
+        return host.to_owned();
+    }
+    let bare = |key: &str| -> String {
+        let key = key.split_once("://").map_or(key, |(_, rest)| rest);
+        key.split('/').next().unwrap_or_default().to_owned()
+    };
+    let same = known.into_iter().find(|key| match host {
+        HUB => matches!(bare(key).as_str(), "docker.io" | "index.docker.io"),
+        _ => bare(key) == host,
+    });
+    same.unwrap_or(host).to_owned()
+}
+
+fn helper_for(config: &serde_json::Value, key: &str) -> String {
+    let name = (config["credHelpers"][key].as_str()).or(config["credsStore"].as_str());
+    name.unwrap_or("?").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn found(config: &str, host: &str) -> Result<Option<(String, String)>, String> {
+        let credentials = Credentials::from_text(config);
+        match credentials.credentials(host).await {
+            Ok(found) => Ok(found.map(|c| (c.username, c.secret))),
+            Err(error) => Err(error.to_string()),
         }
-        Err(error) => Err(error.to_string()),
+    }
+
+    fn pair(username: &str, secret: &str) -> Result<Option<(String, String)>, String> {
+        Ok(Some((username.to_owned(), secret.to_owned())))
+    }
+
+    #[tokio::test]
+    async fn entries_are_found_under_every_spelling() {
+        let config = r#"{"auths": {
+            "https://index.docker.io/v1/": {"auth": "YTpi"},
+            "https://ghcr.io/v2/": {"auth": "YzpkOmU="},
+            "azure.example": {"identitytoken": "refresh"},
+            "empty.example": {}
+        }}"#;
+        assert_eq!(found(config, "docker.io").await, pair("a", "b"));
+        assert_eq!(found(config, "registry-1.docker.io").await, pair("a", "b"));
+        assert_eq!(found(config, "ghcr.io").await, pair("c", "d:e"));
+        assert_eq!(found(config, "azure.example").await, pair("", "refresh"));
+        assert_eq!(found(config, "empty.example").await, Ok(None));
+        assert_eq!(found(config, "quay.io").await, Ok(None));
+        assert_eq!(found("{}", "quay.io").await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn broken_configs_are_told_without_their_secrets() {
+        assert_eq!(
+            found(
+                "{\"auths\": {\"a.example\": {\"auth\": \"c2VjcmV0\"",
+                "a.example"
+            )
+            .await,
+            Err("the given docker config cannot be read: line 1 is not JSON".to_owned())
+        );
+        let config = r#"{"auths": {"a.example": {"auth": "c2VjcmV0"}}}"#;
+        assert_eq!(
+            found(config, "a.example").await,
+            Err(
+                "the given docker config has an entry for a.example that is not a credential; \
+                 log in again with `docker login a.example`"
+                    .to_owned()
+            )
+        );
+        let config = r#"{"credHelpers": {"a.example": "laminate-absent"}}"#;
+        assert_eq!(
+            found(config, "a.example").await,
+            Err(
+                "the credential helper `docker-credential-laminate-absent` failed for a.example; \
+                 try `echo a.example | docker-credential-laminate-absent get`"
+                    .to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn a_credential_does_not_show_its_secret() {
+        let credential = Credential {
+            username: "a".to_owned(),
+            secret: "hidden".to_owned(),
+        };
+        assert_eq!(format!("{credential:?}"), "Credential(a, …)");
     }
 }

@@ -1,0 +1,204 @@
+//! The registry client against real registries: distribution 3 and Debian's 2.8, where found.
+//!
+//! `LAMINATE_TEST_REGISTRY_BIN` names a binary that serves with `BINARY serve CONFIG`; else
+//! `registry` and `docker-registry` on PATH are taken, both if both are there.
+
+#[path = "support/needed.rs"]
+mod needed;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use laminate::name::{Digest, Repository, Tag};
+use laminate::registry::{
+    Content, Counts, Descriptor, Locator, Manifest, Mount, Options, Pushed, Registry,
+};
+
+struct Served {
+    process: Child,
+    host: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _gone = self.process.kill();
+        let _gone = self.process.wait();
+    }
+}
+
+fn serve(binary: &Path) -> Served {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = free.local_addr().unwrap().to_string();
+    drop(free);
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'}}\n",
+        folder.path().join("data").display()
+    );
+    std::fs::write(folder.path().join("config.yml"), config).unwrap();
+    let process = Command::new(binary)
+        .arg("serve")
+        .arg(folder.path().join("config.yml"))
+        .env("OTEL_TRACES_EXPORTER", "none")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let served = Served {
+        process,
+        host,
+        _folder: folder,
+    };
+    for _ in 0..200 {
+        if std::net::TcpStream::connect(&served.host).is_ok() {
+            return served;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{} does not listen on {}", binary.display(), served.host);
+}
+
+fn binaries() -> Option<Vec<PathBuf>> {
+    let given = std::env::var_os("LAMINATE_TEST_REGISTRY_BIN").map(PathBuf::from);
+    let found: Vec<PathBuf> = match given {
+        Some(given) => vec![given],
+        None => ["registry", "docker-registry"]
+            .iter()
+            .filter_map(|n| needed::program(n))
+            .collect(),
+    };
+    (!found.is_empty()).then_some(found)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_pushed_mounted_tagged_and_read() {
+    let test = "an_image_is_pushed_mounted_tagged_and_read";
+    let Some(binaries) = needed::needed(test, "a registry (distribution)", binaries()) else {
+        return;
+    };
+    for binary in binaries {
+        let served = serve(&binary);
+        publish(&served.host).await;
+    }
+}
+
+async fn publish(host: &str) {
+    let registry = Registry::new(Options::default()).unwrap();
+    let named = |path: &str| Repository::parse(&format!("{host}/{path}")).unwrap();
+    let (staging, public, copied) = (named("a/staging"), named("a/b/image"), named("copied"));
+    let tag = |text: &str| Locator::Tag(Tag::parse(text).unwrap());
+
+    let config = b"{\"architecture\":\"amd64\",\"os\":\"linux\"}".to_vec();
+    let layer: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let mut parts = Vec::new();
+    for (media_type, bytes) in [
+        ("application/vnd.oci.image.config.v1+json", config),
+        ("application/vnd.oci.image.layer.v1.tar", layer),
+    ] {
+        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+        let content = Content::Bytes(bytes.into());
+        let pushed = registry
+            .push_blob(&staging, &digest, size, &content)
+            .await
+            .unwrap();
+        assert_eq!(pushed, Pushed::Uploaded);
+        let pushed = registry
+            .push_blob(&staging, &digest, size, &content)
+            .await
+            .unwrap();
+        assert_eq!(pushed, Pushed::AlreadyThere);
+        parts.push(Descriptor {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+        });
+    }
+    let entry = |d: &Descriptor| serde_json::json!({"mediaType": d.media_type, "digest": d.digest.as_str(), "size": d.size});
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let text = serde_json::json!({
+        "schemaVersion": 2, "mediaType": kind,
+        "config": entry(&parts[0]), "layers": [entry(&parts[1])],
+    });
+    let manifest = Manifest::new(text.to_string(), kind);
+    let at_digest = Locator::from(manifest.digest.clone());
+
+    // Without its blobs it is refused, and the missing ones are named.
+    let error = registry
+        .put_manifest(&public, &tag("t"), &manifest)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .answer()
+            .is_some_and(|a| a.has_code("MANIFEST_BLOB_UNKNOWN")),
+        "{error}"
+    );
+    assert_eq!(
+        registry.head_manifest(&public, &tag("t")).await.unwrap(),
+        None
+    );
+    assert_eq!(registry.tags(&public).await.unwrap(), Vec::new());
+
+    let before = registry.counts();
+    for part in &parts {
+        let mounted = registry
+            .mount(&public, &staging, &part.digest)
+            .await
+            .unwrap();
+        assert_eq!(mounted, Mount::Mounted);
+    }
+    registry
+        .put_manifest(&public, &at_digest, &manifest)
+        .await
+        .unwrap();
+    for name in ["t", "stable", "2021.2-abc"] {
+        registry
+            .put_manifest(&public, &tag(name), &manifest)
+            .await
+            .unwrap();
+    }
+    let after = registry.counts();
+    let moved = Counts {
+        mounts: 2,
+        manifest_puts: before.manifest_puts + 4,
+        manifest_heads: before.manifest_heads + 4,
+        ..before
+    };
+    assert_eq!(
+        after, moved,
+        "publishing moves no byte and asks nothing twice"
+    );
+
+    let found = registry
+        .head_manifest(&public, &tag("stable"))
+        .await
+        .unwrap();
+    assert_eq!(found, Some(manifest.descriptor()));
+    assert_eq!(
+        registry.manifest(&public, &at_digest).await.unwrap(),
+        Some(manifest.clone())
+    );
+    let tags = registry.tags(&public).await.unwrap();
+    let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+    assert_eq!(tags, ["2021.2-abc", "stable", "t"]);
+
+    // A blob the source does not have cannot be mounted, and is copied from where it is.
+    let refused = registry
+        .mount(&copied, &named("nowhere"), &parts[1].digest)
+        .await
+        .unwrap();
+    assert!(matches!(refused, Mount::Refused(_)), "{refused:?}");
+    let pushed = registry
+        .copy_blob(&copied, &public, &parts[1])
+        .await
+        .unwrap();
+    assert_eq!(pushed, Pushed::Uploaded);
+    assert!(registry.has_blob(&copied, &parts[1].digest).await.unwrap());
+    let bytes = registry
+        .blob(&copied, &parts[1].digest, parts[1].size)
+        .await
+        .unwrap();
+    assert_eq!(Digest::of(&bytes), parts[1].digest);
+}
