@@ -35,6 +35,22 @@ pub(super) enum Operation {
     },
 }
 
+impl Platform {
+    /// Linux on an architecture by Rust's name for it (`x86_64`) or the images' (`amd64`).
+    pub fn linux(architecture: &str) -> Self {
+        let architecture = match architecture {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        Self {
+            os: "linux".to_owned(),
+            architecture: architecture.to_owned(),
+            variant: String::new(),
+        }
+    }
+}
+
 impl Graph {
     pub fn new(platform: Platform) -> Self {
         Self {

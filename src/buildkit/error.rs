@@ -1,0 +1,256 @@
+//! What can go wrong with an engine, and what its typed errors say (v0.32.2, solver/errdefs).
+
+use bollard_buildkit_proto::google::rpc::Status as RpcStatus;
+use prost::Message as _;
+use serde::Deserialize;
+use tonic::Code;
+
+/// An engine that cannot be used, or an operation it refused.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    #[error("`{text}` is no address of an engine: {reason}")]
+    Address { text: String, reason: String },
+    #[error("no engine answers at {address}: {reason}")]
+    Connect { address: String, reason: String },
+    #[error("buildkitd {version} is too old: it lacks {missing}; v0.32 has all that is needed")]
+    TooOld { version: String, missing: String },
+    /// An operation failed; what is known of it.
+    #[error("{0}")]
+    Failed(Box<Failure>),
+    #[error("the connection to the engine was lost: {reason}")]
+    Lost { reason: String },
+    #[error("interrupted")]
+    Cancelled,
+    /// An answer that breaks the protocol.
+    #[error("the engine's answer makes no sense: {reason}")]
+    Protocol { reason: String },
+}
+
+/// What is known of an operation that failed.
+#[derive(Clone, Debug, Default)]
+pub struct Failure {
+    /// The daemon's text: `process "/bin/sh -c …" did not complete successfully: exit code: 7`.
+    pub message: String,
+    /// The digest of the operation, if the daemon named it.
+    pub vertex: Option<String>,
+    /// The exit code of its process.
+    pub exit_code: Option<u32>,
+    /// The name the operation was given (`llb.customname`).
+    pub name: Option<String>,
+    /// Where the source map says it comes from.
+    pub place: Option<Place>,
+    /// As received, to be returned unchanged.
+    status: RpcStatus,
+}
+
+/// The first range of a failed operation in the source map; lines and columns count from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub file: String,
+    pub line: u32,
+    pub column: u32,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error {
+    /// Reads a call's status; typed details are JSON behind the type's name.
+    pub(super) fn of(status: tonic::Status) -> Self {
+        let lost = matches!(status.code(), Code::Unavailable) && status.details().is_empty();
+        // tonic says Unknown for a broken connection, with the cause as its source.
+        let broken = std::error::Error::source(&status).is_some();
+        if lost || broken {
+            return Self::Lost {
+                reason: status.message().to_owned(),
+            };
+        }
+        if status.code() == Code::Cancelled {
+            return Self::Cancelled;
+        }
+        Self::Failed(Box::new(Failure::of(&status)))
+    }
+
+    /// The status to return to the daemon for this error; its code is never 0, which would mean
+    /// success.
+    pub(super) fn into_status(self) -> RpcStatus {
+        match self {
+            Self::Failed(failure) if failure.status.code != 0 => failure.status,
+            other => RpcStatus {
+                code: Code::Unknown as i32,
+                message: other.to_string(),
+                details: Vec::new(),
+            },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct SolveDetail {
+    #[serde(default)]
+    description: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct VertexDetail {
+    digest: String,
+}
+
+#[derive(Deserialize)]
+struct ExitDetail {
+    #[serde(rename = "Code")]
+    code: u32,
+}
+
+#[derive(Deserialize)]
+struct SourceDetail {
+    info: Option<SourceFile>,
+    #[serde(default)]
+    ranges: Vec<Range>,
+}
+
+#[derive(Deserialize)]
+struct SourceFile {
+    #[serde(default)]
+    filename: String,
+}
+
+#[derive(Deserialize)]
+struct Range {
+    start: Option<Position>,
+}
+
+#[derive(Deserialize)]
+struct Position {
+    #[serde(default)]
+    line: u32,
+    #[serde(default)]
+    character: u32,
+}
+
+impl Failure {
+    /// A failure on our side of the gateway, for the daemon's record of the build.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            ..Self::default()
+        }
+    }
+
+    fn of(status: &tonic::Status) -> Self {
+        let decoded = RpcStatus::decode(status.details()).unwrap_or_default();
+        let whole = match decoded.code {
+            0 => RpcStatus {
+                code: status.code() as i32,
+                message: status.message().to_owned(),
+                details: decoded.details,
+            },
+            _ => decoded,
+        };
+        let mut failure = Self {
+            message: status.message().to_owned(),
+            ..Self::default()
+        };
+        for detail in &whole.details {
+            let name = detail.type_url.rsplit('/').next().unwrap_or_default();
+            let json = detail.value.as_slice();
+            match name {
+                "errdefs.Vertex+json" => {
+                    if let Ok(detail) = serde_json::from_slice::<VertexDetail>(json) {
+                        // The innermost comes first.
+                        failure.vertex.get_or_insert(detail.digest);
+                    }
+                }
+                "gatewayapi.ExitMessage+json" => {
+                    if let Ok(detail) = serde_json::from_slice::<ExitDetail>(json) {
+                        failure.exit_code.get_or_insert(detail.code);
+                    }
+                }
+                "errdefs.Solve+json" => {
+                    if let Ok(mut detail) = serde_json::from_slice::<SolveDetail>(json)
+                        && let Some(name) = detail.description.remove("llb.customname")
+                    {
+                        failure.name.get_or_insert(name);
+                    }
+                }
+                "errdefs.Source+json" => {
+                    if let Ok(detail) = serde_json::from_slice::<SourceDetail>(json)
+                        && let Some(file) = detail.info
+                        && let Some(Some(start)) = detail.ranges.into_iter().next().map(|r| r.start)
+                    {
+                        failure.place.get_or_insert(Place {
+                            file: file.filename,
+                            line: start.line,
+                            column: start.character,
+                        });
+                    }
+                }
+                _ => {}
+            }
+        }
+        failure.status = whole;
+        failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typed_details_are_read_and_returned_unchanged() {
+        let detail = |name: &str, json: &str| {
+            let mut any = bollard_buildkit_proto::google::rpc::Status::default();
+            any.details.push(Default::default());
+            let mut detail = any.details.remove(0);
+            detail.type_url = format!("github.com/moby/buildkit/{name}+json");
+            detail.value = json.as_bytes().to_vec();
+            detail
+        };
+        let sent = RpcStatus {
+            code: 2,
+            message: "inner".to_owned(),
+            details: vec![
+                detail("stack.Stack", r#"{"frames":[]}"#),
+                detail("gatewayapi.ExitMessage", r#"{"Code":7}"#),
+                detail(
+                    "errdefs.Solve",
+                    r#"{"inputIDs":["a"],"description":{"llb.customname":"sci: run x"}}"#,
+                ),
+                detail(
+                    "errdefs.Source",
+                    r#"{"info":{"filename":"specs.yml","data":"eA=="},"ranges":[{"start":{"line":9,"character":5},"end":{"line":9}}]}"#,
+                ),
+                detail("errdefs.Vertex", r#"{"digest":"sha256:11"}"#),
+                detail("errdefs.Vertex", "not JSON"),
+            ],
+        };
+        let status =
+            tonic::Status::with_details(Code::Unknown, "exit code: 7", sent.encode_to_vec().into());
+        let Error::Failed(failure) = Error::of(status) else {
+            panic!("a failure");
+        };
+        assert_eq!(failure.exit_code, Some(7));
+        assert_eq!(failure.vertex.as_deref(), Some("sha256:11"));
+        assert_eq!(failure.name.as_deref(), Some("sci: run x"));
+        let place = Place {
+            file: "specs.yml".to_owned(),
+            line: 9,
+            column: 5,
+        };
+        assert_eq!(failure.place, Some(place));
+        assert_eq!(Error::Failed(failure).into_status(), sent);
+    }
+
+    #[test]
+    fn an_error_of_ours_is_never_returned_as_success() {
+        assert_ne!(Error::Cancelled.into_status().code, 0);
+        let failure = Failure::new("nothing is green");
+        let status = Error::Failed(Box::new(failure)).into_status();
+        assert_eq!(status.message, "nothing is green");
+        assert_ne!(status.code, 0);
+    }
+}

@@ -1,0 +1,123 @@
+//! The session: a tunnel inside one call (`Control.Session`) through which the daemon calls us.
+//!
+//! Raw bytes of another HTTP/2 connection, in which the daemon is the client (session/grpchijack in
+//! v0.32.2). [`Services`] is what it can ask for.
+
+mod services;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bollard_buildkit_proto::health::health_server::HealthServer;
+use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
+use bollard_buildkit_proto::moby::buildkit::v1::BytesMessage;
+use bollard_buildkit_proto::moby::filesync::v1::auth_server::AuthServer;
+use bollard_buildkit_proto::moby::filesync::v1::file_send_server::FileSendServer;
+use futures_util::future::BoxFuture;
+use tokio::io::AsyncWriteExt as _;
+use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataValue;
+use tonic::transport::Server;
+
+use super::{Client, Error, MESSAGE_LIMIT, unique};
+
+/// Finds a user and a secret for a registry's host; an identity token has an empty user.
+pub type CredentialSource =
+    Arc<dyn Fn(String) -> BoxFuture<'static, Option<(String, String)>> + Send + Sync>;
+
+/// What the daemon may ask for during a build.
+#[derive(Clone, Default)]
+pub struct Services {
+    /// `None`: no registry needs a login.
+    pub credentials: Option<CredentialSource>,
+    /// Secrets by id. Missing ones are answered as such.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Where the archive of the exporter with this index goes.
+    pub archives: BTreeMap<usize, PathBuf>,
+}
+
+/// The methods served, as the daemon wants to know them.
+const METHODS: [&str; 7] = [
+    "/grpc.health.v1.Health/Check",
+    "/moby.filesync.v1.Auth/Credentials",
+    "/moby.filesync.v1.Auth/FetchToken",
+    "/moby.filesync.v1.Auth/GetTokenAuthority",
+    "/moby.filesync.v1.Auth/VerifyTokenAuthority",
+    "/moby.buildkit.secrets.v1.Secrets/GetSecret",
+    "/moby.filesync.v1.FileSend/DiffCopy",
+];
+
+/// The daemon's way to us; closed when dropped.
+pub struct Session {
+    pub id: String,
+    lost: CancellationToken,
+    _tasks: JoinSet<()>,
+}
+
+impl Session {
+    pub async fn open(client: &Client, services: Services) -> Result<Self, Error> {
+        let id = unique();
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let mut tasks = JoinSet::new();
+        let incoming = futures_util::stream::once(async { Ok::<_, std::io::Error>(near) })
+            .chain(futures_util::stream::pending());
+        let services = Arc::new(services);
+        let server = Server::builder()
+            .initial_connection_window_size(8 << 20)
+            .initial_stream_window_size(2 << 20)
+            .add_service(HealthServer::new(services::Alive))
+            .add_service(AuthServer::from_arc(services.clone()))
+            .add_service(SecretsServer::from_arc(services.clone()))
+            .add_service(
+                FileSendServer::from_arc(services).max_decoding_message_size(MESSAGE_LIMIT),
+            )
+            .serve_with_incoming(incoming);
+        tasks.spawn(async move {
+            // The tunnel's end is noticed below; this one ends with the session.
+            let _ended = server.await;
+        });
+
+        let (read, mut write) = tokio::io::split(far);
+        // A read that fails is the end of the tunnel.
+        let outbound = tokio_util::io::ReaderStream::with_capacity(read, 32 << 10)
+            .map_while(|piece| piece.ok())
+            .map(|piece| BytesMessage {
+                data: piece.to_vec(),
+            });
+        let mut request = tonic::Request::new(outbound);
+        let metadata = request.metadata_mut();
+        let text = |text: &str| text.parse::<MetadataValue<_>>().expect("ids are ASCII");
+        metadata.insert("x-docker-expose-session-uuid", text(&id));
+        metadata.insert("x-docker-expose-session-sharedkey", text(""));
+        metadata.insert("x-docker-expose-session-name", text("laminate"));
+        for method in METHODS {
+            metadata.append("x-docker-expose-session-grpc-method", text(method));
+        }
+        let answer = client.control().session(request).await.map_err(Error::of)?;
+        let mut inbound = answer.into_inner();
+        let lost = CancellationToken::new();
+        let ended = lost.clone().drop_guard();
+        tasks.spawn(async move {
+            let _ended = ended;
+            while let Ok(Some(message)) = inbound.message().await {
+                if write.write_all(&message.data).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self {
+            id,
+            lost,
+            _tasks: tasks,
+        })
+    }
+
+    /// Waits until the daemon has closed the tunnel; whatever needs the session fails then.
+    pub async fn lost(&self) -> String {
+        self.lost.cancelled().await;
+        "the engine closed the session".to_owned()
+    }
+}

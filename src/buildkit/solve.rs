@@ -1,0 +1,237 @@
+//! One build: session, `Control.Solve`, status and gateway calls, begun and ended together.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use bollard_buildkit_proto::moby::buildkit::v1 as control;
+use bollard_buildkit_proto::moby::buildkit::v1::frontend::{self, RefMap, ReturnRequest, result};
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::session::Session;
+use super::{Client, Error, Failure, Gateway, Ref, Services, Update, Warnings, unique};
+
+/// What is asked for, beside what the gateway calls will say.
+#[derive(Default)]
+pub struct Request {
+    /// At most one of a kind: the daemon merges their answers.
+    pub exporters: Vec<Exporter>,
+    pub frontend_attrs: BTreeMap<String, String>,
+    pub services: Services,
+}
+
+/// `image`, `oci`, …, and its attributes. A misspelt attribute is silently ignored by the daemon.
+#[derive(Clone, Debug)]
+pub struct Exporter {
+    pub kind: String,
+    pub attrs: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Platform {
+    pub os: String,
+    pub architecture: String,
+    pub variant: String,
+}
+
+/// What is exported: each file system under an id, in the order of the index.
+#[derive(Clone, Debug, Default)]
+pub struct Returned {
+    pub refs: Vec<(String, Ref, Platform)>,
+    /// `containerimage.config/<id>` and the like.
+    pub metadata: BTreeMap<String, Vec<u8>>,
+}
+
+/// How long an answer that is due is waited for.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs one build: exactly one `Control.Solve`. `build` makes the gateway calls; what it returns is
+/// exported, and its error ends the solve with that error. Returns the exporter's answer.
+///
+/// `updates` gets what the daemon says meanwhile. When `cancel` fires, running steps are stopped
+/// and [`Error::Cancelled`] is returned.
+pub async fn solve<Build, Building>(
+    client: &Client,
+    request: Request,
+    updates: impl Fn(Update) + Send + 'static,
+    cancel: &CancellationToken,
+    build: Build,
+) -> Result<BTreeMap<String, String>, Error>
+where
+    Build: FnOnce(Gateway) -> Building,
+    Building: Future<Output = Result<Returned, Error>>,
+{
+    let reference = unique();
+    let session = Session::open(client, request.services).await?;
+    let message = control::SolveRequest {
+        r#ref: reference.clone(),
+        session: session.id.clone(),
+        exporters: request
+            .exporters
+            .into_iter()
+            .map(|exporter| control::Exporter {
+                r#type: exporter.kind,
+                attrs: exporter.attrs.into_iter().collect(),
+            })
+            .collect(),
+        frontend_attrs: request.frontend_attrs.into_iter().collect(),
+        cache: Some(control::CacheOptions::default()),
+        ..control::SolveRequest::default()
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watch(client.clone(), reference.clone(), updates));
+
+    let answer = attend(client, message, &reference, &session, cancel, build).await;
+    drop(session);
+    // The stream ends with the job; a daemon that forgets to end it is not waited for.
+    let _late =
+        tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
+    let response = answer?.into_inner().exporter_response;
+    Ok(response.into_iter().collect())
+}
+
+type Solved = Result<tonic::Response<control::SolveResponse>, Error>;
+
+/// The solve and the gateway calls. Both end with this future: calls that are dropped stop their
+/// steps, those that only lose their solve do not.
+async fn attend<Build, Building>(
+    client: &Client,
+    message: control::SolveRequest,
+    reference: &str,
+    session: &Session,
+    cancel: &CancellationToken,
+    build: Build,
+) -> Solved
+where
+    Build: FnOnce(Gateway) -> Building,
+    Building: Future<Output = Result<Returned, Error>>,
+{
+    let mut caller = client.control();
+    let gateway = Gateway::new(client, reference);
+    let inside = gateway.clone();
+    let mut solving = pin!(async move { caller.solve(message).await.map_err(Error::of) });
+    let mut building = pin!(async move {
+        inside.ping().await?;
+        build(inside).await
+    });
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Error::Cancelled),
+        reason = session.lost() => Err(Error::Lost { reason }),
+        // A wrong exporter ends the solve before any gateway call is answered.
+        ended = &mut solving => match ended {
+            Ok(_) => Err(Error::Protocol { reason: "the solve ended before its result".to_owned() }),
+            Err(error) => Err(error),
+        },
+        built = &mut building => {
+            let (request, failed) = match built {
+                Ok(returned) => (returned.into_request(), None),
+                Err(error) => (
+                    ReturnRequest { result: None, error: Some(error.clone().into_status()) },
+                    Some(error),
+                ),
+            };
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(Error::Cancelled),
+                reason = session.lost() => Err(Error::Lost { reason }),
+                ended = end(&gateway, request, failed, &mut solving) => ended,
+            }
+        }
+    }
+}
+
+/// Says what came of the build, and waits for what the daemon makes of it.
+async fn end(
+    gateway: &Gateway,
+    request: ReturnRequest,
+    failed: Option<Error>,
+    mut solving: &mut std::pin::Pin<&mut impl Future<Output = Solved>>,
+) -> Solved {
+    let returned = tokio::select! {
+        returned = gateway.end(request) => returned,
+        ended = &mut solving => return match failed {
+            Some(error) => Err(prefer(error, ended)),
+            None => ended,
+        },
+    };
+    match (failed, returned) {
+        (None, Ok(())) => solving.await,
+        (Some(error), _) | (None, Err(error)) => match tokio::time::timeout(GRACE, solving).await {
+            Ok(ended) => Err(prefer(error, ended)),
+            Err(_) => Err(error),
+        },
+    }
+}
+
+/// Of the build's own error and the one the solve ended with: the solve's if the build's only says
+/// that there is no solve.
+fn prefer(own: Error, ended: Solved) -> Error {
+    match (own, ended) {
+        (Error::Failed(own), Err(theirs)) if own.message.contains("no such job") => theirs,
+        (own, _) => own,
+    }
+}
+
+impl Returned {
+    fn into_request(self) -> ReturnRequest {
+        if self.refs.is_empty() {
+            let error = Error::Failed(Box::new(Failure::new("there is nothing to export")));
+            return ReturnRequest {
+                result: None,
+                error: Some(error.into_status()),
+            };
+        }
+        let platforms: Vec<_> = self
+            .refs
+            .iter()
+            .map(|(id, _, platform)| {
+                let mut value = json!({ "architecture": platform.architecture, "os": platform.os });
+                if !platform.variant.is_empty() {
+                    value["variant"] = json!(platform.variant);
+                }
+                json!({ "ID": id, "Platform": value })
+            })
+            .collect();
+        let mut metadata: std::collections::HashMap<_, _> = self.metadata.into_iter().collect();
+        let platforms = json!({ "Platforms": platforms }).to_string();
+        metadata.insert("refs.platforms".to_owned(), platforms.into_bytes());
+        let refs = self
+            .refs
+            .into_iter()
+            .map(|(id, reference, _)| {
+                let reference = frontend::Ref {
+                    id: reference.0,
+                    def: None,
+                };
+                (id, reference)
+            })
+            .collect();
+        ReturnRequest {
+            result: Some(frontend::Result {
+                metadata,
+                attestations: Default::default(),
+                result: Some(result::Result::Refs(RefMap { refs })),
+            }),
+            error: None,
+        }
+    }
+}
+
+async fn watch(client: Client, reference: String, updates: impl Fn(Update)) {
+    let request = control::StatusRequest { r#ref: reference };
+    // Without a status the build goes on; what fails is told by the solve.
+    let Ok(answer) = client.control().status(request).await else {
+        return;
+    };
+    let mut stream = answer.into_inner();
+    let mut warnings = Warnings::default();
+    while let Ok(Some(response)) = stream.message().await {
+        for update in warnings.updates(response) {
+            updates(update);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What an engine says of its work (`Control.Status`), as plain data.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use bollard_buildkit_proto::google::protobuf::Timestamp;
+use bollard_buildkit_proto::moby::buildkit::v1::{self, StatusResponse};
+
+/// One thing the engine said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// The whole state of an operation; it replaces what was said of it before.
+    Vertex(Vertex),
+    /// Bytes a step wrote; they may end inside a line or a character.
+    Log {
+        vertex: String,
+        bytes: Vec<u8>,
+    },
+    /// How far something inside an operation is, in bytes; `total` 0 if unknown.
+    Progress {
+        vertex: String,
+        what: String,
+        current: u64,
+        total: u64,
+    },
+    Warning(String),
+}
+
+/// An operation. It may start and complete several times: cache probing, lazy pulls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vertex {
+    pub digest: String,
+    pub name: String,
+    /// Since 1970, by the daemon's clock.
+    pub started: Option<Duration>,
+    pub completed: Option<Duration>,
+    pub cached: bool,
+    /// Empty if none; `context canceled` for one that was dropped with its build.
+    pub error: String,
+}
+
+/// Warnings already passed on: a response split by its size repeats them (client/status.go).
+#[derive(Debug, Default)]
+pub struct Warnings(HashSet<(String, Vec<u8>)>);
+
+fn since_epoch(time: &Option<Timestamp>) -> Option<Duration> {
+    let time = time.as_ref()?;
+    let seconds = u64::try_from(time.seconds).ok()?;
+    Some(Duration::new(
+        seconds,
+        u32::try_from(time.nanos).unwrap_or(0),
+    ))
+}
+
+impl Warnings {
+    /// What a response says, in an order in which a vertex comes before its logs.
+    pub fn updates(&mut self, response: StatusResponse) -> Vec<Update> {
+        let mut list: Vec<Update> = response.vertexes.into_iter().map(vertex).collect();
+        for status in response.statuses {
+            list.push(Update::Progress {
+                vertex: status.vertex,
+                what: match status.name.is_empty() {
+                    true => status.id,
+                    false => status.name,
+                },
+                current: u64::try_from(status.current).unwrap_or(0),
+                total: u64::try_from(status.total).unwrap_or(0),
+            });
+        }
+        for log in response.logs {
+            list.push(Update::Log {
+                vertex: log.vertex,
+                bytes: log.msg,
+            });
+        }
+        for warning in response.warnings {
+            let text = String::from_utf8_lossy(&warning.short).into_owned();
+            // Level 0 is the exporter comparing platforms, which here name images
+            // (exporter/verifier/platforms.go); frontends warn from level 1 on.
+            if warning.level > 0 && self.0.insert((warning.vertex, warning.short)) {
+                list.push(Update::Warning(text));
+            }
+        }
+        list
+    }
+}
+
+fn vertex(vertex: v1::Vertex) -> Update {
+    Update::Vertex(Vertex {
+        started: since_epoch(&vertex.started),
+        completed: since_epoch(&vertex.completed),
+        digest: vertex.digest,
+        name: vertex.name,
+        cached: vertex.cached,
+        error: vertex.error,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_said_once_and_those_about_platforms_never() {
+        let warning = |level, text: &str| v1::VertexWarning {
+            vertex: "v".to_owned(),
+            level,
+            short: text.as_bytes().to_vec(),
+            ..Default::default()
+        };
+        let response = StatusResponse {
+            warnings: vec![
+                warning(1, "old"),
+                warning(0, "platforms"),
+                warning(1, "old"),
+            ],
+            logs: vec![v1::VertexLog {
+                vertex: "v".to_owned(),
+                msg: b"half a li".to_vec(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let mut warnings = Warnings::default();
+        let log = Update::Log {
+            vertex: "v".to_owned(),
+            bytes: b"half a li".to_vec(),
+        };
+        let old = Update::Warning("old".to_owned());
+        assert_eq!(warnings.updates(response.clone()), [log.clone(), old]);
+        assert_eq!(warnings.updates(response), [log]);
+    }
+}

@@ -1,0 +1,339 @@
+//! The client against a real buildkitd: one solve with several results, failures and where they come
+//! from, archives, cancelling.
+//!
+//! Wants `LAMINATE_TEST_ENGINE` (an address) and `LAMINATE_TEST_BASE` (a small Debian in a registry
+//! that takes pushes), which `integration/test` sets.
+
+#[path = "support/needed.rs"]
+mod needed;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use laminate::buildkit::{
+    Client, Error, Exporter, Platform, Request, Returned, Services, Update, solve,
+};
+use laminate::llb::{
+    self, Exec, Graph, Meta, Mount, MountKind, Network, Origin, Output, Sharing, Source,
+};
+use laminate::source::SourceFile;
+use needed::needed;
+use tokio_util::sync::CancellationToken;
+
+struct World {
+    client: Client,
+    base: String,
+    repository: String,
+}
+
+async fn world(test: &str) -> Option<World> {
+    let engine = std::env::var("LAMINATE_TEST_ENGINE").ok();
+    let engine = needed(test, "LAMINATE_TEST_ENGINE", engine)?;
+    let base = needed(
+        test,
+        "LAMINATE_TEST_BASE",
+        std::env::var("LAMINATE_TEST_BASE").ok(),
+    )?;
+    let address = engine.parse().expect("an address");
+    let client = Client::connect(&address, Duration::from_secs(5))
+        .await
+        .expect("an engine");
+    let host = base.split('/').next().expect("a host").to_owned();
+    Some(World {
+        client,
+        base,
+        repository: format!("{host}/engine/{test}"),
+    })
+}
+
+fn graph() -> Graph {
+    Graph::new(llb::Platform::linux(std::env::consts::ARCH))
+}
+
+fn platform(variant: &str) -> Platform {
+    let platform = llb::Platform::linux(std::env::consts::ARCH);
+    Platform {
+        os: platform.os,
+        architecture: platform.architecture,
+        variant: variant.to_owned(),
+    }
+}
+
+fn base(graph: &mut Graph, world: &World) -> Output {
+    let reference = world.base.clone();
+    graph.source(Source::Image { reference }, Meta::default())
+}
+
+fn run(graph: &mut Graph, root: Output, text: &str, line: u32, mounts: Vec<Mount>) -> Output {
+    let exec = Exec {
+        args: ["/bin/sh", "-ec", text].map(str::to_owned).to_vec(),
+        env: vec!["PATH=/usr/bin:/bin".to_owned()],
+        cwd: "/".to_owned(),
+        user: "0".to_owned(),
+        network: Network::None,
+        root,
+        mounts,
+        proxy: None,
+    };
+    let meta = Meta {
+        name: format!("line {line}"),
+        origin: Some(Origin {
+            file: "specs.yml".to_owned(),
+            start: (line, 3),
+            end: (line, 9),
+        }),
+        // Each run of the tests does its steps.
+        ignore_cache: true,
+        ..Meta::default()
+    };
+    graph.exec(exec, meta).root
+}
+
+fn sources() -> Vec<SourceFile> {
+    // Long enough that error trailers pass the limits of usual clients.
+    let text: String = (1..4000)
+        .map(|n| format!("line: {n} of the spec\n"))
+        .collect();
+    vec![SourceFile {
+        path: "specs.yml".to_owned(),
+        text: text.into(),
+    }]
+}
+
+const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","config":{"Env":["A=b"]}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_solve_gives_several_images_and_failures_stop_nobody_else() {
+    let Some(world) = world("several").await else {
+        return;
+    };
+    let mut graph = graph();
+    let root = base(&mut graph, &world);
+    let one = run(&mut graph, root, "echo one >/one", 11, vec![]);
+    let two = run(&mut graph, root, "sleep 1; echo two >/two", 12, vec![]);
+    let bad = run(&mut graph, root, "echo last words >&2; exit 7", 13, vec![]);
+    let make = |output| graph.marshal(output, &sources());
+    let (one, two, bad) = (make(one), make(two), make(bad));
+    let ids = [
+        format!("linux/{}/x0", platform("").architecture),
+        format!("linux/{}/x1", platform("").architecture),
+    ];
+    let attrs = [
+        ("name", world.repository.as_str()),
+        ("push", "true"),
+        ("push-by-digest", "true"),
+        ("oci-mediatypes", "true"),
+    ];
+    let request = Request {
+        exporters: vec![Exporter {
+            kind: "image".to_owned(),
+            attrs: attrs.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        }],
+        frontend_attrs: BTreeMap::from([("platform".to_owned(), ids.join(","))]),
+        services: Services::default(),
+    };
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let updates = seen.clone();
+    let failure = Arc::new(Mutex::new(None));
+    let failed = failure.clone();
+    let vertex = bad.digests.keys().cloned().collect::<Vec<_>>();
+    let names = ids.clone();
+    let response = solve(
+        &world.client,
+        request,
+        move |update| updates.lock().expect("no panic").push(update),
+        &CancellationToken::new(),
+        |gateway| async move {
+            let (one, two, bad) = tokio::join!(
+                gateway.solve(one.pb),
+                gateway.solve(two.pb),
+                gateway.solve(bad.pb)
+            );
+            *failed.lock().expect("no panic") = bad.err();
+            let mut returned = Returned::default();
+            for (id, built, variant) in [(&names[0], one?, "x0"), (&names[1], two?, "x1")] {
+                returned.refs.push((id.clone(), built, platform(variant)));
+                let key = format!("containerimage.config/{id}");
+                returned.metadata.insert(key, CONFIG.as_bytes().to_vec());
+            }
+            Ok(returned)
+        },
+    )
+    .await
+    .expect("a solve");
+    assert!(
+        response["containerimage.digest"].starts_with("sha256:"),
+        "{response:?}"
+    );
+
+    let Some(Error::Failed(failure)) = failure.lock().expect("no panic").take() else {
+        panic!("the third fails");
+    };
+    assert_eq!(failure.exit_code, Some(7));
+    let digest = failure.vertex.expect("the daemon names the operation");
+    assert!(
+        vertex.contains(&digest),
+        "{digest} is one of ours: {vertex:?}"
+    );
+    let place = failure.place.expect("the source map is attached");
+    assert_eq!(
+        (place.file.as_str(), place.line, place.column),
+        ("specs.yml", 13, 3)
+    );
+    let updates = seen.lock().expect("no panic");
+    let words: Vec<u8> = updates
+        .iter()
+        .filter_map(|update| match update {
+            Update::Log { vertex, bytes } if *vertex == digest => Some(bytes.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(String::from_utf8_lossy(&words), "last words\n");
+    let warnings: Vec<_> = updates
+        .iter()
+        .filter(|u| matches!(u, Update::Warning(_)))
+        .collect();
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_comes_through_the_session_with_a_secret_on_the_way() {
+    let Some(world) = world("archive").await else {
+        return;
+    };
+    let mut graph = graph();
+    let root = base(&mut graph, &world);
+    let mount = |target: &str, kind| Mount {
+        target: target.to_owned(),
+        kind,
+    };
+    let secret = |id: &str| MountKind::Secret {
+        id: id.to_owned(),
+        uid: 0,
+        gid: 0,
+        mode: 0o444,
+        optional: false,
+    };
+    let mounts = vec![
+        mount("/run/place", MountKind::Tmpfs),
+        mount("/run/place/token", secret("token")),
+        mount(
+            "/cache",
+            MountKind::Cache {
+                id: "engine-test".to_owned(),
+                sharing: Sharing::Shared,
+                seed: None,
+                selector: String::new(),
+            },
+        ),
+    ];
+    let text = "test \"$(cat /run/place/token)\" = s3cret && touch /run/place/x && touch /cache/y";
+    let made = run(&mut graph, root, text, 5, mounts);
+    let made = graph.marshal(made, &sources());
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = folder.path().join("out.tar");
+    let id = format!("linux/{}", platform("").architecture);
+    let request = Request {
+        exporters: vec![Exporter {
+            kind: "oci".to_owned(),
+            attrs: BTreeMap::new(),
+        }],
+        frontend_attrs: BTreeMap::new(),
+        services: Services {
+            secrets: BTreeMap::from([("token".to_owned(), b"s3cret".to_vec())]),
+            archives: BTreeMap::from([(0, archive.clone())]),
+            ..Services::default()
+        },
+    };
+    solve(
+        &world.client,
+        request,
+        |_| {},
+        &CancellationToken::new(),
+        |gateway| async move {
+            let built = gateway.solve(made.pb).await?;
+            let config = (
+                format!("containerimage.config/{id}"),
+                CONFIG.as_bytes().to_vec(),
+            );
+            Ok(Returned {
+                refs: vec![(id, built, platform(""))],
+                metadata: BTreeMap::from([config]),
+            })
+        },
+    )
+    .await
+    .expect("a solve");
+    let mut names = Vec::new();
+    let mut tar = tar::Archive::new(std::fs::File::open(archive).expect("an archive"));
+    for entry in tar.entries().expect("entries") {
+        let entry = entry.expect("an entry");
+        names.push(entry.path().expect("a path").display().to_string());
+    }
+    for wanted in ["oci-layout", "index.json"] {
+        assert!(names.iter().any(|name| name == wanted), "{names:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_stops_what_runs() {
+    let Some(world) = world("cancel").await else {
+        return;
+    };
+    let mut graph = graph();
+    let root = base(&mut graph, &world);
+    let made = run(&mut graph, root, "echo begun; sleep 100", 1, vec![]);
+    let made = graph.marshal(made, &sources());
+    let cancel = CancellationToken::new();
+    let (trigger, begun) = (cancel.clone(), Arc::new(Mutex::new(None)));
+    let at = begun.clone();
+    let ended = solve(
+        &world.client,
+        Request::default(),
+        move |update| {
+            if matches!(update, Update::Log { .. }) {
+                *at.lock().expect("no panic") = Some(Instant::now());
+                trigger.cancel();
+            }
+        },
+        &cancel,
+        |gateway| async move {
+            gateway.solve(made.pb).await?;
+            Ok(Returned::default())
+        },
+    )
+    .await;
+    assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
+    let begun = begun.lock().expect("no panic").expect("the step began");
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "it took {:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_exporter_ends_the_solve_at_once() {
+    let Some(world) = world("wrong").await else {
+        return;
+    };
+    let request = Request {
+        exporters: vec![Exporter {
+            kind: "nosuch".to_owned(),
+            attrs: BTreeMap::new(),
+        }],
+        ..Request::default()
+    };
+    let ended = solve(
+        &world.client,
+        request,
+        |_| {},
+        &CancellationToken::new(),
+        |_| async { Ok(Returned::default()) },
+    )
+    .await;
+    let error = ended.expect_err("no such exporter").to_string();
+    assert!(error.contains("nosuch"), "{error}");
+}
