@@ -87,6 +87,82 @@ pub enum Event {
     },
 }
 
+/// The last lines of an output that comes in pieces, cut anywhere. A line that was written over
+/// (`\r`, as progress bars do) is kept as it was last; colours are dropped.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    most: usize,
+    lines: std::collections::VecDeque<String>,
+    open: Vec<u8>,
+}
+
+/// A line longer than this is cut there; bytes.
+const LONGEST_LINE: usize = 4096;
+
+impl Tail {
+    /// Keeps the last `most` lines.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            lines: std::collections::VecDeque::new(),
+            open: Vec::new(),
+        }
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                b'\n' => {
+                    let line = std::mem::take(&mut self.open);
+                    self.lines.push_back(readable(&line));
+                    if self.lines.len() > self.most {
+                        self.lines.pop_front();
+                    }
+                }
+                _ if self.open.len() < LONGEST_LINE => self.open.push(*byte),
+                _ => {}
+            }
+        }
+    }
+
+    /// What is kept; a last line without an end is one too.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.lines.iter().cloned().collect();
+        if !self.open.is_empty() {
+            lines.push(readable(&self.open));
+        }
+        let surplus = lines.len().saturating_sub(self.most);
+        lines.split_off(surplus)
+    }
+}
+
+/// A line as a terminal would show it at its end, without colours.
+fn readable(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end_matches('\r');
+    let shown = text.rsplit('\r').next().unwrap_or(text);
+    let mut plain = String::new();
+    let mut rest = shown.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            // ESC [ … letter (ECMA-48, "Control sequences").
+            '\u{1b}' => {
+                if rest.next() == Some('[') {
+                    for c in rest.by_ref() {
+                        if ('@'..='~').contains(&c) {
+                            break;
+                        }
+                    }
+                }
+            }
+            '\t' => plain.push(c),
+            c if c.is_control() => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
 /// Where events go. Cheap to clone; sending never waits and never fails.
 #[derive(Clone, Debug, Default)]
 pub struct Events(Option<std::sync::mpsc::Sender<Event>>);
@@ -106,6 +182,23 @@ impl Events {
         if let Some(sender) = &self.0 {
             // The reporter may be gone already; that changes no result.
             let _ = sender.send(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_has_whole_lines_however_the_pieces_were_cut() {
+        let text = "one\ntwo é\n 10%\r 50%\r100%\r\n\u{1b}[31mred\u{1b}[0m\nopen";
+        for size in 1..text.len() {
+            let mut tail = Tail::new(4);
+            for piece in text.as_bytes().chunks(size) {
+                tail.push(piece);
+            }
+            assert_eq!(tail.lines(), ["two é", "100%", "red", "open"]);
         }
     }
 }

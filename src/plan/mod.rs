@@ -8,7 +8,7 @@ pub mod reason;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use key::{Component, KeyFacts, Keyed, keys};
+pub use key::{Component, KeyFacts, Keyed, Periods, keys};
 pub use reason::{Reason, ReasonKind};
 
 use crate::name::{Digest, Repository, Tag};
@@ -221,7 +221,8 @@ fn why(label: &str, keyed: &Keyed, facts: &Facts, forced: bool) -> Vec<Reason> {
     }
 }
 
-fn tags(image: &Image, facts: &Facts) -> Vec<Tag> {
+/// The fixed tags of an image at the facts' attempt; none without a commit.
+pub fn tags(image: &Image, facts: &Facts) -> Vec<Tag> {
     let Some(commit) = &facts.commit else {
         return Vec::new();
     };

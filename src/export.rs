@@ -1,0 +1,295 @@
+//! One OCI archive with every image of a stack by its names, for skopeo, podman and docker.
+//!
+//! [`write`] takes the blobs of images built in the run from the archive the engine sent, and those of
+//! reused images from staging. Called by `build --export`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+use crate::name::{Digest, Repository};
+use crate::publish::{blobs, children};
+use crate::registry::{self, Descriptor, Locator, Registry};
+
+/// An image and the names it has in the archive (`ghcr.io/ucsd-ets/base:2021.2-d021570`).
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub digest: Digest,
+    pub names: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot write {path}: {error}", path = .path.display())]
+    File {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    #[error("the engine's archive cannot be read: {0}")]
+    Archive(String),
+    #[error("{0}")]
+    Registry(#[from] registry::Error),
+    #[error("image {0} is neither in the engine's archive nor in staging")]
+    Missing(Digest),
+}
+
+/// The blobs of an archive and where each lies in it.
+pub struct Engine {
+    path: PathBuf,
+    blobs: BTreeMap<Digest, (u64, u64)>,
+    /// The images it has, by the variant of their platform.
+    pub images: BTreeMap<String, Descriptor>,
+}
+
+impl Engine {
+    /// Reads what an engine's `oci` exporter made.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let broken = |error: std::io::Error| Error::Archive(error.to_string());
+        let file = File::open(path).map_err(broken)?;
+        let mut archive = tar::Archive::new(BufReader::new(file));
+        let mut blobs = BTreeMap::new();
+        let mut index = None;
+        for entry in archive.entries_with_seek().map_err(broken)? {
+            let mut entry = entry.map_err(broken)?;
+            let name = entry.path().map_err(broken)?.display().to_string();
+            if let Some(hex) = name.strip_prefix("blobs/sha256/") {
+                if let Ok(digest) = Digest::parse(&format!("sha256:{hex}")) {
+                    blobs.insert(digest, (entry.raw_file_position(), entry.size()));
+                }
+            } else if name == "index.json" {
+                let mut text = Vec::new();
+                entry.read_to_end(&mut text).map_err(broken)?;
+                index = Some(text);
+            }
+        }
+        let mut engine = Self {
+            path: path.to_owned(),
+            blobs,
+            images: BTreeMap::new(),
+        };
+        let outer = index.ok_or_else(|| Error::Archive("it has no index.json".to_owned()))?;
+        engine.images = engine.find(&outer)?;
+        Ok(engine)
+    }
+
+    /// The images of an index, or of the one index it names.
+    fn find(&self, index: &[u8]) -> Result<BTreeMap<String, Descriptor>, Error> {
+        let strange = || Error::Archive("its index.json makes no sense".to_owned());
+        let found = children(index).ok_or_else(strange)?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let whole: Value = serde_json::from_slice(index).map_err(|_| strange())?;
+        let inner = whole["manifests"][0]["digest"]
+            .as_str()
+            .and_then(|digest| Digest::parse(digest).ok())
+            .ok_or_else(strange)?;
+        let inner = self.read(&inner)?.ok_or_else(strange)?;
+        children(&inner).ok_or_else(strange)
+    }
+
+    fn read(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
+        let Some((at, size)) = self.blobs.get(digest) else {
+            return Ok(None);
+        };
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(*at))?;
+            let mut bytes = Vec::new();
+            file.take(*size).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        Ok(Some(read().map_err(|e| Error::Archive(e.to_string()))?))
+    }
+}
+
+/// Writes the archive: beside `out` first, and in its place when it is whole. Returns each image's
+/// size, of config and layers as stored, bytes.
+pub async fn write(
+    out: &Path,
+    items: &[Item],
+    engine: Option<&Engine>,
+    staging: Option<(&Registry, &Repository)>,
+) -> Result<BTreeMap<Digest, u64>, Error> {
+    let failed = |error: std::io::Error| Error::File {
+        path: out.to_owned(),
+        error,
+    };
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = out.with_file_name(name);
+    let file = File::create(&part).map_err(failed)?;
+    let mut archive = Writer {
+        tar: tar::Builder::new(BufWriter::new(file)),
+        path: out.to_owned(),
+        written: BTreeSet::new(),
+        engine,
+        staging,
+    };
+    let result = archive.all(items).await;
+    let finish = || -> std::io::Result<()> {
+        let mut file = archive.tar.into_inner()?;
+        file.flush()?;
+        file.get_ref().sync_all()?;
+        std::fs::rename(&part, out)
+    };
+    match result {
+        Ok(sizes) => {
+            finish().map_err(failed)?;
+            Ok(sizes)
+        }
+        Err(error) => {
+            // The error that is told is the first one.
+            let _left = std::fs::remove_file(&part);
+            Err(error)
+        }
+    }
+}
+
+struct Writer<'a> {
+    tar: tar::Builder<BufWriter<File>>,
+    path: PathBuf,
+    written: BTreeSet<Digest>,
+    engine: Option<&'a Engine>,
+    staging: Option<(&'a Registry, &'a Repository)>,
+}
+
+impl Writer<'_> {
+    async fn all(&mut self, items: &[Item]) -> Result<BTreeMap<Digest, u64>, Error> {
+        self.put("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        let mut index = Vec::new();
+        let mut docker = Vec::new();
+        let mut sizes = BTreeMap::new();
+        for item in items {
+            let (bytes, media_type) = self.manifest(&item.digest).await?;
+            let list = blobs(&bytes).ok_or_else(|| Error::Missing(item.digest.clone()))?;
+            for blob in &list {
+                self.blob(blob).await?;
+            }
+            if self.written.insert(item.digest.clone()) {
+                self.put(&place(&item.digest), &bytes)?;
+            }
+            let whole = list.iter().map(|blob| blob.size).sum();
+            sizes.insert(item.digest.clone(), whole);
+            for name in &item.names {
+                index.push(json!({
+                    "mediaType": media_type,
+                    "digest": item.digest.as_str(),
+                    "size": bytes.len(),
+                    "annotations": {
+                        "org.opencontainers.image.ref.name": name,
+                        "io.containerd.image.name": name,
+                    },
+                }));
+            }
+            // What `docker load` reads, from the time before it read OCI archives.
+            docker.push(docker_entry(&bytes, &item.names));
+        }
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": index,
+        });
+        self.put("index.json", index.to_string().as_bytes())?;
+        let docker = Value::Array(docker).to_string();
+        self.put("manifest.json", docker.as_bytes())?;
+        Ok(sizes)
+    }
+
+    async fn manifest(&self, digest: &Digest) -> Result<(Vec<u8>, String), Error> {
+        let own = match self.engine {
+            Some(engine) => engine.read(digest)?,
+            None => None,
+        };
+        if let Some(bytes) = own {
+            let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            let media_type = value["mediaType"].as_str().unwrap_or(IMAGE).to_owned();
+            return Ok((bytes, media_type));
+        }
+        if let Some((registry, staging)) = self.staging {
+            let at = Locator::Digest(digest.clone());
+            if let Some(found) = registry.manifest(staging, &at).await? {
+                return Ok((found.bytes.to_vec(), found.media_type));
+            }
+        }
+        Err(Error::Missing(digest.clone()))
+    }
+
+    async fn blob(&mut self, blob: &Descriptor) -> Result<(), Error> {
+        if !self.written.insert(blob.digest.clone()) {
+            return Ok(());
+        }
+        let failed = |error: std::io::Error| Error::File {
+            path: self.path.clone(),
+            error,
+        };
+        let name = place(&blob.digest);
+        if let Some(engine) = self.engine
+            && let Some((at, size)) = engine.blobs.get(&blob.digest)
+        {
+            let mut file = File::open(&engine.path).map_err(failed)?;
+            file.seek(SeekFrom::Start(*at)).map_err(failed)?;
+            let mut header = header(*size);
+            return self
+                .tar
+                .append_data(&mut header, name, file.take(*size))
+                .map_err(failed);
+        }
+        let Some((registry, staging)) = self.staging else {
+            return Err(Error::Missing(blob.digest.clone()));
+        };
+        // Proven only at its end, so it goes to a file of its own first.
+        let mut stream = registry.blob_stream(staging, &blob.digest).await?;
+        let mut kept = tempfile::tempfile().map_err(failed)?;
+        while let Some(piece) = stream.next().await {
+            kept.write_all(&piece?).map_err(failed)?;
+        }
+        kept.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let mut header = header(blob.size);
+        self.tar
+            .append_data(&mut header, name, kept.take(blob.size))
+            .map_err(failed)
+    }
+
+    fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let mut header = header(bytes.len() as u64);
+        self.tar
+            .append_data(&mut header, name, bytes)
+            .map_err(|error| Error::File {
+                path: self.path.clone(),
+                error,
+            })
+    }
+}
+
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+fn place(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+/// The same for every archive: nothing of this machine or moment is in it.
+fn header(size: u64) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(size);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    header
+}
+
+fn docker_entry(manifest: &[u8], names: &[String]) -> Value {
+    let manifest: Value = serde_json::from_slice(manifest).unwrap_or_default();
+    let place = |value: &Value| {
+        let digest = value["digest"].as_str().unwrap_or_default();
+        digest.replacen("sha256:", "blobs/sha256/", 1)
+    };
+    let layers: Vec<String> = manifest["layers"]
+        .as_array()
+        .map(|layers| layers.iter().map(place).collect())
+        .unwrap_or_default();
+    json!({ "Config": place(&manifest["config"]), "RepoTags": names, "Layers": layers })
+}

@@ -1,0 +1,138 @@
+//! What staging remembers of each image's last build: its key, its digest and what it was made from,
+//! so that a later plan can say what changed. One small OCI artifact under the tag `state`.
+//!
+//! It explains; nothing is decided by it but the marks of `--refresh`.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Error;
+use crate::name::{Digest, Repository, Tag};
+use crate::plan::{Component, Record};
+use crate::registry::{Content, Locator, Manifest, Registry};
+
+const TYPE: &str = "application/vnd.laminate.state.v1+json";
+const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+const VERSION: u32 = 1;
+/// A thousand images with a thousand components each.
+const LIMIT: u64 = 256 << 20;
+
+/// What is remembered, by image label.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    version: u32,
+    images: BTreeMap<String, Entry>,
+    /// The last `--refresh` of each image: part of its key from then on.
+    #[serde(default)]
+    pub refreshed: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    key: String,
+    digest: String,
+    components: Vec<Component>,
+}
+
+fn tag() -> Tag {
+    Tag::parse("state").expect("a legal tag")
+}
+
+impl State {
+    /// Reads it; empty if staging has none.
+    pub async fn read(registry: &Registry, staging: &Repository) -> Result<Self, Error> {
+        let Some(manifest) = registry.manifest(staging, &Locator::Tag(tag())).await? else {
+            return Ok(Self::default());
+        };
+        let broken = |reason: String| Error::State {
+            place: format!("{staging}:{}", tag()),
+            reason,
+        };
+        let layer = layer(&manifest.bytes).ok_or_else(|| broken("it has no layer".to_owned()))?;
+        let bytes = registry.blob(staging, &layer, LIMIT).await?;
+        let state: Self = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
+        match state.version {
+            VERSION => Ok(state),
+            other => Err(broken(format!(
+                "it is of version {other}, and this laminate understands {VERSION}; use a newer one"
+            ))),
+        }
+    }
+
+    /// Adds what was built and the marks of refreshed images to what staging has now.
+    pub async fn update(
+        registry: &Registry,
+        staging: &Repository,
+        built: &BTreeMap<String, Record>,
+        refreshed: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        // Read again: another run may have written meanwhile.
+        let before = Self::read(registry, staging).await?;
+        let mut after = before.clone();
+        after.version = VERSION;
+        for (label, record) in built {
+            let entry = Entry {
+                key: record.key.to_string(),
+                digest: record.digest.to_string(),
+                components: record.components.clone(),
+            };
+            after.images.insert(label.clone(), entry);
+        }
+        after.refreshed.extend(refreshed.clone());
+        if after == before {
+            return Ok(());
+        }
+        let bytes = Bytes::from(serde_json::to_vec(&after).expect("plain data"));
+        let empty = Bytes::from_static(b"{}");
+        for content in [&bytes, &empty] {
+            let digest = Digest::of(content);
+            let size = content.len() as u64;
+            registry
+                .push_blob(staging, &digest, size, &Content::Bytes(content.clone()))
+                .await?;
+        }
+        let descriptor = |media: &str, content: &Bytes| {
+            json!({
+                "mediaType": media,
+                "digest": Digest::of(content).as_str(),
+                "size": content.len(),
+            })
+        };
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "artifactType": TYPE,
+            "config": descriptor(EMPTY_TYPE, &empty),
+            "layers": [descriptor(TYPE, &bytes)],
+        });
+        let manifest = Manifest::new(manifest.to_string(), MANIFEST_TYPE);
+        registry
+            .put_manifest(staging, &Locator::Tag(tag()), &manifest)
+            .await?;
+        Ok(())
+    }
+
+    /// The records, for a plan. An entry that makes no sense is none.
+    pub fn records(&self) -> BTreeMap<String, Record> {
+        self.images
+            .iter()
+            .filter_map(|(label, entry)| {
+                let record = Record {
+                    key: Digest::parse(&entry.key).ok()?,
+                    digest: Digest::parse(&entry.digest).ok()?,
+                    components: entry.components.clone(),
+                };
+                Some((label.clone(), record))
+            })
+            .collect()
+    }
+}
+
+fn layer(manifest: &[u8]) -> Option<Digest> {
+    let manifest: serde_json::Value = serde_json::from_slice(manifest).ok()?;
+    Digest::parse(manifest["layers"][0]["digest"].as_str()?).ok()
+}

@@ -1,0 +1,193 @@
+//! From the engine's operations to images and their steps: events while they run, and what they took.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::buildkit::{Update, Vertex};
+use crate::event::{Event, Events, Tail};
+
+/// Lines of output kept of each operation.
+const KEPT: usize = 40;
+
+/// A step of an image, as its reader knows it.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub image: String,
+    pub title: String,
+    /// From 1.
+    pub number: usize,
+    pub of: usize,
+}
+
+/// Which operation is which step, and what the engine said of it.
+pub struct Tracker {
+    events: Events,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    steps: HashMap<String, Vec<Step>>,
+    seen: HashMap<String, Seen>,
+}
+
+struct Seen {
+    tail: Tail,
+    /// By their start, so that a state said twice counts once.
+    intervals: BTreeMap<Duration, Duration>,
+    begun: bool,
+    done: bool,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            tail: Tail::new(KEPT),
+            intervals: BTreeMap::new(),
+            begun: false,
+            done: false,
+        }
+    }
+}
+
+impl Tracker {
+    pub fn new(events: Events) -> Self {
+        Self {
+            events,
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Says that an operation is a step of an image. Images may share one.
+    pub fn add(&self, digest: String, step: Step) {
+        let mut inner = self.lock();
+        inner.steps.entry(digest).or_default().push(step);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().expect("nothing panics while it is held")
+    }
+
+    /// Takes in what the engine said.
+    pub fn update(&self, update: Update) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        match update {
+            Update::Vertex(vertex) => self.vertex(inner, vertex),
+            Update::Log { vertex, bytes } => {
+                inner
+                    .seen
+                    .entry(vertex.clone())
+                    .or_default()
+                    .tail
+                    .push(&bytes);
+                for step in inner.steps.get(&vertex).into_iter().flatten() {
+                    self.events.send(Event::StepLog {
+                        image: step.image.clone(),
+                        step: step.title.clone(),
+                        bytes: bytes.clone(),
+                    });
+                }
+            }
+            Update::Progress {
+                vertex,
+                what,
+                current,
+                total,
+            } => {
+                for step in inner.steps.get(&vertex).into_iter().flatten() {
+                    self.events.send(Event::StepProgress {
+                        image: step.image.clone(),
+                        step: step.title.clone(),
+                        what: what.clone(),
+                        current,
+                        total,
+                    });
+                }
+            }
+            Update::Warning(text) => self.events.send(Event::Warning { text }),
+        }
+    }
+
+    fn vertex(&self, inner: &mut Inner, vertex: Vertex) {
+        let seen = inner.seen.entry(vertex.digest.clone()).or_default();
+        if let (Some(start), Some(end)) = (vertex.started, vertex.completed) {
+            seen.intervals.insert(start, end);
+        }
+        if !inner.steps.contains_key(&vertex.digest) {
+            // What the engine does beside steps: names it gave itself.
+            if vertex.name.starts_with("exporting to ") || vertex.name.starts_with("pushing ") {
+                let done = vertex.completed.is_some();
+                if done != seen.done || !seen.begun {
+                    seen.begun = true;
+                    seen.done = done;
+                    let text = vertex.name;
+                    self.events.send(Event::Exporting { text, done });
+                }
+            }
+            return;
+        }
+        let begins = vertex.started.is_some() && !seen.begun;
+        let ends = vertex.completed.is_some() && !seen.done;
+        seen.begun |= begins;
+        seen.done |= ends;
+        let took: Duration = seen
+            .intervals
+            .iter()
+            .map(|(a, b)| b.saturating_sub(*a))
+            .sum();
+        for step in &inner.steps[&vertex.digest] {
+            let (image, title) = (step.image.clone(), step.title.clone());
+            if begins {
+                self.events.send(Event::StepStarted {
+                    image: image.clone(),
+                    step: title.clone(),
+                    number: step.number,
+                    of: step.of,
+                });
+            }
+            if !ends {
+                continue;
+            }
+            if vertex.error.is_empty() {
+                self.events.send(Event::StepDone {
+                    image,
+                    step: title,
+                    cached: vertex.cached,
+                    took,
+                });
+            } else if !vertex.error.ends_with("context canceled") {
+                self.events.send(Event::StepFailed {
+                    image,
+                    step: title,
+                    error: vertex.error.clone(),
+                });
+            }
+        }
+    }
+
+    /// The last lines an operation wrote.
+    pub fn tail(&self, digest: &str) -> Vec<String> {
+        let inner = self.lock();
+        inner
+            .seen
+            .get(digest)
+            .map(|s| s.tail.lines())
+            .unwrap_or_default()
+    }
+
+    /// How long the steps of an image ran.
+    pub fn took(&self, image: &str) -> Duration {
+        let inner = self.lock();
+        let own = |steps: &Vec<Step>| steps.iter().any(|step| step.image == image);
+        inner
+            .steps
+            .iter()
+            .filter(|(_, steps)| own(steps))
+            .filter_map(|(digest, _)| inner.seen.get(digest))
+            .flat_map(|seen| &seen.intervals)
+            .map(|(start, end)| end.saturating_sub(*start))
+            .sum()
+    }
+}
