@@ -1,6 +1,7 @@
 //! What happens during a run, as facts. Anybody may send one; one reporter shows them; without a
 //! reporter the result is the same.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::name::Digest;
@@ -85,82 +86,8 @@ pub enum Event {
         tags: Vec<String>,
         digest: Digest,
     },
-}
-
-/// The last lines of an output that comes in pieces, cut anywhere. A line that was written over
-/// (`\r`, as progress bars do) is kept as it was last; colours are dropped.
-#[derive(Clone, Debug)]
-pub struct Tail {
-    most: usize,
-    lines: std::collections::VecDeque<String>,
-    open: Vec<u8>,
-}
-
-/// A line longer than this is cut there; bytes.
-const LONGEST_LINE: usize = 4096;
-
-impl Tail {
-    /// Keeps the last `most` lines.
-    pub fn new(most: usize) -> Self {
-        Self {
-            most,
-            lines: std::collections::VecDeque::new(),
-            open: Vec::new(),
-        }
-    }
-
-    pub fn push(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            match byte {
-                b'\n' => {
-                    let line = std::mem::take(&mut self.open);
-                    self.lines.push_back(readable(&line));
-                    if self.lines.len() > self.most {
-                        self.lines.pop_front();
-                    }
-                }
-                _ if self.open.len() < LONGEST_LINE => self.open.push(*byte),
-                _ => {}
-            }
-        }
-    }
-
-    /// What is kept; a last line without an end is one too.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.lines.iter().cloned().collect();
-        if !self.open.is_empty() {
-            lines.push(readable(&self.open));
-        }
-        let surplus = lines.len().saturating_sub(self.most);
-        lines.split_off(surplus)
-    }
-}
-
-/// A line as a terminal would show it at its end, without colours.
-fn readable(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(line);
-    let text = text.trim_end_matches('\r');
-    let shown = text.rsplit('\r').next().unwrap_or(text);
-    let mut plain = String::new();
-    let mut rest = shown.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            // ESC [ … letter (ECMA-48, "Control sequences").
-            '\u{1b}' => {
-                if rest.next() == Some('[') {
-                    for c in rest.by_ref() {
-                        if ('@'..='~').contains(&c) {
-                            break;
-                        }
-                    }
-                }
-            }
-            '\t' => plain.push(c),
-            c if c.is_control() => {}
-            c => plain.push(c),
-        }
-    }
-    plain
+    /// The last: who shows events stops here, also while somebody could still send one.
+    Stop,
 }
 
 /// Where events go. Cheap to clone; sending never waits and never fails.
@@ -186,19 +113,201 @@ impl Events {
     }
 }
 
+/// The last lines of a stream of bytes, as a person would read them on a screen: without colours and
+/// other escapes, of a progress line drawn over itself only its last state, whatever is not UTF-8
+/// replaced. Keeps a bounded amount, however long the stream or one of its lines is.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    limit: usize,
+    complete: VecDeque<String>,
+    /// Bytes behind the last line break, without what was drawn over.
+    open: Vec<u8>,
+    /// What `open` is drawn over, in case it turns out to only clear the line.
+    covered: Vec<u8>,
+    /// The last byte was a carriage return: a line break follows, or the line is drawn over.
+    returned: bool,
+}
+
+/// A longer line is cut: a step may write megabytes without a line break.
+const LONGEST_LINE: usize = 8 * 1024;
+
+impl Tail {
+    /// Keeps `limit` lines.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            complete: VecDeque::new(),
+            open: Vec::new(),
+            covered: Vec::new(),
+            returned: false,
+        }
+    }
+
+    /// Takes the next bytes, cut anywhere. Returns the lines that are complete now.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for &byte in bytes {
+            if byte == b'\n' {
+                lines.push(self.close());
+                continue;
+            }
+            if byte == b'\r' {
+                self.returned = true;
+                continue;
+            }
+            if std::mem::take(&mut self.returned) {
+                let drawn_over = std::mem::take(&mut self.open);
+                if !is_blank(&drawn_over) {
+                    self.covered = drawn_over;
+                }
+            }
+            self.open.push(byte);
+            if self.open.len() >= LONGEST_LINE {
+                let rest = self.open.split_off(whole_characters(&self.open));
+                lines.push(self.close());
+                self.open = rest;
+            }
+        }
+        lines
+    }
+
+    /// Ends the stream: a last line without a line break is complete too, and returned.
+    pub fn end(&mut self) -> Option<String> {
+        let open = self.open_line()?;
+        self.close();
+        Some(open)
+    }
+
+    /// The lines kept, oldest first, the one being written last.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.complete.iter().cloned().collect();
+        lines.extend(self.open_line());
+        let surplus = lines.len().saturating_sub(self.limit);
+        lines.split_off(surplus)
+    }
+
+    /// The last line with something on it.
+    pub fn last(&self) -> Option<String> {
+        let complete = || self.complete.iter().rev();
+        self.open_line()
+            .or_else(|| complete().find(|line| !line.trim().is_empty()).cloned())
+    }
+
+    /// The line being written, unless it is blank.
+    fn open_line(&self) -> Option<String> {
+        let line = self.readable();
+        (!line.trim().is_empty()).then_some(line)
+    }
+
+    fn readable(&self) -> String {
+        match is_blank(&self.open) {
+            true => readable(&self.covered),
+            false => readable(&self.open),
+        }
+    }
+
+    fn close(&mut self) -> String {
+        let line = self.readable();
+        self.open.clear();
+        self.covered.clear();
+        self.returned = false;
+        self.complete.push_back(line.clone());
+        if self.complete.len() > self.limit {
+            self.complete.pop_front();
+        }
+        line
+    }
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    readable(bytes).trim().is_empty()
+}
+
+fn readable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text = anstream::adapter::strip_str(&text).to_string();
+    text.trim_end().to_owned()
+}
+
+/// How many of `bytes` to take so that no character is cut at their end.
+fn whole_characters(bytes: &[u8]) -> usize {
+    let is_first = |byte: &u8| !(0x80..0xc0).contains(byte);
+    let Some(last) = bytes.iter().rposition(is_first) else {
+        return bytes.len();
+    };
+    match std::str::from_utf8(&bytes[last..]) {
+        Err(error) if error.error_len().is_none() => last,
+        _ => bytes.len(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn lines(limit: usize, chunks: &[&[u8]]) -> Vec<String> {
+        let mut tail = Tail::new(limit);
+        for chunk in chunks {
+            tail.push(chunk);
+        }
+        tail.lines()
+    }
 
     #[test]
-    fn a_tail_has_whole_lines_however_the_pieces_were_cut() {
-        let text = "one\ntwo é\n 10%\r 50%\r100%\r\n\u{1b}[31mred\u{1b}[0m\nopen";
-        for size in 1..text.len() {
-            let mut tail = Tail::new(4);
-            for piece in text.as_bytes().chunks(size) {
-                tail.push(piece);
-            }
-            assert_eq!(tail.lines(), ["two é", "100%", "red", "open"]);
+    fn lines_and_characters_may_be_cut_anywhere() {
+        let cut: [&[u8]; 4] = [b"na\xc3", b"\xafve\ntw", b"o\r", b"\nthree"];
+        assert_eq!(lines(9, &cut), ["na\u{ef}ve", "two", "three"]);
+        assert_eq!(lines(2, &cut), ["two", "three"]);
+        assert_eq!(lines(9, &[b"\xff\n"]), ["\u{fffd}"]);
+    }
+
+    #[test]
+    fn escapes_are_not_kept() {
+        let colored = b"\x1b[1;31mred\x1b[0m \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\\x07\tend\n";
+        assert_eq!(lines(9, &[colored]), ["red link\tend"]);
+    }
+
+    #[test]
+    fn of_a_progress_line_the_last_state_is_kept() {
+        assert_eq!(
+            lines(9, &[b" 10%\r 50%", b"\r100%\nnext\n"]),
+            ["100%", "next"]
+        );
+        assert_eq!(lines(9, &[b" 10%\r 50%\r"]), [" 50%"]);
+        let cleared = b"100%\r\x1b[K\ndone\n";
+        assert_eq!(lines(9, &[cleared]), ["100%", "done"]);
+    }
+
+    #[test]
+    fn an_endless_line_is_cut_between_characters() {
+        let text = "\u{ef}".repeat(5000);
+        let mut tail = Tail::new(2);
+        let complete = tail.push(&text.as_bytes()[1..]);
+        assert_eq!(complete.len(), 1);
+        assert!(tail.lines().concat().ends_with("\u{ef}"));
+        assert_eq!(tail.lines().concat().matches('\u{fffd}').count(), 1);
+    }
+
+    #[test]
+    fn push_and_end_return_every_line_once() {
+        let mut tail = Tail::new(1);
+        assert_eq!(tail.push(b"a\n\nb\nc"), ["a", "", "b"]);
+        assert_eq!(tail.last().as_deref(), Some("c"));
+        assert_eq!(tail.end().as_deref(), Some("c"));
+        assert_eq!(tail.end(), None);
+        assert_eq!(tail.lines(), ["c"]);
+    }
+
+    proptest! {
+        #[test]
+        fn where_the_chunks_are_cut_changes_nothing(
+            text in "[a\u{e9}\\r\\n\u{1b}\\[m]{0,60}",
+            cut in 0usize..60,
+        ) {
+            let bytes = text.as_bytes();
+            let cut = cut.min(bytes.len());
+            prop_assert_eq!(lines(5, &[bytes]), lines(5, &[&bytes[..cut], &bytes[cut..]]));
         }
     }
 }

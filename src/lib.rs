@@ -5,6 +5,7 @@
 //! (`tests/structure.rs` holds them to it).
 
 pub mod buildkit;
+pub mod cli;
 pub mod compile;
 pub mod diagnostic;
 pub mod event;
@@ -15,6 +16,7 @@ pub mod name;
 pub mod plan;
 pub mod publish;
 pub mod registry;
+pub mod report;
 pub mod run;
 pub mod source;
 pub mod spec;

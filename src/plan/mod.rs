@@ -5,11 +5,13 @@
 mod canonical;
 pub mod key;
 pub mod reason;
+mod selector;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use key::{Component, KeyFacts, Keyed, Periods, keys};
 pub use reason::{Reason, ReasonKind};
+pub use selector::{Selector, SelectorError, select};
 
 use crate::name::{Digest, Repository, Tag};
 use crate::stack::{Base, Image, ImageId, Stack};
@@ -20,6 +22,11 @@ pub fn label(stack: &Stack, image: &Image) -> String {
         Some(variant) => format!("{variant}/{}", image.name.value),
         None => image.name.value.to_string(),
     }
+}
+
+/// A step as the spec could write it, without its name.
+pub fn expand(step: &crate::stack::Step) -> serde_json::Value {
+    canonical::step(step)
 }
 
 /// What the surroundings say; found by `gather`.

@@ -1,15 +1,57 @@
 //! The stack: names resolved, acyclic, variants unfolded, every variable replaced.
 //!
-//! [`Stack`] is what `plan` and `compile` read. Nothing in it can be invalid: `Stack::new` reports
-//! what is wrong in the files as [`Diagnostic`]s.
+//! [`Stack`] is what `plan` and `compile` read. Nothing in it can be invalid: [`Stack::new`] reports
+//! what is wrong in the files as diagnostics, all at once. `cli` calls [`load`].
+
+mod config;
+mod decode;
+mod paths;
+mod resolve;
+mod rest;
+mod step;
+mod unfold;
+mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 
+use crate::diagnostic::Diagnostic;
 use crate::name::{ImageName, Reference, Repository, StackName, Tag, VariantName};
 use crate::source::{Sources, Span, Spanned};
+pub use crate::spec::tree::{File, Files};
+
+/// What the command line says over the spec.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    pub vars: BTreeMap<String, String>,
+    pub registry: Option<String>,
+    pub staging: Option<String>,
+    /// Only these variants; empty: all.
+    pub variants: Vec<String>,
+}
+
+/// Why there is no stack.
+#[derive(Debug)]
+pub enum LoadFailure {
+    /// A file cannot be read.
+    Files(String),
+    /// What is wrong in the files, on its places.
+    Spec {
+        sources: Sources,
+        problems: Vec<Diagnostic>,
+    },
+}
+
+/// Reads and checks a spec.
+pub fn load(file: &camino::Utf8Path, overrides: &Overrides) -> Result<Stack, LoadFailure> {
+    let spec = crate::spec::load(file).map_err(|error| LoadFailure::Files(error.to_string()))?;
+    Stack::new(&spec, overrides).map_err(|problems| LoadFailure::Spec {
+        sources: spec.sources.clone(),
+        problems,
+    })
+}
 
 /// All images of one `specs.yml`.
 #[derive(Clone, Debug)]
@@ -28,7 +70,7 @@ pub struct Stack {
     pub files: Files,
     pub sources: Arc<Sources>,
     /// Things that are allowed but probably not meant.
-    pub warnings: Vec<crate::diagnostic::Diagnostic>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// How steps reach the network (`build:`). None of it enters a key or a layer.
@@ -360,21 +402,4 @@ pub struct Perms {
     pub mode: Option<Mode>,
     pub recursive: bool,
     pub span: Span,
-}
-
-/// The files images use, as git sees them: contents, an executable bit, links as links.
-#[derive(Clone, Debug, Default)]
-pub struct Files(pub BTreeMap<Utf8PathBuf, File>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum File {
-    Regular {
-        content: Arc<[u8]>,
-        executable: bool,
-    },
-    /// A symbolic link and what it names, as written.
-    Link {
-        target: String,
-    },
-    Folder,
 }

@@ -1,0 +1,195 @@
+//! The arguments: this is the help, and `docs/cli.md` is made from it.
+
+use camino::Utf8PathBuf;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::report::Progress;
+
+/// Builds a stack of container images in one BuildKit request, and names them only when everything
+/// is proven
+#[derive(Debug, Parser)]
+#[command(name = "laminate", version, max_term_width = 100)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes; each flag has its `LAMINATE_…` variable
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Options of all commands")]
+pub struct Global {
+    /// The spec; images/ lies beside it [default: specs.yml here or in the nearest parent folder]
+    #[arg(short, long, value_name = "FILE", env = "LAMINATE_FILE", global = true)]
+    pub file: Option<Utf8PathBuf>,
+    /// Works as if started in this folder
+    #[arg(short = 'C', long, value_name = "DIR", global = true)]
+    pub directory: Option<Utf8PathBuf>,
+    /// Sets a variable of the spec, over all it says itself; also LAMINATE_VAR_<name>
+    #[arg(long = "var", value_name = "NAME=VALUE", global = true)]
+    pub vars: Vec<String>,
+    /// Where images go: <registry>/<image>
+    #[arg(
+        long,
+        value_name = "HOST/NAMESPACE",
+        env = "LAMINATE_REGISTRY",
+        global = true
+    )]
+    pub registry: Option<String>,
+    /// The repository that receives the layers of a run [default: <registry>/<stack>]
+    #[arg(
+        long,
+        value_name = "REPOSITORY",
+        env = "LAMINATE_STAGING",
+        global = true
+    )]
+    pub staging: Option<String>,
+    /// The buildkitd to use, unix:///… or tcp://… [default: BUILDKIT_HOST, else one is started]
+    #[arg(long, value_name = "ADDRESS", env = "LAMINATE_ENGINE", global = true)]
+    pub engine: Option<String>,
+    /// Only this variant; may be given several times
+    #[arg(
+        long = "variant",
+        value_name = "NAME",
+        env = "LAMINATE_VARIANT",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub variants: Vec<String>,
+    /// Certificates (PEM) that steps with the network trust; over build.ca
+    #[arg(long, value_name = "FILE", env = "LAMINATE_CA", global = true)]
+    pub ca: Option<Utf8PathBuf>,
+    /// Writes one JSON document to stdout
+    #[arg(long, env = "LAMINATE_JSON", global = true)]
+    pub json: bool,
+    /// How progress is shown on stderr
+    #[arg(
+        long,
+        value_name = "KIND",
+        env = "LAMINATE_PROGRESS",
+        default_value = "auto",
+        global = true
+    )]
+    pub progress: Progress,
+    /// Shows what steps write, too
+    #[arg(short, long, env = "LAMINATE_VERBOSE", global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shows what `build` would do with each image, and why
+    ///
+    /// Exits with 0 if no image is to be built, and with 10 if some are.
+    Plan(PlanArgs),
+    /// Builds what is missing, in one request, and names it with --push
+    Build(BuildArgs),
+    /// Pins outside bases to digests, in specs.lock
+    Lock(LockArgs),
+    /// Shows which image stands on which
+    Graph(GraphArgs),
+    /// Explains one image: what becomes of it, why, and what it is made from
+    Why(WhyArgs),
+    /// Prints a script that completes laminate's arguments in a shell
+    Completions(CompletionsArgs),
+    /// Prints docs/cli.md
+    #[command(hide = true)]
+    Reference,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct PlanArgs {
+    /// IMAGE, IMAGE+ (and what stands on it), +IMAGE (and what it stands on), VARIANT/IMAGE
+    /// [default: all]
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// Prints the steps of an image instead, after short keys, variants and variables
+    #[arg(long, value_name = "IMAGE", conflicts_with = "images")]
+    pub expand: Option<String>,
+    /// Contacts nothing: only specs.lock and digests say what outside bases are
+    #[arg(long, env = "LAMINATE_OFFLINE")]
+    pub offline: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct BuildArgs {
+    /// IMAGE, IMAGE+ (and what stands on it), +IMAGE (and what it stands on), VARIANT/IMAGE
+    /// [default: all]
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// Puts every image under its fixed tags when all are green
+    #[arg(long, env = "LAMINATE_PUSH")]
+    pub push: bool,
+    /// Writes an archive with every image, oci:FILE; without --push nothing is written to the
+    /// registry then
+    #[arg(long, value_name = "oci:FILE", env = "LAMINATE_EXPORT")]
+    pub export: Option<String>,
+    /// Builds this image anew, from its first step, although nothing changed; and what stands on it
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        env = "LAMINATE_REFRESH",
+        value_delimiter = ','
+    )]
+    pub refresh: Vec<String>,
+    /// Stops everything when one image fails
+    #[arg(long, env = "LAMINATE_FAIL_FAST")]
+    pub fail_fast: bool,
+    /// Shows what would be done, and does nothing
+    #[arg(long, env = "LAMINATE_DRY_RUN")]
+    pub dry_run: bool,
+    /// Names images with the commit although files of the stack differ from it
+    #[arg(long, env = "LAMINATE_ALLOW_DIRTY")]
+    pub allow_dirty: bool,
+    /// Builds what staging has already, too
+    #[arg(long, env = "LAMINATE_NO_REUSE")]
+    pub no_reuse: bool,
+    /// The value of a step's secret: ID=FILE or ID=env:NAME
+    #[arg(long = "secret", value_name = "ID=SOURCE")]
+    pub secrets: Vec<String>,
+    /// Contacts no registry: everything is built; needs --export
+    #[arg(
+        long,
+        env = "LAMINATE_OFFLINE",
+        conflicts_with = "push",
+        requires = "export"
+    )]
+    pub offline: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct LockArgs {
+    /// Moves bases that are locked already to what their tags are now: all, or those named
+    #[arg(long, value_name = "BASE", num_args = 0..)]
+    pub update: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct GraphArgs {
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// A tree
+    Text,
+    /// A flowchart for Markdown
+    Mermaid,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct WhyArgs {
+    /// IMAGE or VARIANT/IMAGE
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// Contacts nothing
+    #[arg(long, env = "LAMINATE_OFFLINE")]
+    pub offline: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompletionsArgs {
+    pub shell: clap_complete::Shell,
+}

@@ -1,0 +1,621 @@
+//! `laminate build`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::args::{BuildArgs, Global};
+use super::context::{self, Context, Engine};
+use super::{Answer, Exit, Failure, exit, plan as plan_command, secret, summary};
+use crate::buildkit::Services;
+use crate::compile::{CA_SECRET, Surroundings};
+use crate::diagnostic::{Diagnostic, render};
+use crate::event::{Event, Events};
+use crate::export;
+use crate::gather::{Gathered, State};
+use crate::llb::Proxy;
+use crate::name::{Digest, Repository, Tag};
+use crate::plan::{Action, Planned, ReasonKind, Record, Request};
+use crate::publish::{self, Staged};
+use crate::registry::{Credentials, Registry};
+use crate::report::table;
+use crate::run::{self, ImageError, Outcome, Report};
+use crate::stack::ImageId;
+
+pub async fn run(
+    global: &Global,
+    args: &BuildArgs,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    let started = Instant::now();
+    let context = context::load(global)?;
+    let stack = &context.stack;
+    let refresh = match args.refresh.is_empty() {
+        true => Default::default(),
+        false => context.select(&args.refresh)?.unwrap_or_default(),
+    };
+    let request = Request {
+        selected: context.select(&args.images)?,
+        no_reuse: args.no_reuse,
+    };
+    let archive = args.export.as_deref().map(archive_path).transpose()?;
+    let values = secret::read(&args.secrets)?;
+    let ca = context.ca(global)?;
+    let online = !args.offline && stack.registry.is_some();
+    let registry = context::registry()?;
+    let asked = match args.offline {
+        true => None,
+        false => Some(&registry),
+    };
+    if args.push && stack.registry.is_none() {
+        return Err(no_registry("--push needs a registry"));
+    }
+    if !online && archive.is_none() {
+        return Err(no_registry("there is no registry to build into"));
+    }
+    let gathered = context
+        .gather(asked, &request, &refresh, events, cancel)
+        .await?;
+    if args.push {
+        may_publish(&gathered, args)?;
+    }
+    if args.dry_run {
+        return Ok(dry_run(&context, &gathered, args));
+    }
+    secret::check(stack, &gathered.plan, &values)?;
+
+    let run_id = run_id(&gathered);
+    let staging = match (online, args.push || archive.is_none()) {
+        (true, true) => stack.staging.clone(),
+        _ => None,
+    };
+    let mut work = Work {
+        context: &context,
+        gathered: &gathered,
+        args,
+        registry: &registry,
+        staging,
+        run: run_id,
+        report: Report::default(),
+        staged: BTreeMap::new(),
+        published: false,
+    };
+    let scratch = archive.as_deref().map(engine_archive).transpose()?;
+    if gathered.plan.builds() {
+        let options = run::Options {
+            platform: context::platform(),
+            surroundings: surroundings(&gathered, &refresh, ca.is_some()),
+            services: services(values, ca),
+            fail_fast: args.fail_fast,
+            epoch: epoch(&gathered)?,
+            bases: gathered.bases.clone(),
+            staging: work.staging.clone(),
+            archive: scratch.as_ref().map(|file| file.path().to_owned()),
+        };
+        announce(&gathered, events);
+        let engine = Engine::open(global, events, cancel).await?;
+        let report = run::run(
+            engine.client(),
+            stack,
+            &gathered.plan,
+            &options,
+            events,
+            cancel,
+        )
+        .await;
+        if matches!(engine, Engine::Private(_)) {
+            events.send(Event::Phase {
+                text: "stopping the engine".to_owned(),
+            });
+        }
+        engine.close().await;
+        work.report = report?;
+        work.stage().await?;
+    }
+    let failed = work.failed();
+    let mut problem = None;
+    if !failed && args.push {
+        match work.publish(events).await {
+            Ok(()) => work.published = true,
+            Err(error) => problem = Some(Failure::from(error)),
+        }
+    }
+    if !failed
+        && problem.is_none()
+        && let Some(out) = &archive
+    {
+        events.send(Event::Phase {
+            text: format!("writing {}", out.display()),
+        });
+        work.export(out, scratch.as_ref().map(|file| file.path()))
+            .await?;
+    }
+    work.answer(started, problem)
+}
+
+fn no_registry(text: &str) -> Failure {
+    Failure::new(Exit::Surroundings, text)
+        .help("set `registry:` in specs.yml, --registry or LAMINATE_REGISTRY; or write an archive with --export oci:FILE")
+}
+
+/// `oci:FILE`.
+fn archive_path(text: &str) -> Result<PathBuf, Failure> {
+    match text.strip_prefix("oci:") {
+        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ => Err(
+            Failure::new(Exit::Usage, format!("--export {text}: no such format"))
+                .help("write --export oci:FILE"),
+        ),
+    }
+}
+
+/// What the engine sends goes beside the archive: there is room for it there, if anywhere.
+fn engine_archive(out: &std::path::Path) -> Result<tempfile::NamedTempFile, Failure> {
+    let folder = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    tempfile::NamedTempFile::new_in(&folder).map_err(|error| {
+        Failure::new(
+            Exit::Surroundings,
+            format!("cannot write in {}: {error}", folder.display()),
+        )
+    })
+}
+
+fn may_publish(gathered: &Gathered, args: &BuildArgs) -> Result<(), Failure> {
+    match &gathered.facts.commit {
+        None => Err(Failure::new(
+            Exit::Publish,
+            "nothing is published from outside a git repository: fixed tags are named after the commit",
+        )
+        .help("commit the stack first, or build without --push")),
+        Some(commit) if commit.dirty && !args.allow_dirty => Err(Failure::new(
+            Exit::Publish,
+            "specs.yml, specs.lock or images/ differ from the commit their images would be named after",
+        )
+        .help("commit the changes, or say --allow-dirty")),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Sorts by time, and two runs of one second differ.
+fn run_id(gathered: &Gathered) -> Tag {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let now = jiff::Timestamp::now();
+    let time = now.strftime("%Y%m%dT%H%M%S");
+    let random = std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish();
+    let commit = match &gathered.facts.commit {
+        Some(commit) => format!("-{}", commit.hash.get(..7).unwrap_or_default()),
+        None => String::new(),
+    };
+    let text = format!("{time}{commit}-{:06x}", random & 0xff_ffff);
+    Tag::parse(&text).expect("digits, letters and dashes")
+}
+
+/// `SOURCE_DATE_EPOCH`, else the time of the commit.
+fn epoch(gathered: &Gathered) -> Result<Option<i64>, Failure> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) if !text.is_empty() => text.parse().map(Some).map_err(|_| {
+            Failure::new(
+                Exit::Surroundings,
+                format!("SOURCE_DATE_EPOCH is {text:?}, not seconds since 1970"),
+            )
+        }),
+        _ => Ok(gathered.facts.commit.as_ref().map(|commit| commit.time)),
+    }
+}
+
+fn surroundings(
+    gathered: &Gathered,
+    refresh: &std::collections::BTreeSet<ImageId>,
+    ca: bool,
+) -> Surroundings {
+    let variable = |names: [&str; 2]| {
+        let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        names.into_iter().find_map(set).unwrap_or_default()
+    };
+    let proxy = Proxy {
+        http: variable(["HTTP_PROXY", "http_proxy"]),
+        https: variable(["HTTPS_PROXY", "https_proxy"]),
+        ftp: variable(["FTP_PROXY", "ftp_proxy"]),
+        no: variable(["NO_PROXY", "no_proxy"]),
+        all: variable(["ALL_PROXY", "all_proxy"]),
+    };
+    // A new period, too, is a wish for other bytes than BuildKit remembers.
+    let mut ignore_cache = refresh.clone();
+    for planned in &gathered.plan.images {
+        if let Action::Build { reasons } = &planned.action
+            && reasons
+                .iter()
+                .any(|reason| reason.kind == ReasonKind::Flag && reason.what.contains("refresh"))
+        {
+            ignore_cache.insert(planned.id);
+        }
+    }
+    Surroundings {
+        ca,
+        proxy: (proxy != Proxy::default()).then_some(proxy),
+        ignore_cache,
+    }
+}
+
+fn services(mut secrets: BTreeMap<String, Vec<u8>>, ca: Option<Vec<u8>>) -> Services {
+    if let Some(ca) = ca {
+        secrets.insert(CA_SECRET.to_owned(), ca);
+    }
+    let credentials = Credentials::from_environment();
+    Services {
+        credentials: Some(Arc::new(move |host: String| {
+            let credentials = credentials.clone();
+            Box::pin(async move {
+                // What cannot be looked up is not there; the registry then says what it wants.
+                let found = credentials.credentials(&host).await.ok().flatten()?;
+                Some((found.username, found.secret))
+            })
+        })),
+        secrets,
+        archives: BTreeMap::new(),
+    }
+}
+
+fn announce(gathered: &Gathered, events: &Events) {
+    let labels = |wanted: fn(&Action) -> bool| {
+        let images = gathered.plan.images.iter();
+        images
+            .filter(|planned| wanted(&planned.action))
+            .map(|planned| planned.label.clone())
+            .collect()
+    };
+    events.send(Event::Planned {
+        build: labels(|action| matches!(action, Action::Build { .. })),
+        reuse: labels(|action| matches!(action, Action::Reuse { .. })),
+    });
+}
+
+fn dry_run(context: &Context, gathered: &Gathered, args: &BuildArgs) -> Answer {
+    let mut json = plan_command::json(context, gathered);
+    json["dry_run"] = json!(true);
+    let mut text = table::plain(&["IMAGE", "ACTION", "WHY"], &plan_command::rows(gathered));
+    text.push_str(&format!("\n{}\n", plan_command::count(gathered)));
+    if args.push {
+        for planned in &gathered.plan.images {
+            let repository = context.stack.images[planned.id.0].repository.as_ref();
+            if let (Some(repository), false) =
+                (repository, matches!(planned.action, Action::Hold { .. }))
+            {
+                for tag in &planned.tags {
+                    let name = (repository.clone(), tag.clone());
+                    let there = gathered.names.get(&name).is_some_and(Option::is_some);
+                    let what = match there {
+                        true => "has its tag",
+                        false => "gets its tag",
+                    };
+                    text.push_str(&format!("{repository}:{tag} {what}\n"));
+                }
+            }
+        }
+    }
+    Answer::new(Exit::Done, json, text)
+}
+
+/// What becomes of one invocation.
+struct Work<'a> {
+    context: &'a Context,
+    gathered: &'a Gathered,
+    args: &'a BuildArgs,
+    registry: &'a Registry,
+    /// Where this run's images are pushed; `None` if they only go into an archive.
+    staging: Option<Repository>,
+    run: Tag,
+    report: Report,
+    staged: BTreeMap<ImageId, Staged>,
+    published: bool,
+}
+
+impl Work<'_> {
+    fn failed(&self) -> bool {
+        let outcomes = self.report.images.values();
+        outcomes
+            .into_iter()
+            .any(|o| !matches!(o, Outcome::Built { .. }))
+    }
+
+    fn run_tag(&self) -> Tag {
+        Tag::parse(&format!("run-{}", self.run)).expect("a run's id is short")
+    }
+
+    /// Tags what was pushed and remembers what it was made from; also if siblings failed.
+    async fn stage(&mut self) -> Result<(), Failure> {
+        let (Some(staging), Some(index)) = (&self.staging, &self.report.index) else {
+            return Ok(());
+        };
+        let mut wanted = BTreeMap::new();
+        for (variant, id) in &self.report.exported {
+            if let Some(keyed) = &self.gathered.plan.images[id.0].keyed {
+                wanted.insert(variant.clone(), (*id, keyed.key.clone()));
+            }
+        }
+        self.staged =
+            publish::stage(self.registry, staging, &self.run_tag(), index, &wanted).await?;
+        for (id, leader) in run::same_as(&self.gathered.plan) {
+            if let Some(staged) = self.staged.get(&leader).cloned() {
+                self.staged.insert(id, staged);
+            }
+        }
+        let mut records = BTreeMap::new();
+        let mut refreshed = BTreeMap::new();
+        for (id, staged) in &self.staged {
+            let planned = &self.gathered.plan.images[id.0];
+            if let Some(keyed) = &planned.keyed {
+                let record = Record {
+                    key: keyed.key.clone(),
+                    digest: staged.digest.clone(),
+                    components: keyed.components.clone(),
+                };
+                records.insert(planned.label.clone(), record);
+            }
+            if let Some(mark) = self.gathered.refreshed.get(&planned.label) {
+                refreshed.insert(planned.label.clone(), mark.clone());
+            }
+        }
+        State::update(self.registry, staging, &records, &refreshed).await?;
+        Ok(())
+    }
+
+    fn digest(&self, planned: &Planned) -> Option<Digest> {
+        match &planned.action {
+            Action::Reuse { digest } => Some(digest.clone()),
+            Action::Build { .. } => self.staged.get(&planned.id).map(|s| s.digest.clone()),
+            Action::Hold { .. } => None,
+        }
+    }
+
+    async fn publish(&self, events: &Events) -> Result<(), publish::Error> {
+        let Some(staging) = &self.staging else {
+            return Ok(());
+        };
+        let items: Vec<publish::Item> = self
+            .gathered
+            .plan
+            .images
+            .iter()
+            .filter_map(|planned| {
+                Some(publish::Item {
+                    label: planned.label.clone(),
+                    repository: self.context.stack.images[planned.id.0].repository.clone()?,
+                    digest: self.digest(planned)?,
+                    tags: planned.tags.clone(),
+                })
+            })
+            .collect();
+        let names = &self.gathered.names;
+        publish::publish(self.registry, staging, &items, names, events).await
+    }
+
+    async fn export(
+        &mut self,
+        out: &std::path::Path,
+        engine: Option<&std::path::Path>,
+    ) -> Result<(), Failure> {
+        let engine = match (engine, self.report.index.is_some()) {
+            (Some(path), true) => Some(export::Engine::open(path)?),
+            _ => None,
+        };
+        if let Some(engine) = &engine {
+            let leaders = run::same_as(&self.gathered.plan);
+            for (variant, leader) in &self.report.exported {
+                if let Some(image) = engine.images.get(variant) {
+                    let same = leaders.iter().filter(|(_, other)| *other == leader);
+                    for (id, _) in same {
+                        self.staged.entry(*id).or_insert(Staged {
+                            digest: image.digest.clone(),
+                            size: 0,
+                        });
+                    }
+                }
+            }
+        }
+        let mut items = Vec::new();
+        for planned in &self.gathered.plan.images {
+            if let Some(digest) = self.digest(planned) {
+                let names = self.names(planned);
+                items.push(export::Item { digest, names });
+            }
+        }
+        let staging = self.context.stack.staging.as_ref();
+        let source = staging
+            .filter(|_| !self.args.offline)
+            .map(|staging| (self.registry, staging));
+        let sizes = export::write(out, &items, engine.as_ref(), source).await?;
+        for staged in self.staged.values_mut() {
+            if let Some(size) = sizes.get(&staged.digest) {
+                staged.size = *size;
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of an image in an archive: its fixed tags; without a commit its series.
+    fn names(&self, planned: &Planned) -> Vec<String> {
+        let stack = &self.context.stack;
+        let image = &stack.images[planned.id.0];
+        let name = match &image.repository {
+            Some(repository) => repository.to_string(),
+            None => format!("{}/{}", stack.name, image.name.value),
+        };
+        if planned.tags.is_empty() {
+            let series = stack.variants[image.variant].series.as_deref();
+            return vec![format!("{name}:{}", series.unwrap_or("latest"))];
+        }
+        let tags = planned.tags.iter();
+        tags.map(|tag| format!("{name}:{tag}")).collect()
+    }
+
+    fn answer(self, started: Instant, problem: Option<Failure>) -> Result<Answer, Failure> {
+        let stack = &self.context.stack;
+        let mut images = Vec::new();
+        let mut rows = Vec::new();
+        let mut said = String::new();
+        for planned in &self.gathered.plan.images {
+            let outcome = self.report.images.get(&planned.id);
+            let mut value = plan_command::image(self.context, self.gathered, planned);
+            let mut action = match (&planned.action, outcome) {
+                (Action::Build { .. }, Some(Outcome::Built { .. })) => "built",
+                (Action::Build { .. }, Some(Outcome::Failed(_))) => "failed",
+                (Action::Build { .. }, _) => "skipped",
+                (Action::Reuse { .. }, _) => "reused",
+                (Action::Hold { .. }, _) => "held",
+            };
+            let digest = self.digest(planned);
+            value["digest"] = json!(digest.as_ref().map(Digest::as_str));
+            if let Some(staged) = self.staged.get(&planned.id) {
+                value["size"] = json!(staged.size);
+            }
+            let mut took = String::new();
+            match outcome {
+                Some(Outcome::Built { took: time }) => {
+                    value["seconds"] = json!(time.as_secs_f64());
+                    took = table::human_duration(*time);
+                }
+                Some(Outcome::Failed(error)) => {
+                    let (json, text) = self.failure(planned, error);
+                    value["error"] = json;
+                    said.push_str(&text);
+                }
+                Some(Outcome::Skipped { because }) => {
+                    value["because"] = json!(because);
+                    action = "skipped";
+                }
+                None => {}
+            }
+            value["action"] = json!(action);
+            value["verdicts"] = json!([]);
+            rows.push(vec![
+                planned.label.clone(),
+                action.to_owned(),
+                took,
+                self.staged
+                    .get(&planned.id)
+                    .map(|staged| table::human_size(staged.size))
+                    .unwrap_or_default(),
+                digest
+                    .as_ref()
+                    .map(|d| plan_command::short(d).to_owned())
+                    .unwrap_or_default(),
+                match self.published {
+                    true => planned
+                        .tags
+                        .iter()
+                        .map(Tag::as_str)
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                    false => String::new(),
+                },
+            ]);
+            images.push(value);
+        }
+        let staging = match (&self.staging, &self.report.index) {
+            (Some(repository), Some(index)) => json!({
+                "repository": repository.to_string(),
+                "digest": index.as_str(),
+                "tag": self.run_tag().as_str(),
+            }),
+            _ => Value::Null,
+        };
+        let headers = ["IMAGE", "ACTION", "TIME", "SIZE", "DIGEST", "TAGS"];
+        let run = self.run.to_string();
+        summary::build(
+            self.context,
+            &headers,
+            &rows,
+            &[
+                ("run", &run),
+                ("published", if self.published { "true" } else { "false" }),
+            ],
+        )?;
+        let exit = match (&problem, self.failed()) {
+            (_, true) => Exit::Step,
+            (Some(failure), false) => failure.exit,
+            (None, false) => Exit::Done,
+        };
+        if let Some(failure) = &problem {
+            said.push_str(&failure.shown(super::color()));
+        }
+        let json = json!({
+            "stack": stack.name.as_str(),
+            "run": run,
+            "commit": self.gathered.facts.commit.as_ref().map(|commit| &commit.hash),
+            "solves": self.report.solves,
+            "seconds": started.elapsed().as_secs_f64(),
+            "staging": staging,
+            "images": images,
+            "published": self.published,
+            "error": problem.as_ref().map(Failure::json),
+        });
+        let mut answer = Answer::new(exit, json, table::plain(&headers, &rows));
+        answer.said = said;
+        Ok(answer)
+    }
+
+    /// A failed image, for programs and for people.
+    fn failure(&self, planned: &Planned, error: &ImageError) -> (Value, String) {
+        let stack = &self.context.stack;
+        let sources = &stack.sources;
+        let image = &stack.images[planned.id.0];
+        let label = &planned.label;
+        let (problem, span, kind, code, log) = match error {
+            ImageError::Step { step, failure, log } => {
+                let step = step.and_then(|index| image.steps.get(index));
+                let what = match (step, &failure.name) {
+                    (Some(step), _) => format!("step `{}`", step.title),
+                    (None, Some(name)) => format!("`{name}`"),
+                    (None, None) => "a step".to_owned(),
+                };
+                let span = step.map_or(image.name.span, |step| step.span);
+                let problem = Diagnostic::error(format!("image `{label}`: {what} failed"))
+                    .at(span, error.to_string());
+                (
+                    problem,
+                    Some(span),
+                    "step",
+                    failure.exit_code,
+                    log.as_slice(),
+                )
+            }
+            ImageError::Spec(problem) => {
+                let span = problem.primary.as_ref().map(|label| label.span);
+                ((**problem).clone(), span, "spec", None, [].as_slice())
+            }
+            ImageError::Base { .. } => {
+                let problem = Diagnostic::error(format!("image `{label}`: {error}"))
+                    .at(image.name.span, "this image");
+                (problem, Some(image.name.span), "base", None, [].as_slice())
+            }
+        };
+        exit::annotate(sources, &problem);
+        let mut text = render(std::slice::from_ref(&problem), sources, super::color());
+        if !log.is_empty() {
+            text.push_str(&format!("the last lines it wrote ({label}):\n"));
+            for line in log {
+                text.push_str(&format!("  | {line}\n"));
+            }
+        }
+        text.push('\n');
+        let json = json!({
+            "kind": kind,
+            "where": span.map(|span| exit::place(sources, span)),
+            "exit_code": code,
+            "log_tail": log,
+            "text": error.to_string(),
+        });
+        (json, text)
+    }
+}

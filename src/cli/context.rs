@@ -1,0 +1,299 @@
+//! What commands share: the stack and its lock, the registry's client, the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, Failure, Global};
+use crate::buildkit::{Address, Client, EngineOptions, PrivateEngine};
+use crate::event::{Event, Events};
+use crate::gather::{self, Gathered};
+use crate::llb::Platform;
+use crate::plan::{self, Request};
+use crate::registry::{Credentials, Options, Registry};
+use crate::source::Sources;
+use crate::spec::lock::Lock;
+use crate::stack::{ImageId, Overrides, Stack};
+
+/// A stack as loaded.
+pub struct Context {
+    pub stack: Stack,
+    /// The folder of the spec.
+    pub folder: Utf8PathBuf,
+    /// The spec's name in it.
+    pub file: String,
+    pub lock: Option<Lock>,
+}
+
+/// Reads the spec, images/ and the lock. Nothing is contacted.
+pub fn load(global: &Global) -> Result<Context, Failure> {
+    let path = spec_path(global)?;
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent.to_owned(),
+        _ => Utf8PathBuf::from("."),
+    };
+    let overrides = Overrides {
+        vars: vars(global)?,
+        registry: global.registry.clone().filter(|text| !text.is_empty()),
+        staging: global.staging.clone().filter(|text| !text.is_empty()),
+        variants: global.variants.clone(),
+    };
+    let stack = crate::stack::load(&path, &overrides).map_err(|failure| match failure {
+        crate::stack::LoadFailure::Files(text) => Failure::new(Exit::Spec, text),
+        crate::stack::LoadFailure::Spec { sources, problems } => Failure::spec(sources, problems),
+    })?;
+    let lock = lock(&folder)?;
+    let file = path.file_name().unwrap_or_default().to_owned();
+    Ok(Context {
+        stack,
+        folder,
+        file,
+        lock,
+    })
+}
+
+fn lock(folder: &Utf8Path) -> Result<Option<Lock>, Failure> {
+    let path = folder.join("specs.lock");
+    let text = match fs_err::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::new(Exit::Spec, error.to_string())),
+    };
+    let mut sources = Sources::default();
+    let source = sources.add("specs.lock", text);
+    match Lock::parse(&sources, source) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(problems) => Err(Failure::spec(sources, problems)),
+    }
+}
+
+/// The file `-f` names, else the nearest `specs.yml` from here upwards.
+fn spec_path(global: &Global) -> Result<Utf8PathBuf, Failure> {
+    let start = match &global.directory {
+        Some(folder) => folder.clone(),
+        None => Utf8PathBuf::new(),
+    };
+    if let Some(file) = &global.file {
+        return Ok(start.join(file));
+    }
+    let here = std::env::current_dir()
+        .ok()
+        .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
+        .ok_or_else(|| {
+            Failure::new(
+                Exit::Surroundings,
+                "the current folder has no readable name",
+            )
+        })?;
+    let start = here.join(start);
+    let found = start
+        .ancestors()
+        .map(|folder| folder.join("specs.yml"))
+        .find(|p| p.is_file());
+    found.ok_or_else(|| {
+        Failure::new(
+            Exit::Spec,
+            format!("there is no specs.yml in {start} or a folder above it"),
+        )
+        .help("go to the folder of your stack, or name the file with -f")
+    })
+}
+
+/// `LAMINATE_VAR_<name>`, and `--var` over it.
+fn vars(global: &Global) -> Result<BTreeMap<String, String>, Failure> {
+    let mut vars: BTreeMap<String, String> = std::env::vars()
+        .filter_map(|(name, value)| Some((name.strip_prefix("LAMINATE_VAR_")?.to_owned(), value)))
+        .collect();
+    for text in &global.vars {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(
+                Failure::new(Exit::Usage, format!("--var {text}: there is no `=`"))
+                    .help("write --var NAME=VALUE"),
+            );
+        };
+        vars.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(vars)
+}
+
+impl Context {
+    /// The images that selectors name; `None` for all.
+    pub fn select(&self, selectors: &[String]) -> Result<Option<BTreeSet<ImageId>>, Failure> {
+        if selectors.is_empty() {
+            return Ok(None);
+        }
+        plan::select(&self.stack, selectors)
+            .map(Some)
+            .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+    }
+
+    /// Gathers the facts and plans. `registry` is `None` to contact nothing.
+    pub async fn gather(
+        &self,
+        registry: Option<&Registry>,
+        request: &Request,
+        refresh: &BTreeSet<ImageId>,
+        events: &Events,
+        cancel: &CancellationToken,
+    ) -> Result<Gathered, Failure> {
+        let platform = platform();
+        let name = format!("{}/{}", platform.os, platform.architecture);
+        let options = gather::Options {
+            folder: &self.folder,
+            file: &self.file,
+            platform: &name,
+            lock: self.lock.as_ref(),
+            request,
+            refresh,
+            now: jiff::Timestamp::now(),
+        };
+        let gathered = tokio::select! {
+            () = cancel.cancelled() => return Err(Failure::interrupted()),
+            gathered = gather::gather(&self.stack, &options, registry, events) => gathered?,
+        };
+        for warning in &self.stack.warnings {
+            let text = warning.message.clone();
+            events.send(Event::Warning { text });
+        }
+        if registry.is_some() {
+            for reference in &gathered.unlocked {
+                events.send(Event::Note {
+                    text: format!(
+                        "{reference} is in no lock: it is what its registry has now (`laminate lock` pins it)"
+                    ),
+                });
+            }
+        }
+        Ok(gathered)
+    }
+
+    /// The certificates steps trust, as bytes.
+    pub fn ca(&self, global: &Global) -> Result<Option<Vec<u8>>, Failure> {
+        let given = global.ca.clone().filter(|path| !path.as_str().is_empty());
+        let path = match given {
+            Some(path) => Some(path),
+            None => self
+                .stack
+                .build
+                .ca
+                .as_ref()
+                .map(|path| self.folder.join(path)),
+        };
+        let Some(path) = path else {
+            return Ok(None);
+        };
+        match fs_err::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) => Err(Failure::new(
+                Exit::Surroundings,
+                format!("the certificates for steps: {error}"),
+            )),
+        }
+    }
+}
+
+/// What images are for: this machine.
+pub fn platform() -> Platform {
+    Platform::linux(std::env::consts::ARCH)
+}
+
+/// The registries' client, with the credentials docker has.
+pub fn registry() -> Result<Registry, Failure> {
+    let ca_file = std::env::var_os("SSL_CERT_FILE")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from);
+    let options = Options {
+        ca_file,
+        credentials: Credentials::from_environment(),
+        ..Options::default()
+    };
+    Ok(Registry::new(options)?)
+}
+
+/// An engine for one run.
+pub enum Engine {
+    Named(Client),
+    Private(Box<PrivateEngine>),
+}
+
+impl Engine {
+    /// Connects to the engine that was named, or starts one.
+    pub async fn open(
+        global: &Global,
+        events: &Events,
+        cancel: &CancellationToken,
+    ) -> Result<Self, Failure> {
+        let named = global
+            .engine
+            .clone()
+            .filter(|text| !text.is_empty())
+            .or_else(|| std::env::var("BUILDKIT_HOST").ok())
+            .filter(|text| !text.is_empty());
+        let opening = async {
+            match named {
+                Some(text) => {
+                    let address: Address = text.parse()?;
+                    let client = Client::connect(&address, Duration::from_secs(5)).await?;
+                    Ok::<_, Failure>(Self::Named(client))
+                }
+                None => {
+                    events.send(Event::Phase {
+                        text: "starting the engine".to_owned(),
+                    });
+                    let options = engine_options()?;
+                    let waiting = || {
+                        events.send(Event::Note {
+                            text: "another laminate uses the engine; waiting for it".to_owned(),
+                        });
+                    };
+                    Ok(Self::Private(Box::new(
+                        PrivateEngine::start(&options, waiting).await?,
+                    )))
+                }
+            }
+        };
+        tokio::select! {
+            () = cancel.cancelled() => Err(Failure::interrupted()),
+            opened = opening => opened,
+        }
+    }
+
+    pub fn client(&self) -> &Client {
+        match self {
+            Self::Named(client) => client,
+            Self::Private(engine) => &engine.client,
+        }
+    }
+
+    /// Stops it, if it is ours.
+    pub async fn close(self) {
+        if let Self::Private(engine) = self {
+            engine.stop().await;
+        }
+    }
+}
+
+fn engine_options() -> Result<EngineOptions, Failure> {
+    let folder = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    let state = folder("XDG_STATE_HOME")
+        .or_else(|| Some(folder("HOME")?.join(".local/state")))
+        .ok_or_else(|| {
+            Failure::new(
+                Exit::Surroundings,
+                "there is no folder for the engine's state",
+            )
+            .help("set HOME or XDG_STATE_HOME")
+        })?;
+    let runtime = folder("XDG_RUNTIME_DIR").unwrap_or_else(std::env::temp_dir);
+    Ok(EngineOptions {
+        state: state.join("laminate/engine"),
+        runtime: runtime.join(format!("laminate-{}", nix::unistd::geteuid())),
+    })
+}

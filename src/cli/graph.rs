@@ -1,0 +1,112 @@
+//! `laminate graph`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::args::{Global, GraphArgs, GraphFormat};
+use super::{Answer, Exit, Failure, context};
+use crate::plan::label;
+use crate::stack::{Base, ImageId, Stack};
+
+pub fn run(global: &Global, args: &GraphArgs) -> Result<Answer, Failure> {
+    let stack = context::load(global)?.stack;
+    let text = match args.format {
+        GraphFormat::Text => tree(&stack),
+        GraphFormat::Mermaid => mermaid(&stack),
+    };
+    Ok(Answer::new(Exit::Done, json(&stack), text))
+}
+
+fn base_name(stack: &Stack, base: &Base) -> String {
+    match base {
+        Base::Image(parent) => label(stack, &stack.images[parent.0]),
+        Base::Outside(base) => base.reference.value.to_string(),
+    }
+}
+
+fn json(stack: &Stack) -> Value {
+    let images: Vec<Value> = stack
+        .images
+        .iter()
+        .map(|image| {
+            json!({
+                "image": image.name.value.as_str(),
+                "variant": stack.variants[image.variant].name.as_ref().map(|name| name.as_str()),
+                "base": match &image.base {
+                    Base::Image(parent) => json!({ "image": stack.images[parent.0].name.value.as_str() }),
+                    Base::Outside(base) => json!({ "reference": base.reference.value.to_string() }),
+                },
+            })
+        })
+        .collect();
+    json!({ "stack": stack.name.as_str(), "images": images })
+}
+
+fn tree(stack: &Stack) -> String {
+    let mut children: BTreeMap<ImageId, Vec<ImageId>> = BTreeMap::new();
+    let mut roots: BTreeMap<String, Vec<ImageId>> = BTreeMap::new();
+    for (index, image) in stack.images.iter().enumerate() {
+        match &image.base {
+            Base::Image(parent) => children.entry(*parent).or_default().push(ImageId(index)),
+            Base::Outside(_) => roots
+                .entry(base_name(stack, &image.base))
+                .or_default()
+                .push(ImageId(index)),
+        }
+    }
+    let mut text = String::new();
+    for (reference, list) in &roots {
+        text.push_str(&format!("{reference}\n"));
+        branches(stack, list, &children, "", &mut text);
+    }
+    text
+}
+
+fn branches(
+    stack: &Stack,
+    list: &[ImageId],
+    children: &BTreeMap<ImageId, Vec<ImageId>>,
+    indent: &str,
+    text: &mut String,
+) {
+    for (number, id) in list.iter().enumerate() {
+        let last = number + 1 == list.len();
+        let (branch, below) = match last {
+            true => ("└── ", "    "),
+            false => ("├── ", "│   "),
+        };
+        let name = label(stack, &stack.images[id.0]);
+        text.push_str(&format!("{indent}{branch}{name}\n"));
+        let next = children.get(id).map(Vec::as_slice).unwrap_or_default();
+        branches(stack, next, children, &format!("{indent}{below}"), text);
+    }
+}
+
+fn mermaid(stack: &Stack) -> String {
+    let mut text = String::from("flowchart TD\n");
+    let mut outside: BTreeMap<String, usize> = BTreeMap::new();
+    for image in &stack.images {
+        if let Base::Outside(_) = image.base {
+            let number = outside.len();
+            let name = base_name(stack, &image.base);
+            outside.entry(name).or_insert_with_key(|name| {
+                text.push_str(&format!("  o{number}([\"{name}\"])\n"));
+                number
+            });
+        }
+    }
+    for (index, image) in stack.images.iter().enumerate() {
+        text.push_str(&format!("  i{index}[\"{}\"]\n", label(stack, image)));
+    }
+    for (index, image) in stack.images.iter().enumerate() {
+        match &image.base {
+            Base::Image(parent) => text.push_str(&format!("  i{} --> i{index}\n", parent.0)),
+            Base::Outside(_) => {
+                let number = outside[&base_name(stack, &image.base)];
+                text.push_str(&format!("  o{number} --> i{index}\n"));
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,180 @@
+//! The command line: one file a command, and what they share.
+//!
+//! stdout is data, stderr is for people. [`main`] is the whole program.
+
+mod args;
+mod build;
+mod context;
+mod exit;
+mod graph;
+mod lock;
+mod plan;
+mod reference;
+mod secret;
+mod summary;
+mod why;
+
+use std::io::Write as _;
+
+use clap::Parser as _;
+use serde_json::{Value, json};
+
+pub use args::{Args, Command, Global};
+pub use exit::{Exit, Failure};
+
+use crate::report::Reporter;
+
+/// What a command says and how it ended.
+struct Answer {
+    exit: Exit,
+    /// With `--json`: the one document on stdout.
+    json: Value,
+    /// Without: the text on stdout.
+    text: String,
+    /// For people, on stderr, behind all progress.
+    said: String,
+}
+
+impl Answer {
+    fn new(exit: Exit, json: Value, text: impl Into<String>) -> Self {
+        Self {
+            exit,
+            json,
+            text: text.into(),
+            said: String::new(),
+        }
+    }
+}
+
+/// Runs the program with this process's arguments and environment.
+pub fn main() -> std::process::ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!(
+            "laminate has a bug: {panic}\n\
+             Please report it at {}/issues, with the command and this text (version {}).",
+            env!("CARGO_PKG_REPOSITORY"),
+            env!("CARGO_PKG_VERSION"),
+        );
+    }));
+    let run = || {
+        let args = Args::parse();
+        let global = args.global;
+        match args.command {
+            Command::Completions(args) => plain(&global, reference::completions(&args)),
+            Command::Reference => plain(&global, reference::reference()),
+            Command::Graph(args) => plain(&global, graph::run(&global, &args)),
+            command => asynchronous(&global, command),
+        }
+    };
+    let exit = std::panic::catch_unwind(run).unwrap_or(Exit::Bug);
+    std::process::ExitCode::from(exit.code())
+}
+
+/// A command that starts no runtime.
+fn plain(global: &Global, answer: Result<Answer, Failure>) -> Exit {
+    tell(global, answer)
+}
+
+fn asynchronous(global: &Global, command: Command) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure = Failure::new(Exit::Surroundings, format!("no threads: {error}"));
+            return tell(global, Err(failure));
+        }
+    };
+    let color = color();
+    let (events, reporter) = Reporter::start(global.progress, global.verbose, color);
+    let answer = runtime.block_on(async {
+        let cancel = interrupts();
+        match command {
+            Command::Plan(args) => plan::run(global, &args, &events, &cancel).await,
+            Command::Build(args) => build::run(global, &args, &events, &cancel).await,
+            Command::Lock(args) => lock::run(global, &args, &events, &cancel).await,
+            Command::Why(args) => why::run(global, &args, &events, &cancel).await,
+            Command::Graph(_) | Command::Completions(_) | Command::Reference => {
+                unreachable!("they need no runtime")
+            }
+        }
+    });
+    reporter.finish();
+    tell(global, answer)
+}
+
+/// Fires at the first Ctrl-C or SIGTERM; the second ends the process.
+fn interrupts() -> tokio_util::sync::CancellationToken {
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let trigger = cancel.clone();
+    let listen = async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut interrupt), Ok(mut terminate)) = (
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::terminate()),
+        ) else {
+            return;
+        };
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if first {
+                trigger.cancel();
+                eprintln!("stopping; once more to stop at once");
+            } else {
+                std::process::exit(Exit::Interrupted.code().into());
+            }
+        }
+    };
+    // Ends with the runtime.
+    tokio::spawn(listen);
+    cancel
+}
+
+/// Whether stderr gets colours: a terminal, unless `NO_COLOR` or `CLICOLOR_FORCE` say otherwise.
+fn color() -> bool {
+    use std::io::IsTerminal as _;
+    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty() && v != *"0");
+    match (set("NO_COLOR"), set("CLICOLOR_FORCE")) {
+        (true, _) => false,
+        (false, true) => true,
+        (false, false) => std::io::stderr().is_terminal(),
+    }
+}
+
+/// Writes an answer: data on stdout, the rest on stderr.
+fn tell(global: &Global, answer: Result<Answer, Failure>) -> Exit {
+    let mut out = std::io::stdout().lock();
+    let (exit, text) = match answer {
+        Ok(answer) => {
+            if !answer.said.is_empty() {
+                eprint!("{}", answer.said);
+            }
+            let text = match global.json {
+                true => format!("{}\n", pretty(&answer.json)),
+                false => answer.text,
+            };
+            (answer.exit, text)
+        }
+        Err(failure) => {
+            eprint!("{}", failure.shown(color()));
+            failure.annotate();
+            let json = json!({ "error": failure.json() });
+            let text = match global.json {
+                true => format!("{}\n", pretty(&json)),
+                false => String::new(),
+            };
+            (failure.exit, text)
+        }
+    };
+    // A closed pipe (`laminate plan | head`) is no error of ours.
+    let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    exit
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).expect("plain data")
+}

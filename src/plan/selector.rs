@@ -1,0 +1,343 @@
+//! Which images a command is about: `IMAGE`, `IMAGE+`, `+IMAGE`, `VARIANT/IMAGE`.
+//!
+//! `cli` gives the words of the command line to [`select`] and puts the set into a `Request`.
+
+use std::collections::BTreeSet;
+
+use crate::diagnostic::nearest;
+use crate::stack::{Base, ImageId, Stack};
+
+/// One word of the command line that names images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    /// `None`: in every variant that has the image.
+    pub variant: Option<String>,
+    pub image: String,
+    /// `+IMAGE`: what it stands on, too.
+    pub ancestors: bool,
+    /// `IMAGE+`: what stands on it, too.
+    pub descendants: bool,
+}
+
+/// Why a word selects nothing. The command line is wrong, not the spec.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectorError {
+    #[error(
+        "`{written}` does not name images; write IMAGE, IMAGE+, +IMAGE or VARIANT/IMAGE, a `+` at the very beginning or end"
+    )]
+    Malformed { written: String },
+    #[error("no image is named `{image}`{}", did_you_mean(.near))]
+    UnknownImage { image: String, near: Option<String> },
+    #[error("no variant is named `{variant}`{}", did_you_mean(.near))]
+    UnknownVariant {
+        variant: String,
+        near: Option<String>,
+    },
+    #[error("the stack has no variants; write `{image}` instead of `{variant}/{image}`")]
+    NoVariants { variant: String, image: String },
+    #[error("variant `{variant}` skips image `{image}`")]
+    Skipped { variant: String, image: String },
+}
+
+fn did_you_mean(near: &Option<String>) -> String {
+    match near {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => "; `laminate graph` shows those there are".to_owned(),
+    }
+}
+
+impl Selector {
+    /// Reads one word. Whether the stack has such an image is not looked at.
+    pub fn parse(written: &str) -> Result<Self, SelectorError> {
+        let malformed = || SelectorError::Malformed {
+            written: written.to_owned(),
+        };
+        let (rest, ancestors) = match written.strip_prefix('+') {
+            Some(rest) => (rest, true),
+            None => (written, false),
+        };
+        let (rest, descendants) = match rest.strip_suffix('+') {
+            Some(rest) => (rest, true),
+            None => (rest, false),
+        };
+        let (variant, image) = match rest.split_once('/') {
+            Some((variant, image)) => (Some(variant.to_owned()), image),
+            None => (None, rest),
+        };
+        let is_name = |text: &str| !text.is_empty() && !text.contains(['+', '/']);
+        if !is_name(image) || !variant.as_deref().is_none_or(is_name) {
+            return Err(malformed());
+        }
+        Ok(Self {
+            variant,
+            image: image.to_owned(),
+            ancestors,
+            descendants,
+        })
+    }
+}
+
+/// The images any of `selectors` names; empty only if `selectors` is.
+pub fn select(stack: &Stack, selectors: &[String]) -> Result<BTreeSet<ImageId>, SelectorError> {
+    let mut all = BTreeSet::new();
+    for written in selectors {
+        let selector = Selector::parse(written)?;
+        let named = named(stack, &selector)?;
+        if selector.ancestors {
+            all.extend(ancestors(stack, &named));
+        }
+        if selector.descendants {
+            all.extend(descendants(stack, &named));
+        }
+        all.extend(named);
+    }
+    Ok(all)
+}
+
+fn named(stack: &Stack, selector: &Selector) -> Result<BTreeSet<ImageId>, SelectorError> {
+    let image = &selector.image;
+    let variant = match &selector.variant {
+        Some(name) => Some((name, variant(stack, name, image)?)),
+        None => None,
+    };
+    let everywhere: Vec<ImageId> = (0..stack.images.len())
+        .map(ImageId)
+        .filter(|id| stack.images[id.0].name.value.as_str() == image)
+        .collect();
+    if everywhere.is_empty() {
+        let names = stack.images.iter().map(|image| image.name.value.as_str());
+        return Err(SelectorError::UnknownImage {
+            image: image.clone(),
+            near: nearest(image, names).map(str::to_owned),
+        });
+    }
+    let Some((name, index)) = variant else {
+        return Ok(everywhere.into_iter().collect());
+    };
+    let there: BTreeSet<ImageId> = everywhere
+        .into_iter()
+        .filter(|id| stack.images[id.0].variant == index)
+        .collect();
+    match there.is_empty() {
+        true => Err(SelectorError::Skipped {
+            variant: name.clone(),
+            image: image.clone(),
+        }),
+        false => Ok(there),
+    }
+}
+
+/// The index of the variant called `name`.
+fn variant(stack: &Stack, name: &str, image: &str) -> Result<usize, SelectorError> {
+    let names = || {
+        let variants = stack.variants.iter();
+        variants.filter_map(|variant| variant.name.as_ref().map(|name| name.as_str()))
+    };
+    if names().next().is_none() {
+        return Err(SelectorError::NoVariants {
+            variant: name.to_owned(),
+            image: image.to_owned(),
+        });
+    }
+    let is_it = |variant: &crate::stack::Variant| {
+        let own = variant.name.as_ref().map(|own| own.as_str());
+        own == Some(name)
+    };
+    stack
+        .variants
+        .iter()
+        .position(is_it)
+        .ok_or_else(|| SelectorError::UnknownVariant {
+            variant: name.to_owned(),
+            near: nearest(name, names()).map(str::to_owned),
+        })
+}
+
+fn ancestors(stack: &Stack, of: &BTreeSet<ImageId>) -> BTreeSet<ImageId> {
+    let mut found = BTreeSet::new();
+    for id in of {
+        let mut at = *id;
+        while let Base::Image(parent) = stack.images[at.0].base {
+            found.insert(parent);
+            at = parent;
+        }
+    }
+    found
+}
+
+fn descendants(stack: &Stack, of: &BTreeSet<ImageId>) -> BTreeSet<ImageId> {
+    let mut found = of.clone();
+    // Parents stand before their children, so that one pass is enough.
+    for (index, image) in stack.images.iter().enumerate() {
+        if let Base::Image(parent) = image.base
+            && found.contains(&parent)
+        {
+            found.insert(ImageId(index));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::name::{ImageName, Reference, StackName, VariantName};
+    use crate::plan::label;
+    use crate::source::{Sources, Span, Spanned};
+    use crate::stack::{Build, Config, Files, Image, OutsideBase, Variant};
+
+    fn image(name: &str, variant: usize, parent: Option<usize>) -> Image {
+        let mut sources = Sources::default();
+        let span = Span {
+            source: sources.add("specs.yml", ""),
+            start: 0,
+            end: 0,
+        };
+        let reference = Reference::parse("debian:bookworm").expect("a reference");
+        Image {
+            name: Spanned::new(ImageName::parse(name).expect("a name"), span),
+            variant,
+            base: match parent {
+                Some(parent) => Base::Image(ImageId(parent)),
+                None => Base::Outside(OutsideBase {
+                    reference: Spanned::new(reference, span),
+                    vars: BTreeSet::new(),
+                }),
+            },
+            repository: None,
+            vars: BTreeMap::new(),
+            env: BTreeMap::new(),
+            user: None,
+            shell: None,
+            steps: Vec::new(),
+            config: Config::default(),
+            writable: None,
+            tags: Vec::new(),
+            refresh: None,
+        }
+    }
+
+    /// base → sci → ml and base → rstudio; the second variant skips rstudio.
+    fn stack(variants: &[&str]) -> Stack {
+        let variant = |name: &&str| Variant {
+            name: VariantName::parse(name).ok(),
+            series: None,
+        };
+        let mut images = vec![
+            image("base", 0, None),
+            image("sci", 0, Some(0)),
+            image("ml", 0, Some(1)),
+            image("rstudio", 0, Some(0)),
+        ];
+        if variants.len() == 2 {
+            images.extend([
+                image("base", 1, None),
+                image("sci", 1, Some(4)),
+                image("ml", 1, Some(5)),
+            ]);
+        }
+        Stack {
+            name: StackName::parse("datahub").expect("a name"),
+            registry: None,
+            staging: None,
+            build: Build::default(),
+            variants: variants.iter().map(variant).collect(),
+            images,
+            files: Files::default(),
+            sources: Arc::new(Sources::default()),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn selected(stack: &Stack, words: &[&str]) -> String {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        match select(stack, &words) {
+            Ok(set) => set
+                .iter()
+                .map(|id| label(stack, &stack.images[id.0]))
+                .collect::<Vec<_>>()
+                .join(" "),
+            Err(error) => format!("error: {error}"),
+        }
+    }
+
+    #[test]
+    fn a_stack_without_variants() {
+        let stack = stack(&[""]);
+        let of = |words: &[&str]| selected(&stack, words);
+        assert_eq!(of(&[]), "");
+        assert_eq!(of(&["sci"]), "sci");
+        assert_eq!(of(&["sci+"]), "sci ml");
+        assert_eq!(of(&["+sci"]), "base sci");
+        assert_eq!(of(&["+sci+"]), "base sci ml");
+        assert_eq!(of(&["base+"]), "base sci ml rstudio");
+        assert_eq!(of(&["rstudio", "+ml", "sci"]), "base sci ml rstudio");
+        assert_eq!(
+            of(&["2021.2/sci"]),
+            "error: the stack has no variants; write `sci` instead of `2021.2/sci`"
+        );
+    }
+
+    #[test]
+    fn an_image_alone_means_it_in_every_variant() {
+        let stack = stack(&["2021.2", "2021.3"]);
+        let of = |words: &[&str]| selected(&stack, words);
+        assert_eq!(of(&["sci"]), "2021.2/sci 2021.3/sci");
+        assert_eq!(of(&["rstudio"]), "2021.2/rstudio");
+        assert_eq!(of(&["2021.3/sci+"]), "2021.3/sci 2021.3/ml");
+        assert_eq!(of(&["+2021.3/sci"]), "2021.3/base 2021.3/sci");
+        assert_eq!(
+            of(&["2021.2/base", "+2021.3/ml"]),
+            "2021.2/base 2021.3/base 2021.3/sci 2021.3/ml"
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let stack = stack(&["2021.2", "2021.3"]);
+        let of = |word: &str| selected(&stack, &["base", word]);
+        assert_eq!(
+            of("rstudo"),
+            "error: no image is named `rstudo`; did you mean `rstudio`?"
+        );
+        assert_eq!(
+            of("tensorflow"),
+            "error: no image is named `tensorflow`; `laminate graph` shows those there are"
+        );
+        assert_eq!(
+            of("2021.4/sci"),
+            "error: no variant is named `2021.4`; did you mean `2021.2`?"
+        );
+        assert_eq!(
+            of("2021.3/rstudio"),
+            "error: variant `2021.3` skips image `rstudio`"
+        );
+    }
+
+    #[test]
+    fn a_word_that_names_no_image_is_refused() {
+        let stack = stack(&["2021.2", "2021.3"]);
+        for word in [
+            "",
+            "+",
+            "++",
+            "/",
+            "sci/",
+            "/sci",
+            "a/b/c",
+            "2021.2/+sci",
+            "sci++",
+        ] {
+            assert_eq!(
+                selected(&stack, &[word]),
+                format!(
+                    "error: `{word}` does not name images; write IMAGE, IMAGE+, +IMAGE or \
+                     VARIANT/IMAGE, a `+` at the very beginning or end"
+                )
+            );
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `--progress json`: one JSON object a line on stderr for each event, as it happens. Programs rely
+//! on it: events and keys are added, never renamed or dropped.
+//!
+//! Every object has `event`; `image` is a name as in `2021.2/scipy-ml-notebook` (without the variant
+//! if the stack has none), `seconds` a number with at most three decimals, sizes are bytes.
+//!
+//! | `event` | other keys |
+//! |---|---|
+//! | `phase` | `text`: what the run does now |
+//! | `note`, `warning` | `text` |
+//! | `planned` | `build`, `reuse`: lists of images, once, before anything is built |
+//! | `image_started` | `image` |
+//! | `step_started` | `image`, `step`, `number` (from 1), `of` |
+//! | `step_log` | `image`, `step`, `line`: one whole line of output, without escapes |
+//! | `step_progress` | `image`, `step`, `what`, `current`, `total` (`null` if not known) |
+//! | `step_done` | `image`, `step`, `cached`, `seconds` |
+//! | `step_failed` | `image`, `step`, `error`, `log_tail`: its last lines of output, 20 at most |
+//! | `image_done` | `image`, `seconds` |
+//! | `image_failed` | `image`, `error` |
+//! | `image_skipped` | `image`, `because`: the image that failed |
+//! | `exporting` | `text`, `done` |
+//! | `published` | `image`, `repository`, `tags`, `digest` |
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::View;
+use super::steps::Steps;
+use crate::event::Event;
+
+pub(super) struct Json<W> {
+    out: W,
+    steps: Steps,
+}
+
+impl<W: Write + Send> Json<W> {
+    pub fn new(out: W) -> Self {
+        Self {
+            out,
+            steps: Steps::default(),
+        }
+    }
+
+    /// The objects for one event.
+    fn objects(&mut self, event: &Event, now: Instant) -> Vec<Value> {
+        let steps = &mut self.steps;
+        let mut before = Vec::new();
+        let object = match event {
+            Event::Phase { text } => json!({"event": "phase", "text": text}),
+            Event::Note { text } => json!({"event": "note", "text": text}),
+            Event::Warning { text } => json!({"event": "warning", "text": text}),
+            Event::Planned { build, reuse } => {
+                json!({"event": "planned", "build": build, "reuse": reuse})
+            }
+            Event::ImageStarted { image } => json!({"event": "image_started", "image": image}),
+            Event::StepStarted {
+                image,
+                step,
+                number,
+                of,
+            } => match steps.start(image, step, (*number, *of), now) {
+                true => json!({
+                    "event": "step_started", "image": image, "step": step,
+                    "number": number, "of": of,
+                }),
+                false => return before,
+            },
+            Event::StepLog { image, step, bytes } => {
+                let lines = steps.step(image, step, now).tail.push(bytes);
+                return lines.iter().map(|line| log(image, step, line)).collect();
+            }
+            Event::StepProgress {
+                image,
+                step,
+                what,
+                current,
+                total,
+            } => json!({
+                "event": "step_progress", "image": image, "step": step, "what": what,
+                "current": current, "total": (*total > 0).then_some(*total),
+            }),
+            Event::StepDone {
+                image,
+                step,
+                cached,
+                took,
+            } => {
+                let rest = steps.end(image, step, now).tail.end();
+                before.extend(rest.map(|line| log(image, step, &line)));
+                json!({
+                    "event": "step_done", "image": image, "step": step, "cached": cached,
+                    "seconds": seconds(*took),
+                })
+            }
+            Event::StepFailed { image, step, error } => {
+                let mut tail = steps.end(image, step, now).tail;
+                before.extend(tail.end().map(|line| log(image, step, &line)));
+                json!({
+                    "event": "step_failed", "image": image, "step": step, "error": error,
+                    "log_tail": tail.lines(),
+                })
+            }
+            Event::ImageDone { image, took } => {
+                steps.end_image(image);
+                json!({"event": "image_done", "image": image, "seconds": seconds(*took)})
+            }
+            Event::ImageFailed { image, error } => {
+                steps.end_image(image);
+                json!({"event": "image_failed", "image": image, "error": error})
+            }
+            Event::ImageSkipped { image, because } => {
+                json!({"event": "image_skipped", "image": image, "because": because})
+            }
+            Event::Exporting { text, done } => {
+                json!({"event": "exporting", "text": text, "done": done})
+            }
+            Event::Published {
+                image,
+                repository,
+                tags,
+                digest,
+            } => json!({
+                "event": "published", "image": image, "repository": repository, "tags": tags,
+                "digest": digest.as_str(),
+            }),
+            Event::Stop => return before,
+        };
+        before.push(object);
+        before
+    }
+}
+
+impl<W: Write + Send> View for Json<W> {
+    fn show(&mut self, event: &Event, now: Instant) {
+        let objects = self.objects(event, now);
+        let text: String = objects.iter().map(|object| format!("{object}\n")).collect();
+        // Whoever closed stderr does not want to know.
+        let _ = self.out.write_all(text.as_bytes());
+        let _ = self.out.flush();
+    }
+}
+
+fn log(image: &str, step: &str, line: &str) -> Value {
+    json!({"event": "step_log", "image": image, "step": step, "line": line})
+}
+
+fn seconds(took: Duration) -> f64 {
+    took.as_millis() as f64 / 1000.0
+}

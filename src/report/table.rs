@@ -1,0 +1,184 @@
+//! Tables, sizes and durations for people: what commands print and what CI shows in its summary.
+
+use std::time::Duration;
+
+/// A table with its columns aligned, two spaces between them, a line each, none with trailing
+/// blanks. Missing cells are empty.
+pub fn plain(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let all = || {
+        let head = headers.iter().map(|cell| cell.to_string()).collect();
+        std::iter::once(head).chain(rows.iter().cloned())
+    };
+    let columns = all().map(|row: Vec<String>| row.len()).max().unwrap_or(0);
+    let mut widths = vec![0; columns];
+    for row in all() {
+        for (width, cell) in widths.iter_mut().zip(&row) {
+            *width = (*width).max(measure(cell));
+        }
+    }
+    let mut text = String::new();
+    for row in all() {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(&row) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', width - measure(cell) + 2));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// The same as a Markdown table; what Markdown would read as its own is escaped.
+pub fn markdown(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut text = line(headers.iter().map(|cell| escape(cell)).collect());
+    text.push_str(&line(vec!["---".to_owned(); headers.len()]));
+    for row in rows {
+        let cells = (0..headers.len()).map(|column| row.get(column).map_or("", String::as_str));
+        text.push_str(&line(cells.map(escape).collect()));
+    }
+    text
+}
+
+/// A cell may be code in backticks; the rest is literal.
+fn escape(cell: &str) -> String {
+    let mut escaped = String::new();
+    // Pieces with an odd number are between two backticks. An unpaired backtick begins none.
+    let pieces: Vec<&str> = cell.split('`').collect();
+    for (number, piece) in pieces.iter().enumerate() {
+        let is_code = number % 2 == 1 && number + 1 < pieces.len();
+        if number > 0 {
+            escaped.push('`');
+        }
+        for character in piece.chars() {
+            match character {
+                '|' => escaped.push_str("\\|"),
+                '\n' => escaped.push_str(if is_code { " " } else { "<br>" }),
+                '<' if !is_code => escaped.push_str("&lt;"),
+                '\\' | '*' | '_' | '[' | ']' if !is_code => {
+                    escaped.push('\\');
+                    escaped.push(character);
+                }
+                _ => escaped.push(character),
+            }
+        }
+    }
+    escaped
+}
+
+/// Columns of a terminal, without escapes.
+fn measure(cell: &str) -> usize {
+    let text = anstream::adapter::strip_str(cell).to_string();
+    unicode_width::UnicodeWidthStr::width(text.as_str())
+}
+
+/// `152 MB`, `1.5 GB`: decimal units, two digits at least.
+pub fn human_size(bytes: u64) -> String {
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64;
+    for unit in ["kB", "MB", "GB", "TB", "PB", "EB"] {
+        value /= 1000.0;
+        // What would be rounded to four digits goes to the next unit.
+        if value < 9.95 {
+            return format!("{value:.1} {unit}");
+        }
+        if value < 999.5 {
+            return format!("{value:.0} {unit}");
+        }
+    }
+    unreachable!("u64::MAX is 18 EB")
+}
+
+/// `4.5 s`, `1m 04s`, `2h 00m`.
+pub fn human_duration(duration: Duration) -> String {
+    let tenths = (duration.as_millis() + 50) / 100;
+    if tenths < 600 {
+        return format!("{}.{} s", tenths / 10, tenths % 10);
+    }
+    let seconds = (duration.as_millis() + 500) / 1000;
+    if seconds < 3600 {
+        return format!("{}m {:02}s", seconds / 60, seconds % 60);
+    }
+    let minutes = (seconds + 30) / 60;
+    format!("{}h {:02}m", minutes / 60, minutes % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<Vec<String>> {
+        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
+        vec![
+            row(&["scipy-ml-notebook", "build", "file a|b_c changed"]),
+            row(&["b\u{e4}se", "reuse", ""]),
+            row(&["r", "hold"]),
+        ]
+    }
+
+    #[test]
+    fn plain_columns_are_aligned() {
+        insta::assert_snapshot!(plain(&["IMAGE", "ACTION", "WHY"], &rows()), @r"
+        IMAGE              ACTION  WHY
+        scipy-ml-notebook  build   file a|b_c changed
+        bäse               reuse
+        r                  hold
+        ");
+        assert_eq!(plain(&["A"], &[]), "A\n");
+    }
+
+    #[test]
+    fn markdown_cells_cannot_break_the_table() {
+        insta::assert_snapshot!(markdown(&["image", "action", "why"], &rows()), @r"
+        | image | action | why |
+        | --- | --- | --- |
+        | scipy-ml-notebook | build | file a\|b\_c changed |
+        | bäse | reuse |  |
+        | r | hold |  |
+        ");
+        assert_eq!(
+            escape("`a_b|c` *x*\n`y <z>"),
+            "`a_b\\|c` \\*x\\*<br>`y &lt;z>"
+        );
+    }
+
+    #[test]
+    fn sizes() {
+        let shown = [
+            0,
+            999,
+            1000,
+            1540,
+            9_949,
+            9_950,
+            999_499,
+            999_500,
+            152_000_000,
+            u64::MAX,
+        ];
+        assert_eq!(
+            shown.map(human_size),
+            [
+                "0 B", "999 B", "1.0 kB", "1.5 kB", "9.9 kB", "10 kB", "999 kB", "1.0 MB",
+                "152 MB", "18 EB"
+            ]
+        );
+    }
+
+    #[test]
+    fn durations() {
+        let shown = [
+            0, 49, 50, 4_500, 59_949, 59_950, 64_000, 3_599_499, 3_599_500, 7_200_000,
+        ];
+        assert_eq!(
+            shown.map(|millis| human_duration(Duration::from_millis(millis))),
+            [
+                "0.0 s", "0.0 s", "0.1 s", "4.5 s", "59.9 s", "1m 00s", "1m 04s", "59m 59s",
+                "1h 00m", "2h 00m"
+            ]
+        );
+    }
+}

@@ -1,0 +1,269 @@
+//! The live display: one line for the run, one for each image being built. What is over is printed
+//! once above them and stays.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::plain::{planned, published, urgent};
+use super::steps::{Step, Steps, failure};
+use super::table::{human_duration, human_size};
+use super::{Ink, Paint, TICK, View};
+use crate::event::{Event, ImageLabel};
+
+pub(super) struct Terminal {
+    multi: MultiProgress,
+    head: ProgressBar,
+    images: BTreeMap<ImageLabel, Running>,
+    steps: Steps,
+    paint: Paint,
+    verbose: bool,
+    phase: String,
+    /// Images to build; 0 before the plan is known.
+    planned: usize,
+    /// Images built, failed or skipped.
+    over: usize,
+    /// Columns of the longest name.
+    width: usize,
+    began: Option<Instant>,
+    drawn: Option<Instant>,
+}
+
+/// An image being built.
+struct Running {
+    bar: ProgressBar,
+    steps: usize,
+    cached: usize,
+}
+
+impl Terminal {
+    /// `None` if stderr cannot be drawn on: no terminal, or a dumb one.
+    pub fn stderr(verbose: bool, color: bool) -> Option<Self> {
+        let target = ProgressDrawTarget::stderr();
+        (!target.is_hidden()).then(|| Self::new(target, verbose, color))
+    }
+
+    pub fn new(target: ProgressDrawTarget, verbose: bool, color: bool) -> Self {
+        let multi = MultiProgress::with_draw_target(target);
+        let head = multi.add(line());
+        Self {
+            multi,
+            head,
+            images: BTreeMap::new(),
+            steps: Steps::default(),
+            paint: Paint { color },
+            verbose,
+            phase: String::new(),
+            planned: 0,
+            over: 0,
+            width: 0,
+            began: None,
+            drawn: None,
+        }
+    }
+
+    /// Prints what stays.
+    fn print(&self, lines: &[String]) {
+        for text in lines {
+            // Whoever closed stderr does not want to know.
+            let _ = self.multi.println(text);
+        }
+    }
+
+    fn outcome(&self, ink: Ink, word: &str, image: &str, text: &str) {
+        let line = format!(
+            "{} {image:width$}  {text}",
+            self.paint.text(ink, &format!("{word:<7}")),
+            width = self.width
+        );
+        self.print(&[line.trim_end().to_owned()]);
+    }
+
+    fn image(&mut self, image: &str) -> &mut Running {
+        let multi = &self.multi;
+        self.width = self.width.max(image.chars().count());
+        self.images
+            .entry(image.to_owned())
+            .or_insert_with(|| Running {
+                bar: multi.add(line()),
+                steps: 0,
+                cached: 0,
+            })
+    }
+
+    /// Takes the line of an image away.
+    fn remove(&mut self, image: &str) -> Option<Running> {
+        self.steps.end_image(image);
+        self.over += 1;
+        let running = self.images.remove(image)?;
+        running.bar.finish_and_clear();
+        self.multi.remove(&running.bar);
+        Some(running)
+    }
+
+    fn note(&mut self, event: &Event, now: Instant) {
+        let paint = self.paint;
+        match event {
+            Event::Phase { text } => self.phase.clone_from(text),
+            Event::Note { text } => self.print(std::slice::from_ref(text)),
+            Event::Warning { .. } => self.print(&urgent(event, paint).unwrap_or_default()),
+            Event::Planned { build, reuse } => {
+                self.planned = build.len();
+                let longest = build.iter().map(|image| image.chars().count()).max();
+                self.width = longest.unwrap_or(0);
+                self.print(&planned(&[], reuse));
+            }
+            Event::ImageStarted { image } => {
+                "building".clone_into(&mut self.phase);
+                self.image(image);
+            }
+            Event::StepStarted {
+                image,
+                step,
+                number,
+                of,
+            } => {
+                self.image(image);
+                self.steps.start(image, step, (*number, *of), now);
+            }
+            Event::StepLog { image, step, bytes } => {
+                self.steps.step(image, step, now).tail.push(bytes);
+            }
+            Event::StepProgress {
+                image,
+                step,
+                what,
+                current,
+                total,
+            } => {
+                let transfers = &mut self.steps.step(image, step, now).transfers;
+                transfers.insert(what.clone(), (*current, *total));
+            }
+            Event::StepDone {
+                image,
+                step,
+                cached,
+                ..
+            } => {
+                self.steps.end(image, step, now);
+                let running = self.image(image);
+                running.steps += 1;
+                running.cached += usize::from(*cached);
+            }
+            Event::StepFailed { image, step, error } => {
+                let step = self.steps.end(image, step, now);
+                let mut lines = failure(image, &step, error);
+                lines[0] = paint.text(Ink::Bad, &lines[0]);
+                self.print(&lines);
+            }
+            Event::ImageDone { image, took } => {
+                let running = self.remove(image);
+                let mut text = human_duration(*took);
+                if let Some(Running { steps, cached, .. }) = running
+                    && cached > 0
+                {
+                    text = format!("{text}, {cached} of {steps} steps cached");
+                }
+                self.outcome(Ink::Good, "built", image, &text);
+            }
+            Event::ImageFailed { image, error } => {
+                self.remove(image);
+                let first = error.lines().next().unwrap_or_default();
+                self.outcome(Ink::Bad, "failed", image, first);
+                let rest: Vec<String> = error.lines().skip(1).map(|l| format!("  {l}")).collect();
+                self.print(&rest);
+            }
+            Event::ImageSkipped { image, because } => {
+                self.remove(image);
+                let text = format!("because {because} failed");
+                self.outcome(Ink::Bad, "skipped", image, &text);
+            }
+            Event::Exporting { text, done } => {
+                self.phase = match done {
+                    true => format!("{text}: done"),
+                    false => text.clone(),
+                };
+            }
+            Event::Published {
+                image,
+                repository,
+                tags,
+                digest,
+            } => {
+                let text = published(repository, tags, digest.as_str());
+                self.outcome(Ink::Good, "named", image, &text);
+            }
+            Event::Stop => {}
+        }
+    }
+
+    fn draw(&mut self, now: Instant) {
+        self.drawn = Some(now);
+        let began = *self.began.get_or_insert(now);
+        let mut parts = Vec::new();
+        if !self.phase.is_empty() {
+            parts.push(self.paint.text(Ink::Name, &self.phase));
+        }
+        if self.planned > 0 {
+            parts.push(format!("{} of {} images", self.over, self.planned));
+        }
+        parts.push(human_duration(now.duration_since(began)));
+        self.head.set_message(parts.join("  "));
+        for (image, running) in &self.images {
+            let step = match self.steps.running(image) {
+                Some(step) => self.step(step, now),
+                None => self.paint.text(Ink::Aside, "waiting"),
+            };
+            let name = format!("{image:width$}", width = self.width);
+            let name = self.paint.text(Ink::Name, &name);
+            running.bar.set_message(format!("  {name}  {step}"));
+        }
+    }
+
+    fn step(&self, step: &Step, now: Instant) -> String {
+        let mut parts = vec![format!("{} {}", step.place(), step.title).trim().to_owned()];
+        if let Some((current, total)) = step.transferred() {
+            parts.push(match total {
+                0 => human_size(current),
+                total => format!("{} of {}", human_size(current), human_size(total)),
+            });
+        }
+        parts.push(human_duration(now.duration_since(step.since)));
+        if self.verbose
+            && let Some(last) = step.tail.last()
+        {
+            let last = last.replace('\t', " ");
+            parts.push(self.paint.text(Ink::Aside, &format!("| {}", last.trim())));
+        }
+        parts.join("  ")
+    }
+}
+
+impl View for Terminal {
+    fn show(&mut self, event: &Event, now: Instant) {
+        self.note(event, now);
+        // A flood of output is no reason to draw more often than anybody can read.
+        if self.drawn.is_none_or(|drawn| now - drawn >= TICK) {
+            self.draw(now);
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.draw(now);
+    }
+
+    fn end(&mut self) {
+        for running in self.images.values() {
+            running.bar.finish_and_clear();
+        }
+        self.head.finish_and_clear();
+        let _ = self.multi.clear();
+    }
+}
+
+/// A line cut at the terminal's width, whose text we make ourselves.
+fn line() -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_msg}").expect("the template is constant");
+    ProgressBar::new_spinner().with_style(style)
+}

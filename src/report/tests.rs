@@ -1,0 +1,427 @@
+use std::sync::{Arc, Mutex};
+
+use indicatif::{InMemoryTerm, ProgressDrawTarget};
+
+use super::json::Json;
+use super::plain::Plain;
+use super::terminal::Terminal;
+use super::*;
+use crate::name::Digest;
+
+/// What is written can be read while the view still has its end.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panicked").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Written {
+    fn text(&self) -> String {
+        let bytes = self.0.lock().expect("nobody panicked").clone();
+        String::from_utf8(bytes).expect("views write UTF-8")
+    }
+}
+
+fn started(image: &str, step: &str, number: usize, of: usize) -> Event {
+    Event::StepStarted {
+        image: image.to_owned(),
+        step: step.to_owned(),
+        number,
+        of,
+    }
+}
+
+fn log(image: &str, step: &str, text: &str) -> Event {
+    Event::StepLog {
+        image: image.to_owned(),
+        step: step.to_owned(),
+        bytes: text.as_bytes().to_vec(),
+    }
+}
+
+fn done(image: &str, step: &str, cached: bool, millis: u64) -> Event {
+    Event::StepDone {
+        image: image.to_owned(),
+        step: step.to_owned(),
+        cached,
+        took: Duration::from_millis(millis),
+    }
+}
+
+/// base is built, ml fails, lab is skipped, r is reused.
+fn story() -> Vec<Event> {
+    let text = |text: &str| text.to_owned();
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    vec![
+        Event::Phase {
+            text: text("reading the stack"),
+        },
+        Event::Warning {
+            text: text("debian:bookworm is not locked"),
+        },
+        Event::Planned {
+            build: vec![text("base"), text("ml"), text("lab")],
+            reuse: vec![text("r")],
+        },
+        Event::ImageStarted {
+            image: text("base"),
+        },
+        started("base", "apt git", 1, 2),
+        done("base", "apt git", true, 0),
+        started("base", "run useradd", 2, 2),
+        log(
+            "base",
+            "run useradd",
+            "adding \x1b[1muser\x1b[0m\nno line break",
+        ),
+        done("base", "run useradd", false, 1234),
+        Event::ImageDone {
+            image: text("base"),
+            took: Duration::from_millis(64_000),
+        },
+        Event::ImageStarted { image: text("ml") },
+        started("ml", "pip requirements.txt", 1, 5),
+        started("ml", "pip requirements.txt", 1, 5),
+        Event::StepProgress {
+            image: text("ml"),
+            step: text("pip requirements.txt"),
+            what: text("numpy"),
+            current: 12_000_000,
+            total: 152_000_000,
+        },
+        log("ml", "pip requirements.txt", "Collecting n"),
+        log(
+            "ml",
+            "pip requirements.txt",
+            "umpy\n\n 10%\r 99%\r\nerror: no numpy\n",
+        ),
+        Event::StepFailed {
+            image: text("ml"),
+            step: text("pip requirements.txt"),
+            error: text("exit code: 1"),
+        },
+        Event::ImageFailed {
+            image: text("ml"),
+            error: text("step `pip requirements.txt` failed"),
+        },
+        Event::ImageSkipped {
+            image: text("lab"),
+            because: text("ml"),
+        },
+        Event::Exporting {
+            text: text("pushing to localhost/x/stack"),
+            done: false,
+        },
+        Event::Exporting {
+            text: text("pushing to localhost/x/stack"),
+            done: true,
+        },
+        Event::Published {
+            image: text("base"),
+            repository: text("localhost/x/base"),
+            tags: vec![text("2021.2-d021570")],
+            digest: Digest::parse(&digest).expect("a digest"),
+        },
+    ]
+}
+
+fn told(view: &mut dyn View, story: &[Event]) {
+    let now = Instant::now();
+    for event in story {
+        view.show(event, now);
+    }
+    view.end();
+}
+
+fn plain(verbose: bool, color: bool) -> String {
+    let written = Written::default();
+    told(&mut Plain::new(written.clone(), verbose, color), &story());
+    written.text()
+}
+
+#[test]
+fn plain_lines() {
+    insta::assert_snapshot!(plain(false, false), @r#"
+    reading the stack
+    warning: debian:bookworm is not locked
+    to build: base, ml, lab
+    reused: r
+    [base 1/2] apt git
+    [base 1/2] cached
+    [base 2/2] run useradd
+    [base 2/2] done in 1.2 s
+    [base] done in 1m 04s
+    [ml 1/5] pip requirements.txt
+    [ml 1/5] failed: pip requirements.txt
+    [ml 1/5] exit code: 1
+    [ml 1/5] its last output:
+    [ml] | Collecting numpy
+    [ml] |
+    [ml] |  99%
+    [ml] | error: no numpy
+    [ml] failed: step `pip requirements.txt` failed
+    [lab] skipped, because ml failed
+    pushing to localhost/x/stack
+    pushing to localhost/x/stack: done
+    [base] localhost/x/base: 2021.2-d021570 (sha256:0123456789ab)
+    "#);
+}
+
+#[test]
+fn plain_lines_with_the_output_of_steps() {
+    insta::assert_snapshot!(plain(true, false), @r#"
+    reading the stack
+    warning: debian:bookworm is not locked
+    to build: base, ml, lab
+    reused: r
+    [base 1/2] apt git
+    [base 1/2] cached
+    [base 2/2] run useradd
+    [base] | adding user
+    [base] | no line break
+    [base 2/2] done in 1.2 s
+    [base] done in 1m 04s
+    [ml 1/5] pip requirements.txt
+    [ml] | Collecting numpy
+    [ml] |
+    [ml] |  99%
+    [ml] | error: no numpy
+    [ml 1/5] failed: pip requirements.txt
+    [ml 1/5] exit code: 1
+    [ml 1/5] its last output:
+    [ml] | Collecting numpy
+    [ml] |
+    [ml] |  99%
+    [ml] | error: no numpy
+    [ml] failed: step `pip requirements.txt` failed
+    [lab] skipped, because ml failed
+    pushing to localhost/x/stack
+    pushing to localhost/x/stack: done
+    [base] localhost/x/base: 2021.2-d021570 (sha256:0123456789ab)
+    "#);
+}
+
+#[test]
+fn quiet_says_only_what_is_wrong() {
+    let written = Written::default();
+    told(&mut Plain::only_failures(written.clone(), false), &story());
+    insta::assert_snapshot!(written.text(), @r#"
+    warning: debian:bookworm is not locked
+    [ml 1/5] failed: pip requirements.txt
+    [ml 1/5] exit code: 1
+    [ml 1/5] its last output:
+    [ml] | Collecting numpy
+    [ml] |
+    [ml] |  99%
+    [ml] | error: no numpy
+    [ml] failed: step `pip requirements.txt` failed
+    [lab] skipped, because ml failed
+    "#);
+}
+
+#[test]
+fn colors_are_all_that_color_adds() {
+    let colored = plain(true, true);
+    assert!(colored.contains("\x1b[1;31m[ml 1/5] failed: pip requirements.txt\x1b[0m\n"));
+    let stripped = anstream::adapter::strip_str(&colored).to_string();
+    assert_eq!(stripped, plain(true, false));
+}
+
+#[test]
+fn json_lines() {
+    let written = Written::default();
+    told(&mut Json::new(written.clone()), &story());
+    insta::assert_snapshot!(written.text(), @r#"
+    {"event":"phase","text":"reading the stack"}
+    {"event":"warning","text":"debian:bookworm is not locked"}
+    {"event":"planned","build":["base","ml","lab"],"reuse":["r"]}
+    {"event":"image_started","image":"base"}
+    {"event":"step_started","image":"base","step":"apt git","number":1,"of":2}
+    {"event":"step_done","image":"base","step":"apt git","cached":true,"seconds":0.0}
+    {"event":"step_started","image":"base","step":"run useradd","number":2,"of":2}
+    {"event":"step_log","image":"base","step":"run useradd","line":"adding user"}
+    {"event":"step_log","image":"base","step":"run useradd","line":"no line break"}
+    {"event":"step_done","image":"base","step":"run useradd","cached":false,"seconds":1.234}
+    {"event":"image_done","image":"base","seconds":64.0}
+    {"event":"image_started","image":"ml"}
+    {"event":"step_started","image":"ml","step":"pip requirements.txt","number":1,"of":5}
+    {"event":"step_progress","image":"ml","step":"pip requirements.txt","what":"numpy","current":12000000,"total":152000000}
+    {"event":"step_log","image":"ml","step":"pip requirements.txt","line":"Collecting numpy"}
+    {"event":"step_log","image":"ml","step":"pip requirements.txt","line":""}
+    {"event":"step_log","image":"ml","step":"pip requirements.txt","line":" 99%"}
+    {"event":"step_log","image":"ml","step":"pip requirements.txt","line":"error: no numpy"}
+    {"event":"step_failed","image":"ml","step":"pip requirements.txt","error":"exit code: 1","log_tail":["Collecting numpy",""," 99%","error: no numpy"]}
+    {"event":"image_failed","image":"ml","error":"step `pip requirements.txt` failed"}
+    {"event":"image_skipped","image":"lab","because":"ml"}
+    {"event":"exporting","text":"pushing to localhost/x/stack","done":false}
+    {"event":"exporting","text":"pushing to localhost/x/stack","done":true}
+    {"event":"published","image":"base","repository":"localhost/x/base","tags":["2021.2-d021570"],"digest":"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}
+    "#);
+}
+
+/// The screen after the first `count` events of the story, `millis` after it began.
+fn screen(count: usize, millis: u64, verbose: bool, ended: bool) -> String {
+    let memory = InMemoryTerm::new(24, 80);
+    let target = ProgressDrawTarget::term_like(Box::new(memory.clone()));
+    let mut terminal = Terminal::new(target, verbose, false);
+    let began = Instant::now();
+    for event in &story()[..count] {
+        terminal.show(event, began);
+    }
+    terminal.tick(began + Duration::from_millis(millis));
+    if ended {
+        terminal.end();
+    }
+    memory.contents()
+}
+
+#[test]
+fn a_terminal_shows_the_image_being_built() {
+    insta::assert_snapshot!(screen(15, 4_500, false, false), @r#"
+    warning: debian:bookworm is not locked
+    reused: r
+    built   base  1m 04s, 1 of 2 steps cached
+    building  1 of 3 images  4.5 s
+      ml    1/5 pip requirements.txt  12 MB of 152 MB  4.5 s
+    "#);
+}
+
+#[test]
+fn a_terminal_shows_the_last_line_of_output_if_asked() {
+    insta::assert_snapshot!(screen(15, 4_500, true, false), @r#"
+    warning: debian:bookworm is not locked
+    reused: r
+    built   base  1m 04s, 1 of 2 steps cached
+    building  1 of 3 images  4.5 s
+      ml    1/5 pip requirements.txt  12 MB of 152 MB  4.5 s  | Collecting n
+    "#);
+}
+
+#[test]
+fn a_terminal_keeps_what_is_over() {
+    insta::assert_snapshot!(screen(story().len(), 64_000, false, true), @r#"
+    warning: debian:bookworm is not locked
+    reused: r
+    built   base  1m 04s, 1 of 2 steps cached
+    [ml 1/5] failed: pip requirements.txt
+    [ml 1/5] exit code: 1
+    [ml 1/5] its last output:
+    [ml] | Collecting numpy
+    [ml] |
+    [ml] |  99%
+    [ml] | error: no numpy
+    failed  ml    step `pip requirements.txt` failed
+    skipped lab   because ml failed
+    named   base  localhost/x/base: 2021.2-d021570 (sha256:0123456789ab)
+    "#);
+}
+
+#[test]
+fn a_terminal_shows_an_image_between_two_steps() {
+    insta::assert_snapshot!(screen(6, 100, false, false), @r#"
+    warning: debian:bookworm is not locked
+    reused: r
+    building  0 of 3 images  0.1 s
+      base  waiting
+    "#);
+}
+
+#[test]
+fn a_terminal_looks_the_same_with_colors_and_cuts_lines_at_its_width() {
+    let drawn = |color: bool| {
+        let memory = InMemoryTerm::new(24, 30);
+        let target = ProgressDrawTarget::term_like(Box::new(memory.clone()));
+        let mut terminal = Terminal::new(target, true, color);
+        let began = Instant::now();
+        for event in &story()[2..15] {
+            terminal.show(event, began);
+        }
+        terminal.tick(began);
+        (
+            memory.contents(),
+            String::from_utf8_lossy(&memory.contents_formatted()).contains("\x1b[1m"),
+        )
+    };
+    let (plain, plain_has_bold) = drawn(false);
+    let (colored, colored_has_bold) = drawn(true);
+    assert_eq!(plain, colored);
+    assert_eq!((plain_has_bold, colored_has_bold), (false, true));
+    insta::assert_snapshot!(plain, @r#"
+    reused: r
+    built   base  1m 04s, 1 of 2 s
+    teps cached
+    building  1 of 3 images  0.0 s
+      ml    1/5 pip requirements.t
+    "#);
+}
+
+#[test]
+fn more_images_than_rows_leave_the_line_of_the_run_in_sight() {
+    let memory = InMemoryTerm::new(5, 40);
+    let target = ProgressDrawTarget::term_like(Box::new(memory.clone()));
+    let mut terminal = Terminal::new(target, false, false);
+    let began = Instant::now();
+    for number in 0..9 {
+        let image = format!("image-{number}");
+        terminal.show(&Event::ImageStarted { image }, began);
+    }
+    terminal.tick(began);
+    insta::assert_snapshot!(memory.contents(), @r#"
+    building  0.0 s
+      image-0  waiting
+      image-1  waiting
+      image-2  waiting
+      image-3  waiting
+    "#);
+    terminal.end();
+    assert_eq!(memory.contents(), "");
+}
+
+#[test]
+fn auto_draws_only_for_people() {
+    use Progress::*;
+    assert_eq!(Auto.resolve(true, None), Tty);
+    assert_eq!(Auto.resolve(true, Some("")), Tty);
+    assert_eq!(Auto.resolve(true, Some("true")), Plain);
+    assert_eq!(Auto.resolve(false, None), Plain);
+    assert_eq!(Tty.resolve(false, Some("true")), Tty);
+}
+
+#[test]
+fn finish_shows_everything_sent_and_waits_for_no_sender() {
+    let written = Written::default();
+    let view = Plain::new(written.clone(), false, false);
+    let (events, reporter) = Reporter::with(Box::new(view));
+    for number in 0..1000 {
+        events.send(Event::Note {
+            text: format!("note {number}"),
+        });
+    }
+    let alive = events.clone();
+    reporter.finish();
+    alive.send(Event::Note {
+        text: "too late".to_owned(),
+    });
+    let expected: String = (0..1000).map(|number| format!("note {number}\n")).collect();
+    assert_eq!(written.text(), expected);
+}
+
+#[test]
+fn a_reporter_that_is_dropped_has_shown_everything() {
+    let written = Written::default();
+    let view = Plain::new(written.clone(), false, false);
+    let (events, reporter) = Reporter::with(Box::new(view));
+    events.send(Event::Note {
+        text: "a note".to_owned(),
+    });
+    drop(reporter);
+    assert_eq!(written.text(), "a note\n");
+}
