@@ -140,16 +140,6 @@ pub async fn stage(
     Ok(staged.await?.into_iter().collect())
 }
 
-/// The size of an image in staging, bytes.
-pub async fn size_of(
-    registry: &Registry,
-    staging: &Repository,
-    digest: &Digest,
-) -> Result<u64, Error> {
-    let manifest = manifest(registry, staging, digest).await?;
-    Ok(blobs(&manifest.bytes).map(|b| size(&b)).unwrap_or_default())
-}
-
 /// An image and the names it is to have.
 #[derive(Clone, Debug)]
 pub struct Item {

@@ -360,7 +360,7 @@ impl Work<'_> {
                     digest: staged.digest.clone(),
                     components: keyed.components.clone(),
                 };
-                records.insert(planned.label.clone(), record);
+                records.insert(planned.label.clone(), (record, staged.size));
             }
             if let Some(mark) = self.gathered.refreshed.get(&planned.label) {
                 refreshed.insert(planned.label.clone(), mark.clone());
@@ -476,9 +476,13 @@ impl Work<'_> {
             };
             let digest = self.digest(planned);
             value["digest"] = json!(digest.as_ref().map(Digest::as_str));
-            if let Some(staged) = self.staged.get(&planned.id) {
-                value["size"] = json!(staged.size);
-            }
+            let size = match self.staged.get(&planned.id) {
+                Some(staged) => Some(staged.size),
+                None => digest
+                    .as_ref()
+                    .and_then(|digest| self.gathered.sizes.get(digest).copied()),
+            };
+            value["size"] = json!(size);
             let mut took = String::new();
             match outcome {
                 Some(Outcome::Built { took: time }) => {
@@ -502,10 +506,7 @@ impl Work<'_> {
                 planned.label.clone(),
                 action.to_owned(),
                 took,
-                self.staged
-                    .get(&planned.id)
-                    .map(|staged| table::human_size(staged.size))
-                    .unwrap_or_default(),
+                size.map(table::human_size).unwrap_or_default(),
                 digest
                     .as_ref()
                     .map(|d| plan_command::short(d).to_owned())
@@ -602,12 +603,7 @@ impl Work<'_> {
         };
         exit::annotate(sources, &problem);
         let mut text = render(std::slice::from_ref(&problem), sources, super::color());
-        if !log.is_empty() {
-            text.push_str(&format!("the last lines it wrote ({label}):\n"));
-            for line in log {
-                text.push_str(&format!("  | {line}\n"));
-            }
-        }
+        // What it wrote last was shown when it failed.
         text.push('\n');
         let json = json!({
             "kind": kind,

@@ -57,6 +57,8 @@ pub struct Gathered {
     /// Marks of `--refresh` made now, to be remembered when their images are built.
     pub refreshed: BTreeMap<String, String>,
     pub names: Names,
+    /// Sizes of images built before, bytes.
+    pub sizes: BTreeMap<Digest, u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +151,7 @@ pub async fn gather(
         unlocked,
         refreshed,
         names,
+        sizes: state.sizes(),
     })
 }
 

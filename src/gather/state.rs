@@ -35,6 +35,9 @@ pub struct State {
 struct Entry {
     key: String,
     digest: String,
+    /// Of its config and layers as stored, bytes.
+    #[serde(default)]
+    size: u64,
     components: Vec<Component>,
 }
 
@@ -67,17 +70,18 @@ impl State {
     pub async fn update(
         registry: &Registry,
         staging: &Repository,
-        built: &BTreeMap<String, Record>,
+        built: &BTreeMap<String, (Record, u64)>,
         refreshed: &BTreeMap<String, String>,
     ) -> Result<(), Error> {
         // Read again: another run may have written meanwhile.
         let before = Self::read(registry, staging).await?;
         let mut after = before.clone();
         after.version = VERSION;
-        for (label, record) in built {
+        for (label, (record, size)) in built {
             let entry = Entry {
                 key: record.key.to_string(),
                 digest: record.digest.to_string(),
+                size: *size,
                 components: record.components.clone(),
             };
             after.images.insert(label.clone(), entry);
@@ -114,6 +118,14 @@ impl State {
             .put_manifest(staging, &Locator::Tag(tag()), &manifest)
             .await?;
         Ok(())
+    }
+
+    /// The size of each image it knows, by digest; bytes.
+    pub fn sizes(&self) -> BTreeMap<Digest, u64> {
+        let entries = self.images.values();
+        entries
+            .filter_map(|entry| Some((Digest::parse(&entry.digest).ok()?, entry.size)))
+            .collect()
     }
 
     /// The records, for a plan. An entry that makes no sense is none.

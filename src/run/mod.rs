@@ -230,6 +230,7 @@ pub async fn run(
         },
     )
     .await;
+    tracker.end();
     let mut images = outcomes
         .into_inner()
         .expect("nothing panics while it is held");

@@ -10,6 +10,9 @@ use crate::event::{Event, Events, Tail};
 /// Lines of output kept of each operation.
 const KEPT: usize = 40;
 
+/// What an export is called.
+const EXPORTING: &str = "sending the images";
+
 /// A step of an image, as its reader knows it.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -30,6 +33,7 @@ pub struct Tracker {
 struct Inner {
     steps: HashMap<String, Vec<Step>>,
     seen: HashMap<String, Seen>,
+    exporting: bool,
 }
 
 struct Seen {
@@ -116,15 +120,15 @@ impl Tracker {
             seen.intervals.insert(start, end);
         }
         if !inner.steps.contains_key(&vertex.digest) {
-            // What the engine does beside steps: names it gave itself.
-            if vertex.name.starts_with("exporting to ") || vertex.name.starts_with("pushing ") {
-                let done = vertex.completed.is_some();
-                if done != seen.done || !seen.begun {
-                    seen.begun = true;
-                    seen.done = done;
-                    let text = vertex.name;
-                    self.events.send(Event::Exporting { text, done });
-                }
+            // What the engine does beside steps has names it gave itself. The exporter starts its
+            // vertex anew for the push.
+            let exports = vertex.name.starts_with("exporting to ");
+            if exports && vertex.started.is_some() && !inner.exporting {
+                inner.exporting = true;
+                self.events.send(Event::Exporting {
+                    text: EXPORTING.to_owned(),
+                    done: false,
+                });
             }
             return;
         }
@@ -164,6 +168,16 @@ impl Tracker {
                     error: vertex.error.clone(),
                 });
             }
+        }
+    }
+
+    /// Says that the solve is over.
+    pub fn end(&self) {
+        if self.lock().exporting {
+            self.events.send(Event::Exporting {
+                text: EXPORTING.to_owned(),
+                done: true,
+            });
         }
     }
 

@@ -407,16 +407,6 @@ impl<'a> Whole<'a> {
             let Some(repository) = &image.repository else {
                 continue;
             };
-            if stack.staging.as_ref() == Some(repository) {
-                self.say(
-                    Diagnostic::error(format!(
-                        "image `{}` and the staging repository are both {repository}",
-                        image.name.value
-                    ))
-                    .at(image.name.span, "this image")
-                    .help("name the image or the stack differently, or set `staging:`"),
-                );
-            }
             let (other, _) = first
                 .entry(repository.to_string())
                 .or_insert((&image.name, index));
