@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::metadata::MetadataValue;
 use tonic::transport::Server;
 
@@ -54,6 +54,7 @@ const METHODS: [&str; 7] = [
 pub struct Session {
     pub id: String,
     lost: CancellationToken,
+    _closed: DropGuard,
     _tasks: JoinSet<()>,
 }
 
@@ -87,6 +88,10 @@ impl Session {
             .map(|piece| BytesMessage {
                 data: piece.to_vec(),
             });
+        // The server's own task for the connection outlives the server; this ends it with the session.
+        let closed = CancellationToken::new();
+        let outbound =
+            futures_util::StreamExt::take_until(outbound, closed.clone().cancelled_owned());
         let mut request = tonic::Request::new(outbound);
         let metadata = request.metadata_mut();
         let text = |text: &str| text.parse::<MetadataValue<_>>().expect("ids are ASCII");
@@ -111,6 +116,7 @@ impl Session {
         Ok(Self {
             id,
             lost,
+            _closed: closed.drop_guard(),
             _tasks: tasks,
         })
     }
