@@ -20,7 +20,7 @@ pub use connect::Client;
 pub use engine::{EngineError, Options as EngineOptions, PrivateEngine};
 pub use error::{Error, Failure, Place};
 pub use gateway::{Gateway, ImageMeta, Ref};
-pub use session::{CredentialSource, Services};
+pub use session::{CredentialSource, Files, Services};
 pub use solve::{Exporter, Platform, Request, Returned, solve};
 pub use status::{Update, Vertex, Warnings};
 

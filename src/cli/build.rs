@@ -262,7 +262,7 @@ fn services(mut secrets: BTreeMap<String, Vec<u8>>, ca: Option<Vec<u8>>) -> Serv
             })
         })),
         secrets,
-        archives: BTreeMap::new(),
+        ..Services::default()
     }
 }
 

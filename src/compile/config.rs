@@ -145,6 +145,47 @@ pub fn config(image: &Image, base: &BaseConfig) -> BaseConfig {
     BaseConfig(whole)
 }
 
+/// A config with its history: the base's, and one entry for the layer of each step since. `epoch` is
+/// when it says it was made, seconds since 1970; the exporter fills in what is missing, and clamps
+/// nothing that is earlier (exporter/containerimage/writer.go in buildkit v0.32.2).
+pub fn finished(config: &BaseConfig, titles: &[String], epoch: Option<i64>) -> BaseConfig {
+    let mut whole = config.0.clone();
+    let layers = config.0["rootfs"]["diff_ids"]
+        .as_array()
+        .map_or(0, Vec::len);
+    let created = epoch
+        .and_then(|epoch| jiff::Timestamp::from_second(epoch).ok())
+        .map(|time| time.to_string());
+    let fields = whole
+        .as_object_mut()
+        .expect("BaseConfig::parse takes objects only");
+    let mut history = match fields.get("history") {
+        Some(Value::Array(list)) => list.clone(),
+        _ => Vec::new(),
+    };
+    let told = history
+        .iter()
+        .filter(|entry| entry["empty_layer"] != json!(true))
+        .count();
+    // Entries are counted against layers, so a base that tells too little is filled up.
+    for _ in told..layers {
+        history.push(json!({ "comment": "a layer of the base" }));
+    }
+    for title in titles {
+        let mut entry = json!({ "created_by": title, "comment": "laminate" });
+        if let Some(created) = &created {
+            entry["created"] = json!(created);
+        }
+        history.push(entry);
+    }
+    fields.insert("history".to_owned(), Value::Array(history));
+    match created {
+        Some(created) => fields.insert("created".to_owned(), json!(created)),
+        None => fields.shift_remove("created"),
+    };
+    BaseConfig(whole)
+}
+
 /// Adds to a map of the config; what it has already stays.
 fn add_entries<'a>(
     fields: &mut Map<String, Value>,
@@ -165,6 +206,28 @@ fn add_entries<'a>(
 mod tests {
     use super::*;
     use crate::compile::tests::image;
+
+    #[test]
+    fn history_has_an_entry_a_layer() {
+        let base = json!({
+            "created": "2020-01-01T00:00:00Z",
+            "rootfs": { "diff_ids": ["a", "b"] },
+            "history": [{ "created_by": "x" }, { "created_by": "ENV", "empty_layer": true }],
+        });
+        let base = BaseConfig::parse(base.to_string().as_bytes()).expect("an object");
+        let made = finished(&base, &["apt git".to_owned()], Some(1_750_000_000));
+        assert_eq!(
+            made.0["history"],
+            json!([
+                { "created_by": "x" },
+                { "created_by": "ENV", "empty_layer": true },
+                { "comment": "a layer of the base" },
+                { "created_by": "apt git", "comment": "laminate", "created": "2025-06-15T15:06:40Z" },
+            ])
+        );
+        assert_eq!(made.0["created"], json!("2025-06-15T15:06:40Z"));
+        assert_eq!(finished(&base, &[], None).0.get("created"), None);
+    }
 
     #[test]
     fn what_is_not_said_survives_and_an_entrypoint_clears_the_command() {

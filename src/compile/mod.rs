@@ -10,24 +10,31 @@ mod mode;
 mod shell;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 
 pub use command::UV_VERSION;
 use command::{Command, PLACE};
-pub use config::{BaseConfig, ConfigError};
+pub use config::{BaseConfig, ConfigError, finished};
 use environment::Environment;
 
 use crate::diagnostic::Diagnostic;
 use crate::llb::{
-    Action, Exec, File, Graph, Group, Meta, Mount, MountKind, Network, OpId, Origin, Output, Proxy,
-    Sharing, Source,
+    Action, Exec, File, FileMode, Graph, Group, Meta, Mount, MountKind, Network, OpId, Origin,
+    Output, Proxy, Sharing, Source,
 };
-use crate::name::Reference;
+use crate::name::{Digest, Reference};
 use crate::stack::{self, Image, ImageId, Kind, Stack, Step};
 
 /// The secret under which the session offers the bundle of certificates.
 pub const CA_SECRET: &str = "laminate-ca";
+
+/// Contents larger than this are sent beside the graph, bytes: all of a graph goes in one message.
+const LARGE: usize = 64 << 10;
+
+/// The name of the one file in the tree of a large content.
+pub const LARGE_FILE: &str = "f";
 
 /// How steps reach the network; none of it enters a key.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +79,8 @@ pub struct Compiler<'a> {
     stack: &'a Stack,
     surroundings: &'a Surroundings,
     pub graph: Graph,
+    /// Contents the session must serve, each as the file [`LARGE_FILE`] of a tree of this name.
+    pub large: BTreeMap<String, Arc<[u8]>>,
 }
 
 impl<'a> Compiler<'a> {
@@ -81,6 +90,7 @@ impl<'a> Compiler<'a> {
             stack,
             surroundings,
             graph,
+            large: BTreeMap::new(),
         }
     }
 
@@ -154,7 +164,7 @@ impl<'a> Compiler<'a> {
             if let Some(actions) = files::actions(&step.kind, &stack.files, &mut other) {
                 let file = File {
                     base: Some(root),
-                    actions,
+                    actions: self.beside(actions),
                 };
                 return Ok(self.graph.file(file, meta.clone()));
             }
@@ -394,6 +404,47 @@ impl<'a> Compiler<'a> {
         });
     }
 
+    /// The same actions, with large contents copied from local sources. BuildKit knows those by
+    /// their content, so that the result is remembered as for one in the graph.
+    fn beside(&mut self, actions: Vec<Action>) -> Vec<Action> {
+        let mut list = Vec::with_capacity(actions.len());
+        for action in actions {
+            match action {
+                Action::MakeFile {
+                    path,
+                    mode,
+                    owner,
+                    data,
+                } if data.len() > LARGE => {
+                    let digest = Digest::of(&data);
+                    let name = digest.hex().to_owned();
+                    let source = Source::Local {
+                        name: name.clone(),
+                        content: digest.to_string(),
+                    };
+                    let meta = Meta {
+                        name: format!("sending {path}"),
+                        ..Meta::default()
+                    };
+                    let from = self.graph.source(source, meta);
+                    self.large.insert(name, data.into());
+                    list.push(Action::Copy {
+                        from,
+                        source: format!("/{LARGE_FILE}"),
+                        target: path,
+                        owner,
+                        mode: FileMode::Octal(mode),
+                        contents: false,
+                        wildcard: false,
+                        follow: false,
+                    });
+                }
+                other => list.push(other),
+            }
+        }
+        list
+    }
+
     /// A tree of the files and texts a command reads.
     fn brought(&mut self, command: &Command) -> Option<Output> {
         if command.files.is_empty() && command.texts.is_empty() {
@@ -439,7 +490,7 @@ impl<'a> Compiler<'a> {
             });
         }
         let mut all: Vec<Action> = folders.into_iter().map(folder).collect();
-        all.extend(actions);
+        all.extend(self.beside(actions));
         Some(self.graph.file(
             File {
                 base: None,

@@ -18,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::buildkit::{
     self, Client, Exporter, Failure, Gateway, Platform, Ref, Request, Returned, Services,
 };
-use crate::compile::{BaseConfig, BaseState, Compiled, Compiler, Surroundings};
+use crate::compile::{
+    BaseConfig, BaseState, Compiled, Compiler, LARGE_FILE, Surroundings, finished,
+};
 use crate::diagnostic::Diagnostic;
 use crate::event::{Event, Events};
 use crate::llb::{self, Graph};
@@ -132,6 +134,8 @@ struct Green {
     result: Ref,
     /// The config of what its run began with, for the exporter: its history is kept as it is.
     ground: BaseConfig,
+    /// Titles of the steps since then, a layer each.
+    titles: Vec<String>,
 }
 
 /// Builds what the plan says, in one request. An image that fails stops its descendants; the
@@ -436,7 +440,7 @@ impl Run<'_> {
         self.events.send(Event::ImageStarted {
             image: label.clone(),
         });
-        let (state, ground) = match base {
+        let (state, ground, mut titles) = match base {
             Ok(reference) => {
                 let config = self.config(&reference, &label).await?;
                 let mut compiler = self.compiler.lock().expect("compiling does not panic");
@@ -445,9 +449,9 @@ impl Run<'_> {
                     output,
                     config: config.clone(),
                 };
-                (state, config)
+                (state, config, Vec::new())
             }
-            Err(parent) => (parent.compiled.state(), parent.ground),
+            Err(parent) => (parent.compiled.state(), parent.ground, parent.titles),
         };
         let (compiled, definition) = {
             let mut compiler = self.compiler.lock().expect("compiling does not panic");
@@ -455,9 +459,13 @@ impl Run<'_> {
                 .image(id, state)
                 .map_err(|problem| ImageError::Spec(Box::new(problem)))?;
             let definition = compiler.graph.marshal(compiled.output, &self.sources);
+            for (name, content) in std::mem::take(&mut compiler.large) {
+                self.options.services.files.add(name, LARGE_FILE, content);
+            }
             (compiled, definition)
         };
         let steps = &self.stack.images[id.0].steps;
+        titles.extend(steps.iter().map(|step| step.title.clone()));
         let mut by_digest = BTreeMap::new();
         for (digest, operation) in &definition.digests {
             if let Some(index) = compiled.operations.get(operation) {
@@ -476,6 +484,7 @@ impl Run<'_> {
                 compiled,
                 result,
                 ground,
+                titles,
             }),
             Err(buildkit::Error::Failed(failure)) => {
                 let vertex = failure.vertex.as_deref().unwrap_or_default();
@@ -531,7 +540,11 @@ impl Run<'_> {
         let bytes = |config: &BaseConfig| config.0.to_string().into_bytes();
         add(
             format!("containerimage.config/{name}"),
-            bytes(&green.compiled.config),
+            bytes(&finished(
+                &green.compiled.config,
+                &green.titles,
+                self.options.epoch,
+            )),
         );
         add(
             format!("containerimage.base.config/{name}"),

@@ -3,7 +3,10 @@
 //! Raw bytes of another HTTP/2 connection, in which the daemon is the client (session/grpchijack in
 //! v0.32.2). [`Services`] is what it can ask for.
 
+mod files;
 mod services;
+
+pub use files::Files;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,6 +17,7 @@ use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::Secrets
 use bollard_buildkit_proto::moby::buildkit::v1::BytesMessage;
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::AuthServer;
 use bollard_buildkit_proto::moby::filesync::v1::file_send_server::FileSendServer;
+use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::FileSyncServer;
 use futures_util::future::BoxFuture;
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
@@ -37,10 +41,12 @@ pub struct Services {
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// Where the archive of the exporter with this index goes.
     pub archives: BTreeMap<usize, PathBuf>,
+    /// Contents of local sources.
+    pub files: Files,
 }
 
 /// The methods served, as the daemon wants to know them.
-const METHODS: [&str; 7] = [
+const METHODS: [&str; 8] = [
     "/grpc.health.v1.Health/Check",
     "/moby.filesync.v1.Auth/Credentials",
     "/moby.filesync.v1.Auth/FetchToken",
@@ -48,6 +54,7 @@ const METHODS: [&str; 7] = [
     "/moby.filesync.v1.Auth/VerifyTokenAuthority",
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
     "/moby.filesync.v1.FileSend/DiffCopy",
+    "/moby.filesync.v1.FileSync/DiffCopy",
 ];
 
 /// The daemon's way to us; closed when dropped.
@@ -70,6 +77,7 @@ impl Session {
             .initial_connection_window_size(8 << 20)
             .initial_stream_window_size(2 << 20)
             .add_service(HealthServer::new(services::Alive))
+            .add_service(FileSyncServer::new(services.files.clone()))
             .add_service(AuthServer::from_arc(services.clone()))
             .add_service(SecretsServer::from_arc(services.clone()))
             .add_service(
