@@ -1,7 +1,7 @@
 //! The arguments: this is the help, and `docs/cli.md` is made from it.
 
 use camino::Utf8PathBuf;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::report::Progress;
 
@@ -14,6 +14,24 @@ pub struct Args {
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Args {
+    /// The arguments, with help that shows the names of variables and never their values.
+    pub fn shown() -> clap::Command {
+        fn hidden(command: clap::Command) -> clap::Command {
+            command
+                .mut_args(|arg| arg.hide_env_values(true))
+                .mut_subcommands(hidden)
+        }
+        hidden(Self::command())
+    }
+
+    /// This process's arguments; a wrong command line ends it with 2.
+    pub fn read() -> Self {
+        let matches = Self::shown().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
 }
 
 /// What every command takes; each flag has its `LAMINATE_…` variable

@@ -16,7 +16,6 @@ mod why;
 
 use std::io::Write as _;
 
-use clap::Parser as _;
 use serde_json::{Value, json};
 
 pub use args::{Args, Command, Global};
@@ -57,7 +56,7 @@ pub fn main() -> std::process::ExitCode {
         );
     }));
     let run = || {
-        let args = Args::parse();
+        let args = Args::read();
         let global = args.global;
         match args.command {
             Command::Completions(args) => plain(&global, reference::completions(&args)),

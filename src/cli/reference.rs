@@ -1,6 +1,5 @@
 //! `laminate completions`, and the generated `docs/cli.md`.
 
-use clap::CommandFactory as _;
 use serde_json::json;
 
 use super::args::{Args, CompletionsArgs};
@@ -8,7 +7,7 @@ use super::{Answer, Exit, Failure};
 
 pub fn completions(args: &CompletionsArgs) -> Result<Answer, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Args::command(), "laminate", &mut script);
+    clap_complete::generate(args.shell, &mut Args::shown(), "laminate", &mut script);
     let text = String::from_utf8_lossy(&script).into_owned();
     Ok(Answer::new(Exit::Done, json!({ "script": text }), text))
 }
@@ -41,7 +40,7 @@ pub fn text() -> String {
          Made by `laminate reference`; do not edit. stdout is data, stderr is for people; with `--json`\n\
          one document is written to stdout, also on failure (`{\"error\": …}`).\n\n",
     );
-    let mut command = Args::command().term_width(100);
+    let mut command = Args::shown().term_width(100);
     command.build();
     for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
         if sub.get_name() == "help" {
@@ -66,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_arguments_make_sense() {
-        Args::command().debug_assert();
+        Args::shown().debug_assert();
     }
 
     #[test]
