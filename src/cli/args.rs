@@ -1,6 +1,7 @@
 //! The arguments: this is the help, and `docs/cli.md` is made from it.
 
 use camino::Utf8PathBuf;
+use clap::builder::FalseyValueParser as Flag;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::report::Progress;
@@ -79,7 +80,7 @@ pub struct Global {
     #[arg(long, value_name = "FILE", env = "LAMINATE_CA", global = true)]
     pub ca: Option<Utf8PathBuf>,
     /// Writes one JSON document to stdout
-    #[arg(long, env = "LAMINATE_JSON", global = true)]
+    #[arg(long, env = "LAMINATE_JSON", value_parser = Flag::new(), global = true)]
     pub json: bool,
     /// How progress is shown on stderr
     #[arg(
@@ -91,7 +92,7 @@ pub struct Global {
     )]
     pub progress: Progress,
     /// Shows what steps write, too
-    #[arg(short, long, env = "LAMINATE_VERBOSE", global = true)]
+    #[arg(short, long, env = "LAMINATE_VERBOSE", value_parser = Flag::new(), global = true)]
     pub verbose: bool,
 }
 
@@ -126,7 +127,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "IMAGE", conflicts_with = "images")]
     pub expand: Option<String>,
     /// Contacts nothing: only specs.lock and digests say what outside bases are
-    #[arg(long, env = "LAMINATE_OFFLINE")]
+    #[arg(long, env = "LAMINATE_OFFLINE", value_parser = Flag::new())]
     pub offline: bool,
 }
 
@@ -137,7 +138,7 @@ pub struct BuildArgs {
     #[arg(value_name = "IMAGE")]
     pub images: Vec<String>,
     /// Puts every image under its fixed tags when all are green
-    #[arg(long, env = "LAMINATE_PUSH")]
+    #[arg(long, env = "LAMINATE_PUSH", value_parser = Flag::new())]
     pub push: bool,
     /// Writes an archive with every image, oci:FILE; without --push nothing is written to the
     /// registry then
@@ -152,16 +153,16 @@ pub struct BuildArgs {
     )]
     pub refresh: Vec<String>,
     /// Stops everything when one image fails
-    #[arg(long, env = "LAMINATE_FAIL_FAST")]
+    #[arg(long, env = "LAMINATE_FAIL_FAST", value_parser = Flag::new())]
     pub fail_fast: bool,
     /// Shows what would be done, and does nothing
-    #[arg(long, env = "LAMINATE_DRY_RUN")]
+    #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
     pub dry_run: bool,
     /// Names images with the commit although files of the stack differ from it
-    #[arg(long, env = "LAMINATE_ALLOW_DIRTY")]
+    #[arg(long, env = "LAMINATE_ALLOW_DIRTY", value_parser = Flag::new())]
     pub allow_dirty: bool,
     /// Builds what staging has already, too
-    #[arg(long, env = "LAMINATE_NO_REUSE")]
+    #[arg(long, env = "LAMINATE_NO_REUSE", value_parser = Flag::new())]
     pub no_reuse: bool,
     /// The value of a step's secret: ID=FILE or ID=env:NAME
     #[arg(long = "secret", value_name = "ID=SOURCE")]
@@ -169,7 +170,7 @@ pub struct BuildArgs {
     /// Contacts no registry: everything is built; needs --export
     #[arg(
         long,
-        env = "LAMINATE_OFFLINE",
+        env = "LAMINATE_OFFLINE", value_parser = Flag::new(),
         conflicts_with = "push",
         requires = "export"
     )]
@@ -203,7 +204,7 @@ pub struct WhyArgs {
     #[arg(value_name = "IMAGE")]
     pub image: String,
     /// Contacts nothing
-    #[arg(long, env = "LAMINATE_OFFLINE")]
+    #[arg(long, env = "LAMINATE_OFFLINE", value_parser = Flag::new())]
     pub offline: bool,
 }
 

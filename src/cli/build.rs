@@ -46,7 +46,7 @@ pub async fn run(
     let archive = args.export.as_deref().map(archive_path).transpose()?;
     let values = secret::read(&args.secrets)?;
     let ca = context.ca(global)?;
-    let online = !args.offline && stack.registry.is_some();
+    let online = !args.offline && stack.staging.is_some();
     let registry = context::registry()?;
     let asked = match args.offline {
         true => None,
@@ -61,6 +61,7 @@ pub async fn run(
     let gathered = context
         .gather(asked, &request, &refresh, events, cancel)
         .await?;
+    bases_are_known(&context, &gathered, &request)?;
     if args.push {
         may_publish(&gathered, args)?;
     }
@@ -166,6 +167,35 @@ fn engine_archive(out: &std::path::Path) -> Result<tempfile::NamedTempFile, Fail
             format!("cannot write in {}: {error}", folder.display()),
         )
     })
+}
+
+/// Without the digest of its base an image has no key: only when nothing may be asked.
+fn bases_are_known(
+    context: &Context,
+    gathered: &Gathered,
+    request: &Request,
+) -> Result<(), Failure> {
+    let asked = |id: &ImageId| request.selected.as_ref().is_none_or(|set| set.contains(id));
+    let lacks = |planned: &&Planned| planned.keyed.is_none() && asked(&planned.id);
+    match gathered.plan.images.iter().find(lacks) {
+        None => Ok(()),
+        Some(planned) => {
+            let bases: Vec<String> = crate::gather::outside(&context.stack)
+                .into_iter()
+                .filter(|reference| !gathered.bases.contains_key(reference))
+                .map(ToString::to_string)
+                .collect();
+            Err(Failure::new(
+                Exit::Surroundings,
+                format!(
+                    "{} cannot be built offline: nothing says which digest {} is",
+                    planned.label,
+                    bases.join(", ")
+                ),
+            )
+            .help("run `laminate lock` once where the registry can be reached"))
+        }
+    }
 }
 
 fn may_publish(gathered: &Gathered, args: &BuildArgs) -> Result<(), Failure> {
@@ -603,7 +633,12 @@ impl Work<'_> {
         };
         exit::annotate(sources, &problem);
         let mut text = render(std::slice::from_ref(&problem), sources, super::color());
-        // What it wrote last was shown when it failed.
+        // What a step wrote last was shown when it failed; of what we do for a step it was not.
+        if matches!(error, ImageError::Step { step: None, .. }) {
+            for line in log {
+                text.push_str(&format!("  | {line}\n"));
+            }
+        }
         text.push('\n');
         let json = json!({
             "kind": kind,
