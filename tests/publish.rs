@@ -1,0 +1,247 @@
+//! Naming images when the registry misbehaves: a fixed tag is never moved, a fault leaves whole images
+//! under whole names, and the same command again ends what was begun.
+
+#[path = "support/registry.rs"]
+#[allow(dead_code)]
+mod fake;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fake::{Effect, Fake, Mounts};
+use laminate::event::Events;
+use laminate::gather::{Names, State};
+use laminate::name::{Digest, Repository, Tag};
+use laminate::plan::Record;
+use laminate::publish::{Error, Item, publish, stage};
+use laminate::registry::{Locator, Manifest, Options, Registry};
+use laminate::stack::ImageId;
+
+const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+fn registry() -> Registry {
+    Registry::new(Options {
+        backoff: Duration::from_millis(5),
+        timeout: Duration::from_secs(2),
+        settling: Duration::from_secs(1),
+        ..Options::default()
+    })
+    .expect("a client")
+}
+
+fn repository(fake: &Fake, path: &str) -> Repository {
+    Repository::parse(&format!("{}/{path}", fake.host)).expect("a repository")
+}
+
+fn tag(text: &str) -> Tag {
+    Tag::parse(text).expect("a tag")
+}
+
+/// Puts an image into staging; the layer is shared by all.
+fn image(fake: &Fake, name: &str) -> (Digest, Vec<u8>) {
+    let blob = |bytes: &[u8]| {
+        let digest = fake.add_blob("ns/staging", bytes);
+        serde_json::json!({ "mediaType": "x", "digest": digest, "size": bytes.len() })
+    };
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": OCI,
+        "config": blob(format!("config of {name}").as_bytes()),
+        "layers": [blob(b"a layer of all"), blob(format!("layer of {name}").as_bytes())],
+    });
+    let bytes = manifest.to_string().into_bytes();
+    fake.add_manifest("ns/staging", &format!("made-{name}"), &bytes);
+    (Digest::of(&bytes), bytes)
+}
+
+fn items(fake: &Fake, names: &[&str]) -> Vec<Item> {
+    names
+        .iter()
+        .map(|name| Item {
+            label: (*name).to_owned(),
+            repository: repository(fake, &format!("ns/{name}")),
+            digest: image(fake, name).0,
+            tags: vec![tag("r-1")],
+        })
+        .collect()
+}
+
+async fn run(fake: &Fake, items: &[Item]) -> Result<(), String> {
+    let staging = repository(fake, "ns/staging");
+    let known = Names::new();
+    publish(&registry(), &staging, items, &known, &Events::none())
+        .await
+        .map_err(|error| error.to_string().replace(&fake.host, "HOST"))
+}
+
+fn named(fake: &Fake, items: &[Item]) -> Vec<bool> {
+    let at = |item: &Item| fake.tag(item.repository.path(), "r-1");
+    items
+        .iter()
+        .map(|item| at(item).as_deref() == Some(item.digest.as_str()))
+        .collect()
+}
+
+#[tokio::test]
+async fn images_are_mounted_and_named_without_a_byte() {
+    let fake = Fake::start().await;
+    let items = items(&fake, &["one", "two"]);
+    run(&fake, &items).await.expect("published");
+    assert_eq!(named(&fake, &items), [true, true]);
+    assert_eq!(fake.count("PUT", "/blobs/"), 0);
+    assert_eq!(fake.count("PATCH", ""), 0);
+    let before = fake.state().log.len();
+    run(&fake, &items).await.expect("nothing to do");
+    assert_eq!(fake.state().log.len() - before, 2, "one HEAD a tag");
+}
+
+#[tokio::test]
+async fn what_is_known_to_be_right_is_not_asked_for() {
+    let fake = Fake::start().await;
+    let items = items(&fake, &["one", "two"]);
+    let known: Names = items
+        .iter()
+        .map(|item| {
+            let name = (item.repository.clone(), tag("r-1"));
+            (name, Some(item.digest.clone()))
+        })
+        .collect();
+    let staging = repository(&fake, "ns/staging");
+    publish(&registry(), &staging, &items, &known, &Events::none())
+        .await
+        .expect("nothing to do");
+    assert_eq!(fake.state().log.len(), 0);
+}
+
+#[tokio::test]
+async fn a_tag_on_other_bytes_stops_all_before_the_first_write() {
+    let fake = Fake::start().await;
+    let items = items(&fake, &["one", "two"]);
+    fake.add_manifest("ns/two", "r-1", br#"{"schemaVersion": 2}"#);
+    let other = fake.tag("ns/two", "r-1");
+    let said = run(&fake, &items).await.expect_err("taken");
+    assert!(
+        said.starts_with("the fixed tag HOST/ns/two:r-1 is on "),
+        "{said}"
+    );
+    assert_eq!(fake.tag("ns/two", "r-1"), other, "it did not move");
+    assert_eq!(fake.tag("ns/one", "r-1"), None, "nothing was named");
+    assert_eq!(fake.count("PUT", ""), 0);
+    assert_eq!(fake.count("POST", ""), 0);
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_mount_gets_each_blob_once() {
+    let fake = Fake::start().await;
+    let items = items(&fake, &["one"]);
+    fake.state().mounts = Mounts::Never;
+    run(&fake, &items).await.expect("published");
+    assert_eq!(named(&fake, &items), [true]);
+    assert_eq!(fake.count("PUT", "/blobs/uploads/"), 3);
+}
+
+#[tokio::test]
+async fn faults_that_pass_are_not_seen() {
+    let faults = [Effect::BreakBefore, Effect::BreakAfter];
+    for effect in faults {
+        let fake = Fake::start().await;
+        let items = items(&fake, &["one", "two"]);
+        fake.fault(1, "PUT", "manifests/r-1", effect);
+        fake.answer(1, "POST", "mount=", 503, "busy");
+        fake.answer(1, "HEAD", "manifests/", 500, "");
+        run(&fake, &items).await.expect("published");
+        assert_eq!(named(&fake, &items), [true, true]);
+    }
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_named_is_told_and_the_next_try_ends_it() {
+    let fake = Fake::start().await;
+    let items = items(&fake, &["one", "two", "three"]);
+    fake.answer(1, "PUT", "ns/two/manifests/r-1", 403, "not you");
+    let said = run(&fake, &items).await.expect_err("denied");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "2 of 3 images got their tags; these did not:");
+    assert!(lines[1].starts_with("two: "), "{said}");
+    assert_eq!(named(&fake, &items), [true, false, true]);
+    run(&fake, &items).await.expect("published");
+    assert_eq!(named(&fake, &items), [true, true, true]);
+}
+
+#[tokio::test]
+async fn no_name_is_given_while_the_bytes_of_one_are_missing() {
+    let fake = Fake::start().await;
+    let items = items(&fake, &["one", "two"]);
+    fake.answer(100, "POST", "ns/two/blobs", 403, "not you");
+    run(&fake, &items).await.expect_err("denied");
+    assert_eq!(named(&fake, &items), [false, false]);
+}
+
+#[tokio::test]
+async fn a_run_is_found_again_by_its_keys() {
+    let fake = Fake::start().await;
+    let staging = repository(&fake, "ns/staging");
+    let (digest, bytes) = image(&fake, "one");
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": INDEX,
+        "manifests": [{
+            "mediaType": OCI, "digest": digest.as_str(), "size": bytes.len(),
+            "platform": { "os": "linux", "architecture": "amd64", "variant": "x0" },
+        }],
+    });
+    let index = Manifest::new(index.to_string(), INDEX);
+    let registry = registry();
+    registry
+        .put_manifest(&staging, &Locator::Digest(index.digest.clone()), &index)
+        .await
+        .expect("put");
+    let key = Digest::of(b"a key");
+    let wanted = BTreeMap::from([("x0".to_owned(), (ImageId(0), key.clone()))]);
+    let staged = stage(&registry, &staging, &tag("run-1"), &index.digest, &wanted)
+        .await
+        .expect("staged");
+    assert_eq!(staged[&ImageId(0)].digest, digest);
+    assert_eq!(staged[&ImageId(0)].size, 13 + 14 + 12, "config and layers");
+    let key_tag = format!("key-{}", &key.hex()[..40]);
+    assert_eq!(
+        fake.tag("ns/staging", &key_tag).as_deref(),
+        Some(digest.as_str())
+    );
+    assert_eq!(
+        fake.tag("ns/staging", "run-1").as_deref(),
+        Some(index.digest.as_str())
+    );
+    // An index that lacks what was built is not taken for done.
+    let wanted = BTreeMap::from([("x1".to_owned(), (ImageId(1), key))]);
+    let lacks = stage(&registry, &staging, &tag("run-2"), &index.digest, &wanted).await;
+    assert!(matches!(lacks, Err(Error::Strange { .. })), "{lacks:?}");
+}
+
+#[tokio::test]
+async fn what_two_runs_remember_is_added_up() {
+    let fake = Fake::start().await;
+    let staging = repository(&fake, "ns/staging");
+    let registry = registry();
+    for name in ["one", "two"] {
+        let record = Record {
+            key: Digest::of(name.as_bytes()),
+            digest: Digest::of(b"image"),
+            components: Vec::new(),
+        };
+        let built = BTreeMap::from([(name.to_owned(), (record, 7))]);
+        let marks = BTreeMap::from([(name.to_owned(), "now".to_owned())]);
+        State::update(&registry, &staging, &built, &marks)
+            .await
+            .expect("written");
+    }
+    let state = State::read(&registry, &staging).await.expect("read");
+    let labels: Vec<String> = state.records().into_keys().collect();
+    assert_eq!(labels, ["one", "two"]);
+    assert_eq!(state.refreshed.len(), 2);
+    assert_eq!(state.sizes()[&Digest::of(b"image")], 7);
+    let before = fake.state().log.len();
+    State::update(&registry, &staging, &BTreeMap::new(), &BTreeMap::new())
+        .await
+        .expect("nothing new");
+    assert_eq!(fake.state().log.len() - before, 2, "read, and not written");
+}
