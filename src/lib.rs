@@ -16,6 +16,7 @@ pub mod name;
 pub mod plan;
 pub mod publish;
 pub mod registry;
+pub mod release;
 pub mod report;
 pub mod run;
 pub mod source;

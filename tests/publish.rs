@@ -2,7 +2,6 @@
 //! under whole names, and the same command again ends what was begun.
 
 #[path = "support/registry.rs"]
-#[allow(dead_code)]
 mod fake;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of reading, and whether they are pure.
-const ORDER: [(&str, bool); 17] = [
+const ORDER: [(&str, bool); 18] = [
     ("source", true),
     ("name", true),
     ("diagnostic", true),
@@ -21,6 +21,7 @@ const ORDER: [(&str, bool); 17] = [
     ("run", false),
     ("publish", false),
     ("export", false),
+    ("release", false),
     ("report", false),
     ("cli", false),
 ];

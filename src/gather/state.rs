@@ -5,21 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::Error;
 use crate::name::{Digest, Repository, Tag};
 use crate::plan::{Component, Record};
-use crate::registry::{Content, Locator, Manifest, Registry};
+use crate::registry::{Locator, Registry};
 
 const TYPE: &str = "application/vnd.laminate.state.v1+json";
-const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 const VERSION: u32 = 1;
-/// A thousand images with a thousand components each.
-const LIMIT: u64 = 256 << 20;
 
 /// What is remembered, by image label.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,15 +42,15 @@ fn tag() -> Tag {
 impl State {
     /// Reads it; empty if staging has none.
     pub async fn read(registry: &Registry, staging: &Repository) -> Result<Self, Error> {
-        let Some(manifest) = registry.manifest(staging, &Locator::Tag(tag())).await? else {
+        let at = Locator::Tag(tag());
+        let Some(document) = registry.document(staging, &at).await? else {
             return Ok(Self::default());
         };
         let broken = |reason: String| Error::State {
             place: format!("{staging}:{}", tag()),
             reason,
         };
-        let layer = layer(&manifest.bytes).ok_or_else(|| broken("it has no layer".to_owned()))?;
-        let bytes = registry.blob(staging, &layer, LIMIT).await?;
+        let bytes = document.bytes;
         let state: Self = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
         match state.version {
             VERSION => Ok(state),
@@ -90,32 +84,9 @@ impl State {
         if after == before {
             return Ok(());
         }
-        let bytes = Bytes::from(serde_json::to_vec(&after).expect("plain data"));
-        let empty = Bytes::from_static(b"{}");
-        for content in [&bytes, &empty] {
-            let digest = Digest::of(content);
-            let size = content.len() as u64;
-            registry
-                .push_blob(staging, &digest, size, &Content::Bytes(content.clone()))
-                .await?;
-        }
-        let descriptor = |media: &str, content: &Bytes| {
-            json!({
-                "mediaType": media,
-                "digest": Digest::of(content).as_str(),
-                "size": content.len(),
-            })
-        };
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "artifactType": TYPE,
-            "config": descriptor(EMPTY_TYPE, &empty),
-            "layers": [descriptor(TYPE, &bytes)],
-        });
-        let manifest = Manifest::new(manifest.to_string(), MANIFEST_TYPE);
+        let bytes = serde_json::to_vec(&after).expect("plain data");
         registry
-            .put_manifest(staging, &Locator::Tag(tag()), &manifest)
+            .put_document(staging, &[tag()], TYPE, bytes)
             .await?;
         Ok(())
     }
@@ -142,9 +113,4 @@ impl State {
             })
             .collect()
     }
-}
-
-fn layer(manifest: &[u8]) -> Option<Digest> {
-    let manifest: serde_json::Value = serde_json::from_slice(manifest).ok()?;
-    Digest::parse(manifest["layers"][0]["digest"].as_str()?).ok()
 }

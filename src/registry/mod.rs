@@ -4,6 +4,7 @@
 //! `export` (blobs of reused images). It knows nothing of images; names come from `name`.
 //! `docs/registry.md` says what is asked of a registry.
 
+mod artifact;
 mod auth;
 mod authorize;
 mod blobs;
@@ -26,6 +27,7 @@ use reqwest::{Method, Url};
 
 use crate::name::{Digest, Repository, Tag};
 
+pub use artifact::Document;
 pub use blobs::{BlobStream, Content, Mount, Pushed};
 pub use counts::Counts;
 pub use credentials::{Credential, CredentialError, Credentials};

@@ -1,0 +1,65 @@
+//! Releases and channels: what was published together, and moving tags that follow it.
+//!
+//! A [`Release`] is written to staging when all images of a stack have their fixed tags. A channel's
+//! tags are a projection of its last [`Entry`]; [`channel`] moves them as one set and back. Called by
+//! `build`, `promote`, `revert`, `status` and `history`.
+
+pub mod channel;
+mod record;
+
+pub use record::{Entry, Kind, Move, Release, ReleaseImage, find, releases, write};
+
+use crate::name::{Digest, Repository, Tag};
+use crate::registry;
+
+/// Why a release or channel cannot be read or moved.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Registry(#[from] registry::Error),
+    #[error("{place} cannot be understood: {reason}")]
+    Strange { place: String, reason: String },
+    #[error("there is no release `{name}`")]
+    NoRelease { name: String },
+    #[error("channel `{channel}` has never been promoted to")]
+    NoChannel { channel: String },
+    #[error("channel `{channel}` was at no earlier release")]
+    NothingEarlier { channel: String },
+    /// A move of this channel was begun and not ended.
+    #[error(
+        "channel `{channel}` is between two releases: a {kind} to {release} was begun and not ended"
+    )]
+    Pending {
+        channel: String,
+        kind: Kind,
+        release: Digest,
+    },
+    #[error("channel `{channel}`: nothing was begun that could be ended")]
+    NothingPending { channel: String },
+    /// Somebody else moved tags of the channel.
+    #[error("channel `{channel}` was moved by somebody else:\n{}", .tags.join("\n"))]
+    Drift { channel: String, tags: Vec<String> },
+    #[error("{repository}@{digest} is not there, so nothing was moved")]
+    Missing {
+        repository: Repository,
+        digest: Digest,
+    },
+    /// Another promoter was first; nothing was moved.
+    #[error(
+        "somebody else moves channel `{channel}` at this moment ({tag} is theirs); nothing was moved"
+    )]
+    Lost { channel: String, tag: Tag },
+    /// Some tags are at the new release, some at the old.
+    #[error(
+        "channel `{channel}` is between two releases: {moved} of {of} tags were moved, then: {cause}"
+    )]
+    Between {
+        channel: String,
+        moved: usize,
+        of: usize,
+        cause: String,
+    },
+    /// All old but tags that did not exist before, which a registry may not be able to remove.
+    #[error("all tags are as they were, but these did not exist before and are still there:\n{}", .tags.join("\n"))]
+    Left { tags: Vec<String> },
+}

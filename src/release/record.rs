@@ -1,0 +1,195 @@
+//! The documents in staging: releases, and the ledger of each channel.
+
+use std::fmt;
+
+use futures_util::future::try_join_all;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use crate::name::{Digest, Repository, Tag};
+use crate::registry::{Locator, Registry};
+
+const RELEASE_TYPE: &str = "application/vnd.laminate.release.v1+json";
+pub(super) const ENTRY_TYPE: &str = "application/vnd.laminate.channel.v1+json";
+
+/// All images of a stack at one digest each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    pub stack: String,
+    pub commit: String,
+    /// When it was published, RFC 3339.
+    pub time: String,
+    pub run: String,
+    /// Parents before children.
+    pub images: Vec<ReleaseImage>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseImage {
+    pub image: String,
+    pub variant: Option<String>,
+    pub repository: String,
+    pub digest: String,
+    pub key: String,
+    pub tags: Vec<String>,
+    /// How many images of the stack it stands on.
+    pub depth: usize,
+    pub base: Option<String>,
+    pub base_digest: Option<String>,
+}
+
+/// What a channel was told to do; `previous` makes a chain of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub kind: Kind,
+    pub channel: String,
+    /// Counts from 1.
+    pub seq: u64,
+    /// The manifest digest of the channel's entry before.
+    pub previous: Option<String>,
+    /// The manifest digest of the release it is at then.
+    pub release: String,
+    pub commit: String,
+    pub actor: String,
+    pub time: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Gates that were not proven, and were let be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waived: Vec<String>,
+    /// Tags that others had moved, and were let be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<String>,
+    /// Every tag of the channel, also those that stay.
+    pub images: Vec<Move>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Promote,
+    Revert,
+    /// The end of one that was begun, with everything as before.
+    Abort,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Promote => "promotion",
+            Self::Revert => "revert",
+            Self::Abort => "abort",
+        })
+    }
+}
+
+/// A moving tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    pub label: String,
+    pub repository: String,
+    pub tag: String,
+    pub old: Option<String>,
+    pub new: String,
+    /// Moves of one depth go together, lower ones first.
+    pub depth: usize,
+}
+
+fn parse<T: DeserializeOwned>(place: impl fmt::Display, bytes: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(bytes).map_err(|error| Error::Strange {
+        place: place.to_string(),
+        reason: error.to_string(),
+    })
+}
+
+pub(super) fn bytes<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("plain data")
+}
+
+/// Writes a release under its tag unless that is there; it is written once.
+pub async fn write(
+    registry: &Registry,
+    staging: &Repository,
+    tag: &Tag,
+    release: &Release,
+) -> Result<Digest, Error> {
+    let at = Locator::Tag(tag.clone());
+    if let Some(there) = registry.head_manifest(staging, &at).await? {
+        return Ok(there.digest);
+    }
+    let tags = [tag.clone()];
+    Ok(registry
+        .put_document(staging, &tags, RELEASE_TYPE, bytes(release))
+        .await?)
+}
+
+/// Reads a release by digest or tag.
+async fn read(
+    registry: &Registry,
+    staging: &Repository,
+    at: &Locator,
+) -> Result<Option<(Digest, Release)>, Error> {
+    let Some(document) = registry.document(staging, at).await? else {
+        return Ok(None);
+    };
+    let release = parse(format!("{staging}:{at}"), &document.bytes)?;
+    Ok(Some((document.digest, release)))
+}
+
+/// All releases of a staging repository, newest first.
+pub async fn releases(
+    registry: &Registry,
+    staging: &Repository,
+) -> Result<Vec<(Digest, Release)>, Error> {
+    let tags = registry.tags(staging).await?;
+    let wanted = tags
+        .into_iter()
+        .filter(|tag| tag.as_str().starts_with("release-"));
+    let found = try_join_all(
+        wanted.map(|tag| async move { read(registry, staging, &Locator::Tag(tag)).await }),
+    );
+    let mut list: Vec<(Digest, Release)> = found.await?.into_iter().flatten().collect();
+    list.sort_by(|a, b| b.1.time.cmp(&a.1.time));
+    Ok(list)
+}
+
+/// The release a user means: a digest, a commit (its newest release), a run, or a fixed tag.
+pub async fn find(
+    registry: &Registry,
+    staging: &Repository,
+    name: &str,
+) -> Result<(Digest, Release), Error> {
+    let none = || Error::NoRelease {
+        name: name.to_owned(),
+    };
+    if let Ok(digest) = Digest::parse(name) {
+        let found = read(registry, staging, &Locator::Digest(digest)).await?;
+        return found.ok_or_else(none);
+    }
+    let all = releases(registry, staging).await?;
+    let hex = name.strip_prefix("sha256:").unwrap_or(name);
+    let is_meant = |(digest, release): &(Digest, Release)| {
+        let commit = name.len() >= 7 && release.commit.starts_with(name);
+        let short = hex.len() >= 7 && digest.hex().starts_with(hex);
+        let tagged = release
+            .images
+            .iter()
+            .any(|image| image.tags.iter().any(|tag| tag == name));
+        commit || short || tagged || release.run == name
+    };
+    all.into_iter().find(is_meant).ok_or_else(none)
+}
+
+/// Reads an entry of a channel's ledger.
+pub(super) async fn entry(
+    registry: &Registry,
+    staging: &Repository,
+    at: &Locator,
+) -> Result<Option<(Digest, Entry)>, Error> {
+    let Some(document) = registry.document(staging, at).await? else {
+        return Ok(None);
+    };
+    let entry = parse(format!("{staging}:{at}"), &document.bytes)?;
+    Ok(Some((document.digest, entry)))
+}
