@@ -218,6 +218,7 @@ fn stack(base: &Reference) -> Stack {
                 file("#!/bin/sh\nexit 0\n", false),
             ),
         ])),
+        channels: Vec::new(),
         sources: Arc::new(sources),
         warnings: Vec::new(),
     }

@@ -106,6 +106,16 @@ pub enum Command {
     Build(BuildArgs),
     /// Pins outside bases to digests, in specs.lock
     Lock(LockArgs),
+    /// Moves a channel's tags to a release, as one set
+    Promote(PromoteArgs),
+    /// Moves a channel's tags back to an earlier release
+    Revert(RevertArgs),
+    /// Shows what each channel is at, and tags somebody else moved
+    ///
+    /// Exits with 10 if a tag is not where the channel's record says, or a move was not ended.
+    Status,
+    /// Lists releases, newest first, and which channels are at each
+    History,
     /// Shows which image stands on which
     Graph(GraphArgs),
     /// Explains one image: what becomes of it, why, and what it is made from
@@ -182,6 +192,51 @@ pub struct LockArgs {
     /// Moves bases that are locked already to what their tags are now: all, or those named
     #[arg(long, value_name = "BASE", num_args = 0..)]
     pub update: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct PromoteArgs {
+    /// A release's digest, commit, run or fixed tag [default: the commit that is checked out]
+    #[arg(value_name = "RELEASE")]
+    pub release: Option<String>,
+    /// The channel
+    #[arg(long, value_name = "CHANNEL")]
+    pub to: String,
+    /// Ends a move that was begun
+    #[arg(long, conflicts_with_all = ["abort", "release", "dry_run"])]
+    pub resume: bool,
+    /// Takes a move back that was begun
+    #[arg(long, conflicts_with_all = ["release", "dry_run"])]
+    pub abort: bool,
+    /// Goes on although this gate is not proven; needs --reason
+    #[arg(long, value_name = "GATE", requires = "reason")]
+    pub waive: Vec<String>,
+    #[command(flatten)]
+    pub moving: MovingArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct RevertArgs {
+    #[arg(value_name = "CHANNEL")]
+    pub channel: String,
+    /// A release the channel was at [default: the one before]
+    #[arg(long, value_name = "RELEASE")]
+    pub to: Option<String>,
+    #[command(flatten)]
+    pub moving: MovingArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct MovingArgs {
+    /// Why; recorded
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Goes on although somebody else moved tags of the channel; recorded
+    #[arg(long)]
+    pub accept_drift: bool,
+    /// Shows what would be moved, and moves nothing
+    #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
+    pub dry_run: bool,
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -22,9 +22,10 @@ use crate::name::{Digest, Repository, Tag};
 use crate::plan::{Action, Planned, ReasonKind, Record, Request};
 use crate::publish::{self, Staged};
 use crate::registry::{Credentials, Registry};
+use crate::release::{self, Release, ReleaseImage};
 use crate::report::table;
 use crate::run::{self, ImageError, Outcome, Report};
-use crate::stack::ImageId;
+use crate::stack::{Base, ImageId};
 
 pub async fn run(
     global: &Global,
@@ -122,7 +123,12 @@ pub async fn run(
     let mut problem = None;
     if !failed && args.push {
         match work.publish(events).await {
-            Ok(()) => work.published = true,
+            Ok(()) => {
+                work.published = true;
+                if let Err(error) = work.release().await {
+                    problem = Some(Failure::from(error));
+                }
+            }
             Err(error) => problem = Some(Failure::from(error)),
         }
     }
@@ -428,6 +434,61 @@ impl Work<'_> {
             .collect();
         let names = &self.gathered.names;
         publish::publish(self.registry, staging, &items, names, events).await
+    }
+
+    /// Writes down what was published together. A part of a stack is no release.
+    async fn release(&self) -> Result<(), release::Error> {
+        let (Some(staging), Some(commit)) = (&self.staging, &self.gathered.facts.commit) else {
+            return Ok(());
+        };
+        let stack = &self.context.stack;
+        let mut images: Vec<ReleaseImage> = Vec::new();
+        for planned in &self.gathered.plan.images {
+            let image = &stack.images[planned.id.0];
+            let (Some(repository), Some(digest), Some(keyed)) =
+                (&image.repository, self.digest(planned), &planned.keyed)
+            else {
+                return Ok(());
+            };
+            let (depth, base) = match &image.base {
+                Base::Image(parent) => {
+                    let name = stack.images[parent.0].name.to_string();
+                    (images[parent.0].depth + 1, (Some(name), None))
+                }
+                Base::Outside(base) => {
+                    let reference = &base.reference.value;
+                    let pinned = self.gathered.bases.get(reference).map(ToString::to_string);
+                    (0, (Some(reference.to_string()), pinned))
+                }
+            };
+            let variant = &stack.variants[image.variant].name;
+            images.push(ReleaseImage {
+                image: image.name.to_string(),
+                variant: variant.as_ref().map(ToString::to_string),
+                repository: repository.to_string(),
+                digest: digest.to_string(),
+                key: keyed.key.to_string(),
+                tags: planned.tags.iter().map(ToString::to_string).collect(),
+                depth,
+                base: base.0,
+                base_digest: base.1,
+            });
+        }
+        let suffix = match self.gathered.facts.attempt {
+            0 | 1 => String::new(),
+            n => format!(".{n}"),
+        };
+        let short = commit.hash.get(..7).unwrap_or_default();
+        let tag = Tag::parse(&format!("release-{short}{suffix}")).expect("hex digits");
+        let made = Release {
+            stack: stack.name.to_string(),
+            commit: commit.hash.clone(),
+            time: jiff::Timestamp::now().to_string(),
+            run: self.run.to_string(),
+            images,
+        };
+        release::write(self.registry, staging, &tag, &made).await?;
+        Ok(())
     }
 
     async fn export(

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::source::Sources;
-use crate::{buildkit, export, gather, publish, registry};
+use crate::{buildkit, export, gather, publish, registry, release};
 
 /// The process's exit codes; documented in `docs/cli.md`, and never renumbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Exit {
     Surroundings,
     /// A build step failed.
     Step,
+    /// A check, test or gate failed, or was not proven.
+    Gate,
     /// Publishing was refused or failed; the message says what is named and what is not.
     Publish,
     /// Fine, and there is a difference.
@@ -37,6 +39,7 @@ impl Exit {
             Self::Spec => 3,
             Self::Surroundings => 4,
             Self::Step => 5,
+            Self::Gate => 6,
             Self::Publish => 7,
             Self::Difference => 10,
             Self::Bug => 70,
@@ -215,6 +218,33 @@ impl From<publish::Error> for Failure {
             publish::Error::Taken { .. } => failure.help(
                 "nothing was named; run it again, and the whole release gets the next suffix",
             ),
+            _ => failure,
+        }
+    }
+}
+
+impl From<release::Error> for Failure {
+    fn from(error: release::Error) -> Self {
+        use release::Error;
+        let exit = match &error {
+            Error::Registry(_) | Error::Strange { .. } => Exit::Surroundings,
+            Error::NoRelease { .. } | Error::NoChannel { .. } | Error::NothingEarlier { .. } => {
+                Exit::Usage
+            }
+            _ => Exit::Publish,
+        };
+        let failure = Self::new(exit, error.to_string());
+        match &error {
+            Error::Pending { channel, .. } | Error::Between { channel, .. } => {
+                failure.help(format!(
+                    "`laminate promote --to {channel} --resume` ends it, `--abort` takes it back"
+                ))
+            }
+            Error::Drift { .. } => {
+                failure.help("find out who did it; --accept-drift goes on and records it")
+            }
+            Error::Lost { .. } => failure.help("look at `laminate status`, and try again"),
+            Error::NoRelease { .. } => failure.help("`laminate history` lists releases"),
             _ => failure,
         }
     }

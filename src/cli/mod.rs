@@ -4,6 +4,7 @@
 
 mod args;
 mod build;
+mod channel;
 mod context;
 mod exit;
 mod graph;
@@ -93,6 +94,10 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
             Command::Plan(args) => plan::run(global, &args, &events, &cancel).await,
             Command::Build(args) => build::run(global, &args, &events, &cancel).await,
             Command::Lock(args) => lock::run(global, &args, &events, &cancel).await,
+            Command::Promote(args) => channel::promote(global, &args, &events, &cancel).await,
+            Command::Revert(args) => channel::revert(global, &args, &events, &cancel).await,
+            Command::Status => channel::status(global, &events, &cancel).await,
+            Command::History => channel::history(global, &events, &cancel).await,
             Command::Why(args) => why::run(global, &args, &events, &cancel).await,
             Command::Graph(_) | Command::Completions(_) | Command::Reference => {
                 unreachable!("they need no runtime")

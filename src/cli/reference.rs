@@ -27,8 +27,9 @@ const CODES: &str = "\
 | 3 | specs.yml or a file under images/ is wrong |
 | 4 | the surroundings: no engine, no registry, no credentials, no git, no disk |
 | 5 | a build step failed |
-| 7 | publishing was refused or failed; the message says what is named and what to run |
-| 10 | `plan`: fine, and there is something to build |
+| 6 | a check, test or gate failed, or was not proven |
+| 7 | publish, promote or revert refused or failed; the message says what is named and what to run |
+| 10 | `plan`, `status`: fine, and there is a difference |
 | 70 | a bug in laminate; the message says how to report it |
 | 130 | interrupted; nothing half-named |
 ";

@@ -78,6 +78,7 @@ fn stack(image: Image) -> Stack {
             "images/base/requirements.txt".into(),
             requirements,
         )])),
+        channels: Vec::new(),
         sources: Arc::new(sources),
         warnings: Vec::new(),
     }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 use futures_util::future::try_join_all;
 
+pub use git::commit;
 pub use state::State;
 
 use crate::event::{Event, Events};

@@ -247,6 +247,7 @@ mod tests {
             variants: variants.iter().map(variant).collect(),
             images,
             files: Files::default(),
+            channels: Vec::new(),
             sources: Arc::new(Sources::default()),
             warnings: Vec::new(),
         }

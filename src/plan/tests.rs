@@ -102,6 +102,7 @@ fn stack() -> Stack {
             image("r", Base::Image(ImageId(0)), Vec::new()),
         ],
         files,
+        channels: Vec::new(),
         sources: Arc::new(Sources::default()),
         warnings: Vec::new(),
     }

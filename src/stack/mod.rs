@@ -68,9 +68,23 @@ pub struct Stack {
     pub images: Vec<Image>,
     /// Every file under `images/` that some image uses, by its path relative to `specs.yml`'s folder.
     pub files: Files,
+    /// In the order of the file.
+    pub channels: Vec<Channel>,
     pub sources: Arc<Sources>,
     /// Things that are allowed but probably not meant.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// A named set of moving tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    pub name: String,
+    /// What must be green before it may move.
+    pub gates: Vec<String>,
+    /// Its releases come from this other channel.
+    pub from: Option<String>,
+    /// The tag it moves on the images of each variant; an index is one into [`Stack::variants`].
+    pub tags: BTreeMap<usize, Tag>,
 }
 
 /// How steps reach the network (`build:`). None of it enters a key or a layer.

@@ -102,6 +102,7 @@ impl<'a> Whole<'a> {
             build: self.build(&reader, &top),
             variants: Vec::new(),
             images: Vec::new(),
+            channels: Vec::new(),
             files: Files::default(),
             sources: Arc::new(self.spec.sources.clone()),
             warnings: Vec::new(),
@@ -119,7 +120,7 @@ impl<'a> Whole<'a> {
                 images: &images,
                 index,
             };
-            scope.stack_wide(&variants, &mut used, &mut channel_tags);
+            scope.stack_wide(&variants, &mut used, &mut channel_tags, &mut stack.channels);
             scope.images(&mut stack, &mut used);
         }
         self.repositories(&stack);

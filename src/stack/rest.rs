@@ -8,6 +8,7 @@ use super::config::duration;
 use super::decode::Reader;
 use super::paths::Paths;
 use crate::diagnostic::Diagnostic;
+use crate::name::Tag;
 use crate::source::Span;
 use crate::spec::node::{Entry, Node, Value};
 
@@ -189,7 +190,10 @@ pub fn info(reader: &Reader, node: &Node) {
 
 /// A channel's tag in one variant, and where it is written.
 pub struct ChannelTag {
-    pub text: String,
+    pub channel: String,
+    pub gates: Vec<String>,
+    pub from: Option<String>,
+    pub tag: Tag,
     pub span: Span,
 }
 
@@ -213,9 +217,13 @@ pub fn channels(
         let Some(fields) = reader.fields(&entry.value, &what, &known) else {
             continue;
         };
-        if let Some(node) = fields.get("gates") {
-            reader.texts_or_none(node, "`gates`");
-        }
+        let gates = match fields.get("gates") {
+            Some(node) => reader.texts_or_none(node, "`gates`").unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let from = fields
+            .get("from")
+            .and_then(|node| reader.text(node, "`from`"));
         if let Some(node) = fields.get("from")
             && let Some(text) = reader.text(node, "`from`")
             && (!names.contains_key(text.as_str()) || text == entry.key.text)
@@ -255,16 +263,18 @@ pub fn channels(
         let Some(text) = reader.text(node, "`tag`") else {
             continue;
         };
-        if let Err(error) = crate::name::Tag::parse(&text) {
-            reader.say(
+        match Tag::parse(&text) {
+            Ok(tag) => tags.push(ChannelTag {
+                channel: entry.key.text.clone(),
+                gates,
+                from,
+                tag,
+                span: node.span,
+            }),
+            Err(error) => reader.say(
                 Diagnostic::error(format!("`{text}` is no tag")).at(node.span, error.to_string()),
-            );
-            continue;
+            ),
         }
-        tags.push(ChannelTag {
-            text,
-            span: node.span,
-        });
     }
     tags
 }

@@ -10,8 +10,8 @@ use super::resolve::{Declared, Unfolded, Whole, collect};
 use super::step::{LATER, SHORT, Steps, later};
 use super::variables::{BUILT_IN, Variables, Written};
 use super::{
-    Base, Config, Image, ImageId, OutsideBase, Refresh, Stack, TagPart, TagTemplate, Writable,
-    config, rest,
+    Base, Channel, Config, Image, ImageId, OutsideBase, Refresh, Stack, TagPart, TagTemplate,
+    Writable, config, rest,
 };
 use crate::diagnostic::Diagnostic;
 use crate::name::{ImageName, Reference, Repository};
@@ -119,6 +119,7 @@ impl<'a> Scope<'a, '_> {
         variants: &[Unfolded],
         used: &mut BTreeSet<Utf8PathBuf>,
         channel_tags: &mut BTreeMap<String, (Span, String)>,
+        channels: &mut Vec<Channel>,
     ) {
         let variables = self.variables(None);
         let reader = Reader::new(&variables, self.whole.problems);
@@ -146,22 +147,33 @@ impl<'a> Scope<'a, '_> {
         let name = self.unfolded.variant.name.as_ref().map(ToString::to_string);
         for tag in rest::channels(&reader, node, name.as_deref(), &names) {
             let here = name.clone().unwrap_or_default();
-            match channel_tags.get(&tag.text) {
+            let text = tag.tag.to_string();
+            match channel_tags.get(&text) {
                 Some((span, other)) if *span == tag.span => self.say(
                     Diagnostic::error(format!(
-                        "in variants `{other}` and `{here}` this channel moves the same tag, `{}`",
-                        tag.text
+                        "in variants `{other}` and `{here}` this channel moves the same tag, `{text}`"
                     ))
                     .at(tag.span, "an image would have to be two")
                     .help("put `${series}` into it, or name the one `variant:` it is of"),
                 ),
                 Some((span, _)) => self.say(
-                    Diagnostic::error(format!("two channels move the tag `{}`", tag.text))
+                    Diagnostic::error(format!("two channels move the tag `{text}`"))
                         .at(tag.span, "this one")
                         .also(*span, "and this one"),
                 ),
                 None => {
-                    channel_tags.insert(tag.text, (tag.span, here));
+                    channel_tags.insert(text, (tag.span, here));
+                    match channels.iter_mut().find(|c| c.name == tag.channel) {
+                        Some(channel) => {
+                            channel.tags.insert(self.index, tag.tag);
+                        }
+                        None => channels.push(Channel {
+                            name: tag.channel,
+                            gates: tag.gates,
+                            from: tag.from,
+                            tags: BTreeMap::from([(self.index, tag.tag)]),
+                        }),
+                    }
                 }
             }
         }

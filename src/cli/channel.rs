@@ -1,0 +1,478 @@
+//! `laminate promote`, `revert`, `status` and `history`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::args::{Global, MovingArgs, PromoteArgs, RevertArgs};
+use super::context::{self, Context};
+use super::{Answer, Exit, Failure};
+use crate::diagnostic::nearest;
+use crate::event::{Event, Events};
+use crate::gather;
+use crate::name::{Digest, Repository};
+use crate::registry::Registry;
+use crate::release::channel::{Channel, Drift, Order, Target, targets};
+use crate::release::{self, Entry, Kind, Release};
+use crate::report::table;
+use crate::stack;
+
+/// Where releases and ledgers are.
+struct Place {
+    context: Context,
+    registry: Registry,
+    staging: Repository,
+}
+
+impl Place {
+    fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
+        let context = context::load(global)?;
+        let staging = context.stack.staging.clone().ok_or_else(|| {
+            Failure::new(Exit::Surroundings, "there is no registry with releases")
+                .help("set `registry:` in specs.yml, --registry or LAMINATE_REGISTRY")
+        })?;
+        events.send(Event::Phase {
+            text: "asking the registry".to_owned(),
+        });
+        Ok(Self {
+            context,
+            registry: context::registry()?,
+            staging,
+        })
+    }
+
+    fn channel<'a>(&'a self, name: &'a str) -> Channel<'a> {
+        Channel {
+            registry: &self.registry,
+            staging: &self.staging,
+            name,
+        }
+    }
+
+    fn declared(&self, name: &str) -> Result<&stack::Channel, Failure> {
+        let all = &self.context.stack.channels;
+        all.iter()
+            .find(|channel| channel.name == name)
+            .ok_or_else(|| {
+                let names = || all.iter().map(|channel| channel.name.as_str());
+                let failure = Failure::new(Exit::Usage, format!("there is no channel `{name}`"));
+                match nearest(name, names()) {
+                    Some(near) => failure.help(format!("did you mean `{near}`?")),
+                    None if all.is_empty() => {
+                        failure.help("specs.yml declares none, under `channels:`")
+                    }
+                    None => failure.help(format!(
+                        "there are: {}",
+                        names().collect::<Vec<_>>().join(", ")
+                    )),
+                }
+            })
+    }
+
+    /// The tags a channel moves, each to its image of the release.
+    fn targets(&self, channel: &stack::Channel, release: &Release) -> Result<Vec<Target>, Failure> {
+        let stack = &self.context.stack;
+        let strange = |text: &str| {
+            Failure::new(
+                Exit::Surroundings,
+                format!("the release names `{text}`, which is no name"),
+            )
+        };
+        let mut list = Vec::new();
+        for image in &release.images {
+            let variant = stack
+                .variants
+                .iter()
+                .position(|v| v.name.as_ref().map(ToString::to_string) == image.variant);
+            let Some(tag) = variant.and_then(|index| channel.tags.get(&index)) else {
+                continue;
+            };
+            let label = match &image.variant {
+                Some(variant) => format!("{variant}/{}", image.image),
+                None => image.image.clone(),
+            };
+            list.push(Target {
+                label,
+                repository: Repository::parse(&image.repository)
+                    .map_err(|_| strange(&image.repository))?,
+                tag: tag.clone(),
+                digest: Digest::parse(&image.digest).map_err(|_| strange(&image.digest))?,
+                depth: image.depth,
+            });
+        }
+        match list.is_empty() {
+            false => Ok(list),
+            true => Err(Failure::new(
+                Exit::Usage,
+                format!("the release has no image for channel `{}`", channel.name),
+            )),
+        }
+    }
+
+    /// The release a user means; by default that of the commit.
+    async fn release(&self, name: Option<&str>) -> Result<(Digest, Release), Failure> {
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => {
+                let files = [self.context.file.as_str(), "specs.lock", "images"];
+                match gather::commit(&self.context.folder, &files).await? {
+                    Some(commit) => commit.hash,
+                    None => {
+                        return Err(Failure::new(Exit::Usage, "which release?").help(
+                            "this is no git repository, so name one; `laminate history` lists them",
+                        ));
+                    }
+                }
+            }
+        };
+        Ok(release::find(&self.registry, &self.staging, &name).await?)
+    }
+}
+
+/// Who does it, as far as that is known.
+fn actor() -> String {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER"]
+        .into_iter()
+        .find_map(set)
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn order(kind: Kind, release: &Digest, commit: &str, moving: &MovingArgs) -> Order {
+    Order {
+        kind,
+        release: release.clone(),
+        commit: commit.to_owned(),
+        actor: actor(),
+        time: jiff::Timestamp::now().to_string(),
+        reason: moving.reason.clone(),
+        waived: Vec::new(),
+        accept_drift: moving.accept_drift,
+        dry_run: moving.dry_run,
+    }
+}
+
+/// Waits for a move; the first Ctrl-C is too late once tags move, since half a set helps nobody.
+async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Failure::interrupted()),
+        done = work => done,
+    }
+}
+
+pub async fn promote(
+    global: &Global,
+    args: &PromoteArgs,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    let place = Place::open(global, events)?;
+    let declared = place.declared(&args.to)?;
+    let channel = place.channel(&args.to);
+    if args.resume || args.abort {
+        let entry = match args.resume {
+            true => channel.resume().await?,
+            false => channel.abort().await?,
+        };
+        return Ok(moved(&args.to, None, Some(&entry), false));
+    }
+    let looked = unless_cancelled(cancel, async {
+        let found = place.release(args.release.as_deref()).await?;
+        let from = channel.current().await?.map(|(_, entry)| entry.release);
+        Ok((found, from))
+    });
+    let ((digest, release), from) = looked.await?;
+    let open: Vec<&String> = declared
+        .gates
+        .iter()
+        .filter(|gate| !args.waive.contains(gate))
+        .collect();
+    if let Some(gate) = open.first() {
+        return Err(Failure::new(
+            Exit::Gate,
+            format!("channel `{}` wants gate `{gate}`, and nothing has proven it", args.to),
+        )
+        .help(format!(
+            "this version runs no tests and checks yet; look yourself, then say --waive {gate} --reason TEXT"
+        )));
+    }
+    if let Some(other) = &declared.from {
+        let at = place
+            .channel(other)
+            .current()
+            .await?
+            .map(|(_, entry)| entry.release);
+        if at.as_deref() != Some(digest.as_str()) {
+            return Err(Failure::new(
+                Exit::Gate,
+                format!(
+                    "channel `{}` takes from `{other}`, which is not at this release",
+                    args.to
+                ),
+            )
+            .help(format!("promote it to `{other}` first")));
+        }
+    }
+    let targets = place.targets(declared, &release)?;
+    let order = Order {
+        waived: args.waive.clone(),
+        ..order(Kind::Promote, &digest, &release.commit, &args.moving)
+    };
+    let entry = channel.go(&targets, &order).await?;
+    Ok(moved(
+        &args.to,
+        from.as_deref(),
+        entry.as_ref(),
+        args.moving.dry_run,
+    ))
+}
+
+pub async fn revert(
+    global: &Global,
+    args: &RevertArgs,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    let place = Place::open(global, events)?;
+    place.declared(&args.channel)?;
+    let channel = place.channel(&args.channel);
+    let looked = unless_cancelled(cancel, async {
+        let wanted = match &args.to {
+            Some(name) => Some(place.release(Some(name)).await?.0),
+            None => None,
+        };
+        let from = channel.current().await?.map(|(_, entry)| entry.release);
+        let before = channel.before(wanted.as_ref()).await?;
+        Ok((before, from))
+    });
+    let (before, from) = looked.await?;
+    let release = Digest::parse(&before.release)
+        .map_err(|error| Failure::new(Exit::Surroundings, error.to_string()))?;
+    let order = order(Kind::Revert, &release, &before.commit, &args.moving);
+    let entry = channel.go(&targets(&before)?, &order).await?;
+    Ok(moved(
+        &args.channel,
+        from.as_deref(),
+        entry.as_ref(),
+        args.moving.dry_run,
+    ))
+}
+
+fn short(digest: &str) -> String {
+    digest
+        .strip_prefix("sha256:")
+        .unwrap_or(digest)
+        .chars()
+        .take(12)
+        .collect()
+}
+
+/// What a move did or would do.
+fn moved(channel: &str, from: Option<&str>, entry: Option<&Entry>, dry_run: bool) -> Answer {
+    let Some(entry) = entry else {
+        let text = format!("channel {channel} is there already\n");
+        let json = json!({
+            "channel": channel, "from": from, "to": from, "moved": [], "dry_run": dry_run,
+        });
+        return Answer::new(Exit::Done, json, text);
+    };
+    let changed: Vec<_> = entry
+        .images
+        .iter()
+        .filter(|step| step.old.as_ref() != Some(&step.new))
+        .collect();
+    let rows: Vec<Vec<String>> = changed
+        .iter()
+        .map(|step| {
+            vec![
+                step.label.clone(),
+                format!("{}:{}", step.repository, step.tag),
+                step.old
+                    .as_deref()
+                    .map(short)
+                    .unwrap_or_else(|| "new".to_owned()),
+                short(&step.new),
+            ]
+        })
+        .collect();
+    let done = match (entry.kind, dry_run) {
+        (_, true) => "would be",
+        (Kind::Abort, false) => "stays",
+        (_, false) => "is",
+    };
+    let at = match entry.kind {
+        Kind::Abort => "where it was".to_owned(),
+        _ => format!(
+            "at release {} (commit {})",
+            short(&entry.release),
+            short(&entry.commit)
+        ),
+    };
+    let mut text = table::plain(&["IMAGE", "TAG", "FROM", "TO"], &rows);
+    text.push_str(&format!(
+        "\nchannel {channel} {done} {at}, number {}\n",
+        entry.seq
+    ));
+    let json = json!({
+        "channel": channel,
+        "seq": entry.seq,
+        "release": entry.release,
+        "from": from,
+        "to": entry.release,
+        "moved": changed.iter().map(|step| json!({
+            "repository": step.repository, "tag": step.tag, "old": step.old, "new": step.new,
+        })).collect::<Vec<_>>(),
+        "unchanged": entry.images.len() - changed.len(),
+        "dry_run": dry_run,
+    });
+    Answer::new(Exit::Done, json, text)
+}
+
+fn drift_json(drift: &Drift) -> Value {
+    json!({
+        "repository": drift.repository, "tag": drift.tag,
+        "expected": drift.expected, "found": drift.found,
+    })
+}
+
+pub async fn status(
+    global: &Global,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    let place = Place::open(global, events)?;
+    unless_cancelled(cancel, async {
+        let mut text = String::new();
+        let mut list = Vec::new();
+        let mut differs = false;
+        for declared in &place.context.stack.channels {
+            let name = declared.name.as_str();
+            let channel = place.channel(name);
+            let Some((_, entry)) = channel.current().await? else {
+                text.push_str(&format!("{name}: never promoted to\n"));
+                list.push(json!({ "channel": name, "release": null, "drift": [] }));
+                continue;
+            };
+            let open = channel.open().await?;
+            let drift = channel.drift(&entry).await?;
+            differs |= !drift.is_empty() || open.is_some();
+            text.push_str(&format!(
+                "{name}: release {} (commit {}), number {}, since {} by {}\n",
+                short(&entry.release),
+                short(&entry.commit),
+                entry.seq,
+                entry.time,
+                entry.actor
+            ));
+            for one in &drift {
+                text.push_str(&format!("{one}\n"));
+            }
+            if let Some((_, open)) = &open {
+                text.push_str(&format!(
+                    "  a {} to {} was begun and not ended: promote --to {name} --resume, or --abort\n",
+                    open.kind,
+                    short(&open.release)
+                ));
+            }
+            list.push(json!({
+                "channel": name,
+                "release": entry.release,
+                "commit": entry.commit,
+                "seq": entry.seq,
+                "since": entry.time,
+                "by": entry.actor,
+                "drift": drift.iter().map(drift_json).collect::<Vec<_>>(),
+                "pending": open.map(|(_, entry)| entry.release),
+            }));
+        }
+        let exit = match differs {
+            true => Exit::Difference,
+            false => Exit::Done,
+        };
+        Ok(Answer::new(exit, json!({ "channels": list }), text))
+    })
+    .await
+}
+
+pub async fn history(
+    global: &Global,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    let place = Place::open(global, events)?;
+    unless_cancelled(cancel, async {
+        let releases = release::releases(&place.registry, &place.staging).await?;
+        let mut at: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
+        let mut moves = Vec::new();
+        for declared in &place.context.stack.channels {
+            let entries = place.channel(&declared.name).history().await?;
+            if let Some((_, entry)) = entries.first() {
+                at.entry(entry.release.clone())
+                    .or_default()
+                    .push((declared.name.clone(), entry.seq));
+            }
+            moves.extend(entries.into_iter().map(|(_, entry)| entry));
+        }
+        moves.sort_by(|a, b| b.time.cmp(&a.time));
+        let mut rows = Vec::new();
+        let mut list = Vec::new();
+        for (digest, release) in &releases {
+            let channels = at.get(digest.as_str()).cloned().unwrap_or_default();
+            let names: Vec<String> = channels.iter().map(|(name, _)| name.clone()).collect();
+            rows.push(vec![
+                short(digest.as_str()),
+                short(&release.commit),
+                release.time.clone(),
+                release.images.len().to_string(),
+                names.join(" "),
+            ]);
+            list.push(json!({
+                "release": digest.as_str(),
+                "commit": release.commit,
+                "time": release.time,
+                "seq": channels.iter().map(|(_, seq)| seq).max(),
+                "channels": names,
+                "images": release.images.iter().map(|image| json!({
+                    "image": image.image, "variant": image.variant, "digest": image.digest,
+                    "base": image.base, "base_digest": image.base_digest, "key": image.key,
+                    "verdicts": [],
+                })).collect::<Vec<_>>(),
+            }));
+        }
+        let mut text = table::plain(&["RELEASE", "COMMIT", "TIME", "IMAGES", "CHANNELS"], &rows);
+        if !moves.is_empty() {
+            let rows: Vec<Vec<String>> = moves
+                .iter()
+                .map(|entry| {
+                    vec![
+                        entry.time.clone(),
+                        entry.channel.clone(),
+                        entry.seq.to_string(),
+                        entry.kind.to_string(),
+                        short(&entry.release),
+                        entry.actor.clone(),
+                        entry.reason.clone().unwrap_or_default(),
+                    ]
+                })
+                .collect();
+            text.push('\n');
+            text.push_str(&table::plain(
+                &[
+                    "TIME", "CHANNEL", "NUMBER", "WHAT", "RELEASE", "BY", "REASON",
+                ],
+                &rows,
+            ));
+        }
+        Ok(Answer::new(
+            Exit::Done,
+            json!({ "releases": list, "moves": moves }),
+            text,
+        ))
+    })
+    .await
+}
