@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -131,7 +130,7 @@ fn keyed(stack: &Stack, image: &Image, base: Component, facts: &KeyFacts) -> Key
     }
     let mut files = BTreeSet::new();
     for step in &image.steps {
-        collect_files(step, &mut files);
+        step.collect_files(&mut files);
     }
     for path in files {
         if let Some(file) = stack.files.0.get(path) {
@@ -249,42 +248,5 @@ fn collect_vars<'a>(step: &'a Step, vars: &mut BTreeSet<&'a String>) {
         for step in steps {
             collect_vars(step, vars);
         }
-    }
-}
-
-/// The files under `images/` a step uses.
-pub fn collect_files<'a>(step: &'a Step, files: &mut BTreeSet<&'a Utf8PathBuf>) {
-    use crate::stack::{AppendFrom, CopyFrom};
-    match &step.kind {
-        Kind::Pip(pip) => files.extend(pip.requirements.iter().chain(&pip.includes)),
-        Kind::Conda(conda) => files.extend(&conda.file),
-        Kind::Copy(copies) => {
-            for copy in copies {
-                if let CopyFrom::Files { entries, .. } = &copy.from {
-                    files.extend(entries.iter().map(|entry| &entry.file));
-                }
-            }
-        }
-        Kind::Append(appends) => {
-            for append in appends {
-                if let AppendFrom::File(path) = &append.from {
-                    files.insert(path);
-                }
-            }
-        }
-        Kind::Script(path) => {
-            files.insert(path);
-        }
-        Kind::Group(steps) => {
-            for step in steps {
-                collect_files(step, files);
-            }
-        }
-        Kind::Apt { .. }
-        | Kind::Write(_)
-        | Kind::Link(_)
-        | Kind::Perms(_)
-        | Kind::Run(_)
-        | Kind::Exec(_) => {}
     }
 }

@@ -417,3 +417,41 @@ pub struct Perms {
     pub recursive: bool,
     pub span: Span,
 }
+
+impl Step {
+    /// Adds the files under `images/` it uses.
+    pub fn collect_files<'a>(&'a self, files: &mut BTreeSet<&'a Utf8PathBuf>) {
+        match &self.kind {
+            Kind::Pip(pip) => files.extend(pip.requirements.iter().chain(&pip.includes)),
+            Kind::Conda(conda) => files.extend(&conda.file),
+            Kind::Copy(copies) => {
+                for copy in copies {
+                    if let CopyFrom::Files { entries, .. } = &copy.from {
+                        files.extend(entries.iter().map(|entry| &entry.file));
+                    }
+                }
+            }
+            Kind::Append(appends) => {
+                for append in appends {
+                    if let AppendFrom::File(path) = &append.from {
+                        files.insert(path);
+                    }
+                }
+            }
+            Kind::Script(path) => {
+                files.insert(path);
+            }
+            Kind::Group(steps) => {
+                for step in steps {
+                    step.collect_files(files);
+                }
+            }
+            Kind::Apt { .. }
+            | Kind::Write(_)
+            | Kind::Link(_)
+            | Kind::Perms(_)
+            | Kind::Run(_)
+            | Kind::Exec(_) => {}
+        }
+    }
+}

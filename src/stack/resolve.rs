@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use super::decode::{Fields, Reader};
 use super::unfold::Scope;
 use super::variables::{BUILT_IN, Variables};
-use super::{Base, Build, File, Files, Image, ImageId, Overrides, Stack, Step, Variant};
+use super::{Base, Build, File, Files, Image, ImageId, Overrides, Stack, Variant};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::name::{ImageName, Repository, StackName, VariantName};
 use crate::source::{Span, Spanned};
@@ -538,43 +538,12 @@ fn files_of(stack: &Stack, all: &Files) -> Files {
     let mut used = BTreeSet::new();
     for image in &stack.images {
         for step in &image.steps {
-            collect(step, &mut used);
+            step.collect_files(&mut used);
         }
     }
     let kept = used
         .into_iter()
-        .filter_map(|path| all.0.get_key_value(&path))
+        .filter_map(|path| all.0.get_key_value(path))
         .map(|(path, file)| (path.clone(), file.clone()));
     Files(kept.collect())
-}
-
-pub(super) fn collect(step: &Step, used: &mut BTreeSet<Utf8PathBuf>) {
-    use super::{AppendFrom, CopyFrom, Kind};
-    match &step.kind {
-        Kind::Pip(pip) => used.extend(pip.requirements.iter().chain(&pip.includes).cloned()),
-        Kind::Conda(conda) => used.extend(conda.file.clone()),
-        Kind::Copy(copies) => {
-            for copy in copies {
-                if let CopyFrom::Files { entries, .. } = &copy.from {
-                    used.extend(entries.iter().map(|entry| entry.file.clone()));
-                }
-            }
-        }
-        Kind::Append(appends) => {
-            for append in appends {
-                if let AppendFrom::File(path) = &append.from {
-                    used.insert(path.clone());
-                }
-            }
-        }
-        Kind::Script(path) => {
-            used.insert(path.clone());
-        }
-        Kind::Group(steps) => {
-            for step in steps {
-                collect(step, used);
-            }
-        }
-        _ => {}
-    }
 }

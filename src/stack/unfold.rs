@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::decode::{Fields, Reader, part_of};
 use super::paths::Paths;
-use super::resolve::{Declared, Unfolded, Whole, collect};
+use super::resolve::{Declared, Unfolded, Whole};
 use super::step::{LATER, SHORT, Steps, later};
 use super::variables::{BUILT_IN, Variables, Written};
 use super::{
@@ -257,9 +257,11 @@ impl<'a> Scope<'a, '_> {
         if let Some(node) = get("steps") {
             steps.extend(steps_reader.list(node, "`steps`", false));
         }
+        let mut files = BTreeSet::new();
         for step in &steps {
-            collect(step, used);
+            step.collect_files(&mut files);
         }
+        used.extend(files.into_iter().cloned());
         let env = get("env")
             .map(|node| config::env(&reader, node))
             .unwrap_or_default();
