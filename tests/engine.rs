@@ -11,9 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use laminate::buildkit::{
-    Client, Error, Exporter, Platform, Request, Returned, Services, Update, solve,
-};
+use laminate::buildkit::{Client, Error, Exporter, Request, Returned, Services, Update, solve};
 use laminate::llb::{
     self, Exec, Graph, Meta, Mount, MountKind, Network, Origin, Output, Sharing, Source,
 };
@@ -51,12 +49,10 @@ fn graph() -> Graph {
     Graph::new(llb::Platform::linux(std::env::consts::ARCH))
 }
 
-fn platform(variant: &str) -> Platform {
-    let platform = llb::Platform::linux(std::env::consts::ARCH);
-    Platform {
-        os: platform.os,
-        architecture: platform.architecture,
+fn platform(variant: &str) -> llb::Platform {
+    llb::Platform {
         variant: variant.to_owned(),
+        ..llb::Platform::linux(std::env::consts::ARCH)
     }
 }
 

@@ -12,7 +12,8 @@ use bollard_buildkit_proto::pb;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 
-use super::{Client, Error, Platform};
+use super::{Client, Error};
+use crate::llb::Platform;
 
 /// Names the build a call belongs to (client/buildid/metadata.go).
 const BUILD_ID: &str = "buildkit-controlapi-buildid";

@@ -21,8 +21,8 @@ pub use engine::{EngineError, Options as EngineOptions, PrivateEngine};
 pub use error::{Error, Failure, Place};
 pub use gateway::{Gateway, ImageMeta, Ref};
 pub use session::{CredentialSource, Files, Services};
-pub use solve::{Exporter, Platform, Request, Returned, solve};
-pub use status::{Update, Vertex, Warnings};
+pub use solve::{Exporter, Request, Returned, solve};
+pub use status::{Update, Vertex};
 
 /// Messages up to this size are taken and sent, bytes; the daemon has the same limit both ways
 /// (cmd/buildkitd/main.go).

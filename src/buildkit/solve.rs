@@ -12,7 +12,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::session::Session;
-use super::{Client, Error, Failure, Gateway, Ref, Services, Update, Warnings, unique};
+use super::status::Warnings;
+use super::{Client, Error, Failure, Gateway, Ref, Services, Update, unique};
+use crate::llb::Platform;
 
 /// What is asked for, beside what the gateway calls will say.
 #[derive(Default)]
@@ -28,13 +30,6 @@ pub struct Request {
 pub struct Exporter {
     pub kind: String,
     pub attrs: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Platform {
-    pub os: String,
-    pub architecture: String,
-    pub variant: String,
 }
 
 /// What is exported: each file system under an id, in the order of the index.

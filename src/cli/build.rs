@@ -381,7 +381,7 @@ impl Work<'_> {
         }
         self.staged =
             publish::stage(self.registry, staging, &self.run_tag(), index, &wanted).await?;
-        for (id, leader) in run::same_as(&self.gathered.plan) {
+        for (id, leader) in run::leaders(&self.gathered.plan) {
             if let Some(staged) = self.staged.get(&leader).cloned() {
                 self.staged.insert(id, staged);
             }
@@ -501,7 +501,7 @@ impl Work<'_> {
             _ => None,
         };
         if let Some(engine) = &engine {
-            let leaders = run::same_as(&self.gathered.plan);
+            let leaders = run::leaders(&self.gathered.plan);
             for (variant, leader) in &self.report.exported {
                 if let Some(image) = engine.images.get(variant) {
                     let same = leaders.iter().filter(|(_, other)| *other == leader);

@@ -15,9 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use crate::buildkit::{
-    self, Client, Exporter, Failure, Gateway, Platform, Ref, Request, Returned, Services,
-};
+use crate::buildkit::{self, Client, Exporter, Failure, Gateway, Ref, Request, Returned, Services};
 use crate::compile::{
     BaseConfig, BaseState, Compiled, Compiler, LARGE_FILE, Surroundings, finished,
 };
@@ -94,8 +92,9 @@ fn variant(number: usize) -> String {
     format!("x{number}")
 }
 
-/// Images of one key are built once; the first stands for all.
-fn leaders(plan: &Plan) -> BTreeMap<ImageId, ImageId> {
+/// The image whose bytes each built image gets: images of one key are built once, and the first
+/// stands for all.
+pub fn leaders(plan: &Plan) -> BTreeMap<ImageId, ImageId> {
     let mut first = BTreeMap::new();
     let mut leaders = BTreeMap::new();
     for planned in &plan.images {
@@ -282,11 +281,6 @@ pub async fn run(
         exported,
         solves: 1,
     })
-}
-
-/// The image each built image's bytes are those of.
-pub fn same_as(plan: &Plan) -> BTreeMap<ImageId, ImageId> {
-    leaders(plan)
 }
 
 fn exporter(kind: &str, attrs: &[(&str, &str)]) -> Exporter {
@@ -503,11 +497,7 @@ impl Run<'_> {
     async fn config(&self, reference: &Reference, label: &str) -> Result<BaseConfig, Broken> {
         let text = reference.to_string();
         let cell = self.configs.get(&text).expect("all references were listed");
-        let platform = Platform {
-            os: self.options.platform.os.clone(),
-            architecture: self.options.platform.architecture.clone(),
-            variant: String::new(),
-        };
+        let platform = &self.options.platform;
         let config = cell.get_or_try_init(|| async {
             let wrong = |reason: String| {
                 Broken::Image(Box::new(ImageError::Base {
@@ -516,7 +506,7 @@ impl Run<'_> {
                 }))
             };
             let shown = format!("{label}: looking at {reference}");
-            let meta = self.gateway.resolve_image(&text, &platform, &shown).await;
+            let meta = self.gateway.resolve_image(&text, platform, &shown).await;
             let meta = meta.map_err(|error| match error {
                 buildkit::Error::Failed(failure) => wrong(failure.message),
                 other => Broken::Run(other),
@@ -529,10 +519,9 @@ impl Run<'_> {
     /// Adds a green image to what is returned.
     fn add(&self, id: ImageId, number: usize, green: &Green, returned: &mut Returned) {
         let name = platform_id(&self.options.platform, number);
-        let platform = Platform {
-            os: self.options.platform.os.clone(),
-            architecture: self.options.platform.architecture.clone(),
+        let platform = llb::Platform {
             variant: variant(number),
+            ..self.options.platform.clone()
         };
         let mut add = |key: String, value: Vec<u8>| {
             returned.metadata.insert(key, value);
