@@ -24,6 +24,33 @@ fn registry() -> Registry {
     .expect("a client")
 }
 
+/// A registry and the ledger in it.
+struct World {
+    fake: Fake,
+    registry: Registry,
+    staging: Repository,
+}
+
+impl World {
+    async fn start() -> Self {
+        let fake = Fake::start().await;
+        let staging = repository(&fake, "ns/staging");
+        Self {
+            fake,
+            registry: registry(),
+            staging,
+        }
+    }
+
+    fn channel(&self) -> Channel<'_> {
+        Channel {
+            registry: &self.registry,
+            staging: &self.staging,
+            name: "stable",
+        }
+    }
+}
+
 const IMAGES: [&str; 3] = ["base", "left", "right"];
 
 fn repository(fake: &Fake, path: &str) -> Repository {
@@ -78,14 +105,9 @@ fn at(fake: &Fake, targets: &[Target]) -> Vec<bool> {
 
 #[tokio::test]
 async fn forward_back_and_forward_again() {
-    let fake = Fake::start().await;
-    let (registry, staging) = (registry(), repository(&fake, "ns/staging"));
-    let channel = Channel {
-        registry: &registry,
-        staging: &staging,
-        name: "stable",
-    };
-    let (one, two) = (release(&fake, "1"), release(&fake, "2"));
+    let world = World::start().await;
+    let (fake, channel) = (&world.fake, world.channel());
+    let (one, two) = (release(fake, "1"), release(fake, "2"));
     let dry = Order {
         dry_run: true,
         ..order("1")
@@ -102,7 +124,7 @@ async fn forward_back_and_forward_again() {
             .await
             .expect("promoted");
         assert_eq!(entry.expect("moved").seq, number as u64 + 1);
-        assert_eq!(at(&fake, targets), [true; 3]);
+        assert_eq!(at(fake, targets), [true; 3]);
     }
     assert_eq!(
         channel.go(&two, &order("2")).await.expect("there already"),
@@ -115,9 +137,9 @@ async fn forward_back_and_forward_again() {
         ..order("1")
     };
     channel.go(&back, &revert).await.expect("reverted");
-    assert_eq!(at(&fake, &one), [true; 3]);
+    assert_eq!(at(fake, &one), [true; 3]);
     channel.go(&two, &order("2")).await.expect("promoted");
-    assert_eq!(at(&fake, &two), [true; 3]);
+    assert_eq!(at(fake, &two), [true; 3]);
     let kinds: Vec<(u64, Kind)> = channel
         .history()
         .await
@@ -131,21 +153,16 @@ async fn forward_back_and_forward_again() {
 
 #[tokio::test]
 async fn a_tag_moved_by_hand_is_seen_and_not_run_over() {
-    let fake = Fake::start().await;
-    let (registry, staging) = (registry(), repository(&fake, "ns/staging"));
-    let channel = Channel {
-        registry: &registry,
-        staging: &staging,
-        name: "stable",
-    };
-    let (one, two) = (release(&fake, "1"), release(&fake, "2"));
+    let world = World::start().await;
+    let (fake, channel) = (&world.fake, world.channel());
+    let (one, two) = (release(fake, "1"), release(fake, "2"));
     channel.go(&one, &order("1")).await.expect("promoted");
     fake.add_manifest("ns/left", "stable", br#"{"schemaVersion": 2}"#);
     let (_, now) = channel.current().await.expect("read").expect("one");
     assert_eq!(channel.drift(&now).await.expect("read").len(), 1);
     let refused = channel.go(&two, &order("2")).await;
     assert!(matches!(refused, Err(Error::Drift { .. })), "{refused:?}");
-    assert_eq!(at(&fake, &one), [true, false, true], "nothing moved");
+    assert_eq!(at(fake, &one), [true, false, true], "nothing moved");
     let accept = Order {
         accept_drift: true,
         ..order("2")
@@ -156,19 +173,14 @@ async fn a_tag_moved_by_hand_is_seen_and_not_run_over() {
         .expect("promoted")
         .expect("moved");
     assert_eq!(entry.drift.len(), 1);
-    assert_eq!(at(&fake, &two), [true; 3]);
+    assert_eq!(at(fake, &two), [true; 3]);
 }
 
 #[tokio::test]
 async fn of_two_promoters_one_wins_whole() {
-    let fake = Fake::start().await;
-    let (registry, staging) = (registry(), repository(&fake, "ns/staging"));
-    let channel = Channel {
-        registry: &registry,
-        staging: &staging,
-        name: "stable",
-    };
-    let (one, two) = (release(&fake, "1"), release(&fake, "2"));
+    let world = World::start().await;
+    let (fake, channel) = (&world.fake, world.channel());
+    let (one, two) = (release(fake, "1"), release(fake, "2"));
     channel.go(&one, &order("1")).await.expect("promoted");
     // Another takes the next number at the same moment.
     let theirs = br#"{"schemaVersion": 2, "annotations": {"is": "theirs"}}"#;
@@ -180,26 +192,21 @@ async fn of_two_promoters_one_wins_whole() {
     fake.fault(1, "PUT", "ns/staging/manifests/stable-000002", theirs);
     let lost = channel.go(&two, &order("2")).await;
     assert!(matches!(lost, Err(Error::Lost { .. })), "{lost:?}");
-    assert_eq!(at(&fake, &one), [true; 3], "nothing moved");
+    assert_eq!(at(fake, &one), [true; 3], "nothing moved");
 }
 
 /// One fault at one request of a promotion, then `resume` or `abort`.
 async fn broken(method: &'static str, part: &str, skip: usize, effect: Effect, resume: bool) {
-    let fake = Fake::start().await;
-    let (registry, staging) = (registry(), repository(&fake, "ns/staging"));
-    let channel = Channel {
-        registry: &registry,
-        staging: &staging,
-        name: "stable",
-    };
-    let (one, two) = (release(&fake, "1"), release(&fake, "2"));
+    let world = World::start().await;
+    let (fake, channel) = (&world.fake, world.channel());
+    let (one, two) = (release(fake, "1"), release(fake, "2"));
     channel.go(&one, &order("1")).await.expect("promoted");
     let image = IMAGES[skip % IMAGES.len()];
     let part = part.replace("IMAGE", image);
     fake.fault(1, method, &part, effect);
     let ended = channel.go(&two, &order("2")).await;
     let open = channel.open().await.expect("read");
-    let (old, new) = (at(&fake, &one), at(&fake, &two));
+    let (old, new) = (at(fake, &one), at(fake, &two));
     match (&ended, &open) {
         (Ok(_), None) => assert_eq!(new, [true; 3]),
         // An answer that lied about the last write, too: then it was done.
@@ -211,17 +218,17 @@ async fn broken(method: &'static str, part: &str, skip: usize, effect: Effect, r
             assert!(matches!(again, Err(Error::Pending { .. })), "{again:?}");
             if resume {
                 channel.resume().await.expect("resumed");
-                assert_eq!(at(&fake, &two), [true; 3]);
+                assert_eq!(at(fake, &two), [true; 3]);
             } else {
                 channel.abort().await.expect("aborted");
-                assert_eq!(at(&fake, &one), [true; 3]);
+                assert_eq!(at(fake, &one), [true; 3]);
             }
             assert!(channel.open().await.expect("read").is_none());
         }
     }
     // Whatever happened, the chain is whole and the channel can go on.
     channel.go(&two, &order("2")).await.expect("goes on");
-    assert_eq!(at(&fake, &two), [true; 3]);
+    assert_eq!(at(fake, &two), [true; 3]);
     let history = channel.history().await.expect("the chain is whole");
     assert_eq!(history.last().map(|(_, entry)| entry.seq), Some(1));
 }

@@ -353,14 +353,14 @@ pub async fn status(
         for declared in &place.context.stack.channels {
             let name = declared.name.as_str();
             let channel = place.channel(name);
-            let Some((_, entry)) = channel.current().await? else {
+            let ledger = channel.look().await?;
+            let Some((_, entry)) = ledger.current else {
                 text.push_str(&format!("{name}: never promoted to\n"));
                 list.push(json!({ "channel": name, "release": null, "drift": [] }));
                 continue;
             };
-            let open = channel.open().await?;
             let drift = channel.drift(&entry).await?;
-            differs |= !drift.is_empty() || open.is_some();
+            differs |= !drift.is_empty() || ledger.open.is_some();
             text.push_str(&format!(
                 "{name}: release {} (commit {}), number {}, since {} by {}\n",
                 short(&entry.release),
@@ -372,7 +372,7 @@ pub async fn status(
             for one in &drift {
                 text.push_str(&format!("{one}\n"));
             }
-            if let Some((_, open)) = &open {
+            if let Some((_, open)) = &ledger.open {
                 text.push_str(&format!(
                     "  a {} to {} was begun and not ended: promote --to {name} --resume, or --abort\n",
                     open.kind,
@@ -387,7 +387,7 @@ pub async fn status(
                 "since": entry.time,
                 "by": entry.actor,
                 "drift": drift.iter().map(drift_json).collect::<Vec<_>>(),
-                "pending": open.map(|(_, entry)| entry.release),
+                "pending": ledger.open.map(|(_, entry)| entry.release),
             }));
         }
         let exit = match differs {

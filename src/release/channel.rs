@@ -19,6 +19,18 @@ pub struct Channel<'a> {
     pub name: &'a str,
 }
 
+/// What the ledger of a channel says at one moment.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// The entry the channel is at.
+    pub current: Option<(Digest, Entry)>,
+    /// A move that was begun and not ended: the entry behind the last one that was ended. Writing it
+    /// is the intent, so nothing can break between the two.
+    pub open: Option<(Digest, Entry)>,
+    /// The number the next entry gets.
+    next: u64,
+}
+
 /// A tag and the digest it is to be at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -104,18 +116,24 @@ impl Channel<'_> {
         entry(self.registry, self.staging, &at).await
     }
 
-    /// The number the next entry gets.
-    async fn next(&self) -> Result<u64, Error> {
+    /// What the ledger says, each of its tags read once.
+    pub async fn look(&self) -> Result<Ledger, Error> {
         let (current, aborted) = tokio::try_join!(self.current(), self.aborted())?;
-        let number = |entry: Option<(Digest, Entry)>| entry.map_or(0, |(_, entry)| entry.seq);
-        Ok(number(current).max(number(aborted)) + 1)
+        let number =
+            |entry: &Option<(Digest, Entry)>| entry.as_ref().map_or(0, |(_, entry)| entry.seq);
+        let next = number(&current).max(number(&aborted)) + 1;
+        let at = Locator::Tag(self.numbered(next));
+        let open = entry(self.registry, self.staging, &at).await?;
+        Ok(Ledger {
+            current,
+            open,
+            next,
+        })
     }
 
-    /// A move that was begun and not ended: the entry behind the last one that was ended. Writing it
-    /// is the intent, so nothing can break between the two.
+    /// A move that was begun and not ended.
     pub async fn open(&self) -> Result<Option<(Digest, Entry)>, Error> {
-        let next = Locator::Tag(self.numbered(self.next().await?));
-        entry(self.registry, self.staging, &next).await
+        Ok(self.look().await?.open)
     }
 
     /// All entries, newest first.
@@ -161,14 +179,18 @@ impl Channel<'_> {
 
     /// Moves the channel. Returns the entry, written or as it would be; `None` if it is there already.
     pub async fn go(&self, targets: &[Target], order: &Order) -> Result<Option<Entry>, Error> {
-        if let Some((_, open)) = self.open().await? {
+        let Ledger {
+            current,
+            open,
+            next,
+        } = self.look().await?;
+        if let Some((_, open)) = open {
             return Err(Error::Pending {
                 channel: self.name.to_owned(),
                 kind: open.kind,
                 release: digest(&open.release)?,
             });
         }
-        let current = self.current().await?;
         let drift = match &current {
             Some((_, entry)) => self.drift(entry).await?,
             None => Vec::new(),
@@ -212,7 +234,7 @@ impl Channel<'_> {
         let entry = Entry {
             kind: order.kind,
             channel: self.name.to_owned(),
-            seq: self.next().await?,
+            seq: next,
             previous: current.as_ref().map(|(digest, _)| digest.to_string()),
             release: order.release.to_string(),
             commit: order.commit.clone(),
@@ -393,12 +415,7 @@ impl Channel<'_> {
         let mut order: Vec<&Move> = entry.images.iter().collect();
         order.sort_by_key(|step| std::cmp::Reverse(step.depth));
         self.flip(&order, |step| (Some(step.new.clone()), step.old.clone()))
-            .await
-            .or_else(|error| match error {
-                // A tag that was never moved is neither at the new nor elsewhere.
-                Error::Between { moved, of, .. } if moved == of => Ok(()),
-                error => Err(error),
-            })?;
+            .await?;
         let ended = Entry {
             kind: Kind::Abort,
             previous: Some(at.to_string()),
