@@ -48,7 +48,9 @@ pub async fn run(
     let values = secret::read(&args.secrets)?;
     let ca = context.ca(global)?;
     let online = !args.offline && stack.staging.is_some();
-    let registry = context::registry()?;
+    // Clones share what was looked up: the engine asks for what the registry's client asked for.
+    let credentials = Credentials::from_environment();
+    let registry = context::registry(credentials.clone())?;
     let asked = match args.offline {
         true => None,
         false => Some(&registry),
@@ -92,7 +94,7 @@ pub async fn run(
         let options = run::Options {
             platform: context::platform(),
             surroundings: surroundings(&gathered, &refresh, ca.is_some()),
-            services: services(values, ca),
+            services: services(credentials, values, ca),
             fail_fast: args.fail_fast,
             epoch: epoch(&gathered)?,
             bases: gathered.bases.clone(),
@@ -283,11 +285,14 @@ fn surroundings(
     }
 }
 
-fn services(mut secrets: BTreeMap<String, Vec<u8>>, ca: Option<Vec<u8>>) -> Services {
+fn services(
+    credentials: Credentials,
+    mut secrets: BTreeMap<String, Vec<u8>>,
+    ca: Option<Vec<u8>>,
+) -> Services {
     if let Some(ca) = ca {
         secrets.insert(CA_SECRET.to_owned(), ca);
     }
-    let credentials = Credentials::from_environment();
     Services {
         credentials: Some(Arc::new(move |host: String| {
             let credentials = credentials.clone();

@@ -12,7 +12,7 @@ use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::gather;
 use crate::name::{Digest, Repository};
-use crate::registry::Registry;
+use crate::registry::{Credentials, Registry};
 use crate::release::channel::{Channel, Drift, Order, Target, targets};
 use crate::release::{self, Entry, Kind, Release};
 use crate::report::table;
@@ -37,7 +37,7 @@ impl Place {
         });
         Ok(Self {
             context,
-            registry: context::registry()?,
+            registry: context::registry(Credentials::from_environment())?,
             staging,
         })
     }

@@ -200,14 +200,22 @@ pub fn platform() -> Platform {
     Platform::linux(std::env::consts::ARCH)
 }
 
-/// The registries' client, with the credentials docker has.
-pub fn registry() -> Result<Registry, Failure> {
+/// The registries' client, with the credentials docker has; `None` if nothing is to be contacted.
+pub fn registry_unless(offline: bool) -> Result<Option<Registry>, Failure> {
+    match offline {
+        true => Ok(None),
+        false => registry(Credentials::from_environment()).map(Some),
+    }
+}
+
+/// The registries' client.
+pub fn registry(credentials: Credentials) -> Result<Registry, Failure> {
     let ca_file = std::env::var_os("SSL_CERT_FILE")
         .filter(|path| !path.is_empty())
         .map(PathBuf::from);
     let options = Options {
         ca_file,
-        credentials: Credentials::from_environment(),
+        credentials,
         ..Options::default()
     };
     Ok(Registry::new(options)?)

@@ -12,6 +12,7 @@ use crate::event::{Event, Events};
 use crate::gather;
 use crate::name::{Digest, Reference};
 use crate::plan::label;
+use crate::registry::Credentials;
 use crate::spec::lock::Lock;
 use crate::stack::{Base, Stack};
 
@@ -33,7 +34,7 @@ pub async fn run(
         !before.bases.contains_key(*reference)
             || args.update.is_some() && (named.is_empty() || named.contains(*reference))
     };
-    let registry = context::registry()?;
+    let registry = context::registry(Credentials::from_environment())?;
     events.send(Event::Phase {
         text: "asking the registry".to_owned(),
     });

@@ -60,19 +60,15 @@ pub fn main() -> std::process::ExitCode {
         let args = Args::read();
         let global = args.global;
         match args.command {
-            Command::Completions(args) => plain(&global, reference::completions(&args)),
-            Command::Reference => plain(&global, reference::reference()),
-            Command::Graph(args) => plain(&global, graph::run(&global, &args)),
+            // These start no runtime.
+            Command::Completions(args) => tell(&global, reference::completions(&args)),
+            Command::Reference => tell(&global, reference::reference()),
+            Command::Graph(args) => tell(&global, graph::run(&global, &args)),
             command => asynchronous(&global, command),
         }
     };
     let exit = std::panic::catch_unwind(run).unwrap_or(Exit::Bug);
     std::process::ExitCode::from(exit.code())
-}
-
-/// A command that starts no runtime.
-fn plain(global: &Global, answer: Result<Answer, Failure>) -> Exit {
-    tell(global, answer)
 }
 
 fn asynchronous(global: &Global, command: Command) -> Exit {

@@ -29,10 +29,7 @@ pub async fn run(
         selected: context.select(&args.images)?,
         no_reuse: false,
     };
-    let registry = match args.offline {
-        true => None,
-        false => Some(context::registry()?),
-    };
+    let registry = context::registry_unless(args.offline)?;
     let gathered = context
         .gather(
             registry.as_ref(),

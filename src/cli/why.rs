@@ -21,10 +21,7 @@ pub async fn run(
     let wanted = context
         .select(std::slice::from_ref(&args.image))?
         .unwrap_or_default();
-    let registry = match args.offline {
-        true => None,
-        false => Some(context::registry()?),
-    };
+    let registry = context::registry_unless(args.offline)?;
     let gathered = context
         .gather(
             registry.as_ref(),
