@@ -187,6 +187,12 @@ impl Repository {
         })
     }
 
+    /// Whether a name says its host: its first part has a `.` or a `:`, or is `localhost`.
+    pub fn names_host(text: &str) -> bool {
+        text.split_once('/')
+            .is_some_and(|(first, _)| is_host(first))
+    }
+
     /// The registry's host, with the port if one was given.
     pub fn host(&self) -> &str {
         &self.host

@@ -85,11 +85,6 @@ fn env_text(reader: &Reader, node: &Node) -> Option<EnvText> {
     Some(EnvText(joined))
 }
 
-/// A program and its arguments: `shell:`.
-pub fn command(reader: &Reader, node: &Node, what: &str) -> Option<Vec<String>> {
-    reader.texts(node, what)
-}
-
 const CONFIG: [&str; 11] = [
     "user",
     "workdir",
@@ -142,7 +137,7 @@ pub fn config(reader: &Reader, node: &Node) -> Config {
     config.cmd = list("cmd");
     config.shell = fields
         .get("shell")
-        .and_then(|node| command(reader, node, "`shell`"));
+        .and_then(|node| reader.texts(node, "`shell`"));
     if let Some(node) = fields.get("ports") {
         for item in reader.list(node, "`ports`").unwrap_or_default() {
             config.ports.extend(port(reader, item));

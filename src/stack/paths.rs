@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::decode::Reader;
 use super::{CopyEntry, File, Files};
-use crate::diagnostic::{Diagnostic, nearest};
+use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::tree::{Lost, clean};
 
@@ -64,8 +64,6 @@ impl Paths<'_> {
                 .at(span, "links name each other"),
             Lost::Missing => {
                 let wanted = clean(&self.folder, text).unwrap_or_default();
-                let problem = Diagnostic::error(format!("there is no file {wanted}"))
-                    .at(span, "it is named here");
                 let beside: Vec<&str> = self
                     .files
                     .0
@@ -74,10 +72,9 @@ impl Paths<'_> {
                     .filter_map(|path| path.file_name())
                     .collect();
                 let name = wanted.file_name().unwrap_or_default();
-                match nearest(name, beside.iter().copied()) {
-                    Some(near) => problem.help(format!("did you mean `{near}`?")),
-                    None => problem,
-                }
+                Diagnostic::error(format!("there is no file {wanted}"))
+                    .at(span, "it is named here")
+                    .did_you_mean(name, beside)
             }
         };
         reader.say(problem);

@@ -167,10 +167,8 @@ impl<'a> Whole<'a> {
                 (None, Some(node)) => (reader.text(node, &format!("`{key}`"))?, Some(node)),
                 (None, None) => return None,
             };
-            let host = text.split('/').next().unwrap_or_default();
-            let hosted = text.contains('/') && (host == "localhost" || host.contains(['.', ':']));
             let reason = match Repository::parse(&text) {
-                Ok(repository) if hosted => return Some(repository),
+                Ok(repository) if Repository::names_host(&text) => return Some(repository),
                 Ok(_) => "a host and a namespace are wanted, `ghcr.io/campus`".to_owned(),
                 Err(error) => error.to_string(),
             };

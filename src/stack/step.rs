@@ -187,7 +187,7 @@ impl Steps<'_> {
             }
             step.shell = fields
                 .get("shell")
-                .and_then(|node| config::command(reader, node, "`shell`"));
+                .and_then(|node| reader.texts(node, "`shell`"));
             if let Some(node) = fields.get("secrets") {
                 step.secrets = self.secrets(node);
             }

@@ -270,7 +270,7 @@ impl<'a> Scope<'a, '_> {
             None => Config::default(),
         };
         let shell = get("shell").or_else(|| self.top.get("shell"));
-        let shell = shell.and_then(|node| config::command(&reader, node, "`shell`"));
+        let shell = shell.and_then(|node| reader.texts(node, "`shell`"));
         let writable: Option<Writable> = match get("writable") {
             Some(node) => config::writable(&reader, node),
             // A base of the stack has its say first; see `order`.
