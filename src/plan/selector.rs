@@ -180,43 +180,19 @@ fn descendants(stack: &Stack, of: &BTreeSet<ImageId>) -> BTreeSet<ImageId> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-
     use super::*;
-    use crate::name::{ImageName, Reference, StackName, VariantName};
-    use crate::plan::label;
-    use crate::source::{Sources, Span, Spanned};
-    use crate::stack::{Build, Config, Files, Image, OutsideBase, Variant};
+    use crate::name::VariantName;
+    use crate::plan::{label, tests};
+    use crate::stack::{Image, Variant};
 
     fn image(name: &str, variant: usize, parent: Option<usize>) -> Image {
-        let mut sources = Sources::default();
-        let span = Span {
-            source: sources.add("specs.yml", ""),
-            start: 0,
-            end: 0,
+        let base = match parent {
+            Some(parent) => Base::Image(ImageId(parent)),
+            None => tests::outside(),
         };
-        let reference = Reference::parse("debian:bookworm").expect("a reference");
         Image {
-            name: Spanned::new(ImageName::parse(name).expect("a name"), span),
             variant,
-            base: match parent {
-                Some(parent) => Base::Image(ImageId(parent)),
-                None => Base::Outside(OutsideBase {
-                    reference: Spanned::new(reference, span),
-                    vars: BTreeSet::new(),
-                }),
-            },
-            repository: None,
-            vars: BTreeMap::new(),
-            env: BTreeMap::new(),
-            user: None,
-            shell: None,
-            steps: Vec::new(),
-            config: Config::default(),
-            writable: None,
-            tags: Vec::new(),
-            refresh: None,
+            ..tests::image(name, base, Vec::new())
         }
     }
 
@@ -240,16 +216,9 @@ mod tests {
             ]);
         }
         Stack {
-            name: StackName::parse("datahub").expect("a name"),
-            registry: None,
-            staging: None,
-            build: Build::default(),
             variants: variants.iter().map(variant).collect(),
             images,
-            files: Files::default(),
-            channels: Vec::new(),
-            sources: Arc::new(Sources::default()),
-            warnings: Vec::new(),
+            ..tests::stack()
         }
     }
 

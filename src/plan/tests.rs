@@ -48,7 +48,7 @@ fn pip(path: &str) -> Step {
     )
 }
 
-fn image(name: &str, base: Base, steps: Vec<Step>) -> Image {
+pub fn image(name: &str, base: Base, steps: Vec<Step>) -> Image {
     Image {
         name: Spanned::new(ImageName::parse(name).expect("a name"), span()),
         variant: 0,
@@ -73,12 +73,15 @@ fn reference() -> Reference {
     Reference::parse("debian:bookworm").expect("a reference")
 }
 
-/// base → sci → ml, and r on base.
-fn stack() -> Stack {
-    let outside = Base::Outside(OutsideBase {
+pub fn outside() -> Base {
+    Base::Outside(OutsideBase {
         reference: Spanned::new(reference(), span()),
         vars: BTreeSet::new(),
-    });
+    })
+}
+
+/// base → sci → ml, and r on base.
+pub fn stack() -> Stack {
     let path = "images/sci/requirements.txt";
     let mut files = Files::default();
     files.0.insert(path.into(), text("numpy==1\n"));
@@ -94,7 +97,7 @@ fn stack() -> Stack {
         images: vec![
             image(
                 "base",
-                outside,
+                outside(),
                 vec![step("run true", Kind::Run("true".to_owned()))],
             ),
             image("sci", Base::Image(ImageId(0)), vec![pip(path)]),
