@@ -9,6 +9,7 @@ pub mod cli;
 pub mod compile;
 pub mod diagnostic;
 pub mod event;
+pub mod evidence;
 pub mod export;
 pub mod gather;
 pub mod llb;

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of reading, and whether they are pure.
-const ORDER: [(&str, bool); 18] = [
+const ORDER: [(&str, bool); 19] = [
     ("source", true),
     ("name", true),
     ("diagnostic", true),
     ("event", true),
+    ("evidence", true),
     ("spec", true),
     ("stack", true),
     ("plan", true),

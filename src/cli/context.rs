@@ -26,6 +26,8 @@ pub struct Context {
     /// The spec's name in it.
     pub file: String,
     pub lock: Option<Lock>,
+    /// Variables given from outside the spec.
+    pub vars: BTreeMap<String, String>,
 }
 
 /// Reads the spec, images/ and the lock. Nothing is contacted.
@@ -48,6 +50,7 @@ pub fn load(global: &Global) -> Result<Context, Failure> {
     let lock = lock(&folder)?;
     let file = path.file_name().unwrap_or_default().to_owned();
     Ok(Context {
+        vars: overrides.vars,
         stack,
         folder,
         file,

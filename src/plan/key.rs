@@ -178,8 +178,8 @@ fn keyed(stack: &Stack, image: &Image, base: Component, facts: &KeyFacts) -> Key
     }
 }
 
-/// What is said of the image beside its steps; unset ones are left out.
-fn settings(image: &Image) -> Vec<(String, Value)> {
+/// What is said of the image beside its steps, as `env`, `config.labels`; unset ones are left out.
+pub fn settings(image: &Image) -> Vec<(String, Value)> {
     let mut list = Vec::new();
     let mut add = |what: &str, value: Value| {
         let empty = match &value {

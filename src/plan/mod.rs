@@ -9,7 +9,7 @@ mod selector;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use key::{Component, KeyFacts, Keyed, Periods, keys};
+pub use key::{Component, KeyFacts, Keyed, Periods, keys, settings};
 pub use reason::{Reason, ReasonKind};
 pub use selector::{Selector, SelectorError, select};
 

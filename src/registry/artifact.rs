@@ -19,8 +19,15 @@ pub struct Document {
     pub bytes: Bytes,
 }
 
+/// A blob a document takes along: as long as the document is there, so is it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    pub media_type: String,
+    pub bytes: Bytes,
+}
+
 /// The manifest of a document of a type.
-fn manifest(kind: &str, bytes: &Bytes, empty: &Bytes) -> Manifest {
+fn manifest(kind: &str, bytes: &Bytes, attached: &[Attachment], empty: &Bytes) -> Manifest {
     let descriptor = |media: &str, content: &Bytes| {
         json!({
             "mediaType": media,
@@ -28,12 +35,18 @@ fn manifest(kind: &str, bytes: &Bytes, empty: &Bytes) -> Manifest {
             "size": content.len(),
         })
     };
+    let mut layers = vec![descriptor(kind, bytes)];
+    layers.extend(
+        attached
+            .iter()
+            .map(|one| descriptor(&one.media_type, &one.bytes)),
+    );
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "artifactType": kind,
         "config": descriptor(EMPTY_TYPE, empty),
-        "layers": [descriptor(kind, bytes)],
+        "layers": layers,
     });
     Manifest::new(manifest.to_string(), MANIFEST_TYPE)
 }
@@ -73,15 +86,29 @@ impl Registry {
         kind: &str,
         bytes: impl Into<Bytes>,
     ) -> Result<Digest, Error> {
+        self.put_document_with(repository, tags, kind, bytes, &[])
+            .await
+    }
+
+    /// The same, with blobs beside it.
+    pub async fn put_document_with(
+        &self,
+        repository: &Repository,
+        tags: &[Tag],
+        kind: &str,
+        bytes: impl Into<Bytes>,
+        attached: &[Attachment],
+    ) -> Result<Digest, Error> {
         let bytes = bytes.into();
         let empty = Bytes::from_static(b"{}");
-        for content in [&bytes, &empty] {
+        let contents = [&bytes, &empty].into_iter();
+        for content in contents.chain(attached.iter().map(|one| &one.bytes)) {
             let digest = Digest::of(content);
             let size = content.len() as u64;
             self.push_blob(repository, &digest, size, &Content::Bytes(content.clone()))
                 .await?;
         }
-        let manifest = manifest(kind, &bytes, &empty);
+        let manifest = manifest(kind, &bytes, attached, &empty);
         for tag in tags {
             self.put_manifest(repository, &Locator::Tag(tag.clone()), &manifest)
                 .await?;

@@ -27,7 +27,7 @@ use reqwest::{Method, Url};
 
 use crate::name::{Digest, Repository, Tag};
 
-pub use artifact::Document;
+pub use artifact::{Attachment, Document};
 pub use blobs::{BlobStream, Content, Mount, Pushed};
 pub use counts::Counts;
 pub use credentials::{Credential, CredentialError, Credentials};

@@ -7,7 +7,10 @@
 pub mod channel;
 mod record;
 
-pub use record::{Entry, Kind, Move, Release, ReleaseImage, find, releases, write};
+pub use record::{
+    DroppedSuite, Entry, Kind, Move, Release, ReleaseImage, ReleaseVerdict, StoredImage,
+    StoredSpec, evidence, find, releases, spec, write,
+};
 
 use crate::name::{Digest, Repository, Tag};
 use crate::registry;

@@ -1,16 +1,24 @@
 //! The documents in staging: releases, and the ledger of each channel.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use futures_util::future::try_join_all;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Error;
+use crate::evidence::Evidence;
 use crate::name::{Digest, Repository, Tag};
-use crate::registry::{Locator, Registry};
+use crate::plan::Component;
+use crate::registry::{Attachment, Locator, Registry};
 
 const RELEASE_TYPE: &str = "application/vnd.laminate.release.v1+json";
+const EVIDENCE_TYPE: &str = "application/vnd.laminate.evidence.v1+json";
+const SPEC_TYPE: &str = "application/vnd.laminate.spec.v1+json";
+/// The largest blob of a release read, bytes.
+const LIMIT: u64 = 256 << 20;
 pub(super) const ENTRY_TYPE: &str = "application/vnd.laminate.channel.v1+json";
 
 /// All images of a stack at one digest each.
@@ -21,6 +29,12 @@ pub struct Release {
     /// When it was published, RFC 3339.
     pub time: String,
     pub run: String,
+    /// The git ref it was built from, `refs/heads/main`, if that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_ref: Option<String>,
+    /// The blob with its [`StoredSpec`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Digest>,
     /// Parents before children.
     pub images: Vec<ReleaseImage>,
 }
@@ -37,6 +51,77 @@ pub struct ReleaseImage {
     pub depth: usize,
     pub base: Option<String>,
     pub base_digest: Option<String>,
+    /// Of its config and layers as stored, bytes; 0 if it was not known.
+    #[serde(default)]
+    pub size: u64,
+    /// One a suite in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<ReleaseVerdict>,
+    /// Suites the spec drops on this image, each with its reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<DroppedSuite>,
+    /// Whether the checks of its policy found nothing; `None`: it has no policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<bool>,
+    /// The blob with its [`Evidence`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Digest>,
+}
+
+/// The short form of a suite's verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseVerdict {
+    pub suite: String,
+    /// The image that declares it; `None`: the stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The digest it ran on.
+    pub digest: Digest,
+    pub passed: bool,
+    pub tests: u32,
+    pub failed: u32,
+    /// Known from an earlier run.
+    #[serde(default)]
+    pub cached: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedSuite {
+    pub suite: String,
+    pub reason: String,
+}
+
+impl ReleaseImage {
+    /// What a reader calls it: `2021.2/scipy-ml-notebook`.
+    pub fn label(&self) -> String {
+        match &self.variant {
+            Some(variant) => format!("{variant}/{}", self.image),
+            None => self.image.clone(),
+        }
+    }
+}
+
+/// The spec a release was built from, with everything in it that is not in its commit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoredSpec {
+    /// `specs.yml` and each `images/<image>/image.yml`, as they were, by path.
+    pub files: BTreeMap<String, String>,
+    /// A `specs.lock` with every outside base at the digest that was used.
+    pub lock: String,
+    /// What `--var` and `LAMINATE_VAR_…` said.
+    #[serde(default)]
+    pub vars: BTreeMap<String, String>,
+    /// In the order of the release's images.
+    pub images: Vec<StoredImage>,
+}
+
+/// An image of a [`StoredSpec`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoredImage {
+    /// After short keys, variants and variables, its outside base by digest.
+    pub resolved: Value,
+    /// What its key was made from.
+    pub components: Vec<Component>,
 }
 
 /// What a channel was told to do; `previous` makes a chain of them.
@@ -107,21 +192,74 @@ pub(super) fn bytes<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("plain data")
 }
 
-/// Writes a release under its tag unless that is there; it is written once.
+/// Writes a release under its tag unless that is there; it is written once. The evidence of its
+/// images and its spec go along, and the record is told where they are.
 pub async fn write(
     registry: &Registry,
     staging: &Repository,
     tag: &Tag,
-    release: &Release,
+    mut release: Release,
+    evidence: &BTreeMap<Digest, Evidence>,
+    spec: &StoredSpec,
 ) -> Result<Digest, Error> {
     let at = Locator::Tag(tag.clone());
     if let Some(there) = registry.head_manifest(staging, &at).await? {
         return Ok(there.digest);
     }
+    let mut attached = Vec::new();
+    let mut attach = |media_type: &str, bytes: Vec<u8>| {
+        let digest = Digest::of(&bytes);
+        attached.push(Attachment {
+            media_type: media_type.to_owned(),
+            bytes: bytes.into(),
+        });
+        digest
+    };
+    release.spec = Some(attach(SPEC_TYPE, bytes(spec)));
+    for image in &mut release.images {
+        let known = Digest::parse(&image.key)
+            .ok()
+            .and_then(|key| evidence.get(&key));
+        image.evidence = known.map(|known| attach(EVIDENCE_TYPE, bytes(known)));
+    }
     let tags = [tag.clone()];
     Ok(registry
-        .put_document(staging, &tags, RELEASE_TYPE, bytes(release))
+        .put_document_with(staging, &tags, RELEASE_TYPE, bytes(&release), &attached)
         .await?)
+}
+
+/// A blob of a release as the value it is.
+async fn blob<T: DeserializeOwned>(
+    registry: &Registry,
+    staging: &Repository,
+    digest: &Digest,
+) -> Result<T, Error> {
+    let bytes = registry.blob(staging, digest, LIMIT).await?;
+    parse(format!("{staging}@{digest}"), &bytes)
+}
+
+/// The evidence a release has of one of its images.
+pub async fn evidence(
+    registry: &Registry,
+    staging: &Repository,
+    image: &ReleaseImage,
+) -> Result<Option<Evidence>, Error> {
+    match &image.evidence {
+        Some(digest) => Ok(Some(blob(registry, staging, digest).await?)),
+        None => Ok(None),
+    }
+}
+
+/// The spec a release was built from; `None` for one that was written without.
+pub async fn spec(
+    registry: &Registry,
+    staging: &Repository,
+    release: &Release,
+) -> Result<Option<StoredSpec>, Error> {
+    match &release.spec {
+        Some(digest) => Ok(Some(blob(registry, staging, digest).await?)),
+        None => Ok(None),
+    }
 }
 
 /// Reads a release by digest or tag.

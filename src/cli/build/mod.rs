@@ -1,5 +1,7 @@
 //! `laminate build`.
 
+mod record;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{BuildArgs, Global};
 use super::context::{self, Context, Engine};
-use super::{Answer, Exit, Failure, exit, plan as plan_command, secret, summary};
+use super::{Answer, Exit, Failure, color, exit, plan as plan_command, secret, summary};
 use crate::buildkit::Services;
 use crate::compile::{CA_SECRET, Surroundings};
 use crate::diagnostic::{Diagnostic, render};
@@ -22,10 +24,9 @@ use crate::name::{Digest, Repository, Tag};
 use crate::plan::{Action, Planned, ReasonKind, Record, Request};
 use crate::publish::{self, Staged};
 use crate::registry::{Credentials, Registry};
-use crate::release::{self, Release, ReleaseImage};
 use crate::report::table;
 use crate::run::{self, ImageError, Outcome, Report};
-use crate::stack::{Base, ImageId};
+use crate::stack::ImageId;
 
 pub async fn run(
     global: &Global,
@@ -419,6 +420,14 @@ impl Work<'_> {
         }
     }
 
+    /// Bytes of its config and layers as stored, if that is known.
+    fn size(&self, planned: &Planned) -> Option<u64> {
+        match self.staged.get(&planned.id) {
+            Some(staged) => Some(staged.size),
+            None => self.gathered.sizes.get(&self.digest(planned)?).copied(),
+        }
+    }
+
     async fn publish(&self, events: &Events) -> Result<(), publish::Error> {
         let Some(staging) = &self.staging else {
             return Ok(());
@@ -439,61 +448,6 @@ impl Work<'_> {
             .collect();
         let names = &self.gathered.names;
         publish::publish(self.registry, staging, &items, names, events).await
-    }
-
-    /// Writes down what was published together. A part of a stack is no release.
-    async fn release(&self) -> Result<(), release::Error> {
-        let (Some(staging), Some(commit)) = (&self.staging, &self.gathered.facts.commit) else {
-            return Ok(());
-        };
-        let stack = &self.context.stack;
-        let mut images: Vec<ReleaseImage> = Vec::new();
-        for planned in &self.gathered.plan.images {
-            let image = &stack.images[planned.id.0];
-            let (Some(repository), Some(digest), Some(keyed)) =
-                (&image.repository, self.digest(planned), &planned.keyed)
-            else {
-                return Ok(());
-            };
-            let (depth, base) = match &image.base {
-                Base::Image(parent) => {
-                    let name = stack.images[parent.0].name.to_string();
-                    (images[parent.0].depth + 1, (Some(name), None))
-                }
-                Base::Outside(base) => {
-                    let reference = &base.reference.value;
-                    let pinned = self.gathered.bases.get(reference).map(ToString::to_string);
-                    (0, (Some(reference.to_string()), pinned))
-                }
-            };
-            let variant = &stack.variants[image.variant].name;
-            images.push(ReleaseImage {
-                image: image.name.to_string(),
-                variant: variant.as_ref().map(ToString::to_string),
-                repository: repository.to_string(),
-                digest: digest.to_string(),
-                key: keyed.key.to_string(),
-                tags: planned.tags.iter().map(ToString::to_string).collect(),
-                depth,
-                base: base.0,
-                base_digest: base.1,
-            });
-        }
-        let suffix = match self.gathered.facts.attempt {
-            0 | 1 => String::new(),
-            n => format!(".{n}"),
-        };
-        let short = commit.hash.get(..7).unwrap_or_default();
-        let tag = Tag::parse(&format!("release-{short}{suffix}")).expect("hex digits");
-        let made = Release {
-            stack: stack.name.to_string(),
-            commit: commit.hash.clone(),
-            time: jiff::Timestamp::now().to_string(),
-            run: self.run.to_string(),
-            images,
-        };
-        release::write(self.registry, staging, &tag, &made).await?;
-        Ok(())
     }
 
     async fn export(
@@ -572,12 +526,7 @@ impl Work<'_> {
             };
             let digest = self.digest(planned);
             value["digest"] = json!(digest.as_ref().map(Digest::as_str));
-            let size = match self.staged.get(&planned.id) {
-                Some(staged) => Some(staged.size),
-                None => digest
-                    .as_ref()
-                    .and_then(|digest| self.gathered.sizes.get(digest).copied()),
-            };
+            let size = self.size(planned);
             value["size"] = json!(size);
             let mut took = String::new();
             match outcome {
@@ -644,7 +593,7 @@ impl Work<'_> {
             (None, false) => Exit::Done,
         };
         if let Some(failure) = &problem {
-            said.push_str(&failure.shown(super::color()));
+            said.push_str(&failure.shown(color()));
         }
         let json = json!({
             "stack": stack.name.as_str(),
@@ -698,7 +647,7 @@ impl Work<'_> {
             }
         };
         exit::annotate(sources, &problem);
-        let mut text = render(std::slice::from_ref(&problem), sources, super::color());
+        let mut text = render(std::slice::from_ref(&problem), sources, color());
         // What a step wrote last was shown when it failed; of what we do for a step it was not.
         if matches!(error, ImageError::Step { step: None, .. }) {
             for line in log {

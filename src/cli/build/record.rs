@@ -1,0 +1,127 @@
+//! What is written down of a build that was published: the release, and the spec it was made from.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::Work;
+use crate::name::Tag;
+use crate::plan;
+use crate::release::{self, Release, ReleaseImage, StoredImage, StoredSpec};
+use crate::spec::lock::Lock;
+use crate::stack::Base;
+
+impl Work<'_> {
+    /// Writes down what was published together. A part of a stack is no release.
+    pub(super) async fn release(&self) -> Result<(), release::Error> {
+        let (Some(staging), Some(commit)) = (&self.staging, &self.gathered.facts.commit) else {
+            return Ok(());
+        };
+        let stack = &self.context.stack;
+        let mut images: Vec<ReleaseImage> = Vec::new();
+        for planned in &self.gathered.plan.images {
+            let image = &stack.images[planned.id.0];
+            let (Some(repository), Some(digest), Some(keyed)) =
+                (&image.repository, self.digest(planned), &planned.keyed)
+            else {
+                return Ok(());
+            };
+            let (depth, base) = match &image.base {
+                Base::Image(parent) => {
+                    let name = stack.images[parent.0].name.to_string();
+                    (images[parent.0].depth + 1, (Some(name), None))
+                }
+                Base::Outside(base) => {
+                    let reference = &base.reference.value;
+                    let pinned = self.gathered.bases.get(reference).map(ToString::to_string);
+                    (0, (Some(reference.to_string()), pinned))
+                }
+            };
+            let variant = &stack.variants[image.variant].name;
+            images.push(ReleaseImage {
+                image: image.name.to_string(),
+                variant: variant.as_ref().map(ToString::to_string),
+                repository: repository.to_string(),
+                digest: digest.to_string(),
+                key: keyed.key.to_string(),
+                tags: planned.tags.iter().map(ToString::to_string).collect(),
+                depth,
+                base: base.0,
+                base_digest: base.1,
+                size: self.size(planned).unwrap_or_default(),
+                verdicts: Vec::new(),
+                dropped: Vec::new(),
+                checks: None,
+                evidence: None,
+            });
+        }
+        let suffix = match self.gathered.facts.attempt {
+            0 | 1 => String::new(),
+            n => format!(".{n}"),
+        };
+        let short = commit.hash.get(..7).unwrap_or_default();
+        let tag = Tag::parse(&format!("release-{short}{suffix}")).expect("hex digits");
+        let made = Release {
+            stack: stack.name.to_string(),
+            commit: commit.hash.clone(),
+            time: jiff::Timestamp::now().to_string(),
+            run: self.run.to_string(),
+            git_ref: None,
+            spec: None,
+            images,
+        };
+        let spec = self.stored_spec();
+        let evidence = BTreeMap::new();
+        release::write(self.registry, staging, &tag, made, &evidence, &spec).await?;
+        Ok(())
+    }
+
+    /// The spec as it was, and as it was understood.
+    fn stored_spec(&self) -> StoredSpec {
+        let stack = &self.context.stack;
+        let files = stack.sources.iter();
+        let lock = Lock {
+            bases: self.gathered.bases.clone(),
+        };
+        let images = self.gathered.plan.images.iter().map(|planned| {
+            let image = &stack.images[planned.id.0];
+            let base = match &image.base {
+                Base::Image(parent) => stack.images[parent.0].name.to_string(),
+                Base::Outside(base) => {
+                    let reference = &base.reference.value;
+                    match self.gathered.bases.get(reference) {
+                        Some(digest) => reference.pinned(digest.clone()).to_string(),
+                        None => reference.to_string(),
+                    }
+                }
+            };
+            let variant = &stack.variants[image.variant].name;
+            let mut resolved = json!({
+                "image": image.name.as_str(),
+                "variant": variant.as_ref().map(ToString::to_string),
+                "base": base,
+            });
+            let settings = plan::settings(image).into_iter();
+            for (name, value) in settings {
+                resolved[name] = value;
+            }
+            resolved["steps"] = image.steps.iter().map(plan::expand).collect();
+            StoredImage {
+                resolved,
+                components: planned
+                    .keyed
+                    .as_ref()
+                    .map(|keyed| keyed.components.clone())
+                    .unwrap_or_default(),
+            }
+        });
+        StoredSpec {
+            files: files
+                .map(|(_, file)| (file.path.clone(), file.text.to_string()))
+                .collect(),
+            lock: lock.to_string(),
+            vars: self.context.vars.clone(),
+            images: images.collect(),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! JUnit's XML: what pytest and others report, and what CI systems read.
+//!
+//! There is no one schema; what is read is what the formats of pytest, Surefire, testthat and gotestsum
+//! have in common, and what is missing is taken as empty.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::{Case, Outcome, Verdict};
+
+/// The longest text kept of one failure, bytes.
+const LONGEST: usize = 16 << 10;
+
+/// Reads the tests of a report, in its order. Fails where it is no XML.
+pub fn parse(xml: &str) -> Result<Vec<Case>, String> {
+    let options = roxmltree::ParsingOptions {
+        allow_dtd: true,
+        ..roxmltree::ParsingOptions::default()
+    };
+    let document =
+        roxmltree::Document::parse_with_options(xml, options).map_err(|e| e.to_string())?;
+    let cases = document
+        .descendants()
+        .filter(|node| node.has_tag_name("testcase"));
+    Ok(cases.map(case).collect())
+}
+
+fn case(node: roxmltree::Node) -> Case {
+    let said = |name: &str| node.attribute(name).unwrap_or_default().to_owned();
+    let mut case = Case {
+        name: said("name"),
+        class: said("classname"),
+        seconds: said("time").replace(',', "").parse().unwrap_or(0.0),
+        outcome: Outcome::Passed,
+        message: None,
+        text: None,
+    };
+    for child in node.children().filter(roxmltree::Node::is_element) {
+        let outcome = match child.tag_name().name() {
+            "failure" => Outcome::Failed,
+            "error" => Outcome::Error,
+            "skipped" => Outcome::Skipped,
+            _ => continue,
+        };
+        // pytest reports a test that failed and could not be torn down as two children.
+        if case.outcome == Outcome::Passed {
+            case.outcome = outcome;
+            let text = child.text().unwrap_or_default().trim();
+            let first = || text.lines().next().unwrap_or_default();
+            let message = child.attribute("message").unwrap_or_else(first);
+            case.message = some(message.trim());
+            case.text = some(&cut(text));
+        }
+    }
+    case
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// The end of a text: what went wrong stands there.
+pub fn cut(text: &str) -> String {
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let mut start = text.len() - LONGEST;
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    format!("[the beginning is left out]\n{}", &text[start..])
+}
+
+/// A report of suites, each named for a reader (`IMAGE SUITE`). A suite that failed without a test that
+/// says so gets one that does.
+pub fn report<'a>(name: &str, suites: impl IntoIterator<Item = (String, &'a Verdict)>) -> String {
+    let mut report = Report::new(name);
+    for (name, verdict) in suites {
+        let mut suite = TestSuite::new(&name);
+        suite.set_time(seconds(verdict.seconds));
+        for case in &verdict.cases {
+            suite.add_test_case(made(case));
+        }
+        if verdict.cases.is_empty() || !verdict.passed && !verdict.cases.iter().any(Case::is_red) {
+            suite.add_test_case(made(&Case {
+                name,
+                class: String::new(),
+                seconds: verdict.seconds,
+                outcome: match verdict.passed {
+                    true => Outcome::Passed,
+                    false => Outcome::Failed,
+                },
+                message: verdict.reason.clone(),
+                text: some(&verdict.log),
+            }));
+        }
+        report.add_test_suite(suite);
+    }
+    report
+        .to_string()
+        .expect("a report of texts is written to memory")
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+fn made(case: &Case) -> TestCase {
+    let mut status = match case.outcome {
+        Outcome::Passed => TestCaseStatus::success(),
+        Outcome::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        Outcome::Error => TestCaseStatus::non_success(NonSuccessKind::Error),
+        Outcome::Skipped => TestCaseStatus::skipped(),
+    };
+    if case.outcome != Outcome::Passed {
+        if let Some(message) = &case.message {
+            status.set_message(message);
+        }
+        if let Some(text) = &case.text {
+            status.set_description(text);
+        }
+    }
+    let mut made = TestCase::new(&case.name, status);
+    made.set_time(seconds(case.seconds));
+    if !case.class.is_empty() {
+        made.set_classname(&case.class);
+    }
+    made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Digest;
+
+    const PYTEST: &str = r#"<?xml version="1.0" encoding="utf-8"?><testsuites name="pytest tests"><testsuite name="pytest" errors="0" failures="1" skipped="1" tests="3" time="0.032" timestamp="2026-11-24T21:57:28.123456" hostname="x"><testcase classname="test_a.TestB" name="test_fine[x-1]" time="0.001" /><testcase classname="test_a" name="test_red" time="0.002"><failure message="assert 1 == 2">def test_red():
+&gt;       assert 1 == 2
+E       assert 1 == 2
+
+test_a.py:4: AssertionError</failure><error message="failed on teardown">x</error></testcase><testcase classname="test_a" name="test_not" time="0.000"><skipped type="pytest.skip" message="not here">test_a.py:6: not here</skipped></testcase></testsuite></testsuites>"#;
+
+    #[test]
+    fn pytests_report_is_read() {
+        let cases = parse(PYTEST).expect("XML");
+        let short: Vec<_> = cases
+            .iter()
+            .map(|c| {
+                (
+                    c.name.as_str(),
+                    c.class.as_str(),
+                    c.outcome,
+                    c.message.as_deref(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            short,
+            [
+                ("test_fine[x-1]", "test_a.TestB", Outcome::Passed, None),
+                ("test_red", "test_a", Outcome::Failed, Some("assert 1 == 2")),
+                ("test_not", "test_a", Outcome::Skipped, Some("not here")),
+            ]
+        );
+        assert!(parse("no XML").is_err());
+        assert!(parse("<testsuites/>").expect("XML").is_empty());
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let cases = parse(PYTEST).expect("XML");
+        let verdict = Verdict {
+            key: Digest::of(b"suite"),
+            from: None,
+            passed: false,
+            reason: None,
+            tests: 3,
+            failed: 1,
+            skipped: 1,
+            seconds: 0.5,
+            time: "2026-11-24T21:57:28Z".to_owned(),
+            cases: cases.clone(),
+            log: String::new(),
+        };
+        let silent = Verdict {
+            reason: Some("exit code 3".to_owned()),
+            cases: Vec::new(),
+            log: "it & <that>".to_owned(),
+            ..verdict.clone()
+        };
+        let suites = [
+            ("a common".to_owned(), &verdict),
+            ("a own".to_owned(), &silent),
+        ];
+        let xml = report("datahub", suites);
+        let read = parse(&xml).expect("XML");
+        assert_eq!(read[..3], cases);
+        assert_eq!(read[3].message.as_deref(), Some("exit code 3"));
+        assert_eq!(read[3].text.as_deref(), Some("it & <that>"));
+    }
+
+    #[test]
+    fn a_long_text_keeps_its_end() {
+        let text = "\u{ef}".repeat(LONGEST);
+        let kept = cut(&text);
+        assert!(kept.len() < LONGEST + 100 && kept.ends_with('\u{ef}'));
+        assert_eq!(cut("short"), "short");
+    }
+}
