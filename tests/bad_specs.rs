@@ -119,6 +119,31 @@ const BAD: &[(&str, &str)] = &[
     ),
     ("images:", "policy: { root: open }\nimages:"),
     ("images:", "info: { python: { title: Python } }\nimages:"),
+    ("apt: [git]", "tests: { own: { pytest: ., run: x } }"),
+    ("apt: [git]", "tests: { own: { run: x, ready: /api } }"),
+    (
+        "apt: [git]",
+        "tests: { own: { run: x, requirements: requirements.txt } }",
+    ),
+    ("apt: [git]", "tests: { own: { serve: 8888, ready: api } }"),
+    (
+        "apt: [git]",
+        "tests: { own: { serve: 8888, then: { serve: 1 } } }",
+    ),
+    ("apt: [git]", "tests: { own: { run: x, timeout: soon } }"),
+    ("apt: [git]", "tests: { own: { run: x, replace: true } }"),
+    (
+        "images:",
+        "tests: { own: { run: x } }\nimages:\n  other: { base: ground, tests: { own: { run: y } } }",
+    ),
+    ("images:", "policy: { writable: [/opt] }\nimages:"),
+    ("images:", "policy: { layers: { size: big } }\nimages:"),
+    ("images:", "policy: { refs: { publish: ['[main'] } }\nimages:"),
+    ("apt: [git]", "policy: { refs: { publish: [main] } }"),
+    (
+        "images:",
+        "channels: { a: { tag: x, gates: [gpu: [grund]] } }\nimages:",
+    ),
 ];
 
 fn files(folder: &Utf8Path) {

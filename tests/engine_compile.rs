@@ -197,6 +197,7 @@ fn stack(base: &Reference) -> Stack {
         }),
         tags: Vec::new(),
         refresh: None,
+        proof: Default::default(),
     };
     Stack {
         name: StackName::parse("engine").expect("a name"),
@@ -219,6 +220,7 @@ fn stack(base: &Reference) -> Stack {
             ),
         ])),
         channels: Vec::new(),
+        refs: Default::default(),
         sources: Arc::new(sources),
         warnings: Vec::new(),
     }

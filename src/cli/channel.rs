@@ -190,6 +190,7 @@ pub async fn promote(
     let open: Vec<&String> = declared
         .gates
         .iter()
+        .map(|gate| &gate.name)
         .filter(|gate| !args.waive.contains(gate))
         .collect();
     if let Some(gate) = open.first() {

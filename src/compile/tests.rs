@@ -38,6 +38,7 @@ pub fn image() -> Image {
         writable: None,
         tags: Vec::new(),
         refresh: None,
+        proof: Default::default(),
     }
 }
 
@@ -79,6 +80,7 @@ fn stack(image: Image) -> Stack {
             requirements,
         )])),
         channels: Vec::new(),
+        refs: Default::default(),
         sources: Arc::new(sources),
         warnings: Vec::new(),
     }

@@ -66,6 +66,7 @@ pub fn image(name: &str, base: Base, steps: Vec<Step>) -> Image {
             span: span(),
         }],
         refresh: None,
+        proof: Default::default(),
     }
 }
 
@@ -106,6 +107,7 @@ pub fn stack() -> Stack {
         ],
         files,
         channels: Vec::new(),
+        refs: Default::default(),
         sources: Arc::new(Sources::default()),
         warnings: Vec::new(),
     }

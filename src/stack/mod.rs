@@ -3,12 +3,14 @@
 //! [`Stack`] is what `plan` and `compile` read. Nothing in it can be invalid: [`Stack::new`] reports
 //! what is wrong in the files as diagnostics, all at once. `cli` calls [`load`].
 
+mod channels;
 mod config;
 mod decode;
 mod paths;
+mod proof;
 mod resolve;
-mod rest;
 mod step;
+mod suite;
 mod unfold;
 mod variables;
 
@@ -21,6 +23,10 @@ use crate::diagnostic::Diagnostic;
 use crate::name::{ImageName, Reference, Repository, StackName, Tag, VariantName};
 use crate::source::{Sources, Span, Spanned};
 pub use crate::spec::tree::{File, Files};
+pub use proof::{
+    Allowance, Dropped, InfoCommand, LayerLimits, Policy, Proof, Refs, WritablePolicy,
+};
+pub use suite::{Serve, Suite, Test};
 
 /// What the command line says over the spec.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +76,8 @@ pub struct Stack {
     pub files: Files,
     /// In the order of the file.
     pub channels: Vec<Channel>,
+    /// Which git refs may write what.
+    pub refs: Refs,
     pub sources: Arc<Sources>,
     /// Things that are allowed but probably not meant.
     pub warnings: Vec<Diagnostic>,
@@ -80,11 +88,23 @@ pub struct Stack {
 pub struct Channel {
     pub name: String,
     /// What must be green before it may move.
-    pub gates: Vec<String>,
+    pub gates: Vec<Gate>,
+    /// It follows the default branch by itself: `promote --auto`.
+    pub auto: bool,
     /// Its releases come from this other channel.
     pub from: Option<String>,
     /// The tag it moves on the images of each variant; an index is one into [`Stack::variants`].
     pub tags: BTreeMap<usize, Tag>,
+}
+
+/// What must be green before a channel may move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// `checks`, a suite, or what evidence from outside is filed under.
+    pub name: String,
+    /// The images it is asked of; `None`: every image that has it, and all of them for evidence from
+    /// outside.
+    pub images: Option<BTreeSet<String>>,
 }
 
 /// How steps reach the network (`build:`). None of it enters a key or a layer.
@@ -130,6 +150,8 @@ pub struct Image {
     pub tags: Vec<TagTemplate>,
     /// `refresh:`: the period that becomes part of the key.
     pub refresh: Option<Refresh>,
+    /// What is to be proven of it. None of it enters its key.
+    pub proof: Proof,
 }
 
 /// What an image starts from.

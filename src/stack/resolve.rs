@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use super::decode::{Fields, Reader};
 use super::unfold::Scope;
 use super::variables::{BUILT_IN, Variables};
-use super::{Base, Build, File, Files, Image, ImageId, Overrides, Stack, Variant};
+use super::{Base, Build, File, Files, Image, ImageId, Overrides, Refs, Stack, Variant, proof};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::name::{ImageName, Repository, StackName, VariantName};
 use crate::source::{Span, Spanned};
@@ -103,6 +103,7 @@ impl<'a> Whole<'a> {
             variants: Vec::new(),
             images: Vec::new(),
             channels: Vec::new(),
+            refs: self.refs(&reader, &top),
             files: Files::default(),
             sources: Arc::new(self.spec.sources.clone()),
             warnings: Vec::new(),
@@ -120,8 +121,9 @@ impl<'a> Whole<'a> {
                 images: &images,
                 index,
             };
-            scope.stack_wide(&variants, &mut used, &mut channel_tags, &mut stack.channels);
-            scope.images(&mut stack, &mut used);
+            let general = scope.stack_wide(&mut used);
+            scope.channels(&variants, &mut channel_tags, &mut stack.channels);
+            scope.images(&mut stack, &mut used, &general);
         }
         self.repositories(&stack);
         self.tags(&stack);
@@ -199,6 +201,17 @@ impl<'a> Whole<'a> {
             build.ca = reader.text(node, "`ca`").map(Utf8PathBuf::from);
         }
         build
+    }
+
+    fn refs(&self, reader: &Reader, top: &Fields) -> Refs {
+        let policy = top.get("policy").map(|node| &node.value);
+        let Some(Value::Map(entries)) = policy else {
+            return Refs::default();
+        };
+        let entry = entries.iter().find(|entry| entry.key.text == "refs");
+        entry
+            .map(|entry| proof::refs(reader, &entry.value))
+            .unwrap_or_default()
     }
 
     fn images(&self, reader: &Reader, top: &Fields<'a>) -> Vec<Declared<'a>> {
@@ -534,10 +547,18 @@ fn first_line(span: Span) -> Span {
 /// Files some image uses.
 fn files_of(stack: &Stack, all: &Files) -> Files {
     let mut used = BTreeSet::new();
+    let mut tests = BTreeSet::new();
     for image in &stack.images {
         for step in &image.steps {
             step.collect_files(&mut used);
         }
+        for suite in &image.proof.suites {
+            suite.collect_paths(&mut tests);
+        }
+    }
+    for path in tests {
+        used.insert(path);
+        used.extend(all.below(path).map(|(path, _)| path));
     }
     let kept = used
         .into_iter()

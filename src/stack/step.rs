@@ -228,7 +228,8 @@ impl Steps<'_> {
         Some(all)
     }
 
-    fn secrets(&self, node: &Node) -> Vec<Secret> {
+    /// `secrets:`.
+    pub fn secrets(&self, node: &Node) -> Vec<Secret> {
         let reader = self.reader;
         let mut list = Vec::new();
         if let Value::List(_) = node.value {

@@ -10,8 +10,8 @@ use super::resolve::{Declared, Unfolded, Whole};
 use super::step::{LATER, SHORT, Steps, later};
 use super::variables::{BUILT_IN, Variables, Written};
 use super::{
-    Base, Channel, Config, Image, ImageId, OutsideBase, Refresh, Stack, TagPart, TagTemplate,
-    Writable, config, rest,
+    Base, Channel, Config, Image, ImageId, OutsideBase, Proof, Refresh, Stack, TagPart,
+    TagTemplate, Writable, channels, config, proof, suite,
 };
 use crate::diagnostic::Diagnostic;
 use crate::name::{ImageName, Reference, Repository};
@@ -113,30 +113,40 @@ impl<'a> Scope<'a, '_> {
         Variables::new(&declared, built_in, &elsewhere, &mut problems)
     }
 
-    /// What is said of the whole stack, in this variant.
-    pub fn stack_wide(
-        &self,
-        variants: &[Unfolded],
-        used: &mut BTreeSet<Utf8PathBuf>,
-        channel_tags: &mut BTreeMap<String, (Span, String)>,
-        channels: &mut Vec<Channel>,
-    ) {
+    /// What is said of the whole stack, in this variant: what every image is to be proven by.
+    pub fn stack_wide(&self, used: &mut BTreeSet<Utf8PathBuf>) -> Proof {
         let variables = self.variables(None);
         let reader = Reader::new(&variables, self.whole.problems);
         let paths = Paths {
             files: &self.whole.spec.files,
             folder: Utf8PathBuf::from("images"),
         };
-        let mut suites = BTreeSet::new();
+        let shell = self.top.get("shell");
+        let shell = shell.and_then(|node| reader.texts(node, "`shell`"));
+        let mut general = Proof::default();
         if let Some(node) = self.top.get("tests") {
-            rest::tests(&reader, &paths, node, used, &mut suites);
+            let declared = suite::read(&reader, &paths, node, None, shell.as_ref(), used);
+            let (suites, _) = suite::inherit(&[], &declared, |problem| self.say(problem));
+            general.suites = suites;
         }
         if let Some(node) = self.top.get("policy") {
-            rest::policy(&reader, node);
+            general.policy = proof::policy(&reader, node, true);
         }
         if let Some(node) = self.top.get("info") {
-            rest::info(&reader, node);
+            general.info = proof::info(&reader, node);
         }
+        general
+    }
+
+    /// The tags `channels:` moves in this variant.
+    pub fn channels(
+        &self,
+        variants: &[Unfolded],
+        channel_tags: &mut BTreeMap<String, (Span, String)>,
+        channels: &mut Vec<Channel>,
+    ) {
+        let variables = self.variables(None);
+        let reader = Reader::new(&variables, self.whole.problems);
         let Some(node) = self.top.get("channels") else {
             return;
         };
@@ -145,7 +155,12 @@ impl<'a> Scope<'a, '_> {
             .filter_map(|unfolded| unfolded.variant.name.as_ref().map(ToString::to_string))
             .collect();
         let name = self.unfolded.variant.name.as_ref().map(ToString::to_string);
-        for tag in rest::channels(&reader, node, name.as_deref(), &names) {
+        let images = self
+            .images
+            .iter()
+            .map(|image| image.name.as_str())
+            .collect();
+        for tag in channels::channels(&reader, node, name.as_deref(), &names, &images) {
             let here = name.clone().unwrap_or_default();
             let text = tag.tag.to_string();
             match channel_tags.get(&text) {
@@ -170,6 +185,7 @@ impl<'a> Scope<'a, '_> {
                         None => channels.push(Channel {
                             name: tag.channel,
                             gates: tag.gates,
+                            auto: tag.auto,
                             from: tag.from,
                             tags: BTreeMap::from([(self.index, tag.tag)]),
                         }),
@@ -180,25 +196,17 @@ impl<'a> Scope<'a, '_> {
     }
 
     /// The images of this variant, parents first.
-    pub fn images(&self, stack: &mut Stack, used: &mut BTreeSet<Utf8PathBuf>) {
+    pub fn images(&self, stack: &mut Stack, used: &mut BTreeSet<Utf8PathBuf>, general: &Proof) {
         let mut read: Vec<Read> = Vec::new();
-        let mut suites: BTreeSet<String> = BTreeSet::new();
-        if let Some(Node {
-            value: Value::Map(entries),
-            ..
-        }) = self.top.get("tests")
-        {
-            suites.extend(entries.iter().map(|entry| entry.key.text.clone()));
-        }
         for declared in self.images {
             if self.unfolded.images.contains(declared.name.as_str())
                 && let Some(node) = declared.node
-                && let Some(image) = self.image(declared, node, stack, used, &mut suites)
+                && let Some(image) = self.image(declared, node, stack, used)
             {
                 read.push(image);
             }
         }
-        self.order(read, stack);
+        self.order(read, stack, general);
     }
 
     /// One image, and the name and place of its base if that is an image of the stack.
@@ -208,7 +216,6 @@ impl<'a> Scope<'a, '_> {
         node: &'a Node,
         stack: &Stack,
         used: &mut BTreeSet<Utf8PathBuf>,
-        suites: &mut BTreeSet<String>,
     ) -> Option<Read> {
         let name = &declared.name;
         let what = format!("image `{name}`");
@@ -284,15 +291,22 @@ impl<'a> Scope<'a, '_> {
             ];
             reader.one_of(node, "`refresh`", &known)
         });
-        if let Some(node) = get("tests") {
-            rest::tests(&reader, &paths, node, used, suites);
-        }
-        if let Some(node) = get("policy") {
-            rest::policy(&reader, node);
-        }
-        if let Some(node) = get("info") {
-            rest::info(&reader, node);
-        }
+        let tests = match get("tests") {
+            Some(node) => suite::read(&reader, &paths, node, Some(name), shell.as_ref(), used),
+            None => Vec::new(),
+        };
+        // What it inherits of these is known in `order`.
+        let proof = Proof {
+            policy: match get("policy") {
+                Some(node) => proof::policy(&reader, node, false),
+                None => Default::default(),
+            },
+            info: match get("info") {
+                Some(node) => proof::info(&reader, node),
+                None => Vec::new(),
+            },
+            ..Proof::default()
+        };
         let user = get("user").and_then(|node| reader.text(node, "`user`"));
         let repository = match get("repository") {
             Some(node) => self.repository(&reader, node, stack),
@@ -321,8 +335,13 @@ impl<'a> Scope<'a, '_> {
             writable,
             tags,
             refresh,
+            proof,
         };
-        Some((image, parent))
+        Some(Read {
+            image,
+            parent,
+            tests,
+        })
     }
 
     fn base(&self, reader: &Reader, name: &ImageName, node: &Node) -> Option<Found> {
@@ -468,11 +487,11 @@ impl<'a> Scope<'a, '_> {
     }
 
     /// Adds the images to the stack, each behind its base.
-    fn order(&self, read: Vec<Read>, stack: &mut Stack) {
+    fn order(&self, read: Vec<Read>, stack: &mut Stack, general: &Proof) {
         let places: BTreeMap<String, usize> = read
             .iter()
             .enumerate()
-            .map(|(index, (image, _))| (image.name.to_string(), index))
+            .map(|(index, read)| (read.image.name.to_string(), index))
             .collect();
         let mut order: Vec<usize> = Vec::new();
         let mut state = vec![0_u8; read.len()];
@@ -485,7 +504,7 @@ impl<'a> Scope<'a, '_> {
                         state[index] = 1;
                         path.push(index);
                         at = read[index]
-                            .1
+                            .parent
                             .as_ref()
                             .and_then(|(parent, _)| places.get(parent).copied());
                     }
@@ -506,39 +525,78 @@ impl<'a> Scope<'a, '_> {
         let mut read: Vec<Option<Read>> = read.into_iter().map(Some).collect();
         let plain = self.variables(None);
         let plain = Reader::new(&plain, self.whole.problems);
-        let general = self
+        let writable = self
             .top
             .get("writable")
             .and_then(|node| config::writable(&plain, node));
         for index in order {
-            let (mut image, parent) = read[index].take().expect("each is in the order once");
-            if let Some((parent, _)) = parent {
-                // A base that is wrong has been said; what stands on it is not looked at further.
-                let Some(id) = numbers.get(&parent) else {
-                    continue;
-                };
-                image.base = Base::Image(*id);
-                if image.writable.is_none() {
-                    image.writable.clone_from(&stack.images[id.0].writable);
+            let Read {
+                mut image,
+                parent,
+                tests,
+            } = read[index].take().expect("each is in the order once");
+            let inherited = match &parent {
+                Some((parent, _)) => {
+                    // A base that is wrong has been said; what stands on it is not looked at further.
+                    let Some(id) = numbers.get(parent) else {
+                        continue;
+                    };
+                    image.base = Base::Image(*id);
+                    let base = &stack.images[id.0];
+                    if image.writable.is_none() {
+                        image.writable.clone_from(&base.writable);
+                    }
+                    &base.proof
                 }
-            } else if image.writable.is_none() {
-                image.writable.clone_from(&general);
-            }
+                None => {
+                    if image.writable.is_none() {
+                        image.writable.clone_from(&writable);
+                    }
+                    general
+                }
+            };
+            let (suites, dropped) =
+                suite::inherit(&inherited.suites, &tests, |problem| self.say(problem));
+            let own = std::mem::take(&mut image.proof);
+            image.proof = Proof {
+                suites,
+                dropped,
+                policy: proof::inherit_policy(&inherited.policy, own.policy),
+                info: proof::inherit_info(&inherited.info, own.info),
+            };
+            self.writable_gid(&image);
             numbers.insert(image.name.to_string(), ImageId(stack.images.len()));
             stack.images.push(image);
+        }
+    }
+
+    /// A policy of writable paths needs a group.
+    fn writable_gid(&self, image: &Image) {
+        if let Some(policy) = &image.proof.policy.writable
+            && policy.gid.is_none()
+            && image.writable.is_none()
+        {
+            self.say(
+                Diagnostic::error("nothing says which group the paths are writable for")
+                    .at(
+                        policy.span,
+                        format!("image `{}` has no `writable:`", image.name.value),
+                    )
+                    .help("write `writable: { gid: 100, paths: […] }` here"),
+            );
         }
     }
 
     fn cycle(&self, read: &[Read], members: &[usize]) {
         let mut names: Vec<&str> = members
             .iter()
-            .map(|index| read[*index].0.name.as_str())
+            .map(|index| read[*index].image.name.as_str())
             .collect();
         names.push(names[0]);
         let mut problem =
             Diagnostic::error(format!("images stand on each other: {}", names.join(" → ")));
         for (number, index) in members.iter().enumerate() {
-            let (image, parent) = &read[*index];
+            let Read { image, parent, .. } = &read[*index];
             if let Some((parent, span)) = parent {
                 let text = format!("`{}` stands on `{parent}`", image.name.value);
                 problem = match number {
@@ -551,8 +609,13 @@ impl<'a> Scope<'a, '_> {
     }
 }
 
-/// An image, and the name and place of its base if that is an image of the stack.
-type Read = (Image, Option<(String, Span)>);
+/// An image as its own entry says it.
+struct Read {
+    image: Image,
+    /// The name and place of its base, if that is an image of the stack.
+    parent: Option<(String, Span)>,
+    tests: Vec<suite::Declared>,
+}
 
 /// What `base:` names.
 enum Found {

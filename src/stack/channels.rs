@@ -1,0 +1,145 @@
+//! `channels:`: named sets of moving tags.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Gate;
+use super::decode::Reader;
+use super::proof::name;
+use crate::diagnostic::Diagnostic;
+use crate::name::Tag;
+use crate::source::Span;
+use crate::spec::node::{Node, Value};
+
+/// A channel's tag in one variant, and where it is written.
+pub struct ChannelTag {
+    pub channel: String,
+    pub gates: Vec<Gate>,
+    pub auto: bool,
+    pub from: Option<String>,
+    pub tag: Tag,
+    pub span: Span,
+}
+
+/// `channels:`, in the scope of one variant; the tags it would move.
+pub fn channels(
+    reader: &Reader,
+    node: &Node,
+    variant: Option<&str>,
+    variants: &BTreeSet<String>,
+    images: &BTreeSet<&str>,
+) -> Vec<ChannelTag> {
+    let entries = reader.some_entries(node, "`channels`").unwrap_or_default();
+    let names: BTreeMap<&str, Span> = entries
+        .iter()
+        .map(|entry| (entry.key.text.as_str(), entry.key.span))
+        .collect();
+    let mut tags = Vec::new();
+    for entry in entries {
+        name(reader, entry, "a channel");
+        let what = format!("channel `{}`", entry.key.text);
+        let known = ["tag", "gates", "from", "variant", "auto"];
+        let Some(fields) = reader.fields(&entry.value, &what, &known) else {
+            continue;
+        };
+        let gates = match fields.get("gates") {
+            Some(node) => gates(reader, node, images),
+            None => Vec::new(),
+        };
+        let auto = fields.get("auto");
+        let auto = auto.and_then(|node| reader.flag(node, "`auto`"));
+        let from = fields
+            .get("from")
+            .and_then(|node| reader.text(node, "`from`"));
+        if let Some(node) = fields.get("from")
+            && let Some(text) = reader.text(node, "`from`")
+            && (!names.contains_key(text.as_str()) || text == entry.key.text)
+        {
+            reader.say(
+                Diagnostic::error(format!("{what} takes from an unknown channel `{text}`"))
+                    .at(node.span, "no other channel of that name")
+                    .did_you_mean(&text, names.keys().copied()),
+            );
+        }
+        let own = match fields.get("variant") {
+            Some(node) => {
+                let text = reader.text(node, "`variant`");
+                if let Some(text) = &text
+                    && !variants.contains(text)
+                {
+                    reader.say(
+                        Diagnostic::error(format!("there is no variant `{text}`"))
+                            .at(node.span, format!("named by {what}"))
+                            .did_you_mean(text, variants.iter().map(String::as_str)),
+                    );
+                }
+                text
+            }
+            None => None,
+        };
+        let Some(node) = fields.get("tag") else {
+            reader.say(
+                Diagnostic::error(format!("{what} has no `tag`"))
+                    .at(fields.span, "the tag it moves is wanted"),
+            );
+            continue;
+        };
+        if own.is_some() && own.as_deref() != variant {
+            continue;
+        }
+        let Some(text) = reader.text(node, "`tag`") else {
+            continue;
+        };
+        match Tag::parse(&text) {
+            Ok(tag) => tags.push(ChannelTag {
+                channel: entry.key.text.clone(),
+                gates,
+                auto: auto.unwrap_or_default(),
+                from,
+                tag,
+                span: node.span,
+            }),
+            Err(error) => reader.say(
+                Diagnostic::error(format!("`{text}` is no tag")).at(node.span, error.to_string()),
+            ),
+        }
+    }
+    tags
+}
+
+/// `gates:`: names, or `NAME: [IMAGE, …]` for some images only.
+fn gates(reader: &Reader, node: &Node, images: &BTreeSet<&str>) -> Vec<Gate> {
+    let items = match &node.value {
+        Value::List(list) if list.is_empty() => &[],
+        _ => reader.list(node, "`gates`").unwrap_or_default(),
+    };
+    let mut gates = Vec::new();
+    for item in items {
+        let Value::Map(entries) = &item.value else {
+            let name = reader.text(item, "an entry of `gates`");
+            gates.extend(name.map(|name| Gate { name, images: None }));
+            continue;
+        };
+        for entry in entries {
+            let what = format!("gate `{}`", entry.key.text);
+            let mut named = BTreeSet::new();
+            for image in reader.list(&entry.value, &what).unwrap_or_default() {
+                let Some(text) = reader.text(image, "an image") else {
+                    continue;
+                };
+                if !images.contains(text.as_str()) {
+                    reader.say(
+                        Diagnostic::error(format!("{what} names an unknown image `{text}`"))
+                            .at(image.span, "no image of that name")
+                            .did_you_mean(&text, images.iter().copied()),
+                    );
+                }
+                named.insert(text);
+            }
+            gates.push(Gate {
+                name: entry.key.text.clone(),
+                images: Some(named),
+            });
+        }
+    }
+    gates
+}
