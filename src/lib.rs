@@ -5,6 +5,7 @@
 //! (`tests/structure.rs` holds them to it).
 
 pub mod buildkit;
+pub mod checks;
 pub mod cli;
 pub mod compile;
 pub mod diagnostic;

@@ -138,7 +138,10 @@ const BAD: &[(&str, &str)] = &[
     ),
     ("images:", "policy: { writable: [/opt] }\nimages:"),
     ("images:", "policy: { layers: { size: big } }\nimages:"),
-    ("images:", "policy: { refs: { publish: ['[main'] } }\nimages:"),
+    (
+        "images:",
+        "policy: { refs: { publish: ['[main'] } }\nimages:",
+    ),
     ("apt: [git]", "policy: { refs: { publish: [main] } }"),
     (
         "images:",

@@ -58,7 +58,13 @@ fn platform(variant: &str) -> llb::Platform {
 
 fn base(graph: &mut Graph, world: &World) -> Output {
     let reference = world.base.clone();
-    graph.source(Source::Image { reference }, Meta::default())
+    graph.source(
+        Source::Image {
+            reference,
+            layers: None,
+        },
+        Meta::default(),
+    )
 }
 
 fn run(graph: &mut Graph, root: Output, text: &str, line: u32, mounts: Vec<Mount>) -> Output {
@@ -69,6 +75,7 @@ fn run(graph: &mut Graph, root: Output, text: &str, line: u32, mounts: Vec<Mount
         user: "0".to_owned(),
         network: Network::None,
         root,
+        discard: false,
         mounts,
         proxy: None,
     };

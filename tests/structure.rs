@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of reading, and whether they are pure.
-const ORDER: [(&str, bool); 19] = [
+const ORDER: [(&str, bool); 20] = [
     ("source", true),
     ("name", true),
     ("diagnostic", true),
@@ -14,6 +14,7 @@ const ORDER: [(&str, bool); 19] = [
     ("spec", true),
     ("stack", true),
     ("plan", true),
+    ("checks", true),
     ("llb", true),
     ("compile", true),
     ("buildkit", false),

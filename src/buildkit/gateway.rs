@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_client::LlbBridgeClient;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
-    PingRequest, ResolveSourceImageRequest, ResolveSourceMetaRequest, ReturnRequest, SolveRequest,
-    result,
+    FileRange, PingRequest, ReadDirRequest, ReadFileRequest, ResolveSourceImageRequest,
+    ResolveSourceMetaRequest, ReturnRequest, SolveRequest, StatFileRequest, result,
 };
-use bollard_buildkit_proto::pb;
+use bollard_buildkit_proto::{fsutil, pb};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 
@@ -47,6 +47,82 @@ pub struct ImageMeta {
     pub digest: String,
     /// The config of the platform's image, JSON.
     pub config: Vec<u8>,
+}
+
+/// An entry of a folder in a [`Ref`], links not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Its name in the folder.
+    pub name: String,
+    pub kind: FileKind,
+    /// Permissions with setuid, setgid and sticky, as `chmod` takes them: `0o4755`.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// Bytes; 0 for a folder.
+    pub size: u64,
+    /// It has file capabilities (`security.capability`).
+    pub capabilities: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    Regular,
+    Folder,
+    Link,
+    /// A device, socket or pipe.
+    Other,
+}
+
+/// Bits of Go's `fs.FileMode`, which is what the daemon sends.
+mod go_mode {
+    pub const FOLDER: u32 = 1 << 31;
+    pub const LINK: u32 = 1 << 27;
+    pub const DEVICE: u32 = 1 << 26;
+    pub const PIPE: u32 = 1 << 25;
+    pub const SOCKET: u32 = 1 << 24;
+    pub const SETUID: u32 = 1 << 23;
+    pub const SETGID: u32 = 1 << 22;
+    pub const CHARACTER: u32 = 1 << 21;
+    pub const STICKY: u32 = 1 << 20;
+    pub const IRREGULAR: u32 = 1 << 19;
+}
+
+impl FileEntry {
+    fn of(stat: fsutil::types::Stat) -> Self {
+        let has = |bit: u32| stat.mode & bit != 0;
+        let other = go_mode::DEVICE
+            | go_mode::PIPE
+            | go_mode::SOCKET
+            | go_mode::CHARACTER
+            | go_mode::IRREGULAR;
+        let kind = match () {
+            () if has(go_mode::FOLDER) => FileKind::Folder,
+            () if has(go_mode::LINK) => FileKind::Link,
+            () if has(other) => FileKind::Other,
+            () => FileKind::Regular,
+        };
+        let mut mode = stat.mode & 0o777;
+        for (bit, unix) in [
+            (go_mode::SETUID, 0o4000),
+            (go_mode::SETGID, 0o2000),
+            (go_mode::STICKY, 0o1000),
+        ] {
+            if has(bit) {
+                mode |= unix;
+            }
+        }
+        let name = stat.path.rsplit('/').next().unwrap_or_default().to_owned();
+        Self {
+            name,
+            kind,
+            mode,
+            uid: stat.uid,
+            gid: stat.gid,
+            size: u64::try_from(stat.size).unwrap_or_default(),
+            capabilities: stat.xattrs.contains_key("security.capability"),
+        }
+    }
 }
 
 impl Gateway {
@@ -143,6 +219,68 @@ impl Gateway {
                 reason: format!("nothing is said of the image {reference}"),
             }),
         }
+    }
+
+    /// The entries of a folder, by an absolute path.
+    pub async fn read_folder(&self, at: &Ref, path: &str) -> Result<Vec<FileEntry>, Error> {
+        let request = ReadDirRequest {
+            r#ref: at.0.clone(),
+            dir_path: path.to_owned(),
+            ..ReadDirRequest::default()
+        };
+        let mut bridge = self.bridge.clone();
+        let answer = bridge
+            .read_dir(self.call(request))
+            .await
+            .map_err(Error::of)?;
+        let entries = answer.into_inner().entries;
+        Ok(entries.into_iter().map(FileEntry::of).collect())
+    }
+
+    /// The last `most` bytes of a file (all of it, if it is no longer); `None` if there is none. Links
+    /// are followed inside the tree. A message has room for 16 MiB.
+    pub async fn read_end(
+        &self,
+        at: &Ref,
+        path: &str,
+        most: u64,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let request = StatFileRequest {
+            r#ref: at.0.clone(),
+            path: path.to_owned(),
+            ..StatFileRequest::default()
+        };
+        let mut bridge = self.bridge.clone();
+        let size = match bridge
+            .stat_file(self.call(request))
+            .await
+            .map_err(Error::of)
+        {
+            Ok(answer) => answer.into_inner().stat.map_or(0, |stat| stat.size),
+            // The daemon has no code for it: Unknown, "open /x: no such file or directory".
+            Err(Error::Failed(failure)) if failure.message.contains("no such file") => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        if size == 0 {
+            return Ok(Some(Vec::new()));
+        }
+        let request = ReadFileRequest {
+            r#ref: at.0.clone(),
+            file_path: path.to_owned(),
+            range: Some(FileRange {
+                offset: (size - most).max(0),
+                length: size.min(most),
+            }),
+            ..ReadFileRequest::default()
+        };
+        let answer = bridge
+            .read_file(self.call(request))
+            .await
+            .map_err(Error::of)?;
+        Ok(Some(answer.into_inner().data))
     }
 
     /// Ends the build from inside; once. Never without a result or an error, which would end the

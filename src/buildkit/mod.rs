@@ -19,7 +19,7 @@ pub use address::Address;
 pub use connect::Client;
 pub use engine::{EngineError, Options as EngineOptions, PrivateEngine};
 pub use error::{Error, Failure, Place};
-pub use gateway::{Gateway, ImageMeta, Ref};
+pub use gateway::{FileEntry, FileKind, Gateway, ImageMeta, Ref};
 pub use session::{CredentialSource, Files, Services};
 pub use solve::{Exporter, Request, Returned, solve};
 pub use status::{Update, Vertex};

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::session::Session;
 use super::status::Warnings;
-use super::{Client, Error, Failure, Gateway, Ref, Services, Update, unique};
+use super::{Client, Error, Gateway, Ref, Services, Update, unique};
 use crate::llb::Platform;
 
 /// What is asked for, beside what the gateway calls will say.
@@ -32,7 +32,8 @@ pub struct Exporter {
     pub attrs: BTreeMap<String, String>,
 }
 
-/// What is exported: each file system under an id, in the order of the index.
+/// What is exported: each file system under an id, in the order of the index. None of them is for a
+/// request without exporters.
 #[derive(Clone, Debug, Default)]
 pub struct Returned {
     pub refs: Vec<(String, Ref, Platform)>,
@@ -174,10 +175,17 @@ fn prefer(own: Error, ended: Solved) -> Error {
 impl Returned {
     fn into_request(self) -> ReturnRequest {
         if self.refs.is_empty() {
-            let error = Error::Failed(Box::new(Failure::new("there is nothing to export")));
+            // A result of nothing: an empty reference is scratch (frontend/gateway/gateway.go).
+            let nothing = frontend::Ref {
+                id: String::new(),
+                def: None,
+            };
             return ReturnRequest {
-                result: None,
-                error: Some(error.into_status()),
+                result: Some(frontend::Result {
+                    result: Some(result::Result::Ref(nothing)),
+                    ..frontend::Result::default()
+                }),
+                error: None,
             };
         }
         let platforms: Vec<_> = self

@@ -26,6 +26,7 @@ pub async fn run(
         return expand(&context, name);
     }
     let request = Request {
+        retest: Default::default(),
         selected: context.select(&args.images)?,
         no_reuse: false,
     };

@@ -63,6 +63,13 @@ impl BaseConfig {
         self.text("WorkingDir").unwrap_or("/")
     }
 
+    /// What a runtime starts: the entrypoint with the command behind it.
+    pub fn command(&self) -> Vec<String> {
+        let mut all = self.list("Entrypoint").unwrap_or_default();
+        all.extend(self.list("Cmd").unwrap_or_default());
+        all
+    }
+
     pub fn shell(&self) -> Option<Vec<String>> {
         self.list("Shell")
     }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod environment;
 mod files;
 mod mode;
+mod prove;
 mod shell;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,11 +19,12 @@ pub use command::UV_VERSION;
 use command::{Command, PLACE};
 pub use config::{BaseConfig, ConfigError, finished};
 use environment::Environment;
+pub use prove::{CompiledSuite, LEFT, PYTEST_VERSION};
 
 use crate::diagnostic::Diagnostic;
 use crate::llb::{
-    Action, Exec, File, FileMode, Graph, Group, Meta, Mount, MountKind, Network, OpId, Origin,
-    Output, Proxy, Sharing, Source,
+    Action, Exec, File, FileMode, Graph, Group, Meta, Mount, MountKind, Network, OpId, Output,
+    Proxy, Sharing, Source,
 };
 use crate::name::{Digest, Reference};
 use crate::stack::{self, Image, ImageId, Kind, Stack, Step};
@@ -103,6 +105,7 @@ impl<'a> Compiler<'a> {
         };
         let source = Source::Image {
             reference: reference.to_string(),
+            layers: None,
         };
         self.graph.source(source, meta)
     }
@@ -118,7 +121,7 @@ impl<'a> Compiler<'a> {
             let meta = Meta {
                 name: format!("{label}: {}", step.title),
                 group: Some(group(&label)),
-                origin: Some(self.origin(step)),
+                origin: Some(self.origin_of(step.span)),
                 ignore_cache: self.surroundings.ignore_cache.contains(&id),
             };
             output = self.step(image, step, &inherited, output, &meta)?;
@@ -130,16 +133,6 @@ impl<'a> Compiler<'a> {
             base_config: base.config,
             operations,
         })
-    }
-
-    fn origin(&self, step: &Step) -> Origin {
-        let sources = &self.stack.sources;
-        let (start, end) = (sources.start(step.span), sources.end(step.span));
-        Origin {
-            file: sources.path(step.span).to_owned(),
-            start: (start.line, start.column),
-            end: (end.line, end.column),
-        }
     }
 
     fn step(
@@ -289,22 +282,7 @@ impl<'a> Compiler<'a> {
             kind: MountKind::Tmpfs,
         }];
         self.trust(network, &mut env, &mut mounts);
-        if let Some(input) = self.brought(&command) {
-            for (name, used) in [
-                ("files", !command.files.is_empty()),
-                ("texts", !command.texts.is_empty()),
-            ] {
-                if used {
-                    mounts.push(Mount {
-                        target: format!("{PLACE}/{name}"),
-                        kind: MountKind::ReadOnly {
-                            input,
-                            selector: format!("/{name}"),
-                        },
-                    });
-                }
-            }
-        }
+        mounts.extend(self.brought_mounts(&command));
         for (index, reference) in command.images.iter().enumerate() {
             let label = meta
                 .group
@@ -334,17 +312,7 @@ impl<'a> Compiler<'a> {
             mounts.push(self.cache(cache, &user));
         }
         for secret in &step.secrets {
-            mounts.push(Mount {
-                target: secret.target.clone(),
-                kind: MountKind::Secret {
-                    id: secret.id.clone(),
-                    uid: 0,
-                    gid: 0,
-                    // The step's user may be known by name only.
-                    mode: 0o444,
-                    optional: false,
-                },
-            });
+            mounts.push(self::secret(secret));
         }
         let mut args = command.args;
         if !step.finish.is_empty() {
@@ -368,6 +336,7 @@ impl<'a> Compiler<'a> {
             user,
             network,
             root,
+            discard: false,
             mounts,
             proxy: self.surroundings.proxy.clone(),
         };
@@ -443,6 +412,28 @@ impl<'a> Compiler<'a> {
             }
         }
         list
+    }
+
+    /// The files and texts a command reads, as mounts.
+    fn brought_mounts(&mut self, command: &Command) -> Vec<Mount> {
+        let mut mounts = Vec::new();
+        if let Some(input) = self.brought(command) {
+            for (name, used) in [
+                ("files", !command.files.is_empty()),
+                ("texts", !command.texts.is_empty()),
+            ] {
+                if used {
+                    mounts.push(Mount {
+                        target: format!("{PLACE}/{name}"),
+                        kind: MountKind::ReadOnly {
+                            input,
+                            selector: format!("/{name}"),
+                        },
+                    });
+                }
+            }
+        }
+        mounts
     }
 
     /// A tree of the files and texts a command reads.
@@ -531,6 +522,7 @@ impl<'a> Compiler<'a> {
             user: ROOT.to_owned(),
             network: Network::Default,
             root,
+            discard: false,
             mounts,
             proxy: self.surroundings.proxy.clone(),
         };
@@ -605,6 +597,20 @@ fn user_of(text: &str) -> String {
     match text {
         "0" | "0:0" | "root" | "root:root" => ROOT.to_owned(),
         other => other.to_owned(),
+    }
+}
+
+fn secret(secret: &stack::Secret) -> Mount {
+    Mount {
+        target: secret.target.clone(),
+        kind: MountKind::Secret {
+            id: secret.id.clone(),
+            uid: 0,
+            gid: 0,
+            // The step's user may be known by name only.
+            mode: 0o444,
+            optional: false,
+        },
     }
 }
 

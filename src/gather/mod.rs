@@ -2,6 +2,7 @@
 //!
 //! [`gather`] is called by every command that plans; [`Gathered`] is what it found.
 
+mod evidence;
 mod git;
 mod state;
 
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 use futures_util::future::try_join_all;
 
+pub use evidence::record;
 pub use git::commit;
 pub use state::State;
 
@@ -121,9 +123,24 @@ pub async fn gather(
         (Some(registry), Some(staging)) => stored(registry, staging, &keys).await?,
         _ => BTreeMap::new(),
     };
+    let evidence = match (registry, staging) {
+        (Some(registry), Some(staging)) => {
+            let wanted: BTreeSet<&Digest> = stack
+                .images
+                .iter()
+                .zip(&keys)
+                .filter(|(image, _)| image.proof.is_wanted() || image.writable.is_some())
+                .filter_map(|(_, keyed)| Some(&keyed.as_ref()?.key))
+                .filter(|key| stored.contains_key(key))
+                .collect();
+            evidence::evidence(registry, staging, wanted).await?
+        }
+        _ => BTreeMap::new(),
+    };
     let mut facts = Facts {
         commit,
         stored,
+        evidence,
         records: state.records(),
         locked: options.lock.is_some(),
         attempt: 1,

@@ -205,7 +205,13 @@ fn source_op(source: &Source) -> pb::SourceOp {
         }
     };
     let identifier = match source {
-        Source::Image { reference } => format!("docker-image://{reference}"),
+        Source::Image { reference, layers } => {
+            set(
+                "image.layerlimit",
+                &layers.map(|n| n.to_string()).unwrap_or_default(),
+            );
+            format!("docker-image://{reference}")
+        }
         Source::Local { name, content } => {
             set("local.unique", content);
             set("local.sharedkeyhint", content);
@@ -232,10 +238,11 @@ fn exec_op(exec: &Exec, at: &dyn Fn(Output) -> i64) -> pb::ExecOp {
     let root = pb::Mount {
         input: at(exec.root),
         dest: "/".to_owned(),
+        output: if exec.discard { -1 } else { 0 },
         ..pb::Mount::default()
     };
     let mut mounts = vec![root];
-    let mut next = 1;
+    let mut next = i64::from(!exec.discard);
     for mount in exec.mounts_by_target() {
         let mut made = mount_of(mount, at);
         if let MountKind::Output { .. } = mount.kind {

@@ -54,7 +54,11 @@ pub struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// `docker-image://`, a normalised reference.
-    Image { reference: String },
+    Image {
+        reference: String,
+        /// Only this many of its layers, from the lowest.
+        layers: Option<usize>,
+    },
     /// `local://`, a tree the session serves under this name. The digest of its content is the
     /// shared-key hint, so that equal trees are not sent again.
     Local { name: String, content: String },
@@ -75,8 +79,10 @@ pub struct Exec {
     pub cwd: String,
     pub user: String,
     pub network: Network,
-    /// The file system it runs in; its output 0 is what it becomes.
+    /// The file system it runs in; its output 0 is what it becomes, unless that is thrown away.
     pub root: Output,
+    /// What it does to its root is thrown away; then [`ExecOutputs::root`] is nothing to use.
+    pub discard: bool,
     /// Beside `/`; any order.
     pub mounts: Vec<Mount>,
     /// Proxy variables; they do not enter the cache key.

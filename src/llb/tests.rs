@@ -24,6 +24,7 @@ fn named(name: &str) -> Meta {
 fn debian(graph: &mut Graph) -> Output {
     let source = Source::Image {
         reference: "docker.io/library/debian:bookworm".to_owned(),
+        layers: None,
     };
     graph.source(source, named("base"))
 }
@@ -36,6 +37,7 @@ fn run(root: Output, text: &str, mounts: Vec<Mount>) -> Exec {
         user: "root".to_owned(),
         network: Network::None,
         root,
+        discard: false,
         mounts,
         proxy: None,
     }

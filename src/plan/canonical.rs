@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::stack::{
     AppendFrom, Config, CopyFrom, Env, EnvChange, EnvPart, EnvText, Kind, Mode, Network, Perms,
-    PipTool, Step,
+    PipTool, Secret, Step,
 };
 
 /// A step, without its name and place.
@@ -29,26 +29,31 @@ pub fn step(step: &Step) -> Value {
         add("shell", json!(shell));
     }
     if !step.secrets.is_empty() {
-        let secrets: Map<String, Value> = step
-            .secrets
-            .iter()
-            .map(|s| (s.id.clone(), json!(s.target)))
-            .collect();
-        add("secrets", Value::Object(secrets));
+        add("secrets", secrets(&step.secrets));
     }
-    if let Some(network) = step.network {
-        add(
-            "network",
-            json!(match network {
-                Network::Default => "default",
-                Network::None => "none",
-            }),
-        );
+    if let Some(said) = step.network {
+        add("network", network(said));
     }
     if !step.finish.is_empty() {
         add("finish", step.finish.iter().map(perms).collect());
     }
     Value::Object(map)
+}
+
+/// Secrets and where each is mounted.
+pub fn secrets(secrets: &[Secret]) -> Value {
+    let map: Map<String, Value> = secrets
+        .iter()
+        .map(|s| (s.id.clone(), json!(s.target)))
+        .collect();
+    Value::Object(map)
+}
+
+pub fn network(network: Network) -> Value {
+    json!(match network {
+        Network::Default => "default",
+        Network::None => "none",
+    })
 }
 
 fn kind(kind: &Kind) -> (&'static str, Value) {

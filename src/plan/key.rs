@@ -224,11 +224,11 @@ fn digest_of(value: &Value) -> String {
     digest_of_value(value).as_str().to_owned()
 }
 
-fn digest_of_value(value: &Value) -> Digest {
+pub(super) fn digest_of_value(value: &Value) -> Digest {
     Digest::of(value.to_string().as_bytes())
 }
 
-fn file_value(file: &File) -> String {
+pub(super) fn file_value(file: &File) -> String {
     match file {
         File::Regular {
             content,

@@ -4,15 +4,18 @@
 
 mod canonical;
 pub mod key;
+pub mod proof;
 pub mod reason;
 mod selector;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use key::{Component, KeyFacts, Keyed, Periods, keys, settings};
+pub use proof::{PlannedSuite, Proofs, Retest, writable_paths};
 pub use reason::{Reason, ReasonKind};
 pub use selector::{Selector, SelectorError, select};
 
+use crate::evidence::Evidence;
 use crate::name::{Digest, Repository, Tag};
 use crate::stack::{Base, Image, ImageId, Stack};
 
@@ -39,6 +42,8 @@ pub struct Facts {
     pub records: BTreeMap<String, Record>,
     /// Whether the digests of outside bases come from `specs.lock`.
     pub locked: bool,
+    /// What is proven of images, by their keys.
+    pub evidence: BTreeMap<Digest, Evidence>,
     /// Which try at fixed tags is free: 1 for the plain tag, `n` for `….n`.
     pub attempt: u32,
 }
@@ -69,6 +74,8 @@ pub struct Request {
     pub selected: Option<BTreeSet<ImageId>>,
     /// Build even what staging holds already.
     pub no_reuse: bool,
+    /// Run suites again whose verdicts are known.
+    pub retest: Retest,
 }
 
 /// What becomes of one image.
@@ -93,6 +100,8 @@ pub struct Planned {
     /// `None` only if held because an outside base is not known.
     pub keyed: Option<Keyed>,
     pub action: Action,
+    /// What is known to be proven of it, and what is to be run.
+    pub proofs: Proofs,
     /// Fixed tags it will get; empty without a commit.
     pub tags: Vec<Tag>,
 }
@@ -130,9 +139,16 @@ impl Plan {
                         because: "it was not asked for".to_owned(),
                     },
                 };
+                let evidence = keyed.as_ref().and_then(|k| facts.evidence.get(&k.key));
+                let retest = match asked {
+                    true => &request.retest,
+                    false => &Retest::None,
+                };
                 Planned {
                     id: ImageId(index),
                     tags: tags(image, facts),
+                    // Images nobody asked for are named with the rest, so they are proven, too.
+                    proofs: proof::proofs(stack, image, &action, evidence, retest),
                     label,
                     keyed,
                     action,
@@ -147,6 +163,11 @@ impl Plan {
         self.images
             .iter()
             .any(|image| matches!(image.action, Action::Build { .. }))
+    }
+
+    /// Whether any suite, check or info is run.
+    pub fn proves(&self) -> bool {
+        self.images.iter().any(|image| image.proofs.runs())
     }
 
     /// Whether a fixed tag of this plan is on other bytes already, so that the whole release needs

@@ -260,6 +260,7 @@ fn selecting_an_image_brings_the_parents_that_are_missing() {
     facts.stored.clear();
     facts.records.clear();
     let request = Request {
+        retest: Default::default(),
         selected: Some(BTreeSet::from([ImageId(1)])),
         no_reuse: false,
     };

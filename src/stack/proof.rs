@@ -20,6 +20,13 @@ pub struct Proof {
     pub info: Vec<InfoCommand>,
 }
 
+impl Proof {
+    /// Whether anything is to be proven or told.
+    pub fn is_wanted(&self) -> bool {
+        !self.suites.is_empty() || !self.policy.is_empty() || !self.info.is_empty()
+    }
+}
+
 /// A suite that is not run, with the reason the spec gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dropped {

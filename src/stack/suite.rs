@@ -110,7 +110,7 @@ pub struct Declared {
 
 #[derive(Clone, Debug)]
 pub enum Says {
-    Suite { suite: Suite, replace: bool },
+    Suite { suite: Box<Suite>, replace: bool },
     Skip { reason: String },
 }
 
@@ -149,7 +149,7 @@ pub fn read(
                 let replace = fields.get("replace");
                 let replace = replace.and_then(|node| reader.flag(node, "`replace`"));
                 Says::Suite {
-                    suite,
+                    suite: Box::new(suite),
                     replace: replace.unwrap_or_default(),
                 }
             }),
@@ -362,8 +362,8 @@ pub fn inherit(
                     );
                 }
                 match at {
-                    Some(at) => suites[at] = suite.clone(),
-                    None => suites.push(suite.clone()),
+                    Some(at) => suites[at] = (**suite).clone(),
+                    None => suites.push((**suite).clone()),
                 }
             }
         }

@@ -42,6 +42,7 @@ pub async fn run(
         false => context.select(&args.refresh)?.unwrap_or_default(),
     };
     let request = Request {
+        retest: Default::default(),
         selected: context.select(&args.images)?,
         no_reuse: args.no_reuse,
     };

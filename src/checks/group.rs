@@ -1,0 +1,79 @@
+//! From many faults to few findings: what one step did below one folder is told once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Fault, Sort, is_at_or_below};
+use crate::evidence::{Allowed, Finding, Rule};
+use crate::stack::Allowance;
+
+/// Findings, those that are allowed, and the allowances nothing needed.
+pub struct Grouped {
+    pub findings: Vec<Finding>,
+    pub allowed: Vec<Allowed>,
+    pub unused: Vec<String>,
+}
+
+/// Puts faults together. `origins` is the step each path is from, where one is known; a path without
+/// came with `parent`, if the image stands on one.
+pub fn findings(
+    faults: &[Fault],
+    allow: &BTreeMap<String, Allowance>,
+    origins: &BTreeMap<String, usize>,
+    parent: Option<&str>,
+) -> Grouped {
+    let mut used = BTreeSet::new();
+    let mut heads: BTreeMap<(Option<&str>, Rule, Sort, Option<usize>), Vec<Finding>> =
+        BTreeMap::new();
+    for fault in faults {
+        let allowance = allow
+            .keys()
+            .find(|path| !fault.path.is_empty() && is_at_or_below(&fault.path, path));
+        if let Some(path) = allowance {
+            used.insert(path.as_str());
+        }
+        let step = origins.get(&fault.path).copied();
+        let group = (allowance.map(String::as_str), fault.rule, fault.sort, step);
+        let known = heads.entry(group).or_default();
+        // Paths are sorted, so what is above comes first.
+        let above = known
+            .iter_mut()
+            .find(|head| !head.path.is_empty() && is_at_or_below(&fault.path, &head.path));
+        match above {
+            Some(head) => head.below += 1,
+            None => known.push(Finding {
+                rule: fault.rule,
+                path: fault.path.clone(),
+                text: fault.text.clone(),
+                below: 0,
+                inherited: match (step, fault.path.is_empty()) {
+                    (None, false) => parent.map(str::to_owned),
+                    _ => None,
+                },
+                step,
+            }),
+        }
+    }
+    let mut grouped = Grouped {
+        findings: Vec::new(),
+        allowed: Vec::new(),
+        unused: allow
+            .keys()
+            .filter(|path| !used.contains(path.as_str()))
+            .cloned()
+            .collect(),
+    };
+    for ((allowance, ..), list) in heads {
+        match allowance.and_then(|path| allow.get(path)) {
+            Some(allowance) => grouped
+                .allowed
+                .extend(list.into_iter().map(|finding| Allowed {
+                    finding,
+                    reason: allowance.reason.clone(),
+                })),
+            None => grouped.findings.extend(list),
+        }
+    }
+    grouped.findings.sort();
+    grouped.allowed.sort_by(|a, b| a.finding.cmp(&b.finding));
+    grouped
+}

@@ -1,0 +1,255 @@
+use super::*;
+use crate::source::{Sources, Span};
+use crate::stack::Allowance;
+
+fn span() -> Span {
+    let mut sources = Sources::default();
+    let source = sources.add("specs.yml", "x");
+    Span {
+        source,
+        start: 0,
+        end: 1,
+    }
+}
+
+fn entry(kind: Kind, mode: u32, uid: u32, gid: u32) -> Entry {
+    Entry {
+        kind,
+        mode,
+        uid,
+        gid,
+        size: 10,
+        capabilities: false,
+    }
+}
+
+fn tree(entries: &[(&str, Kind, u32, u32, u32)]) -> Tree {
+    let entries = entries.iter();
+    Tree(
+        entries
+            .map(|(path, kind, mode, uid, gid)| {
+                ((*path).to_owned(), entry(*kind, *mode, *uid, *gid))
+            })
+            .collect(),
+    )
+}
+
+fn locked() -> Policy {
+    Policy {
+        root_locked: Some(span()),
+        ..Policy::default()
+    }
+}
+
+fn found(asked: &Asked) -> String {
+    let lines: Vec<String> = faults(asked)
+        .iter()
+        .map(|fault| format!("{} {}", fault.path, fault.text))
+        .collect();
+    lines.join("\n")
+}
+
+use Kind::{Folder, Link, Regular};
+
+#[test]
+fn what_the_base_has_is_no_fault_and_what_is_new_is_one() {
+    let base = tree(&[
+        ("/usr/bin/passwd", Regular, 0o4755, 0, 0),
+        ("/tmp", Folder, 0o1777, 0, 0),
+        ("/usr/local", Folder, 0o2775, 0, 50),
+        ("/usr/share/odd", Regular, 0o644, 33, 33),
+        ("/var/cache", Folder, 0o755, 0, 0),
+    ]);
+    let mut now = base.clone();
+    now.0.extend(
+        tree(&[
+            ("/usr/bin/screen", Regular, 0o2755, 0, 43),
+            ("/usr/bin/ping", Regular, 0o755, 0, 0),
+            ("/tmp", Folder, 0o777, 0, 0),
+            ("/var/cache", Folder, 0o777, 0, 0),
+            ("/etc/mine", Regular, 0o644, 1000, 100),
+            ("/opt/conda/x", Regular, 0o664, 1000, 100),
+            ("/usr/bin/link", Link, 0o777, 0, 0),
+        ])
+        .0,
+    );
+    now.0.get_mut("/usr/bin/ping").expect("there").capabilities = true;
+    let texts = BTreeMap::from(
+        [
+            ("/etc/shadow", "root:$y$x:1:\ndaemon:*:\n"),
+            ("/etc/passwd", "root:x:0:0::/root:/bin/bash\n"),
+            ("/etc/sudoers", "# NOPASSWD\nDefaults env_reset\n"),
+            ("/etc/sudoers.d/jovyan", "jovyan ALL=(ALL) NOPASSWD:ALL\n"),
+        ]
+        .map(|(path, text)| (path.to_owned(), text.to_owned())),
+    );
+    let asked = Asked {
+        policy: &locked(),
+        writable: &BTreeSet::new(),
+        user: None,
+        tree: &now,
+        base: &base,
+        texts: &texts,
+    };
+    insta::assert_snapshot!(found(&asked), @"
+    /usr/bin/screen is setgid for group 43 (mode 2755)
+    /usr/bin/ping has file capabilities
+    /tmp is writable for everybody (mode 0777)
+    /var/cache is writable for everybody (mode 0777)
+    /etc/mine belongs to user 1000, not to root
+    /etc/shadow has a password for root
+    /etc/sudoers.d/jovyan lets somebody be root by sudo without a password
+    ");
+    let same = Asked {
+        tree: &base,
+        texts: &BTreeMap::new(),
+        ..asked
+    };
+    assert_eq!(found(&same), "");
+}
+
+#[test]
+fn a_locked_root_is_fine() {
+    for (text, fine) in [
+        ("root:*:19000::\n", true),
+        ("root:!:19000::\n", true),
+        ("root:!!$6$x:19000::\n", true),
+        ("root::19000::\n", false),
+    ] {
+        let texts = BTreeMap::from([("/etc/shadow".to_owned(), text.to_owned())]);
+        let asked = Asked {
+            policy: &locked(),
+            writable: &BTreeSet::new(),
+            user: None,
+            tree: &Tree::default(),
+            base: &Tree::default(),
+            texts: &texts,
+        };
+        assert_eq!(faults(&asked).is_empty(), fine, "{text}");
+    }
+}
+
+#[test]
+fn below_writable_paths_all_is_the_groups() {
+    let now = tree(&[
+        ("/opt", Folder, 0o755, 0, 0),
+        ("/opt/conda", Folder, 0o2775, 1000, 100),
+        ("/opt/conda/a", Regular, 0o644, 1000, 100),
+        ("/opt/conda/b", Regular, 0o664, 0, 0),
+        ("/opt/conda/c", Folder, 0o775, 0, 100),
+        ("/opt/conda/d", Link, 0o777, 0, 0),
+        ("/opt/conda/e", Regular, 0o664, 0, 100),
+        ("/opt/conda-other", Folder, 0o755, 0, 0),
+    ]);
+    let writable = BTreeSet::from([(100, "/opt/conda".to_owned())]);
+    let user = Policy {
+        not_root: Some(span()),
+        ..Policy::default()
+    };
+    let asked = Asked {
+        policy: &user,
+        writable: &writable,
+        user: Some("0:100"),
+        tree: &now,
+        base: &Tree::default(),
+        texts: &BTreeMap::new(),
+    };
+    insta::assert_snapshot!(found(&asked), @"
+    /opt/conda/b belongs to group 0, not to 100
+    /opt/conda/a is not writable for group 100 (mode 0644)
+    /opt/conda/c is not setgid for group 100 (mode 0775)
+     it runs as root
+    ");
+}
+
+#[test]
+fn what_one_step_did_below_one_folder_is_told_once() {
+    let fault = |path: &str| Fault {
+        rule: Rule::Root,
+        sort: Sort::Everybody,
+        path: path.to_owned(),
+        text: "is writable for everybody".to_owned(),
+    };
+    let mut list: Vec<Fault> = [
+        "/var",
+        "/var/lib",
+        "/var/lib/x",
+        "/srv/y",
+        "/varnish",
+        "/usr/bin/s",
+    ]
+    .map(fault)
+    .into();
+    list.sort();
+    let origins = BTreeMap::from(
+        [
+            ("/var", 2),
+            ("/var/lib", 2),
+            ("/var/lib/x", 3),
+            ("/varnish", 2),
+        ]
+        .map(|(path, step)| (path.to_owned(), step)),
+    );
+    let allow = BTreeMap::from(["/usr/bin/s", "/nothing"].map(|path| {
+        let allowance = Allowance {
+            reason: "because".to_owned(),
+            span: span(),
+        };
+        (path.to_owned(), allowance)
+    }));
+    let grouped = findings(&list, &allow, &origins, Some("base"));
+    let short: Vec<String> = grouped
+        .findings
+        .iter()
+        .map(|f| {
+            format!(
+                "{} +{} step {:?} from {:?}",
+                f.path, f.below, f.step, f.inherited
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(short.join("\n"), @r#"
+    /srv/y +0 step None from Some("base")
+    /var +1 step Some(2) from None
+    /var/lib/x +0 step Some(3) from None
+    /varnish +0 step Some(2) from None
+    "#);
+    assert_eq!(grouped.allowed.len(), 1);
+    assert_eq!(grouped.unused, ["/nothing"]);
+}
+
+#[test]
+fn layers_are_counted_and_what_they_store_again() {
+    let mut before = tree(&[("/a", Regular, 0o644, 0, 0), ("/b", Folder, 0o755, 0, 0)]);
+    let layer = tree(&[("/a", Regular, 0o600, 0, 0), ("/c", Regular, 0o644, 0, 0)]);
+    let first = stack_layer(&mut before, &layer, 0);
+    assert_eq!((first.bytes, first.largest.as_str()), (10, "/a"));
+    let second = stack_layer(&mut before, &layer, 1);
+    assert_eq!(second.bytes, 20);
+    let limits = LayerLimits {
+        count: Some(1),
+        size: Some(5),
+        twice: Some(29),
+        span: span(),
+    };
+    let faults = layer_faults(&limits, 2, &[first, second]);
+    let short: Vec<_> = faults
+        .iter()
+        .map(|(fault, step)| (&*fault.text, *step))
+        .collect();
+    insta::assert_debug_snapshot!(short, @r#"
+    [
+        (
+            "it has 2 layers, and 1 are allowed",
+            None,
+        ),
+        (
+            "30 bytes are stored twice, and 29 are allowed; 20 of them by this step, most of it this file",
+            Some(
+                1,
+            ),
+        ),
+    ]
+    "#);
+    assert!(size_fault(&limits, 6).is_some() && size_fault(&limits, 5).is_none());
+}

@@ -1,0 +1,223 @@
+//! What is still to be proven of each image: suites, checks and info that no evidence answers.
+//!
+//! A verdict belongs to an image's digest and to the suite's key, which covers all that determines the
+//! suite. So editing a test runs that suite on the digest there is, and builds nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::key::{digest_of_value, file_value};
+use super::{Action, canonical};
+use crate::evidence::{Checks, Evidence, Info, Verdict};
+use crate::name::Digest;
+use crate::stack::{Image, InfoCommand, Policy, Stack, Suite, Test};
+
+/// Raised when equal suites or policies come to other verdicts than before: the wrapper around a
+/// suite, pytest's version, the rules of a check.
+pub const FORMAT: u32 = 1;
+
+/// What is known and what is to be run, of one image.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Proofs {
+    /// In the order of the image's suites.
+    pub suites: Vec<PlannedSuite>,
+    /// `None`: it has no policy.
+    pub checks: Option<Planned<Checks>>,
+    /// In the order of the image's commands.
+    pub info: Vec<Planned<Info>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedSuite {
+    pub name: String,
+    pub verdict: Planned<Verdict>,
+    /// Why it is run, in words.
+    pub why: Option<String>,
+}
+
+/// Something with a key that may be known already.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned<T> {
+    pub key: Digest,
+    pub known: Option<T>,
+}
+
+impl Proofs {
+    /// Whether something is to be run.
+    pub fn runs(&self) -> bool {
+        self.suites
+            .iter()
+            .any(|suite| suite.verdict.known.is_none())
+            || self
+                .checks
+                .as_ref()
+                .is_some_and(|checks| checks.known.is_none())
+            || self.info.iter().any(|info| info.known.is_none())
+    }
+}
+
+/// Which known verdicts are not believed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Retest {
+    #[default]
+    None,
+    All,
+    Suites(BTreeSet<String>),
+}
+
+impl Retest {
+    fn asks_for(&self, suite: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Suites(names) => names.contains(suite),
+        }
+    }
+}
+
+/// What is to be proven of an image that is built or reused; nothing of one that is held.
+pub fn proofs(
+    stack: &Stack,
+    image: &Image,
+    action: &Action,
+    evidence: Option<&Evidence>,
+    retest: &Retest,
+) -> Proofs {
+    let reused = match action {
+        Action::Hold { .. } => return Proofs::default(),
+        Action::Build { .. } => None,
+        Action::Reuse { digest } => Some(digest),
+    };
+    // Evidence on other bytes of the same key says nothing of these.
+    let evidence = evidence.filter(|evidence| Some(&evidence.digest) == reused);
+    let proof = &image.proof;
+    Proofs {
+        suites: proof
+            .suites
+            .iter()
+            .map(|suite| planned_suite(stack, suite, evidence, reused, retest))
+            .collect(),
+        checks: (!proof.policy.is_empty() || image.writable.is_some()).then(|| {
+            let key = policy_key(image, &proof.policy);
+            let known = evidence.and_then(|evidence| evidence.checks.clone());
+            Planned {
+                known: known.filter(|known| known.key == key),
+                key,
+            }
+        }),
+        info: proof
+            .info
+            .iter()
+            .map(|command| {
+                let key = info_key(command);
+                let known = evidence.and_then(|evidence| evidence.info.get(&command.name));
+                Planned {
+                    known: known.filter(|known| known.key == key).cloned(),
+                    key,
+                }
+            })
+            .collect(),
+    }
+}
+
+fn planned_suite(
+    stack: &Stack,
+    suite: &Suite,
+    evidence: Option<&Evidence>,
+    reused: Option<&Digest>,
+    retest: &Retest,
+) -> PlannedSuite {
+    let name = suite.name.value.clone();
+    let key = suite_key(stack, suite);
+    let before = evidence.and_then(|evidence| evidence.suites.get(&name));
+    let why = match (before, reused) {
+        (_, None) => Some("the image is built"),
+        (None, _) => Some("it never ran on this digest"),
+        (Some(before), _) if before.key != key => Some("the suite changed"),
+        // What failed may have failed for a reason that is gone.
+        (Some(before), _) if !before.passed => Some("it was red"),
+        _ if retest.asks_for(&name) => Some("--retest asks for it"),
+        _ => None,
+    };
+    PlannedSuite {
+        name,
+        verdict: Planned {
+            key,
+            known: match why {
+                Some(_) => None,
+                None => before.cloned(),
+            },
+        },
+        why: why.map(str::to_owned),
+    }
+}
+
+/// The hash of all that determines a suite on a given image.
+pub fn suite_key(stack: &Stack, suite: &Suite) -> Digest {
+    let mut paths = BTreeSet::new();
+    suite.collect_paths(&mut paths);
+    let mut files: BTreeMap<&str, String> = BTreeMap::new();
+    for path in paths {
+        if let Some(file) = stack.files.0.get(path) {
+            files.insert(path.as_str(), file_value(file));
+        }
+        for (path, file) in stack.files.below(path) {
+            files.insert(path.as_str(), file_value(file));
+        }
+    }
+    let test = match &suite.test {
+        None => Value::Null,
+        Some(Test::Pytest {
+            folder,
+            requirements,
+        }) => json!({ "pytest": folder, "requirements": requirements }),
+        Some(Test::Run(text)) => json!({ "run": text, "shell": suite.shell }),
+        Some(Test::Script(file)) => json!({ "script": file }),
+    };
+    let serve = suite.serve.as_ref();
+    digest_of_value(&json!({
+        "format": FORMAT,
+        "test": test,
+        "serve": serve.map(|serve| json!({ "port": serve.port, "ready": serve.ready })),
+        "as": suite.user,
+        "env": canonical::env(&suite.env),
+        "network": canonical::network(suite.network),
+        "secrets": canonical::secrets(&suite.secrets),
+        "files": files,
+    }))
+}
+
+/// The hash of all that determines the checks of an image beside its bytes.
+fn policy_key(image: &Image, policy: &Policy) -> Digest {
+    let layers = policy.layers.as_ref();
+    let writable = writable_paths(image);
+    digest_of_value(&json!({
+        "format": FORMAT,
+        "root": policy.root_locked.is_some(),
+        "user": policy.not_root.is_some(),
+        "writable": writable.iter().map(|(gid, path)| json!([gid, path])).collect::<Vec<_>>(),
+        "layers": layers.map(|l| json!([l.count, l.size, l.twice])),
+        "allow": policy.allow.keys().collect::<Vec<_>>(),
+    }))
+}
+
+/// Paths below which everything belongs to a group and is writable for it, with the group: what the
+/// image says of itself, and what its policy wants.
+pub fn writable_paths(image: &Image) -> BTreeSet<(u32, String)> {
+    let mut all = BTreeSet::new();
+    if let Some(own) = &image.writable {
+        all.extend(own.paths.iter().map(|path| (own.gid, path.clone())));
+    }
+    if let Some(policy) = &image.proof.policy.writable {
+        let gid = policy.gid.or(image.writable.as_ref().map(|own| own.gid));
+        if let Some(gid) = gid {
+            all.extend(policy.paths.iter().map(|path| (gid, path.clone())));
+        }
+    }
+    all
+}
+
+fn info_key(command: &InfoCommand) -> Digest {
+    digest_of_value(&json!([FORMAT, command.name, command.title, command.run]))
+}
