@@ -70,6 +70,25 @@ pub enum Event {
         image: ImageLabel,
         error: String,
     },
+    /// A suite began on an image that is there.
+    SuiteStarted {
+        image: ImageLabel,
+        suite: String,
+    },
+    /// A suite came to its end; `summary` is `12 passed` or `1 of 12 failed`.
+    SuiteDone {
+        image: ImageLabel,
+        suite: String,
+        passed: bool,
+        summary: String,
+        took: Duration,
+    },
+    /// An image's files were looked at.
+    Checked {
+        image: ImageLabel,
+        findings: usize,
+        took: Duration,
+    },
     /// A descendant of one that failed.
     ImageSkipped {
         image: ImageLabel,

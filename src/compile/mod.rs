@@ -64,6 +64,8 @@ pub struct Compiled {
     pub base_config: BaseConfig,
     /// What each operation does for which step, by its index from 0.
     pub operations: BTreeMap<OpId, usize>,
+    /// Before its first step, and after each.
+    pub states: Vec<Output>,
 }
 
 impl Compiled {
@@ -117,6 +119,7 @@ impl<'a> Compiler<'a> {
         let mut operations = BTreeMap::new();
         let mut output = base.output;
         let inherited = Inherited::new(image, &base.config);
+        let mut states = vec![output];
         for (index, step) in image.steps.iter().enumerate() {
             let meta = Meta {
                 name: format!("{label}: {}", step.title),
@@ -126,12 +129,14 @@ impl<'a> Compiler<'a> {
             };
             output = self.step(image, step, &inherited, output, &meta)?;
             operations.insert(output.op, index);
+            states.push(output);
         }
         Ok(Compiled {
             output,
             config: config::config(image, &base.config),
             base_config: base.config,
             operations,
+            states,
         })
     }
 

@@ -9,7 +9,8 @@ use super::command::{Cache, Command, PLACE, in_step};
 use super::shell::{line, quote, with_errexit};
 use super::{BaseState, Compiler, ROOT, group, user_of};
 use crate::diagnostic::Diagnostic;
-use crate::llb::{Action, Exec, File, Meta, Mount, MountKind, Network, Origin, Output};
+use crate::llb::{Action, Exec, File, Meta, Mount, MountKind, Network, Origin, Output, Source};
+use crate::name::Reference;
 use crate::source::Span;
 use crate::stack::{self, ImageId, InfoCommand, Serve, Suite, Test};
 
@@ -145,18 +146,19 @@ impl Compiler<'_> {
         self.leaving(exec, meta)
     }
 
-    /// The first layers of a published image, and what one more brings: for whoever asks which layer
-    /// something is from.
-    pub fn layer(&mut self, reference: &crate::name::Reference, below: usize) -> Output {
-        let mut of = |layers: usize| {
-            let source = crate::llb::Source::Image {
-                reference: reference.to_string(),
-                layers: Some(layers),
-            };
-            self.graph.source(source, Meta::default())
+    /// The first layers of a published image.
+    pub fn first_layers(&mut self, reference: &Reference, layers: usize) -> Output {
+        let source = Source::Image {
+            reference: reference.to_string(),
+            layers: Some(layers),
         };
-        let lower = (below > 0).then(|| of(below));
-        let upper = of(below + 1);
+        self.graph.source(source, Meta::default())
+    }
+
+    /// What the layer of a published image above `below` others brings.
+    pub fn layer(&mut self, reference: &Reference, below: usize) -> Output {
+        let lower = (below > 0).then(|| self.first_layers(reference, below));
+        let upper = self.first_layers(reference, below + 1);
         self.graph.diff(lower, Some(upper), Meta::default())
     }
 

@@ -87,6 +87,29 @@ pub struct Verdict {
     pub log: String,
 }
 
+impl Verdict {
+    /// `12 passed`, `1 of 12 failed`, or the reason.
+    pub fn summary(&self) -> String {
+        match (&self.reason, self.passed) {
+            (Some(reason), false) => reason.clone(),
+            (_, true) if self.skipped > 0 => {
+                format!(
+                    "{} passed, {} skipped",
+                    self.tests - self.skipped,
+                    self.skipped
+                )
+            }
+            (_, true) => format!("{} passed", self.tests),
+            (None, false) => format!("{} of {} failed", self.failed, self.tests),
+        }
+    }
+
+    /// The tests that failed.
+    pub fn red_cases(&self) -> impl Iterator<Item = &Case> {
+        self.cases.iter().filter(|case| case.is_red())
+    }
+}
+
 /// One test of a suite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Case {

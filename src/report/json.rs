@@ -18,6 +18,9 @@
 //! | `image_done` | `image`, `seconds` |
 //! | `image_failed` | `image`, `error` |
 //! | `image_skipped` | `image`, `because`: the image that failed |
+//! | `suite_started` | `image`, `suite` |
+//! | `suite_done` | `image`, `suite`, `passed`, `summary`, `seconds` |
+//! | `checked` | `image`, `findings`: how many, `seconds` |
 //! | `exporting` | `text`, `done` |
 //! | `published` | `image`, `repository`, `tags`, `digest` |
 
@@ -113,6 +116,27 @@ impl<W: Write + Send> Json<W> {
             Event::ImageSkipped { image, because } => {
                 json!({"event": "image_skipped", "image": image, "because": because})
             }
+            Event::SuiteStarted { image, suite } => {
+                json!({"event": "suite_started", "image": image, "suite": suite})
+            }
+            Event::SuiteDone {
+                image,
+                suite,
+                passed,
+                summary,
+                took,
+            } => json!({
+                "event": "suite_done", "image": image, "suite": suite, "passed": passed,
+                "summary": summary, "seconds": seconds(*took),
+            }),
+            Event::Checked {
+                image,
+                findings,
+                took,
+            } => json!({
+                "event": "checked", "image": image, "findings": findings,
+                "seconds": seconds(*took),
+            }),
             Event::Exporting { text, done } => {
                 json!({"event": "exporting", "text": text, "done": done})
             }

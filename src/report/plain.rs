@@ -127,8 +127,28 @@ impl<W: Write + Send> Plain<W> {
                 "[{image}] {}",
                 published(repository, tags, digest.as_str())
             )],
-            // Its first step says so at once.
-            Event::ImageStarted { .. } => Vec::new(),
+            Event::SuiteDone {
+                image,
+                suite,
+                passed: true,
+                summary,
+                took,
+            } => vec![format!(
+                "[{image}] test {suite}: {} in {}",
+                paint.text(Ink::Good, summary),
+                human_duration(*took)
+            )],
+            Event::Checked {
+                image,
+                findings: 0,
+                took,
+            } => vec![format!(
+                "[{image}] checks: {} in {}",
+                paint.text(Ink::Good, "nothing found"),
+                human_duration(*took)
+            )],
+            // Its first step, and its end, say so.
+            Event::ImageStarted { .. } | Event::SuiteStarted { .. } => Vec::new(),
             // Numbers that grow make no lines.
             Event::StepProgress { .. } => Vec::new(),
             Event::Warning { .. }
@@ -136,6 +156,8 @@ impl<W: Write + Send> Plain<W> {
             | Event::StepFailed { .. }
             | Event::ImageFailed { .. }
             | Event::ImageSkipped { .. }
+            | Event::SuiteDone { .. }
+            | Event::Checked { .. }
             | Event::Stop => Vec::new(),
         }
     }
@@ -178,6 +200,26 @@ pub(super) fn urgent(event: &Event, paint: Paint) -> Option<Vec<String>> {
             lines.extend(told.map(|line| format!("[{image}] {line}")));
             Some(lines)
         }
+        Event::SuiteDone {
+            image,
+            suite,
+            passed: false,
+            summary,
+            took,
+        } => Some(vec![format!(
+            "[{image}] test {suite}: {} in {}",
+            paint.text(Ink::Bad, summary),
+            human_duration(*took)
+        )]),
+        Event::Checked {
+            image,
+            findings,
+            took,
+        } if *findings > 0 => Some(vec![format!(
+            "[{image}] checks: {} in {}",
+            paint.text(Ink::Bad, &counted(*findings, "finding")),
+            human_duration(*took)
+        )]),
         Event::ImageSkipped { image, because } => Some(vec![format!(
             "[{image}] {}, because {because} failed",
             paint.text(Ink::Bad, "skipped")
@@ -203,5 +245,13 @@ pub(super) fn published(repository: &str, tags: &[String], digest: &str) -> Stri
     match tags.is_empty() {
         true => format!("{repository}: no tag ({short})"),
         false => format!("{repository}: {} ({short})", tags.join(", ")),
+    }
+}
+
+/// `1 finding`, `2 findings`.
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
     }
 }

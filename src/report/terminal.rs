@@ -92,10 +92,14 @@ impl Terminal {
             })
     }
 
-    /// Takes the line of an image away.
+    /// Takes the line of an image away, which is over then.
     fn remove(&mut self, image: &str) -> Option<Running> {
-        self.steps.end_image(image);
         self.over += 1;
+        self.take(image)
+    }
+
+    fn take(&mut self, image: &str) -> Option<Running> {
+        self.steps.end_image(image);
         let running = self.images.remove(image)?;
         running.bar.finish_and_clear();
         self.multi.remove(&running.bar);
@@ -179,6 +183,38 @@ impl Terminal {
                 let text = format!("because {because} failed");
                 self.outcome(Ink::Bad, "skipped", image, &text);
             }
+            Event::SuiteStarted { image, suite } => {
+                let name = suite_line(image, suite);
+                self.image(&name);
+                self.steps.start(&name, "running", (1, 1), now);
+            }
+            Event::SuiteDone {
+                image,
+                suite,
+                passed,
+                summary,
+                took,
+            } => {
+                self.take(&suite_line(image, suite));
+                let (ink, word) = match passed {
+                    true => (Ink::Good, "green"),
+                    false => (Ink::Bad, "red"),
+                };
+                let text = format!("{suite}: {summary}, {}", human_duration(*took));
+                self.outcome(ink, word, image, &text);
+            }
+            Event::Checked {
+                image,
+                findings,
+                took,
+            } => {
+                let (ink, word) = match findings {
+                    0 => (Ink::Good, "green"),
+                    _ => (Ink::Bad, "red"),
+                };
+                let text = format!("checks: {findings} found, {}", human_duration(*took));
+                self.outcome(ink, word, image, &text);
+            }
             Event::Exporting { text, done } => {
                 self.phase = match done {
                     true => format!("{text}: done"),
@@ -260,6 +296,11 @@ impl View for Terminal {
         self.head.finish_and_clear();
         let _ = self.multi.clear();
     }
+}
+
+/// The name a suite's line has among those of images.
+fn suite_line(image: &str, suite: &str) -> String {
+    format!("{image} test {suite}")
 }
 
 /// A line cut at the terminal's width, whose text we make ourselves.

@@ -3,7 +3,9 @@
 //! [`run`] compiles each image when its base is there, has it solved, and returns what came out green
 //! as one result. Called by `build`; names nothing.
 
+mod prove;
 mod track;
+mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,10 +14,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::buildkit::{self, Client, Exporter, Failure, Gateway, Ref, Request, Returned, Services};
+use crate::checks::Tree;
 use crate::compile::{
     BaseConfig, BaseState, Compiled, Compiler, LARGE_FILE, Surroundings, finished,
 };
@@ -26,6 +29,8 @@ use crate::name::{Digest, Reference, Repository};
 use crate::plan::{Action, Plan};
 use crate::source::SourceFile;
 use crate::stack::{Base, ImageId, Stack};
+pub use prove::Proven;
+use prove::{Subject, Verdicts};
 use track::{Step, Tracker};
 
 /// What a run needs to know beside the plan.
@@ -43,6 +48,10 @@ pub struct Options {
     pub staging: Option<Repository>,
     /// Receives the images as an archive.
     pub archive: Option<PathBuf>,
+    /// When the run began, RFC 3339; verdicts say so.
+    pub now: String,
+    /// Suites at once.
+    pub suites: usize,
 }
 
 /// What came of a run.
@@ -53,6 +62,8 @@ pub struct Report {
     pub index: Option<Digest>,
     /// The variant each image has as its platform in that index.
     pub exported: BTreeMap<String, ImageId>,
+    /// What ran on each image, beside what was known already.
+    pub proven: BTreeMap<ImageId, Proven>,
     /// Requests sent.
     pub solves: u32,
 }
@@ -124,7 +135,21 @@ struct Run<'a> {
     sources: Vec<SourceFile>,
     configs: BTreeMap<String, OnceCell<BaseConfig>>,
     gateway: Gateway,
+    /// A suite waits for one; so that a machine does not run all of them at once.
+    turns: Semaphore,
+    /// By the keys of image and suite.
+    verdicts: Verdicts,
+    /// The files of outside bases.
+    trees: Mutex<BTreeMap<String, Arc<OnceCell<Arc<Tree>>>>>,
 }
+
+/// Something that came to its end.
+enum Ended {
+    Image(ImageId, Result<Green, Broken>),
+    Proven(ImageId, Result<Proven, buildkit::Error>),
+}
+
+type Work<'a> = std::pin::Pin<Box<dyn Future<Output = Ended> + 'a>>;
 
 /// An image the engine has made.
 #[derive(Clone)]
@@ -166,7 +191,7 @@ pub async fn run(
     }
     let mut services = options.services.clone();
     let mut exporters = Vec::new();
-    if let Some(staging) = &options.staging {
+    if let (Some(staging), true) = (&options.staging, plan.builds()) {
         exporters.push(exporter(
             "image",
             &[
@@ -177,7 +202,7 @@ pub async fn run(
             ],
         ));
     }
-    if let Some(archive) = &options.archive {
+    if let (Some(archive), true) = (&options.archive, plan.builds()) {
         services.archives.insert(exporters.len(), archive.clone());
         exporters.push(exporter("oci", &[("oci-mediatypes", "true")]));
     }
@@ -190,6 +215,7 @@ pub async fn run(
     let watcher = tracker.clone();
     let outcomes = Mutex::new(BTreeMap::new());
     let exported = Mutex::new(BTreeMap::new());
+    let proven = Mutex::new(BTreeMap::new());
     let solved = buildkit::solve(
         client,
         request,
@@ -213,8 +239,11 @@ pub async fn run(
                     .map(|reference| (reference.to_string(), OnceCell::new()))
                     .collect(),
                 gateway,
+                turns: Semaphore::new(options.suites.max(1)),
+                verdicts: Verdicts::default(),
+                trees: Mutex::default(),
             };
-            let green = run.all(&order, &leaders, &outcomes).await?;
+            let green = run.all(&order, &leaders, &outcomes, &proven).await?;
             let mut returned = Returned::default();
             for id in &order {
                 if let Some(green) = green.get(id) {
@@ -224,7 +253,7 @@ pub async fn run(
                     run.add(*id, number, green, &mut returned);
                 }
             }
-            match returned.refs.is_empty() {
+            match returned.refs.is_empty() && plan.builds() {
                 true => Err(buildkit::Error::Failed(Box::new(Failure::new(
                     "no image came out green",
                 )))),
@@ -241,6 +270,7 @@ pub async fn run(
         .into_inner()
         .expect("nothing panics while it is held");
     let index = match solved {
+        Ok(_) if exported.is_empty() => None,
         Ok(response) => {
             let digest = response
                 .get("containerimage.digest")
@@ -279,6 +309,9 @@ pub async fn run(
         images,
         index,
         exported,
+        proven: proven
+            .into_inner()
+            .expect("nothing panics while it is held"),
         solves: 1,
     })
 }
@@ -304,27 +337,37 @@ fn platform_id(platform: &llb::Platform, number: usize) -> String {
 
 /// References whose configs the run will want.
 fn references(stack: &Stack, plan: &Plan, options: &Options) -> BTreeSet<Reference> {
-    let built = plan
+    let wanted = plan
         .images
         .iter()
-        .filter(|planned| matches!(planned.action, Action::Build { .. }));
-    built
-        .filter_map(|planned| match below(stack, plan, options, planned.id) {
-            Some(Below::There(reference)) => Some(reference),
-            _ => None,
-        })
-        .collect()
+        .filter_map(|planned| match planned.action {
+            Action::Build { .. } => match below(stack, plan, options, planned.id) {
+                Some(Below::There(reference)) => Some(reference),
+                _ => None,
+            },
+            Action::Reuse { .. } if planned.proofs.runs() => published(stack, plan, planned.id),
+            Action::Reuse { .. } | Action::Hold { .. } => None,
+        });
+    wanted.collect()
+}
+
+/// Where a reused image is.
+fn published(stack: &Stack, plan: &Plan, id: ImageId) -> Option<Reference> {
+    let Action::Reuse { digest } = &plan.images[id.0].action else {
+        return None;
+    };
+    Some(Reference {
+        repository: stack.staging.clone()?,
+        tag: None,
+        digest: Some(digest.clone()),
+    })
 }
 
 fn below(stack: &Stack, plan: &Plan, options: &Options, id: ImageId) -> Option<Below> {
     match &stack.images[id.0].base {
         Base::Image(parent) => match &plan.images[parent.0].action {
             Action::Build { .. } => Some(Below::Here(*parent)),
-            Action::Reuse { digest } => Some(Below::There(Reference {
-                repository: stack.staging.clone()?,
-                tag: None,
-                digest: Some(digest.clone()),
-            })),
+            Action::Reuse { .. } => Some(Below::There(published(stack, plan, *parent)?)),
             Action::Hold { .. } => None,
         },
         Base::Outside(base) => {
@@ -343,9 +386,10 @@ impl Run<'_> {
         order: &[ImageId],
         leaders: &BTreeMap<ImageId, ImageId>,
         outcomes: &Outcomes,
+        proven: &Mutex<BTreeMap<ImageId, Proven>>,
     ) -> Result<BTreeMap<ImageId, Green>, buildkit::Error> {
         let mut children: BTreeMap<ImageId, Vec<ImageId>> = BTreeMap::new();
-        let mut running = FuturesUnordered::new();
+        let mut running: FuturesUnordered<Work> = FuturesUnordered::new();
         let mut green: BTreeMap<ImageId, Green> = BTreeMap::new();
         for id in order {
             match below(self.stack, self.plan, self.options, *id) {
@@ -356,12 +400,26 @@ impl Run<'_> {
                 None => unreachable!("an image is built only on a base that is built or known"),
             }
         }
+        for planned in &self.plan.images {
+            let reference = published(self.stack, self.plan, planned.id);
+            if let (Some(reference), true) = (reference, planned.proofs.runs()) {
+                running.push(self.proving(planned.id, Subject::Published(reference)));
+            }
+        }
         let set = |id: ImageId, outcome: Outcome| {
             let mut all = outcomes.lock().expect("nothing panics while it is held");
             all.entry(id).or_insert(outcome);
         };
         let mut stopped = None;
-        while let Some((id, made)) = running.next().await {
+        while let Some(ended) = running.next().await {
+            let (id, made) = match ended {
+                Ended::Image(id, made) => (id, made),
+                Ended::Proven(id, what) => {
+                    let mut all = proven.lock().expect("nothing panics while it is held");
+                    all.insert(id, what?);
+                    continue;
+                }
+            };
             let label = self.label(id);
             match made {
                 Ok(made) => {
@@ -370,6 +428,11 @@ impl Run<'_> {
                     set(id, Outcome::Built { took });
                     for child in children.remove(&id).unwrap_or_default() {
                         running.push(self.begin(child, Err(made.clone())));
+                    }
+                    for (same, _) in leaders.iter().filter(|(_, leader)| **leader == id) {
+                        if self.plan.images[same.0].proofs.runs() {
+                            running.push(self.proving(*same, Subject::Built(made.clone())));
+                        }
                     }
                     green.insert(id, made);
                 }
@@ -421,12 +484,12 @@ impl Run<'_> {
     }
 
     /// One image: on a reference, or on one made in this run.
-    async fn begin(
-        &self,
-        id: ImageId,
-        base: Result<Reference, Green>,
-    ) -> (ImageId, Result<Green, Broken>) {
-        (id, self.image(id, base).await)
+    fn begin(&self, id: ImageId, base: Result<Reference, Green>) -> Work<'_> {
+        Box::pin(async move { Ended::Image(id, self.image(id, base).await) })
+    }
+
+    fn proving(&self, id: ImageId, subject: Subject) -> Work<'_> {
+        Box::pin(async move { Ended::Proven(id, self.prove(id, subject).await) })
     }
 
     async fn image(&self, id: ImageId, base: Result<Reference, Green>) -> Result<Green, Broken> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::buildkit::{Update, Vertex};
 use crate::event::{Event, Events, Tail};
@@ -32,6 +32,8 @@ pub struct Tracker {
 #[derive(Default)]
 struct Inner {
     steps: HashMap<String, Vec<Step>>,
+    /// Suites: the image and the title of each.
+    suites: HashMap<String, (String, String)>,
     seen: HashMap<String, Seen>,
     exporting: bool,
 }
@@ -41,6 +43,8 @@ struct Seen {
     /// By their start, so that a state said twice counts once.
     intervals: BTreeMap<Duration, Duration>,
     begun: bool,
+    /// When it began for the last time, by our own clock.
+    since: Option<Instant>,
     done: bool,
 }
 
@@ -50,6 +54,7 @@ impl Default for Seen {
             tail: Tail::new(KEPT),
             intervals: BTreeMap::new(),
             begun: false,
+            since: None,
             done: false,
         }
     }
@@ -69,6 +74,29 @@ impl Tracker {
         inner.steps.entry(digest).or_default().push(step);
     }
 
+    /// Says that an operation is a suite: what it writes is shown, what becomes of it says somebody else.
+    pub fn add_suite(&self, digest: String, image: String, title: String) {
+        self.lock().suites.insert(digest, (image, title));
+    }
+
+    /// How long an operation that runs has been running.
+    pub fn running(&self, digest: &str) -> Option<Duration> {
+        let inner = self.lock();
+        let since = inner.seen.get(digest)?.since?;
+        Some(since.elapsed())
+    }
+
+    /// How long an operation ran.
+    pub fn ran(&self, digest: &str) -> Duration {
+        let inner = self.lock();
+        let intervals = inner.seen.get(digest).map(|seen| &seen.intervals);
+        intervals
+            .into_iter()
+            .flatten()
+            .map(|(start, end)| end.saturating_sub(*start))
+            .sum()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().expect("nothing panics while it is held")
     }
@@ -86,6 +114,13 @@ impl Tracker {
                     .or_default()
                     .tail
                     .push(&bytes);
+                if let Some((image, title)) = inner.suites.get(&vertex) {
+                    self.events.send(Event::StepLog {
+                        image: image.clone(),
+                        step: title.clone(),
+                        bytes: bytes.clone(),
+                    });
+                }
                 for step in inner.steps.get(&vertex).into_iter().flatten() {
                     self.events.send(Event::StepLog {
                         image: step.image.clone(),
@@ -119,6 +154,10 @@ impl Tracker {
         if let (Some(start), Some(end)) = (vertex.started, vertex.completed) {
             seen.intervals.insert(start, end);
         }
+        seen.since = match (vertex.started, vertex.completed) {
+            (Some(_), None) => seen.since.or_else(|| Some(Instant::now())),
+            _ => None,
+        };
         if !inner.steps.contains_key(&vertex.digest) {
             // What the engine does beside steps has names it gave itself. The exporter starts its
             // vertex anew for the push.

@@ -92,7 +92,7 @@ pub async fn run(
         published: false,
     };
     let scratch = archive.as_deref().map(engine_archive).transpose()?;
-    if gathered.plan.builds() {
+    if gathered.plan.builds() || gathered.plan.proves() {
         let options = run::Options {
             platform: context::platform(),
             surroundings: surroundings(&gathered, &refresh, ca.is_some()),
@@ -102,6 +102,8 @@ pub async fn run(
             bases: gathered.bases.clone(),
             staging: work.staging.clone(),
             archive: scratch.as_ref().map(|file| file.path().to_owned()),
+            now: jiff::Timestamp::now().to_string(),
+            suites: std::thread::available_parallelism().map_or(2, usize::from),
         };
         announce(&gathered, events);
         let engine = Engine::open(global, events, cancel).await?;

@@ -1,0 +1,606 @@
+//! Proves one image that is there: its suites, checks and info, in the request that builds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use tokio::sync::OnceCell;
+
+use super::{Broken, Green, Run, tree};
+use crate::buildkit::{self, Ref};
+use crate::checks::{self, Asked, Tree};
+use crate::compile::{BaseState, LEFT};
+use crate::event::Event;
+use crate::evidence::{Checks, Info, Outcome, Verdict, junit, packages};
+use crate::llb::Output;
+use crate::name::{Digest, Reference};
+use crate::plan;
+use crate::stack::{Base, Image, ImageId, InfoCommand, Suite};
+
+/// The most that is kept of what a suite writes, and of an info that is no list of packages; bytes.
+const LOG: u64 = 64 << 10;
+
+/// The most that is read of a report or a list, bytes.
+const REPORT: u64 = 8 << 20;
+
+/// Info that takes longer than this is no info.
+const INFO_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What was proven of an image in a run.
+#[derive(Clone, Debug, Default)]
+pub struct Proven {
+    /// By name; those that ran.
+    pub suites: BTreeMap<String, Verdict>,
+    pub checks: Option<Checks>,
+    /// By name; those that ran.
+    pub info: BTreeMap<String, Info>,
+}
+
+/// What is proven: an image made in this run, or one a registry has.
+pub(super) enum Subject {
+    Built(Green),
+    Published(Reference),
+}
+
+/// A subject in the graph.
+struct Seen {
+    state: BaseState,
+    result: Ref,
+    /// Layers of all it stands on, and its own.
+    layers: usize,
+    subject: Subject,
+}
+
+pub(super) type Verdicts = std::sync::Mutex<BTreeMap<(Digest, Digest), Arc<OnceCell<Verdict>>>>;
+
+impl Run<'_> {
+    /// Everything the plan says is to be run on an image.
+    pub(super) async fn prove(
+        &self,
+        id: ImageId,
+        subject: Subject,
+    ) -> Result<Proven, buildkit::Error> {
+        let planned = &self.plan.images[id.0];
+        let image = &self.stack.images[id.0];
+        let proof = &image.proof;
+        let seen = match self.see(id, subject).await {
+            Ok(seen) => seen,
+            // It is as if every suite had said so.
+            Err(Broken::Image(error)) => {
+                let mut proven = Proven::default();
+                for suite in planned
+                    .proofs
+                    .suites
+                    .iter()
+                    .filter(|s| s.verdict.known.is_none())
+                {
+                    let verdict = self.red(&suite.verdict.key, None, error.to_string());
+                    proven.suites.insert(suite.name.clone(), verdict);
+                }
+                return Ok(proven);
+            }
+            Err(Broken::Run(error)) => return Err(error),
+        };
+        let suites = proof.suites.iter().zip(&planned.proofs.suites);
+        let suites = suites.filter(|(_, planned)| planned.verdict.known.is_none());
+        let suites = try_join_all(
+            suites.map(|(suite, planned)| self.suite_once(id, &seen, suite, &planned.verdict.key)),
+        );
+        let commands = proof.info.iter().zip(&planned.proofs.info);
+        let commands = commands.filter(|(_, planned)| planned.known.is_none());
+        let commands: Vec<(&InfoCommand, &Digest)> = commands
+            .map(|(command, planned)| (command, &planned.key))
+            .collect();
+        let info = self.info(id, &seen, &commands);
+        let wanted = planned.proofs.checks.as_ref();
+        let checks = async {
+            match wanted.filter(|checks| checks.known.is_none()) {
+                Some(checks) => Ok(Some(self.checks(id, &seen, &checks.key).await?)),
+                None => Ok(None),
+            }
+        };
+        let (suites, info, checks) = tokio::try_join!(suites, info, checks)?;
+        Ok(Proven {
+            suites: suites.into_iter().collect(),
+            checks,
+            info,
+        })
+    }
+
+    async fn see(&self, id: ImageId, subject: Subject) -> Result<Seen, Broken> {
+        let label = self.label(id);
+        match subject {
+            Subject::Built(green) => {
+                let below = green.ground.0["rootfs"]["diff_ids"].as_array();
+                Ok(Seen {
+                    state: green.compiled.state(),
+                    result: green.result.clone(),
+                    layers: below.map_or(0, Vec::len) + green.titles.len(),
+                    subject: Subject::Built(green),
+                })
+            }
+            Subject::Published(reference) => {
+                let config = self.config(&reference, &label).await?;
+                let output = {
+                    let mut compiler = self.compiler.lock().expect("compiling does not panic");
+                    compiler.reference(&reference, &label)
+                };
+                let result = self.solved(output).await.map_err(Broken::Run)?;
+                let layers = config.0["rootfs"]["diff_ids"].as_array();
+                Ok(Seen {
+                    layers: layers.map_or(0, Vec::len),
+                    state: BaseState { output, config },
+                    result,
+                    subject: Subject::Published(reference),
+                })
+            }
+        }
+    }
+
+    async fn solved(&self, output: Output) -> Result<Ref, buildkit::Error> {
+        let definition = {
+            let compiler = self.compiler.lock().expect("compiling does not panic");
+            compiler.graph.marshal(output, &self.sources)
+        };
+        self.gateway.solve(definition.pb).await
+    }
+
+    /// Images of one key are the same bytes: one of them is tested for all.
+    async fn suite_once(
+        &self,
+        id: ImageId,
+        seen: &Seen,
+        suite: &Suite,
+        key: &Digest,
+    ) -> Result<(String, Verdict), buildkit::Error> {
+        let image = self.plan.images[id.0]
+            .keyed
+            .as_ref()
+            .map(|keyed| keyed.key.clone());
+        let image = image.expect("what has no key is held");
+        let cell = {
+            let mut cells = self
+                .verdicts
+                .lock()
+                .expect("nothing panics while it is held");
+            cells.entry((image, key.clone())).or_default().clone()
+        };
+        let verdict = cell
+            .get_or_try_init(|| self.suite(id, seen, suite, key))
+            .await?;
+        Ok((suite.name.value.clone(), verdict.clone()))
+    }
+
+    async fn suite(
+        &self,
+        id: ImageId,
+        seen: &Seen,
+        suite: &Suite,
+        key: &Digest,
+    ) -> Result<Verdict, buildkit::Error> {
+        let _turn = self.turns.acquire().await.expect("it is never closed");
+        let label = self.label(id);
+        let name = suite.name.value.clone();
+        let from = suite.from.as_ref().map(ToString::to_string);
+        let begun = Instant::now();
+        self.events.send(Event::SuiteStarted {
+            image: label.clone(),
+            suite: name.clone(),
+        });
+        let (definition, vertex) = {
+            let mut compiler = self.compiler.lock().expect("compiling does not panic");
+            match compiler.suite(id, &seen.state, suite) {
+                Ok(compiled) => {
+                    let definition = compiler.graph.marshal(compiled.output, &self.sources);
+                    for (name, content) in std::mem::take(&mut compiler.large) {
+                        let files = &self.options.services.files;
+                        files.add(name, crate::compile::LARGE_FILE, content);
+                    }
+                    let vertex = definition
+                        .digests
+                        .iter()
+                        .find(|(_, operation)| **operation == compiled.output.op)
+                        .map(|(digest, _)| digest.clone());
+                    (definition, vertex.expect("an operation has a digest"))
+                }
+                Err(problem) => {
+                    drop(compiler);
+                    let verdict = self.red(key, from, problem.message);
+                    self.suite_done(&label, &name, &verdict, begun.elapsed());
+                    return Ok(verdict);
+                }
+            }
+        };
+        let title = format!("test {name}");
+        self.tracker.add_suite(vertex.clone(), label.clone(), title);
+        let verdict = tokio::select! {
+            solved = self.gateway.solve(definition.pb) => match solved {
+                Ok(left) => self.verdict(key, from, &left, &vertex).await?,
+                Err(buildkit::Error::Failed(failure)) => {
+                    // The last words may come a moment after the error.
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    let at = failure.vertex.clone().unwrap_or_default();
+                    let what = match failure.name.as_deref() {
+                        Some(name) if at != vertex => format!("`{name}` failed"),
+                        _ => "it could not be run".to_owned(),
+                    };
+                    let how = match failure.exit_code {
+                        Some(code) => format!("{what} (exit code {code})"),
+                        None => format!("{what}: {failure}"),
+                    };
+                    Verdict {
+                        log: self.tracker.tail(&at).join("\n"),
+                        ..self.red(key, from, how)
+                    }
+                }
+                Err(error) => return Err(error),
+            },
+            // Dropping the call stops the step.
+            () = self.overdue(&vertex, suite.timeout) => Verdict {
+                log: self.tracker.tail(&vertex).join("\n"),
+                ..self.red(
+                    key,
+                    from,
+                    format!("it was stopped after {} s", suite.timeout.as_secs_f64()),
+                )
+            },
+        };
+        self.suite_done(&label, &name, &verdict, begun.elapsed());
+        Ok(verdict)
+    }
+
+    fn suite_done(&self, label: &str, name: &str, verdict: &Verdict, took: Duration) {
+        self.events.send(Event::SuiteDone {
+            image: label.to_owned(),
+            suite: name.to_owned(),
+            passed: verdict.passed,
+            summary: verdict.summary(),
+            took,
+        });
+    }
+
+    async fn overdue(&self, vertex: &str, timeout: Duration) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if self
+                .tracker
+                .running(vertex)
+                .is_some_and(|ran| ran > timeout)
+            {
+                return;
+            }
+        }
+    }
+
+    /// A verdict nobody but us can give.
+    fn red(&self, key: &Digest, from: Option<String>, reason: String) -> Verdict {
+        Verdict {
+            key: key.clone(),
+            from,
+            passed: false,
+            reason: Some(reason),
+            tests: 1,
+            failed: 1,
+            skipped: 0,
+            seconds: 0.0,
+            time: self.options.now.clone(),
+            cases: Vec::new(),
+            log: String::new(),
+        }
+    }
+
+    /// Reads what a suite left.
+    async fn verdict(
+        &self,
+        key: &Digest,
+        from: Option<String>,
+        left: &Ref,
+        vertex: &str,
+    ) -> Result<Verdict, buildkit::Error> {
+        let text = async |name: &str, most: u64| {
+            let path = format!("{LEFT}/{name}");
+            let bytes = self.gateway.read_end(left, &path, most).await?;
+            let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            Ok::<_, buildkit::Error>(text)
+        };
+        let code: Option<i32> = text("exit", 16)
+            .await?
+            .and_then(|code| code.trim().parse().ok());
+        let log = text("log", LOG).await?.unwrap_or_default();
+        let mut reason = text("reason", 4096)
+            .await?
+            .map(|reason| reason.trim().to_owned());
+        let cases = match text("junit.xml", REPORT).await? {
+            Some(report) => junit::parse(&report).unwrap_or_else(|error| {
+                reason = Some(format!("its report cannot be read: {error}"));
+                Vec::new()
+            }),
+            None => Vec::new(),
+        };
+        let failed = cases.iter().filter(|case| case.is_red()).count();
+        let skipped = cases
+            .iter()
+            .filter(|case| case.outcome == Outcome::Skipped)
+            .count();
+        let passed = code == Some(0) && reason.is_none() && failed == 0;
+        if !passed && failed == 0 && reason.is_none() {
+            reason = Some(match code {
+                Some(5) if log.contains("no tests ran") => "no test was found".to_owned(),
+                Some(137) => "it was killed (exit code 137): out of memory?".to_owned(),
+                Some(code) => format!("exit code {code}"),
+                None => "it ended without an exit code".to_owned(),
+            });
+        }
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Ok(Verdict {
+            key: key.clone(),
+            from,
+            passed,
+            reason,
+            tests: count(cases.len().max(1)),
+            failed: match (passed, failed) {
+                (false, 0) => 1,
+                (_, failed) => count(failed),
+            },
+            skipped: count(skipped),
+            seconds: self.tracker.ran(vertex).as_secs_f64(),
+            time: self.options.now.clone(),
+            cases,
+            log,
+        })
+    }
+
+    /// Runs commands of `info:`, all in one step.
+    async fn info(
+        &self,
+        id: ImageId,
+        seen: &Seen,
+        commands: &[(&InfoCommand, &Digest)],
+    ) -> Result<BTreeMap<String, Info>, buildkit::Error> {
+        let mut all = BTreeMap::new();
+        if commands.is_empty() {
+            return Ok(all);
+        }
+        let _turn = self.turns.acquire().await.expect("it is never closed");
+        let list: Vec<&InfoCommand> = commands.iter().map(|(command, _)| *command).collect();
+        let output = {
+            let mut compiler = self.compiler.lock().expect("compiling does not panic");
+            compiler.info(id, &seen.state, &list)
+        };
+        let solved = tokio::time::timeout(INFO_TIMEOUT, self.solved(output)).await;
+        let left = match solved {
+            Ok(Ok(left)) => Ok(left),
+            Ok(Err(buildkit::Error::Failed(failure))) => Err(failure.message),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => Err(format!("it was stopped after {} s", INFO_TIMEOUT.as_secs())),
+        };
+        for (command, key) in commands {
+            let mut info = Info {
+                key: (*key).clone(),
+                title: command.title.clone(),
+                exit: -1,
+                text: String::new(),
+                error: String::new(),
+                packages: None,
+            };
+            match &left {
+                Ok(left) => self.told(left, &command.name, &mut info).await?,
+                Err(text) => info.error.clone_from(text),
+            }
+            if info.exit != 0 {
+                let error = info.error.trim();
+                let last = error.lines().last().unwrap_or_default();
+                self.events.send(Event::Warning {
+                    text: format!(
+                        "{}: info `{}` failed ({}): {last}",
+                        self.label(id),
+                        command.name,
+                        info.exit
+                    ),
+                });
+            }
+            all.insert(command.name.clone(), info);
+        }
+        Ok(all)
+    }
+
+    async fn told(&self, left: &Ref, name: &str, info: &mut Info) -> Result<(), buildkit::Error> {
+        let text = async |file: &str, most: u64| {
+            let path = format!("{LEFT}/{name}/{file}");
+            let bytes = self.gateway.read_end(left, &path, most).await?;
+            let bytes = bytes.unwrap_or_default();
+            Ok::<_, buildkit::Error>(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        info.exit = text("exit", 16).await?.trim().parse().unwrap_or(-1);
+        let out = text("out", REPORT).await?;
+        if info.exit != 0 {
+            info.error = text("err", 4096).await?;
+        }
+        info.packages = packages::parse(&out);
+        if info.packages.is_none() {
+            let mut start = out.len().saturating_sub(LOG as usize);
+            while !out.is_char_boundary(start) {
+                start += 1;
+            }
+            info.text = out[start..].to_owned();
+        }
+        Ok(())
+    }
+
+    /// What the image's policy says of its files.
+    async fn checks(
+        &self,
+        id: ImageId,
+        seen: &Seen,
+        key: &Digest,
+    ) -> Result<Checks, buildkit::Error> {
+        let begun = Instant::now();
+        let label = self.label(id);
+        let image = &self.stack.images[id.0];
+        let policy = &image.proof.policy;
+        let writable = plan::writable_paths(image);
+        let tree = tree::read(&self.gateway, &seen.result, |_| true).await?;
+        let base = match policy.root_locked {
+            Some(_) => self.outside_tree(image).await?,
+            None => Arc::default(),
+        };
+        let texts = tree::texts(&self.gateway, &seen.result, &tree).await?;
+        let mut faults = checks::faults(&Asked {
+            policy,
+            writable: &writable,
+            user: seen.state.config.user(),
+            tree: &tree,
+            base: &base,
+            texts: &texts,
+        });
+        let paths: BTreeSet<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
+        let mut origins = self.origins(id, seen, &paths).await?;
+        if let Some(limits) = &policy.layers {
+            let again = match limits.twice {
+                Some(_) => self.stored_again(id, seen).await?,
+                None => Vec::new(),
+            };
+            for (fault, step) in checks::layer_faults(limits, seen.layers, &again) {
+                if let Some(step) = step {
+                    origins.insert(fault.path.clone(), step);
+                }
+                faults.push(fault);
+            }
+        }
+        let parent = match &image.base {
+            Base::Image(parent) => Some(self.stack.images[parent.0].name.as_str()),
+            Base::Outside(_) => None,
+        };
+        let grouped = checks::findings(&faults, &policy.allow, &origins, parent);
+        self.events.send(Event::Checked {
+            image: label,
+            findings: grouped.findings.len(),
+            took: begun.elapsed(),
+        });
+        Ok(Checks {
+            key: key.clone(),
+            passed: grouped.findings.is_empty(),
+            time: self.options.now.clone(),
+            findings: grouped.findings,
+            allowed: grouped.allowed,
+            unused: grouped.unused,
+        })
+    }
+
+    /// The files of the outside base an image stands on, read once a run.
+    async fn outside_tree(&self, image: &Image) -> Result<Arc<Tree>, buildkit::Error> {
+        let mut at = image;
+        let reference = loop {
+            match &at.base {
+                Base::Image(parent) => at = &self.stack.images[parent.0],
+                Base::Outside(base) => break &base.reference.value,
+            }
+        };
+        let digest = self.options.bases.get(reference).cloned();
+        let pinned = match digest {
+            Some(digest) => reference.pinned(digest),
+            None => reference.clone(),
+        };
+        let cell = {
+            let mut trees = self.trees.lock().expect("nothing panics while it is held");
+            trees.entry(pinned.to_string()).or_default().clone()
+        };
+        let tree = cell.get_or_try_init(|| async {
+            let output = {
+                let mut compiler = self.compiler.lock().expect("compiling does not panic");
+                compiler.reference(&pinned, "checks")
+            };
+            let result = self.solved(output).await?;
+            Ok::<_, buildkit::Error>(Arc::new(
+                tree::read(&self.gateway, &result, |_| true).await?,
+            ))
+        });
+        tree.await.cloned()
+    }
+
+    /// What the layer of one of an image's own steps has.
+    fn layer(&self, id: ImageId, seen: &Seen, step: usize) -> Option<Output> {
+        let mut compiler = self.compiler.lock().expect("compiling does not panic");
+        match &seen.subject {
+            Subject::Built(green) => {
+                let states = &green.compiled.states;
+                let (below, above) = (states[step], states[step + 1]);
+                let meta = crate::llb::Meta::default();
+                Some(compiler.graph.diff(Some(below), Some(above), meta))
+            }
+            Subject::Published(reference) => {
+                let own = self.stack.images[id.0].steps.len();
+                let below = seen.layers.checked_sub(own)? + step;
+                Some(compiler.layer(reference, below))
+            }
+        }
+    }
+
+    /// The last of the image's own steps whose layer has each path.
+    async fn origins(
+        &self,
+        id: ImageId,
+        seen: &Seen,
+        paths: &BTreeSet<&str>,
+    ) -> Result<BTreeMap<String, usize>, buildkit::Error> {
+        let mut open = paths.clone();
+        open.remove("");
+        let mut origins = BTreeMap::new();
+        for step in (0..self.stack.images[id.0].steps.len()).rev() {
+            if open.is_empty() {
+                break;
+            }
+            let Some(output) = self.layer(id, seen, step) else {
+                break;
+            };
+            let result = self.solved(output).await?;
+            let above: BTreeSet<String> = open
+                .iter()
+                .flat_map(|path| path.match_indices('/').map(|(at, _)| path[..at].to_owned()))
+                .collect();
+            let layer = tree::read(&self.gateway, &result, |path| above.contains(path)).await?;
+            open.retain(|path| match layer.0.contains_key(*path) {
+                true => {
+                    origins.insert((*path).to_owned(), step);
+                    false
+                }
+                false => true,
+            });
+        }
+        Ok(origins)
+    }
+
+    /// What each of the image's own steps stores although a layer below has it.
+    async fn stored_again(
+        &self,
+        id: ImageId,
+        seen: &Seen,
+    ) -> Result<Vec<checks::Again>, buildkit::Error> {
+        let own = self.stack.images[id.0].steps.len();
+        let below = match &seen.subject {
+            Subject::Built(green) => Some(green.compiled.states[0]),
+            Subject::Published(reference) => {
+                let mut compiler = self.compiler.lock().expect("compiling does not panic");
+                let layers = seen.layers.saturating_sub(own);
+                (layers > 0).then(|| compiler.first_layers(reference, layers))
+            }
+        };
+        let mut before = match below {
+            Some(output) => {
+                let result = self.solved(output).await?;
+                tree::read(&self.gateway, &result, |_| true).await?
+            }
+            None => Tree::default(),
+        };
+        let mut list = Vec::new();
+        for step in 0..own {
+            if let Some(output) = self.layer(id, seen, step) {
+                let result = self.solved(output).await?;
+                let layer = tree::read(&self.gateway, &result, |_| true).await?;
+                list.push(checks::stack_layer(&mut before, &layer, step));
+            }
+        }
+        Ok(list)
+    }
+}

@@ -1,0 +1,87 @@
+//! Reads a file system of the engine, folder by folder, many at once: nothing runs in it.
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
+use crate::buildkit::{Error, FileEntry, FileKind, Gateway, Ref};
+use crate::checks::{Entry, Kind, TEXT_FOLDER, TEXTS, Tree};
+
+/// Folders asked for at once. More than this a buildkitd answers no faster: 42,539 entries take 1.2 s.
+const AT_ONCE: usize = 16;
+
+/// The longest file whose text is wanted, bytes.
+const LONGEST: u64 = 1 << 20;
+
+fn entry(found: &FileEntry) -> Entry {
+    Entry {
+        kind: match found.kind {
+            FileKind::Regular => Kind::Regular,
+            FileKind::Folder => Kind::Folder,
+            FileKind::Link => Kind::Link,
+            FileKind::Other => Kind::Other,
+        },
+        mode: found.mode,
+        uid: found.uid,
+        gid: found.gid,
+        size: match found.kind {
+            FileKind::Regular => found.size,
+            _ => 0,
+        },
+        capabilities: found.capabilities,
+    }
+}
+
+/// All entries. `enters` says which folders are looked into.
+pub async fn read(
+    gateway: &Gateway,
+    at: &Ref,
+    enters: impl Fn(&str) -> bool,
+) -> Result<Tree, Error> {
+    let mut tree = Tree::default();
+    let mut waiting = vec![String::new()];
+    let mut asked = FuturesUnordered::new();
+    loop {
+        while asked.len() < AT_ONCE
+            && let Some(folder) = waiting.pop()
+        {
+            asked.push(async move {
+                let path = if folder.is_empty() { "/" } else { &folder };
+                let entries = gateway.read_folder(at, path).await;
+                (folder, entries)
+            });
+        }
+        let Some((folder, entries)) = asked.next().await else {
+            return Ok(tree);
+        };
+        for found in entries? {
+            let path = format!("{folder}/{}", found.name);
+            if found.kind == FileKind::Folder && enters(&path) {
+                waiting.push(path.clone());
+            }
+            tree.0.insert(path, entry(&found));
+        }
+    }
+}
+
+/// The texts the checks want, of those the tree has.
+pub async fn texts(
+    gateway: &Gateway,
+    at: &Ref,
+    tree: &Tree,
+) -> Result<BTreeMap<String, String>, Error> {
+    let below = tree.at_and_below(TEXT_FOLDER);
+    let wanted = below.map(|(path, _)| path).chain(TEXTS);
+    let mut texts = BTreeMap::new();
+    for path in wanted {
+        let regular = tree.0.get(path).is_some_and(|e| e.kind == Kind::Regular);
+        if regular && let Some(bytes) = gateway.read_end(at, path, LONGEST).await? {
+            texts.insert(
+                path.to_owned(),
+                String::from_utf8_lossy(&bytes).into_owned(),
+            );
+        }
+    }
+    Ok(texts)
+}
