@@ -75,7 +75,6 @@ fn run(graph: &mut Graph, root: Output, text: &str, line: u32, mounts: Vec<Mount
         user: "0".to_owned(),
         network: Network::None,
         root,
-        discard: false,
         mounts,
         proxy: None,
     };

@@ -104,6 +104,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Builds what is missing, in one request, and names it with --push
     Build(BuildArgs),
+    /// Runs test suites, checks and info on images that are built already; builds nothing
+    Test(TestArgs),
     /// Pins outside bases to digests, in specs.lock
     Lock(LockArgs),
     /// Moves a channel's tags to a release, as one set
@@ -174,9 +176,8 @@ pub struct BuildArgs {
     /// Builds what staging has already, too
     #[arg(long, env = "LAMINATE_NO_REUSE", value_parser = Flag::new())]
     pub no_reuse: bool,
-    /// The value of a step's secret: ID=FILE or ID=env:NAME
-    #[arg(long = "secret", value_name = "ID=SOURCE")]
-    pub secrets: Vec<String>,
+    #[command(flatten)]
+    pub proving: ProvingArgs,
     /// Contacts no registry: everything is built; needs --export
     #[arg(
         long,
@@ -185,6 +186,40 @@ pub struct BuildArgs {
         requires = "export"
     )]
     pub offline: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct TestArgs {
+    /// IMAGE, IMAGE+ (and what stands on it), +IMAGE (and what it stands on), VARIANT/IMAGE
+    /// [default: all]
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// Shows what would be run, and runs nothing
+    #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub proving: ProvingArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct ProvingArgs {
+    /// Runs suites again although their verdicts are known: all, or --retest=SUITE
+    #[arg(
+        long,
+        value_name = "SUITE",
+        env = "LAMINATE_RETEST",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        value_delimiter = ','
+    )]
+    pub retest: Vec<String>,
+    /// Writes all verdicts as JUnit's XML
+    #[arg(long, value_name = "FILE", env = "LAMINATE_JUNIT")]
+    pub junit: Option<Utf8PathBuf>,
+    /// The value of a step's or suite's secret: ID=FILE or ID=env:NAME
+    #[arg(long = "secret", value_name = "ID=SOURCE")]
+    pub secrets: Vec<String>,
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -89,6 +89,7 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
         match command {
             Command::Plan(args) => plan::run(global, &args, &events, &cancel).await,
             Command::Build(args) => build::run(global, &args, &events, &cancel).await,
+            Command::Test(args) => build::test(global, &args, &events, &cancel).await,
             Command::Lock(args) => lock::run(global, &args, &events, &cancel).await,
             Command::Promote(args) => channel::promote(global, &args, &events, &cancel).await,
             Command::Revert(args) => channel::revert(global, &args, &events, &cancel).await,

@@ -11,9 +11,9 @@ use super::{Answer, Exit, Failure, summary};
 use crate::event::Events;
 use crate::gather::Gathered;
 use crate::name::Digest;
-use crate::plan::{self, Action, Planned, Request};
+use crate::plan::{self, Action, Planned, Proofs, Request};
 use crate::report::table;
-use crate::stack::{Base, ImageId};
+use crate::stack::{Base, Image, ImageId};
 
 pub async fn run(
     global: &Global,
@@ -26,9 +26,9 @@ pub async fn run(
         return expand(&context, name);
     }
     let request = Request {
-        retest: Default::default(),
         selected: context.select(&args.images)?,
         no_reuse: false,
+        ..Request::default()
     };
     let registry = context::registry_unless(args.offline)?;
     let gathered = context
@@ -42,11 +42,11 @@ pub async fn run(
         .await?;
     let json = json(&context, &gathered);
     summary::plan(&context, &gathered)?;
-    let exit = match gathered.plan.builds() {
+    let exit = match gathered.plan.builds() || gathered.plan.proves() {
         true => Exit::Difference,
         false => Exit::Done,
     };
-    Ok(Answer::new(exit, json, text(&gathered)))
+    Ok(Answer::new(exit, json, text(&context, &gathered)))
 }
 
 /// The document of interface.md.
@@ -62,6 +62,11 @@ pub fn json(context: &Context, gathered: &Gathered) -> Value {
         "commit": gathered.facts.commit.as_ref().map(|commit| &commit.hash),
         "dirty": gathered.facts.commit.as_ref().map(|commit| commit.dirty),
         "images": images,
+        "gates": silent(context)
+            .map(|(channel, gate, images)| json!({
+                "channel": channel, "gate": gate, "says_nothing_about": images,
+            }))
+            .collect::<Vec<_>>(),
     })
 }
 
@@ -84,6 +89,21 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
             }),
         },
     });
+    let run = |known: bool| if known { "known" } else { "run" };
+    let proofs = &planned.proofs;
+    value["proofs"] = json!({
+        "suites": proofs.suites.iter().zip(&image.proof.suites).map(|(planned, suite)| json!({
+            "suite": planned.name,
+            "from": suite.from.as_ref().map(ToString::to_string),
+            "key": planned.verdict.key.as_str(),
+            "action": run(planned.verdict.known.is_some()),
+            "why": planned.why,
+        })).collect::<Vec<_>>(),
+        "checks": proofs.checks.as_ref().map(|checks| run(checks.known.is_some())),
+        "info": image.proof.info.iter().zip(&proofs.info).map(|(command, planned)| json!({
+            "name": command.name, "action": run(planned.known.is_some()),
+        })).collect::<Vec<_>>(),
+    });
     match &planned.action {
         Action::Build { reasons } => value["reasons"] = json!(reasons),
         Action::Reuse { digest } => {
@@ -98,6 +118,37 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
     value
 }
 
+/// For each gate of a channel that is a suite: the channel's images it says nothing about.
+fn silent(context: &Context) -> impl Iterator<Item = (&str, &str, Vec<String>)> {
+    let stack = &context.stack;
+    stack.channels.iter().flat_map(move |channel| {
+        channel.gates.iter().filter_map(move |gate| {
+            let says = |image: &Image| match gate.name.as_str() {
+                "checks" => !image.proof.policy.is_empty() || image.writable.is_some(),
+                name => image
+                    .proof
+                    .suites
+                    .iter()
+                    .any(|suite| suite.name.value == name),
+            };
+            let outside = gate.name != "checks" && !stack.images.iter().any(says);
+            let images = stack.images.iter().filter(|image| {
+                let asked = gate.images.as_ref();
+                let asked = asked.is_none_or(|set| set.contains(image.name.as_str()));
+                let moved = channel.tags.contains_key(&image.variant);
+                moved
+                    && if outside {
+                        !asked
+                    } else {
+                        !(asked && says(image))
+                    }
+            });
+            let images: Vec<String> = images.map(|image| plan::label(stack, image)).collect();
+            (!images.is_empty()).then_some((channel.name.as_str(), gate.name.as_str(), images))
+        })
+    })
+}
+
 fn action(action: &Action) -> &'static str {
     match action {
         Action::Build { .. } => "build",
@@ -106,7 +157,10 @@ fn action(action: &Action) -> &'static str {
     }
 }
 
-/// A row an image: name, what is done, why.
+/// The columns of [`rows`].
+pub const HEADERS: [&str; 4] = ["IMAGE", "ACTION", "RUNS", "WHY"];
+
+/// A row an image: name, what is done, what is run on it, why.
 pub fn rows(gathered: &Gathered) -> Vec<Vec<String>> {
     gathered
         .plan
@@ -124,10 +178,36 @@ pub fn rows(gathered: &Gathered) -> Vec<Vec<String>> {
             vec![
                 planned.label.clone(),
                 action(&planned.action).to_owned(),
+                proofs(&planned.proofs),
                 why,
             ]
         })
         .collect()
+}
+
+/// `3 suites, checks, info`: what is run; nothing if all is known.
+fn proofs(proofs: &Proofs) -> String {
+    let suites = proofs
+        .suites
+        .iter()
+        .filter(|suite| suite.verdict.known.is_none());
+    let mut parts = Vec::new();
+    match suites.count() {
+        0 => {}
+        1 => parts.push("1 suite".to_owned()),
+        n => parts.push(format!("{n} suites")),
+    }
+    if proofs
+        .checks
+        .as_ref()
+        .is_some_and(|checks| checks.known.is_none())
+    {
+        parts.push("checks".to_owned());
+    }
+    if proofs.info.iter().any(|info| info.known.is_none()) {
+        parts.push("info".to_owned());
+    }
+    parts.join(", ")
 }
 
 /// The first 12 digits of a digest.
@@ -156,8 +236,8 @@ pub fn count(gathered: &Gathered) -> String {
     text
 }
 
-fn text(gathered: &Gathered) -> String {
-    let mut text = table::plain(&["IMAGE", "ACTION", "WHY"], &rows(gathered));
+fn text(context: &Context, gathered: &Gathered) -> String {
+    let mut text = table::plain(&HEADERS, &rows(gathered));
     text.push_str(&format!("\n{}\n", count(gathered)));
     let mut tags: Vec<String> = gathered
         .plan
@@ -170,6 +250,20 @@ fn text(gathered: &Gathered) -> String {
     tags.dedup();
     if !tags.is_empty() {
         text.push_str(&format!("tags: {}\n", tags.join(", ")));
+    }
+    for planned in &gathered.plan.images {
+        for suite in &planned.proofs.suites {
+            // That a new image is tested goes without saying.
+            if let (Some(why), Action::Reuse { .. }) = (&suite.why, &planned.action) {
+                text.push_str(&format!("{} test {}: {why}\n", planned.label, suite.name));
+            }
+        }
+    }
+    for (channel, gate, images) in silent(context) {
+        text.push_str(&format!(
+            "gate `{gate}` of channel `{channel}` says nothing about {}\n",
+            images.join(", ")
+        ));
     }
     if gathered.facts.attempt > 1 {
         text.push_str(

@@ -31,7 +31,7 @@ pub fn read(list: &[String]) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     Ok(values)
 }
 
-/// Makes sure that every secret of a step that will run has a value.
+/// Makes sure that every secret of a step or suite that will run has a value.
 pub fn check(
     stack: &Stack,
     plan: &Plan,
@@ -44,6 +44,13 @@ pub fn check(
                 collect(step, values, &mut missing);
             }
         }
+        let suites = &stack.images[planned.id.0].proof.suites;
+        for (suite, planned) in suites.iter().zip(&planned.proofs.suites) {
+            if planned.verdict.known.is_none() {
+                let wanted = suite.secrets.iter().map(|secret| secret.id.as_str());
+                missing.extend(wanted.filter(|id| !values.contains_key(*id)));
+            }
+        }
     }
     if missing.is_empty() {
         return Ok(());
@@ -52,7 +59,7 @@ pub fn check(
     Err(Failure::new(
         Exit::Surroundings,
         format!(
-            "steps want secrets that were not given: {}",
+            "steps and suites want secrets that were not given: {}",
             names.join(", ")
         ),
     )

@@ -23,7 +23,7 @@ fn append(variable: &str, text: &str) -> Result<(), Failure> {
 
 /// The plan as a table.
 pub fn plan(context: &Context, gathered: &Gathered) -> Result<(), Failure> {
-    let table = table::markdown(&["image", "action", "why"], &plan::rows(gathered));
+    let table = table::markdown(&["image", "action", "runs", "why"], &plan::rows(gathered));
     let name = context.stack.name.as_str();
     let count = plan::count(gathered);
     append(

@@ -341,7 +341,6 @@ impl<'a> Compiler<'a> {
             user,
             network,
             root,
-            discard: false,
             mounts,
             proxy: self.surroundings.proxy.clone(),
         };
@@ -527,7 +526,6 @@ impl<'a> Compiler<'a> {
             user: ROOT.to_owned(),
             network: Network::Default,
             root,
-            discard: false,
             mounts,
             proxy: self.surroundings.proxy.clone(),
         };

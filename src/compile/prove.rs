@@ -93,7 +93,6 @@ impl Compiler<'_> {
             user: user.map_or_else(|| ROOT.to_owned(), user_of),
             network,
             root: state.output,
-            discard: true,
             mounts,
             // Without the network a proxy would only mislead.
             proxy: match network {
@@ -129,7 +128,6 @@ impl Compiler<'_> {
             user: state.config.user().map_or_else(|| ROOT.to_owned(), user_of),
             network: Network::None,
             root: state.output,
-            discard: true,
             mounts: Vec::new(),
             proxy: None,
         };
@@ -322,7 +320,6 @@ impl Compiler<'_> {
             user: ROOT.to_owned(),
             network: Network::Default,
             root: state.output,
-            discard: true,
             mounts,
             proxy: self.surroundings.proxy.clone(),
         };

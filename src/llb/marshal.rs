@@ -238,11 +238,10 @@ fn exec_op(exec: &Exec, at: &dyn Fn(Output) -> i64) -> pb::ExecOp {
     let root = pb::Mount {
         input: at(exec.root),
         dest: "/".to_owned(),
-        output: if exec.discard { -1 } else { 0 },
         ..pb::Mount::default()
     };
     let mut mounts = vec![root];
-    let mut next = i64::from(!exec.discard);
+    let mut next = 1;
     for mount in exec.mounts_by_target() {
         let mut made = mount_of(mount, at);
         if let MountKind::Output { .. } = mount.kind {

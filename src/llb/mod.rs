@@ -79,10 +79,9 @@ pub struct Exec {
     pub cwd: String,
     pub user: String,
     pub network: Network,
-    /// The file system it runs in; its output 0 is what it becomes, unless that is thrown away.
+    /// The file system it runs in; its output 0 is what it becomes. There is always that output, used
+    /// or not: a root without one is mounted read-only (frontend/gateway/container/container.go).
     pub root: Output,
-    /// What it does to its root is thrown away; then [`ExecOutputs::root`] is nothing to use.
-    pub discard: bool,
     /// Beside `/`; any order.
     pub mounts: Vec<Mount>,
     /// Proxy variables; they do not enter the cache key.

@@ -37,7 +37,6 @@ fn run(root: Output, text: &str, mounts: Vec<Mount>) -> Exec {
         user: "root".to_owned(),
         network: Network::None,
         root,
-        discard: false,
         mounts,
         proxy: None,
     }

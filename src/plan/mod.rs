@@ -76,6 +76,8 @@ pub struct Request {
     pub no_reuse: bool,
     /// Run suites again whose verdicts are known.
     pub retest: Retest,
+    /// Nothing is named, so images that are not asked for need not be proven.
+    pub prove_selected: bool,
 }
 
 /// What becomes of one image.
@@ -144,11 +146,15 @@ impl Plan {
                     true => &request.retest,
                     false => &Retest::None,
                 };
+                // Images nobody asked for are named with the rest, so they are proven, too.
+                let proofs = match asked || !request.prove_selected {
+                    true => proof::proofs(stack, image, &action, evidence, retest),
+                    false => Proofs::default(),
+                };
                 Planned {
                     id: ImageId(index),
                     tags: tags(image, facts),
-                    // Images nobody asked for are named with the rest, so they are proven, too.
-                    proofs: proof::proofs(stack, image, &action, evidence, retest),
+                    proofs,
                     label,
                     keyed,
                     action,

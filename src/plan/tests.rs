@@ -260,9 +260,9 @@ fn selecting_an_image_brings_the_parents_that_are_missing() {
     facts.stored.clear();
     facts.records.clear();
     let request = Request {
-        retest: Default::default(),
         selected: Some(BTreeSet::from([ImageId(1)])),
         no_reuse: false,
+        ..Request::default()
     };
     let new = "it was never built for this registry";
     assert_eq!(

@@ -1,5 +1,7 @@
 //! `laminate build`.
 
+mod answer;
+mod proof;
 mod record;
 
 use std::collections::BTreeMap;
@@ -7,16 +9,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{BuildArgs, Global};
+use super::args::{BuildArgs, Global, ProvingArgs, TestArgs};
 use super::context::{self, Context, Engine};
-use super::{Answer, Exit, Failure, color, exit, plan as plan_command, secret, summary};
+use super::{Answer, Exit, Failure, plan as plan_command, secret};
 use crate::buildkit::Services;
 use crate::compile::{CA_SECRET, Surroundings};
-use crate::diagnostic::{Diagnostic, render};
 use crate::event::{Event, Events};
+use crate::evidence::Evidence;
 use crate::export;
 use crate::gather::{Gathered, State};
 use crate::llb::Proxy;
@@ -25,12 +27,74 @@ use crate::plan::{Action, Planned, ReasonKind, Record, Request};
 use crate::publish::{self, Staged};
 use crate::registry::{Credentials, Registry};
 use crate::report::table;
-use crate::run::{self, ImageError, Outcome, Report};
+use crate::run::{self, Outcome, Report};
 use crate::stack::ImageId;
 
+/// What a command wants of a run.
+struct Wish<'a> {
+    images: &'a [String],
+    proving: &'a ProvingArgs,
+    push: bool,
+    export: Option<&'a str>,
+    refresh: &'a [String],
+    fail_fast: bool,
+    dry_run: bool,
+    allow_dirty: bool,
+    no_reuse: bool,
+    offline: bool,
+    /// Only prove what is there.
+    only_test: bool,
+}
+
+/// `laminate build`.
 pub async fn run(
     global: &Global,
     args: &BuildArgs,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    let wish = Wish {
+        images: &args.images,
+        proving: &args.proving,
+        push: args.push,
+        export: args.export.as_deref(),
+        refresh: &args.refresh,
+        fail_fast: args.fail_fast,
+        dry_run: args.dry_run,
+        allow_dirty: args.allow_dirty,
+        no_reuse: args.no_reuse,
+        offline: args.offline,
+        only_test: false,
+    };
+    go(global, &wish, events, cancel).await
+}
+
+/// `laminate test`.
+pub async fn test(
+    global: &Global,
+    args: &TestArgs,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    let wish = Wish {
+        images: &args.images,
+        proving: &args.proving,
+        push: false,
+        export: None,
+        refresh: &[],
+        fail_fast: false,
+        dry_run: args.dry_run,
+        allow_dirty: false,
+        no_reuse: false,
+        offline: false,
+        only_test: true,
+    };
+    go(global, &wish, events, cancel).await
+}
+
+async fn go(
+    global: &Global,
+    args: &Wish<'_>,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
@@ -39,15 +103,16 @@ pub async fn run(
     let stack = &context.stack;
     let refresh = match args.refresh.is_empty() {
         true => Default::default(),
-        false => context.select(&args.refresh)?.unwrap_or_default(),
+        false => context.select(args.refresh)?.unwrap_or_default(),
     };
     let request = Request {
-        retest: Default::default(),
-        selected: context.select(&args.images)?,
+        selected: context.select(args.images)?,
         no_reuse: args.no_reuse,
+        retest: proof::retest(stack, &args.proving.retest)?,
+        prove_selected: args.only_test,
     };
-    let archive = args.export.as_deref().map(archive_path).transpose()?;
-    let values = secret::read(&args.secrets)?;
+    let archive = args.export.map(archive_path).transpose()?;
+    let values = secret::read(&args.proving.secrets)?;
     let ca = context.ca(global)?;
     let online = !args.offline && stack.staging.is_some();
     // Clones share what was looked up: the engine asks for what the registry's client asked for.
@@ -70,6 +135,9 @@ pub async fn run(
     if args.push {
         may_publish(&gathered, args)?;
     }
+    if args.only_test {
+        proof::all_built(&gathered, &request)?;
+    }
     if args.dry_run {
         return Ok(dry_run(&context, &gathered, args));
     }
@@ -89,6 +157,7 @@ pub async fn run(
         run: run_id,
         report: Report::default(),
         staged: BTreeMap::new(),
+        evidence: BTreeMap::new(),
         published: false,
     };
     let scratch = archive.as_deref().map(engine_archive).transpose()?;
@@ -125,8 +194,11 @@ pub async fn run(
         work.report = report?;
         work.stage().await?;
     }
-    let failed = work.failed();
-    let mut problem = None;
+    let mut problem = work.prove().await.err();
+    if let Some(path) = &args.proving.junit {
+        work.write_junit(path)?;
+    }
+    let failed = work.failed() || work.red() || problem.is_some();
     if !failed && args.push {
         match work.publish(events).await {
             Ok(()) => {
@@ -210,7 +282,7 @@ fn bases_are_known(
     }
 }
 
-fn may_publish(gathered: &Gathered, args: &BuildArgs) -> Result<(), Failure> {
+fn may_publish(gathered: &Gathered, args: &Wish<'_>) -> Result<(), Failure> {
     match &gathered.facts.commit {
         None => Err(Failure::new(
             Exit::Publish,
@@ -325,10 +397,10 @@ fn announce(gathered: &Gathered, events: &Events) {
     });
 }
 
-fn dry_run(context: &Context, gathered: &Gathered, args: &BuildArgs) -> Answer {
+fn dry_run(context: &Context, gathered: &Gathered, args: &Wish<'_>) -> Answer {
     let mut json = plan_command::json(context, gathered);
     json["dry_run"] = json!(true);
-    let mut text = table::plain(&["IMAGE", "ACTION", "WHY"], &plan_command::rows(gathered));
+    let mut text = table::plain(&plan_command::HEADERS, &plan_command::rows(gathered));
     text.push_str(&format!("\n{}\n", plan_command::count(gathered)));
     if args.push {
         for planned in &gathered.plan.images {
@@ -355,13 +427,15 @@ fn dry_run(context: &Context, gathered: &Gathered, args: &BuildArgs) -> Answer {
 struct Work<'a> {
     context: &'a Context,
     gathered: &'a Gathered,
-    args: &'a BuildArgs,
+    args: &'a Wish<'a>,
     registry: &'a Registry,
     /// Where this run's images are pushed; `None` if they only go into an archive.
     staging: Option<Repository>,
     run: Tag,
     report: Report,
     staged: BTreeMap<ImageId, Staged>,
+    /// What is proven of each image that is there, known before or not.
+    evidence: BTreeMap<ImageId, Evidence>,
     published: bool,
 }
 
@@ -510,161 +584,5 @@ impl Work<'_> {
         }
         let tags = planned.tags.iter();
         tags.map(|tag| format!("{name}:{tag}")).collect()
-    }
-
-    fn answer(self, started: Instant, problem: Option<Failure>) -> Result<Answer, Failure> {
-        let stack = &self.context.stack;
-        let mut images = Vec::new();
-        let mut rows = Vec::new();
-        let mut said = String::new();
-        for planned in &self.gathered.plan.images {
-            let outcome = self.report.images.get(&planned.id);
-            let mut value = plan_command::image(self.context, self.gathered, planned);
-            let mut action = match (&planned.action, outcome) {
-                (Action::Build { .. }, Some(Outcome::Built { .. })) => "built",
-                (Action::Build { .. }, Some(Outcome::Failed(_))) => "failed",
-                (Action::Build { .. }, _) => "skipped",
-                (Action::Reuse { .. }, _) => "reused",
-                (Action::Hold { .. }, _) => "held",
-            };
-            let digest = self.digest(planned);
-            value["digest"] = json!(digest.as_ref().map(Digest::as_str));
-            let size = self.size(planned);
-            value["size"] = json!(size);
-            let mut took = String::new();
-            match outcome {
-                Some(Outcome::Built { took: time }) => {
-                    value["seconds"] = json!(time.as_secs_f64());
-                    took = table::human_duration(*time);
-                }
-                Some(Outcome::Failed(error)) => {
-                    let (json, text) = self.failure(planned, error);
-                    value["error"] = json;
-                    said.push_str(&text);
-                }
-                Some(Outcome::Skipped { because }) => {
-                    value["because"] = json!(because);
-                    action = "skipped";
-                }
-                None => {}
-            }
-            value["action"] = json!(action);
-            value["verdicts"] = json!([]);
-            rows.push(vec![
-                planned.label.clone(),
-                action.to_owned(),
-                took,
-                size.map(table::human_size).unwrap_or_default(),
-                digest
-                    .as_ref()
-                    .map(|d| plan_command::short(d).to_owned())
-                    .unwrap_or_default(),
-                match self.published {
-                    true => planned
-                        .tags
-                        .iter()
-                        .map(Tag::as_str)
-                        .collect::<Vec<_>>()
-                        .join(" "),
-                    false => String::new(),
-                },
-            ]);
-            images.push(value);
-        }
-        let staging = match (&self.staging, &self.report.index) {
-            (Some(repository), Some(index)) => json!({
-                "repository": repository.to_string(),
-                "digest": index.as_str(),
-                "tag": self.run_tag().as_str(),
-            }),
-            _ => Value::Null,
-        };
-        let headers = ["IMAGE", "ACTION", "TIME", "SIZE", "DIGEST", "TAGS"];
-        let run = self.run.to_string();
-        summary::build(
-            self.context,
-            &headers,
-            &rows,
-            &[
-                ("run", &run),
-                ("published", if self.published { "true" } else { "false" }),
-            ],
-        )?;
-        let exit = match (&problem, self.failed()) {
-            (_, true) => Exit::Step,
-            (Some(failure), false) => failure.exit,
-            (None, false) => Exit::Done,
-        };
-        if let Some(failure) = &problem {
-            said.push_str(&failure.shown(color()));
-        }
-        let json = json!({
-            "stack": stack.name.as_str(),
-            "run": run,
-            "commit": self.gathered.facts.commit.as_ref().map(|commit| &commit.hash),
-            "solves": self.report.solves,
-            "seconds": started.elapsed().as_secs_f64(),
-            "staging": staging,
-            "images": images,
-            "published": self.published,
-            "error": problem.as_ref().map(Failure::json),
-        });
-        let mut answer = Answer::new(exit, json, table::plain(&headers, &rows));
-        answer.said = said;
-        Ok(answer)
-    }
-
-    /// A failed image, for programs and for people.
-    fn failure(&self, planned: &Planned, error: &ImageError) -> (Value, String) {
-        let stack = &self.context.stack;
-        let sources = &stack.sources;
-        let image = &stack.images[planned.id.0];
-        let label = &planned.label;
-        let (problem, span, kind, code, log) = match error {
-            ImageError::Step { step, failure, log } => {
-                let step = step.and_then(|index| image.steps.get(index));
-                let what = match (step, &failure.name) {
-                    (Some(step), _) => format!("step `{}`", step.title),
-                    (None, Some(name)) => format!("`{name}`"),
-                    (None, None) => "a step".to_owned(),
-                };
-                let span = step.map_or(image.name.span, |step| step.span);
-                let problem = Diagnostic::error(format!("image `{label}`: {what} failed"))
-                    .at(span, error.to_string());
-                (
-                    problem,
-                    Some(span),
-                    "step",
-                    failure.exit_code,
-                    log.as_slice(),
-                )
-            }
-            ImageError::Spec(problem) => {
-                let span = problem.primary.as_ref().map(|label| label.span);
-                ((**problem).clone(), span, "spec", None, [].as_slice())
-            }
-            ImageError::Base { .. } => {
-                let problem = Diagnostic::error(format!("image `{label}`: {error}"))
-                    .at(image.name.span, "this image");
-                (problem, Some(image.name.span), "base", None, [].as_slice())
-            }
-        };
-        exit::annotate(sources, &problem);
-        let mut text = render(std::slice::from_ref(&problem), sources, color());
-        // What a step wrote last was shown when it failed; of what we do for a step it was not.
-        if matches!(error, ImageError::Step { step: None, .. }) {
-            for line in log {
-                text.push_str(&format!("  | {line}\n"));
-            }
-        }
-        text.push('\n');
-        let json = json!({
-            "kind": kind,
-            "where": span.map(|span| exit::place(sources, span)),
-            "exit_code": code,
-            "log_tail": log,
-            "text": error.to_string(),
-        });
-        (json, text)
     }
 }

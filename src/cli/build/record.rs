@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::Work;
-use crate::name::Tag;
-use crate::plan;
-use crate::release::{self, Release, ReleaseImage, StoredImage, StoredSpec};
+use crate::evidence::Evidence;
+use crate::name::{Digest, Tag};
+use crate::plan::{self, Planned};
+use crate::release::{
+    self, DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredSpec,
+};
 use crate::spec::lock::Lock;
 use crate::stack::Base;
 
@@ -38,6 +41,7 @@ impl Work<'_> {
                 }
             };
             let variant = &stack.variants[image.variant].name;
+            let evidence = self.evidence.get(&planned.id);
             images.push(ReleaseImage {
                 image: image.name.to_string(),
                 variant: variant.as_ref().map(ToString::to_string),
@@ -49,9 +53,17 @@ impl Work<'_> {
                 base: base.0,
                 base_digest: base.1,
                 size: self.size(planned).unwrap_or_default(),
-                verdicts: Vec::new(),
-                dropped: Vec::new(),
-                checks: None,
+                verdicts: evidence.map(|e| verdicts(e, planned)).unwrap_or_default(),
+                dropped: image
+                    .proof
+                    .dropped
+                    .iter()
+                    .map(|dropped| DroppedSuite {
+                        suite: dropped.suite.clone(),
+                        reason: dropped.reason.clone(),
+                    })
+                    .collect(),
+                checks: evidence.and_then(|e| Some(e.checks.as_ref()?.passed)),
                 evidence: None,
             });
         }
@@ -71,7 +83,10 @@ impl Work<'_> {
             images,
         };
         let spec = self.stored_spec();
-        let evidence = BTreeMap::new();
+        let evidence = self.evidence.values();
+        let evidence: BTreeMap<Digest, Evidence> = evidence
+            .map(|evidence| (evidence.key.clone(), evidence.clone()))
+            .collect();
         release::write(self.registry, staging, &tag, made, &evidence, &spec).await?;
         Ok(())
     }
@@ -124,4 +139,22 @@ impl Work<'_> {
             images: images.collect(),
         }
     }
+}
+
+fn verdicts(evidence: &Evidence, planned: &Planned) -> Vec<ReleaseVerdict> {
+    let suites = planned.proofs.suites.iter();
+    suites
+        .filter_map(|suite| {
+            let verdict = evidence.suites.get(&suite.name)?;
+            Some(ReleaseVerdict {
+                suite: suite.name.clone(),
+                from: verdict.from.clone(),
+                digest: evidence.digest.clone(),
+                passed: verdict.passed,
+                tests: verdict.tests,
+                failed: verdict.failed,
+                cached: suite.verdict.known.is_some(),
+            })
+        })
+        .collect()
 }

@@ -1,0 +1,405 @@
+//! What a run proved: kept in staging, and said for programs and for people.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8Path;
+use serde_json::{Value, json};
+
+use super::Work;
+use crate::checks;
+use crate::cli::context::Context;
+use crate::cli::{Exit, Failure, color, exit};
+use crate::diagnostic::{Diagnostic, nearest, render};
+use crate::evidence::{Checks, Evidence, Finding, Rule, Verdict, junit};
+use crate::gather::{self, Gathered};
+use crate::plan::{Action, Planned, Request, Retest};
+use crate::source::Span;
+use crate::stack::{Image, ImageId, Stack};
+
+/// Lines of a failed test that are shown.
+const SHOWN: usize = 30;
+
+/// What `--retest` names.
+pub fn retest(stack: &Stack, said: &[String]) -> Result<Retest, Failure> {
+    if said.is_empty() {
+        return Ok(Retest::None);
+    }
+    if said.iter().any(String::is_empty) {
+        return Ok(Retest::All);
+    }
+    let suites = stack.images.iter().flat_map(|image| &image.proof.suites);
+    let known: BTreeSet<&str> = suites.map(|suite| suite.name.value.as_str()).collect();
+    for name in said {
+        if !known.contains(name.as_str()) {
+            let failure = Failure::new(Exit::Usage, format!("there is no suite `{name}`"));
+            return Err(match nearest(name, known.iter().copied()) {
+                Some(near) => failure.help(format!("did you mean `{near}`?")),
+                None if known.is_empty() => failure.help("the spec declares none, under `tests:`"),
+                None => {
+                    let known: Vec<&str> = known.into_iter().collect();
+                    failure.help(format!("there are: {}", known.join(", ")))
+                }
+            });
+        }
+    }
+    Ok(Retest::Suites(said.iter().cloned().collect()))
+}
+
+/// `test` builds nothing: all that is asked for must be there.
+pub fn all_built(gathered: &Gathered, request: &Request) -> Result<(), Failure> {
+    let asked = |id: &ImageId| request.selected.as_ref().is_none_or(|set| set.contains(id));
+    let missing: Vec<&str> = gathered
+        .plan
+        .images
+        .iter()
+        .filter(|planned| asked(&planned.id))
+        .filter(|planned| !matches!(planned.action, Action::Reuse { .. }))
+        .map(|planned| planned.label.as_str())
+        .collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(
+            Exit::Surroundings,
+            format!("not built yet: {}", missing.join(", ")),
+        )
+        .help("`laminate build` builds and tests them; or name images that are built")),
+    }
+}
+
+impl Work<'_> {
+    /// Puts together what was known and what this run proved, and keeps the latter in staging.
+    pub(super) async fn prove(&mut self) -> Result<(), Failure> {
+        let mut news: BTreeMap<_, Evidence> = BTreeMap::new();
+        for planned in &self.gathered.plan.images {
+            let image = &self.context.stack.images[planned.id.0];
+            let Some(keyed) = &planned.keyed else {
+                continue;
+            };
+            let proven = self.report.proven.get(&planned.id);
+            let proofs = &planned.proofs;
+            // Without a registry nothing has a digest before it is in an archive.
+            let digest = self.digest(planned);
+            let Some(digest) = digest.or_else(|| proven.map(|_| keyed.key.clone())) else {
+                continue;
+            };
+            let empty = || Evidence::new(&planned.label, keyed.key.clone(), digest.clone());
+            let mut new = empty();
+            if let Some(proven) = proven {
+                new.suites.clone_from(&proven.suites);
+                new.info.clone_from(&proven.info);
+                new.checks.clone_from(&proven.checks);
+            }
+            let mut whole = empty();
+            for suite in &proofs.suites {
+                if let Some(known) = &suite.verdict.known {
+                    whole.suites.insert(suite.name.clone(), known.clone());
+                }
+            }
+            for (command, info) in image.proof.info.iter().zip(&proofs.info) {
+                if let Some(known) = &info.known {
+                    whole.info.insert(command.name.clone(), known.clone());
+                }
+            }
+            whole.checks = proofs
+                .checks
+                .as_ref()
+                .and_then(|checks| checks.known.clone());
+            let size = self.size(planned);
+            for checks in [&mut new.checks, &mut whole.checks].into_iter().flatten() {
+                add_size(checks, image, size);
+            }
+            whole.merge(&new);
+            self.evidence.insert(planned.id, whole);
+            if proven.is_some() && self.digest(planned).is_some() {
+                match news.get_mut(&keyed.key) {
+                    Some(known) => known.merge(&new),
+                    None => {
+                        news.insert(keyed.key.clone(), new);
+                    }
+                }
+            }
+        }
+        if let Some(staging) = &self.staging {
+            for new in news.values() {
+                gather::record(self.registry, staging, new).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a suite or a check of any image is red.
+    pub(super) fn red(&self) -> bool {
+        self.evidence.values().any(|evidence| {
+            evidence.suites.values().any(|verdict| !verdict.passed)
+                || evidence
+                    .checks
+                    .as_ref()
+                    .is_some_and(|checks| !checks.passed)
+        })
+    }
+
+    /// All verdicts as one report.
+    pub(super) fn write_junit(&self, path: &Utf8Path) -> Result<(), Failure> {
+        let suites = self.evidence.values().flat_map(|evidence| {
+            let suites = evidence.suites.iter();
+            suites.map(|(name, verdict)| (format!("{} {name}", evidence.image), verdict))
+        });
+        let xml = junit::report(self.context.stack.name.as_str(), suites);
+        fs_err::write(path, xml)
+            .map_err(|error| Failure::new(Exit::Surroundings, format!("--junit: {error}")))
+    }
+
+    /// Everything that is red, on its place, and what is odd.
+    pub(super) fn red_text(&self) -> String {
+        let stack = &self.context.stack;
+        let mut text = String::new();
+        for planned in &self.gathered.plan.images {
+            let Some(evidence) = self.evidence.get(&planned.id) else {
+                continue;
+            };
+            let image = &stack.images[planned.id.0];
+            for (name, verdict) in evidence.suites.iter().filter(|(_, v)| !v.passed) {
+                text.push_str(&suite_text(stack, image, &planned.label, name, verdict));
+            }
+            if let Some(checks) = &evidence.checks {
+                for problem in problems(image, &planned.label, checks) {
+                    exit::annotate(&stack.sources, &problem);
+                    text.push_str(&shown(&problem, stack));
+                }
+            }
+        }
+        for problem in self.unused() {
+            text.push_str(&shown(&problem, stack));
+        }
+        text
+    }
+
+    /// Allowances no image needs, if all images that have them were looked at.
+    fn unused(&self) -> Vec<Diagnostic> {
+        let stack = &self.context.stack;
+        let mut known: BTreeMap<Span, (bool, &str)> = BTreeMap::new();
+        for (index, image) in stack.images.iter().enumerate() {
+            let evidence = self.evidence.get(&ImageId(index));
+            let checks = evidence.and_then(|evidence| evidence.checks.as_ref());
+            for (path, allowance) in &image.proof.policy.allow {
+                let used = checks.is_none_or(|checks| !checks.unused.contains(path));
+                let one = known.entry(allowance.span).or_insert((false, path));
+                one.0 |= used;
+            }
+        }
+        let unused = known.into_iter().filter(|(_, (used, _))| !used);
+        unused
+            .map(|(span, (_, path))| {
+                Diagnostic::warning(format!(
+                    "nothing is wrong with {path}, so nothing is to be allowed"
+                ))
+                .at(span, "this allowance is not needed")
+            })
+            .collect()
+    }
+}
+
+fn shown(problem: &Diagnostic, stack: &Stack) -> String {
+    let mut text = render(std::slice::from_ref(problem), &stack.sources, color());
+    text.push('\n');
+    text
+}
+
+/// The size of an image is known when it was sent.
+fn add_size(checks: &mut Checks, image: &Image, size: Option<u64>) {
+    let limits = image.proof.policy.layers.as_ref();
+    let fault = limits
+        .zip(size)
+        .and_then(|(limits, size)| checks::size_fault(limits, size));
+    if let Some(fault) = fault {
+        let finding = Finding {
+            rule: fault.rule,
+            path: fault.path,
+            text: fault.text,
+            below: 0,
+            step: None,
+            inherited: None,
+        };
+        if !checks.findings.contains(&finding) {
+            checks.findings.push(finding);
+        }
+        checks.passed = false;
+    }
+}
+
+/// A red suite: where it is declared, which tests failed and how.
+fn suite_text(stack: &Stack, image: &Image, label: &str, name: &str, verdict: &Verdict) -> String {
+    let mut problem = Diagnostic::error(format!(
+        "image `{label}`: suite `{name}` is red: {}",
+        verdict.summary()
+    ));
+    let declared = image
+        .proof
+        .suites
+        .iter()
+        .find(|suite| suite.name.value == name);
+    if let Some(suite) = declared {
+        problem = problem.at(suite.name.span, verdict.summary());
+    }
+    exit::annotate(&stack.sources, &problem);
+    let mut text = render(std::slice::from_ref(&problem), &stack.sources, color());
+    for case in verdict.red_cases() {
+        let name = match case.class.as_str() {
+            "" => case.name.clone(),
+            class => format!("{class}::{}", case.name),
+        };
+        let message = case.message.as_deref().unwrap_or_default();
+        let first = message.lines().next().unwrap_or_default();
+        text.push_str(&format!("  {name}: {first}\n"));
+        text.push_str(&end(case.text.as_deref().unwrap_or_default()));
+    }
+    if verdict.red_cases().next().is_none() {
+        text.push_str(&end(&verdict.log));
+    }
+    text.push('\n');
+    text
+}
+
+/// The last lines of a text, marked as somebody else's.
+fn end(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let start = lines.len().saturating_sub(SHOWN);
+    lines[start..]
+        .iter()
+        .map(|line| format!("  | {line}\n"))
+        .collect()
+}
+
+/// Findings on their steps. Those an image inherits are told with its base, and counted here.
+fn problems(image: &Image, label: &str, checks: &Checks) -> Vec<Diagnostic> {
+    let mut list = Vec::new();
+    let mut inherited = BTreeMap::new();
+    for finding in &checks.findings {
+        if let Some(base) = &finding.inherited {
+            *inherited.entry(base).or_insert(0) += 1;
+            continue;
+        }
+        let what = match finding.path.as_str() {
+            "" => finding.text.clone(),
+            path => format!("{path} {}", finding.text),
+        };
+        let more = match finding.below {
+            0 => String::new(),
+            1 => ", and so is 1 path below it".to_owned(),
+            n => format!(", and so are {n} paths below it"),
+        };
+        let mut problem = Diagnostic::error(format!("image `{label}`: {what}{more}"));
+        problem = match finding.step.and_then(|step| image.steps.get(step)) {
+            Some(step) => problem.at(step.span, "this step brought it"),
+            None => problem.at(image.name.span, "in this image"),
+        };
+        if let Some(span) = rule_span(image, finding.rule) {
+            problem = problem.also(span, "forbidden here");
+        }
+        list.push(match finding.path.as_str() {
+            "" => problem,
+            path => problem.help(format!(
+                "put it right in that step; or, if it must be so, `allow: {{ {path}: \"the reason\" }}`"
+            )),
+        });
+    }
+    for (base, count) in inherited {
+        list.push(
+            Diagnostic::error(format!(
+                "image `{label}`: {count} of the findings of its base `{base}`"
+            ))
+            .at(image.name.span, "they came with its base"),
+        );
+    }
+    list
+}
+
+fn rule_span(image: &Image, rule: Rule) -> Option<Span> {
+    let policy = &image.proof.policy;
+    match rule {
+        Rule::Root => policy.root_locked,
+        Rule::User => policy.not_root,
+        Rule::Layers => policy.layers.as_ref().map(|layers| layers.span),
+        Rule::Writable => match &policy.writable {
+            Some(policy) => Some(policy.span),
+            None => image.writable.as_ref().map(|writable| writable.span),
+        },
+        Rule::Info => None,
+    }
+}
+
+/// `4 green`, `1 red of 4`: suites and checks.
+pub fn cell(evidence: &Evidence) -> String {
+    let checks = evidence.checks.as_ref().map(|checks| checks.passed);
+    let all = evidence
+        .suites
+        .values()
+        .map(|verdict| verdict.passed)
+        .chain(checks);
+    let all: Vec<bool> = all.collect();
+    match all.iter().filter(|passed| !**passed).count() {
+        _ if all.is_empty() => String::new(),
+        0 => format!("{} green", all.len()),
+        red => format!("{red} red of {}", all.len()),
+    }
+}
+
+/// Adds `verdicts`, `checks` and `info` to what is said of an image.
+pub fn json(value: &mut Value, context: &Context, planned: &Planned, evidence: Option<&Evidence>) {
+    let stack = &context.stack;
+    let image = &stack.images[planned.id.0];
+    let known = |name: &str| {
+        let mut suites = planned.proofs.suites.iter();
+        suites.any(|suite| suite.name == name && suite.verdict.known.is_some())
+    };
+    let suites = evidence.into_iter().flat_map(|evidence| &evidence.suites);
+    value["verdicts"] = suites
+        .map(|(name, verdict)| {
+            json!({
+                "suite": name,
+                "from": verdict.from,
+                "passed": verdict.passed,
+                "tests": verdict.tests,
+                "failed": verdict.failed,
+                "skipped": verdict.skipped,
+                "cached": known(name),
+                "seconds": verdict.seconds,
+                "reason": verdict.reason,
+                "failures": verdict.red_cases().map(|case| json!({
+                    "name": case.name, "class": case.class, "message": case.message,
+                })).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    value["dropped"] = image
+        .proof
+        .dropped
+        .iter()
+        .map(|dropped| json!({ "suite": dropped.suite, "reason": dropped.reason }))
+        .collect();
+    value["checks"] = match evidence.and_then(|evidence| evidence.checks.as_ref()) {
+        None => Value::Null,
+        Some(checks) => json!({
+            "passed": checks.passed,
+            "findings": checks.findings.iter().map(|finding| {
+                let step = finding.step.and_then(|step| image.steps.get(step));
+                let span = step.map_or(image.name.span, |step| step.span);
+                let mut value = json!(finding);
+                value["where"] = exit::place(&stack.sources, span);
+                value
+            }).collect::<Vec<_>>(),
+            "allowed": checks.allowed,
+            "unused": checks.unused,
+        }),
+    };
+    let info = evidence.into_iter().flat_map(|evidence| &evidence.info);
+    value["info"] = info
+        .map(|(name, info)| {
+            json!({
+                "name": name,
+                "exit": info.exit,
+                "packages": info.packages.as_ref().map(Vec::len),
+            })
+        })
+        .collect();
+}
