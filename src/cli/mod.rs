@@ -9,6 +9,7 @@ mod context;
 mod exit;
 mod graph;
 mod lock;
+mod place;
 mod plan;
 mod reference;
 mod secret;
