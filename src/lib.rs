@@ -15,6 +15,7 @@ pub mod export;
 pub mod gather;
 pub mod llb;
 pub mod name;
+pub mod nodes;
 pub mod plan;
 pub mod publish;
 pub mod registry;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of reading, and whether they are pure.
-const ORDER: [(&str, bool); 20] = [
+const ORDER: [(&str, bool); 21] = [
     ("source", true),
     ("name", true),
     ("diagnostic", true),
@@ -24,6 +24,7 @@ const ORDER: [(&str, bool); 20] = [
     ("publish", false),
     ("export", false),
     ("release", false),
+    ("nodes", true),
     ("report", false),
     ("cli", false),
 ];

@@ -1,0 +1,237 @@
+//! What nodes hold of a channel: lists of images as nodes give them, compared with where it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::name::{Digest, Reference, Repository};
+use crate::release::Entry;
+
+/// An image as a node holds it.
+type Place = (Repository, Digest);
+
+/// Why a list of images cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{origin}: {error}")]
+    Json {
+        origin: String,
+        error: serde_json::Error,
+    },
+    #[error(
+        "{origin} is neither a list of images (`crictl images -o json`) nor a node (`kubectl get nodes -o json`)"
+    )]
+    Strange { origin: String },
+}
+
+/// A node and its images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub name: String,
+    /// The names of each.
+    images: Vec<Vec<Place>>,
+    /// Whether it may hold more than it says.
+    pub cut: bool,
+}
+
+/// A kubelet names its largest images only (`nodeStatusMaxImages` of its configuration, 50 unless set).
+const NAMED: usize = 50;
+
+/// Reads what `crictl images -o json`, a node of the Kubernetes API, a list of nodes, or an array of any
+/// of them says. A list that names no node is of the node `origin`.
+pub fn nodes(origin: &str, text: &str) -> Result<Vec<Node>, Error> {
+    let value: Value = serde_json::from_str(text).map_err(|error| Error::Json {
+        origin: origin.to_owned(),
+        error,
+    })?;
+    let strange = || Error::Strange {
+        origin: origin.to_owned(),
+    };
+    let mut list = Vec::new();
+    read(origin, &value, &mut list).ok_or_else(strange)?;
+    let nameless = list.iter().filter(|node| node.name == origin).count();
+    if nameless > 1 {
+        let lists = list.iter_mut().filter(|node| node.name == origin);
+        for (number, node) in (1..).zip(lists) {
+            node.name = format!("{origin}[{number}]");
+        }
+    }
+    Ok(list)
+}
+
+fn read(origin: &str, value: &Value, list: &mut Vec<Node>) -> Option<()> {
+    if let Some(several) = value.as_array().or_else(|| value["items"].as_array()) {
+        return several.iter().try_for_each(|one| read(origin, one, list));
+    }
+    let node = if let Some(images) = value["images"].as_array() {
+        Node {
+            name: origin.to_owned(),
+            images: places(images, "repoDigests"),
+            cut: false,
+        }
+    } else if value["kind"] == "Node" || value["status"]["images"].is_array() {
+        // A node that has none yet says nothing about images.
+        let images = value["status"]["images"].as_array();
+        let images = images.map_or(&[][..], Vec::as_slice);
+        Node {
+            name: value["metadata"]["name"].as_str()?.to_owned(),
+            images: places(images, "names"),
+            cut: images.len() >= NAMED,
+        }
+    } else {
+        return None;
+    };
+    list.push(node);
+    Some(())
+}
+
+/// The names with a digest. One that is no reference (`<none>@<none>`) was never a channel's.
+fn places(images: &[Value], field: &str) -> Vec<Vec<Place>> {
+    let place = |name: &Value| {
+        let reference = Reference::parse(name.as_str()?).ok()?;
+        Some((reference.repository, reference.digest?))
+    };
+    images
+        .iter()
+        .filter_map(|image| image[field].as_array())
+        .map(|names| names.iter().filter_map(place).collect())
+        .collect()
+}
+
+impl Node {
+    /// All names of the images that have one.
+    fn named(&self, place: &Place) -> impl Iterator<Item = &Place> {
+        let images = self.images.iter();
+        images.filter(|names| names.contains(place)).flatten()
+    }
+}
+
+/// Where a channel is and was.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Its images now, each with its label.
+    current: BTreeMap<Place, String>,
+    /// All it ever named and names no more.
+    old: BTreeMap<Place, String>,
+    /// What other channels name now.
+    kept: BTreeMap<Place, BTreeSet<String>>,
+}
+
+impl Known {
+    /// From a channel's entries, newest first, and where other channels are. Tags that are no longer
+    /// legal names are left out.
+    pub fn new<'a>(history: &[Entry], others: impl IntoIterator<Item = &'a Entry>) -> Self {
+        let place = |repository: &str, digest: &str| {
+            let repository = Repository::parse(repository).ok()?;
+            Some((repository, Digest::parse(digest).ok()?))
+        };
+        let mut known = Self::default();
+        for (number, entry) in history.iter().enumerate() {
+            for step in &entry.images {
+                if number == 0
+                    && let Some(new) = place(&step.repository, &step.new)
+                {
+                    known.current.insert(new, step.label.clone());
+                }
+                let names = [step.old.as_ref(), Some(&step.new)].into_iter().flatten();
+                let before = names.filter_map(|digest| place(&step.repository, digest));
+                for before in before {
+                    known
+                        .old
+                        .entry(before)
+                        .or_insert_with(|| step.label.clone());
+                }
+            }
+        }
+        known
+            .old
+            .retain(|place, _| !known.current.contains_key(place));
+        for entry in others {
+            for step in &entry.images {
+                if let Some(place) = place(&step.repository, &step.new) {
+                    let channels = known.kept.entry(place).or_default();
+                    channels.insert(entry.channel.clone());
+                }
+            }
+        }
+        known
+    }
+}
+
+/// What became of an image on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Current,
+    /// The channel named it once and does not now.
+    Stale,
+    /// The same, but these other channels name it.
+    Kept(Vec<String>),
+    /// The same, but what the node has under it has a current name too (two manifests of one image):
+    /// removing it by the one would remove both.
+    Same,
+    /// The channel names it, and the node does not.
+    Missing,
+}
+
+impl State {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Stale => "stale",
+            Self::Kept(_) => "kept",
+            Self::Same => "same",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// An image of a channel on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub label: String,
+    pub repository: Repository,
+    pub digest: Digest,
+    pub state: State,
+}
+
+/// What a node holds of a channel, the current images first.
+pub fn compare(known: &Known, node: &Node) -> Vec<Held> {
+    let held = |(place, label): (&Place, &String), state: State| Held {
+        label: label.clone(),
+        repository: place.0.clone(),
+        digest: place.1.clone(),
+        state,
+    };
+    let current = known.current.iter().map(|one| {
+        let state = match node.named(one.0).next() {
+            Some(_) => State::Current,
+            None => State::Missing,
+        };
+        held(one, state)
+    });
+    let old = known.old.iter().filter_map(|one| {
+        node.named(one.0).next()?;
+        let wanted = |name| known.current.contains_key(name) || known.kept.contains_key(name);
+        let state = match known.kept.get(one.0) {
+            Some(channels) => State::Kept(channels.iter().cloned().collect()),
+            None if node.named(one.0).any(wanted) => State::Same,
+            None => State::Stale,
+        };
+        Some(held(one, state))
+    });
+    current.chain(old).collect()
+}
+
+/// The command that removes what is stale from a node, to be run on it.
+pub fn command(held: &[Held]) -> Option<Vec<String>> {
+    let stale: Vec<String> = held
+        .iter()
+        .filter(|one| one.state == State::Stale)
+        .map(|one| format!("{}@{}", one.repository, one.digest))
+        .collect();
+    if stale.is_empty() {
+        return None;
+    }
+    let command = ["crictl", "rmi"].map(str::to_owned);
+    Some(command.into_iter().chain(stale).collect())
+}

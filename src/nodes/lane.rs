@@ -1,0 +1,121 @@
+//! In which order a node pulls, so that no layer is fetched twice.
+//!
+//! A kubelet pulls the images of one pod one after the other (`SyncPod` of
+//! `pkg/kubelet/kuberuntime/kuberuntime_manager.go`: init containers, volumes and containers alike), and
+//! those of two pods at once where `serializeImagePulls` is false. So what is to be pulled at once has to
+//! be in two pods. containerd lets a second pull wait for a layer that a first one is at, CRI-O fetches it
+//! twice; both join two pulls of the same *image*. A lane therefore begins with the images that its own
+//! share layers with, even if another lane has them too: the shared layers come with those, once.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Image;
+use crate::name::Digest;
+
+/// What one pod pulls, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// Indices of images.
+    pub images: Vec<usize>,
+    /// Of all its layers, each once.
+    pub bytes: u64,
+}
+
+/// Splits images into at most `count` lanes of about the same size. Every image is in one, and behind
+/// the image that it shares most with.
+pub fn lanes(images: &[Image], count: usize) -> Vec<Lane> {
+    let layers: Vec<BTreeMap<&Digest, u64>> = images
+        .iter()
+        .map(|image| {
+            let layers = image.layers.iter();
+            layers.map(|layer| (&layer.digest, layer.bytes)).collect()
+        })
+        .collect();
+    let order = order(&layers);
+    let after = after(&layers, &order);
+    let path = |mut image: usize| {
+        let mut path = vec![image];
+        while let Some(before) = after[image] {
+            path.push(before);
+            image = before;
+        }
+        path
+    };
+    let mut paths: Vec<Vec<usize>> = order
+        .iter()
+        .filter(|image| !after.contains(&Some(**image)))
+        .map(|image| path(*image))
+        .collect();
+    let bytes = |images: &BTreeSet<usize>| {
+        let all: BTreeMap<&Digest, u64> = images
+            .iter()
+            .flat_map(|image| layers[*image].clone())
+            .collect();
+        all.values().sum::<u64>()
+    };
+    // The largest first, each to the lane that stays smallest with it.
+    paths.sort_by_key(|path| Reverse(bytes(&path.iter().copied().collect())));
+    let mut lanes = vec![BTreeSet::new(); count.clamp(1, paths.len().max(1))];
+    for path in paths {
+        let with = |lane: &BTreeSet<usize>| {
+            let mut lane = lane.clone();
+            lane.extend(&path);
+            lane
+        };
+        let smallest = (0..lanes.len())
+            .min_by_key(|lane| bytes(&with(&lanes[*lane])))
+            .expect("there is one at least");
+        lanes[smallest] = with(&lanes[smallest]);
+    }
+    lanes
+        .iter()
+        .filter(|lane| !lane.is_empty())
+        .map(|lane| Lane {
+            images: depth_first(lane, &order, &after),
+            bytes: bytes(lane),
+        })
+        .collect()
+}
+
+/// Small before large: what an image stands on is a part of it.
+fn order(layers: &[BTreeMap<&Digest, u64>]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..layers.len()).collect();
+    order.sort_by_key(|image| layers[*image].values().sum::<u64>());
+    order
+}
+
+/// The image each one shares most bytes with, of those before it in the order.
+fn after(layers: &[BTreeMap<&Digest, u64>], order: &[usize]) -> Vec<Option<usize>> {
+    let mut after = vec![None; layers.len()];
+    for (place, &image) in order.iter().enumerate() {
+        let shared = |other: usize| {
+            let own = layers[image].iter();
+            own.filter(|(digest, _)| layers[other].contains_key(**digest))
+                .map(|(_, bytes)| bytes)
+                .sum::<u64>()
+        };
+        // The earliest of equals: it has nothing else that one would wait for.
+        after[image] = order[..place]
+            .iter()
+            .rev()
+            .copied()
+            .filter(|other| shared(*other) > 0)
+            .max_by_key(|other| shared(*other));
+    }
+    after
+}
+
+/// Each image behind what it shares layers with, and branches one after the other.
+fn depth_first(lane: &BTreeSet<usize>, order: &[usize], after: &[Option<usize>]) -> Vec<usize> {
+    let mut list = Vec::new();
+    let mut open = vec![None];
+    while let Some(before) = open.pop() {
+        list.extend(before);
+        let next = order
+            .iter()
+            .filter(|image| lane.contains(image) && after[**image] == before);
+        open.extend(next.rev().map(|image| Some(*image)));
+    }
+    list
+}

@@ -1,0 +1,130 @@
+//! What a Kubernetes cluster is told about a channel, and what its nodes say they hold.
+//!
+//! [`Pinned`] is a channel at one release; [`daemon_sets`] has every node pull it, [`values`] offers it
+//! to users of Zero-to-JupyterHub, and [`held`] compares it with lists of what is on the nodes. Plain
+//! data in, plain data out; `prepull` calls it.
+
+mod daemon_set;
+pub mod held;
+mod lane;
+mod place;
+mod values;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::name::{Digest, Repository, Tag};
+
+pub use daemon_set::{Options, daemon_sets};
+pub use lane::{Lane, lanes};
+pub use place::{InvalidPlace, Label, ObjectName, Toleration};
+pub use values::values;
+
+/// A channel at one release.
+#[derive(Clone, Debug)]
+pub struct Pinned {
+    pub channel: String,
+    pub release: Digest,
+    pub commit: String,
+    pub images: Vec<Image>,
+}
+
+/// An image as nodes pull it.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// `VARIANT/IMAGE`, or `IMAGE` in a stack without variants.
+    pub label: String,
+    pub repository: Repository,
+    /// The channel's.
+    pub tag: Tag,
+    pub digest: Digest,
+    /// As its config says, in Go's words: `amd64`.
+    pub architecture: Option<String>,
+    /// From the lowest on.
+    pub layers: Vec<Layer>,
+}
+
+/// A layer as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    pub digest: Digest,
+    pub bytes: u64,
+}
+
+impl Image {
+    /// What never becomes another image.
+    pub fn by_digest(&self) -> String {
+        format!("{}@{}", self.repository, self.digest)
+    }
+
+    pub fn variant(&self) -> Option<&str> {
+        self.label.split_once('/').map(|(variant, _)| variant)
+    }
+
+    pub fn name(&self) -> &str {
+        self.label
+            .split_once('/')
+            .map_or(&self.label, |(_, name)| name)
+    }
+}
+
+/// Objects as YAML, each a document.
+pub fn yaml(documents: &[Value]) -> String {
+    let options = serde_saphyr::ser_options! {
+        // A long reference is one word; folded it would be harder to read and to search for.
+        prefer_block_scalars: false,
+    };
+    serde_saphyr::to_string_multiple_with_options(documents, options).expect("plain data")
+}
+
+/// The part of a name that an object in Kubernetes can have: lower-case letters, digits and `-`, at
+/// most `longest` (RFC 1123, as the API's "DNS label names" have it). A text that has to be changed
+/// for it also gets a part of its hash, so that two texts never become one name.
+fn dns_label(text: &str, longest: usize) -> String {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let plain: String = text
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if legal(c) { c } else { '-' })
+        .collect();
+    let plain = plain.trim_matches('-');
+    if plain == text && text.len() <= longest {
+        return plain.to_owned();
+    }
+    let hash = Digest::of(text.as_bytes());
+    let hash = &hash.hex()[..6];
+    let short: String = plain.chars().take(longest - hash.len() - 1).collect();
+    match short.trim_end_matches('-') {
+        "" => hash.to_owned(),
+        short => format!("{short}-{hash}"),
+    }
+}
+
+/// A name for each image, that of its label if that tells them apart.
+fn dns_labels(images: &[Image], longest: usize) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    images
+        .iter()
+        .map(|image| {
+            // `2021.2/ml` reads as `ml-2021-2`; only two that read alike need their hashes.
+            let text = match image.variant() {
+                Some(variant) => format!("{}-{}", image.name(), variant.to_ascii_lowercase()),
+                None => image.name().to_owned(),
+            };
+            let text = text.replace(['.', '_'], "-");
+            let name = dns_label(&text, longest);
+            match seen.insert(name.clone()) {
+                true => name,
+                false => {
+                    let name = dns_label(&format!("{}/", image.label), longest);
+                    seen.insert(name.clone());
+                    name
+                }
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,496 @@
+use super::held::{self, Known, State};
+use super::*;
+use crate::release::{Entry, Kind, Move};
+
+fn digest(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
+}
+
+/// An image of layers that are written `NAME=MEGABYTES`.
+fn image(label: &str, layers: &[&str]) -> Image {
+    let name = label.rsplit('/').next().expect("one part at least");
+    Image {
+        label: label.to_owned(),
+        repository: Repository::parse(&format!("ghcr.io/campus/{name}")).expect("a repository"),
+        tag: Tag::parse("stable").expect("a tag"),
+        digest: digest(label),
+        architecture: Some("amd64".to_owned()),
+        layers: layers
+            .iter()
+            .map(|layer| {
+                let (name, bytes) = layer.split_once('=').expect("NAME=MEGABYTES");
+                Layer {
+                    digest: digest(name),
+                    bytes: bytes.parse::<u64>().expect("a number") * 1_000_000,
+                }
+            })
+            .collect(),
+    }
+}
+
+fn campus() -> Vec<Image> {
+    vec![
+        image("base", &["debian=50", "jupyter=400"]),
+        image("r", &["debian=50", "jupyter=400", "r=900"]),
+        image("science", &["debian=50", "jupyter=400", "numpy=700"]),
+        image(
+            "ml",
+            &["debian=50", "jupyter=400", "numpy=700", "torch=3000"],
+        ),
+        image(
+            "teach",
+            &["debian=50", "jupyter=400", "numpy=700", "nbgrader=20"],
+        ),
+    ]
+}
+
+fn pinned(images: Vec<Image>) -> Pinned {
+    Pinned {
+        channel: "stable".to_owned(),
+        release: digest("the release"),
+        commit: "d0215700aa".to_owned(),
+        images,
+    }
+}
+
+fn options(parallel: usize) -> Options {
+    Options {
+        namespace: None,
+        pause: "registry.k8s.io/pause:3.10".to_owned(),
+        tolerations: Toleration::of_users(),
+        selector: Vec::new(),
+        pull_secrets: Vec::new(),
+        parallel,
+    }
+}
+
+/// Lanes in the words of labels, `base r | base science`.
+fn lanes_of(images: &[Image], count: usize) -> String {
+    let lanes = lanes(images, count);
+    let words = lanes.iter().map(|lane| {
+        let labels: Vec<&str> = lane
+            .images
+            .iter()
+            .map(|image| images[*image].label.as_str())
+            .collect();
+        format!("{} {}", labels.join(" "), lane.bytes / 1_000_000)
+    });
+    words.collect::<Vec<_>>().join(" | ")
+}
+
+#[test]
+fn an_image_is_pulled_behind_what_it_shares_layers_with() {
+    let mut images = campus();
+    assert_eq!(lanes_of(&images, 1), "base science teach ml r 5070");
+    images.reverse();
+    assert_eq!(lanes_of(&images, 1), "base science teach ml r 5070");
+    assert_eq!(lanes_of(&[], 1), "");
+}
+
+#[test]
+fn lanes_begin_with_what_they_share() {
+    let images = campus();
+    assert_eq!(
+        lanes_of(&images, 2),
+        "base science ml 4150 | base science teach r 2070"
+    );
+    assert_eq!(
+        lanes_of(&images, 9),
+        "base science ml 4150 | base r 1350 | base science teach 1170"
+    );
+    let apart = [image("a", &["x=1"]), image("b", &["y=2"])];
+    assert_eq!(lanes_of(&apart, 2), "b 2 | a 1");
+    // What they share has no image of its own, so the one brings it for the other.
+    let siblings = [
+        image("a", &["debian=50", "x=1"]),
+        image("b", &["debian=50", "y=2"]),
+    ];
+    assert_eq!(lanes_of(&siblings, 2), "a b 53");
+}
+
+#[test]
+fn every_node_pulls_a_channel() {
+    let options = Options {
+        namespace: Some("hub".parse().expect("a name")),
+        selector: vec!["pool=users".parse().expect("a label")],
+        pull_secrets: vec!["ghcr".parse().expect("a name")],
+        ..options(1)
+    };
+    let images = campus().drain(..2).collect();
+    let sets = daemon_sets(&pinned(images), &options);
+    insta::assert_snapshot!(yaml(&sets), @r"
+    apiVersion: apps/v1
+    kind: DaemonSet
+    metadata:
+      name: laminate-prepull-stable
+      namespace: hub
+      labels:
+        app.kubernetes.io/name: laminate-prepull
+        app.kubernetes.io/instance: laminate-prepull-stable
+        app.kubernetes.io/component: prepull
+        app.kubernetes.io/part-of: stable
+        app.kubernetes.io/managed-by: laminate
+      annotations:
+        io.laminate.channel: stable
+        io.laminate.release: sha256:4251021511d429b74a9ffbefe55a150fb67af307a3ea6e2c0b6c6f6b97a0e7be
+    spec:
+      selector:
+        matchLabels:
+          app.kubernetes.io/name: laminate-prepull
+          app.kubernetes.io/instance: laminate-prepull-stable
+      updateStrategy:
+        type: RollingUpdate
+        rollingUpdate:
+          maxUnavailable: 100%
+      template:
+        metadata:
+          labels:
+            app.kubernetes.io/name: laminate-prepull
+            app.kubernetes.io/instance: laminate-prepull-stable
+            app.kubernetes.io/component: prepull
+            app.kubernetes.io/part-of: stable
+            app.kubernetes.io/managed-by: laminate
+          annotations:
+            io.laminate.channel: stable
+            io.laminate.release: sha256:4251021511d429b74a9ffbefe55a150fb67af307a3ea6e2c0b6c6f6b97a0e7be
+        spec:
+          automountServiceAccountToken: false
+          enableServiceLinks: false
+          terminationGracePeriodSeconds: 0
+          nodeSelector:
+            kubernetes.io/os: linux
+            kubernetes.io/arch: amd64
+            pool: users
+          tolerations:
+          - key: hub.jupyter.org/dedicated
+            operator: Equal
+            value: user
+            effect: NoSchedule
+          - key: hub.jupyter.org_dedicated
+            operator: Equal
+            value: user
+            effect: NoSchedule
+          securityContext:
+            runAsNonRoot: true
+            runAsUser: 65534
+            runAsGroup: 65534
+            seccompProfile:
+              type: RuntimeDefault
+          imagePullSecrets:
+          - name: ghcr
+          initContainers:
+          - name: pull-base
+            image: ghcr.io/campus/base@sha256:cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2
+            imagePullPolicy: IfNotPresent
+            command:
+            - /bin/sh
+            - -c
+            - exit 0
+            workingDir: /
+            resources:
+              requests:
+                cpu: 1m
+                memory: 16Mi
+              limits:
+                cpu: 100m
+                memory: 32Mi
+            securityContext:
+              allowPrivilegeEscalation: false
+              readOnlyRootFilesystem: true
+              capabilities:
+                drop:
+                - ALL
+          - name: pull-r
+            image: ghcr.io/campus/r@sha256:454349e422f05297191ead13e21d3db520e5abef52055e4964b82fb213f593a1
+            imagePullPolicy: IfNotPresent
+            command:
+            - /bin/sh
+            - -c
+            - exit 0
+            workingDir: /
+            resources:
+              requests:
+                cpu: 1m
+                memory: 16Mi
+              limits:
+                cpu: 100m
+                memory: 32Mi
+            securityContext:
+              allowPrivilegeEscalation: false
+              readOnlyRootFilesystem: true
+              capabilities:
+                drop:
+                - ALL
+          containers:
+          - name: pause
+            image: registry.k8s.io/pause:3.10
+            imagePullPolicy: IfNotPresent
+            resources:
+              requests:
+                cpu: 1m
+                memory: 16Mi
+              limits:
+                cpu: 100m
+                memory: 32Mi
+            securityContext:
+              allowPrivilegeEscalation: false
+              readOnlyRootFilesystem: true
+              capabilities:
+                drop:
+                - ALL
+    ");
+}
+
+#[test]
+fn lanes_are_sets_that_do_not_take_each_other_for_their_own() {
+    let sets = daemon_sets(&pinned(campus()), &options(2));
+    let text = yaml(&sets);
+    let lines = text.lines().filter(|line| {
+        let line = line.trim_start_matches([' ', '-']);
+        line.starts_with("name:")
+            || line.starts_with("app.kubernetes.io/instance")
+            || line.is_empty()
+    });
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
+      name: laminate-prepull-stable-0
+        app.kubernetes.io/instance: laminate-prepull-stable-0
+          app.kubernetes.io/instance: laminate-prepull-stable-0
+            app.kubernetes.io/instance: laminate-prepull-stable-0
+          - name: pull-base
+          - name: pull-science
+          - name: pull-ml
+          - name: pause
+    ---
+      name: laminate-prepull-stable-1
+        app.kubernetes.io/instance: laminate-prepull-stable-1
+          app.kubernetes.io/instance: laminate-prepull-stable-1
+            app.kubernetes.io/instance: laminate-prepull-stable-1
+          - name: pull-base
+          - name: pull-science
+          - name: pull-teach
+          - name: pull-r
+          - name: pause
+    ");
+}
+
+#[test]
+fn images_of_two_machines_go_where_they_are_told() {
+    let mut images = campus();
+    images[0].architecture = Some("arm64".to_owned());
+    let set = &daemon_sets(&pinned(images), &options(1))[0];
+    let selector = &set["spec"]["template"]["spec"]["nodeSelector"];
+    assert_eq!(selector.to_string(), r#"{"kubernetes.io/os":"linux"}"#);
+}
+
+#[test]
+fn users_choose_from_a_channel() {
+    let images = vec![
+        image("2021.2/base", &["x=1"]),
+        image("2021.2/ml_big", &["x=1", "y=2"]),
+    ];
+    insta::assert_snapshot!(yaml(&[values(&pinned(images))]), @r"
+    singleuser:
+      image:
+        name: ghcr.io/campus/base
+        tag: stable@sha256:f9973cad7661b3304afcb45b6ca04b328a50c6e8fdf1f5940c7d179791fe9e92
+      profileList:
+      - display_name: base (2021.2)
+        slug: base-2021-2
+        description: ghcr.io/campus/base:stable, from commit d021570
+        default: true
+        kubespawner_override:
+          image: ghcr.io/campus/base@sha256:f9973cad7661b3304afcb45b6ca04b328a50c6e8fdf1f5940c7d179791fe9e92
+      - display_name: ml_big (2021.2)
+        slug: ml-big-2021-2
+        description: ghcr.io/campus/ml_big:stable, from commit d021570
+        kubespawner_override:
+          image: ghcr.io/campus/ml_big@sha256:b398409c5e0c33c2c8cb5c001df3eb90dc5a5642774c69a0b2c1e8f610beb1f3
+    prePuller:
+      extraImages:
+        base-2021-2:
+          name: ghcr.io/campus/base
+          tag: stable@sha256:f9973cad7661b3304afcb45b6ca04b328a50c6e8fdf1f5940c7d179791fe9e92
+        ml-big-2021-2:
+          name: ghcr.io/campus/ml_big
+          tag: stable@sha256:b398409c5e0c33c2c8cb5c001df3eb90dc5a5642774c69a0b2c1e8f610beb1f3
+    ");
+}
+
+#[test]
+fn names_are_legal_and_apart() {
+    assert_eq!(dns_label("stable", 20), "stable");
+    assert_eq!(dns_label("2021.2_A", 20), "2021-2-a-5de9f3");
+    assert_eq!(dns_label("a-very-long-name-indeed", 14), "a-very-5aae9f");
+    assert_eq!(dns_label("..", 14).len(), 6);
+    let images = [image("a-1", &[]), image("1/a", &[]), image("a_1", &[])];
+    let names = dns_labels(&images, 63);
+    assert_eq!(names[0], "a-1");
+    assert_eq!(BTreeSet::from_iter(&names).len(), 3, "{names:?}");
+}
+
+#[test]
+fn places_are_checked() {
+    let object = |text: &str| {
+        let parsed = text.parse::<Toleration>();
+        parsed.map_or_else(|e| e.to_string(), |t| t.object().to_string())
+    };
+    assert_eq!(
+        object("a.b/c=d:NoSchedule"),
+        r#"{"key":"a.b/c","operator":"Equal","value":"d","effect":"NoSchedule"}"#
+    );
+    assert_eq!(
+        object("gpu:NoExecute"),
+        r#"{"key":"gpu","operator":"Exists","effect":"NoExecute"}"#
+    );
+    assert_eq!(object("gpu"), r#"{"key":"gpu","operator":"Exists"}"#);
+    insta::assert_snapshot!(
+        ["gpu:Never", "=x", "a/b/c", "a=b c"].map(object).join("\n"), @r"
+        a taint's effect is NoSchedule, PreferNoSchedule or NoExecute
+        a key is letters, digits, `-`, `_` and `.`, at most 63, with a host name and `/` before it or not
+        a key is letters, digits, `-`, `_` and `.`, at most 63, with a host name and `/` before it or not
+        a value is letters, digits, `-`, `_` and `.`, at most 63
+        ");
+    for text in ["no", "=x", "a=é", "A/b=c"] {
+        assert!(text.parse::<Label>().is_err(), "{text}");
+    }
+    assert!("Hub".parse::<ObjectName>().is_err());
+}
+
+/// An entry that has images of `campus` at `version`.
+fn entry(channel: &str, seq: u64, old: Option<&str>, new: &str) -> Entry {
+    let images = ["base", "ml"].map(|name| Move {
+        label: name.to_owned(),
+        repository: format!("ghcr.io/campus/{name}"),
+        tag: channel.to_owned(),
+        old: old.map(|old| digest(&format!("{name} {old}")).to_string()),
+        new: digest(&format!("{name} {new}")).to_string(),
+        depth: 0,
+    });
+    Entry {
+        kind: Kind::Promote,
+        channel: channel.to_owned(),
+        seq,
+        previous: None,
+        release: digest(new).to_string(),
+        commit: new.to_owned(),
+        actor: "a test".to_owned(),
+        time: String::new(),
+        reason: None,
+        waived: Vec::new(),
+        drift: Vec::new(),
+        images: images.into(),
+    }
+}
+
+fn at(name: &str, version: &str) -> String {
+    format!(
+        "ghcr.io/campus/{name}@{}",
+        digest(&format!("{name} {version}"))
+    )
+}
+
+/// `IMAGE STATE` of what a node holds, and whether it gets a command.
+fn said(known: &Known, node: &held::Node) -> String {
+    let held = held::compare(known, node);
+    let mut words: Vec<String> = held
+        .iter()
+        .map(|one| format!("{} {}", one.label, one.state.word()))
+        .collect();
+    words.extend(held::command(&held).map(|command| format!("{} to remove", command.len() - 2)));
+    format!("{}: {}", node.name, words.join(", "))
+}
+
+#[test]
+fn what_a_channel_named_and_names_no_more_is_stale() {
+    let history = [
+        entry("stable", 3, Some("2"), "3"),
+        entry("stable", 2, Some("1"), "2"),
+        entry("stable", 1, Some("by hand"), "1"),
+    ];
+    let quarter = entry("quarter", 4, None, "2");
+    let known = Known::new(&history, [&quarter]);
+    let crictl = serde_json::json!({ "images": [
+        { "id": "1", "repoTags": [], "repoDigests": [at("base", "3")] },
+        { "id": "2", "repoTags": ["ghcr.io/campus/base:stable"], "repoDigests": [at("base", "1")] },
+        { "id": "3", "repoDigests": [at("ml", "by hand")] },
+        { "id": "4", "repoDigests": [at("ml", "2"), "<none>@<none>"] },
+        { "id": "5", "repoDigests": [at("other", "1")] },
+    ] });
+    let node = &held::nodes("n1", &crictl.to_string()).expect("a list")[0];
+    assert_eq!(
+        said(&known, node),
+        "n1: base current, ml missing, base stale, ml stale, ml kept, 2 to remove"
+    );
+    let mut command = held::command(&held::compare(&known, node)).expect("something is stale");
+    command[2..].sort();
+    let mut wanted = [at("base", "1"), at("ml", "by hand")];
+    wanted.sort();
+    assert_eq!(
+        command,
+        [&["crictl", "rmi"].map(str::to_owned)[..], &wanted].concat()
+    );
+    let alone = Known::new(&history, []);
+    assert!(said(&alone, node).ends_with("3 to remove"));
+}
+
+#[test]
+fn two_manifests_of_one_image_are_not_torn_apart() {
+    let history = [entry("stable", 2, Some("1"), "2")];
+    let known = Known::new(&history, []);
+    let crictl = serde_json::json!({ "images": [
+        { "id": "1", "repoDigests": [at("base", "1"), at("base", "2")] },
+        { "id": "2", "repoDigests": [at("ml", "2")] },
+    ] });
+    let node = &held::nodes("n1", &crictl.to_string()).expect("a list")[0];
+    assert_eq!(
+        said(&known, node),
+        "n1: base current, ml current, base same"
+    );
+    let all = held::compare(&known, node);
+    assert_eq!(all.last().map(|one| &one.state), Some(&State::Same));
+}
+
+#[test]
+fn lists_of_images_come_in_several_shapes() {
+    let known = Known::new(&[entry("stable", 2, Some("1"), "2")], []);
+    let read = |text: &str| -> String {
+        match held::nodes("file.json", text) {
+            Ok(nodes) => nodes.iter().map(|node| said(&known, node) + "\n").collect(),
+            Err(error) => format!("{error}\n"),
+        }
+    };
+    let node = |name: &str, images: &[String]| {
+        let images: Vec<_> = images
+            .iter()
+            .map(|image| serde_json::json!({ "names": [image] }))
+            .collect();
+        serde_json::json!({ "kind": "Node", "metadata": { "name": name }, "status": { "images": images } })
+    };
+    let crictl = serde_json::json!({ "images": [{ "repoDigests": [at("base", "1")] }] });
+    let one = node("n1", &[at("base", "1")]);
+    let none = serde_json::json!({ "kind": "Node", "metadata": { "name": "n2" }, "status": {} });
+    let full = node("n3", &vec![at("ml", "2"); 50]);
+    let list = serde_json::json!({ "kind": "List", "items": [one, none] });
+    let all = [
+        read(&one.to_string()),
+        read(&list.to_string()),
+        read(&serde_json::json!([crictl, crictl, full]).to_string()),
+        read("[]"),
+        read("{}"),
+        read(r#"[{"kind": "Pod", "metadata": {"name": "x"}, "status": {}}]"#),
+        read("no"),
+    ];
+    insta::assert_snapshot!(all.concat(), @r"
+    n1: base missing, ml missing, base stale, 1 to remove
+    n1: base missing, ml missing, base stale, 1 to remove
+    n2: base missing, ml missing
+    file.json[1]: base missing, ml missing, base stale, 1 to remove
+    file.json[2]: base missing, ml missing, base stale, 1 to remove
+    n3: base missing, ml current
+    file.json is neither a list of images (`crictl images -o json`) nor a node (`kubectl get nodes -o json`)
+    file.json is neither a list of images (`crictl images -o json`) nor a node (`kubectl get nodes -o json`)
+    file.json: expected ident at line 1 column 2
+    ");
+    let full = held::nodes("x", &full.to_string()).expect("a node");
+    assert!(full[0].cut, "its kubelet may leave out some");
+}
