@@ -4,6 +4,8 @@ use camino::Utf8PathBuf;
 use clap::builder::FalseyValueParser as Flag;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+use crate::name::Reference;
+use crate::nodes::{Label, ObjectName, Toleration};
 use crate::report::Progress;
 
 /// Builds a stack of container images in one BuildKit request, and names them only when everything
@@ -118,6 +120,12 @@ pub enum Command {
     Status,
     /// Lists releases, newest first, and which channels are at each
     History,
+    /// Writes what a Kubernetes cluster needs to have a channel's images on its nodes
+    ///
+    /// That is a DaemonSet (`kubectl apply -f -`), and with --values a part of the values of
+    /// Zero-to-JupyterHub. With --stale it compares lists of what nodes hold with the channel, and
+    /// exits with 10 if one holds an old digest.
+    Prepull(PrepullArgs),
     /// Shows which image stands on which
     Graph(GraphArgs),
     /// Explains one image: what becomes of it, why, and what it is made from
@@ -272,6 +280,47 @@ pub struct MovingArgs {
     /// Shows what would be moved, and moves nothing
     #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
     pub dry_run: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct PrepullArgs {
+    /// The channel
+    #[arg(value_name = "CHANNEL")]
+    pub channel: String,
+    /// Prints values for Zero-to-JupyterHub instead: a profile for each image
+    #[arg(long)]
+    pub values: bool,
+    /// Writes both to this folder, prepull-CHANNEL.yaml and values-CHANNEL.yaml, and prints their names
+    #[arg(long, value_name = "DIR", conflicts_with = "values")]
+    pub out: Option<Utf8PathBuf>,
+    /// Says instead which nodes hold old digests, and what removes them; a list of images from
+    /// `crictl images -o json` or `kubectl get nodes -o json`, - for stdin; may be given several times
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["values", "out"])]
+    pub stale: Vec<Utf8PathBuf>,
+    /// How many pods pull on a node at once: as many DaemonSets, each with a part of the images
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub parallel: u8,
+    /// The namespace of the pods [default: what kubectl takes]
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<ObjectName>,
+    /// A label the nodes must have; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub node_selector: Vec<Label>,
+    /// A taint the pods tolerate; may be given several times [default: the two of
+    /// Zero-to-JupyterHub's nodes for users, hub.jupyter.org/dedicated=user:NoSchedule and
+    /// hub.jupyter.org_dedicated=user:NoSchedule]
+    #[arg(long = "toleration", value_name = "KEY[=VALUE][:EFFECT]")]
+    pub tolerations: Vec<Toleration>,
+    /// A secret with credentials for the registry; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub pull_secret: Vec<ObjectName>,
+    /// The image of the one container that stays
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        default_value = "registry.k8s.io/pause:3.10"
+    )]
+    pub pause: Reference,
 }
 
 #[derive(Clone, Debug, clap::Args)]

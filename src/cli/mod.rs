@@ -11,6 +11,7 @@ mod graph;
 mod lock;
 mod place;
 mod plan;
+mod prepull;
 mod reference;
 mod secret;
 mod summary;
@@ -96,6 +97,7 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
             Command::Revert(args) => channel::revert(global, &args, &events, &cancel).await,
             Command::Status => channel::status(global, &events, &cancel).await,
             Command::History => channel::history(global, &events, &cancel).await,
+            Command::Prepull(args) => prepull::run(global, &args, &events, &cancel).await,
             Command::Why(args) => why::run(global, &args, &events, &cancel).await,
             Command::Graph(_) | Command::Completions(_) | Command::Reference => {
                 unreachable!("they need no runtime")

@@ -1,0 +1,316 @@
+//! `laminate prepull`: what a cluster needs to have a channel on its nodes, and what they have of it.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use futures_util::future::try_join_all;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::args::{Global, PrepullArgs};
+use super::place::Place;
+use super::{Answer, Exit, Failure};
+use crate::event::{Event, Events};
+use crate::name::Digest;
+use crate::nodes::held::{self, Held, Known, Node, State};
+use crate::nodes::{self, Image, Layer, Options, Pinned, Toleration};
+use crate::publish;
+use crate::registry::Locator;
+use crate::release::channel::{Target, targets};
+use crate::release::{self, Entry};
+use crate::report::table;
+
+/// More than any image's config has.
+const CONFIG_LIMIT: u64 = 8 << 20;
+
+pub async fn run(
+    global: &Global,
+    args: &PrepullArgs,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    let place = Place::open(global, events)?;
+    place.declared(&args.channel)?;
+    let work = async {
+        let ledger = place.channel(&args.channel).look().await?;
+        let none = || release::Error::NoChannel {
+            channel: args.channel.clone(),
+        };
+        let (_, entry) = ledger.current.ok_or_else(none)?;
+        if let Some((_, open)) = &ledger.open {
+            events.send(Event::Warning {
+                text: format!(
+                    "a {} of channel {} was begun and not ended; this is of the release before it",
+                    open.kind, args.channel
+                ),
+            });
+        }
+        match args.stale.is_empty() {
+            true => write(&place, args, &entry).await,
+            false => stale(&place, args, &entry, events).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Failure::interrupted()),
+        done = work => done,
+    }
+}
+
+/// Writes the objects and values of a channel.
+async fn write(place: &Place, args: &PrepullArgs, entry: &Entry) -> Result<Answer, Failure> {
+    let wanted = |target: &Target| {
+        let variant = target.label.split_once('/').map(|(variant, _)| variant);
+        let mut variants = place.context.stack.variants.iter();
+        variants.any(|v| v.name.as_ref().map(|name| name.as_str()) == variant)
+    };
+    let all = targets(entry)?;
+    let images = try_join_all(
+        all.iter()
+            .filter(|one| wanted(one))
+            .map(|one| image(place, one)),
+    );
+    let pinned = Pinned {
+        channel: args.channel.clone(),
+        release: Digest::parse(&entry.release)
+            .map_err(|error| Failure::new(Exit::Surroundings, error.to_string()))?,
+        commit: entry.commit.clone(),
+        images: images.await?,
+    };
+    if pinned.images.is_empty() {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("channel `{}` has no image of that variant", args.channel),
+        ));
+    }
+    let tolerations = match args.tolerations.is_empty() {
+        true => Toleration::of_users(),
+        false => args.tolerations.clone(),
+    };
+    let options = Options {
+        namespace: args.namespace.clone(),
+        pause: args.pause.to_string(),
+        tolerations,
+        selector: args.node_selector.clone(),
+        pull_secrets: args.pull_secret.clone(),
+        parallel: args.parallel.into(),
+    };
+    let manifests = nodes::daemon_sets(&pinned, &options);
+    let values = nodes::values(&pinned);
+    let head = format!(
+        "# Channel {} at release {}, commit {}.\n# Made by `laminate prepull`; make it anew when the channel has moved.\n",
+        pinned.channel, pinned.release, pinned.commit
+    );
+    let objects = format!("{head}{}", nodes::yaml(&manifests));
+    let choices = format!("{head}{}", nodes::yaml(std::slice::from_ref(&values)));
+    let mut files = Vec::new();
+    let text = match &args.out {
+        Some(folder) => {
+            files = put(folder, &args.channel, &objects, &choices)
+                .map_err(|error| Failure::new(Exit::Surroundings, error.to_string()))?;
+            files.iter().map(|file| format!("{file}\n")).collect()
+        }
+        None if args.values => choices,
+        None => objects,
+    };
+    let json = json!({
+        "channel": pinned.channel,
+        "release": pinned.release.as_str(),
+        "commit": pinned.commit,
+        "images": pinned.images.iter().map(image_json).collect::<Vec<_>>(),
+        "manifests": manifests,
+        "values": values,
+        "files": files,
+    });
+    Ok(Answer::new(Exit::Done, json, text))
+}
+
+fn put(
+    folder: &Utf8Path,
+    channel: &str,
+    objects: &str,
+    values: &str,
+) -> std::io::Result<Vec<Utf8PathBuf>> {
+    fs_err::create_dir_all(folder)?;
+    let mut files = Vec::new();
+    for (what, text) in [("prepull", objects), ("values", values)] {
+        let file = folder.join(format!("{what}-{channel}.yaml"));
+        fs_err::write(&file, text)?;
+        files.push(file);
+    }
+    Ok(files)
+}
+
+/// What its manifest and config say of an image.
+async fn image(place: &Place, target: &Target) -> Result<Image, Failure> {
+    let registry = &place.registry;
+    let at = Locator::Digest(target.digest.clone());
+    let strange = |what: &str| {
+        Failure::new(
+            Exit::Surroundings,
+            format!("{}@{} {what}", target.repository, target.digest),
+        )
+    };
+    let manifest = registry.manifest(&target.repository, &at).await?;
+    let manifest = manifest.ok_or_else(|| {
+        strange("is not in the registry any more, and the channel is at it")
+            .help("promote the channel to a release that is there")
+    })?;
+    let blobs = publish::blobs(&manifest.bytes).ok_or_else(|| strange("is no image"))?;
+    let (config, layers) = blobs.split_first().ok_or_else(|| strange("is no image"))?;
+    let config = registry
+        .blob(&target.repository, &config.digest, CONFIG_LIMIT)
+        .await?;
+    let config: Value =
+        serde_json::from_slice(&config).map_err(|_| strange("has a config that is no JSON"))?;
+    Ok(Image {
+        label: target.label.clone(),
+        repository: target.repository.clone(),
+        tag: target.tag.clone(),
+        digest: target.digest.clone(),
+        architecture: config["architecture"].as_str().map(str::to_owned),
+        layers: layers
+            .iter()
+            .map(|layer| Layer {
+                digest: layer.digest.clone(),
+                bytes: layer.size,
+            })
+            .collect(),
+    })
+}
+
+fn image_json(image: &Image) -> Value {
+    json!({
+        "image": image.name(),
+        "variant": image.variant(),
+        "repository": image.repository.to_string(),
+        "tag": image.tag.as_str(),
+        "digest": image.digest.as_str(),
+        "size": image.layers.iter().map(|layer| layer.bytes).sum::<u64>(),
+    })
+}
+
+/// Says which nodes hold what the channel names no more.
+async fn stale(
+    place: &Place,
+    args: &PrepullArgs,
+    entry: &Entry,
+    events: &Events,
+) -> Result<Answer, Failure> {
+    let mut all = Vec::new();
+    for file in &args.stale {
+        all.extend(read(file)?);
+    }
+    let history = place.channel(&args.channel).history().await?;
+    let history: Vec<Entry> = history.into_iter().map(|(_, entry)| entry).collect();
+    let declared = place.context.stack.channels.iter();
+    let others = declared.filter(|channel| channel.name != args.channel);
+    let others = try_join_all(others.map(|channel| async {
+        let current = place.channel(&channel.name).current().await?;
+        Ok::<_, release::Error>(current.map(|(_, entry)| entry))
+    }));
+    let others = others.await?;
+    let known = Known::new(&history, others.iter().flatten());
+    let held: Vec<(&Node, Vec<Held>)> = all
+        .iter()
+        .map(|node| (node, held::compare(&known, node)))
+        .collect();
+    let cut = all.iter().filter(|node| node.cut).count();
+    if cut > 0 {
+        events.send(Event::Warning {
+            text: format!(
+                "{cut} of {} nodes name as many images as a kubelet names at most, so they may hold more (nodeStatusMaxImages; `crictl images -o json` names all)",
+                all.len()
+            ),
+        });
+    }
+    let with_stale = held
+        .iter()
+        .filter(|(_, held)| held::command(held).is_some())
+        .count();
+    let exit = match with_stale {
+        0 => Exit::Done,
+        _ => Exit::Difference,
+    };
+    let json = json!({
+        "channel": args.channel,
+        "release": entry.release,
+        "commit": entry.commit,
+        "stale": with_stale,
+        "nodes": held.iter().map(|(node, held)| json!({
+            "node": node.name,
+            "complete": !node.cut,
+            "images": held.iter().map(held_json).collect::<Vec<_>>(),
+            "command": held::command(held),
+        })).collect::<Vec<_>>(),
+    });
+    Ok(Answer::new(
+        exit,
+        json,
+        told(&args.channel, &held, with_stale),
+    ))
+}
+
+/// The nodes of a file, or of stdin for `-`; a list that names none is of the file's own name.
+fn read(file: &Utf8Path) -> Result<Vec<Node>, Failure> {
+    let (text, name) = match file.as_str() {
+        "-" => (std::io::read_to_string(std::io::stdin()), "stdin"),
+        _ => (
+            fs_err::read_to_string(file),
+            file.file_stem().unwrap_or(file.as_str()),
+        ),
+    };
+    let text = text.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    held::nodes(name, &text).map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+}
+
+fn held_json(held: &Held) -> Value {
+    let mut json = json!({
+        "label": held.label,
+        "repository": held.repository.to_string(),
+        "digest": held.digest.as_str(),
+        "state": held.state.word(),
+    });
+    if let State::Kept(channels) = &held.state {
+        json["channels"] = json!(channels);
+    }
+    json
+}
+
+fn told(channel: &str, all: &[(&Node, Vec<Held>)], with_stale: usize) -> String {
+    let mut rows = Vec::new();
+    for (node, held) in all {
+        for one in held {
+            let state = match &one.state {
+                State::Current => continue,
+                State::Kept(channels) => format!("old, but {} has it", channels.join(", ")),
+                State::Same => "old, and the same image as another".to_owned(),
+                State::Stale => "old".to_owned(),
+                State::Missing => "missing".to_owned(),
+            };
+            rows.push(vec![
+                node.name.clone(),
+                one.label.clone(),
+                one.digest.hex()[..12].to_owned(),
+                state,
+            ]);
+        }
+    }
+    let mut text = String::new();
+    if !rows.is_empty() {
+        text = table::plain(&["NODE", "IMAGE", "DIGEST", "STATE"], &rows);
+        text.push('\n');
+    }
+    let nodes = match all.len() {
+        1 => "1 node".to_owned(),
+        n => format!("{n} nodes"),
+    };
+    text.push_str(&match with_stale {
+        0 => format!("{nodes}, and none holds an old digest of channel {channel}\n"),
+        n => format!("{n} of {nodes} hold old digests of channel {channel}; they go with:\n"),
+    });
+    for (node, held) in all {
+        if let Some(command) = held::command(held) {
+            text.push_str(&format!("on {}: {}\n", node.name, command.join(" ")));
+        }
+    }
+    text
+}
