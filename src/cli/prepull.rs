@@ -44,7 +44,7 @@ pub async fn run(
             });
         }
         match args.stale.is_empty() {
-            true => write(&place, args, &entry).await,
+            true => write(global, &place, args, &entry).await,
             false => stale(&place, args, &entry, events).await,
         }
     };
@@ -56,11 +56,16 @@ pub async fn run(
 }
 
 /// Writes the objects and values of a channel.
-async fn write(place: &Place, args: &PrepullArgs, entry: &Entry) -> Result<Answer, Failure> {
+async fn write(
+    global: &Global,
+    place: &Place,
+    args: &PrepullArgs,
+    entry: &Entry,
+) -> Result<Answer, Failure> {
     let wanted = |target: &Target| {
         let variant = target.label.split_once('/').map(|(variant, _)| variant);
-        let mut variants = place.context.stack.variants.iter();
-        variants.any(|v| v.name.as_ref().map(|name| name.as_str()) == variant)
+        let mut wanted = global.variants.iter();
+        global.variants.is_empty() || wanted.any(|name| Some(name.as_str()) == variant)
     };
     let all = targets(entry)?;
     let images = try_join_all(
@@ -264,7 +269,7 @@ fn read(file: &Utf8Path) -> Result<Vec<Node>, Failure> {
 
 fn held_json(held: &Held) -> Value {
     let mut json = json!({
-        "label": held.label,
+        "labels": held.labels,
         "repository": held.repository.to_string(),
         "digest": held.digest.as_str(),
         "state": held.state.word(),
@@ -288,7 +293,7 @@ fn told(channel: &str, all: &[(&Node, Vec<Held>)], with_stale: usize) -> String 
             };
             rows.push(vec![
                 node.name.clone(),
-                one.label.clone(),
+                one.labels.join(", "),
                 one.digest.hex()[..12].to_owned(),
                 state,
             ]);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{Image, Label, Lane, ObjectName, Pinned, Toleration, dns_label, dns_labels, lanes};
+use super::{Image, Label, ObjectName, Pinned, Toleration, dns_label, dns_labels, lanes};
 
 /// How and where pods pull.
 #[derive(Clone, Debug)]
@@ -29,8 +29,16 @@ const LONGEST: usize = 63;
 
 /// A DaemonSet for each lane of a channel's images.
 pub fn daemon_sets(pinned: &Pinned, options: &Options) -> Vec<Value> {
-    let lanes = lanes(&pinned.images, options.parallel);
-    let names = dns_labels(&pinned.images, LONGEST - PULL.len());
+    // Variants may have the same image; it is pulled once, under the name of the first.
+    let mut seen = BTreeSet::new();
+    let images: Vec<Image> = pinned
+        .images
+        .iter()
+        .filter(|image| seen.insert(image.by_digest()))
+        .cloned()
+        .collect();
+    let lanes = lanes(&images, options.parallel);
+    let names = dns_labels(&images, LONGEST - PULL.len());
     // A DaemonSet's name becomes a part of its pods' names, and of a label.
     let stem = format!("laminate-prepull-{}", dns_label(&pinned.channel, 32));
     let numbered = options.parallel > 1;
@@ -42,18 +50,14 @@ pub fn daemon_sets(pinned: &Pinned, options: &Options) -> Vec<Value> {
                 true => format!("{stem}-{number}"),
                 false => stem.clone(),
             };
-            daemon_set(pinned, options, lane, &names, &name)
+            let pulls = lane.images.iter();
+            let pulls = pulls.map(|image| pull(&images[*image], &names[*image]));
+            daemon_set(pinned, options, pulls.collect(), &name)
         })
         .collect()
 }
 
-fn daemon_set(
-    pinned: &Pinned,
-    options: &Options,
-    lane: &Lane,
-    names: &[String],
-    name: &str,
-) -> Value {
+fn daemon_set(pinned: &Pinned, options: &Options, pulls: Vec<Value>, name: &str) -> Value {
     // What the selector names can never be changed, so it names nothing that a release could change.
     let selected = json!({
         "app.kubernetes.io/name": "laminate-prepull",
@@ -73,11 +77,6 @@ fn daemon_set(
     }
     metadata["labels"] = labels.clone();
     metadata["annotations"] = annotations.clone();
-    let pulls: Vec<Value> = lane
-        .images
-        .iter()
-        .map(|image| pull(&pinned.images[*image], &names[*image]))
-        .collect();
     let mut pod = json!({
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,

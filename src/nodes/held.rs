@@ -109,10 +109,10 @@ impl Node {
 /// Where a channel is and was.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// Its images now, each with its label.
-    current: BTreeMap<Place, String>,
+    /// Its images now, each with its labels: variants may have the same image.
+    current: BTreeMap<Place, BTreeSet<String>>,
     /// All it ever named and names no more.
-    old: BTreeMap<Place, String>,
+    old: BTreeMap<Place, BTreeSet<String>>,
     /// What other channels name now.
     kept: BTreeMap<Place, BTreeSet<String>>,
 }
@@ -128,18 +128,16 @@ impl Known {
         let mut known = Self::default();
         for (number, entry) in history.iter().enumerate() {
             for step in &entry.images {
-                if number == 0
-                    && let Some(new) = place(&step.repository, &step.new)
-                {
-                    known.current.insert(new, step.label.clone());
-                }
                 let names = [step.old.as_ref(), Some(&step.new)].into_iter().flatten();
-                let before = names.filter_map(|digest| place(&step.repository, digest));
-                for before in before {
-                    known
-                        .old
-                        .entry(before)
-                        .or_insert_with(|| step.label.clone());
+                for name in names.filter_map(|digest| place(&step.repository, digest)) {
+                    let labels = known.old.entry(name).or_default();
+                    labels.insert(step.label.clone());
+                }
+                if number == 0
+                    && let Some(name) = place(&step.repository, &step.new)
+                {
+                    let labels = known.current.entry(name).or_default();
+                    labels.insert(step.label.clone());
                 }
             }
         }
@@ -188,7 +186,7 @@ impl State {
 /// An image of a channel on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    pub label: String,
+    pub labels: Vec<String>,
     pub repository: Repository,
     pub digest: Digest,
     pub state: State,
@@ -196,8 +194,8 @@ pub struct Held {
 
 /// What a node holds of a channel, the current images first.
 pub fn compare(known: &Known, node: &Node) -> Vec<Held> {
-    let held = |(place, label): (&Place, &String), state: State| Held {
-        label: label.clone(),
+    let held = |(place, labels): (&Place, &BTreeSet<String>), state: State| Held {
+        labels: labels.iter().cloned().collect(),
         repository: place.0.clone(),
         digest: place.1.clone(),
         state,

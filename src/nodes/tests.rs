@@ -274,6 +274,29 @@ fn lanes_are_sets_that_do_not_take_each_other_for_their_own() {
 }
 
 #[test]
+fn an_image_of_two_variants_is_pulled_once() {
+    let mut images = vec![image("1/base", &["x=1"]), image("2/base", &["x=1"])];
+    images[1].digest = images[0].digest.clone();
+    let set = &daemon_sets(&pinned(images), &options(1))[0];
+    let pulls = &set["spec"]["template"]["spec"]["initContainers"];
+    assert_eq!(pulls.as_array().map(Vec::len), Some(1));
+    let history = ["1/base", "2/base"].map(|label| Move {
+        label: label.to_owned(),
+        ..entry("stable", 1, None, "1").images[0].clone()
+    });
+    let history = Entry {
+        images: history.into(),
+        ..entry("stable", 1, None, "1")
+    };
+    let list = serde_json::json!({ "images": [] }).to_string();
+    let node = &held::nodes("n", &list).expect("a list")[0];
+    assert_eq!(
+        said(&Known::new(&[history], []), node),
+        "n: 1/base+2/base missing"
+    );
+}
+
+#[test]
 fn images_of_two_machines_go_where_they_are_told() {
     let mut images = campus();
     images[0].architecture = Some("arm64".to_owned());
@@ -394,7 +417,7 @@ fn said(known: &Known, node: &held::Node) -> String {
     let held = held::compare(known, node);
     let mut words: Vec<String> = held
         .iter()
-        .map(|one| format!("{} {}", one.label, one.state.word()))
+        .map(|one| format!("{} {}", one.labels.join("+"), one.state.word()))
         .collect();
     words.extend(held::command(&held).map(|command| format!("{} to remove", command.len() - 2)));
     format!("{}: {}", node.name, words.join(", "))
