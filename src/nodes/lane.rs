@@ -3,9 +3,13 @@
 //! A kubelet pulls the images of one pod one after the other (`SyncPod` of
 //! `pkg/kubelet/kuberuntime/kuberuntime_manager.go`: init containers, volumes and containers alike), and
 //! those of two pods at once where `serializeImagePulls` is false. So what is to be pulled at once has to
-//! be in two pods. containerd lets a second pull wait for a layer that a first one is at, CRI-O fetches it
-//! twice; both join two pulls of the same *image*. A lane therefore begins with the images that its own
-//! share layers with, even if another lane has them too: the shared layers come with those, once.
+//! be in two pods, and one pod alone never fetches a layer twice.
+//!
+//! With several, each lane begins with the images that its own share layers with, even if another lane
+//! has them too. containerd lets a second pull wait for a layer that a first one is at (`OpenWriter` of
+//! `content/helpers.go` waits for a locked ref), so the lanes wait for each other there, and go apart
+//! after. CRI-O joins pulls of one image for one pod only (`pullArguments` of `server/image_pull.go` has
+//! the pod's cgroup), and may fetch what lanes share once for each.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,13 +76,17 @@ pub fn lanes(images: &[Image], count: usize) -> Vec<Lane> {
         .iter()
         .filter(|lane| !lane.is_empty())
         .map(|lane| Lane {
-            images: depth_first(lane, &order, &after),
+            images: order
+                .iter()
+                .filter(|image| lane.contains(image))
+                .copied()
+                .collect(),
             bytes: bytes(lane),
         })
         .collect()
 }
 
-/// Small before large: what an image stands on is a part of it.
+/// Small before large: what an image stands on is a part of it, and most images are there soonest.
 fn order(layers: &[BTreeMap<&Digest, u64>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..layers.len()).collect();
     order.sort_by_key(|image| layers[*image].values().sum::<u64>());
@@ -104,18 +112,4 @@ fn after(layers: &[BTreeMap<&Digest, u64>], order: &[usize]) -> Vec<Option<usize
             .max_by_key(|other| shared(*other));
     }
     after
-}
-
-/// Each image behind what it shares layers with, and branches one after the other.
-fn depth_first(lane: &BTreeSet<usize>, order: &[usize], after: &[Option<usize>]) -> Vec<usize> {
-    let mut list = Vec::new();
-    let mut open = vec![None];
-    while let Some(before) = open.pop() {
-        list.extend(before);
-        let next = order
-            .iter()
-            .filter(|image| lane.contains(image) && after[**image] == before);
-        open.extend(next.rev().map(|image| Some(*image)));
-    }
-    list
 }

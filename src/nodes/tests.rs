@@ -81,9 +81,9 @@ fn lanes_of(images: &[Image], count: usize) -> String {
 #[test]
 fn an_image_is_pulled_behind_what_it_shares_layers_with() {
     let mut images = campus();
-    assert_eq!(lanes_of(&images, 1), "base science teach ml r 5070");
+    assert_eq!(lanes_of(&images, 1), "base science teach r ml 5070");
     images.reverse();
-    assert_eq!(lanes_of(&images, 1), "base science teach ml r 5070");
+    assert_eq!(lanes_of(&images, 1), "base science teach r ml 5070");
     assert_eq!(lanes_of(&[], 1), "");
 }
 
