@@ -13,6 +13,9 @@ pub struct Grouped {
     pub unused: Vec<String>,
 }
 
+/// What faults that are told together have in common: the allowance, the rule, the sort, the step.
+type Alike<'a> = (Option<&'a str>, Rule, Sort, Option<usize>);
+
 /// Puts faults together. `origins` is the step each path is from, where one is known; a path without
 /// came with `parent`, if the image stands on one.
 pub fn findings(
@@ -22,8 +25,7 @@ pub fn findings(
     parent: Option<&str>,
 ) -> Grouped {
     let mut used = BTreeSet::new();
-    let mut heads: BTreeMap<(Option<&str>, Rule, Sort, Option<usize>), Vec<Finding>> =
-        BTreeMap::new();
+    let mut heads: BTreeMap<Alike, Vec<Finding>> = BTreeMap::new();
     for fault in faults {
         let allowance = allow
             .keys()

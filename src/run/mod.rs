@@ -431,7 +431,8 @@ impl Run<'_> {
                     }
                     for (same, _) in leaders.iter().filter(|(_, leader)| **leader == id) {
                         if self.plan.images[same.0].proofs.runs() {
-                            running.push(self.proving(*same, Subject::Built(made.clone())));
+                            running
+                                .push(self.proving(*same, Subject::Built(Box::new(made.clone()))));
                         }
                     }
                     green.insert(id, made);

@@ -39,7 +39,7 @@ pub struct Proven {
 
 /// What is proven: an image made in this run, or one a registry has.
 pub(super) enum Subject {
-    Built(Green),
+    Built(Box<Green>),
     Published(Reference),
 }
 
