@@ -9,6 +9,7 @@ pub mod checks;
 pub mod cli;
 pub mod compile;
 pub mod diagnostic;
+pub mod docs;
 pub mod event;
 pub mod evidence;
 pub mod export;

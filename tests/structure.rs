@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of reading, and whether they are pure.
-const ORDER: [(&str, bool); 21] = [
+const ORDER: [(&str, bool); 22] = [
     ("source", true),
     ("name", true),
     ("diagnostic", true),
@@ -26,6 +26,7 @@ const ORDER: [(&str, bool); 21] = [
     ("release", false),
     ("nodes", true),
     ("report", false),
+    ("docs", true),
     ("cli", false),
 ];
 

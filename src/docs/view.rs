@@ -1,0 +1,468 @@
+//! What templates see of a [`Wiki`]: texts as they are, and the page each link goes to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::names::{self, Names};
+use super::page::verdicts;
+use super::{Wiki, parent};
+use crate::evidence::Evidence;
+use crate::name::Digest;
+use crate::release::{Entry, Kind, Release, ReleaseImage};
+use crate::report::table::human_size;
+
+/// Moves of a channel that are listed.
+const MOVES: usize = 20;
+
+/// A text, and where it leads.
+#[derive(Serialize)]
+pub struct Link {
+    pub text: String,
+    pub page: Option<String>,
+}
+
+/// An image of a release, in a table.
+#[derive(Serialize)]
+pub struct Row {
+    image: String,
+    image_page: Option<String>,
+    variant: Option<String>,
+    tag: String,
+    page: Option<String>,
+    reference: String,
+    pinned: String,
+    digest: String,
+    size: String,
+    base: Link,
+    verdicts: String,
+    channels: String,
+    commit: String,
+    time: String,
+}
+
+#[derive(Serialize)]
+pub struct Home {
+    stack: String,
+    release: String,
+    commit: String,
+    time: String,
+    has_variants: bool,
+    rows: Vec<Row>,
+    channels: Vec<Held>,
+}
+
+#[derive(Serialize)]
+pub struct Stable {
+    stack: String,
+    channels: Vec<Held>,
+}
+
+/// A channel.
+#[derive(Serialize)]
+struct Held {
+    name: String,
+    /// `None`: never promoted to.
+    at: Option<Step>,
+    images: Vec<Moved>,
+    moves: Vec<Step>,
+    left_out: usize,
+}
+
+/// A move of a channel.
+#[derive(Serialize)]
+struct Step {
+    seq: u64,
+    what: String,
+    release: String,
+    commit: String,
+    time: String,
+    by: String,
+    reason: String,
+    waived: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Moved {
+    image: Link,
+    reference: String,
+    digest: String,
+}
+
+#[derive(Serialize)]
+pub struct Lineage {
+    stack: String,
+    release: String,
+    commit: String,
+    nodes: Vec<Node>,
+    arrows: Vec<(String, String)>,
+    tree: Vec<Branch>,
+}
+
+#[derive(Serialize)]
+struct Node {
+    id: String,
+    text: String,
+    is_outside: bool,
+}
+
+#[derive(Serialize)]
+struct Branch {
+    indent: String,
+    /// An outside base is no link.
+    link: Link,
+    digest: Option<String>,
+    is_outside: bool,
+}
+
+#[derive(Serialize)]
+pub struct Sidebar {
+    stack: String,
+    images: Vec<Link>,
+}
+
+#[derive(Serialize)]
+pub struct Image {
+    image: String,
+    has_variants: bool,
+    newest: Vec<Row>,
+    rows: Vec<Row>,
+}
+
+pub fn short(digest: &str) -> String {
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    hex.chars().take(12).collect()
+}
+
+fn commit(hash: &str) -> String {
+    hash.chars().take(7).collect()
+}
+
+/// `2025-06-15 15:06 UTC`; what is no time stays as it is.
+pub fn time(text: &str) -> String {
+    match text.parse::<jiff::Timestamp>() {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        Err(_) => text.to_owned(),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0 => "unknown".to_owned(),
+        bytes => human_size(bytes),
+    }
+}
+
+/// A [`Wiki`] with the names of its pages.
+pub struct Book<'a> {
+    wiki: &'a Wiki,
+    names: Names,
+    has_variants: bool,
+}
+
+impl<'a> Book<'a> {
+    pub fn new(wiki: &'a Wiki) -> Self {
+        let images = || {
+            wiki.releases
+                .iter()
+                .flat_map(|(_, release)| &release.images)
+        };
+        Self {
+            wiki,
+            names: Names::new(wiki.releases.iter()),
+            has_variants: images().any(|image| image.variant.is_some()),
+        }
+    }
+
+    /// Every image there ever was, with its page.
+    pub fn images(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        let images = self.wiki.releases.iter().flat_map(|(_, r)| &r.images);
+        let names: BTreeSet<&str> = images.map(|image| image.image.as_str()).collect();
+        names
+            .into_iter()
+            .filter_map(|image| Some((self.names.image(image)?, image)))
+    }
+
+    /// The page of an image in a release, if there is one: made now, or before.
+    pub fn page(&self, release: &Digest, image: &ReleaseImage) -> Option<&str> {
+        let page = self.names.release(release, image)?;
+        let is_there =
+            self.wiki.known.contains_key(release) || self.wiki.written.contains(&names::file(page));
+        is_there.then_some(page)
+    }
+
+    fn shown(&self) -> &'a (Digest, Release) {
+        let mut releases = self.wiki.releases.iter();
+        releases
+            .find(|(digest, _)| *digest == self.wiki.shown)
+            .expect("the one shown is one of them")
+    }
+
+    pub fn row(&self, digest: &Digest, release: &Release, image: &ReleaseImage) -> Row {
+        let evidence = self.evidence(digest, release, image);
+        let tag = names::tag(image);
+        let base = match parent(release, image) {
+            Some(base) => Link {
+                text: base.image.clone(),
+                page: self.page(digest, base).map(str::to_owned),
+            },
+            None => Link {
+                text: image.base.clone().unwrap_or_else(|| "none".to_owned()),
+                page: None,
+            },
+        };
+        Row {
+            image: image.image.clone(),
+            image_page: self.names.image(&image.image).map(str::to_owned),
+            variant: image.variant.clone(),
+            tag: tag.to_owned(),
+            page: self.page(digest, image).map(str::to_owned),
+            reference: format!("{}:{tag}", image.repository),
+            pinned: format!("{}@{}", image.repository, image.digest),
+            digest: short(&image.digest),
+            size: size(image.size),
+            base,
+            verdicts: verdicts(image, evidence),
+            channels: self.channels_at(image).join(", "),
+            commit: commit(&release.commit),
+            time: time(&release.time),
+        }
+    }
+
+    fn evidence(
+        &self,
+        digest: &Digest,
+        release: &Release,
+        image: &ReleaseImage,
+    ) -> Option<&'a Evidence> {
+        let known = self.wiki.known.get(digest)?;
+        let label = image.label();
+        let index = release.images.iter().position(|i| i.label() == label)?;
+        known.get(index)?.evidence.as_ref()
+    }
+
+    /// Channels with a tag on just this image.
+    fn channels_at(&self, image: &ReleaseImage) -> Vec<String> {
+        let label = image.label();
+        let at = |entry: &Entry| {
+            let mut images = entry.images.iter();
+            images.any(|step| step.label == label && step.new == image.digest)
+        };
+        let channels = self.wiki.channels.iter();
+        channels
+            .filter(|channel| channel.entries.first().is_some_and(at))
+            .map(|channel| channel.name.clone())
+            .collect()
+    }
+
+    fn rows(&self, (digest, release): &(Digest, Release)) -> Vec<Row> {
+        let images = release.images.iter();
+        images
+            .map(|image| self.row(digest, release, image))
+            .collect()
+    }
+
+    pub fn home(&self) -> Home {
+        let shown = self.shown();
+        Home {
+            stack: self.wiki.stack.clone(),
+            release: short(shown.0.as_str()),
+            commit: shown.1.commit.clone(),
+            time: time(&shown.1.time),
+            has_variants: self.has_variants,
+            rows: self.rows(shown),
+            channels: self.held(),
+        }
+    }
+
+    pub fn stable(&self) -> Stable {
+        Stable {
+            stack: self.wiki.stack.clone(),
+            channels: self.held(),
+        }
+    }
+
+    fn held(&self) -> Vec<Held> {
+        let channels = self.wiki.channels.iter();
+        channels
+            .map(|channel| {
+                let at = channel.entries.first();
+                let moves = channel.entries.iter().take(MOVES);
+                Held {
+                    name: channel.name.clone(),
+                    at: at.map(step),
+                    images: at.map(|entry| self.moved(entry)).unwrap_or_default(),
+                    moves: moves.map(step).collect(),
+                    left_out: channel.entries.len().saturating_sub(MOVES),
+                }
+            })
+            .collect()
+    }
+
+    fn moved(&self, entry: &Entry) -> Vec<Moved> {
+        let mut releases = self.wiki.releases.iter();
+        let release = releases.find(|(digest, _)| entry.release == digest.as_str());
+        let images = entry.images.iter().map(|step| {
+            let image = release.and_then(|(digest, release)| {
+                let mut images = release.images.iter();
+                let image = images.find(|image| image.label() == step.label)?;
+                self.page(digest, image)
+            });
+            Moved {
+                image: Link {
+                    text: step.label.clone(),
+                    page: image.map(str::to_owned),
+                },
+                reference: format!("{}:{}", step.repository, step.tag),
+                digest: step.new.clone(),
+            }
+        });
+        images.collect()
+    }
+
+    pub fn sidebar(&self) -> Sidebar {
+        let images = self.images().map(|(page, image)| Link {
+            text: image.to_owned(),
+            page: Some(page.to_owned()),
+        });
+        Sidebar {
+            stack: self.wiki.stack.clone(),
+            images: images.collect(),
+        }
+    }
+
+    pub fn lineage(&self) -> Lineage {
+        let (digest, release) = self.shown();
+        let mut nodes = Vec::new();
+        let mut arrows = Vec::new();
+        let mut outside: BTreeMap<String, String> = BTreeMap::new();
+        let mut children: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, image) in release.images.iter().enumerate() {
+            let id = format!("i{index}");
+            let from = match parent(release, image) {
+                Some(parent) => {
+                    let same = |other: &ReleaseImage| std::ptr::eq(other, parent);
+                    let at = release.images.iter().position(same);
+                    format!("i{}", at.expect("it was found there"))
+                }
+                None => {
+                    let number = outside.len();
+                    let text = outside_base(image);
+                    let id = outside.entry(text).or_insert_with_key(|text| {
+                        let id = format!("o{number}");
+                        nodes.push(Node {
+                            id: id.clone(),
+                            text: text.split('@').next().unwrap_or(text).to_owned(),
+                            is_outside: true,
+                        });
+                        id
+                    });
+                    id.clone()
+                }
+            };
+            nodes.push(Node {
+                id: id.clone(),
+                text: image.label(),
+                is_outside: false,
+            });
+            children.entry(from.clone()).or_default().push(index);
+            arrows.push((from, id));
+        }
+        let mut tree = Vec::new();
+        for (text, id) in &outside {
+            let (name, pinned) = match text.split_once('@') {
+                Some((name, pinned)) => (name, Some(pinned)),
+                None => (text.as_str(), None),
+            };
+            tree.push(Branch {
+                indent: String::new(),
+                link: Link {
+                    text: name.to_owned(),
+                    page: None,
+                },
+                digest: pinned.map(str::to_owned),
+                is_outside: true,
+            });
+            self.branches(digest, release, &children, id, 1, &mut tree);
+        }
+        Lineage {
+            stack: self.wiki.stack.clone(),
+            release: short(digest.as_str()),
+            commit: release.commit.clone(),
+            nodes,
+            arrows,
+            tree,
+        }
+    }
+
+    fn branches(
+        &self,
+        digest: &Digest,
+        release: &Release,
+        children: &BTreeMap<String, Vec<usize>>,
+        id: &str,
+        depth: usize,
+        tree: &mut Vec<Branch>,
+    ) {
+        for &index in children.get(id).into_iter().flatten() {
+            let image = &release.images[index];
+            tree.push(Branch {
+                indent: "  ".repeat(depth),
+                link: Link {
+                    text: image.label(),
+                    page: self.page(digest, image).map(str::to_owned),
+                },
+                digest: Some(short(&image.digest)),
+                is_outside: false,
+            });
+            let id = format!("i{index}");
+            self.branches(digest, release, children, &id, depth + 1, tree);
+        }
+    }
+
+    pub fn image(&self, image: &str) -> Image {
+        let mut rows = Vec::new();
+        let mut newest = Vec::new();
+        let mut variants = BTreeSet::new();
+        for (digest, release) in &self.wiki.releases {
+            for found in release.images.iter().filter(|i| i.image == image) {
+                if variants.insert(found.variant.clone()) {
+                    newest.push(self.row(digest, release, found));
+                }
+                rows.push(self.row(digest, release, found));
+            }
+        }
+        Image {
+            image: image.to_owned(),
+            has_variants: rows.iter().any(|row| row.variant.is_some()),
+            newest,
+            rows,
+        }
+    }
+}
+
+fn outside_base(image: &ReleaseImage) -> String {
+    let base = image.base.as_deref().unwrap_or("none");
+    match &image.base_digest {
+        Some(digest) if !base.contains('@') => format!("{base}@{digest}"),
+        _ => base.to_owned(),
+    }
+}
+
+fn step(entry: &Entry) -> Step {
+    Step {
+        seq: entry.seq,
+        what: match entry.kind {
+            Kind::Promote => "promoted",
+            Kind::Revert => "reverted",
+            Kind::Abort => "aborted",
+        }
+        .to_owned(),
+        release: short(&entry.release),
+        commit: commit(&entry.commit),
+        time: time(&entry.time),
+        by: entry.actor.clone(),
+        reason: entry.reason.clone().unwrap_or_default(),
+        waived: entry.waived.clone(),
+    }
+}
