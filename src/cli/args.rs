@@ -4,6 +4,7 @@ use camino::Utf8PathBuf;
 use clap::builder::FalseyValueParser as Flag;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+use crate::docs::Links;
 use crate::name::Reference;
 use crate::nodes::{Label, ObjectName, Toleration};
 use crate::report::Progress;
@@ -126,6 +127,11 @@ pub enum Command {
     /// Zero-to-JupyterHub. With --stale it compares lists of what nodes hold with the channel, and
     /// exits with 10 if one holds an old digest.
     Prepull(PrepullArgs),
+    /// Writes a wiki: pages of all images, releases and channels
+    ///
+    /// Only pages that differ are written. A list in the folder, .laminate-docs.json, says which pages
+    /// are laminate's; all other files stay as they are.
+    Docs(DocsArgs),
     /// Shows which image stands on which
     Graph(GraphArgs),
     /// Explains one image: what becomes of it, why, and what it is made from
@@ -321,6 +327,53 @@ pub struct PrepullArgs {
         default_value = "registry.k8s.io/pause:3.10"
     )]
     pub pause: Reference,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("where").required(true).multiple(true).args(["out", "push_wiki"])))]
+pub struct DocsArgs {
+    /// Writes the pages into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<Utf8PathBuf>,
+    /// Commits the pages to this git repository and pushes it, if anything changed
+    #[arg(long, value_name = "REMOTE", env = "LAMINATE_PUSH_WIKI")]
+    pub push_wiki: Option<String>,
+    /// The branch that is pushed [default: the one the repository is on, else master]
+    #[arg(long, value_name = "BRANCH", requires = "push_wiki")]
+    pub branch: Option<String>,
+    /// The release on the first page: a digest, commit, run or fixed tag [default: the newest]
+    #[arg(long, value_name = "RELEASE")]
+    pub release: Option<String>,
+    /// Makes pages of all releases, not only of the newest 10 and those channels are at; pages that
+    /// are there already are kept in any case
+    #[arg(long)]
+    pub all: bool,
+    /// How a page leads to another
+    #[arg(long, value_name = "KIND", default_value = "wiki")]
+    pub links: LinkKind,
+    /// Writes over files of the same name that laminate has not written
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Says what would be written, and writes nothing
+    #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
+    pub dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LinkKind {
+    /// By name, as wikis of GitHub and GitLab do
+    Wiki,
+    /// By file, for a folder that is read as it is
+    Plain,
+}
+
+impl From<LinkKind> for Links {
+    fn from(kind: LinkKind) -> Self {
+        match kind {
+            LinkKind::Wiki => Self::Wiki,
+            LinkKind::Plain => Self::Plain,
+        }
+    }
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -6,6 +6,7 @@ mod args;
 mod build;
 mod channel;
 mod context;
+mod docs;
 mod exit;
 mod graph;
 mod lock;
@@ -98,6 +99,7 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
             Command::Status => channel::status(global, &events, &cancel).await,
             Command::History => channel::history(global, &events, &cancel).await,
             Command::Prepull(args) => prepull::run(global, &args, &events, &cancel).await,
+            Command::Docs(args) => docs::run(global, &args, &events, &cancel).await,
             Command::Why(args) => why::run(global, &args, &events, &cancel).await,
             Command::Graph(_) | Command::Completions(_) | Command::Reference => {
                 unreachable!("they need no runtime")

@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::evidence::Evidence;
 use crate::name::Digest;
 use crate::release::{Entry, Release, ReleaseImage};
-pub use names::{HOME, Names, is_page};
+pub use names::{Names, file, is_page};
 pub use stored::{Layer, Stored, config};
 
 /// Texts by the names of their files.
@@ -154,7 +154,7 @@ pub fn pages(wiki: &Wiki) -> Made {
         minijinja::Value::from(Serde(view))
     }
     let book = view::Book::new(wiki);
-    add(HOME, "home", see(&book.home()));
+    add(names::HOME, "home", see(&book.home()));
     add(names::STABLE, "stable", see(&book.stable()));
     add(names::LINEAGE, "lineage", see(&book.lineage()));
     add(names::SIDEBAR, "sidebar", see(&book.sidebar()));

@@ -42,9 +42,9 @@ pub struct Page {
 
 #[derive(Serialize)]
 struct Ancestor {
+    /// The image itself and an outside base lead nowhere.
     link: Link,
     digest: Option<String>,
-    is_outside: bool,
 }
 
 #[derive(Serialize)]
@@ -156,7 +156,6 @@ impl Book<'_> {
                     page: None,
                 },
                 digest: chain[0].base_digest.clone(),
-                is_outside: true,
             });
         }
         lineage.extend(chain.iter().map(|ancestor| Ancestor {
@@ -168,7 +167,6 @@ impl Book<'_> {
                 },
             },
             digest: Some(ancestor.digest.clone()),
-            is_outside: false,
         }));
         let ours = known_of(image);
         let stored = ours.stored.as_ref();

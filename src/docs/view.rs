@@ -109,10 +109,9 @@ struct Node {
 #[derive(Serialize)]
 struct Branch {
     indent: String,
-    /// An outside base is no link.
+    /// An outside base leads nowhere.
     link: Link,
     digest: Option<String>,
-    is_outside: bool,
 }
 
 #[derive(Serialize)]
@@ -381,7 +380,6 @@ impl<'a> Book<'a> {
                     page: None,
                 },
                 digest: pinned.map(str::to_owned),
-                is_outside: true,
             });
             self.branches(digest, release, &children, id, 1, &mut tree);
         }
@@ -407,13 +405,12 @@ impl<'a> Book<'a> {
         for &index in children.get(id).into_iter().flatten() {
             let image = &release.images[index];
             tree.push(Branch {
-                indent: "  ".repeat(depth),
+                indent: "    ".repeat(depth),
                 link: Link {
                     text: image.label(),
                     page: self.page(digest, image).map(str::to_owned),
                 },
                 digest: Some(short(&image.digest)),
-                is_outside: false,
             });
             let id = format!("i{index}");
             self.branches(digest, release, children, &id, depth + 1, tree);
