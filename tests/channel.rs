@@ -90,6 +90,7 @@ fn order(version: &str) -> Order {
         time: "2026-11-24T12:00:00Z".to_owned(),
         reason: None,
         waived: Vec::new(),
+        required: Vec::new(),
         accept_drift: false,
         dry_run: false,
     }

@@ -111,6 +111,9 @@ pub enum Command {
     Test(TestArgs),
     /// Pins outside bases to digests, in specs.lock
     Lock(LockArgs),
+    /// Attaches a verdict from outside to images: a GPU machine's, a person's
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
     /// Moves a channel's tags to a release, as one set
     Promote(PromoteArgs),
     /// Moves a channel's tags back to an earlier release
@@ -243,14 +246,60 @@ pub struct LockArgs {
     pub update: Option<Vec<String>>,
 }
 
+#[derive(Clone, Debug, Subcommand)]
+pub enum EvidenceCommand {
+    /// Attaches a verdict to the digests of a release, or of one image of it
+    Add(EvidenceAddArgs),
+    /// Shows what every gate of every channel says of a release
+    List(EvidenceListArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("verdict").required(true).multiple(true).args(["passed", "failed", "file"])))]
+pub struct EvidenceAddArgs {
+    /// What it is evidence for; channels name it under `gates:`
+    #[arg(long, value_name = "GATE")]
+    pub gate: String,
+    /// IMAGE or VARIANT/IMAGE of the release, or a digest of one; or a release, for all of its images
+    #[arg(value_name = "IMAGE|RELEASE")]
+    pub subject: String,
+    /// The release an IMAGE is of [default: that of the commit that is checked out]
+    #[arg(long, value_name = "RELEASE")]
+    pub release: Option<String>,
+    #[arg(long, conflicts_with = "failed")]
+    pub passed: bool,
+    #[arg(long)]
+    pub failed: bool,
+    /// A report in JUnit's XML, kept with the verdict; without --passed or --failed it is the verdict
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<Utf8PathBuf>,
+    /// What a reader should know
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Shows what would be written, and writes nothing
+    #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
+    pub dry_run: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct EvidenceListArgs {
+    /// A release's digest, commit, run or fixed tag [default: the commit that is checked out]
+    #[arg(value_name = "RELEASE")]
+    pub release: Option<String>,
+}
+
 #[derive(Clone, Debug, clap::Args)]
 pub struct PromoteArgs {
     /// A release's digest, commit, run or fixed tag [default: the commit that is checked out]
     #[arg(value_name = "RELEASE")]
     pub release: Option<String>,
     /// The channel
-    #[arg(long, value_name = "CHANNEL")]
-    pub to: String,
+    #[arg(long, value_name = "CHANNEL", required_unless_present = "auto")]
+    pub to: Option<String>,
+    /// Every channel with `auto: true`, in the order of `from:`; does nothing where there is none, and
+    /// moves no channel back that is at a newer release
+    #[arg(long, conflicts_with_all = ["to", "resume", "abort"])]
+    pub auto: bool,
     /// Ends a move that was begun
     #[arg(long, conflicts_with_all = ["abort", "release", "dry_run"])]
     pub resume: bool,
@@ -260,6 +309,9 @@ pub struct PromoteArgs {
     /// Goes on although this gate is not proven; needs --reason
     #[arg(long, value_name = "GATE", requires = "reason")]
     pub waive: Vec<String>,
+    /// Wants this gate, too; recorded
+    #[arg(long, value_name = "GATE")]
+    pub require: Vec<String>,
     #[command(flatten)]
     pub moving: MovingArgs,
 }

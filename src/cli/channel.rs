@@ -7,15 +7,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, MovingArgs, PromoteArgs, RevertArgs};
 use super::place::Place;
-use super::{Answer, Exit, Failure};
-use crate::event::Events;
+use super::refs::{self, Writes};
+use super::{Answer, Exit, Failure, evidence};
+use crate::event::{Event, Events};
 use crate::name::Digest;
-use crate::release::channel::{Drift, Order, targets};
-use crate::release::{self, Entry, Kind};
+use crate::release::channel::{Drift, Order, Target, targets};
+use crate::release::gates::GateState;
+use crate::release::{self, Entry, Kind, Release};
 use crate::report::table;
+use crate::stack;
 
 /// Who does it, as far as that is known.
-fn actor() -> String {
+pub fn actor() -> String {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER"]
         .into_iter()
@@ -32,13 +35,14 @@ fn order(kind: Kind, release: &Digest, commit: &str, moving: &MovingArgs) -> Ord
         time: jiff::Timestamp::now().to_string(),
         reason: moving.reason.clone(),
         waived: Vec::new(),
+        required: Vec::new(),
         accept_drift: moving.accept_drift,
         dry_run: moving.dry_run,
     }
 }
 
 /// Waits for a move; the first Ctrl-C is too late once tags move, since half a set helps nobody.
-async fn unless_cancelled<T>(
+pub async fn unless_cancelled<T>(
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
@@ -56,65 +60,229 @@ pub async fn promote(
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
     let place = Place::open(global, events)?;
-    let declared = place.declared(&args.to)?;
-    let channel = place.channel(&args.to);
+    if !args.moving.dry_run {
+        refs::may(&place.context, Writes::Promote).await?;
+    }
+    let Some(to) = &args.to else {
+        return automatically(&place, args, events, cancel).await;
+    };
+    let declared = place.declared(to)?;
+    let channel = place.channel(to);
     if args.resume || args.abort {
         let entry = match args.resume {
             true => channel.resume().await?,
             false => channel.abort().await?,
         };
-        return Ok(moved(&args.to, None, Some(&entry), false));
+        return Ok(moved(to, None, Some(&entry), &[], false));
     }
-    let looked = unless_cancelled(cancel, async {
-        let found = place.release(args.release.as_deref()).await?;
-        let from = channel.current().await?.map(|(_, entry)| entry.release);
-        Ok((found, from))
+    one(&place, args, declared, cancel).await
+}
+
+/// Every channel that follows by itself.
+async fn automatically(
+    place: &Place,
+    args: &PromoteArgs,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    let mut text = String::new();
+    let mut list = Vec::new();
+    let (_, release) = unless_cancelled(cancel, place.release(args.release.as_deref())).await?;
+    for declared in order_of(&place.context.stack.channels) {
+        let current = place.channel(&declared.name).current().await?;
+        if let Some((_, entry)) = current {
+            let at = release::find(&place.registry, &place.staging, &entry.release).await;
+            if let Ok((_, at)) = at
+                && at.time > release.time
+            {
+                events.send(Event::Note {
+                    text: format!(
+                        "channel {} is at a newer release already ({})",
+                        declared.name,
+                        short(&at.commit)
+                    ),
+                });
+                continue;
+            }
+        }
+        let answer = one(place, args, declared, cancel).await?;
+        text.push_str(&answer.text);
+        list.push(answer.json);
+    }
+    if list.is_empty() {
+        text.push_str("no channel is to be moved by itself\n");
+    }
+    Ok(Answer::new(Exit::Done, json!({ "channels": list }), text))
+}
+
+/// Channels with `auto: true`, each behind the one it takes from.
+fn order_of(all: &[stack::Channel]) -> Vec<&stack::Channel> {
+    let mut list: Vec<&stack::Channel> = Vec::new();
+    let mut open: Vec<&stack::Channel> = all.iter().filter(|channel| channel.auto).collect();
+    while !open.is_empty() {
+        let waits = |channel: &stack::Channel| {
+            open.iter()
+                .any(|other| channel.from.as_ref() == Some(&other.name))
+        };
+        let (later, now): (Vec<_>, Vec<_>) = open.iter().copied().partition(|c| waits(c));
+        // Channels that take from each other have no order.
+        let stuck = now.is_empty();
+        list.extend(if stuck { &later } else { &now });
+        open = if stuck { Vec::new() } else { later };
+    }
+    list
+}
+
+async fn one(
+    place: &Place,
+    args: &PromoteArgs,
+    declared: &stack::Channel,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    let name = declared.name.as_str();
+    let channel = place.channel(name);
+    let required = args.require.iter().map(|name| stack::Gate {
+        name: name.clone(),
+        images: None,
     });
-    let ((digest, release), from) = looked.await?;
-    let open: Vec<&String> = declared
-        .gates
-        .iter()
-        .map(|gate| &gate.name)
-        .filter(|gate| !args.waive.contains(gate))
-        .collect();
-    if let Some(gate) = open.first() {
-        return Err(Failure::new(
-            Exit::Gate,
-            format!("channel `{}` wants gate `{gate}`, and nothing has proven it", args.to),
-        )
-        .help(format!(
-            "this version runs no tests and checks yet; look yourself, then say --waive {gate} --reason TEXT"
-        )));
-    }
+    let required: Vec<stack::Gate> = required.collect();
+    let looked = unless_cancelled(cancel, async {
+        let (digest, release) = place.release(args.release.as_deref()).await?;
+        let from = channel.current().await?.map(|(_, entry)| entry.release);
+        let states = evidence::states(place, declared, &release, &required).await?;
+        Ok((digest, release, from, states))
+    });
+    let (digest, release, from, states) = looked.await?;
+    gates_are_proven(name, &states, &args.waive)?;
     if let Some(other) = &declared.from {
         let at = place
             .channel(other)
             .current()
             .await?
             .map(|(_, entry)| entry.release);
-        if at.as_deref() != Some(digest.as_str()) {
+        // A dry run of several channels moves none of them.
+        let will = args.auto && args.moving.dry_run && place.declared(other)?.auto;
+        if at.as_deref() != Some(digest.as_str()) && !will {
             return Err(Failure::new(
                 Exit::Gate,
-                format!(
-                    "channel `{}` takes from `{other}`, which is not at this release",
-                    args.to
-                ),
+                format!("channel `{name}` takes from `{other}`, which is not at this release"),
             )
             .help(format!("promote it to `{other}` first")));
         }
     }
     let targets = place.targets(declared, &release)?;
+    // Only what was open is waived.
+    let waived = states.iter().filter(|state| !state.is_proven());
     let order = Order {
-        waived: args.waive.clone(),
+        waived: waived.map(|state| state.name.clone()).collect(),
+        required: args.require.clone(),
         ..order(Kind::Promote, &digest, &release.commit, &args.moving)
     };
+    let numbered = number(place, &targets, &digest, &release, args.moving.dry_run).await?;
     let entry = channel.go(&targets, &order).await?;
     Ok(moved(
-        &args.to,
+        name,
         from.as_deref(),
         entry.as_ref(),
+        &numbered,
         args.moving.dry_run,
     ))
+}
+
+/// Refuses a move a gate stands against, and says what would prove it.
+fn gates_are_proven(channel: &str, states: &[GateState], waive: &[String]) -> Result<(), Failure> {
+    if let Some(name) = waive
+        .iter()
+        .find(|name| states.iter().all(|s| s.name != **name))
+    {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("channel `{channel}` has no gate `{name}` to waive"),
+        ));
+    }
+    let against: Vec<&GateState> = states
+        .iter()
+        .filter(|state| !state.is_proven() && !waive.contains(&state.name))
+        .collect();
+    let Some(first) = against.first() else {
+        return Ok(());
+    };
+    let lines: Vec<String> = against
+        .iter()
+        .map(|state| {
+            let mut parts = Vec::new();
+            if !state.red.is_empty() {
+                parts.push(format!("is red for {}", state.red.join(", ")));
+            }
+            if !state.open.is_empty() {
+                parts.push(format!("is not proven for {}", state.open.join(", ")));
+            }
+            if parts.is_empty() {
+                parts.push("says nothing about any image".to_owned());
+            }
+            format!("gate `{}` {}", state.name, parts.join(" and "))
+        })
+        .collect();
+    let gate = &first.name;
+    let help = match first.open.first() {
+        Some(image) => format!(
+            "`laminate evidence add --gate {gate} {image} --passed` proves it; or --waive {gate} --reason TEXT"
+        ),
+        None => {
+            format!("`laminate test` runs suites and checks again; or --waive {gate} --reason TEXT")
+        }
+    };
+    Err(Failure::new(
+        Exit::Gate,
+        format!("channel `{channel}` is not moved: {}", lines.join("; ")),
+    )
+    .help(help))
+}
+
+/// Puts tags with a version number on what is promoted, where the spec wants such.
+async fn number(
+    place: &Place,
+    targets: &[Target],
+    digest: &Digest,
+    release: &Release,
+    dry_run: bool,
+) -> Result<Vec<String>, Failure> {
+    let stack = &place.context.stack;
+    let mut wanted = Vec::new();
+    for target in targets {
+        let image = stack
+            .images
+            .iter()
+            .find(|image| crate::plan::label(stack, image) == target.label);
+        let templates = image.into_iter().flat_map(|image| &image.tags);
+        wanted.extend(
+            templates
+                .filter(|template| template.is_numbered())
+                .map(|template| (target, template)),
+        );
+    }
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (registry, staging) = (&place.registry, &place.staging);
+    let known = release::number::known(registry, staging, digest).await?;
+    let number = match (known, dry_run) {
+        (Some(number), _) => number,
+        (None, true) => release::number::next(registry, staging).await?,
+        (None, false) => release::number::assign(registry, staging, digest).await?,
+    };
+    let mut named = Vec::new();
+    for (target, template) in wanted {
+        let tag = template
+            .tag(&release.commit, number)
+            .map_err(|error| Failure::new(Exit::Spec, error.to_string()))?;
+        if !dry_run {
+            let (repository, digest) = (&target.repository, &target.digest);
+            release::put_fixed(registry, repository, &tag, digest).await?;
+        }
+        named.push(format!("{}:{tag}", target.repository));
+    }
+    Ok(named)
 }
 
 pub async fn revert(
@@ -124,6 +292,9 @@ pub async fn revert(
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
     let place = Place::open(global, events)?;
+    if !args.moving.dry_run {
+        refs::may(&place.context, Writes::Promote).await?;
+    }
     place.declared(&args.channel)?;
     let channel = place.channel(&args.channel);
     let looked = unless_cancelled(cancel, async {
@@ -144,6 +315,7 @@ pub async fn revert(
         &args.channel,
         from.as_deref(),
         entry.as_ref(),
+        &[],
         args.moving.dry_run,
     ))
 }
@@ -158,11 +330,18 @@ fn short(digest: &str) -> String {
 }
 
 /// What a move did or would do.
-fn moved(channel: &str, from: Option<&str>, entry: Option<&Entry>, dry_run: bool) -> Answer {
+fn moved(
+    channel: &str,
+    from: Option<&str>,
+    entry: Option<&Entry>,
+    numbered: &[String],
+    dry_run: bool,
+) -> Answer {
     let Some(entry) = entry else {
         let text = format!("channel {channel} is there already\n");
         let json = json!({
-            "channel": channel, "from": from, "to": from, "moved": [], "dry_run": dry_run,
+            "channel": channel, "from": from, "to": from, "moved": [], "numbered": numbered,
+            "dry_run": dry_run,
         });
         return Answer::new(Exit::Done, json, text);
     };
@@ -199,6 +378,9 @@ fn moved(channel: &str, from: Option<&str>, entry: Option<&Entry>, dry_run: bool
         ),
     };
     let mut text = table::plain(&["IMAGE", "TAG", "FROM", "TO"], &rows);
+    for name in numbered {
+        text.push_str(&format!("{name}\n"));
+    }
     text.push_str(&format!(
         "\nchannel {channel} {done} {at}, number {}\n",
         entry.seq
@@ -213,6 +395,8 @@ fn moved(channel: &str, from: Option<&str>, entry: Option<&Entry>, dry_run: bool
             "repository": step.repository, "tag": step.tag, "old": step.old, "new": step.new,
         })).collect::<Vec<_>>(),
         "unchanged": entry.images.len() - changed.len(),
+        "numbered": numbered,
+        "waived": entry.waived,
         "dry_run": dry_run,
     });
     Answer::new(Exit::Done, json, text)

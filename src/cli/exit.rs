@@ -227,7 +227,10 @@ impl From<release::Error> for Failure {
     fn from(error: release::Error) -> Self {
         use release::Error;
         let exit = match &error {
-            Error::Registry(_) | Error::Strange { .. } => Exit::Surroundings,
+            Error::Registry(_)
+            | Error::Gather(_)
+            | Error::Strange { .. }
+            | Error::Numbers { .. } => Exit::Surroundings,
             Error::NoRelease { .. } | Error::NoChannel { .. } | Error::NothingEarlier { .. } => {
                 Exit::Usage
             }

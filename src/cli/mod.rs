@@ -7,6 +7,7 @@ mod build;
 mod channel;
 mod context;
 mod docs;
+mod evidence;
 mod exit;
 mod graph;
 mod lock;
@@ -14,6 +15,7 @@ mod place;
 mod plan;
 mod prepull;
 mod reference;
+mod refs;
 mod secret;
 mod summary;
 mod why;
@@ -94,6 +96,7 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
             Command::Build(args) => build::run(global, &args, &events, &cancel).await,
             Command::Test(args) => build::test(global, &args, &events, &cancel).await,
             Command::Lock(args) => lock::run(global, &args, &events, &cancel).await,
+            Command::Evidence(args) => evidence::run(global, &args, &events, &cancel).await,
             Command::Promote(args) => channel::promote(global, &args, &events, &cancel).await,
             Command::Revert(args) => channel::revert(global, &args, &events, &cancel).await,
             Command::Status => channel::status(global, &events, &cancel).await,

@@ -201,6 +201,7 @@ fn entry(words: &Words, seq: u64, kind: Kind, (digest, release): &(Digest, Relea
         time: format!("2026-11-2{seq}T10:20:30Z"),
         reason: Some(words.line.clone()),
         waived: vec![words.name.clone()],
+        required: Vec::new(),
         drift: Vec::new(),
         images: images
             .map(|image| Move {

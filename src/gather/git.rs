@@ -26,6 +26,13 @@ pub async fn commit(folder: &Utf8Path, files: &[&str]) -> Result<Option<Commit>,
     }))
 }
 
+/// The branch that is checked out, `refs/heads/main`; `None` for none, or without git.
+pub async fn branch(folder: &Utf8Path) -> Option<String> {
+    let said = ask(folder, &["symbolic-ref", "--quiet", "HEAD"], true).await;
+    let name = said.ok().flatten()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
 /// What git says; `None` where it is absent or there is no commit, if that may be.
 async fn ask(
     folder: &Utf8Path,

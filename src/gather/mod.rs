@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 use futures_util::future::try_join_all;
 
-pub use evidence::record;
-pub use git::commit;
+pub use evidence::{evidence, record};
+pub use git::{branch, commit};
 pub use state::State;
 
 use crate::event::{Event, Events};

@@ -400,6 +400,7 @@ fn entry(channel: &str, seq: u64, old: Option<&str>, new: &str) -> Entry {
         time: String::new(),
         reason: None,
         waived: Vec::new(),
+        required: Vec::new(),
         drift: Vec::new(),
         images: images.into(),
     }

@@ -263,8 +263,9 @@ pub fn tags(image: &Image, facts: &Facts) -> Vec<Tag> {
     image
         .tags
         .iter()
+        .filter(|template| !template.is_numbered())
         .filter_map(|template| {
-            let plain = template.tag(&commit.hash).ok()?;
+            let plain = template.tag(&commit.hash, 0).ok()?;
             match facts.attempt {
                 0 | 1 => Some(plain),
                 n => Tag::parse(&format!("{plain}.{n}")).ok(),

@@ -52,6 +52,7 @@ pub struct Order {
     pub time: String,
     pub reason: Option<String>,
     pub waived: Vec<String>,
+    pub required: Vec<String>,
     pub accept_drift: bool,
     pub dry_run: bool,
 }
@@ -242,6 +243,7 @@ impl Channel<'_> {
             time: order.time.clone(),
             reason: order.reason.clone(),
             waived: order.waived.clone(),
+            required: order.required.clone(),
             drift,
             images,
         };

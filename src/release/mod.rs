@@ -5,11 +5,14 @@
 //! `build`, `promote`, `revert`, `status` and `history`.
 
 pub mod channel;
+pub mod gates;
+pub mod number;
+pub mod outside;
 mod record;
 
 pub use record::{
     DroppedSuite, Entry, Kind, Move, Release, ReleaseImage, ReleaseVerdict, StoredImage,
-    StoredSpec, evidence, find, releases, spec, write,
+    StoredSpec, evidence, find, put_fixed, releases, spec, write,
 };
 
 use crate::name::{Digest, Repository, Tag};
@@ -22,6 +25,18 @@ pub enum Error {
     Registry(#[from] registry::Error),
     #[error("{place} cannot be understood: {reason}")]
     Strange { place: String, reason: String },
+    #[error("{0}")]
+    Gather(#[from] crate::gather::Error),
+    #[error("others take every number; {number} was the last that was tried")]
+    Numbers { number: u64 },
+    /// An image has the tag of a version number that is not its own.
+    #[error("{repository}:{tag} is on {found}, and {wanted} was to get it")]
+    Taken {
+        repository: Repository,
+        tag: Tag,
+        found: Digest,
+        wanted: Digest,
+    },
     #[error("there is no release `{name}`")]
     NoRelease { name: String },
     #[error("channel `{channel}` has never been promoted to")]

@@ -143,6 +143,9 @@ pub struct Entry {
     /// Gates that were not proven, and were let be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waived: Vec<String>,
+    /// Gates that were asked for beside the channel's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required: Vec<String>,
     /// Tags that others had moved, and were let be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<String>,
@@ -181,7 +184,10 @@ pub struct Move {
     pub depth: usize,
 }
 
-fn parse<T: DeserializeOwned>(place: impl fmt::Display, bytes: &[u8]) -> Result<T, Error> {
+pub(super) fn parse<T: DeserializeOwned>(
+    place: impl fmt::Display,
+    bytes: &[u8],
+) -> Result<T, Error> {
     serde_json::from_slice(bytes).map_err(|error| Error::Strange {
         place: place.to_string(),
         reason: error.to_string(),
@@ -226,6 +232,36 @@ pub async fn write(
     Ok(registry
         .put_document_with(staging, &tags, RELEASE_TYPE, bytes(&release), &attached)
         .await?)
+}
+
+/// Puts a tag that is written once on an image its repository has; it may be there already.
+pub async fn put_fixed(
+    registry: &Registry,
+    repository: &Repository,
+    tag: &Tag,
+    digest: &Digest,
+) -> Result<(), Error> {
+    let at = Locator::Tag(tag.clone());
+    match registry.head_manifest(repository, &at).await? {
+        Some(found) if found.digest == *digest => return Ok(()),
+        Some(found) => {
+            return Err(Error::Taken {
+                repository: repository.clone(),
+                tag: tag.clone(),
+                found: found.digest,
+                wanted: digest.clone(),
+            });
+        }
+        None => {}
+    }
+    let by_digest = Locator::Digest(digest.clone());
+    let manifest = registry.manifest(repository, &by_digest).await?;
+    let manifest = manifest.ok_or_else(|| Error::Missing {
+        repository: repository.clone(),
+        digest: digest.clone(),
+    })?;
+    registry.put_manifest(repository, &at, &manifest).await?;
+    Ok(())
 }
 
 /// A blob of a release as the value it is.

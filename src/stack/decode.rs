@@ -113,11 +113,11 @@ impl<'a> Reader<'a> {
             self.used.borrow_mut().insert(name.to_owned());
             return Some(value.to_owned());
         }
-        if matches!(name, "commit" | "commit7") {
+        if matches!(name, "commit" | "commit7" | "n") {
             self.say(
                 Diagnostic::error(format!("`${{{name}}}` is known in `tags:` only")).at(
                     span,
-                    "an image does not depend on the commit it is named after",
+                    "an image does not depend on the commit or number it is named after",
                 ),
             );
         } else if !self.vars.is_broken(name) {

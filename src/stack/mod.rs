@@ -183,12 +183,21 @@ pub enum TagPart {
     Commit,
     /// `${commit7}`: the first 7 of them.
     Commit7,
+    /// `${n}`: the release's version number, which it gets when it is promoted.
+    Number,
 }
 
 impl TagTemplate {
-    /// The tag for a commit of 40 hex digits. Fails only if the text is no legal tag.
-    pub fn tag(&self, commit: &str) -> Result<Tag, crate::name::InvalidName> {
+    /// Whether the tag is put on when a release is promoted, not when it is published.
+    pub fn is_numbered(&self) -> bool {
+        self.parts.contains(&TagPart::Number)
+    }
+
+    /// The tag for a commit of 40 hex digits and a version number. Fails only if the text is no legal
+    /// tag.
+    pub fn tag(&self, commit: &str, number: u64) -> Result<Tag, crate::name::InvalidName> {
         let short = commit.get(..7).unwrap_or(commit);
+        let number = number.to_string();
         let text: String = self
             .parts
             .iter()
@@ -196,6 +205,7 @@ impl TagTemplate {
                 TagPart::Text(text) => text.as_str(),
                 TagPart::Commit => commit,
                 TagPart::Commit7 => short,
+                TagPart::Number => &number,
             })
             .collect();
         Tag::parse(&text)

@@ -438,7 +438,7 @@ impl<'a> Whole<'a> {
         for image in &stack.images {
             let mut own = BTreeSet::new();
             for template in &image.tags {
-                let tag = match template.tag(SOME_COMMIT) {
+                let tag = match template.tag(SOME_COMMIT, 1) {
                     Ok(tag) => tag,
                     Err(error) => {
                         self.say(

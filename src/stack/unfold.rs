@@ -71,7 +71,8 @@ impl<'a> Scope<'a, '_> {
             };
             for entry in entries {
                 let name = entry.key.text.as_str();
-                let reserved = BUILT_IN.contains(&name) || matches!(name, "commit" | "commit7");
+                let reserved =
+                    BUILT_IN.contains(&name) || matches!(name, "commit" | "commit7" | "n");
                 if reserved || !crate::spec::template::is_name(name) {
                     let reason = match reserved {
                         true => "the stack itself gives it its value",
@@ -434,6 +435,7 @@ impl<'a> Scope<'a, '_> {
                     Part::Var(variable) if variable.name == "commit7" => {
                         parts.push(TagPart::Commit7);
                     }
+                    Part::Var(variable) if variable.name == "n" => parts.push(TagPart::Number),
                     Part::Var(variable) => {
                         let at = part_of(item.span, text, variable.start, variable.end);
                         let meant = ["commit", "commit7"];
@@ -465,14 +467,12 @@ impl<'a> Scope<'a, '_> {
                     }
                 }
             }
-            let named = parts
-                .iter()
-                .any(|part| matches!(part, TagPart::Commit | TagPart::Commit7));
+            let named = parts.iter().any(|part| !matches!(part, TagPart::Text(_)));
             if whole && !named {
                 self.say(
                     Diagnostic::error("a fixed tag names its commit")
                         .at(item.span, "the next commit would have the same tag")
-                        .help("put `${commit7}` into it; tags that move are `channels:`"),
+                        .help("put `${commit7}` into it, or `${n}` for a version number; tags that move are `channels:`"),
                 );
                 continue;
             }
@@ -482,6 +482,16 @@ impl<'a> Scope<'a, '_> {
                     span: item.span,
                 });
             }
+        }
+        if !list.is_empty() && list.iter().all(TagTemplate::is_numbered) {
+            self.say(
+                Diagnostic::error("no tag names the commit")
+                    .at(
+                        node.span,
+                        "an image has its number only when it is promoted",
+                    )
+                    .help("add `${commit7}`, with `${series}` or what tells your variants apart"),
+            );
         }
         list
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{BuildArgs, Global, ProvingArgs, TestArgs};
 use super::context::{self, Context, Engine};
+use super::refs::{self, Writes};
 use super::{Answer, Exit, Failure, plan as plan_command, secret};
 use crate::buildkit::Services;
 use crate::compile::{CA_SECRET, Surroundings};
@@ -134,6 +135,9 @@ async fn go(
     bases_are_known(&context, &gathered, &request)?;
     if args.push {
         may_publish(&gathered, args)?;
+        if !args.dry_run {
+            refs::may(&context, Writes::Publish).await?;
+        }
     }
     if args.only_test {
         proof::all_built(&gathered, &request)?;

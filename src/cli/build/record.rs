@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::Work;
+use crate::cli::refs;
 use crate::evidence::Evidence;
 use crate::name::{Digest, Tag};
 use crate::plan::{self, Planned};
@@ -78,7 +79,7 @@ impl Work<'_> {
             commit: commit.hash.clone(),
             time: jiff::Timestamp::now().to_string(),
             run: self.run.to_string(),
-            git_ref: None,
+            git_ref: refs::current(self.context).await,
             spec: None,
             images,
         };

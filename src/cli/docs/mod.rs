@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{DocsArgs, Global};
 use super::place::Place;
+use super::refs::{self, Writes};
 use super::{Answer, Exit, Failure};
 use crate::event::{Event, Events};
 use folder::{Changes, Folder};
@@ -23,6 +24,9 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
     let place = Place::open(global, events)?;
+    if args.push_wiki.is_some() && !args.dry_run {
+        refs::may(&place.context, Writes::Docs).await?;
+    }
     let here = global.directory.clone().unwrap_or_default();
     let work = async {
         let mut library = Library::open(&place, args).await?;

@@ -1,0 +1,133 @@
+//! What must be green before a channel moves, and whether it is.
+//!
+//! A gate is `checks`, a suite, or whatever evidence from outside is filed under. A suite counts for the
+//! images that have it; evidence from outside is wanted for every image that is asked for.
+
+use std::collections::BTreeMap;
+
+use super::{Error, Release, ReleaseImage, outside};
+use crate::evidence::Evidence;
+use crate::gather;
+use crate::name::{Digest, Repository};
+use crate::registry::Registry;
+use crate::stack::Gate;
+
+/// The gate every policy feeds.
+pub const CHECKS: &str = "checks";
+
+/// What is known of a gate for the images of a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateState {
+    pub name: String,
+    /// Images it is green for.
+    pub green: Vec<String>,
+    /// Images it is red for.
+    pub red: Vec<String>,
+    /// Images it is asked of and says nothing about.
+    pub open: Vec<String>,
+    /// Images it is not asked of.
+    pub silent: Vec<String>,
+}
+
+impl GateState {
+    /// Whether nothing stands against a move: nothing red, nothing open, something green.
+    pub fn is_proven(&self) -> bool {
+        self.red.is_empty() && self.open.is_empty() && !self.green.is_empty()
+    }
+}
+
+fn digest(text: &str) -> Result<Digest, Error> {
+    Digest::parse(text).map_err(|_| Error::Strange {
+        place: "the release".to_owned(),
+        reason: format!("`{text}` is no digest"),
+    })
+}
+
+/// Looks at gates for those images of a release a channel moves (by label). What was found out since
+/// the release, on the same digest, counts over what the release says.
+pub async fn gates(
+    registry: &Registry,
+    staging: &Repository,
+    release: &Release,
+    labels: &[&str],
+    gates: &[Gate],
+) -> Result<Vec<GateState>, Error> {
+    let images = release.images.iter();
+    let images: Vec<&ReleaseImage> = images
+        .filter(|image| labels.contains(&image.label().as_str()))
+        .collect();
+    let keys: Vec<Digest> = images
+        .iter()
+        .map(|image| digest(&image.key))
+        .collect::<Result<_, _>>()?;
+    let newest = gather::evidence(registry, staging, &keys).await?;
+    let mut list = Vec::new();
+    for gate in gates {
+        list.push(look(registry, staging, gate, &images, &newest).await?);
+    }
+    Ok(list)
+}
+
+async fn look(
+    registry: &Registry,
+    staging: &Repository,
+    gate: &Gate,
+    images: &[&ReleaseImage],
+    newest: &BTreeMap<Digest, Evidence>,
+) -> Result<GateState, Error> {
+    let mut state = GateState {
+        name: gate.name.clone(),
+        green: Vec::new(),
+        red: Vec::new(),
+        open: Vec::new(),
+        silent: Vec::new(),
+    };
+    let is_suite = |image: &&ReleaseImage| image.verdicts.iter().any(|v| v.suite == gate.name);
+    let inside = gate.name == CHECKS || images.iter().any(is_suite);
+    let mut asked = Vec::new();
+    for image in images {
+        let wanted = gate.images.as_ref();
+        let wanted = wanted.is_none_or(|set| set.contains(&image.image));
+        let known = match inside {
+            true => said(gate, image, newest),
+            false => None,
+        };
+        match known {
+            _ if !wanted => state.silent.push(image.label()),
+            Some(true) => state.green.push(image.label()),
+            Some(false) => state.red.push(image.label()),
+            // A suite need not be every image's; who names the image wants it there.
+            None if inside && gate.images.is_none() => state.silent.push(image.label()),
+            None if inside => state.open.push(image.label()),
+            None => asked.push((image.label(), digest(&image.digest)?)),
+        }
+    }
+    let digests = asked.iter().map(|(_, digest)| digest);
+    let found = outside::find(registry, staging, &gate.name, digests).await?;
+    for ((label, _), verdict) in asked.iter().zip(found) {
+        match verdict.map(|verdict| verdict.passed) {
+            Some(true) => state.green.push(label.clone()),
+            Some(false) => state.red.push(label.clone()),
+            None => state.open.push(label.clone()),
+        }
+    }
+    Ok(state)
+}
+
+/// What checks or a suite say of an image.
+fn said(gate: &Gate, image: &ReleaseImage, newest: &BTreeMap<Digest, Evidence>) -> Option<bool> {
+    let evidence = newest
+        .values()
+        .find(|evidence| evidence.digest.as_str() == image.digest);
+    if gate.name == CHECKS {
+        let newest = evidence.and_then(|evidence| evidence.checks.as_ref());
+        return newest.map(|checks| checks.passed).or(image.checks);
+    }
+    let recorded = image.verdicts.iter().find(|v| v.suite == gate.name);
+    // A verdict on a digest is on that digest alone.
+    let recorded = recorded.filter(|verdict| verdict.digest.as_str() == image.digest);
+    let newest = evidence.and_then(|evidence| evidence.suites.get(&gate.name));
+    newest
+        .map(|verdict| verdict.passed)
+        .or(recorded.map(|verdict| verdict.passed))
+}
