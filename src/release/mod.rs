@@ -1,15 +1,18 @@
 //! Releases and channels: what was published together, and moving tags that follow it.
 //!
 //! A [`Release`] is written to staging when all images of a stack have their fixed tags. A channel's
-//! tags are a projection of its last [`Entry`]; [`channel`] moves them as one set and back. Called by
-//! `build`, `promote`, `revert`, `status` and `history`.
+//! tags are a projection of its last [`Entry`]; [`channel`] moves them as one set and back. [`Releases`] is all of
+//! them, as read at one moment. Called by `build`, by the commands that move channels and by those that
+//! tell of releases.
 
 pub mod channel;
 pub mod gates;
 pub mod number;
 pub mod outside;
+mod list;
 mod record;
 
+pub use list::{Ancestor, Point, Releases, Turn, short};
 pub use record::{
     DroppedSuite, Entry, Kind, Move, Release, ReleaseImage, ReleaseVerdict, StoredImage,
     StoredSpec, evidence, find, put_fixed, releases, spec, write,

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Error;
+use super::{Error, Releases};
 use crate::evidence::Evidence;
 use crate::name::{Digest, Repository, Tag};
 use crate::plan::Component;
@@ -317,9 +317,27 @@ pub async fn releases(
     staging: &Repository,
 ) -> Result<Vec<(Digest, Release)>, Error> {
     let tags = registry.tags(staging).await?;
-    let wanted = tags
-        .into_iter()
-        .filter(|tag| tag.as_str().starts_with("release-"));
+    tagged(registry, staging, &tags).await
+}
+
+/// `release-d021570` or `release-d021570.2`; a channel may be called `release-candidate`.
+fn names_release(tag: &Tag) -> bool {
+    let Some(rest) = tag.as_str().strip_prefix("release-") else {
+        return false;
+    };
+    let (commit, number) = rest.split_once('.').unwrap_or((rest, "1"));
+    commit.len() == 7
+        && commit.chars().all(|c| c.is_ascii_hexdigit())
+        && number.chars().all(|c| c.is_ascii_digit())
+}
+
+/// The releases among the tags of a staging repository, newest first.
+pub(super) async fn tagged(
+    registry: &Registry,
+    staging: &Repository,
+    tags: &[Tag],
+) -> Result<Vec<(Digest, Release)>, Error> {
+    let wanted = tags.iter().filter(|tag| names_release(tag)).cloned();
     let found = try_join_all(
         wanted.map(|tag| async move { read(registry, staging, &Locator::Tag(tag)).await }),
     );
@@ -328,31 +346,20 @@ pub async fn releases(
     Ok(list)
 }
 
-/// The release a user means: a digest, a commit (its newest release), a run, or a fixed tag.
+/// The release a user means: see [`Releases::find`].
 pub async fn find(
     registry: &Registry,
     staging: &Repository,
     name: &str,
 ) -> Result<(Digest, Release), Error> {
-    let none = || Error::NoRelease {
-        name: name.to_owned(),
-    };
     if let Ok(digest) = Digest::parse(name) {
         let found = read(registry, staging, &Locator::Digest(digest)).await?;
-        return found.ok_or_else(none);
+        return found.ok_or_else(|| Error::NoRelease {
+            name: name.to_owned(),
+        });
     }
-    let all = releases(registry, staging).await?;
-    let hex = name.strip_prefix("sha256:").unwrap_or(name);
-    let is_meant = |(digest, release): &(Digest, Release)| {
-        let commit = name.len() >= 7 && release.commit.starts_with(name);
-        let short = hex.len() >= 7 && digest.hex().starts_with(hex);
-        let tagged = release
-            .images
-            .iter()
-            .any(|image| image.tags.iter().any(|tag| tag == name));
-        commit || short || tagged || release.run == name
-    };
-    all.into_iter().find(is_meant).ok_or_else(none)
+    let all = Releases::load(registry, staging).await?;
+    all.find(name).cloned()
 }
 
 /// Reads an entry of a channel's ledger.
@@ -366,4 +373,16 @@ pub(super) async fn entry(
     };
     let entry = parse(format!("{staging}:{at}"), &document.bytes)?;
     Ok(Some((document.digest, entry)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channels_tag_is_no_releases() {
+        let names = |text: &str| names_release(&Tag::parse(text).expect("a tag"));
+        assert!(names("release-d021570") && names("release-d021570.2"));
+        assert!(!names("release-candidate-000001") && !names("release-candidate-current"));
+    }
 }
