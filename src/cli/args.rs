@@ -123,7 +123,13 @@ pub enum Command {
     /// Exits with 10 if a tag is not where the channel's record says, or a move was not ended.
     Status,
     /// Lists releases, newest first, and which channels are at each
-    History,
+    ///
+    /// With IMAGE, those in which it got another digest, and what it stands on in each.
+    History(HistoryArgs),
+    /// Shows one release: its images, what they stand on, what is proven of them
+    ///
+    /// It is read from the registry alone; with --staging no specs.yml is needed.
+    Show(ShowArgs),
     /// Writes what a Kubernetes cluster needs to have a channel's images on its nodes
     ///
     /// That is a DaemonSet (`kubectl apply -f -`), and with --values a part of the values of
@@ -290,7 +296,8 @@ pub struct EvidenceListArgs {
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct PromoteArgs {
-    /// A release's digest, commit, run or fixed tag [default: the commit that is checked out]
+    /// A release's digest, commit, run or fixed tag, or a channel that is at it [default: the commit
+    /// that is checked out]
     #[arg(value_name = "RELEASE")]
     pub release: Option<String>,
     /// The channel
@@ -338,6 +345,20 @@ pub struct MovingArgs {
     /// Shows what would be moved, and moves nothing
     #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
     pub dry_run: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct HistoryArgs {
+    /// IMAGE or VARIANT/IMAGE
+    #[arg(value_name = "IMAGE")]
+    pub image: Option<String>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct ShowArgs {
+    /// A release's digest, commit, run or fixed tag, or a channel for the release it is at
+    #[arg(value_name = "RELEASE")]
+    pub release: String,
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -1,6 +1,4 @@
-//! `laminate promote`, `revert`, `status` and `history`.
-
-use std::collections::BTreeMap;
+//! `laminate promote`, `revert` and `status`.
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -464,84 +462,6 @@ pub async fn status(
             false => Exit::Done,
         };
         Ok(Answer::new(exit, json!({ "channels": list }), text))
-    })
-    .await
-}
-
-pub async fn history(
-    global: &Global,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<Answer, Failure> {
-    let place = Place::open(global, events)?;
-    unless_cancelled(cancel, async {
-        let releases = release::releases(&place.registry, &place.staging).await?;
-        let mut at: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
-        let mut moves = Vec::new();
-        for declared in &place.context.stack.channels {
-            let entries = place.channel(&declared.name).history().await?;
-            if let Some((_, entry)) = entries.first() {
-                at.entry(entry.release.clone())
-                    .or_default()
-                    .push((declared.name.clone(), entry.seq));
-            }
-            moves.extend(entries.into_iter().map(|(_, entry)| entry));
-        }
-        moves.sort_by(|a, b| b.time.cmp(&a.time));
-        let mut rows = Vec::new();
-        let mut list = Vec::new();
-        for (digest, release) in &releases {
-            let channels = at.get(digest.as_str()).cloned().unwrap_or_default();
-            let names: Vec<String> = channels.iter().map(|(name, _)| name.clone()).collect();
-            rows.push(vec![
-                short(digest.as_str()),
-                short(&release.commit),
-                release.time.clone(),
-                release.images.len().to_string(),
-                names.join(" "),
-            ]);
-            list.push(json!({
-                "release": digest.as_str(),
-                "commit": release.commit,
-                "time": release.time,
-                "seq": channels.iter().map(|(_, seq)| seq).max(),
-                "channels": names,
-                "images": release.images.iter().map(|image| json!({
-                    "image": image.image, "variant": image.variant, "digest": image.digest,
-                    "base": image.base, "base_digest": image.base_digest, "key": image.key,
-                    "verdicts": [],
-                })).collect::<Vec<_>>(),
-            }));
-        }
-        let mut text = table::plain(&["RELEASE", "COMMIT", "TIME", "IMAGES", "CHANNELS"], &rows);
-        if !moves.is_empty() {
-            let rows: Vec<Vec<String>> = moves
-                .iter()
-                .map(|entry| {
-                    vec![
-                        entry.time.clone(),
-                        entry.channel.clone(),
-                        entry.seq.to_string(),
-                        entry.kind.to_string(),
-                        short(&entry.release),
-                        entry.actor.clone(),
-                        entry.reason.clone().unwrap_or_default(),
-                    ]
-                })
-                .collect();
-            text.push('\n');
-            text.push_str(&table::plain(
-                &[
-                    "TIME", "CHANNEL", "NUMBER", "WHAT", "RELEASE", "BY", "REASON",
-                ],
-                &rows,
-            ));
-        }
-        Ok(Answer::new(
-            Exit::Done,
-            json!({ "releases": list, "moves": moves }),
-            text,
-        ))
     })
     .await
 }

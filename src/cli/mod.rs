@@ -10,13 +10,16 @@ mod docs;
 mod evidence;
 mod exit;
 mod graph;
+mod history;
 mod lock;
 mod place;
 mod plan;
 mod prepull;
+mod records;
 mod reference;
 mod refs;
 mod secret;
+mod show;
 mod summary;
 mod why;
 
@@ -100,9 +103,10 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
             Command::Promote(args) => channel::promote(global, &args, &events, &cancel).await,
             Command::Revert(args) => channel::revert(global, &args, &events, &cancel).await,
             Command::Status => channel::status(global, &events, &cancel).await,
-            Command::History => channel::history(global, &events, &cancel).await,
             Command::Prepull(args) => prepull::run(global, &args, &events, &cancel).await,
             Command::Docs(args) => docs::run(global, &args, &events, &cancel).await,
+            Command::History(args) => history::run(global, &args, &events, &cancel).await,
+            Command::Show(args) => show::run(global, &args, &events, &cancel).await,
             Command::Why(args) => why::run(global, &args, &events, &cancel).await,
             Command::Graph(_) | Command::Completions(_) | Command::Reference => {
                 unreachable!("they need no runtime")

@@ -1,0 +1,201 @@
+//! `laminate history`: releases and moves of channels, newest first; of one image those that changed it.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::args::{Global, HistoryArgs};
+use super::channel::unless_cancelled;
+use super::records::Records;
+use super::{Answer, Exit, Failure, show};
+use crate::event::Events;
+use crate::release::channel::Channel;
+use crate::release::{Ancestor, Entry, Release, ReleaseImage, short};
+use crate::report::table;
+
+pub async fn run(
+    global: &Global,
+    args: &HistoryArgs,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    unless_cancelled(cancel, async {
+        let records = Records::open(global, events).await?;
+        let moves = moves(&records).await?;
+        match &args.image {
+            Some(name) => of_image(&records, &records.labels(name)?, moves),
+            None => Ok(of_all(&records, &moves)),
+        }
+    })
+    .await
+}
+
+/// Of every channel, newest first.
+async fn moves(records: &Records) -> Result<Vec<Entry>, Failure> {
+    let ledgers = records.all.channels.iter().map(|at| async move {
+        let channel = Channel {
+            registry: &records.registry,
+            staging: &records.staging,
+            name: &at.channel,
+        };
+        channel.history().await
+    });
+    let ledgers = try_join_all(ledgers).await?.into_iter().flatten();
+    let mut moves: Vec<Entry> = ledgers.map(|(_, entry)| entry).collect();
+    moves.sort_by(|a, b| b.time.cmp(&a.time));
+    Ok(moves)
+}
+
+fn image_json(image: &ReleaseImage) -> Value {
+    json!({
+        "image": image.image,
+        "variant": image.variant,
+        "digest": image.digest,
+        "base": image.base,
+        "base_digest": image.base_digest,
+        "key": image.key,
+        "size": (image.size > 0).then_some(image.size),
+        "verdicts": image.verdicts,
+        "checks": image.checks,
+    })
+}
+
+fn release_json(
+    records: &Records,
+    digest: &crate::name::Digest,
+    release: &Release,
+    images: Vec<Value>,
+) -> Value {
+    json!({
+        "release": digest.as_str(),
+        "commit": release.commit,
+        "time": release.time,
+        "seq": records.all.at(digest).map(|entry| entry.seq).max(),
+        "channels": records.channels(digest),
+        "images": images,
+    })
+}
+
+fn of_all(records: &Records, moves: &[Entry]) -> Answer {
+    let mut rows = Vec::new();
+    let mut list = Vec::new();
+    for (digest, release) in &records.all.list {
+        rows.push(vec![
+            short(digest.as_str()).to_owned(),
+            short(&release.commit).to_owned(),
+            release.time.clone(),
+            release.images.len().to_string(),
+            records.channels(digest).join(" "),
+        ]);
+        let images = release.images.iter().map(image_json).collect();
+        list.push(release_json(records, digest, release, images));
+    }
+    let mut text = table::plain(&["RELEASE", "COMMIT", "TIME", "IMAGES", "CHANNELS"], &rows);
+    if !moves.is_empty() {
+        text.push('\n');
+        text.push_str(&moves_text(moves));
+    }
+    Answer::new(
+        Exit::Done,
+        json!({ "releases": list, "moves": moves }),
+        text,
+    )
+}
+
+fn moves_text(moves: &[Entry]) -> String {
+    let rows: Vec<Vec<String>> = moves
+        .iter()
+        .map(|entry| {
+            vec![
+                entry.time.clone(),
+                entry.channel.clone(),
+                entry.seq.to_string(),
+                entry.kind.to_string(),
+                short(&entry.release).to_owned(),
+                entry.actor.clone(),
+                entry.reason.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table::plain(
+        &[
+            "TIME", "CHANNEL", "NUMBER", "WHAT", "RELEASE", "BY", "REASON",
+        ],
+        &rows,
+    )
+}
+
+/// Releases that gave one of the images another digest, with what it stands on; and moves that
+/// brought one to a channel.
+fn of_image(
+    records: &Records,
+    labels: &[String],
+    mut moves: Vec<Entry>,
+) -> Result<Answer, Failure> {
+    let mut turned: BTreeMap<String, Vec<&ReleaseImage>> = BTreeMap::new();
+    for label in labels {
+        for turn in records.all.turns(label) {
+            let images = turned.entry(turn.now.digest.to_string()).or_default();
+            images.push(turn.now.image);
+        }
+    }
+    let mut rows = Vec::new();
+    let mut list = Vec::new();
+    for (digest, release) in &records.all.list {
+        let Some(images) = turned.get(digest.as_str()) else {
+            continue;
+        };
+        let mut values = Vec::new();
+        for image in images {
+            let lineage = release.lineage(image);
+            let stands: Vec<String> = lineage.iter().map(Ancestor::short).collect();
+            let size = match image.size {
+                0 => String::new(),
+                size => table::human_size(size),
+            };
+            rows.push(vec![
+                short(digest.as_str()).to_owned(),
+                short(&release.commit).to_owned(),
+                release.time.clone(),
+                format!("{}@{}", image.label(), short(&image.digest)),
+                size,
+                show::proven(image),
+                stands.join(" \u{2192} "),
+            ]);
+            let mut value = image_json(image);
+            value["lineage"] = lineage.iter().map(Ancestor::json).collect();
+            values.push(value);
+        }
+        list.push(release_json(records, digest, release, values));
+    }
+    let text = table::plain(
+        &[
+            "RELEASE",
+            "COMMIT",
+            "TIME",
+            "IMAGE",
+            "SIZE",
+            "PROVEN",
+            "STANDS ON",
+        ],
+        &rows,
+    );
+    for entry in &mut moves {
+        let here = |label: &String| labels.contains(label);
+        entry
+            .images
+            .retain(|step| here(&step.label) && step.old.as_ref() != Some(&step.new));
+    }
+    moves.retain(|entry| !entry.images.is_empty());
+    let text = match moves.is_empty() {
+        true => text,
+        false => format!("{text}\n{}", moves_text(&moves)),
+    };
+    Ok(Answer::new(
+        Exit::Done,
+        json!({ "releases": list, "moves": moves }),
+        text,
+    ))
+}

@@ -1,0 +1,118 @@
+//! What commands that only read releases start from: the registry alone. They ask neither git nor an
+//! engine, and with `--staging` not even the spec.
+
+use super::args::Global;
+use super::{Exit, Failure, context};
+use crate::diagnostic::nearest;
+use crate::event::{Event, Events};
+use crate::name::{Digest, Repository};
+use crate::registry::{Credentials, Registry};
+use crate::release::{Release, Releases};
+
+/// All releases, and where they are.
+pub(super) struct Records {
+    pub(super) registry: Registry,
+    pub(super) staging: Repository,
+    pub(super) all: Releases,
+}
+
+impl Records {
+    /// Reads them all; with `--variant`, of each the images of these variants.
+    pub(super) async fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
+        let staging = staging(global)?;
+        let registry = context::registry(Credentials::from_environment())?;
+        Self::read(registry, staging, global, events).await
+    }
+
+    /// The same for a registry and a repository that are known.
+    pub(super) async fn read(
+        registry: Registry,
+        staging: Repository,
+        global: &Global,
+        events: &Events,
+    ) -> Result<Self, Failure> {
+        events.send(Event::Phase {
+            text: "asking the registry".to_owned(),
+        });
+        let mut all = Releases::load(&registry, &staging).await?;
+        if !global.variants.is_empty() {
+            let wanted = |variant: &Option<String>| {
+                let variant = variant.as_ref();
+                variant.is_some_and(|variant| global.variants.contains(variant))
+            };
+            for (_, release) in &mut all.list {
+                release.images.retain(|image| wanted(&image.variant));
+            }
+        }
+        Ok(Self {
+            registry,
+            staging,
+            all,
+        })
+    }
+
+    /// The release a user means.
+    pub(super) fn find(&self, name: &str) -> Result<&(Digest, Release), Failure> {
+        self.all.find(name).map_err(|error| {
+            let failure = Failure::from(error);
+            let channels = self.all.channels.iter().map(|entry| entry.channel.as_str());
+            match nearest(name, channels) {
+                Some(near) => failure.help(format!("did you mean channel `{near}`?")),
+                None => failure,
+            }
+        })
+    }
+
+    /// Labels of the images a user means by `IMAGE` or `VARIANT/IMAGE`, as any release has them.
+    pub(super) fn labels(&self, name: &str) -> Result<Vec<String>, Failure> {
+        let mut labels: Vec<String> = Vec::new();
+        let mut names: Vec<String> = Vec::new();
+        let images = self
+            .all
+            .list
+            .iter()
+            .flat_map(|(_, release)| &release.images);
+        for image in images {
+            let label = image.label();
+            if (label == name || image.image == name) && !labels.contains(&label) {
+                labels.push(label);
+            }
+            if !names.contains(&image.image) {
+                names.push(image.image.clone());
+            }
+        }
+        match labels.is_empty() {
+            false => Ok(labels),
+            true => {
+                let text = format!("no release has an image `{name}`");
+                let failure = Failure::new(Exit::Usage, text);
+                Err(match nearest(name, names.iter().map(String::as_str)) {
+                    Some(near) => failure.help(format!("did you mean `{near}`?")),
+                    None => failure,
+                })
+            }
+        }
+    }
+
+    /// Names of the channels that are at a release.
+    pub(super) fn channels(&self, digest: &Digest) -> Vec<String> {
+        let at = self.all.at(digest);
+        at.map(|entry| entry.channel.clone()).collect()
+    }
+}
+
+fn staging(global: &Global) -> Result<Repository, Failure> {
+    let none = || {
+        Failure::new(Exit::Surroundings, "there is no registry with releases")
+            .help("set `registry:` in specs.yml, --registry or --staging")
+    };
+    let Some(text) = global.staging.as_ref().filter(|text| !text.is_empty()) else {
+        return context::load(global)?.stack.staging.ok_or_else(none);
+    };
+    let wrong = |reason: String| Failure::new(Exit::Usage, format!("--staging {text}: {reason}"));
+    match Repository::parse(text) {
+        Ok(repository) if Repository::names_host(text) => Ok(repository),
+        Ok(_) => Err(wrong("the registry's host is missing".to_owned())),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}

@@ -1,0 +1,188 @@
+//! `laminate show RELEASE`.
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::args::{Global, ShowArgs};
+use super::channel::unless_cancelled;
+use super::records::Records;
+use super::{Answer, Exit, Failure};
+use crate::event::Events;
+use crate::name::Digest;
+use crate::release::{Ancestor, Release, ReleaseImage, ReleaseVerdict};
+use crate::report::table;
+
+pub async fn run(
+    global: &Global,
+    args: &ShowArgs,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    unless_cancelled(cancel, async {
+        let records = Records::open(global, events).await?;
+        let (digest, release) = records.find(&args.release)?;
+        let channels = records.channels(digest);
+        let text = text(digest, release, &channels);
+        let json = json(digest, release, &channels);
+        Ok(Answer::new(Exit::Done, json, text))
+    })
+    .await
+}
+
+/// `common: passed (12 tests)`, `own: failed (1 of 3)`.
+fn verdict(verdict: &ReleaseVerdict) -> String {
+    let ReleaseVerdict {
+        suite,
+        tests,
+        failed,
+        ..
+    } = verdict;
+    match (verdict.passed, tests) {
+        (true, 1) => format!("{suite}: passed (1 test)"),
+        (true, _) => format!("{suite}: passed ({tests} tests)"),
+        (false, _) => format!("{suite}: failed ({failed} of {tests})"),
+    }
+}
+
+/// What is proven of an image, in a line; empty if nothing is.
+pub(super) fn proven(image: &ReleaseImage) -> String {
+    let checks = image.checks.map(|passed| match passed {
+        true => "checks: passed".to_owned(),
+        false => "checks: failed".to_owned(),
+    });
+    let verdicts = image.verdicts.iter().map(verdict);
+    checks
+        .into_iter()
+        .chain(verdicts)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+fn text(digest: &Digest, release: &Release, channels: &[String]) -> String {
+    let mut rows = vec![
+        ("release", digest.to_string()),
+        ("stack", release.stack.clone()),
+        ("commit", release.commit.clone()),
+        ("ref", release.git_ref.clone().unwrap_or_default()),
+        ("run", release.run.clone()),
+        ("time", release.time.clone()),
+        ("channels", channels.join(" ")),
+    ];
+    rows.retain(|(_, value)| !value.is_empty());
+    let mut text = lines("", rows);
+    for image in &release.images {
+        let base = release.base(image).as_ref().map(Ancestor::to_string);
+        let size = match image.size {
+            0 => String::new(),
+            size => table::human_size(size),
+        };
+        let dropped = image.dropped.iter();
+        let dropped: Vec<String> = dropped
+            .map(|dropped| format!("{}: {}", dropped.suite, dropped.reason))
+            .collect();
+        let mut rows = vec![
+            ("image", format!("{}@{}", image.repository, image.digest)),
+            ("size", size),
+            ("tags", image.tags.join(" ")),
+            ("base", base.unwrap_or_default()),
+            ("proven", proven(image)),
+            ("dropped", dropped.join("; ")),
+        ];
+        rows.retain(|(_, value)| !value.is_empty());
+        text.push_str(&format!("\n{}\n{}", image.label(), lines("  ", rows)));
+    }
+    text
+}
+
+fn lines(indent: &str, rows: Vec<(&str, String)>) -> String {
+    let line = |(name, value): &(&str, String)| format!("{indent}{name:<9}{value}\n");
+    rows.iter().map(line).collect()
+}
+
+fn json(digest: &Digest, release: &Release, channels: &[String]) -> Value {
+    let images: Vec<Value> = release
+        .images
+        .iter()
+        .map(|image| {
+            json!({
+                "image": image.image,
+                "variant": image.variant,
+                "repository": image.repository,
+                "digest": image.digest,
+                "key": image.key,
+                "size": (image.size > 0).then_some(image.size),
+                "tags": image.tags,
+                "base": release.base(image).as_ref().map(Ancestor::json),
+                "verdicts": image.verdicts,
+                "dropped": image.dropped,
+                "checks": image.checks,
+            })
+        })
+        .collect();
+    json!({
+        "release": digest.as_str(),
+        "stack": release.stack,
+        "commit": release.commit,
+        "ref": release.git_ref,
+        "run": release.run,
+        "time": release.time,
+        "channels": channels,
+        "images": images,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_told_whole() {
+        let passed = Digest::of(b"base");
+        let release = json!({
+            "stack": "datahub", "commit": "d021570", "time": "2026-11-24T12:00:00Z", "run": "r1",
+            "images": [
+                {
+                    "image": "base-notebook", "variant": "2021.2", "depth": 0, "size": 1_200_000_000,
+                    "repository": "ghcr.io/campus/base-notebook", "digest": passed, "key": "sha256:k1",
+                    "tags": ["2021.2-d021570", "d021570"],
+                    "base": "debian:bookworm", "base_digest": "sha256:0011",
+                    "checks": true, "verdicts": [
+                        { "suite": "common", "digest": passed, "passed": true, "tests": 12, "failed": 0 },
+                        { "suite": "own", "digest": passed, "passed": false, "tests": 3, "failed": 1 },
+                    ],
+                },
+                {
+                    "image": "ml-notebook", "variant": "2021.2", "depth": 1,
+                    "repository": "ghcr.io/campus/ml-notebook", "digest": Digest::of(b"ml"),
+                    "key": "sha256:k2", "tags": ["2021.2-d021570"],
+                    "base": "base-notebook", "base_digest": null,
+                    "dropped": [{ "suite": "common", "reason": "needs a GPU" }],
+                },
+            ],
+        });
+        let release: Release = serde_json::from_value(release).expect("a release");
+        let channels = ["quarter".to_owned(), "stable".to_owned()];
+        let text = text(&Digest::of(b"release"), &release, &channels);
+        insta::assert_snapshot!(text, @r"
+        release  sha256:a4d451ec23463726f72c43d64c710968f6b602cd653b4de8adee1b556240a829
+        stack    datahub
+        commit   d021570
+        run      r1
+        time     2026-11-24T12:00:00Z
+        channels quarter stable
+
+        2021.2/base-notebook
+          image    ghcr.io/campus/base-notebook@sha256:cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2
+          size     1.2 GB
+          tags     2021.2-d021570 d021570
+          base     debian:bookworm@sha256:0011
+          proven   checks: passed; common: passed (12 tests); own: failed (1 of 3)
+
+        2021.2/ml-notebook
+          image    ghcr.io/campus/ml-notebook@sha256:5d58d41913d9fea4e42cecd7a5d1b692aa6d0d792977ad7c6d6bb1507e8f3dbd
+          tags     2021.2-d021570
+          base     base-notebook@sha256:cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2
+          dropped  common: needs a GPU
+        ");
+    }
+}
