@@ -7,6 +7,7 @@
 pub mod buildkit;
 pub mod checks;
 pub mod cli;
+pub mod compare;
 pub mod compile;
 pub mod diagnostic;
 pub mod docs;

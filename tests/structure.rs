@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of reading, and whether they are pure.
-const ORDER: [(&str, bool); 22] = [
+const ORDER: [(&str, bool); 23] = [
     ("source", true),
     ("name", true),
     ("diagnostic", true),
@@ -27,6 +27,7 @@ const ORDER: [(&str, bool); 22] = [
     ("nodes", true),
     ("report", false),
     ("docs", true),
+    ("compare", true),
     ("cli", false),
 ];
 

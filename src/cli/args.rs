@@ -141,6 +141,11 @@ pub enum Command {
     /// Only pages that differ are written. A list in the folder, .laminate-docs.json, says which pages
     /// are laminate's; all other files stay as they are.
     Docs(DocsArgs),
+    /// Compares two releases: images, packages, bases, settings, files, verdicts
+    ///
+    /// It is read from the registry alone; with --staging no specs.yml is needed. Packages are those
+    /// that the spec's `info:` lists. Exits with 0 if there is no difference, and with 10 if there is one.
+    Diff(DiffArgs),
     /// Shows which image stands on which
     Graph(GraphArgs),
     /// Explains one image: what becomes of it, why, and what it is made from
@@ -359,6 +364,28 @@ pub struct ShowArgs {
     /// A release's digest, commit, run or fixed tag, or a channel for the release it is at
     #[arg(value_name = "RELEASE")]
     pub release: String,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct DiffArgs {
+    /// The older release: its digest, commit, run or fixed tag, or a channel for the one it is at
+    #[arg(value_name = "A")]
+    pub from: String,
+    /// The newer release [default: A itself, compared with the release before it]
+    #[arg(value_name = "B")]
+    pub to: Option<String>,
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: DiffFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    /// For a terminal
+    Text,
+    /// For notes of a release
+    Markdown,
+    /// The same document as with --json
+    Json,
 }
 
 #[derive(Clone, Debug, clap::Args)]

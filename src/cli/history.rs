@@ -165,7 +165,7 @@ fn of_image(
                 stands.join(" \u{2192} "),
             ]);
             let mut value = image_json(image);
-            value["lineage"] = lineage.iter().map(Ancestor::json).collect();
+            value["lineage"] = json!(lineage);
             values.push(value);
         }
         list.push(release_json(records, digest, release, values));

@@ -8,6 +8,7 @@ mod channel;
 mod context;
 mod docs;
 mod evidence;
+mod diff;
 mod exit;
 mod graph;
 mod history;
@@ -106,6 +107,7 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
             Command::Prepull(args) => prepull::run(global, &args, &events, &cancel).await,
             Command::Docs(args) => docs::run(global, &args, &events, &cancel).await,
             Command::History(args) => history::run(global, &args, &events, &cancel).await,
+            Command::Diff(args) => diff::run(global, &args, &events, &cancel).await,
             Command::Show(args) => show::run(global, &args, &events, &cancel).await,
             Command::Why(args) => why::run(global, &args, &events, &cancel).await,
             Command::Graph(_) | Command::Completions(_) | Command::Reference => {

@@ -7,7 +7,7 @@ use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::name::{Digest, Repository};
 use crate::registry::{Credentials, Registry};
-use crate::release::{Release, Releases};
+use crate::release::{self, Release, Releases};
 
 /// All releases, and where they are.
 pub(super) struct Records {
@@ -98,6 +98,14 @@ impl Records {
     pub(super) fn channels(&self, digest: &Digest) -> Vec<String> {
         let at = self.all.at(digest);
         at.map(|entry| entry.channel.clone()).collect()
+    }
+
+    /// The spec a release was built from.
+    pub(super) async fn spec(
+        &self,
+        release: &Release,
+    ) -> Result<Option<release::StoredSpec>, Failure> {
+        Ok(release::spec(&self.registry, &self.staging, release).await?)
     }
 }
 

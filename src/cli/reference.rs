@@ -29,7 +29,7 @@ const CODES: &str = "\
 | 5 | a build step failed |
 | 6 | a check, test or gate failed, or was not proven |
 | 7 | publish, promote or revert refused or failed; the message says what is named and what to run |
-| 10 | `plan`, `status`, `prepull --stale`: fine, and there is a difference |
+| 10 | `plan`, `diff`, `status`, `prepull --stale`: fine, and there is a difference |
 | 70 | a bug in laminate; the message says how to report it |
 | 130 | interrupted; nothing half-named |
 ";

@@ -29,27 +29,13 @@ pub async fn run(
     .await
 }
 
-/// `common: passed (12 tests)`, `own: failed (1 of 3)`.
-fn verdict(verdict: &ReleaseVerdict) -> String {
-    let ReleaseVerdict {
-        suite,
-        tests,
-        failed,
-        ..
-    } = verdict;
-    match (verdict.passed, tests) {
-        (true, 1) => format!("{suite}: passed (1 test)"),
-        (true, _) => format!("{suite}: passed ({tests} tests)"),
-        (false, _) => format!("{suite}: failed ({failed} of {tests})"),
-    }
-}
-
 /// What is proven of an image, in a line; empty if nothing is.
 pub(super) fn proven(image: &ReleaseImage) -> String {
     let checks = image.checks.map(|passed| match passed {
         true => "checks: passed".to_owned(),
         false => "checks: failed".to_owned(),
     });
+    let verdict = |verdict: &ReleaseVerdict| format!("{}: {}", verdict.suite, verdict.outcome());
     let verdicts = image.verdicts.iter().map(verdict);
     checks
         .into_iter()
@@ -112,7 +98,7 @@ fn json(digest: &Digest, release: &Release, channels: &[String]) -> Value {
                 "key": image.key,
                 "size": (image.size > 0).then_some(image.size),
                 "tags": image.tags,
-                "base": release.base(image).as_ref().map(Ancestor::json),
+                "base": release.base(image),
                 "verdicts": image.verdicts,
                 "dropped": image.dropped,
                 "checks": image.checks,

@@ -2,7 +2,7 @@
 //! them, and what an image of one stands on.
 
 use futures_util::future::try_join_all;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::record::{entry, tagged};
 use super::{Entry, Error, Release, ReleaseImage};
@@ -118,10 +118,15 @@ pub struct Turn<'a> {
 }
 
 /// Something an image stands on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Ancestor {
     /// An image of the same stack.
-    Image { name: String, digest: String },
+    Image {
+        #[serde(rename = "image")]
+        name: String,
+        digest: String,
+    },
     /// From outside; the digest is missing if it was not known.
     Outside {
         reference: String,
@@ -130,12 +135,11 @@ pub enum Ancestor {
 }
 
 impl Ancestor {
-    pub fn json(&self) -> Value {
+    /// What the spec calls it.
+    pub fn name(&self) -> &str {
         match self {
-            Self::Image { name, digest } => json!({ "image": name, "digest": digest }),
-            Self::Outside { reference, digest } => {
-                json!({ "reference": reference, "digest": digest })
-            }
+            Self::Image { name, .. } => name,
+            Self::Outside { reference, .. } => reference,
         }
     }
 

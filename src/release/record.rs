@@ -85,6 +85,18 @@ pub struct ReleaseVerdict {
     pub cached: bool,
 }
 
+impl ReleaseVerdict {
+    /// `passed (12 tests)`, `failed (1 of 3)`.
+    pub fn outcome(&self) -> String {
+        let Self { tests, failed, .. } = self;
+        match (self.passed, tests) {
+            (true, 1) => "passed (1 test)".to_owned(),
+            (true, _) => format!("passed ({tests} tests)"),
+            (false, _) => format!("failed ({failed} of {tests})"),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DroppedSuite {
     pub suite: String,
@@ -115,6 +127,13 @@ pub struct StoredSpec {
     pub images: Vec<StoredImage>,
 }
 
+impl StoredSpec {
+    /// The image a reader calls so, as [`ReleaseImage::label`] does.
+    pub fn image(&self, label: &str) -> Option<&StoredImage> {
+        self.images.iter().find(|image| image.label() == label)
+    }
+}
+
 /// An image of a [`StoredSpec`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StoredImage {
@@ -122,6 +141,16 @@ pub struct StoredImage {
     pub resolved: Value,
     /// What its key was made from.
     pub components: Vec<Component>,
+}
+
+impl StoredImage {
+    pub fn label(&self) -> String {
+        let text = |name: &str| self.resolved[name].as_str().unwrap_or_default();
+        match text("variant") {
+            "" => text("image").to_owned(),
+            variant => format!("{variant}/{}", text("image")),
+        }
+    }
 }
 
 /// What a channel was told to do; `previous` makes a chain of them.

@@ -1,0 +1,91 @@
+//! `laminate diff A B`.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::{try_join, try_join_all};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::args::{DiffArgs, DiffFormat, Global};
+use super::channel::unless_cancelled;
+use super::records::Records;
+use super::{Answer, Exit, Failure, pretty};
+use crate::compare::{self, Snapshot};
+use crate::event::Events;
+use crate::evidence::Evidence;
+use crate::name::Digest;
+use crate::release::{self, Release};
+
+pub async fn run(
+    global: &Global,
+    args: &DiffArgs,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    unless_cancelled(cancel, async {
+        let records = Records::open(global, events).await?;
+        let (from, to) = ends(&records, args)?;
+        let labels = compare::changed(&from.1, &to.1);
+        let (from_spec, to_spec) = try_join(records.spec(&from.1), records.spec(&to.1)).await?;
+        let (from_evidence, to_evidence) = try_join(
+            evidence(&records, &from.1, &labels),
+            evidence(&records, &to.1, &labels),
+        )
+        .await?;
+        let difference = compare::difference(
+            &Snapshot {
+                digest: &from.0,
+                release: &from.1,
+                spec: from_spec.as_ref(),
+                evidence: from_evidence,
+            },
+            &Snapshot {
+                digest: &to.0,
+                release: &to.1,
+                spec: to_spec.as_ref(),
+                evidence: to_evidence,
+            },
+        );
+        let exit = match difference.is_empty() {
+            true => Exit::Done,
+            false => Exit::Difference,
+        };
+        let json = json!(difference);
+        let text = match args.format {
+            DiffFormat::Text => compare::text(&difference),
+            DiffFormat::Markdown => compare::markdown(&difference),
+            DiffFormat::Json => format!("{}\n", pretty(&json)),
+        };
+        Ok(Answer::new(exit, json, text))
+    })
+    .await
+}
+
+type Found = (Digest, Release);
+
+/// The two releases, the older first if one was named.
+fn ends<'a>(records: &'a Records, args: &DiffArgs) -> Result<(&'a Found, &'a Found), Failure> {
+    let first = records.find(&args.from)?;
+    if let Some(to) = &args.to {
+        return Ok((first, records.find(to)?));
+    }
+    let before = records.all.before(&first.0).ok_or_else(|| {
+        let text = format!("there is no release before `{}`", args.from);
+        Failure::new(Exit::Usage, text).help("name the release to compare it with")
+    })?;
+    Ok((before, first))
+}
+
+/// What a release knows of some of its images, by label.
+async fn evidence(
+    records: &Records,
+    release: &Release,
+    labels: &[String],
+) -> Result<BTreeMap<String, Evidence>, Failure> {
+    let images = labels.iter().filter_map(|label| release.image(label));
+    let found = try_join_all(images.map(|image| async move {
+        let found = release::evidence(&records.registry, &records.staging, image).await?;
+        Ok::<_, Failure>(found.map(|evidence| (image.label(), evidence)))
+    }));
+    Ok(found.await?.into_iter().flatten().collect())
+}

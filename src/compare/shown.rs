@@ -1,0 +1,303 @@
+//! A [`Difference`] for people: plain text, and Markdown for a release's notes.
+
+use serde_json::Value;
+
+use super::{Difference, End, ImageDifference, PackageChange, PackageList, Setting, VerdictChange};
+use crate::plan::{Reason, ReasonKind};
+use crate::release::{Ancestor, ReleaseVerdict, short};
+use crate::report::table;
+
+/// The whole as plain text.
+pub fn text(difference: &Difference) -> String {
+    let end = |end: &End| {
+        let (release, commit) = (short(end.release.as_str()), short(&end.commit));
+        format!("release {release}, commit {commit}, {}", end.time)
+    };
+    let mut text = format!(
+        "from {}\nto   {}\n",
+        end(&difference.from),
+        end(&difference.to)
+    );
+    let sides = [
+        ("added", &difference.added),
+        ("removed", &difference.removed),
+    ];
+    for (what, list) in sides.iter().filter(|(_, list)| !list.is_empty()) {
+        text.push_str(&format!("\n{what}\n"));
+        for image in *list {
+            text.push_str(&format!("  {}@{}\n", image.label, short(&image.digest)));
+        }
+    }
+    for image in &difference.changed {
+        text.push_str(&format!("\n{}  {}\n", image.label, moved(image)));
+        let packages = image.packages.iter().flatten().map(|(name, list)| {
+            let lines = own(list).map(package).chain(as_base(image, list));
+            (heading(name, list), lines.collect::<Vec<_>>())
+        });
+        for (title, lines) in packages.chain(sections(image)) {
+            text.push_str(&format!("  {title}\n"));
+            for line in lines {
+                text.push_str(&format!("    {line}\n"));
+            }
+        }
+    }
+    text.push_str(&format!("\n{}\n", count(difference)));
+    if let Some(unknown) = unknown(difference) {
+        text.push_str(&format!("{unknown}\n"));
+    }
+    text
+}
+
+/// The whole as Markdown; packages are tables.
+pub fn markdown(difference: &Difference) -> String {
+    let end = |end: &End| {
+        let (release, commit) = (short(end.release.as_str()), short(&end.commit));
+        format!("release `{release}` (commit `{commit}`, {})", end.time)
+    };
+    let mut text = format!(
+        "From {} to {}: {}.\n",
+        end(&difference.from),
+        end(&difference.to),
+        count(difference)
+    );
+    let sides = [
+        ("Added", &difference.added),
+        ("Removed", &difference.removed),
+    ];
+    for (what, list) in sides.iter().filter(|(_, list)| !list.is_empty()) {
+        let names = list.iter().map(|image| format!("`{}`", image.label));
+        let names: Vec<String> = names.collect();
+        text.push_str(&format!("\n{what}: {}\n", names.join(", ")));
+    }
+    for image in &difference.changed {
+        text.push_str(&format!("\n### {}\n\n{}\n", image.label, moved(image)));
+        for (name, list) in image.packages.iter().flatten() {
+            let own = own(list);
+            let (heading, rest) = (heading(name, list), as_base(image, list));
+            text.push_str(&format!("\n**{heading}**\n\n"));
+            let rows: Vec<Vec<String>> = own
+                .map(|change| {
+                    let side = |version: &Option<String>| version.clone().unwrap_or_default();
+                    let (from, to) = (side(&change.from), side(&change.to));
+                    vec![change.name.clone(), from, to]
+                })
+                .collect();
+            if !rows.is_empty() {
+                text.push_str(&table::markdown(&["package", "before", "after"], &rows));
+            }
+            if let Some(rest) = rest {
+                let space = if rows.is_empty() { "" } else { "\n" };
+                text.push_str(&format!("{space}{rest}\n"));
+            }
+        }
+        for (title, lines) in sections(image) {
+            text.push_str(&format!("\n**{title}**\n\n"));
+            for line in lines {
+                text.push_str(&format!("- {}\n", code(&line)));
+            }
+        }
+    }
+    if let Some(unknown) = unknown(difference) {
+        text.push_str(&format!("\n{unknown}\n"));
+    }
+    text
+}
+
+/// A line as Markdown shows it literally.
+fn code(line: &str) -> String {
+    let fence = if line.contains('`') { "``" } else { "`" };
+    let pad = if line.contains('`') { " " } else { "" };
+    format!("{fence}{pad}{line}{pad}{fence}")
+}
+
+/// `1 image changed, 1 added, 3 as they were`.
+fn count(difference: &Difference) -> String {
+    let changed = match difference.changed.len() {
+        1 => "1 image changed".to_owned(),
+        n => format!("{n} images changed"),
+    };
+    let more = [
+        (difference.added.len(), "added"),
+        (difference.removed.len(), "removed"),
+        (difference.unchanged, "unchanged"),
+    ];
+    let more = more.iter().filter(|(number, _)| *number > 0);
+    let more = more.map(|(number, what)| format!(", {number} {what}"));
+    changed + &more.collect::<String>()
+}
+
+/// The digests and sizes of an image.
+fn moved(image: &ImageDifference) -> String {
+    let digests = match image.digest.from == image.digest.to {
+        true => format!("{}, the same", short(&image.digest.to)),
+        false => arrow(short(&image.digest.from), short(&image.digest.to)),
+    };
+    match (image.size.from, image.size.to) {
+        (Some(from), Some(to)) if from != to => {
+            let sizes = arrow(&table::human_size(from), &table::human_size(to));
+            format!("{digests} ({sizes})")
+        }
+        _ => digests,
+    }
+}
+
+fn arrow(from: &str, to: &str) -> String {
+    format!("{from} \u{2192} {to}")
+}
+
+/// What is said of an image beside its lists of packages, under headings.
+fn sections(image: &ImageDifference) -> Vec<(String, Vec<String>)> {
+    let mut list: Vec<(String, Vec<String>)> = Vec::new();
+    let mut add = |title: &str, lines: Vec<String>| {
+        if !lines.is_empty() {
+            list.push((title.to_owned(), lines));
+        }
+    };
+    add("packages", compared(image));
+    let info = |change: &super::InfoChange| match (one_line(&change.from), one_line(&change.to)) {
+        (Some(from), Some(to)) => format!("{}: {}", change.title, arrow(from, to)),
+        _ => format!("{} changed", change.title),
+    };
+    add("info", image.info.iter().map(info).collect());
+    add("base", base(image));
+    add("config", image.config.iter().map(setting).collect());
+    add("made from", made_from(image));
+    let mut proven: Vec<String> = image.verdicts.iter().map(verdict).collect();
+    if let Some(checks) = &image.checks {
+        let shown = |passed: Option<bool>| match passed {
+            None => "none",
+            Some(true) => "passed",
+            Some(false) => "failed",
+        };
+        proven.insert(
+            0,
+            format!("checks: {}", arrow(shown(checks.from), shown(checks.to))),
+        );
+    }
+    add("proven", proven);
+    list
+}
+
+fn heading(name: &str, list: &PackageList) -> String {
+    match list.title == name {
+        true => name.to_owned(),
+        false => format!("{} ({name})", list.title),
+    }
+}
+
+fn own(list: &PackageList) -> impl Iterator<Item = &PackageChange> {
+    list.changes.iter().filter(|change| !change.inherited)
+}
+
+fn package(change: &PackageChange) -> String {
+    let name = &change.name;
+    match (&change.from, &change.to) {
+        (None, Some(to)) => format!("+ {name} {to}"),
+        (Some(from), None) => format!("- {name} {from}"),
+        (from, to) => {
+            let side = |version: &Option<String>| version.clone().unwrap_or_default();
+            format!("~ {name} {}", arrow(&side(from), &side(to)))
+        }
+    }
+}
+
+/// How many changes come from the base.
+fn as_base(image: &ImageDifference, list: &PackageList) -> Option<String> {
+    let base = image.base.as_ref()?.to.as_ref()?;
+    match (list.changes.len() - own(list).count(), base) {
+        (0, _) => None,
+        (1, base) => Some(format!("1 change as in {}", base.name())),
+        (n, base) => Some(format!("{n} changes as in {}", base.name())),
+    }
+}
+
+/// Which images cannot be told packages of, so that nobody takes it for none.
+fn unknown(difference: &Difference) -> Option<String> {
+    let is_unknown =
+        |image: &&ImageDifference| image.packages.is_none() && image.digest.from != image.digest.to;
+    let images = difference.changed.iter().filter(is_unknown);
+    let names: Vec<&str> = images.map(|image| image.label.as_str()).collect();
+    let text = "packages are not known of both releases, for";
+    (!names.is_empty()).then(|| format!("{text} {}", names.join(", ")))
+}
+
+/// What cannot be compared, and that nothing changed where that is known.
+fn compared(image: &ImageDifference) -> Vec<String> {
+    let none = image
+        .packages
+        .as_ref()
+        .is_some_and(|lists| lists.is_empty());
+    let missing = image.not_compared.iter();
+    let missing = missing.map(|name| format!("{name}: only one of the releases has this list"));
+    let none = (none && image.digest.from != image.digest.to).then(|| "none changed".to_owned());
+    none.into_iter().chain(missing).collect()
+}
+
+fn one_line(text: &str) -> Option<&str> {
+    let text = text.trim();
+    (!text.contains('\n') && text.chars().count() <= 60).then_some(text)
+}
+
+fn base(image: &ImageDifference) -> Vec<String> {
+    let Some(change) = &image.base else {
+        return Vec::new();
+    };
+    let full = |base: &Option<Ancestor>| match base {
+        // Of the stack's own images the digest is at hand.
+        Some(base @ Ancestor::Image { .. }) => base.short(),
+        Some(base @ Ancestor::Outside { .. }) => base.to_string(),
+        None => "unknown".to_owned(),
+    };
+    match (&change.from, &change.to) {
+        (
+            Some(Ancestor::Image {
+                name: a,
+                digest: from,
+            }),
+            Some(Ancestor::Image {
+                name: b,
+                digest: to,
+            }),
+        ) if a == b => {
+            vec![format!("{a} {}", arrow(short(from), short(to)))]
+        }
+        (from, to) => vec![format!("- {}", full(from)), format!("+ {}", full(to))],
+    }
+}
+
+fn setting(setting: &Setting) -> String {
+    let shown = |value: &Value| match value {
+        Value::String(text) if !text.contains('\n') => text.clone(),
+        other => other.to_string(),
+    };
+    let what = &setting.what;
+    match (&setting.from, &setting.to) {
+        (Some(from), Some(to)) => format!("~ {what}: {}", arrow(&shown(from), &shown(to))),
+        (None, Some(to)) => format!("+ {what}: {}", shown(to)),
+        (Some(from), None) => format!("- {what}: {}", shown(from)),
+        (None, None) => what.clone(),
+    }
+}
+
+/// Reasons that are not told under another heading.
+fn made_from(image: &ImageDifference) -> Vec<String> {
+    let is_told = |reason: &Reason| match reason.kind {
+        ReasonKind::Base | ReasonKind::Parent | ReasonKind::Lock => image.base.is_some(),
+        ReasonKind::Config => image.config.iter().any(|setting| {
+            let rest = setting.what.strip_prefix(&reason.what);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        }),
+        _ => false,
+    };
+    let rest = image.reasons.iter().filter(|reason| !is_told(reason));
+    rest.map(|reason| reason.text.clone()).collect()
+}
+
+fn verdict(change: &VerdictChange) -> String {
+    let shown = |verdict: &Option<ReleaseVerdict>| match verdict {
+        None => "not run".to_owned(),
+        Some(verdict) => verdict.outcome(),
+    };
+    let (from, to) = (shown(&change.from), shown(&change.to));
+    format!("{}: {}", change.suite, arrow(&from, &to))
+}

@@ -1,0 +1,552 @@
+//! Whole differences, as a reader sees them.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::evidence::{Info, Package};
+
+fn digest(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
+
+/// A release of a base and what stands on it, and what is stored beside it.
+struct Told {
+    digest: Digest,
+    release: Release,
+    spec: StoredSpec,
+    evidence: BTreeMap<String, Evidence>,
+}
+
+impl Told {
+    fn new(commit: &str, images: Value) -> Self {
+        let release = json!({
+            "stack": "datahub", "commit": commit, "time": "2026-11-24T12:00:00Z", "run": "r",
+            "images": images,
+        });
+        Self {
+            digest: digest(commit),
+            release: serde_json::from_value(release).expect("a release"),
+            spec: StoredSpec::default(),
+            evidence: BTreeMap::new(),
+        }
+    }
+
+    fn stored(mut self, resolved: Value, components: Value) -> Self {
+        let stored = json!({ "resolved": resolved, "components": components });
+        let stored = serde_json::from_value(stored).expect("a stored image");
+        self.spec.images.push(stored);
+        self
+    }
+
+    /// Lists of `name=version`; a text without `=` is no list.
+    fn listed(mut self, image: &str, infos: &[(&str, &str)]) -> Self {
+        let mut evidence = Evidence::new(image, digest("key"), digest("image"));
+        for (name, text) in infos {
+            let packages = text.contains('=').then(|| {
+                let items = text.split_whitespace().filter_map(|item| {
+                    let (name, version) = item.split_once('=')?;
+                    Some(Package {
+                        name: name.to_owned(),
+                        version: version.to_owned(),
+                    })
+                });
+                items.collect()
+            });
+            let info = Info {
+                key: digest(name),
+                title: format!("{name} packages"),
+                exit: 0,
+                text: packages
+                    .as_ref()
+                    .map_or(text.to_string(), |_| String::new()),
+                error: String::new(),
+                packages,
+            };
+            evidence.info.insert((*name).to_owned(), info);
+        }
+        self.evidence.insert(image.to_owned(), evidence);
+        self
+    }
+
+    fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot {
+            digest: &self.digest,
+            release: &self.release,
+            spec: Some(&self.spec),
+            evidence: self.evidence.clone(),
+        }
+    }
+}
+
+/// An image of depth 0 stands on Debian, one of depth 1 on `base`.
+fn image(name: &str, version: &str, depth: usize) -> Value {
+    let base = if depth == 0 {
+        "debian:bookworm"
+    } else {
+        "base"
+    };
+    json!({
+        "image": name, "variant": null, "depth": depth, "size": 1_000_000 + version.len(),
+        "repository": format!("ghcr.io/campus/{name}"), "tags": [],
+        "digest": digest(&format!("{name} {version}")), "key": digest(&format!("{name} {version}")),
+        "base": base, "base_digest": (depth == 0).then(|| digest("debian")),
+    })
+}
+
+fn with(mut image: Value, more: Value) -> Value {
+    for (name, value) in more.as_object().expect("a mapping") {
+        image[name] = value.clone();
+    }
+    image
+}
+
+fn suite(name: &str, passed: bool) -> Value {
+    let failed = u32::from(!passed);
+    json!({ "suite": name, "digest": digest(name), "passed": passed, "tests": 12, "failed": failed })
+}
+
+fn component(kind: &str, what: &str, value: &str) -> Value {
+    json!({ "kind": kind, "what": what, "value": value })
+}
+
+fn old() -> Told {
+    let leaf = json!({ "checks": true, "verdicts": [suite("common", true), suite("own", true)] });
+    let images = json!([
+        image("base", "1", 0),
+        with(image("leaf", "1", 1), leaf),
+        image("gone", "1", 1),
+        image("same", "1", 0)
+    ]);
+    Told::new("a021570", images)
+        .stored(
+            json!({ "image": "base", "variant": null, "base": "x", "env": { "LANG": "C" }, "user": null,
+                    "config.cmd": ["start"], "steps": [] }),
+            json!([
+                component("base", "debian:bookworm", digest("debian").as_str()),
+                component("file", "images/base/requirements.txt", "0644 1"),
+                component("config", "env", "1"),
+                component("step", "pip: requirements.txt", "1"),
+            ]),
+        )
+        .stored(
+            json!({ "image": "leaf", "variant": null }),
+            json!([component("parent", "base", "1"), component("var", "cuda", "126")]),
+        )
+        .listed(
+            "base",
+            &[
+                ("pip", "numpy=2.2.0 six=1.16.0 torch=2.5"),
+                ("apt", "git=1 jq=1"),
+                ("python", "Python 3.11.8\n"),
+                ("r", "a=1"),
+            ],
+        )
+        .listed("leaf", &[("pip", "numpy=2.2.0 six=1.16.0 torch=2.5 keras=3.0")])
+}
+
+fn new() -> Told {
+    let base = json!({ "base_digest": digest("newer debian"), "size": 2_500_000 });
+    let leaf = json!({ "checks": false, "verdicts": [suite("common", false), suite("gpu", true)] });
+    let images = json!([
+        with(image("base", "2", 0), base),
+        with(image("leaf", "2", 1), leaf),
+        image("come", "1", 1),
+        image("same", "1", 0)
+    ]);
+    Told::new("b021570", images)
+        .stored(
+            json!({ "image": "base", "variant": null, "base": "x", "env": { "LANG": "C.UTF-8" }, "user": "1000",
+                    "steps": [] }),
+            json!([
+                component("base", "debian:bookworm", digest("newer debian").as_str()),
+                component("file", "images/base/requirements.txt", "0644 2"),
+                component("config", "env", "2"),
+                component("config", "user", "1"),
+                component("step", "pip: requirements.txt", "1"),
+            ]),
+        )
+        .stored(
+            json!({ "image": "leaf", "variant": null }),
+            json!([component("parent", "base", "2"), component("var", "cuda", "128")]),
+        )
+        .listed(
+            "base",
+            &[
+                ("pip", "einops=0.8.0 numpy=2.2.1 torch=2.5"),
+                ("apt", "git=1 jq=1"),
+                ("python", "Python 3.11.9\n"),
+            ],
+        )
+        .listed("leaf", &[("pip", "einops=0.8.0 numpy=2.2.1 torch=2.5 keras=3.1")])
+}
+
+#[test]
+fn a_difference_is_told_whole() {
+    let (old, new) = (old(), new());
+    assert_eq!(changed(&old.release, &new.release), ["base", "leaf"]);
+    let difference = difference(&old.snapshot(), &new.snapshot());
+    insta::assert_snapshot!(text(&difference), @r#"
+    from release d758d42c2b99, commit a021570, 2026-11-24T12:00:00Z
+    to   release a270cec60222, commit b021570, 2026-11-24T12:00:00Z
+
+    added
+      come@752e6a8dfa64
+
+    removed
+      gone@b78e1f78dab4
+
+    base  1e9bcb9dd6c0 → caddd7716fba (1.0 MB → 2.5 MB)
+      pip packages (pip)
+        + einops 0.8.0
+        ~ numpy 2.2.0 → 2.2.1
+        - six 1.16.0
+      packages
+        r: only one of the releases has this list
+      info
+        python packages: Python 3.11.8 → Python 3.11.9
+      base
+        - debian:bookworm@sha256:81d93757457f988523814ae0009837ae893f38d3fe123f2c37896f118b4c7804
+        + debian:bookworm@sha256:96f63dbb16f5f61f8e578e11486341a1ee5c2c508984df5d0efc6f8d88058590
+      config
+        - config.cmd: ["start"]
+        ~ env.LANG: C → C.UTF-8
+        + user: 1000
+      made from
+        images/base/requirements.txt changed
+
+    leaf  ccbf76d20974 → bac57df66fe6
+      pip packages (pip)
+        ~ keras 3.0 → 3.1
+        3 changes as in base
+      base
+        base 1e9bcb9dd6c0 → caddd7716fba
+      made from
+        variable cuda changed from `126` to `128`
+      proven
+        checks: passed → failed
+        common: passed (12 tests) → failed (1 of 12)
+        gpu: not run → passed (12 tests)
+        own: passed (12 tests) → not run
+
+    2 images changed, 1 added, 1 removed, 1 unchanged
+    "#);
+    insta::assert_snapshot!(markdown(&difference), @r#"
+    From release `d758d42c2b99` (commit `a021570`, 2026-11-24T12:00:00Z) to release `a270cec60222` (commit `b021570`, 2026-11-24T12:00:00Z): 2 images changed, 1 added, 1 removed, 1 unchanged.
+
+    Added: `come`
+
+    Removed: `gone`
+
+    ### base
+
+    1e9bcb9dd6c0 → caddd7716fba (1.0 MB → 2.5 MB)
+
+    **pip packages (pip)**
+
+    | package | before | after |
+    | --- | --- | --- |
+    | einops |  | 0.8.0 |
+    | numpy | 2.2.0 | 2.2.1 |
+    | six | 1.16.0 |  |
+
+    **packages**
+
+    - `r: only one of the releases has this list`
+
+    **info**
+
+    - `python packages: Python 3.11.8 → Python 3.11.9`
+
+    **base**
+
+    - `- debian:bookworm@sha256:81d93757457f988523814ae0009837ae893f38d3fe123f2c37896f118b4c7804`
+    - `+ debian:bookworm@sha256:96f63dbb16f5f61f8e578e11486341a1ee5c2c508984df5d0efc6f8d88058590`
+
+    **config**
+
+    - `- config.cmd: ["start"]`
+    - `~ env.LANG: C → C.UTF-8`
+    - `+ user: 1000`
+
+    **made from**
+
+    - `images/base/requirements.txt changed`
+
+    ### leaf
+
+    ccbf76d20974 → bac57df66fe6
+
+    **pip packages (pip)**
+
+    | package | before | after |
+    | --- | --- | --- |
+    | keras | 3.0 | 3.1 |
+
+    3 changes as in base
+
+    **base**
+
+    - `base 1e9bcb9dd6c0 → caddd7716fba`
+
+    **made from**
+
+    - `` variable cuda changed from `126` to `128` ``
+
+    **proven**
+
+    - `checks: passed → failed`
+    - `common: passed (12 tests) → failed (1 of 12)`
+    - `gpu: not run → passed (12 tests)`
+    - `own: passed (12 tests) → not run`
+    "#);
+}
+
+#[test]
+fn programs_get_all_of_it() {
+    let (old, new) = (old(), new());
+    let difference = difference(&old.snapshot(), &new.snapshot());
+    let leaf = json!(difference)["changed"][1].take();
+    insta::assert_snapshot!(format!("{leaf:#}"), @r#"
+    {
+      "image": "leaf",
+      "variant": null,
+      "repository": "ghcr.io/campus/leaf",
+      "digest": {
+        "from": "sha256:ccbf76d20974e563eb51d22ff1171a30472e0ae643b17863befd53614e7fefad",
+        "to": "sha256:bac57df66fe6368188d1d4521bcffaecee76a03a50ff297a13439f7164de0a5f"
+      },
+      "size": {
+        "from": 1000001,
+        "to": 1000001
+      },
+      "packages": {
+        "pip": {
+          "title": "pip packages",
+          "added": [
+            {
+              "name": "einops",
+              "version": "0.8.0",
+              "inherited": true
+            }
+          ],
+          "removed": [
+            {
+              "name": "six",
+              "version": "1.16.0",
+              "inherited": true
+            }
+          ],
+          "changed": [
+            {
+              "name": "keras",
+              "from": "3.0",
+              "to": "3.1",
+              "inherited": false
+            },
+            {
+              "name": "numpy",
+              "from": "2.2.0",
+              "to": "2.2.1",
+              "inherited": true
+            }
+          ]
+        }
+      },
+      "not_compared": [],
+      "info": [],
+      "base": {
+        "from": {
+          "image": "base",
+          "digest": "sha256:1e9bcb9dd6c054440819a833b8f779f480d93d07d12c48750331aea1290e5c5d"
+        },
+        "to": {
+          "image": "base",
+          "digest": "sha256:caddd7716fba6b1c2066b0e13d8972e143e3a2c8c982ba1db156b279ea8627a6"
+        }
+      },
+      "config": [],
+      "reasons": [
+        {
+          "kind": "var",
+          "what": "cuda",
+          "text": "variable cuda changed from `126` to `128`"
+        },
+        {
+          "kind": "parent",
+          "what": "base",
+          "text": "its base base is built anew"
+        }
+      ],
+      "verdicts": [
+        {
+          "suite": "common",
+          "from": {
+            "suite": "common",
+            "digest": "sha256:92a5dc04bd6f9fb8f29f8066fed8a5c1e81bc59ad48a11283b63736867e4f2a8",
+            "passed": true,
+            "tests": 12,
+            "failed": 0,
+            "cached": false
+          },
+          "to": {
+            "suite": "common",
+            "digest": "sha256:92a5dc04bd6f9fb8f29f8066fed8a5c1e81bc59ad48a11283b63736867e4f2a8",
+            "passed": false,
+            "tests": 12,
+            "failed": 1,
+            "cached": false
+          }
+        },
+        {
+          "suite": "gpu",
+          "from": null,
+          "to": {
+            "suite": "gpu",
+            "digest": "sha256:e3c5ba51dba85ab0c990db5e309f4d7bdb282470fb02aee75b9022c1399e91c8",
+            "passed": true,
+            "tests": 12,
+            "failed": 0,
+            "cached": false
+          }
+        },
+        {
+          "suite": "own",
+          "from": {
+            "suite": "own",
+            "digest": "sha256:5b3975651c3cab92d044c096dc30a1c2d9525497457472de48c51ecb363d1f4a",
+            "passed": true,
+            "tests": 12,
+            "failed": 0,
+            "cached": false
+          },
+          "to": null
+        }
+      ],
+      "checks": {
+        "from": true,
+        "to": false
+      }
+    }
+    "#);
+}
+
+#[test]
+fn what_is_not_known_is_said() {
+    let (mut old, mut new) = (old(), new());
+    old.evidence.clear();
+    new.evidence.clear();
+    old.spec.images.clear();
+    let difference = difference(&old.snapshot(), &new.snapshot());
+    insta::assert_snapshot!(text(&difference), @r"
+    from release d758d42c2b99, commit a021570, 2026-11-24T12:00:00Z
+    to   release a270cec60222, commit b021570, 2026-11-24T12:00:00Z
+
+    added
+      come@752e6a8dfa64
+
+    removed
+      gone@b78e1f78dab4
+
+    base  1e9bcb9dd6c0 → caddd7716fba (1.0 MB → 2.5 MB)
+      base
+        - debian:bookworm@sha256:81d93757457f988523814ae0009837ae893f38d3fe123f2c37896f118b4c7804
+        + debian:bookworm@sha256:96f63dbb16f5f61f8e578e11486341a1ee5c2c508984df5d0efc6f8d88058590
+
+    leaf  ccbf76d20974 → bac57df66fe6
+      base
+        base 1e9bcb9dd6c0 → caddd7716fba
+      proven
+        checks: passed → failed
+        common: passed (12 tests) → failed (1 of 12)
+        gpu: not run → passed (12 tests)
+        own: passed (12 tests) → not run
+
+    2 images changed, 1 added, 1 removed, 1 unchanged
+    packages are not known of both releases, for base, leaf
+    ");
+    insta::assert_snapshot!(markdown(&difference), @r"
+    From release `d758d42c2b99` (commit `a021570`, 2026-11-24T12:00:00Z) to release `a270cec60222` (commit `b021570`, 2026-11-24T12:00:00Z): 2 images changed, 1 added, 1 removed, 1 unchanged.
+
+    Added: `come`
+
+    Removed: `gone`
+
+    ### base
+
+    1e9bcb9dd6c0 → caddd7716fba (1.0 MB → 2.5 MB)
+
+    **base**
+
+    - `- debian:bookworm@sha256:81d93757457f988523814ae0009837ae893f38d3fe123f2c37896f118b4c7804`
+    - `+ debian:bookworm@sha256:96f63dbb16f5f61f8e578e11486341a1ee5c2c508984df5d0efc6f8d88058590`
+
+    ### leaf
+
+    ccbf76d20974 → bac57df66fe6
+
+    **base**
+
+    - `base 1e9bcb9dd6c0 → caddd7716fba`
+
+    **proven**
+
+    - `checks: passed → failed`
+    - `common: passed (12 tests) → failed (1 of 12)`
+    - `gpu: not run → passed (12 tests)`
+    - `own: passed (12 tests) → not run`
+
+    packages are not known of both releases, for base, leaf
+    ");
+}
+
+#[test]
+fn a_release_does_not_differ_from_itself() {
+    let told = new();
+    let difference = difference(&told.snapshot(), &told.snapshot());
+    assert!(difference.is_empty());
+    insta::assert_snapshot!(text(&difference), @r"
+    from release a270cec60222, commit b021570, 2026-11-24T12:00:00Z
+    to   release a270cec60222, commit b021570, 2026-11-24T12:00:00Z
+
+    0 images changed, 4 unchanged
+    ");
+}
+
+fn point<'a>(told: &'a Told, label: &str) -> Point<'a> {
+    Point {
+        digest: &told.digest,
+        release: &told.release,
+        image: told.release.image(label).expect("it is there"),
+    }
+}
+
+#[test]
+fn why_an_image_has_another_digest() {
+    let (old, new) = (old(), new());
+    let shown = |before: Option<(&Told, &str)>, now: &Told, label: &str| -> String {
+        let before = before.map(|(told, label)| (point(told, label), Some(&told.spec)));
+        let before = before.as_ref().map(|(point, spec)| (point, *spec));
+        let list = reasons(before, (&point(now, label), Some(&now.spec)));
+        let texts: Vec<String> = list.into_iter().map(|reason| reason.text).collect();
+        texts.join("\n")
+    };
+    insta::assert_snapshot!(shown(Some((&old, "leaf")), &new, "leaf"), @r"
+    variable cuda changed from `126` to `128`
+    its base base is built anew
+    base: images/base/requirements.txt changed
+    base: debian:bookworm is now sha256:96f63dbb16f5, it was sha256:81d93757457f
+    base: `env` changed
+    base: `user` is new
+    ");
+    assert_eq!(shown(None, &new, "come"), "no release before has it");
+    let again = shown(Some((&new, "leaf")), &new, "leaf");
+    assert_eq!(
+        again,
+        "it was built again from the same things, with another result"
+    );
+    let unknown = reasons(
+        Some((&point(&old, "leaf"), None)),
+        (&point(&new, "leaf"), Some(&new.spec)),
+    );
+    assert_eq!(unknown.len(), 1);
+}
