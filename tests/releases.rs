@@ -1,0 +1,185 @@
+//! Commands about releases, through the binary, with nothing but a registry: no spec, no git (PATH is
+//! empty), no engine.
+
+#[path = "support/registry.rs"]
+mod fake;
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output};
+
+use fake::Fake;
+use laminate::evidence::{Evidence, Info, packages};
+use laminate::name::{Digest, Repository, Tag};
+use laminate::registry::{Options, Registry};
+use laminate::release::{self, Release, StoredSpec};
+use serde_json::{Value, json};
+
+/// Two releases of a base and a leaf; in the second, the base's requirements changed.
+async fn published(fake: &Fake) -> String {
+    let registry = Registry::new(Options::default()).expect("a client");
+    let staging = Repository::parse(&format!("{}/ns/datahub", fake.host)).expect("a repository");
+    let requirements = [
+        ("a", "numpy==2.2.0\nsix==1.16.0\ntorch==2.5.1\n", "1"),
+        ("b", "einops==0.8.0\nnumpy==2.2.1\ntorch==2.5.1\n", "2"),
+    ];
+    for (commit, list, number) in requirements {
+        let image = |name: &str, depth: usize| {
+            json!({
+                "image": name, "variant": null, "depth": depth,
+                "repository": format!("{}/ns/{name}", fake.host),
+                "digest": Digest::of(format!("{name} {number}").as_bytes()),
+                "key": Digest::of(format!("{name} key {number}").as_bytes()),
+                "tags": [format!("s-{commit}")],
+                "base": if depth == 0 { "debian:bookworm" } else { "base" },
+                "base_digest": (depth == 0).then(|| Digest::of(b"debian")),
+            })
+        };
+        let made: Release = serde_json::from_value(json!({
+            "stack": "datahub", "commit": commit.repeat(40), "run": format!("run{commit}"),
+            "time": format!("2026-11-24T12:00:0{number}Z"),
+            "images": [image("base", 0), image("leaf", 1)],
+        }))
+        .expect("a release");
+        let mut evidence = BTreeMap::new();
+        for image in &made.images {
+            let key = Digest::parse(&image.key).expect("a digest");
+            let digest = Digest::parse(&image.digest).expect("a digest");
+            let mut known = Evidence::new(image.label(), key.clone(), digest);
+            let info = Info {
+                key: Digest::of(b"pip freeze"),
+                title: "pip packages".to_owned(),
+                exit: 0,
+                text: String::new(),
+                error: String::new(),
+                packages: packages::parse(list),
+            };
+            known.info.insert("pip".to_owned(), info);
+            evidence.insert(key, known);
+        }
+        let spec: StoredSpec = serde_json::from_value(json!({
+            "files": {
+                "specs.yml": "stack: datahub\n",
+                "images/leaf/image.yml": "base: base\n",
+            },
+            "lock": format!("version: 1\nbases:\n  \"debian:bookworm\": {}\n", Digest::of(b"debian")),
+            "vars": { "word": "it's", "cuda": "126" },
+            "images": [
+                {
+                    "resolved": {
+                        "image": "base", "variant": null,
+                        "base": format!("debian:bookworm@{}", Digest::of(b"debian")),
+                        "env": { "LANG": "C" },
+                        "steps": [{ "pip": { "requirements": "images/base/requirements.txt" } }, { "run": "set -x\ntrue\n" }],
+                    },
+                    "components": [
+                        { "kind": "file", "what": "images/base/requirements.txt", "value": number },
+                        { "kind": "step", "what": "pip: requirements.txt", "value": "1" },
+                    ],
+                },
+                {
+                    "resolved": { "image": "leaf", "variant": null, "base": "base", "steps": [] },
+                    "components": [{ "kind": "parent", "what": "base", "value": number }],
+                },
+            ],
+        }))
+        .expect("a spec");
+        let tag = Tag::parse(&format!("release-{}", commit.repeat(7))).expect("a tag");
+        release::write(&registry, &staging, &tag, made, &evidence, &spec)
+            .await
+            .expect("written");
+    }
+    staging.to_string()
+}
+
+/// Runs laminate in an empty folder.
+async fn laminate(staging: &str, arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_laminate"));
+    command
+        .args(arguments)
+        .args(["--staging", staging])
+        .current_dir(folder.path())
+        .env_clear()
+        .env("HOME", folder.path())
+        .env("PATH", "");
+    tokio::task::spawn_blocking(move || command.output())
+        .await
+        .expect("it ran")
+        .expect("it ran")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+#[tokio::test]
+async fn a_diff_names_exactly_the_packages_that_changed() {
+    let fake = Fake::start().await;
+    let staging = published(&fake).await;
+    let written = fake.count("PUT", "");
+    for ends in [&["aaaaaaa", "bbbbbbb"][..], &["s-a", "runb"], &["bbbbbbb"]] {
+        let output = laminate(&staging, &[&["--json", "diff"], ends].concat()).await;
+        assert_eq!(output.status.code(), Some(10), "{output:?}");
+        let difference = json(&output);
+        for number in [0, 1] {
+            let inherited = number == 1;
+            assert_eq!(
+                difference["changed"][number]["packages"],
+                json!({ "pip": {
+                    "title": "pip packages",
+                    "added": [{ "name": "einops", "version": "0.8.0", "inherited": inherited }],
+                    "removed": [{ "name": "six", "version": "1.16.0", "inherited": inherited }],
+                    "changed": [
+                        { "name": "numpy", "from": "2.2.0", "to": "2.2.1", "inherited": inherited }
+                    ],
+                } })
+            );
+        }
+    }
+    let output = laminate(&staging, &["diff", "aaaaaaa", "bbbbbbb"]).await;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let text: Vec<&str> = text.lines().skip(2).collect();
+    insta::assert_snapshot!(text.join("\n"), @r"
+    base  1e9bcb9dd6c0 → caddd7716fba
+      pip packages (pip)
+        + einops 0.8.0
+        ~ numpy 2.2.0 → 2.2.1
+        - six 1.16.0
+      made from
+        images/base/requirements.txt changed
+
+    leaf  ccbf76d20974 → bac57df66fe6
+      pip packages (pip)
+        3 changes as in base
+      base
+        base 1e9bcb9dd6c0 → caddd7716fba
+
+    2 images changed
+    ");
+    let same = laminate(&staging, &["diff", "runb", "s-b"]).await;
+    assert_eq!(same.status.code(), Some(0), "{same:?}");
+    let first = laminate(&staging, &["diff", "runa"]).await;
+    assert_eq!(first.status.code(), Some(2), "{first:?}");
+    assert_eq!(fake.count("PUT", ""), written, "nothing is written");
+}
+
+#[tokio::test]
+async fn a_release_is_shown_without_a_spec() {
+    let fake = Fake::start().await;
+    let staging = published(&fake).await;
+    let shown = json(&laminate(&staging, &["--json", "show", "runb"]).await);
+    assert_eq!(shown["commit"], "b".repeat(40));
+    let base = shown["images"][0]["digest"].clone();
+    assert_eq!(
+        shown["images"][1]["base"],
+        json!({ "image": "base", "digest": base })
+    );
+    let output = laminate(&staging, &["show", "elsewhere"]).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let history = json(&laminate(&staging, &["--json", "history", "leaf"]).await);
+    let releases = history["releases"].as_array().expect("a list");
+    assert_eq!(releases.len(), 2);
+    assert_eq!(releases[0]["images"][0]["lineage"][0]["digest"], base);
+    let reference = &releases[0]["images"][0]["lineage"][1]["reference"];
+    assert_eq!(reference, "debian:bookworm");
+}
