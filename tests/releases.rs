@@ -183,3 +183,61 @@ async fn a_release_is_shown_without_a_spec() {
     let reference = &releases[0]["images"][0]["lineage"][1]["reference"];
     assert_eq!(reference, "debian:bookworm");
 }
+
+#[tokio::test]
+async fn the_spec_of_a_release_is_shown_and_written_as_it_was() {
+    let fake = Fake::start().await;
+    let staging = published(&fake).await;
+    let output = laminate(&staging, &["rebuild", "runb"]).await;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let digest = json(&laminate(&staging, &["--json", "show", "runb"]).await)["release"].clone();
+    let text = text.replace(digest.as_str().expect("a digest"), "RELEASE");
+    insta::assert_snapshot!(text, @r"
+    # release RELEASE
+    # commit bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, run runb, 2026-11-24T12:00:02Z
+    #
+    # To build it again, in the folder of the spec, in a clone that has the commit:
+    #   laminate rebuild RELEASE --out again
+    #   git archive bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb -- images ':(exclude)images/*/image.yml' | tar -x -C again
+    #   laminate -f again/specs.yml --var cuda=126 --var 'word=it'\''s' build
+    #
+    # Of the commit's files its steps use:
+    #   images/base/requirements.txt
+    #
+    # All is as it was if `laminate plan --json` has the same keys.
+    images:
+    - image: base
+      digest: sha256:caddd7716fba6b1c2066b0e13d8972e143e3a2c8c982ba1db156b279ea8627a6
+      key: sha256:03259711290c2faf20df7e9c66e71809f88264de1c409e2db09b01e7d064d1c8
+      base: debian:bookworm@sha256:81d93757457f988523814ae0009837ae893f38d3fe123f2c37896f118b4c7804
+      env:
+        LANG: C
+      steps:
+      - pip:
+          requirements: images/base/requirements.txt
+      - run: |
+          set -x
+          true
+    - image: leaf
+      digest: sha256:bac57df66fe6368188d1d4521bcffaecee76a03a50ff297a13439f7164de0a5f
+      key: sha256:840c27429fb67e32a27cc337118516192d7b484f89585a9e10b10dc7fd00ccf0
+      base: base
+      steps: []
+    ");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("again");
+    let out = out.to_str().expect("UTF-8");
+    let output = laminate(&staging, &["--json", "rebuild", "runb", "--out", out]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let read = |path: &str| std::fs::read_to_string(format!("{out}/{path}")).expect("written");
+    assert_eq!(read("specs.yml"), "stack: datahub\n");
+    assert_eq!(read("images/leaf/image.yml"), "base: base\n");
+    assert!(
+        read("specs.lock").contains(&format!("\"debian:bookworm\": {}", Digest::of(b"debian")))
+    );
+    let resolved: Value = serde_json::from_str(&read("resolved.json")).expect("JSON");
+    assert_eq!(resolved["images"][0]["resolved"]["env"]["LANG"], "C");
+    let again = laminate(&staging, &["rebuild", "runb", "--out", out]).await;
+    assert_eq!(again.status.code(), Some(2), "it is not empty: {again:?}");
+}

@@ -146,6 +146,11 @@ pub enum Command {
     /// It is read from the registry alone; with --staging no specs.yml is needed. Packages are those
     /// that the spec's `info:` lists. Exits with 0 if there is no difference, and with 10 if there is one.
     Diff(DiffArgs),
+    /// Shows the spec a release was built from, with every base by digest, and how to build it again
+    ///
+    /// It is read from the registry alone; with --staging no specs.yml is needed. Nothing is checked
+    /// out.
+    Rebuild(RebuildArgs),
     /// Shows which image stands on which
     Graph(GraphArgs),
     /// Explains one image: what becomes of it, why, and what it is made from
@@ -386,6 +391,17 @@ pub enum DiffFormat {
     Markdown,
     /// The same document as with --json
     Json,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct RebuildArgs {
+    /// A release's digest, commit, run or fixed tag, or a channel for the release it is at
+    #[arg(value_name = "RELEASE")]
+    pub release: String,
+    /// Writes the spec as it was to this new or empty folder: specs.yml, images/*/image.yml, a
+    /// specs.lock with every base, and what it came to, resolved.json
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<Utf8PathBuf>,
 }
 
 #[derive(Clone, Debug, clap::Args)]

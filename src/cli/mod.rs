@@ -16,6 +16,7 @@ mod lock;
 mod place;
 mod plan;
 mod prepull;
+mod rebuild;
 mod records;
 mod reference;
 mod refs;
@@ -108,6 +109,7 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
             Command::Docs(args) => docs::run(global, &args, &events, &cancel).await,
             Command::History(args) => history::run(global, &args, &events, &cancel).await,
             Command::Diff(args) => diff::run(global, &args, &events, &cancel).await,
+            Command::Rebuild(args) => rebuild::run(global, &args, &events, &cancel).await,
             Command::Show(args) => show::run(global, &args, &events, &cancel).await,
             Command::Why(args) => why::run(global, &args, &events, &cancel).await,
             Command::Graph(_) | Command::Completions(_) | Command::Reference => {

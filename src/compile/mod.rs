@@ -20,6 +20,7 @@ use command::{Command, PLACE};
 pub use config::{BaseConfig, ConfigError, finished};
 use environment::Environment;
 pub use prove::{CompiledSuite, LEFT, PYTEST_VERSION};
+pub use shell::quote;
 
 use crate::diagnostic::Diagnostic;
 use crate::llb::{
