@@ -154,6 +154,8 @@ pub enum Command {
     /// Shows which image stands on which
     Graph(GraphArgs),
     /// Explains one image: what becomes of it, why, and what it is made from
+    ///
+    /// Of the releases in which it got another digest it says what had changed, newest first.
     Why(WhyArgs),
     /// Prints a script that completes laminate's arguments in a shell
     Completions(CompletionsArgs),
@@ -514,6 +516,24 @@ pub struct WhyArgs {
     /// Contacts nothing
     #[arg(long, env = "LAMINATE_OFFLINE", value_parser = Flag::new())]
     pub offline: bool,
+    /// Explains only what changed after this release
+    #[arg(
+        long,
+        value_name = "RELEASE",
+        conflicts_with_all = ["in_release", "offline"]
+    )]
+    pub since: Option<String>,
+    /// Explains only what changed in this release
+    #[arg(
+        id = "in_release",
+        long = "in",
+        value_name = "RELEASE",
+        conflicts_with = "offline"
+    )]
+    pub in_release: Option<String>,
+    /// All releases that changed it, not only the last 10
+    #[arg(long)]
+    pub all: bool,
 }
 
 #[derive(Clone, Debug, clap::Args)]

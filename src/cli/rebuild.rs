@@ -74,6 +74,13 @@ impl Again<'_> {
         files.map(|component| component.what.as_str()).collect()
     }
 
+    /// Whether anything beside the stored files has to lie in images/. Files of tests determine no
+    /// image, so that no list has them; but a spec that names them wants them there.
+    fn wants_files(&self) -> bool {
+        let mut texts = self.spec.files.values();
+        !self.of_commit().is_empty() || texts.any(|text| text.contains("tests:"))
+    }
+
     /// The name of the spec's own file.
     fn file(&self) -> &str {
         let mut names = self.spec.files.keys();
@@ -90,8 +97,7 @@ impl Again<'_> {
         if self.out.is_none() {
             list.push(format!("laminate rebuild {release} --out {FOLDER}"));
         }
-        // Tests are not in the list of what steps use, but a spec that names them wants them there.
-        if !self.of_commit().is_empty() || self.spec.files.len() > 1 {
+        if self.wants_files() {
             list.push(format!(
                 "git archive {commit} -- images ':(exclude)images/*/image.yml' | tar -x -C {}",
                 quote(folder)

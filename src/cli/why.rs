@@ -1,15 +1,24 @@
 //! `laminate why IMAGE`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::try_join_all;
+use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, WhyArgs};
+use super::channel::unless_cancelled;
+use super::records::Records;
 use super::{Answer, Exit, Failure, context, plan as plan_command};
+use crate::compare;
 use crate::event::Events;
-use crate::plan::{Action, Request, label};
+use crate::plan::{Action, Reason, Request, label};
+use crate::release::{Releases, StoredSpec, Turn, short};
 use crate::stack::Base;
+
+/// How many releases are told of unless all are wanted.
+const FEW: usize = 10;
 
 pub async fn run(
     global: &Global,
@@ -32,6 +41,14 @@ pub async fn run(
         )
         .await?;
     let stack = &context.stack;
+    let records = match (registry, &stack.staging) {
+        (Some(registry), Some(staging)) => {
+            let staging = staging.clone();
+            let reading = Records::read(registry, staging, global, events);
+            Some(unless_cancelled(cancel, reading).await?)
+        }
+        _ => None,
+    };
     let mut text = String::new();
     let mut list = Vec::new();
     for id in wanted {
@@ -86,7 +103,139 @@ pub async fn run(
         let mut value = plan_command::image(&context, &gathered, planned);
         value["lineage"] = json!(lineage);
         value["components"] = json!(planned.keyed.as_ref().map(|keyed| &keyed.components));
+        if let Some(records) = &records {
+            let told = unless_cancelled(cancel, in_releases(records, args, &planned.label)).await?;
+            text.push_str(&told.text());
+            value["releases"] = json!(told.list);
+        }
         list.push(value);
     }
     Ok(Answer::new(Exit::Done, json!({ "images": list }), text))
+}
+
+/// A release that gave an image another digest, and why.
+#[derive(Debug, Serialize)]
+struct Told {
+    release: String,
+    commit: String,
+    time: String,
+    digest: String,
+    reasons: Vec<Reason>,
+}
+
+/// What releases say of one image.
+#[derive(Debug)]
+struct InReleases {
+    /// Newest first.
+    list: Vec<Told>,
+    /// How many there are beside them.
+    more: usize,
+    /// What is said if there are none.
+    none: String,
+}
+
+impl InReleases {
+    fn text(&self) -> String {
+        if self.list.is_empty() {
+            return format!("  in releases: {}\n", self.none);
+        }
+        let mut text = String::from("  in releases:\n");
+        for told in &self.list {
+            text.push_str(&format!(
+                "    {} (commit {}, {}): {}\n",
+                short(&told.release),
+                short(&told.commit),
+                told.time,
+                short(&told.digest)
+            ));
+            for reason in &told.reasons {
+                text.push_str(&format!("      - {}\n", reason.text));
+            }
+        }
+        if self.more > 0 {
+            text.push_str(&format!(
+                "    and {} before; --all tells of them\n",
+                self.more
+            ));
+        }
+        text
+    }
+}
+
+/// The releases asked for that changed an image, and what is said if there are none.
+fn asked<'a>(
+    all: &'a Releases,
+    args: &WhyArgs,
+    label: &str,
+    find: impl Fn(&str) -> Result<usize, Failure>,
+) -> Result<(Vec<Turn<'a>>, String), Failure> {
+    let mut turns = all.turns(label);
+    let place = |turn: &Turn| {
+        let here = |(digest, _): &(_, _)| digest == turn.now.digest;
+        all.list.iter().position(here)
+    };
+    let none = match (&args.in_release, &args.since) {
+        (Some(name), _) => {
+            let at = find(name)?;
+            turns.retain(|turn| place(turn) == Some(at));
+            match all.list[at].1.image(label) {
+                Some(_) => format!("in {name} it is as in the release before"),
+                None => format!("{name} does not have it"),
+            }
+        }
+        (None, Some(name)) => {
+            let at = find(name)?;
+            turns.retain(|turn| place(turn) < Some(at));
+            format!("it did not change since {name}")
+        }
+        (None, None) => "none has it".to_owned(),
+    };
+    Ok((turns, none))
+}
+
+async fn in_releases(
+    records: &Records,
+    args: &WhyArgs,
+    label: &str,
+) -> Result<InReleases, Failure> {
+    let find = |name: &str| {
+        let (wanted, _) = records.find(name)?;
+        let is_it = |(digest, _): &(_, _)| digest == wanted;
+        let at = records.all.list.iter().position(is_it);
+        Ok(at.expect("it was found there"))
+    };
+    let (mut turns, none) = asked(&records.all, args, label, find)?;
+    let number = turns.len();
+    if !args.all {
+        turns.truncate(FEW);
+    }
+    let points = turns.iter().flat_map(|turn| [Some(turn.now), turn.before]);
+    let releases: BTreeMap<_, _> = points
+        .flatten()
+        .map(|point| (point.digest.as_str(), point.release))
+        .collect();
+    let specs = try_join_all(releases.into_iter().map(|(digest, release)| async move {
+        let spec = records.spec(release).await?;
+        Ok::<_, Failure>(spec.map(|spec| (digest, spec)))
+    }));
+    let specs: BTreeMap<&str, StoredSpec> = specs.await?.into_iter().flatten().collect();
+    let tell = |turn: &Turn| {
+        let spec = |digest: &str| specs.get(digest);
+        let before = turn.before.as_ref();
+        let before = before.map(|point| (point, spec(point.digest.as_str())));
+        let now = &turn.now;
+        Told {
+            release: now.digest.to_string(),
+            commit: now.release.commit.clone(),
+            time: now.release.time.clone(),
+            digest: now.image.digest.clone(),
+            reasons: compare::reasons(before, (now, spec(now.digest.as_str()))),
+        }
+    };
+    let list: Vec<Told> = turns.iter().map(tell).collect();
+    Ok(InReleases {
+        more: number - list.len(),
+        list,
+        none,
+    })
 }

@@ -132,11 +132,9 @@ fn moved(image: &ImageDifference) -> String {
         true => format!("{}, the same", short(&image.digest.to)),
         false => arrow(short(&image.digest.from), short(&image.digest.to)),
     };
-    match (image.size.from, image.size.to) {
-        (Some(from), Some(to)) if from != to => {
-            let sizes = arrow(&table::human_size(from), &table::human_size(to));
-            format!("{digests} ({sizes})")
-        }
+    let size = |bytes: Option<u64>| bytes.map(table::human_size);
+    match (size(image.size.from), size(image.size.to)) {
+        (Some(from), Some(to)) if from != to => format!("{digests} ({})", arrow(&from, &to)),
         _ => digests,
     }
 }
