@@ -287,3 +287,78 @@ fn yaml(value: &Value) -> String {
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     serde_saphyr::to_string_with_options(value, options).expect("plain data")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release() -> (Digest, Release) {
+        let release = json!({
+            "stack": "s", "commit": "d021570", "time": "2026-11-24T12:00:00Z", "run": "r", "images": [],
+        });
+        let release = serde_json::from_value(release).expect("a release");
+        (Digest::of(b"release"), release)
+    }
+
+    fn spec(more: Value) -> StoredSpec {
+        let mut spec = json!({ "files": {}, "lock": "", "images": [] });
+        for (name, value) in more.as_object().expect("a mapping") {
+            spec[name] = value.clone();
+        }
+        serde_json::from_value(spec).expect("a spec")
+    }
+
+    #[test]
+    fn the_commands_fit_the_spec() {
+        let (digest, release) = release();
+        let shown = |spec: &StoredSpec, out: Option<&str>| {
+            let again = Again {
+                digest: &digest,
+                release: &release,
+                spec,
+                out: out.map(Utf8Path::new),
+            };
+            again.notes().split_off(4).join("\n")
+        };
+        let plain = spec(json!({ "files": { "specs.yml": "stack: s" }, "vars": { "v": "a b" } }));
+        insta::assert_snapshot!(shown(&plain, None), @r"
+          laminate rebuild sha256:a4d451ec23463726f72c43d64c710968f6b602cd653b4de8adee1b556240a829 --out again
+          laminate -f again/specs.yml --var 'v=a b' build
+
+        All is as it was if `laminate plan --json` has the same keys.
+        ");
+        let refreshed = spec(json!({
+            "files": { "other.yml": "tests: {}" },
+            "images": [{ "resolved": { "image": "base" }, "components": [
+                { "kind": "refresh", "what": "refresh", "value": "2026-W48" },
+            ] }],
+        }));
+        insta::assert_snapshot!(shown(&refreshed, Some("x y")), @r"
+          git archive d021570 -- images ':(exclude)images/*/image.yml' | tar -x -C 'x y'
+          laminate -f 'x y/other.yml' build
+
+        All is as it was if `laminate plan --json` has the same keys.
+        But base was built in 2026-W48, which is in its key (`refresh:`): today it gets another.
+        ");
+    }
+
+    #[test]
+    fn a_stored_file_stays_in_the_folder() {
+        let (digest, release) = release();
+        let parent = tempfile::tempdir().expect("a folder");
+        let parent = Utf8Path::from_path(parent.path()).expect("UTF-8");
+        for path in ["../outside", "/outside", "images/../../outside", ""] {
+            let spec = spec(json!({ "files": { path: "text" } }));
+            let out = parent.join("out");
+            let again = Again {
+                digest: &digest,
+                release: &release,
+                spec: &spec,
+                out: Some(&out),
+            };
+            assert!(again.write(&out).is_err(), "{path}");
+            let left = std::fs::read_dir(parent).expect("it is there").count();
+            assert_eq!(left, 0, "{path}");
+        }
+    }
+}

@@ -239,3 +239,46 @@ async fn in_releases(
         none,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::ReasonKind;
+
+    #[test]
+    fn releases_are_told_newest_first_and_not_all() {
+        let told = |release: &str, file: &str| Told {
+            release: release.to_owned(),
+            commit: "d021570".to_owned(),
+            time: "2026-11-24T12:00:00Z".to_owned(),
+            digest: "sha256:0011223344556677".to_owned(),
+            reasons: vec![Reason::new(
+                ReasonKind::File,
+                file,
+                format!("{file} changed"),
+            )],
+        };
+        let some = InReleases {
+            list: vec![
+                told("sha256:8899aabbccddeeff", "b.txt"),
+                told("sha256:1", "a.txt"),
+            ],
+            more: 3,
+            none: String::new(),
+        };
+        let none = InReleases {
+            list: Vec::new(),
+            more: 0,
+            none: "none has it".to_owned(),
+        };
+        insta::assert_snapshot!(some.text() + &none.text(), @r"
+        in releases:
+          8899aabbccdd (commit d021570, 2026-11-24T12:00:00Z): 001122334455
+            - b.txt changed
+          1 (commit d021570, 2026-11-24T12:00:00Z): 001122334455
+            - a.txt changed
+          and 3 before; --all tells of them
+        in releases: none has it
+        ");
+    }
+}

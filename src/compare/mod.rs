@@ -133,6 +133,8 @@ pub struct VerdictChange {
     pub suite: String,
     pub from: Option<ReleaseVerdict>,
     pub to: Option<ReleaseVerdict>,
+    /// Why the spec drops it now.
+    pub dropped: Option<String>,
 }
 
 /// Labels of images that both releases have with different digests: those whose evidence is wanted.
@@ -198,7 +200,7 @@ fn image_difference(
     to: &Snapshot,
     image: &ReleaseImage,
 ) -> Option<ImageDifference> {
-    let verdicts = verdicts(&before.verdicts, &image.verdicts);
+    let verdicts = verdicts(before, image);
     let checks = Change::between(before.checks, image.checks);
     let same = before.digest == image.digest && before.key == image.key;
     if same && verdicts.is_empty() && checks.is_none() {
@@ -240,21 +242,28 @@ fn image_difference(
     })
 }
 
-fn verdicts(old: &[ReleaseVerdict], new: &[ReleaseVerdict]) -> Vec<VerdictChange> {
-    let of = |list: &[ReleaseVerdict], suite: &str| {
-        let found = list.iter().find(|verdict| verdict.suite == suite);
-        found.cloned()
+fn verdicts(old: &ReleaseImage, new: &ReleaseImage) -> Vec<VerdictChange> {
+    let of = |image: &ReleaseImage, suite: &str| {
+        let mut verdicts = image.verdicts.iter();
+        verdicts.find(|verdict| verdict.suite == suite).cloned()
+    };
+    let dropped = |suite: &str| {
+        let mut dropped = new.dropped.iter();
+        let found = dropped.find(|dropped| dropped.suite == suite)?;
+        Some(found.reason.clone())
     };
     // On which digest it ran, and whether it ran again, is no change.
     let core = |verdict: &Option<ReleaseVerdict>| {
         let verdict = verdict.as_ref()?;
         Some((verdict.passed, verdict.tests, verdict.failed))
     };
-    let suites: BTreeSet<&String> = old.iter().chain(new).map(|v| &v.suite).collect();
+    let all = old.verdicts.iter().chain(&new.verdicts);
+    let suites: BTreeSet<&String> = all.map(|verdict| &verdict.suite).collect();
     let change = |suite: &String| VerdictChange {
         suite: suite.clone(),
         from: of(old, suite),
         to: of(new, suite),
+        dropped: dropped(suite),
     };
     let all = suites.into_iter().map(change);
     all.filter(|change| core(&change.from) != core(&change.to))

@@ -296,6 +296,10 @@ fn verdict(change: &VerdictChange) -> String {
         None => "not run".to_owned(),
         Some(verdict) => verdict.outcome(),
     };
-    let (from, to) = (shown(&change.from), shown(&change.to));
+    let from = shown(&change.from);
+    let to = match &change.dropped {
+        Some(reason) => format!("dropped ({reason})"),
+        None => shown(&change.to),
+    };
     format!("{}: {}", change.suite, arrow(&from, &to))
 }

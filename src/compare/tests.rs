@@ -146,7 +146,8 @@ fn old() -> Told {
 
 fn new() -> Told {
     let base = json!({ "base_digest": digest("newer debian"), "size": 2_500_000 });
-    let leaf = json!({ "checks": false, "verdicts": [suite("common", false), suite("gpu", true)] });
+    let leaf = json!({ "checks": false, "verdicts": [suite("common", false), suite("gpu", true)],
+                       "dropped": [{ "suite": "own", "reason": "moved to common" }] });
     let images = json!([
         with(image("base", "2", 0), base),
         with(image("leaf", "2", 1), leaf),
@@ -226,7 +227,7 @@ fn a_difference_is_told_whole() {
         checks: passed → failed
         common: passed (12 tests) → failed (1 of 12)
         gpu: not run → passed (12 tests)
-        own: passed (12 tests) → not run
+        own: passed (12 tests) → dropped (moved to common)
 
     2 images changed, 1 added, 1 removed, 1 unchanged
     "#);
@@ -297,7 +298,7 @@ fn a_difference_is_told_whole() {
     - `checks: passed → failed`
     - `common: passed (12 tests) → failed (1 of 12)`
     - `gpu: not run → passed (12 tests)`
-    - `own: passed (12 tests) → not run`
+    - `own: passed (12 tests) → dropped (moved to common)`
     "#);
 }
 
@@ -395,7 +396,8 @@ fn programs_get_all_of_it() {
             "tests": 12,
             "failed": 1,
             "cached": false
-          }
+          },
+          "dropped": null
         },
         {
           "suite": "gpu",
@@ -407,7 +409,8 @@ fn programs_get_all_of_it() {
             "tests": 12,
             "failed": 0,
             "cached": false
-          }
+          },
+          "dropped": null
         },
         {
           "suite": "own",
@@ -419,7 +422,8 @@ fn programs_get_all_of_it() {
             "failed": 0,
             "cached": false
           },
-          "to": null
+          "to": null,
+          "dropped": "moved to common"
         }
       ],
       "checks": {
@@ -459,7 +463,7 @@ fn what_is_not_known_is_said() {
         checks: passed → failed
         common: passed (12 tests) → failed (1 of 12)
         gpu: not run → passed (12 tests)
-        own: passed (12 tests) → not run
+        own: passed (12 tests) → dropped (moved to common)
 
     2 images changed, 1 added, 1 removed, 1 unchanged
     packages are not known of both releases, for base, leaf
@@ -493,7 +497,7 @@ fn what_is_not_known_is_said() {
     - `checks: passed → failed`
     - `common: passed (12 tests) → failed (1 of 12)`
     - `gpu: not run → passed (12 tests)`
-    - `own: passed (12 tests) → not run`
+    - `own: passed (12 tests) → dropped (moved to common)`
 
     packages are not known of both releases, for base, leaf
     ");
