@@ -40,6 +40,7 @@ const BAD: &[(&str, &str)] = &[
     ("b-${commit7}", "b ${commit7}"),
     ("b-${commit7}", "${series}-${commit7}"),
     ("b-${commit7}", "stable"),
+    ("b-${commit7}", "1.${n}"),
     (r#"["b-${commit7}"]"#, "[]"),
     (r#"["b-${commit7}"]"#, r#"["b-${commit7}", "b-${commit7}"]"#),
     ("base: ground", "base: grund"),

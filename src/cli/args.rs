@@ -43,8 +43,14 @@ impl Args {
 #[command(next_help_heading = "Options of all commands")]
 pub struct Global {
     /// The spec; images/ lies beside it [default: specs.yml here or in the nearest parent folder]
-    #[arg(short, long, value_name = "FILE", env = "LAMINATE_FILE", global = true)]
-    pub file: Option<Utf8PathBuf>,
+    #[arg(
+        short = 'f',
+        long,
+        value_name = "FILE",
+        env = "LAMINATE_FILE",
+        global = true
+    )]
+    pub spec: Option<Utf8PathBuf>,
     /// Works as if started in this folder
     #[arg(short = 'C', long, value_name = "DIR", global = true)]
     pub directory: Option<Utf8PathBuf>,

@@ -79,7 +79,7 @@ fn spec_path(global: &Global) -> Result<Utf8PathBuf, Failure> {
         Some(folder) => folder.clone(),
         None => Utf8PathBuf::new(),
     };
-    if let Some(file) = &global.file {
+    if let Some(file) = &global.spec {
         return Ok(start.join(file));
     }
     let here = std::env::current_dir()

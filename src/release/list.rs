@@ -267,6 +267,7 @@ mod tests {
             time: String::new(),
             reason: None,
             waived: Vec::new(),
+            required: Vec::new(),
             drift: Vec::new(),
             images: vec![Move {
                 label: "base".to_owned(),

@@ -7,9 +7,9 @@
 
 pub mod channel;
 pub mod gates;
+mod list;
 pub mod number;
 pub mod outside;
-mod list;
 mod record;
 
 pub use list::{Ancestor, Point, Releases, Turn, short};
