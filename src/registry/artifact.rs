@@ -99,7 +99,35 @@ impl Registry {
         bytes: impl Into<Bytes>,
         attached: &[Attachment],
     ) -> Result<Digest, Error> {
-        let bytes = bytes.into();
+        let manifest = (self.push_parts(repository, kind, bytes.into(), attached)).await?;
+        for tag in tags {
+            self.put_manifest(repository, &Locator::Tag(tag.clone()), &manifest)
+                .await?;
+        }
+        Ok(manifest.digest)
+    }
+
+    /// Writes a document under a tag that is free; `None` if another writer has it.
+    pub async fn claim_document(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        kind: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<Option<Digest>, Error> {
+        let manifest = self.push_parts(repository, kind, bytes.into(), &[]).await?;
+        let claimed = self.claim_tag(repository, tag, &manifest).await?;
+        Ok(claimed.then_some(manifest.digest))
+    }
+
+    /// Sends the blobs of a document; what is left to write is its manifest.
+    async fn push_parts(
+        &self,
+        repository: &Repository,
+        kind: &str,
+        bytes: Bytes,
+        attached: &[Attachment],
+    ) -> Result<Manifest, Error> {
         let empty = Bytes::from_static(b"{}");
         let contents = [&bytes, &empty].into_iter();
         for content in contents.chain(attached.iter().map(|one| &one.bytes)) {
@@ -108,11 +136,6 @@ impl Registry {
             self.push_blob(repository, &digest, size, &Content::Bytes(content.clone()))
                 .await?;
         }
-        let manifest = manifest(kind, &bytes, attached, &empty);
-        for tag in tags {
-            self.put_manifest(repository, &Locator::Tag(tag.clone()), &manifest)
-                .await?;
-        }
-        Ok(manifest.digest)
+        Ok(manifest(kind, &bytes, attached, &empty))
     }
 }

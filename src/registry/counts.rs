@@ -17,6 +17,8 @@ pub struct Counts {
     /// Upload sessions given back.
     pub cancels: u64,
     pub tag_lists: u64,
+    /// Tags taken away.
+    pub deletes: u64,
     pub tokens: u64,
     /// Tries after the first.
     pub retries: u64,
@@ -38,6 +40,7 @@ impl Counts {
             + self.mounts
             + self.cancels
             + self.tag_lists
+            + self.deletes
             + self.tokens
     }
 }
@@ -54,12 +57,13 @@ pub(super) enum Kind {
     Mount,
     Cancel,
     TagList,
+    Delete,
     Token,
 }
 
 #[derive(Default)]
 pub(super) struct Counter {
-    sent: [AtomicU64; 11],
+    sent: [AtomicU64; 12],
     retries: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
@@ -95,6 +99,7 @@ impl Counter {
             mounts: sent(Kind::Mount),
             cancels: sent(Kind::Cancel),
             tag_lists: sent(Kind::TagList),
+            deletes: sent(Kind::Delete),
             tokens: sent(Kind::Token),
             retries: self.retries.load(Ordering::Relaxed),
             blob_bytes_up: self.up.load(Ordering::Relaxed),

@@ -41,7 +41,7 @@ fn media_type(reply: &Reply) -> Option<String> {
 }
 
 impl Registry {
-    fn manifest_call(
+    pub(super) fn manifest_call(
         &self,
         repository: &Repository,
         at: &Locator,
@@ -65,21 +65,26 @@ impl Registry {
         at: &Locator,
     ) -> Result<Option<Descriptor>, Error> {
         let scope = pull_scope(repository);
-        self.head_with(repository, at, scope).await
+        self.head_with(repository, at, scope, true).await
     }
 
-    async fn head_with(
+    /// `patient` tries again what is temporary.
+    pub(super) async fn head_with(
         &self,
         repository: &Repository,
         at: &Locator,
         scope: String,
+        patient: bool,
     ) -> Result<Option<Descriptor>, Error> {
         let operation = "look up the manifest";
         let mut call =
             self.manifest_call(repository, at, Kind::ManifestHead, Method::HEAD, operation);
         call.wanted = &[200, 404];
         call.scopes = vec![scope];
-        let reply = self.transport.send(&call).await?;
+        let reply = match patient {
+            true => self.transport.send(&call).await?,
+            false => self.transport.once(&call, None).await?,
+        };
         if reply.status == 404 {
             return Ok(None);
         }
@@ -162,6 +167,17 @@ impl Registry {
         at: &Locator,
         manifest: &Manifest,
     ) -> Result<(), Error> {
+        self.write(repository, at, manifest, false).await
+    }
+
+    /// `free` says that the tag was free just before: whatever is there then is another writer's.
+    pub(super) async fn write(
+        &self,
+        repository: &Repository,
+        at: &Locator,
+        manifest: &Manifest,
+        free: bool,
+    ) -> Result<(), Error> {
         let mut call = self.manifest_call(
             repository,
             at,
@@ -192,15 +208,22 @@ impl Registry {
             let error = match self.transport.once(&call, None).await {
                 Ok(reply) => match told_digest(&reply).filter(|told| *told != digest) {
                     Some(told) => return Err(wrong_digest(call.attempt, &digest, &told)),
-                    None => return self.settled(repository, at, call.attempt, &digest).await,
+                    None => {
+                        return self
+                            .settled(repository, at, call.attempt, &digest, free)
+                            .await;
+                    }
                 },
                 Err(error) => error,
             };
             let unsure = error.is_temporary() && error.status() != Some(429);
-            if unsure || matches!(error, Error::Immutable { .. }) {
-                // The write may have been applied, or the tag already names these bytes.
+            let immutable = matches!(error, Error::Immutable { .. });
+            if unsure || immutable {
+                // The write may have been applied, or the tag already names these bytes. Where the
+                // write is tried again, a look that fails is not: a dead registry would be asked
+                // thirty times.
                 let scope = push_scope(repository);
-                if let Ok(Some(found)) = self.head_with(repository, at, scope).await
+                if let Ok(Some(found)) = self.head_with(repository, at, scope, immutable).await
                     && found.digest == digest
                 {
                     return Ok(());
@@ -220,16 +243,18 @@ impl Registry {
         at: &Locator,
         attempt: Attempt,
         ours: &Digest,
+        free: bool,
     ) -> Result<(), Error> {
         let start = Instant::now();
         let mut wait = Duration::from_millis(20);
         loop {
             let found = self
-                .head_with(repository, at, push_scope(repository))
+                .head_with(repository, at, push_scope(repository), true)
                 .await?;
+            let waited = start.elapsed() >= self.transport.settling();
             match found {
                 Some(found) if found.digest == *ours => return Ok(()),
-                found if start.elapsed() >= self.transport.settling() => {
+                found if waited || free && found.is_some() => {
                     return Err(match found {
                         Some(found) => Error::Overwritten {
                             attempt,

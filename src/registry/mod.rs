@@ -14,6 +14,7 @@ mod credentials;
 mod error;
 mod host;
 mod manifests;
+mod tags;
 mod transport;
 
 use std::fmt;
@@ -56,6 +57,9 @@ pub struct Options {
     pub backoff: Duration,
     /// How long a registry may show the old tag after it accepted the new one.
     pub settling: Duration,
+    /// The longest another writer is thought to take from seeing that a tag is free to having
+    /// written it.
+    pub contest: Duration,
 }
 
 impl Default for Options {
@@ -69,6 +73,7 @@ impl Default for Options {
             timeout: Duration::from_secs(60),
             backoff: Duration::from_millis(500),
             settling: Duration::from_secs(5),
+            contest: Duration::from_millis(250),
         }
     }
 }

@@ -116,8 +116,9 @@ impl Transport {
     /// Waits before the next try after `error`; false when there is none.
     pub async fn may_try_again(&self, tries: &mut Tries, host: &str, error: &Error) -> bool {
         let asked = error.retry_after();
-        if let Some(wait) = asked {
-            self.host(host).pause(wait.min(LONGEST_PAUSE));
+        // What is not waited for must not hold up the others either: they are to end, too.
+        if let Some(wait) = asked.filter(|wait| *wait <= LONGEST_PAUSE) {
+            self.host(host).pause(wait);
         }
         if !error.is_temporary() || tries.done == RETRIES || asked > Some(LONGEST_PAUSE) {
             return false;
@@ -217,6 +218,10 @@ impl Transport {
 
     pub fn settling(&self) -> Duration {
         self.options.settling
+    }
+
+    pub fn contest(&self) -> Duration {
+        self.options.contest
     }
 
     pub fn timeout(&self) -> Duration {

@@ -30,12 +30,18 @@ pub enum Effect {
     BreakBefore,
     /// Done, and the connection breaks within the answer.
     BreakAfter,
+    /// The connection is closed without an answer; `done` says whether the work was done before.
+    Reset { done: bool },
+    /// Never answered: whoever waits may be killed here ([`Fake::hung`]).
+    Hang { done: bool },
     /// Done after a while.
     Slow(Duration),
     /// Done, and the answer lacks this header.
     Without(&'static str),
     /// Done, and this header is put into the answer.
     With(&'static str, String),
+    /// All tokens die before the work.
+    ExpireTokens,
     /// Another writer sets the tag just after this write.
     OtherWriter {
         repository: &'static str,
@@ -45,7 +51,10 @@ pub enum Effect {
 }
 
 struct Rule {
+    /// So many requests that fit go well first.
+    skip: usize,
     times: usize,
+    /// Any when empty.
     method: &'static str,
     part: String,
     effect: Effect,
@@ -91,8 +100,15 @@ pub struct State {
     pub mounts: Mounts,
     /// The status for writing a tag that exists, whatever the digest.
     pub immutable: Option<(u16, String)>,
+    /// Only tags that begin so are immutable then.
+    pub immutable_prefix: &'static str,
     /// How long a HEAD shows what a tag was.
     pub stale_for: Duration,
+    /// The answer to taking a tag away; when `None` it is done (202).
+    pub keeps_tags: Option<u16>,
+    /// Each request waits up to so long before its work and as long after it, in an order that
+    /// follows from the number.
+    pub delays: Option<(Duration, u64)>,
     pub page: Option<usize>,
     /// `METHOD /path?query`, in order.
     pub log: Vec<String>,
@@ -106,12 +122,14 @@ pub struct State {
     tokens: HashMap<String, Vec<String>>,
     uploads: usize,
     base: String,
+    hung: Arc<tokio::sync::Notify>,
 }
 
 /// Stops when dropped.
 pub struct Fake {
     pub host: String,
     state: Arc<Mutex<State>>,
+    hung: Arc<tokio::sync::Notify>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -125,8 +143,10 @@ impl Fake {
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
+        let hung = Arc::new(tokio::sync::Notify::new());
         let state = State {
             base: format!("http://{host}"),
+            hung: hung.clone(),
             ..State::default()
         };
         let state = Arc::new(Mutex::new(state));
@@ -140,6 +160,7 @@ impl Fake {
         Self {
             host,
             state,
+            hung,
             server,
         }
     }
@@ -152,11 +173,34 @@ impl Fake {
     pub fn fault(&self, times: usize, method: &'static str, part: &str, effect: Effect) {
         let part = part.to_owned();
         self.state().rules.push(Rule {
+            skip: 0,
             times,
             method,
             part,
             effect,
         });
+    }
+
+    /// Lets `times` requests from the `nth` on, counted from 0 and from now, go wrong, whatever
+    /// they are.
+    pub fn fault_from(&self, nth: usize, times: usize, effect: Effect) {
+        self.state().rules.push(Rule {
+            skip: nth,
+            times,
+            method: "",
+            part: String::new(),
+            effect,
+        });
+    }
+
+    /// Lets everything go well again.
+    pub fn heal(&self) {
+        self.state().rules.clear();
+    }
+
+    /// Waits for a request that is never answered.
+    pub async fn hung(&self) {
+        self.hung.notified().await;
     }
 
     pub fn answer(&self, times: usize, method: &'static str, part: &str, status: u16, body: &str) {
@@ -246,7 +290,7 @@ async fn serve(Extract(shared): Extract<Arc<Mutex<State>>>, request: Request) ->
     let (parts, body) = request.into_parts();
     let uri = parts.uri.to_string();
     let method = parts.method.to_string();
-    let effect = {
+    let (effect, before, after) = {
         let mut state = shared.lock().unwrap();
         state.log.push(format!("{method} {uri}"));
         let authorization = parts.headers.get("authorization");
@@ -254,20 +298,59 @@ async fn serve(Extract(shared): Extract<Arc<Mutex<State>>>, request: Request) ->
         state.authorizations.push(authorization);
         state.at_once += 1;
         state.most_at_once = state.most_at_once.max(state.at_once);
-        let rule = (state.rules.iter_mut())
-            .find(|r| r.times > 0 && r.method == method && uri.contains(&r.part));
-        rule.map(|rule| {
+        let mut effect = None;
+        for rule in &mut state.rules {
+            let method_fits = rule.method.is_empty() || rule.method == method;
+            if rule.times == 0 || !method_fits || !uri.contains(&rule.part) {
+                continue;
+            }
+            if rule.skip > 0 {
+                rule.skip -= 1;
+                continue;
+            }
             rule.times -= 1;
-            rule.effect.clone()
-        })
+            effect = Some(rule.effect.clone());
+            break;
+        }
+        (effect, state.delay(), state.delay())
     };
+    if let Some(time) = before {
+        tokio::time::sleep(time).await;
+    }
     if let Some(Effect::Slow(time)) = effect {
         tokio::time::sleep(time).await;
     }
     let body = axum::body::to_bytes(body, usize::MAX).await;
+    let (hangs, resets) = (
+        matches!(effect, Some(Effect::Hang { .. })),
+        matches!(effect, Some(Effect::Reset { .. })),
+    );
+    let response = respond(&shared, &parts, body.ok(), effect);
+    if resets {
+        // The end of the connection's task is the end of the connection, also within a HEAD.
+        std::panic::resume_unwind(Box::new("reset on purpose"));
+    }
+    if hangs {
+        shared.lock().unwrap().hung.notify_one();
+        std::future::pending::<()>().await;
+    }
+    if let Some(time) = after {
+        tokio::time::sleep(time).await;
+    }
+    response
+}
+
+/// What is done and answered once a request is there.
+fn respond(
+    shared: &Mutex<State>,
+    parts: &axum::http::request::Parts,
+    body: Option<Bytes>,
+    effect: Option<Effect>,
+) -> Response {
+    let (method, uri) = (parts.method.to_string(), parts.uri.to_string());
     let mut state = shared.lock().unwrap();
     state.at_once -= 1;
-    let Ok(body) = body else {
+    let Some(body) = body else {
         return answer(400, &[], "half a body");
     };
     match &effect {
@@ -276,7 +359,13 @@ async fn serve(Extract(shared): Extract<Arc<Mutex<State>>>, request: Request) ->
             return answer(*status, &headers, text.clone());
         }
         Some(Effect::BreakBefore) => return broken(500),
+        Some(Effect::Reset { done: false } | Effect::Hang { done: false }) => {
+            return answer(500, &[], "");
+        }
         _ => {}
+    }
+    if matches!(effect, Some(Effect::ExpireTokens)) {
+        state.expire_tokens();
     }
     let mut response = state.work(&method, &uri, &parts.headers, body);
     match effect {
@@ -326,13 +415,19 @@ impl State {
         else {
             return answer(404, &[], "404 page not found");
         };
-        if let Some(refused) = self.unauthorized(method, name, get("from"), headers) {
+        let action = match (method, what) {
+            ("GET" | "HEAD", _) => "pull",
+            ("DELETE", "/manifests/") => "delete",
+            _ => "push",
+        };
+        if let Some(refused) = self.unauthorized(action, name, get("from"), headers) {
             return refused;
         }
         let base = self.base.clone();
         match (method, what) {
             ("GET" | "HEAD", "/manifests/") => self.read_manifest(method, name, at, headers),
             ("PUT", "/manifests/") => self.write_manifest(name, at, headers, body),
+            ("DELETE", "/manifests/") => self.delete_manifest(name, at),
             ("GET" | "HEAD", "/blobs/") => {
                 let Some(bytes) = self.repositories.get(name).and_then(|r| r.blobs.get(at)) else {
                     return refusal(404, "BLOB_UNKNOWN", "blob unknown to registry");
@@ -433,6 +528,7 @@ impl State {
     ) -> Response {
         let found = digest(&body);
         let immutable = self.immutable.clone();
+        let immutable = immutable.filter(|_| at.starts_with(self.immutable_prefix));
         let until = Instant::now() + self.stale_for;
         let repository = self.repositories.entry(name.to_owned()).or_default();
         let kind = headers
@@ -454,7 +550,43 @@ impl State {
             repository.tags.insert(at.to_owned(), found.clone());
         }
         repository.manifests.insert(found.clone(), (kind, body));
-        answer(201, &[("docker-content-digest", &found)], "")
+        let location = format!("/v2/{name}/manifests/{found}");
+        let headers = [("docker-content-digest", &*found), ("location", &location)];
+        answer(201, &headers, "")
+    }
+
+    /// By digest every tag on it vanishes, too; by tag it is the tag alone.
+    fn delete_manifest(&mut self, name: &str, at: &str) -> Response {
+        if let Some(status) = self.keeps_tags {
+            return refusal(status, "UNSUPPORTED", "not supported");
+        }
+        let Some(repository) = self.repositories.get_mut(name) else {
+            return refusal(404, "NAME_UNKNOWN", "repository name not known to registry");
+        };
+        let gone = match at.starts_with("sha256:") {
+            true => {
+                repository.tags.retain(|_, digest| digest != at);
+                repository.manifests.remove(at).is_some()
+            }
+            false => {
+                let old = repository.tags.remove(at);
+                let until = Instant::now() + self.stale_for;
+                let gone = old.is_some();
+                repository.stale.insert(at.to_owned(), (old, until));
+                gone
+            }
+        };
+        match gone {
+            true => answer(202, &[], ""),
+            false => refusal(404, "MANIFEST_UNKNOWN", "manifest unknown"),
+        }
+    }
+
+    fn delay(&mut self) -> Option<Duration> {
+        let (most, seed) = self.delays.as_mut()?;
+        // Knuth's multiplier for 64 bits; the upper bits are the random ones.
+        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        Some(most.mul_f64((*seed >> 32) as f64 / f64::from(u32::MAX)))
     }
 
     fn list(&self, name: &str, last: Option<String>) -> Response {
@@ -544,17 +676,12 @@ impl State {
 
     fn unauthorized(
         &self,
-        method: &str,
+        action: &str,
         name: &str,
         from: Option<String>,
         headers: &HeaderMap,
     ) -> Option<Response> {
         let auth = self.auth.as_ref()?;
-        let action = if matches!(method, "GET" | "HEAD") {
-            "pull"
-        } else {
-            "push"
-        };
         let mut needed = vec![(name.to_owned(), action)];
         needed.extend(from.map(|from| (from, "pull")));
         let given = headers.get("authorization").map(|v| v.to_str().unwrap());

@@ -1,0 +1,141 @@
+//! Tags only the first writer gets, tags that are taken away, and writes to a registry that is ill.
+
+#[path = "support/registry.rs"]
+mod fake;
+
+use std::time::{Duration, Instant};
+
+use fake::{Auth, Effect, Fake};
+use laminate::name::{Repository, Tag};
+use laminate::registry::{Error, Manifest, Options, Registry};
+
+const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
+
+fn registry() -> Registry {
+    Registry::new(Options {
+        backoff: Duration::from_millis(1),
+        timeout: Duration::from_millis(500),
+        settling: Duration::from_secs(1),
+        contest: Duration::from_millis(50),
+        ..Options::default()
+    })
+    .expect("a client")
+}
+
+fn place(fake: &Fake) -> (Repository, Tag) {
+    let repository = Repository::parse(&format!("{}/a", fake.host)).expect("a repository");
+    (repository, Tag::parse("t").expect("a tag"))
+}
+
+fn manifest(text: &str) -> Manifest {
+    Manifest::new(format!(r#"{{"annotations": {{"a": "{text}"}}}}"#), OCI)
+}
+
+#[tokio::test]
+async fn a_tag_is_claimed_once() {
+    let fake = Fake::start().await;
+    let (registry, (r, tag)) = (registry(), place(&fake));
+    let claim = async |text: &str| registry.claim_tag(&r, &tag, &manifest(text)).await;
+    assert!(claim("ours").await.expect("answered"));
+    assert!(!claim("another's").await.expect("answered"));
+    assert_eq!(
+        fake.tag("a", "t"),
+        Some(manifest("ours").digest.to_string())
+    );
+}
+
+#[tokio::test]
+async fn who_writes_last_of_those_who_saw_it_free_has_it() {
+    // At once after our write, and when it has been read back.
+    for (method, earlier) in [("PUT", 0), ("HEAD", 1)] {
+        let fake = Fake::start().await;
+        let (registry, (r, tag)) = (registry(), place(&fake));
+        let theirs = Effect::OtherWriter {
+            repository: "a",
+            tag: "t",
+            digest: fake.add_manifest("a", "other", b"{}"),
+        };
+        let nothing = Effect::Slow(Duration::ZERO);
+        fake.fault(earlier, method, "manifests/t", nothing);
+        fake.fault(1, method, "manifests/t", theirs);
+        let start = Instant::now();
+        let claimed = registry.claim_tag(&r, &tag, &manifest("ours")).await;
+        assert!(!claimed.expect("answered"), "{method}");
+        assert!(
+            start.elapsed() < Duration::from_millis(900),
+            "it is known at once"
+        );
+    }
+}
+
+#[tokio::test]
+async fn where_tags_are_immutable_the_second_writer_is_refused() {
+    for status in [400, 409, 412] {
+        let fake = Fake::start().await;
+        let (registry, (r, tag)) = (registry(), place(&fake));
+        // It is written between our look and our write.
+        let refusal = Effect::Answer(status, Vec::new(), "the tag is immutable".to_owned());
+        fake.fault(1, "PUT", "manifests/t", refusal);
+        let claimed = registry.claim_tag(&r, &tag, &manifest("ours")).await;
+        assert!(!claimed.expect("answered"), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_tag_is_taken_away_and_nothing_else() {
+    for tokens in [false, true] {
+        let fake = Fake::start().await;
+        let (registry, (r, tag)) = (registry(), place(&fake));
+        fake.state().auth = tokens.then(Auth::default);
+        // A HEAD may show it a little longer.
+        fake.state().stale_for = Duration::from_millis(200);
+        let digest = fake.add_manifest("a", "t", b"{}");
+        fake.add_manifest("a", "fixed", b"{}");
+        assert!(registry.delete_tag(&r, &tag).await.expect("answered"));
+        assert_eq!(fake.tag("a", "t"), None);
+        assert_eq!(fake.tag("a", "fixed"), Some(digest));
+        assert!(registry.delete_tag(&r, &tag).await.expect("it is gone"));
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_keeps_its_tags_is_no_error() {
+    for status in [400, 401, 403, 405] {
+        let fake = Fake::start().await;
+        let (registry, (r, tag)) = (registry(), place(&fake));
+        fake.state().keeps_tags = Some(status);
+        fake.add_manifest("a", "t", b"{}");
+        let gone = registry.delete_tag(&r, &tag).await;
+        assert!(!gone.expect("answered"), "{status}");
+        assert_eq!(fake.count("DELETE", ""), 1);
+    }
+    let fake = Fake::start().await;
+    let (registry, (r, tag)) = (registry(), place(&fake));
+    fake.answer(usize::MAX, "DELETE", "", 503, "no");
+    let error = registry.delete_tag(&r, &tag).await.expect_err("it is ill");
+    assert!(error.is_temporary());
+}
+
+#[tokio::test]
+async fn a_dead_registry_is_not_asked_thirty_times_for_one_write() {
+    let fake = Fake::start().await;
+    let (registry, (r, tag)) = (registry(), place(&fake));
+    fake.fault_from(0, usize::MAX, Effect::Reset { done: false });
+    let error = registry.put_manifest(&r, &tag.into(), &manifest("x")).await;
+    assert!(error.expect_err("it is dead").is_temporary());
+    assert_eq!((fake.count("PUT", ""), fake.count("HEAD", "")), (6, 6));
+}
+
+#[tokio::test]
+async fn who_is_told_to_come_back_in_an_hour_holds_up_nobody() {
+    let fake = Fake::start().await;
+    let (registry, (r, tag)) = (registry(), place(&fake));
+    let wait = vec![("retry-after", "3600".to_owned())];
+    fake.fault(1, "HEAD", "", Effect::Answer(429, wait, String::new()));
+    let refused = registry.head_manifest(&r, &tag.clone().into()).await;
+    assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
+    let start = Instant::now();
+    let found = registry.head_manifest(&r, &tag.into()).await;
+    assert_eq!(found.expect("answered"), None);
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
