@@ -1,108 +1,18 @@
-//! A channel moves whole: whatever breaks at whichever request, its tags are afterwards all old or all
-//! new, or it is said that they are between, and `resume` and `abort` each end it.
+//! A channel moves whole, forward and back; what others did to it is seen, and of two promoters one
+//! wins. What may break on the way is in `channel_faults`.
 
-#[path = "support/registry.rs"]
-mod fake;
+#[path = "support/channel.rs"]
+mod support;
 
 use std::time::Duration;
 
-use fake::Effect::OtherWriter;
-use fake::{Effect, Fake};
-use laminate::name::{Digest, Repository, Tag};
+use futures_util::StreamExt as _;
 use laminate::registry::{Options, Registry};
-use laminate::release::channel::{Channel, Order, Target};
+use laminate::release::channel::Order;
 use laminate::release::{Error, Kind};
-use proptest::prelude::*;
-
-fn registry() -> Registry {
-    Registry::new(Options {
-        backoff: Duration::from_millis(1),
-        timeout: Duration::from_secs(2),
-        settling: Duration::from_millis(200),
-        ..Options::default()
-    })
-    .expect("a client")
-}
-
-/// A registry and the ledger in it.
-struct World {
-    fake: Fake,
-    registry: Registry,
-    staging: Repository,
-}
-
-impl World {
-    async fn start() -> Self {
-        let fake = Fake::start().await;
-        let staging = repository(&fake, "ns/staging");
-        Self {
-            fake,
-            registry: registry(),
-            staging,
-        }
-    }
-
-    fn channel(&self) -> Channel<'_> {
-        Channel {
-            registry: &self.registry,
-            staging: &self.staging,
-            name: "stable",
-        }
-    }
-}
-
-const IMAGES: [&str; 3] = ["base", "left", "right"];
-
-fn repository(fake: &Fake, path: &str) -> Repository {
-    Repository::parse(&format!("{}/{path}", fake.host)).expect("a repository")
-}
-
-/// The images of a release, in their own repositories.
-fn release(fake: &Fake, version: &str) -> Vec<Target> {
-    IMAGES
-        .iter()
-        .enumerate()
-        .map(|(number, name)| {
-            let text =
-                format!(r#"{{"schemaVersion": 2, "annotations": {{"is": "{name} {version}"}}}}"#);
-            fake.add_manifest(
-                &format!("ns/{name}"),
-                &format!("r-{version}"),
-                text.as_bytes(),
-            );
-            Target {
-                label: (*name).to_owned(),
-                repository: repository(fake, &format!("ns/{name}")),
-                tag: Tag::parse("stable").expect("a tag"),
-                digest: Digest::of(text.as_bytes()),
-                depth: number.min(1),
-            }
-        })
-        .collect()
-}
-
-fn order(version: &str) -> Order {
-    Order {
-        kind: Kind::Promote,
-        release: Digest::of(version.as_bytes()),
-        commit: version.to_owned(),
-        actor: "a test".to_owned(),
-        time: "2026-11-24T12:00:00Z".to_owned(),
-        reason: None,
-        waived: Vec::new(),
-        required: Vec::new(),
-        accept_drift: false,
-        dry_run: false,
-    }
-}
-
-fn at(fake: &Fake, targets: &[Target]) -> Vec<bool> {
-    let there = |target: &Target| fake.tag(target.repository.path(), "stable");
-    targets
-        .iter()
-        .map(|target| there(target).as_deref() == Some(target.digest.as_str()))
-        .collect()
-}
+use support::fake::Effect::{self, OtherWriter};
+use support::fake::{Auth, Fake};
+use support::{IMAGES, World, at, options, order, release};
 
 #[tokio::test]
 async fn forward_back_and_forward_again() {
@@ -196,85 +106,213 @@ async fn of_two_promoters_one_wins_whole() {
     assert_eq!(at(fake, &one), [true; 3], "nothing moved");
 }
 
-/// One fault at one request of a promotion, then `resume` or `abort`.
-async fn broken(method: &'static str, part: &str, skip: usize, effect: Effect, resume: bool) {
+/// The text of an error with the fake's port taken out.
+fn text(fake: &Fake, error: &Error) -> String {
+    error.to_string().replace(&fake.host, "HOST")
+}
+
+#[tokio::test]
+async fn a_move_that_breaks_says_which_tags_are_not_moved() {
     let world = World::start().await;
     let (fake, channel) = (&world.fake, world.channel());
-    let (one, two) = (release(fake, "1"), release(fake, "2"));
+    let one = release(fake, "1");
+    fake.answer(1, "PUT", "ns/base/manifests/stable", 403, "no");
+    let broken = channel.go(&one, &order("1")).await.expect_err("refused");
+    insta::assert_snapshot!(text(fake, &broken), @"
+    channel `stable` is between two releases: 0 of 3 tags are at the new release; these are not, or it is not known:
+      HOST/ns/base:stable: cannot write the manifest HOST/ns/base:stable: access denied (403 no); give the account used by `docker login HOST` the rights for it, or log in with another
+      HOST/ns/left:stable: not begun
+      HOST/ns/right:stable: not begun
+    ");
+    channel.abort(false).await.expect("taken back");
     channel.go(&one, &order("1")).await.expect("promoted");
-    let image = IMAGES[skip % IMAGES.len()];
-    let part = part.replace("IMAGE", image);
-    fake.fault(1, method, &part, effect);
-    let ended = channel.go(&two, &order("2")).await;
-    let open = channel.open().await.expect("read");
-    let (old, new) = (at(fake, &one), at(fake, &two));
-    match (&ended, &open) {
-        (Ok(_), None) => assert_eq!(new, [true; 3]),
-        // An answer that lied about the last write, too: then it was done.
-        (Err(_), None) => assert!(old == [true; 3] || new == [true; 3], "{ended:?}"),
-        (_, Some(_)) => {
-            let each = old.iter().zip(&new).all(|(old, new)| old != new);
-            assert!(each, "each tag is old or new: {old:?} {new:?}");
-            let again = channel.go(&two, &order("2")).await;
-            assert!(matches!(again, Err(Error::Pending { .. })), "{again:?}");
-            if resume {
-                channel.resume().await.expect("resumed");
-                assert_eq!(at(fake, &two), [true; 3]);
-            } else {
-                channel.abort().await.expect("aborted");
-                assert_eq!(at(fake, &one), [true; 3]);
+    let two = release(fake, "2");
+    fake.answer(1, "PUT", "ns/right/manifests/stable", 403, "no");
+    let broken = channel.go(&two, &order("2")).await.expect_err("refused");
+    insta::assert_snapshot!(text(fake, &broken), @"
+    channel `stable` is between two releases: 2 of 3 tags are at the new release; these are not, or it is not known:
+      HOST/ns/right:stable: cannot write the manifest HOST/ns/right:stable: access denied (403 no); give the account used by `docker login HOST` the rights for it, or log in with another
+    ");
+    fake.answer(1, "PUT", "ns/staging/manifests/stable-current", 403, "no");
+    let broken = channel.resume(false).await.expect_err("refused");
+    insta::assert_snapshot!(text(fake, &broken), @"channel `stable`: all tags are at the new release, but that could not be recorded: cannot write the manifest HOST/ns/staging:stable-current: access denied (403 no); give the account used by `docker login HOST` the rights for it, or log in with another");
+    channel.resume(false).await.expect("ended");
+}
+
+#[tokio::test]
+async fn an_aborted_first_promotion_takes_its_tags_away_where_that_can_be() {
+    for keeps_tags in [None, Some(400), Some(403), Some(405)] {
+        let world = World::start().await;
+        let (fake, channel) = (&world.fake, world.channel());
+        fake.state().auth = Some(Auth::default());
+        fake.state().keeps_tags = keeps_tags;
+        let one = release(fake, "1");
+        fake.answer(1, "PUT", "ns/right/manifests/stable", 403, "no");
+        let broken = channel.go(&one, &order("1")).await;
+        assert!(matches!(broken, Err(Error::Between { .. })), "{broken:?}");
+        assert_eq!(at(fake, &one), [true, true, false]);
+        let ended = channel.abort(false).await;
+        let there = IMAGES.map(|name| fake.tag(&format!("ns/{name}"), "stable").is_some());
+        match keeps_tags {
+            None => {
+                assert_eq!(ended.expect("taken back").kind, Kind::Abort);
+                assert_eq!(there, [false; 3]);
             }
-            assert!(channel.open().await.expect("read").is_none());
+            Some(status) => {
+                let left = text(fake, &ended.expect_err("they are left"));
+                assert_eq!(
+                    left,
+                    "all tags are as they were, but these did not exist before and are still there:\n  \
+                     HOST/ns/base:stable\n  HOST/ns/left:stable",
+                    "{status}"
+                );
+                assert_eq!(there, [true, true, false]);
+            }
         }
+        assert_eq!(channel.open().await.expect("read"), None);
+        assert_eq!(fake.count("DELETE", "manifests/sha256"), 0);
+        for target in &one {
+            let fixed = fake.tag(target.repository.path(), "r-1");
+            assert_eq!(fixed.as_deref(), Some(target.digest.as_str()));
+        }
+        channel.go(&one, &order("1")).await.expect("promoted");
+        assert_eq!(at(fake, &one), [true; 3]);
     }
-    // Whatever happened, the chain is whole and the channel can go on.
-    channel.go(&two, &order("2")).await.expect("goes on");
-    assert_eq!(at(fake, &two), [true; 3]);
-    let history = channel.history().await.expect("the chain is whole");
-    assert_eq!(history.last().map(|(_, entry)| entry.seq), Some(1));
 }
 
-fn effects() -> impl Strategy<Value = Effect> {
-    prop_oneof![
-        prop::sample::select(vec![400_u16, 401, 403, 404, 409, 412, 429, 500, 503])
-            .prop_map(|status| Effect::Answer(status, Vec::new(), "no".to_owned())),
-        Just(Effect::BreakBefore),
-        Just(Effect::BreakAfter),
-        Just(Effect::Without("docker-content-digest")),
-        Just(Effect::With(
-            "docker-content-digest",
-            format!("sha256:{}", "0".repeat(64))
-        )),
-    ]
+#[tokio::test]
+async fn one_wrong_header_is_not_what_an_abort_writes() {
+    let world = World::start().await;
+    let (fake, channel) = (&world.fake, world.channel());
+    let one = release(fake, "1");
+    fake.add_manifest("ns/left", "stable", br#"{"schemaVersion": 2}"#);
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    let lie = Effect::With("docker-content-digest", wrong.clone());
+    fake.fault(1, "HEAD", "ns/left/manifests/stable", lie);
+    let dry = Order {
+        dry_run: true,
+        ..order("1")
+    };
+    let entry = channel
+        .go(&one, &dry)
+        .await
+        .expect("planned")
+        .expect("moves");
+    assert_ne!(entry.images[1].old.as_ref(), Some(&wrong));
+    assert_eq!(entry.images[1].old, fake.tag("ns/left", "stable"));
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
-    #[test]
-    fn whatever_breaks_the_tags_are_old_or_new_and_it_can_be_ended(
-        (method, part) in prop::sample::select(vec![
-            ("PUT", "ns/IMAGE/manifests/stable"),
-            ("HEAD", "ns/IMAGE/manifests/stable"),
-            ("HEAD", "ns/IMAGE/manifests/sha256"),
-            ("GET", "ns/IMAGE/manifests/sha256"),
-            ("PUT", "ns/staging/manifests/stable-000002"),
-            ("HEAD", "ns/staging/manifests/stable-000002"),
-            ("GET", "ns/staging/manifests/stable-aborted"),
-            ("GET", "ns/staging/manifests/stable-000002"),
-            ("PUT", "ns/staging/manifests/stable-current"),
-            ("HEAD", "ns/staging/manifests/stable-current"),
-            ("GET", "ns/staging/manifests/stable-current"),
-            ("GET", "ns/staging/blobs"),
-            ("POST", "ns/staging/blobs"),
-        ]),
-        skip in 0..3_usize,
-        effect in effects(),
-        resume: bool,
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(broken(method, part, skip, effect, resume));
+#[tokio::test]
+async fn what_broke_with_another_writer_is_ended_when_that_is_accepted() {
+    for resume in [true, false] {
+        let world = World::start().await;
+        let (fake, channel) = (&world.fake, world.channel());
+        let (one, two) = (release(fake, "1"), release(fake, "2"));
+        channel.go(&one, &order("1")).await.expect("promoted");
+        let theirs = OtherWriter {
+            repository: "ns/left",
+            tag: "stable",
+            digest: fake.add_manifest("ns/left", "theirs", br#"{"schemaVersion": 2}"#),
+        };
+        fake.fault(1, "PUT", "ns/base/manifests/stable", theirs);
+        let broken = channel.go(&two, &order("2")).await;
+        assert!(matches!(broken, Err(Error::Between { .. })), "{broken:?}");
+        let end = async |accept| match resume {
+            true => channel.resume(accept).await,
+            false => channel.abort(accept).await,
+        };
+        let refused = end(false).await;
+        assert!(matches!(refused, Err(Error::Between { .. })), "{refused:?}");
+        let ended = end(true).await.expect("ended");
+        assert_eq!(ended.drift.len(), 1, "it is recorded");
+        assert_eq!(at(fake, if resume { &two } else { &one }), [true; 3]);
     }
+}
+
+/// Two promoters to different releases at once, many times, each request of theirs delayed at random.
+async fn race(cases: u64, contest: Duration, immutable_ledger: bool) {
+    let registry = || {
+        let options = Options {
+            contest,
+            ..options()
+        };
+        Registry::new(options).expect("a client")
+    };
+    let (one_process, another) = (registry(), registry());
+    let results = futures_util::stream::iter(0..cases).map(async |number| {
+        let world = World::with(one_process.clone()).await;
+        let fake = &world.fake;
+        let [one, two, three] = ["1", "2", "3"].map(|version| release(fake, version));
+        let first = world.channel();
+        let second = world.channel_of(&another);
+        first.go(&one, &order("1")).await.expect("promoted");
+        let written = IMAGES.map(|name| fake.count("PUT", &format!("ns/{name}/manifests/stable")));
+        if immutable_ledger {
+            fake.state().immutable = Some((400, "tag is immutable".to_owned()));
+            fake.state().immutable_prefix = "stable-0";
+        }
+        fake.state().delays = Some((Duration::from_millis(6), number));
+        let later = Duration::from_millis(number % 30);
+        let orders = (order("2"), order("3"));
+        let (a, b) = tokio::join!(first.go(&two, &orders.0), async {
+            tokio::time::sleep(later).await;
+            second.go(&three, &orders.1).await
+        });
+        let (won, lost) = match (&a, &b) {
+            (Ok(Some(_)), Err(lost)) => (&two, lost),
+            (Err(lost), Ok(Some(_))) => (&three, lost),
+            _ => panic!("case {number}: {a:?} {b:?}"),
+        };
+        let said = matches!(
+            lost,
+            Error::Lost { .. } | Error::Pending { .. } | Error::Drift { .. }
+        );
+        assert!(said, "case {number}: {lost:?}");
+        assert_eq!(at(fake, won), [true; 3], "case {number}");
+        let now = IMAGES.map(|name| fake.count("PUT", &format!("ns/{name}/manifests/stable")));
+        let once = written.map(|count| count + 1);
+        assert_eq!(now, once, "case {number}: the loser wrote a tag");
+        let history = first.history().await.expect("the chain is whole");
+        assert_eq!(history.len(), 2);
+        assert_eq!(first.open().await.expect("read"), None);
+    });
+    let _: Vec<()> = results.buffer_unordered(12).collect().await;
+}
+
+/// Without compare-and-swap this holds as long as nobody takes longer from his look at the ledger to
+/// his write of it (here two delays and what the machine adds) than the others wait.
+#[tokio::test]
+async fn of_two_promoters_at_once_one_wins_whole() {
+    race(120, Duration::from_millis(150), false).await;
+}
+
+/// A registry that refuses the second writer of a number needs no waiting.
+#[tokio::test]
+async fn where_the_ledger_is_immutable_the_registry_decides_the_race() {
+    race(120, Duration::ZERO, true).await;
+}
+
+/// The window that is left: this one's write of the ledger arrives when the other is long done. It
+/// sees that at the ledger and at the tags, and moves nothing.
+#[tokio::test]
+async fn who_is_slower_than_the_others_wait_moves_nothing() {
+    let world = World::start().await;
+    let (fake, channel) = (&world.fake, world.channel());
+    let [one, two, three] = ["1", "2", "3"].map(|version| release(fake, version));
+    channel.go(&one, &order("1")).await.expect("promoted");
+    let slow = Effect::Slow(Duration::from_millis(600));
+    fake.fault(1, "PUT", "ns/staging/manifests/stable-000002", slow);
+    let (orders, late) = ((order("2"), order("3")), channel.clone());
+    let (slow, quick) = tokio::join!(late.go(&two, &orders.0), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        channel.go(&three, &orders.1).await
+    });
+    quick.expect("promoted").expect("moved");
+    assert!(matches!(slow, Err(Error::Lost { .. })), "{slow:?}");
+    assert_eq!(at(fake, &three), [true; 3]);
+    channel.go(&two, &order("2")).await.expect("promoted");
+    assert_eq!(
+        channel.history().await.expect("the chain is whole").len(),
+        3
+    );
 }

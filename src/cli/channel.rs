@@ -68,8 +68,8 @@ pub async fn promote(
     let channel = place.channel(to);
     if args.resume || args.abort {
         let entry = match args.resume {
-            true => channel.resume().await?,
-            false => channel.abort().await?,
+            true => channel.resume(args.moving.accept_drift).await?,
+            false => channel.abort(args.moving.accept_drift).await?,
         };
         return Ok(moved(to, None, Some(&entry), &[], false));
     }

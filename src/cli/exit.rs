@@ -238,15 +238,18 @@ impl From<release::Error> for Failure {
         };
         let failure = Self::new(exit, error.to_string());
         match &error {
-            Error::Pending { channel, .. } | Error::Between { channel, .. } => {
+            Error::Pending { channel, .. } => failure.help(format!(
+                "if nobody is at it, `laminate promote --to {channel} --resume` ends it, `--abort` takes it back"
+            )),
+            Error::Between { channel, .. } | Error::Unrecorded { channel, .. } => {
                 failure.help(format!(
-                    "`laminate promote --to {channel} --resume` ends it, `--abort` takes it back"
+                    "`laminate promote --to {channel} --resume` ends it, `--abort` takes it back; --accept-drift with it runs over tags that somebody else moved"
                 ))
             }
             Error::Drift { .. } => {
                 failure.help("find out who did it; --accept-drift goes on and records it")
             }
-            Error::Lost { .. } => failure.help("look at `laminate status`, and try again"),
+            Error::Lost { .. } | Error::Overtaken { .. } => failure.help("look at `laminate status`, and try again"),
             Error::NoRelease { .. } => failure.help("`laminate history` lists releases"),
             _ => failure,
         }

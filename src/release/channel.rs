@@ -1,15 +1,17 @@
-//! Moves the tags of a channel as one set: all are looked at, the intent is written, the tags are
-//! moved bases first, all are read back, and one pointer says that it is done.
+//! Moves a channel: all its tags are looked at, the intent is written, the tags are moved as one set
+//! (`tags`), and one pointer says that it is done.
 //!
-//! No registry compares before it writes, so two promoters at the very same moment can still meet
-//! between a check and a write; `status` shows that, and a concurrency group in CI prevents it.
+//! Main type: [`Channel`]. No registry compares before it writes, so who takes longer from a look to
+//! a write than others wait ([`Registry::claim_tag`]) can still meet them; then tags are found
+//! elsewhere, and it is said which. A concurrency group in CI prevents it.
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 
 use super::record::{ENTRY_TYPE, bytes, entry};
+use super::tags::How;
 use super::{Entry, Error, Kind, Move};
 use crate::name::{Digest, Repository, Tag};
-use crate::registry::{Locator, Registry};
+use crate::registry::{self, Locator, Registry};
 
 /// The ledger of one channel in staging.
 #[derive(Clone)]
@@ -86,13 +88,13 @@ fn strange(what: &str) -> Error {
     }
 }
 
-fn place(step: &Move) -> Result<(Repository, Tag), Error> {
+pub(super) fn place(step: &Move) -> Result<(Repository, Tag), Error> {
     let repository = Repository::parse(&step.repository).map_err(|_| strange(&step.repository))?;
     let tag = Tag::parse(&step.tag).map_err(|_| strange(&step.tag))?;
     Ok((repository, tag))
 }
 
-fn digest(text: &str) -> Result<Digest, Error> {
+pub(super) fn digest(text: &str) -> Result<Digest, Error> {
     Digest::parse(text).map_err(|_| strange(text))
 }
 
@@ -155,27 +157,13 @@ impl Channel<'_> {
         Ok(list)
     }
 
-    async fn head(&self, repository: &Repository, at: Locator) -> Result<Option<Digest>, Error> {
+    pub(super) async fn head(
+        &self,
+        repository: &Repository,
+        at: Locator,
+    ) -> Result<Option<Digest>, Error> {
         let found = self.registry.head_manifest(repository, &at).await?;
         Ok(found.map(|descriptor| descriptor.digest))
-    }
-
-    /// Tags of an entry that are elsewhere.
-    pub async fn drift(&self, entry: &Entry) -> Result<Vec<Drift>, Error> {
-        let found = try_join_all(entry.images.iter().map(|step| async move {
-            let (repository, tag) = place(step)?;
-            let found = self.head(&repository, Locator::Tag(tag)).await?;
-            let found = found.map(|digest| digest.to_string());
-            Ok::<_, Error>(
-                (found.as_deref() != Some(step.new.as_str())).then(|| Drift {
-                    repository: step.repository.clone(),
-                    tag: step.tag.clone(),
-                    expected: step.new.clone(),
-                    found,
-                }),
-            )
-        }));
-        Ok(found.await?.into_iter().flatten().collect())
     }
 
     /// Moves the channel. Returns the entry, written or as it would be; `None` if it is there already.
@@ -203,6 +191,7 @@ impl Channel<'_> {
                 tags: drift,
             });
         }
+        let now = current.as_ref();
         let images = try_join_all(targets.iter().map(|target| async move {
             let by_digest = Locator::Digest(target.digest.clone());
             if self.head(&target.repository, by_digest).await?.is_none() {
@@ -211,13 +200,12 @@ impl Channel<'_> {
                     digest: target.digest.clone(),
                 });
             }
-            let by_tag = Locator::Tag(target.tag.clone());
-            let old = self.head(&target.repository, by_tag).await?;
+            let old = self.before_move(now, target, order).await?;
             Ok(Move {
                 label: target.label.clone(),
                 repository: target.repository.to_string(),
                 tag: target.tag.to_string(),
-                old: old.map(|digest| digest.to_string()),
+                old,
                 new: target.digest.to_string(),
                 depth: target.depth,
             })
@@ -250,191 +238,140 @@ impl Channel<'_> {
         if order.dry_run {
             return Ok(Some(entry));
         }
-        self.claim(&entry).await?;
-        self.carry_out(&entry).await?;
+        let at = self.claim(&entry).await?;
+        self.carry_out(&at, &entry, How::default()).await?;
         Ok(Some(entry))
     }
 
-    /// Writes the intent. The numbered tag is written by one promoter only; whoever finds it taken was
-    /// second and has moved nothing.
-    async fn claim(&self, entry: &Entry) -> Result<(), Error> {
-        let tag = self.numbered(entry.seq);
-        let lost = || Error::Lost {
-            channel: self.name.to_owned(),
-            tag: tag.clone(),
-        };
-        if self
-            .head(self.staging, Locator::Tag(tag.clone()))
-            .await?
-            .is_some()
-        {
-            return Err(lost());
-        }
-        let written = self
-            .registry
-            .put_document(
-                self.staging,
-                std::slice::from_ref(&tag),
-                ENTRY_TYPE,
-                bytes(entry),
-            )
-            .await;
-        let ours = match written {
-            Ok(digest) => digest,
-            Err(
-                crate::registry::Error::Overwritten { .. }
-                | crate::registry::Error::Immutable { .. },
-            ) => return Err(lost()),
-            Err(error) => return Err(error.into()),
-        };
-        match self.head(self.staging, Locator::Tag(tag.clone())).await? == Some(ours) {
-            true => Ok(()),
-            false => Err(lost()),
-        }
-    }
-
-    async fn put(&self, entry: &Entry, tag: Tag) -> Result<(), Error> {
-        self.registry
-            .put_document(self.staging, &[tag], ENTRY_TYPE, bytes(entry))
-            .await?;
-        Ok(())
-    }
-
-    /// From the intent to the end: tags, check, pointer. May be begun anywhere in between.
-    async fn carry_out(&self, entry: &Entry) -> Result<(), Error> {
-        let mut order: Vec<&Move> = entry.images.iter().collect();
-        order.sort_by_key(|step| step.depth);
-        self.flip(&order, |step| (step.old.clone(), Some(step.new.clone())))
-            .await?;
-        let drift = self.drift(entry).await?;
-        if let Some(first) = drift.first() {
-            return Err(Error::Between {
-                channel: self.name.to_owned(),
-                moved: entry.images.len() - drift.len(),
-                of: entry.images.len(),
-                cause: format!("read back,{first}"),
-            });
-        }
-        self.put(entry, self.tag("current")).await
-    }
-
-    /// Moves tags in order, those of one depth together. `way` says from where to where.
-    async fn flip(
+    /// What a tag is before it is moved: what the ledger says, or else what its bytes prove. It is
+    /// what an abort writes, so one wrong header must not be enough.
+    async fn before_move(
         &self,
-        order: &[&Move],
-        way: impl Fn(&Move) -> (Option<String>, Option<String>),
-    ) -> Result<(), Error> {
-        let mut moved = 0;
-        for level in order.chunk_by(|a, b| a.depth == b.depth) {
-            let done = join_all(level.iter().map(|step| {
-                let (from, to) = way(step);
-                self.set(step, from, to)
-            }))
-            .await;
-            let mut cause = None;
-            for one in done {
-                match one {
-                    Ok(()) => moved += 1,
-                    Err(error) => cause = cause.or(Some(error.to_string())),
-                }
-            }
-            if let Some(cause) = cause {
-                return Err(Error::Between {
-                    channel: self.name.to_owned(),
-                    moved,
-                    of: order.len(),
-                    cause,
-                });
-            }
+        current: Option<&(Digest, Entry)>,
+        target: &Target,
+        order: &Order,
+    ) -> Result<Option<String>, Error> {
+        let at = Locator::Tag(target.tag.clone());
+        let said = current.and_then(|(_, entry)| {
+            let same = |step: &&Move| {
+                step.repository == target.repository.to_string() && step.tag == target.tag.as_str()
+            };
+            entry.images.iter().find(same).map(|step| step.new.clone())
+        });
+        let found = self.head(&target.repository, at.clone()).await?;
+        let found = found.map(|digest| digest.to_string());
+        if found == said {
+            return Ok(found);
         }
-        Ok(())
-    }
-
-    async fn set(
-        &self,
-        step: &Move,
-        from: Option<String>,
-        to: Option<String>,
-    ) -> Result<(), Error> {
-        let (repository, tag) = place(step)?;
-        let at = Locator::Tag(tag);
-        let found = self
-            .head(&repository, at.clone())
-            .await?
-            .map(|d| d.to_string());
-        if found == to {
-            return Ok(());
-        }
-        if found != from {
-            return Err(Error::Drift {
+        let proven = match found {
+            Some(_) => self.registry.manifest(&target.repository, &at).await?,
+            None => None,
+        };
+        let proven = proven.map(|manifest| manifest.digest.to_string());
+        match said.filter(|said| Some(said) != proven.as_ref() && !order.accept_drift) {
+            None => Ok(proven),
+            Some(expected) => Err(Error::Drift {
                 channel: self.name.to_owned(),
                 tags: vec![
                     Drift {
-                        repository: step.repository.clone(),
-                        tag: step.tag.clone(),
-                        expected: from.unwrap_or_else(|| "nothing".to_owned()),
-                        found,
+                        repository: target.repository.to_string(),
+                        tag: target.tag.to_string(),
+                        expected,
+                        found: proven,
                     }
                     .to_string(),
                 ],
+            }),
+        }
+    }
+
+    /// Writes the intent. The numbered tag is one promoter's only; whoever finds it taken was second
+    /// and has moved nothing.
+    async fn claim(&self, entry: &Entry) -> Result<Digest, Error> {
+        let tag = self.numbered(entry.seq);
+        let claimed = (self.registry)
+            .claim_document(self.staging, &tag, ENTRY_TYPE, bytes(entry))
+            .await?;
+        claimed.ok_or_else(|| self.lost(entry))
+    }
+
+    pub(super) fn lost(&self, entry: &Entry) -> Error {
+        Error::Lost {
+            channel: self.name.to_owned(),
+            tag: self.numbered(entry.seq),
+        }
+    }
+
+    /// Whether this is the move that was begun and not ended.
+    pub(super) async fn is_open(&self, at: &Digest) -> Result<bool, Error> {
+        let open = self.open().await?;
+        Ok(open.is_some_and(|(open, _)| open == *at))
+    }
+
+    /// That a number of the ledger is still the entry's; `again` if that was written by another
+    /// process, maybe a moment ago.
+    pub(super) async fn still(&self, at: &Digest, entry: &Entry, again: bool) -> Result<(), Error> {
+        let tag = self.numbered(entry.seq);
+        let ours = match again {
+            true => self.registry.is_at(self.staging, &tag, at).await?,
+            false => {
+                self.head(self.staging, Locator::Tag(tag.clone()))
+                    .await?
+                    .as_ref()
+                    == Some(at)
+            }
+        };
+        match ours {
+            true => Ok(()),
+            false => Err(Error::Overtaken {
+                channel: self.name.to_owned(),
+                tag,
+            }),
+        }
+    }
+
+    /// Says where the channel is; only the move that is open may.
+    pub(super) async fn record(
+        &self,
+        at: &Digest,
+        entry: &Entry,
+        suffix: &str,
+    ) -> Result<(), Error> {
+        if !self.is_open(at).await? {
+            return Err(Error::Overtaken {
+                channel: self.name.to_owned(),
+                tag: self.numbered(entry.seq),
             });
         }
-        let Some(to) = to else {
-            // It did not exist before; whoever aborts is told.
-            return Ok(());
-        };
-        let wanted = digest(&to)?;
-        let by_digest = Locator::Digest(wanted.clone());
-        let manifest = self.registry.manifest(&repository, &by_digest).await?;
-        let manifest = manifest.ok_or(Error::Missing {
-            repository: repository.clone(),
-            digest: wanted,
-        })?;
-        self.registry
-            .put_manifest(&repository, &at, &manifest)
-            .await?;
+        self.put(entry, self.tag(suffix)).await?;
         Ok(())
     }
 
-    /// Ends what was begun: all tags at the new release.
-    pub async fn resume(&self) -> Result<Entry, Error> {
-        let Some((_, entry)) = self.open().await? else {
-            return Err(Error::NothingPending {
-                channel: self.name.to_owned(),
-            });
-        };
-        self.carry_out(&entry).await?;
-        Ok(entry)
+    /// Puts into an open entry what was found moved and let be; where its tag is immutable, nowhere.
+    pub(super) async fn amend(
+        &self,
+        at: Digest,
+        entry: Entry,
+        drift: &[Drift],
+    ) -> Result<(Digest, Entry), Error> {
+        let drift: Vec<String> = drift.iter().map(ToString::to_string).collect();
+        if drift.iter().all(|line| entry.drift.contains(line)) {
+            return Ok((at, entry));
+        }
+        let mut amended = entry.clone();
+        amended.drift.extend(drift);
+        match self.put(&amended, self.numbered(entry.seq)).await {
+            Ok(digest) => Ok((digest, amended)),
+            Err(Error::Registry(registry::Error::Immutable { .. })) => Ok((at, entry)),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Takes back what was begun: all tags as they were.
-    pub async fn abort(&self) -> Result<Entry, Error> {
-        let Some((at, entry)) = self.open().await? else {
-            return Err(Error::NothingPending {
-                channel: self.name.to_owned(),
-            });
-        };
-        let mut order: Vec<&Move> = entry.images.iter().collect();
-        order.sort_by_key(|step| std::cmp::Reverse(step.depth));
-        self.flip(&order, |step| (Some(step.new.clone()), step.old.clone()))
-            .await?;
-        let ended = Entry {
-            kind: Kind::Abort,
-            previous: Some(at.to_string()),
-            ..entry.clone()
-        };
-        self.put(&ended, self.tag("aborted")).await?;
-        let mut left = Vec::new();
-        for step in &entry.images {
-            let (repository, tag) = place(step)?;
-            if step.old.is_none() && self.head(&repository, Locator::Tag(tag)).await?.is_some() {
-                left.push(format!("  {}:{}", step.repository, step.tag));
-            }
-        }
-        match left.is_empty() {
-            true => Ok(ended),
-            false => Err(Error::Left { tags: left }),
-        }
+    async fn put(&self, entry: &Entry, tag: Tag) -> Result<Digest, Error> {
+        let written = (self.registry)
+            .put_document(self.staging, &[tag], ENTRY_TYPE, bytes(entry))
+            .await;
+        Ok(written?)
     }
 
     /// Where a revert goes: the last entry at another release than now, or at the one named.

@@ -11,6 +11,7 @@ mod list;
 pub mod number;
 pub mod outside;
 mod record;
+mod tags;
 
 pub use list::{Ancestor, Point, Releases, Turn, short};
 pub use record::{
@@ -60,7 +61,7 @@ pub enum Error {
     /// Somebody else moved tags of the channel.
     #[error("channel `{channel}` was moved by somebody else:\n{}", .tags.join("\n"))]
     Drift { channel: String, tags: Vec<String> },
-    #[error("{repository}@{digest} is not there, so nothing was moved")]
+    #[error("{repository}@{digest} is not there, so no tag can name it")]
     Missing {
         repository: Repository,
         digest: Digest,
@@ -70,17 +71,45 @@ pub enum Error {
         "somebody else moves channel `{channel}` at this moment ({tag} is theirs); nothing was moved"
     )]
     Lost { channel: String, tag: Tag },
+    /// The same, seen later.
+    #[error("somebody else moves channel `{channel}`: {tag} is not ours any more")]
+    Overtaken { channel: String, tag: Tag },
     /// Some tags are at the new release, some at the old.
     #[error(
-        "channel `{channel}` is between two releases: {moved} of {of} tags were moved, then: {cause}"
+        "channel `{channel}` is between two releases: {there} of {of} tags are {way}; these are not, or it is not known:\n{}", .tags.join("\n")
     )]
     Between {
         channel: String,
-        moved: usize,
+        way: Way,
+        there: usize,
         of: usize,
-        cause: String,
+        /// Which, and why.
+        tags: Vec<String>,
+    },
+    /// The tags are where they should be, and the ledger does not say so.
+    #[error("channel `{channel}`: all tags are {way}, but that could not be recorded: {cause}")]
+    Unrecorded {
+        channel: String,
+        way: Way,
+        cause: Box<Error>,
     },
     /// All old but tags that did not exist before, which a registry may not be able to remove.
     #[error("all tags are as they were, but these did not exist before and are still there:\n{}", .tags.join("\n"))]
     Left { tags: Vec<String> },
+}
+
+/// Which way the tags of a move go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Forth,
+    Back,
+}
+
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Forth => "at the new release",
+            Self::Back => "as they were",
+        })
+    }
 }
