@@ -316,3 +316,43 @@ async fn who_is_slower_than_the_others_wait_moves_nothing() {
         3
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_shows_a_first_promotion_that_broke() {
+    let world = World::start().await;
+    let (fake, channel) = (&world.fake, world.channel());
+    let one = release(fake, "1");
+    let folder = tempfile::tempdir().expect("a folder");
+    let spec = format!(
+        "stack: s\nregistry: {host}/ns\nstaging: {host}/ns/staging\nchannels: {{ stable: {{ tag: stable }} }}\n\
+         images: {{ base: {{ base: \"{host}/ns/base:r-1\" }} }}\n",
+        host = fake.host
+    );
+    std::fs::write(folder.path().join("specs.yml"), spec).expect("written");
+    let status = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_laminate"));
+        command
+            .current_dir(folder.path())
+            .env("LAMINATE_PROGRESS", "quiet");
+        let ran = |args: &[&str], command: &mut std::process::Command| {
+            let out = command.args(args).output().expect("laminate runs");
+            let text = String::from_utf8(out.stdout).expect("UTF-8");
+            (
+                out.status.code(),
+                text,
+                String::from_utf8_lossy(&out.stderr).into_owned(),
+            )
+        };
+        ran(&["status", "--json"], &mut command)
+    };
+    let (code, text, errors) = status();
+    assert_eq!(code, Some(0), "{text}{errors}");
+    fake.answer(1, "PUT", "ns/left/manifests/stable", 403, "no");
+    channel.go(&one, &order("1")).await.expect_err("refused");
+    let (code, text, errors) = status();
+    assert_eq!(code, Some(10), "{text}{errors}");
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let release = order("1").release;
+    assert_eq!(json["channels"][0]["pending"], release.as_str());
+    assert_eq!(json["channels"][0]["release"], serde_json::Value::Null);
+}

@@ -421,13 +421,23 @@ pub async fn status(
             let name = declared.name.as_str();
             let channel = place.channel(name);
             let ledger = channel.look().await?;
+            let pending = ledger.open.as_ref().map(|(_, open)| {
+                format!(
+                    "  a {} to {} was begun and not ended: promote --to {name} --resume, or --abort\n",
+                    open.kind,
+                    short(&open.release)
+                )
+            });
+            differs |= pending.is_some();
+            let open = ledger.open.map(|(_, open)| open.release);
             let Some((_, entry)) = ledger.current else {
                 text.push_str(&format!("{name}: never promoted to\n"));
-                list.push(json!({ "channel": name, "release": null, "drift": [] }));
+                text.extend(pending);
+                list.push(json!({ "channel": name, "release": null, "drift": [], "pending": open }));
                 continue;
             };
             let drift = channel.drift(&entry).await?;
-            differs |= !drift.is_empty() || ledger.open.is_some();
+            differs |= !drift.is_empty();
             text.push_str(&format!(
                 "{name}: release {} (commit {}), number {}, since {} by {}\n",
                 short(&entry.release),
@@ -439,13 +449,7 @@ pub async fn status(
             for one in &drift {
                 text.push_str(&format!("{one}\n"));
             }
-            if let Some((_, open)) = &ledger.open {
-                text.push_str(&format!(
-                    "  a {} to {} was begun and not ended: promote --to {name} --resume, or --abort\n",
-                    open.kind,
-                    short(&open.release)
-                ));
-            }
+            text.extend(pending);
             list.push(json!({
                 "channel": name,
                 "release": entry.release,
@@ -454,7 +458,7 @@ pub async fn status(
                 "since": entry.time,
                 "by": entry.actor,
                 "drift": drift.iter().map(drift_json).collect::<Vec<_>>(),
-                "pending": ledger.open.map(|(_, entry)| entry.release),
+                "pending": open,
             }));
         }
         let exit = match differs {
