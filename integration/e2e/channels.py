@@ -1,6 +1,6 @@
 """Channels: promoted as one set, back and forward again; gates, drift, what is begun and not ended."""
 import os
-import signal
+import random
 import subprocess
 import time
 
@@ -14,6 +14,7 @@ SPEC = """
     channels:
       quarter: { tag: "${series}-stable" }
       stable: { tag: stable, from: quarter, variant: "1", gates: [gpu] }
+      fresh: { tag: "${series}-fresh" }
     images:
       ground:
         base: BASE
@@ -99,33 +100,112 @@ def a_tag_moved_by_hand_is_shown_and_not_run_over():
     tags_are(first)
 
 
-@test
-def killed_at_any_moment_it_can_be_ended():
+def lines(log):
+    return log.read().count(b"\n")
+
+
+def counted(*args, kill=None):
+    """Runs laminate, kills it when the registry has answered so many requests, and gives their number."""
     env = {**os.environ, "LAMINATE_REGISTRY": stack.registry}
-    goal, other = second, first
-    for number in range(12):
-        ran = subprocess.Popen([BINARY, "promote", goal.json["commit"], "--to", "quarter"], cwd=stack.folder, env=env,
+    with open(os.environ["E2E_REGISTRY_LOG"], "rb") as log:
+        log.seek(0, os.SEEK_END)
+        ran = subprocess.Popen([BINARY, *args], cwd=stack.folder, env=env,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.01 + number * 0.012)
-        ran.send_signal(signal.SIGKILL)
+        seen = 0
+        while ran.poll() is None and (kill is None or seen < kill):
+            time.sleep(0.001)
+            seen += lines(log)
+        ran.kill()
         ran.wait()
+        return seen + lines(log)
+
+
+def pending(channel="quarter"):
+    listed = stack.laminate("status", status=None).json["channels"]
+    return next(one["pending"] for one in listed if one["channel"] == channel)
+
+
+@test
+def a_first_promotion_that_is_killed_is_shown_and_leaves_nothing_when_it_is_taken_back():
+    whole = counted("promote", second.json["commit"], "--to", "quarter")
+    for part in (0.9, 0.8, 0.7):
+        counted("promote", first.json["commit"], "--to", "fresh", kill=int(whole * part))
+        if pending("fresh"):
+            break
+    stack.laminate("status", status=10)
+    stack.laminate("promote", "--to", "fresh", "--abort")
+    for image in first.json["images"]:
+        repository = f"{stack.namespace}/{image['image']}"
+        equal(digest(repository, f"{image['variant']}-fresh"), None, "a tag that was not there before")
+        fixed = digest(repository, f"{image['variant']}-{first.json['commit'][:7]}")
+        equal(fixed, image["digest"], "the fixed tag")
+    equal(pending("fresh"), None)
+
+
+@test
+def killed_at_any_request_it_can_be_ended():
+    # The moments are others each time; what is said when it fails names them.
+    chosen = random.Random()
+    goal, other = second, first
+    stack.laminate("promote", first.json["commit"], "--to", "quarter")
+    whole = counted("promote", second.json["commit"], "--to", "quarter")
+    stack.laminate("revert", "quarter")
+    kills = between = 0
+
+    def old_or_new(what):
         for image in goal.json["images"]:
             if image["variant"] == "1":
-                old = other.image(image["image"], "1")["digest"]
-                assert at("1-stable", image["image"]) in (old, image["digest"]), "a tag is somewhere else"
-        pending = stack.laminate("status", status=None).json["channels"][0]["pending"]
-        if pending:
-            how = "--resume" if number % 2 else "--abort"
+                both = (image["digest"], other.image(image["image"], "1")["digest"])
+                assert at("1-stable", image["image"]) in both, f"{image['image']} is somewhere else after {what}"
+
+    while kills < 18:
+        forward = ("promote", goal.json["commit"], "--to", "quarter")
+        move = forward if kills % 4 < 2 else ("revert", "quarter")
+        request_number = chosen.randint(whole // 3, whole)
+        counted(*move, kill=request_number)
+        kills += 1
+        old_or_new(f"{move} was killed at {request_number} of {whole}")
+        if pending():
+            between += 1
+            how = chosen.choice(("--resume", "--abort"))
+            if between % 2:
+                request_number = chosen.randint(1, whole // 2)
+                counted("promote", "--to", "quarter", how, kill=request_number)
+                kills += 1
+                old_or_new(f"{how} was killed at {request_number}")
+        if pending():
+            how = chosen.choice(("--resume", "--abort"))
             stack.laminate("promote", "--to", "quarter", how)
             tags_are(goal if how == "--resume" else other)
-        elif at("1-stable", "ground") == goal.image("ground", "1")["digest"]:
-            tags_are(goal)
-        else:
-            tags_are(other)
-        if at("1-stable", "ground") == goal.image("ground", "1")["digest"]:
+        moved = at("1-stable", "ground") == goal.image("ground", "1")["digest"]
+        tags_are(goal if moved else other)
+        if moved:
             goal, other = other, goal
+    assert between, "no kill was between"
     seqs = [move["seq"] for move in stack.laminate("history").json["moves"] if move["channel"] == "quarter"]
     equal(seqs, sorted(seqs, reverse=True), "the chain of records")
+    equal(seqs[-1], 1, "its beginning")
+
+
+@test
+def of_two_promoters_at_once_one_wins_whole():
+    env = {**os.environ, "LAMINATE_REGISTRY": stack.registry}
+    stack.replace("specs.yml", "word: two", "word: three")
+    stack.commit()
+    third = stack.laminate("build", "--push")
+    for start in (0, 0.02, 0.05, 0.1):
+        stack.laminate("promote", first.json["commit"], "--to", "quarter")
+        ran = []
+        for goal in (second, third):
+            ran.append(subprocess.Popen([BINARY, "promote", goal.json["commit"], "--to", "quarter"], env=env,
+                                        cwd=stack.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
+            time.sleep(start)
+        errors = [one.communicate()[1] for one in ran]
+        won = [one.returncode == 0 for one in ran]
+        equal(sorted(won), [False, True], f"who won, {start} s apart: {errors}")
+        equal([one.returncode for one in ran if one.returncode], [7])
+        tags_are(second if won[0] else third)
+        equal(pending(), None)
 
 
 if __name__ == "__main__":
