@@ -401,6 +401,19 @@ fn killed_at_every_request_it_can_be_ended() {
     assert_eq!(runtime.block_on(run_all(cases)), "");
 }
 
+/// What a HEAD shows just after the kill is what a tag was; taken back at once, it is not believed.
+#[test]
+fn killed_and_taken_back_while_the_registry_shows_the_old_it_is_whole() {
+    let runtime = runtime();
+    let last = runtime.block_on(requests(Broken::Promotion));
+    let killed = |nth| Case {
+        stale: true,
+        ..Case::plain(Broken::Promotion, nth, Fault::Kill(true), false)
+    };
+    let cases = (last / 2..last).map(killed).collect();
+    assert_eq!(runtime.block_on(run_all(cases)), "");
+}
+
 #[test]
 fn killed_at_every_request_of_the_ending_it_can_be_ended_again() {
     let runtime = runtime();
