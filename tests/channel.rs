@@ -251,8 +251,8 @@ async fn race(cases: u64, contest: Duration, immutable_ledger: bool) {
             fake.state().immutable = Some((400, "tag is immutable".to_owned()));
             fake.state().immutable_prefix = "stable-0";
         }
-        fake.state().delays = Some((Duration::from_millis(6), number));
-        let later = Duration::from_millis(number % 30);
+        fake.state().delays = Some((Duration::from_millis(30), number));
+        let later = Duration::from_millis(number % 10);
         let orders = (order("2"), order("3"));
         let (a, b) = tokio::join!(first.go(&two, &orders.0), async {
             tokio::time::sleep(later).await;
@@ -283,7 +283,7 @@ async fn race(cases: u64, contest: Duration, immutable_ledger: bool) {
 /// his write of it (here two delays and what the machine adds) than the others wait.
 #[tokio::test]
 async fn of_two_promoters_at_once_one_wins_whole() {
-    race(120, Duration::from_millis(150), false).await;
+    race(120, Options::default().contest, false).await;
 }
 
 /// A registry that refuses the second writer of a number needs no waiting.

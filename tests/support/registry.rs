@@ -586,7 +586,8 @@ impl State {
         let (most, seed) = self.delays.as_mut()?;
         // Knuth's multiplier for 64 bits; the upper bits are the random ones.
         *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        Some(most.mul_f64((*seed >> 32) as f64 / f64::from(u32::MAX)))
+        // Most are short and a few are long: that is what lets one overtake another.
+        Some(most.mul_f64(((*seed >> 32) as f64 / f64::from(u32::MAX)).powi(3)))
     }
 
     fn list(&self, name: &str, last: Option<String>) -> Response {
