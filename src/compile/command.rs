@@ -143,7 +143,14 @@ fn pip(pip: &Pip) -> Command {
     if !pip.packages.is_empty() {
         words.push_str(&format!(" -- {}", line(&pip.packages)));
     }
-    let text = format!("python=$(command -v python || command -v python3)\n{words}\n");
+    let mut text = format!("python=$(command -v python || command -v python3)\n{words}\n");
+    if pip.tool == PipTool::Uv {
+        // uv leaves the file it locks an environment with, writable for everybody.
+        text.push_str(
+            "lock=$(\"$python\" -c 'import sys; print(sys.prefix)')/.lock\n\
+             [ -s \"$lock\" ] || rm -f \"$lock\"\n",
+        );
+    }
     let (uv, env) = match pip.tool {
         PipTool::Uv => (
             true,

@@ -13,7 +13,7 @@ use crate::name::{Digest, Reference};
 use crate::stack::{Base, File, Image, Kind, Refresh, Stack, Step};
 
 /// Raised when equal specs compile to other images than before; part of every key.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What kind of thing a [`Component`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
