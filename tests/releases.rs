@@ -48,6 +48,7 @@ async fn published(fake: &Fake) -> String {
             let info = Info {
                 key: Digest::of(b"pip freeze"),
                 title: "pip packages".to_owned(),
+                time: String::new(),
                 exit: 0,
                 text: String::new(),
                 error: String::new(),

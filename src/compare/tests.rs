@@ -55,6 +55,7 @@ impl Told {
             let info = Info {
                 key: digest(name),
                 title: format!("{name} packages"),
+                time: String::new(),
                 exit: 0,
                 text: packages
                     .as_ref()

@@ -137,6 +137,7 @@ fn evidence(words: &Words, image: &ReleaseImage) -> Evidence {
     let info = |title: &str, text: &str, packages: Option<Vec<Package>>| Info {
         key: Digest::of(b"command"),
         title: title.to_owned(),
+        time: String::new(),
         exit: 3,
         text: text.to_owned(),
         error: words.text.clone(),

@@ -35,7 +35,21 @@ pub struct Evidence {
     /// By name.
     #[serde(default)]
     pub info: BTreeMap<String, Info>,
+    /// Older verdicts of suites whose name another has by now, newest first: two commits may differ in
+    /// a test alone, and each wants its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub older: Vec<Older>,
 }
+
+/// A verdict that a newer one of the same name has replaced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Older {
+    pub suite: String,
+    pub verdict: Verdict,
+}
+
+/// How many replaced verdicts are kept of an image.
+const OLDER: usize = 16;
 
 impl Evidence {
     pub fn new(image: impl Into<String>, key: Digest, digest: Digest) -> Self {
@@ -47,17 +61,85 @@ impl Evidence {
             suites: BTreeMap::new(),
             checks: None,
             info: BTreeMap::new(),
+            older: Vec::new(),
         }
     }
 
-    /// Takes over what `newer` has; it is about the same digest.
-    pub fn merge(&mut self, newer: &Self) {
-        self.suites.extend(newer.suites.clone());
-        self.info.extend(newer.info.clone());
-        if newer.checks.is_some() {
-            self.checks.clone_from(&newer.checks);
+    /// The verdict of the suite with this name and key.
+    pub fn verdict(&self, suite: &str, key: &Digest) -> Option<&Verdict> {
+        let newest = self.suites.get(suite);
+        let older = self.older.iter().filter(|older| older.suite == suite);
+        let mut all = newest.into_iter().chain(older.map(|older| &older.verdict));
+        all.find(|verdict| verdict.key == *key)
+    }
+
+    /// Takes over what `other` has, which is about the same digest. Of two things of one name the newer
+    /// one counts, so that it does not matter which of two runs comes first.
+    pub fn merge(&mut self, other: &Self) {
+        for (name, verdict) in &other.suites {
+            self.add(name, verdict);
+        }
+        for older in &other.older {
+            self.add(&older.suite, &older.verdict);
+        }
+        for (name, info) in &other.info {
+            match self.info.get(name) {
+                Some(known) if order(&known.time, &known.key) >= order(&info.time, &info.key) => {}
+                _ => {
+                    self.info.insert(name.clone(), info.clone());
+                }
+            }
+        }
+        if let Some(checks) = &other.checks {
+            match &self.checks {
+                Some(known)
+                    if order(&known.time, &known.key) >= order(&checks.time, &checks.key) => {}
+                _ => self.checks = Some(checks.clone()),
+            }
         }
     }
+
+    fn add(&mut self, name: &str, verdict: &Verdict) {
+        let older = self.older.iter().filter(|older| older.suite == name);
+        let known = self.suites.get(name).into_iter();
+        let mut all: Vec<Verdict> = known
+            .chain(older.map(|older| &older.verdict))
+            .cloned()
+            .collect();
+        self.older.retain(|older| older.suite != name);
+        all.push(verdict.clone());
+        all.sort_by(|a, b| order(&b.time, &b.key).cmp(&order(&a.time, &a.key)));
+        let mut all = all.into_iter();
+        let newest = all.next().expect("one was pushed");
+        let mut keys = vec![newest.key.clone()];
+        self.suites.insert(name.to_owned(), newest);
+        for verdict in all {
+            // Of one suite the newest verdict counts.
+            if !keys.contains(&verdict.key) {
+                keys.push(verdict.key.clone());
+                self.older.push(Older {
+                    suite: name.to_owned(),
+                    verdict,
+                });
+            }
+        }
+        self.older.sort_by(|a, b| {
+            let order = |o: &Older| {
+                (
+                    o.verdict.time.clone(),
+                    o.verdict.key.clone(),
+                    o.suite.clone(),
+                )
+            };
+            order(b).cmp(&order(a))
+        });
+        self.older.truncate(OLDER);
+    }
+}
+
+/// Newer is greater.
+fn order<'a>(time: &'a str, key: &'a Digest) -> (&'a str, &'a Digest) {
+    (time, key)
 }
 
 /// What came of one suite on one image.
@@ -206,6 +288,9 @@ pub struct Info {
     /// The hash of the command.
     pub key: Digest,
     pub title: String,
+    /// When it ran, RFC 3339.
+    #[serde(default)]
+    pub time: String,
     /// Its exit code.
     pub exit: i32,
     /// What it wrote to its output; empty if that is in `packages`.
@@ -235,4 +320,64 @@ pub struct Outside {
     pub failed: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cases: Vec<Case>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(key: &str, time: &str) -> Verdict {
+        Verdict {
+            key: Digest::of(key.as_bytes()),
+            from: None,
+            passed: true,
+            reason: None,
+            tests: 1,
+            failed: 0,
+            skipped: 0,
+            seconds: 0.0,
+            time: time.to_owned(),
+            cases: Vec::new(),
+            log: String::new(),
+        }
+    }
+
+    fn with(suites: &[(&str, &str, &str)]) -> Evidence {
+        let digest = Digest::of(b"image");
+        let mut evidence = Evidence::new("a", digest.clone(), digest);
+        for (name, key, time) in suites {
+            evidence.add(name, &verdict(key, time));
+        }
+        evidence
+    }
+
+    #[test]
+    fn it_does_not_matter_who_comes_first_and_nothing_is_lost() {
+        let (a, b) = (
+            with(&[("x", "1", "t1"), ("y", "1", "t1")]),
+            with(&[("x", "2", "t2"), ("z", "1", "t2")]),
+        );
+        let (mut ab, mut ba) = (a.clone(), b.clone());
+        ab.merge(&b);
+        ba.merge(&a);
+        assert_eq!(ab, ba);
+        for (name, key) in [("x", "1"), ("x", "2"), ("y", "1"), ("z", "1")] {
+            assert!(
+                ab.verdict(name, &Digest::of(key.as_bytes())).is_some(),
+                "{name} {key}"
+            );
+        }
+        assert_eq!(ab.suites["x"].time, "t2");
+        let once = ab.clone();
+        ab.merge(&a);
+        assert_eq!(ab, once, "merging again changes nothing");
+    }
+
+    #[test]
+    fn a_retest_replaces_the_verdict_of_the_same_suite() {
+        let mut evidence = with(&[("x", "1", "t1")]);
+        evidence.merge(&with(&[("x", "1", "t2")]));
+        assert_eq!(evidence.suites["x"].time, "t2");
+        assert!(evidence.older.is_empty());
+    }
 }

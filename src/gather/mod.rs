@@ -4,6 +4,7 @@
 
 mod evidence;
 mod git;
+mod shared;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};

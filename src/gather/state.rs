@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::shared::{Place, change};
 use crate::name::{Digest, Repository, Tag};
 use crate::plan::{Component, Record};
 use crate::registry::{Locator, Registry};
@@ -29,6 +30,9 @@ pub struct State {
 struct Entry {
     key: String,
     digest: String,
+    /// When its run began, RFC 3339: of two runs at one moment the later one is remembered.
+    #[serde(default)]
+    time: String,
     /// Of its config and layers as stored, bytes.
     #[serde(default)]
     size: u64,
@@ -39,6 +43,16 @@ fn tag() -> Tag {
     Tag::parse("state").expect("a legal tag")
 }
 
+fn parse(bytes: &[u8]) -> Result<State, String> {
+    let state: State = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    match state.version {
+        VERSION => Ok(state),
+        other => Err(format!(
+            "it is of version {other}, and this laminate understands {VERSION}; use a newer one"
+        )),
+    }
+}
+
 impl State {
     /// Reads it; empty if staging has none.
     pub async fn read(registry: &Registry, staging: &Repository) -> Result<Self, Error> {
@@ -46,18 +60,10 @@ impl State {
         let Some(document) = registry.document(staging, &at).await? else {
             return Ok(Self::default());
         };
-        let broken = |reason: String| Error::State {
+        parse(&document.bytes).map_err(|reason| Error::State {
             place: format!("{staging}:{}", tag()),
             reason,
-        };
-        let bytes = document.bytes;
-        let state: Self = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
-        match state.version {
-            VERSION => Ok(state),
-            other => Err(broken(format!(
-                "it is of version {other}, and this laminate understands {VERSION}; use a newer one"
-            ))),
-        }
+        })
     }
 
     /// Adds what was built and the marks of refreshed images to what staging has now.
@@ -66,28 +72,43 @@ impl State {
         staging: &Repository,
         built: &BTreeMap<String, (Record, u64)>,
         refreshed: &BTreeMap<String, String>,
+        time: &str,
     ) -> Result<(), Error> {
-        // Read again: another run may have written meanwhile.
-        let before = Self::read(registry, staging).await?;
-        let mut after = before.clone();
-        after.version = VERSION;
-        for (label, (record, size)) in built {
-            let entry = Entry {
-                key: record.key.to_string(),
-                digest: record.digest.to_string(),
-                size: *size,
-                components: record.components.clone(),
-            };
-            after.images.insert(label.clone(), entry);
-        }
-        after.refreshed.extend(refreshed.clone());
-        if after == before {
-            return Ok(());
-        }
-        let bytes = serde_json::to_vec(&after).expect("plain data");
-        registry
-            .put_document(staging, &[tag()], TYPE, bytes)
-            .await?;
+        let place = Place {
+            registry,
+            staging,
+            tag: &tag(),
+            kind: TYPE,
+        };
+        let apply = |before: Option<&Self>| {
+            let mut after = before.cloned().unwrap_or_default();
+            after.version = VERSION;
+            for (label, (record, size)) in built {
+                let entry = Entry {
+                    key: record.key.to_string(),
+                    digest: record.digest.to_string(),
+                    time: time.to_owned(),
+                    size: *size,
+                    components: record.components.clone(),
+                };
+                let order = |entry: &Entry| (entry.time.clone(), entry.key.clone());
+                match after.images.get(label) {
+                    Some(known) if order(known) >= order(&entry) => {}
+                    _ => {
+                        after.images.insert(label.clone(), entry);
+                    }
+                }
+            }
+            for (label, mark) in refreshed {
+                // Of two refreshes at one moment the later one counts.
+                let known = after.refreshed.entry(label.clone()).or_default();
+                if *known < *mark {
+                    known.clone_from(mark);
+                }
+            }
+            after
+        };
+        change(&place, parse, apply).await?;
         Ok(())
     }
 

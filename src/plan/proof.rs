@@ -130,11 +130,12 @@ fn planned_suite(
 ) -> PlannedSuite {
     let name = suite.name.value.clone();
     let key = suite_key(stack, suite);
-    let before = evidence.and_then(|evidence| evidence.suites.get(&name));
+    let before = evidence.and_then(|evidence| evidence.verdict(&name, &key));
+    let other = evidence.is_some_and(|evidence| evidence.suites.contains_key(&name));
     let why = match (before, reused) {
         (_, None) => Some("the image is built"),
+        (None, _) if other => Some("the suite changed"),
         (None, _) => Some("it never ran on this digest"),
-        (Some(before), _) if before.key != key => Some("the suite changed"),
         // What failed may have failed for a reason that is gone.
         (Some(before), _) if !before.passed => Some("it was red"),
         _ if retest.asks_for(&name) => Some("--retest asks for it"),

@@ -379,6 +379,7 @@ impl Run<'_> {
             let mut info = Info {
                 key: (*key).clone(),
                 title: command.title.clone(),
+                time: self.options.now.clone(),
                 exit: -1,
                 text: String::new(),
                 error: String::new(),

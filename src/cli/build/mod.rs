@@ -159,6 +159,7 @@ async fn go(
         registry: &registry,
         staging,
         run: run_id,
+        began: jiff::Timestamp::now().to_string(),
         report: Report::default(),
         staged: BTreeMap::new(),
         evidence: BTreeMap::new(),
@@ -175,7 +176,7 @@ async fn go(
             bases: gathered.bases.clone(),
             staging: work.staging.clone(),
             archive: scratch.as_ref().map(|file| file.path().to_owned()),
-            now: jiff::Timestamp::now().to_string(),
+            now: work.began.clone(),
             suites: std::thread::available_parallelism().map_or(2, usize::from),
         };
         announce(&gathered, events);
@@ -436,6 +437,8 @@ struct Work<'a> {
     /// Where this run's images are pushed; `None` if they only go into an archive.
     staging: Option<Repository>,
     run: Tag,
+    /// When the run began, RFC 3339.
+    began: String,
     report: Report,
     staged: BTreeMap<ImageId, Staged>,
     /// What is proven of each image that is there, known before or not.
@@ -489,7 +492,7 @@ impl Work<'_> {
                 refreshed.insert(planned.label.clone(), mark.clone());
             }
         }
-        State::update(self.registry, staging, &records, &refreshed).await?;
+        State::update(self.registry, staging, &records, &refreshed, &self.began).await?;
         Ok(())
     }
 

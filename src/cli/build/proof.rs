@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
 use super::Work;
@@ -120,9 +121,10 @@ impl Work<'_> {
             }
         }
         if let Some(staging) = &self.staging {
-            for new in news.values() {
-                gather::record(self.registry, staging, new).await?;
-            }
+            let records = news
+                .values()
+                .map(|new| gather::record(self.registry, staging, new));
+            try_join_all(records).await?;
         }
         Ok(())
     }
