@@ -268,6 +268,9 @@ pub struct LockArgs {
     /// Moves bases that are locked already to what their tags are now: all, or those named
     #[arg(long, value_name = "BASE", num_args = 0..)]
     pub update: Option<Vec<String>>,
+    /// Shows what would be pinned, and writes nothing
+    #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
+    pub dry_run: bool,
 }
 
 #[derive(Clone, Debug, Subcommand)]

@@ -58,7 +58,7 @@ pub async fn run(
         bases: found.into_iter().collect(),
     };
     let path = context.folder.join("specs.lock");
-    if context.lock.as_ref() != Some(&after) {
+    if context.lock.as_ref() != Some(&after) && !args.dry_run {
         // Beside it first: an interrupted write leaves the old lock whole.
         let part = context.folder.join(".specs.lock.part");
         fs_err::write(&part, after.to_string())
@@ -66,7 +66,11 @@ pub async fn run(
             .map_err(|error| Failure::new(Exit::Surroundings, error.to_string()))?;
     }
     let (text, list) = describe(stack, &before, &after);
-    Ok(Answer::new(Exit::Done, json!({ "bases": list }), text))
+    Ok(Answer::new(
+        Exit::Done,
+        json!({ "bases": list, "dry_run": args.dry_run }),
+        text,
+    ))
 }
 
 /// The bases `--update` names.
