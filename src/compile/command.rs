@@ -143,14 +143,17 @@ fn pip(pip: &Pip) -> Command {
     if !pip.packages.is_empty() {
         words.push_str(&format!(" -- {}", line(&pip.packages)));
     }
-    let mut text = format!("python=$(command -v python || command -v python3)\n{words}\n");
-    if pip.tool == PipTool::Uv {
-        // uv leaves the file it locks an environment with, writable for everybody.
-        text.push_str(
-            "lock=$(\"$python\" -c 'import sys; print(sys.prefix)')/.lock\n\
-             [ -s \"$lock\" ] || rm -f \"$lock\"\n",
-        );
-    }
+    let mut text = "python=$(command -v python || command -v python3)\n".to_owned();
+    text.push_str(&match pip.tool {
+        // Its locks are everybody's to write to, and nobody's when it is done.
+        PipTool::Uv => format!(
+            "lock=$(\"$python\" -IBc 'import sys; print(sys.prefix)')/.lock\n\
+             [ ! -e \"$lock\" ] || lock=\n\
+             {words}\n\
+             rm -f ${{lock:+\"$lock\"}} /tmp/uv-*.lock\n"
+        ),
+        PipTool::Pip => format!("{words}\n"),
+    });
     let (uv, env) = match pip.tool {
         PipTool::Uv => (
             true,

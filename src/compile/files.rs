@@ -80,6 +80,14 @@ pub fn actions(
     files: &Files,
     image: &mut dyn FnMut(&crate::name::Reference) -> Output,
 ) -> Option<Vec<Action>> {
+    let special = match kind {
+        Kind::Copy(copies) => copies.iter().any(|copy| is_special(&copy.mode)),
+        Kind::Write(writes) => writes.iter().any(|write| is_special(&write.mode)),
+        _ => false,
+    };
+    if special {
+        return None;
+    }
     let mut list = Vec::new();
     match kind {
         Kind::Copy(copies) => {
@@ -116,6 +124,16 @@ pub fn actions(
         _ => return None,
     }
     Some(list)
+}
+
+/// Whether a mode may have setuid, setgid or sticky: operations on files know no more than `0777`
+/// (solver/llbsolver/file/backend.go, `os.FileMode`).
+fn is_special(mode: &Option<Mode>) -> bool {
+    match mode {
+        Some(Mode::Octal(bits)) => bits & 0o7000 != 0,
+        Some(Mode::Symbolic(text)) => text.contains(['s', 't']),
+        None => false,
+    }
 }
 
 fn mode_of(mode: &Option<Mode>, bits: u32, folder: bool) -> u32 {
