@@ -24,6 +24,7 @@ pub mod registry;
 pub mod release;
 pub mod report;
 pub mod run;
+pub mod size;
 pub mod source;
 pub mod spec;
 pub mod stack;

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of reading, and whether they are pure.
-const ORDER: [(&str, bool); 23] = [
+const ORDER: [(&str, bool); 24] = [
     ("source", true),
     ("name", true),
+    ("size", true),
     ("diagnostic", true),
     ("event", true),
     ("evidence", true),

@@ -61,8 +61,8 @@ pub struct FileEntry {
     pub gid: u32,
     /// Bytes; 0 for a folder.
     pub size: u64,
-    /// It has file capabilities (`security.capability`).
-    pub capabilities: bool,
+    /// File capabilities (`security.capability`), a bit each.
+    pub capabilities: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +120,29 @@ impl FileEntry {
             uid: stat.uid,
             gid: stat.gid,
             size: u64::try_from(stat.size).unwrap_or_default(),
-            capabilities: stat.xattrs.contains_key("security.capability"),
+            capabilities: stat
+                .xattrs
+                .get("security.capability")
+                .map_or(0, |value| capabilities(value)),
         }
+    }
+}
+
+/// Those permitted or inheritable (`struct vfs_cap_data` in linux/capability.h: little-endian, the
+/// version, then both sets by words). Of what is not understood all: it is safer.
+fn capabilities(value: &[u8]) -> u64 {
+    let words: Vec<u64> = value
+        .chunks_exact(4)
+        .map(|word| u64::from(u32::from_le_bytes([word[0], word[1], word[2], word[3]])))
+        .collect();
+    match words[..] {
+        [_, permitted, inheritable] => permitted | inheritable,
+        // The third version has the user root is, too.
+        [_, low, low_inheritable, high, high_inheritable]
+        | [_, low, low_inheritable, high, high_inheritable, _] => {
+            low | low_inheritable | (high | high_inheritable) << 32
+        }
+        _ => u64::MAX,
     }
 }
 
@@ -293,5 +314,25 @@ impl Gateway {
             .await
             .map_err(Error::of)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::capabilities;
+
+    #[test]
+    fn capabilities_of_all_versions() {
+        let words =
+            |list: &[u32]| -> Vec<u8> { list.iter().flat_map(|word| word.to_le_bytes()).collect() };
+        assert_eq!(
+            capabilities(&words(&[0x0100_0001, 1 << 13, 1])),
+            1 << 13 | 1
+        );
+        let second = words(&[0x0200_0001, 1 << 13, 0, 1 << 6, 0]);
+        assert_eq!(capabilities(&second), 1 << 13 | 1 << 38);
+        let third = words(&[0x0300_0001, 1 << 7, 0, 0, 0, 100_000]);
+        assert_eq!(capabilities(&third), 1 << 7);
+        assert_eq!(capabilities(b"what"), u64::MAX);
     }
 }

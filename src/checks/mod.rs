@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use group::findings;
 
 use crate::evidence::Rule;
+use crate::size;
 use crate::stack::{LayerLimits, Policy};
 
 /// All entries of a file system, by absolute path; `/` is not in it.
@@ -29,8 +30,8 @@ pub struct Entry {
     pub gid: u32,
     /// Bytes of a regular file.
     pub size: u64,
-    /// It has file capabilities.
-    pub capabilities: bool,
+    /// Those it is run with, a bit each (linux/capability.h).
+    pub capabilities: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,7 @@ pub const TEXTS: [&str; 3] = ["/etc/passwd", "/etc/shadow", "/etc/sudoers"];
 pub const TEXT_FOLDER: &str = "/etc/sudoers.d";
 
 /// What is asked of one image.
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     pub policy: &'a Policy,
     /// Paths below which everything belongs to a group and is writable for it.
@@ -83,6 +85,14 @@ pub enum Sort {
     Image,
 }
 
+/// Whether a folder of an image is of interest; `/` is the empty text.
+pub fn looks_into(policy: &Policy, writable: &BTreeSet<(u32, String)>, folder: &str) -> bool {
+    let on_the_way = |path: &str| is_at_or_below(path, folder) || is_at_or_below(folder, path);
+    policy.root_locked.is_some()
+        || policy.not_root.is_some() && on_the_way("/etc/passwd")
+        || writable.iter().any(|(_, path)| on_the_way(path))
+}
+
 /// Everything the policy forbids of what the tree has.
 pub fn faults(asked: &Asked) -> Vec<Fault> {
     let mut list = Vec::new();
@@ -90,7 +100,8 @@ pub fn faults(asked: &Asked) -> Vec<Fault> {
         list.extend(root::faults(asked));
     }
     if asked.policy.not_root.is_some() {
-        list.extend(user(asked.user));
+        let passwd = asked.texts.get("/etc/passwd");
+        list.extend(user(asked.user, passwd.map_or("", String::as_str)));
     }
     for (gid, path) in asked.writable {
         writable(asked.tree, *gid, path, &mut list);
@@ -99,22 +110,34 @@ pub fn faults(asked: &Asked) -> Vec<Fault> {
     list
 }
 
-fn user(user: Option<&str>) -> Option<Fault> {
+/// Names of user 0.
+fn roots(passwd: &str) -> impl Iterator<Item = &str> {
+    passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == "0").then_some(name)
+    })
+}
+
+fn user(user: Option<&str>, passwd: &str) -> Option<Fault> {
     let name = user
         .unwrap_or_default()
         .split(':')
         .next()
         .unwrap_or_default();
     let text = match name {
-        "" => "no user is set, so it runs as root",
-        "0" | "root" => "it runs as root",
+        "" => "no user is set, so it runs as root".to_owned(),
+        "0" | "root" => "it runs as root".to_owned(),
+        name if roots(passwd).any(|root| root == name) => {
+            format!("it runs as `{name}`, which is another name of root")
+        }
         _ => return None,
     };
     Some(Fault {
         rule: Rule::User,
         sort: Sort::Image,
         path: String::new(),
-        text: text.to_owned(),
+        text,
     })
 }
 
@@ -172,6 +195,11 @@ pub fn is_at_or_below(path: &str, above: &str) -> bool {
     }
 }
 
+/// Every folder a path lies in, from `/`, which is the empty text.
+pub fn folders_above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| &path[..at])
+}
+
 /// What a step's layer stores again: regular files that were there before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Again {
@@ -217,18 +245,26 @@ pub fn layer_faults(
         text,
     };
     if let Some(most) = limits.count.filter(|most| count > *most) {
-        let text = format!("it has {count} layers, and {most} are allowed");
+        let are = if most == 1 { "is" } else { "are" };
+        let text = format!("it has {count} layers, and {most} {are} allowed");
         list.push((fault("", text), None));
     }
     let twice: u64 = again.iter().map(|again| again.bytes).sum();
     if let Some(most) = limits.twice.filter(|most| twice > *most)
         && let Some(worst) = again.iter().max_by_key(|again| again.bytes)
     {
-        let text = format!(
-            "{twice} bytes are stored twice, and {most} are allowed; {} of them by this step, most of \
-             it this file",
-            worst.bytes
-        );
+        let (all, most) = size::both(twice, most);
+        let here = size::human(worst.bytes);
+        let text = match worst.bytes == twice {
+            true => format!(
+                "is the largest file of what this step stores a second time: {all} in all, and {most} \
+                 are allowed"
+            ),
+            false => format!(
+                "is the largest file of what this step stores a second time: {here} in all, {all} \
+                 with what other steps do, and {most} are allowed"
+            ),
+        };
         list.push((fault(&worst.largest, text), Some(worst.step)));
     }
     list
@@ -237,10 +273,11 @@ pub fn layer_faults(
 /// What is wrong with the size of an image, bytes of its layers as stored.
 pub fn size_fault(limits: &LayerLimits, size: u64) -> Option<Fault> {
     let most = limits.size.filter(|most| size > *most)?;
+    let (size, most) = size::both(size, most);
     Some(Fault {
         rule: Rule::Layers,
         sort: Sort::Image,
         path: String::new(),
-        text: format!("its layers are {size} bytes, and {most} are allowed"),
+        text: format!("its layers are {size}, and {most} are allowed"),
     })
 }

@@ -1,6 +1,6 @@
 //! `root: locked`: nobody becomes root who was not, compared with what the outside base allows already.
 
-use super::{Asked, Entry, Fault, Kind, Sort, is_at_or_below};
+use super::{Asked, Entry, Fault, Kind, Sort, is_at_or_below, roots};
 use crate::evidence::Rule;
 
 /// Folders that belong to root. `/usr/local` is in it, `/opt` and `/srv` are for others.
@@ -18,17 +18,60 @@ pub fn faults(asked: &Asked) -> Vec<Fault> {
     };
     for (path, entry) in &asked.tree.0 {
         let base = asked.base.0.get(path);
+        // The spec itself gives what is below writable paths to others.
+        let given = || {
+            let mut paths = asked.writable.iter();
+            paths.any(|(_, writable)| is_at_or_below(path, writable))
+        };
         for (sort, text) in wrong(path, entry) {
-            let known = base.is_some_and(|base| wrong(path, base).any(|(other, _)| other == sort));
-            if !known {
+            let known = base.is_some_and(|base| allows(base, entry, sort));
+            let fine = known || sort == Sort::Owner && given();
+            if !fine {
                 list.push(fault(sort, path, text));
             }
         }
     }
+    let passwd = asked.texts.get("/etc/passwd");
+    let names: Vec<&str> = roots(passwd.map_or("", String::as_str))
+        .chain(["root"])
+        .collect();
     for (path, text) in asked.texts {
-        list.extend(logins(path, text).map(|text| fault(Sort::Login, path, text)));
+        let how = match path.as_str() {
+            "/etc/passwd" | "/etc/shadow" => password(path, text, &names),
+            _ if is_read_by_sudo(path) => sudo(text),
+            _ => None,
+        };
+        list.extend(how.map(|how| fault(Sort::Login, path, how)));
     }
     list
+}
+
+/// Whether an entry of the base has all that is wrong with this one in some way.
+fn allows(base: &Entry, entry: &Entry, sort: Sort) -> bool {
+    match sort {
+        Sort::Setuid => {
+            let lacks = |bit: u32| entry.mode & bit != 0 && base.mode & bit == 0;
+            base.kind == Kind::Regular
+                && !lacks(0o4000)
+                && !lacks(0o2000)
+                && (entry.mode & 0o4000 == 0 || base.uid == entry.uid)
+                && (entry.mode & 0o2000 == 0 || base.gid == entry.gid)
+        }
+        Sort::Capabilities => entry.capabilities & !base.capabilities == 0,
+        Sort::Everybody => is_open(base),
+        Sort::Owner => base.uid == entry.uid,
+        _ => false,
+    }
+}
+
+/// Whether everybody may write to it. A folder of temporaries is everybody's, if each may remove only
+/// what is his own.
+fn is_open(entry: &Entry) -> bool {
+    match entry.kind {
+        Kind::Regular => entry.mode & 0o002 != 0,
+        Kind::Folder => entry.mode & 0o1002 == 0o002,
+        Kind::Link | Kind::Other => false,
+    }
 }
 
 /// What is wrong with an entry, base or no base.
@@ -46,12 +89,9 @@ fn wrong(path: &str, entry: &Entry) -> impl Iterator<Item = (Sort, String)> {
         };
         (Sort::Setuid, format!("{what} (mode {mode:04o})"))
     });
-    let capabilities = (regular && entry.capabilities)
+    let capabilities = (regular && entry.capabilities != 0)
         .then(|| (Sort::Capabilities, "has file capabilities".to_owned()));
-    // A folder of temporaries is everybody's, if each may remove only what is his own.
-    let shared = kind == Kind::Folder && mode & 0o1000 != 0;
-    let open = matches!(kind, Kind::Regular | Kind::Folder) && mode & 0o002 != 0 && !shared;
-    let everybody = open.then(|| {
+    let everybody = is_open(entry).then(|| {
         (
             Sort::Everybody,
             format!("is writable for everybody (mode {mode:04o})"),
@@ -69,28 +109,43 @@ fn wrong(path: &str, entry: &Entry) -> impl Iterator<Item = (Sort, String)> {
         .flatten()
 }
 
-/// How a file lets somebody be root.
-fn logins<'a>(path: &'a str, text: &'a str) -> impl Iterator<Item = String> + 'a {
-    let lines = text.lines().filter_map(move |line| match path {
-        "/etc/passwd" | "/etc/shadow" => {
-            let mut fields = line.split(':');
-            let (name, password) = (fields.next()?, fields.next()?);
-            let locked = match path {
-                // The password is in the other file.
-                "/etc/passwd" => password == "x" || password.starts_with(['*', '!']),
-                _ => password.starts_with(['*', '!']),
-            };
-            (name == "root" && !locked).then(|| match password {
-                "" => "lets root log in without a password".to_owned(),
-                _ => "has a password for root".to_owned(),
-            })
+/// How a list of passwords lets somebody be root, who has these names.
+fn password(path: &str, text: &str, names: &[&str]) -> Option<String> {
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, password) = (fields.next()?, fields.next()?);
+        let locked = match path {
+            // The password is in the other file.
+            "/etc/passwd" => password == "x" || password.starts_with(['*', '!']),
+            _ => password.starts_with(['*', '!']),
+        };
+        (names.contains(&name) && !locked).then(|| match password {
+            "" => format!("lets {name} log in without a password"),
+            _ => format!("has a password for {name}"),
+        })
+    })
+}
+
+/// sudo skips names with a dot or a tilde at the end, and folders (sudoers(5), "Including other files").
+fn is_read_by_sudo(path: &str) -> bool {
+    match path.strip_prefix("/etc/sudoers.d/") {
+        Some(name) => !name.contains(['.', '/']) && !name.ends_with('~'),
+        None => true,
+    }
+}
+
+fn sudo(text: &str) -> Option<String> {
+    let free = text.lines().any(|line| {
+        let line = line.trim();
+        // `#1000` is a user; any other `#` begins a comment.
+        let mut said = line;
+        for (at, _) in line.match_indices('#') {
+            if !line[at + 1..].starts_with(|c: char| c.is_ascii_digit()) {
+                said = &line[..at];
+                break;
+            }
         }
-        _ => {
-            let line = line.trim();
-            let said = !line.starts_with('#') && line.contains("NOPASSWD");
-            let free = line.starts_with("Defaults") && line.contains("!authenticate");
-            (said || free).then(|| "lets somebody be root by sudo without a password".to_owned())
-        }
+        said.contains("NOPASSWD") || said.starts_with("Defaults") && said.contains("!authenticate")
     });
-    lines.take(1)
+    free.then(|| "lets somebody be root by sudo without a password".to_owned())
 }

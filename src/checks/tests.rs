@@ -19,7 +19,7 @@ fn entry(kind: Kind, mode: u32, uid: u32, gid: u32) -> Entry {
         uid,
         gid,
         size: 10,
-        capabilities: false,
+        capabilities: 0,
     }
 }
 
@@ -73,7 +73,7 @@ fn what_the_base_has_is_no_fault_and_what_is_new_is_one() {
         ])
         .0,
     );
-    now.0.get_mut("/usr/bin/ping").expect("there").capabilities = true;
+    now.0.get_mut("/usr/bin/ping").expect("there").capabilities = 1 << 7;
     let texts = BTreeMap::from(
         [
             ("/etc/shadow", "root:$y$x:1:\ndaemon:*:\n"),
@@ -106,6 +106,146 @@ fn what_the_base_has_is_no_fault_and_what_is_new_is_one() {
         ..asked
     };
     assert_eq!(found(&same), "");
+}
+
+#[test]
+fn more_than_the_base_has_is_new() {
+    let base = tree(&[
+        ("/usr/bin/wall", Regular, 0o2755, 0, 5),
+        ("/usr/bin/su", Regular, 0o4755, 0, 0),
+        ("/usr/bin/ping", Regular, 0o755, 0, 0),
+        ("/usr/share/odd", Regular, 0o644, 33, 33),
+        ("/usr/lib/R/library", Folder, 0o2775, 0, 100),
+    ]);
+    let mut now = tree(&[
+        ("/usr/bin/wall", Regular, 0o4755, 0, 5),
+        ("/usr/bin/su", Regular, 0o4755, 1000, 0),
+        ("/usr/bin/ping", Regular, 0o755, 0, 0),
+        ("/usr/share/odd", Regular, 0o644, 1000, 33),
+        ("/usr/lib/R/library", Folder, 0o2775, 1000, 100),
+    ]);
+    let mut base = base;
+    base.0.get_mut("/usr/bin/ping").expect("there").capabilities = 1 << 13;
+    now.0.get_mut("/usr/bin/ping").expect("there").capabilities = 1 << 13 | 1 << 7;
+    let asked = Asked {
+        policy: &locked(),
+        writable: &BTreeSet::from([(100, "/usr/lib/R/library".to_owned())]),
+        user: None,
+        tree: &now,
+        base: &base,
+        texts: &BTreeMap::new(),
+    };
+    insta::assert_snapshot!(found(&asked), @"
+    /usr/bin/su is setuid for user 1000 (mode 4755)
+    /usr/bin/wall is setuid for user 0 (mode 4755)
+    /usr/bin/ping has file capabilities
+    /usr/bin/su belongs to user 1000, not to root
+    /usr/share/odd belongs to user 1000, not to root
+    ");
+}
+
+#[test]
+fn whoever_has_the_number_of_root_is_root() {
+    let texts = BTreeMap::from(
+        [
+            (
+                "/etc/passwd",
+                "root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\nmore:x:1:0::/:/bin/sh\n",
+            ),
+            ("/etc/shadow", "root:*:1:\nmore:$y$x:1:\ntoor:$y$x:1:\n"),
+            (
+                "/etc/sudoers",
+                "a ALL=(ALL) ALL # NOPASSWD\n%b ALL=(ALL) ALL\n",
+            ),
+            ("/etc/sudoers.d/old.bak", "a ALL=(ALL) NOPASSWD: ALL\n"),
+            ("/etc/sudoers.d/id", "#1000 ALL=(ALL) NOPASSWD: ALL\n"),
+            (
+                "/etc/sudoers.d/free",
+                "Defaults:a env_reset, !authenticate\n",
+            ),
+        ]
+        .map(|(path, text)| (path.to_owned(), text.to_owned())),
+    );
+    let policy = Policy {
+        not_root: Some(span()),
+        ..locked()
+    };
+    let asked = Asked {
+        policy: &policy,
+        writable: &BTreeSet::new(),
+        user: Some("toor:100"),
+        tree: &Tree::default(),
+        base: &Tree::default(),
+        texts: &texts,
+    };
+    insta::assert_snapshot!(found(&asked), @"
+    /etc/shadow has a password for toor
+    /etc/sudoers.d/free lets somebody be root by sudo without a password
+    /etc/sudoers.d/id lets somebody be root by sudo without a password
+     it runs as `toor`, which is another name of root
+    ");
+}
+
+#[test]
+fn only_what_matters_is_looked_into() {
+    let writable = BTreeSet::from([(100, "/opt/conda".to_owned())]);
+    let user = Policy {
+        not_root: Some(span()),
+        ..Policy::default()
+    };
+    let into = |policy: &Policy, folder: &str| looks_into(policy, &writable, folder);
+    for (folder, all, some) in [
+        ("", true, true),
+        ("/opt", true, true),
+        ("/opt/conda/lib", true, true),
+        ("/opt/conda-other", true, false),
+        ("/usr", true, false),
+    ] {
+        assert_eq!(into(&locked(), folder), all, "{folder}");
+        assert_eq!(into(&Policy::default(), folder), some, "{folder}");
+    }
+    assert!(into(&user, "/etc") && !looks_into(&Policy::default(), &BTreeSet::new(), ""));
+}
+
+#[test]
+fn many_places_of_one_fault_are_told_by_the_first_few() {
+    let faults: Vec<(Fault, Option<usize>)> = (10..40)
+        .map(|number| Fault {
+            rule: Rule::Writable,
+            sort: Sort::Group,
+            path: format!("/opt/{number}"),
+            text: "belongs to group 0, not to 100".to_owned(),
+        })
+        .map(|fault| (fault, Some(0)))
+        .collect();
+    let found = findings(&faults, &BTreeMap::new(), None).findings;
+    assert_eq!(found.len(), 5);
+    assert_eq!(found.iter().map(|f| f.elsewhere).sum::<usize>(), 25);
+}
+
+#[test]
+fn no_path_allows_what_is_said_of_layers() {
+    let fault = |rule: Rule| {
+        let fault = Fault {
+            rule,
+            sort: Sort::Image,
+            path: "/opt/big".to_owned(),
+            text: String::new(),
+        };
+        (fault, Some(0))
+    };
+    let allow = ["/opt", "/opt/big"].map(|path| {
+        let allowance = Allowance {
+            reason: "because".to_owned(),
+            span: span(),
+        };
+        (path.to_owned(), allowance)
+    });
+    let both = [fault(Rule::Root), fault(Rule::Layers)];
+    let grouped = findings(&both, &BTreeMap::from(allow), None);
+    assert_eq!(grouped.findings.len(), 1);
+    // The nearest allowance is the one that is needed.
+    assert_eq!(grouped.unused, ["/opt"]);
 }
 
 #[test]
@@ -181,15 +321,19 @@ fn what_one_step_did_below_one_folder_is_told_once() {
     .map(fault)
     .into();
     list.sort();
-    let origins = BTreeMap::from(
-        [
-            ("/var", 2),
-            ("/var/lib", 2),
-            ("/var/lib/x", 3),
-            ("/varnish", 2),
-        ]
-        .map(|(path, step)| (path.to_owned(), step)),
-    );
+    let origins = BTreeMap::from([
+        ("/var", 2),
+        ("/var/lib", 2),
+        ("/var/lib/x", 3),
+        ("/varnish", 2),
+    ]);
+    let list: Vec<(Fault, Option<usize>)> = list
+        .into_iter()
+        .map(|fault| {
+            let step = origins.get(fault.path.as_str()).copied();
+            (fault, step)
+        })
+        .collect();
     let allow = BTreeMap::from(["/usr/bin/s", "/nothing"].map(|path| {
         let allowance = Allowance {
             reason: "because".to_owned(),
@@ -197,7 +341,7 @@ fn what_one_step_did_below_one_folder_is_told_once() {
         };
         (path.to_owned(), allowance)
     }));
-    let grouped = findings(&list, &allow, &origins, Some("base"));
+    let grouped = findings(&list, &allow, Some("base"));
     let short: Vec<String> = grouped
         .findings
         .iter()
@@ -240,11 +384,11 @@ fn layers_are_counted_and_what_they_store_again() {
     insta::assert_debug_snapshot!(short, @r#"
     [
         (
-            "it has 2 layers, and 1 are allowed",
+            "it has 2 layers, and 1 is allowed",
             None,
         ),
         (
-            "30 bytes are stored twice, and 29 are allowed; 20 of them by this step, most of it this file",
+            "is the largest file of what this step stores a second time: 20 B in all, 30 B with what other steps do, and 29 B are allowed",
             Some(
                 1,
             ),

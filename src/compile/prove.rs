@@ -153,13 +153,6 @@ impl Compiler<'_> {
         self.graph.source(source, Meta::default())
     }
 
-    /// What the layer of a published image above `below` others brings.
-    pub fn layer(&mut self, reference: &Reference, below: usize) -> Output {
-        let lower = (below > 0).then(|| self.first_layers(reference, below));
-        let upper = self.first_layers(reference, below + 1);
-        self.graph.diff(lower, Some(upper), Meta::default())
-    }
-
     /// The shell for texts of this image.
     fn shell_of(&self, id: ImageId, state: &BaseState) -> Vec<String> {
         let image = &self.stack.images[id.0];

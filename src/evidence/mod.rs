@@ -252,6 +252,9 @@ pub struct Finding {
     /// Further paths below this one with the same fault from the same step.
     #[serde(default)]
     pub below: usize,
+    /// Further paths that are not below this one, from the same step: the first few stand for all.
+    #[serde(default)]
+    pub elsewhere: usize,
     /// The step whose layer brought it, by its index from 0 in the image that has the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<usize>,

@@ -199,7 +199,8 @@ fn policy_key(image: &Image, policy: &Policy) -> Digest {
         "user": policy.not_root.is_some(),
         "writable": writable.iter().map(|(gid, path)| json!([gid, path])).collect::<Vec<_>>(),
         "layers": layers.map(|l| json!([l.count, l.size, l.twice])),
-        "allow": policy.allow.keys().collect::<Vec<_>>(),
+        // The verdict says the reason, too.
+        "allow": policy.allow.iter().map(|(path, a)| json!([path, a.reason])).collect::<Vec<_>>(),
     }))
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use crate::size::human as human_size;
+
 /// A table with its columns aligned, two spaces between them, a line each, none with trailing
 /// blanks. Missing cells are empty.
 pub fn plain(headers: &[&str], rows: &[Vec<String>]) -> String {
@@ -73,25 +75,6 @@ fn measure(cell: &str) -> usize {
     unicode_width::UnicodeWidthStr::width(text.as_str())
 }
 
-/// `152 MB`, `1.5 GB`: decimal units, two digits at least.
-pub fn human_size(bytes: u64) -> String {
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64;
-    for unit in ["kB", "MB", "GB", "TB", "PB", "EB"] {
-        value /= 1000.0;
-        // What would be rounded to four digits goes to the next unit.
-        if value < 9.95 {
-            return format!("{value:.1} {unit}");
-        }
-        if value < 999.5 {
-            return format!("{value:.0} {unit}");
-        }
-    }
-    unreachable!("u64::MAX is 18 EB")
-}
-
 /// `4.5 s`, `1m 04s`, `2h 00m`.
 pub fn human_duration(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
@@ -142,29 +125,6 @@ mod tests {
         assert_eq!(
             escape("`a_b|c` *x*\n`y <z>"),
             "`a_b\\|c` \\*x\\*<br>`y &lt;z>"
-        );
-    }
-
-    #[test]
-    fn sizes() {
-        let shown = [
-            0,
-            999,
-            1000,
-            1540,
-            9_949,
-            9_950,
-            999_499,
-            999_500,
-            152_000_000,
-            u64::MAX,
-        ];
-        assert_eq!(
-            shown.map(human_size),
-            [
-                "0 B", "999 B", "1.0 kB", "1.5 kB", "9.9 kB", "10 kB", "999 kB", "1.0 MB",
-                "152 MB", "18 EB"
-            ]
         );
     }
 

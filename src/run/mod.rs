@@ -33,6 +33,9 @@ pub use prove::Proven;
 use prove::{Subject, Verdicts};
 use track::{Step, Tracker};
 
+/// Images whose files are looked at, at once. A buildkitd answers more of them no faster.
+const LOOKS: usize = 4;
+
 /// What a run needs to know beside the plan.
 pub struct Options {
     pub platform: llb::Platform,
@@ -137,6 +140,8 @@ struct Run<'a> {
     gateway: Gateway,
     /// A suite waits for one; so that a machine does not run all of them at once.
     turns: Semaphore,
+    /// The checks of an image wait for one: they hold the list of its files.
+    looks: Semaphore,
     /// By the keys of image and suite.
     verdicts: Verdicts,
     /// The files of outside bases.
@@ -240,6 +245,7 @@ pub async fn run(
                     .collect(),
                 gateway,
                 turns: Semaphore::new(options.suites.max(1)),
+                looks: Semaphore::new(LOOKS),
                 verdicts: Verdicts::default(),
                 trees: Mutex::default(),
             };

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::{Broken, Green, Run, tree};
 use crate::buildkit::{self, Ref};
-use crate::checks::{self, Asked, Tree};
+use crate::checks::{self, Asked, Fault, Tree};
 use crate::compile::{BaseState, LEFT};
 use crate::event::Event;
 use crate::evidence::{Checks, Info, Outcome, Verdict, junit, packages};
@@ -66,8 +66,14 @@ impl Run<'_> {
         let proof = &image.proof;
         let seen = match self.see(id, subject).await {
             Ok(seen) => seen,
-            // It is as if every suite had said so.
+            // It is as if every suite had said so; without one, nobody would.
             Err(Broken::Image(error)) => {
+                if proof.suites.is_empty() {
+                    let text = format!("{}: {error}", planned.label);
+                    return Err(buildkit::Error::Failed(Box::new(buildkit::Failure::new(
+                        text,
+                    ))));
+                }
                 let mut proven = Proven::default();
                 for suite in planned
                     .proofs
@@ -436,44 +442,44 @@ impl Run<'_> {
         seen: &Seen,
         key: &Digest,
     ) -> Result<Checks, buildkit::Error> {
+        let _turn = self.looks.acquire().await.expect("it is never closed");
         let begun = Instant::now();
         let label = self.label(id);
         let image = &self.stack.images[id.0];
         let policy = &image.proof.policy;
         let writable = plan::writable_paths(image);
-        let tree = tree::read(&self.gateway, &seen.result, |_| true).await?;
+        let enters = |path: &str| checks::looks_into(policy, &writable, path);
+        let tree = match enters("") {
+            true => tree::read(&self.gateway, &seen.result, enters).await?,
+            false => Tree::default(),
+        };
         let base = match policy.root_locked {
             Some(_) => self.outside_tree(image).await?,
             None => Arc::default(),
         };
         let texts = tree::texts(&self.gateway, &seen.result, &tree).await?;
-        let mut faults = checks::faults(&Asked {
+        let asked = Asked {
             policy,
             writable: &writable,
             user: seen.state.config.user(),
             tree: &tree,
             base: &base,
             texts: &texts,
-        });
-        let paths: BTreeSet<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
-        let mut origins = self.origins(id, seen, &paths).await?;
+        };
+        let faults = checks::faults(&asked);
+        let mut faults = self.origins(id, seen, &asked, faults).await?;
         if let Some(limits) = &policy.layers {
             let again = match limits.twice {
                 Some(_) => self.stored_again(id, seen).await?,
                 None => Vec::new(),
             };
-            for (fault, step) in checks::layer_faults(limits, seen.layers, &again) {
-                if let Some(step) = step {
-                    origins.insert(fault.path.clone(), step);
-                }
-                faults.push(fault);
-            }
+            faults.extend(checks::layer_faults(limits, seen.layers, &again));
         }
         let parent = match &image.base {
             Base::Image(parent) => Some(self.stack.images[parent.0].name.as_str()),
             Base::Outside(_) => None,
         };
-        let grouped = checks::findings(&faults, &policy.allow, &origins, parent);
+        let grouped = checks::findings(&faults, &policy.allow, parent);
         self.events.send(Event::Checked {
             image: label,
             findings: grouped.findings.len(),
@@ -520,56 +526,80 @@ impl Run<'_> {
         tree.await.cloned()
     }
 
-    /// What the layer of one of an image's own steps has.
-    fn layer(&self, id: ImageId, seen: &Seen, step: usize) -> Option<Output> {
-        let mut compiler = self.compiler.lock().expect("compiling does not panic");
+    /// The image after as many of its own steps; `None`: nothing is in it.
+    fn after(&self, id: ImageId, seen: &Seen, steps: usize) -> Option<Output> {
         match &seen.subject {
-            Subject::Built(green) => {
-                let states = &green.compiled.states;
-                let (below, above) = (states[step], states[step + 1]);
-                let meta = crate::llb::Meta::default();
-                Some(compiler.graph.diff(Some(below), Some(above), meta))
-            }
+            Subject::Built(green) => Some(green.compiled.states[steps]),
             Subject::Published(reference) => {
                 let own = self.stack.images[id.0].steps.len();
-                let below = seen.layers.checked_sub(own)? + step;
-                Some(compiler.layer(reference, below))
+                let layers = seen.layers.saturating_sub(own) + steps;
+                let mut compiler = self.compiler.lock().expect("compiling does not panic");
+                (layers > 0).then(|| compiler.first_layers(reference, layers))
             }
         }
     }
 
-    /// The last of the image's own steps whose layer has each path.
+    /// What the layer of one of an image's own steps has.
+    async fn layer(&self, id: ImageId, seen: &Seen, step: usize) -> Result<Tree, buildkit::Error> {
+        let (below, above) = (self.after(id, seen, step), self.after(id, seen, step + 1));
+        let output = {
+            let mut compiler = self.compiler.lock().expect("compiling does not panic");
+            let meta = crate::llb::Meta::default();
+            compiler.graph.diff(below, above, meta)
+        };
+        let result = self.solved(output).await?;
+        tree::read(&self.gateway, &result, |_| true).await
+    }
+
+    /// Each fault of a path with the step that brought it: the first after which it is always there.
+    /// That a layer has a path says little: making a file in a folder puts the folder into it, too.
     async fn origins(
         &self,
         id: ImageId,
         seen: &Seen,
-        paths: &BTreeSet<&str>,
-    ) -> Result<BTreeMap<String, usize>, buildkit::Error> {
-        let mut open = paths.clone();
-        open.remove("");
-        let mut origins = BTreeMap::new();
+        asked: &Asked<'_>,
+        faults: Vec<Fault>,
+    ) -> Result<Vec<(Fault, Option<usize>)>, buildkit::Error> {
+        let (mut open, mut known): (Vec<Fault>, Vec<_>) = (Vec::new(), Vec::new());
+        for fault in faults {
+            match fault.path.is_empty() {
+                true => known.push((fault, None)),
+                false => open.push(fault),
+            }
+        }
         for step in (0..self.stack.images[id.0].steps.len()).rev() {
             if open.is_empty() {
                 break;
             }
-            let Some(output) = self.layer(id, seen, step) else {
-                break;
-            };
-            let result = self.solved(output).await?;
-            let above: BTreeSet<String> = open
-                .iter()
-                .flat_map(|path| path.match_indices('/').map(|(at, _)| path[..at].to_owned()))
-                .collect();
-            let layer = tree::read(&self.gateway, &result, |path| above.contains(path)).await?;
-            open.retain(|path| match layer.0.contains_key(*path) {
-                true => {
-                    origins.insert((*path).to_owned(), step);
-                    false
+            let (tree, texts) = match self.after(id, seen, step) {
+                Some(output) => {
+                    let result = self.solved(output).await?;
+                    let above: BTreeSet<&str> = open
+                        .iter()
+                        .flat_map(|fault| checks::folders_above(&fault.path))
+                        .collect();
+                    let gateway = &self.gateway;
+                    let tree = tree::read(gateway, &result, |path| above.contains(path)).await?;
+                    let texts = tree::texts(gateway, &result, &tree).await?;
+                    (tree, texts)
                 }
-                false => true,
+                None => Default::default(),
+            };
+            let before = checks::faults(&Asked {
+                tree: &tree,
+                texts: &texts,
+                ..*asked
             });
+            let before: BTreeSet<(&str, checks::Sort)> = before
+                .iter()
+                .map(|fault| (fault.path.as_str(), fault.sort))
+                .collect();
+            let here = |fault: &mut Fault| !before.contains(&(fault.path.as_str(), fault.sort));
+            known.extend(open.extract_if(.., here).map(|fault| (fault, Some(step))));
         }
-        Ok(origins)
+        known.extend(open.into_iter().map(|fault| (fault, None)));
+        known.sort();
+        Ok(known)
     }
 
     /// What each of the image's own steps stores although a layer below has it.
@@ -579,15 +609,7 @@ impl Run<'_> {
         seen: &Seen,
     ) -> Result<Vec<checks::Again>, buildkit::Error> {
         let own = self.stack.images[id.0].steps.len();
-        let below = match &seen.subject {
-            Subject::Built(green) => Some(green.compiled.states[0]),
-            Subject::Published(reference) => {
-                let mut compiler = self.compiler.lock().expect("compiling does not panic");
-                let layers = seen.layers.saturating_sub(own);
-                (layers > 0).then(|| compiler.first_layers(reference, layers))
-            }
-        };
-        let mut before = match below {
+        let mut before = match self.after(id, seen, 0) {
             Some(output) => {
                 let result = self.solved(output).await?;
                 tree::read(&self.gateway, &result, |_| true).await?
@@ -596,11 +618,8 @@ impl Run<'_> {
         };
         let mut list = Vec::new();
         for step in 0..own {
-            if let Some(output) = self.layer(id, seen, step) {
-                let result = self.solved(output).await?;
-                let layer = tree::read(&self.gateway, &result, |_| true).await?;
-                list.push(checks::stack_layer(&mut before, &layer, step));
-            }
+            let layer = self.layer(id, seen, step).await?;
+            list.push(checks::stack_layer(&mut before, &layer, step));
         }
         Ok(list)
     }

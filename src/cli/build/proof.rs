@@ -15,7 +15,7 @@ use crate::evidence::{Checks, Evidence, Finding, Rule, Verdict, junit};
 use crate::gather::{self, Gathered};
 use crate::plan::{Action, Planned, Request, Retest};
 use crate::source::Span;
-use crate::stack::{Image, ImageId, Stack};
+use crate::stack::{Base, Image, ImageId, Stack};
 
 /// Lines of a failed test that are shown.
 const SHOWN: usize = 30;
@@ -164,7 +164,12 @@ impl Work<'_> {
                 text.push_str(&suite_text(stack, image, &planned.label, name, verdict));
             }
             if let Some(checks) = &evidence.checks {
-                for problem in problems(image, &planned.label, checks) {
+                let base = match &image.base {
+                    Base::Image(parent) => self.evidence.get(parent),
+                    Base::Outside(_) => None,
+                };
+                let base = base.and_then(|base| base.checks.as_ref());
+                for problem in problems(image, &planned.label, checks, base) {
                     exit::annotate(&stack.sources, &problem);
                     text.push_str(&shown(&problem, stack));
                 }
@@ -219,6 +224,7 @@ fn add_size(checks: &mut Checks, image: &Image, size: Option<u64>) {
             path: fault.path,
             text: fault.text,
             below: 0,
+            elsewhere: 0,
             step: None,
             inherited: None,
         };
@@ -272,45 +278,83 @@ fn end(text: &str) -> String {
         .collect()
 }
 
-/// Findings on their steps. Those an image inherits are told with its base, and counted here.
-fn problems(image: &Image, label: &str, checks: &Checks) -> Vec<Diagnostic> {
+/// Findings on their steps. Those its base has too are told there, and counted here.
+fn problems(image: &Image, label: &str, checks: &Checks, base: Option<&Checks>) -> Vec<Diagnostic> {
     let mut list = Vec::new();
-    let mut inherited = BTreeMap::new();
+    let mut counted = BTreeMap::new();
     for finding in &checks.findings {
-        if let Some(base) = &finding.inherited {
-            *inherited.entry(base).or_insert(0) += 1;
+        let told = |other: &Finding| {
+            other.rule == finding.rule && checks::is_at_or_below(&finding.path, &other.path)
+        };
+        if let Some(name) = &finding.inherited
+            && base.is_some_and(|base| base.findings.iter().any(told))
+        {
+            *counted.entry(name).or_insert(0) += 1;
             continue;
         }
         let what = match finding.path.as_str() {
             "" => finding.text.clone(),
             path => format!("{path} {}", finding.text),
         };
-        let more = match finding.below {
-            0 => String::new(),
-            1 => ", and so is 1 path below it".to_owned(),
-            n => format!(", and so are {n} paths below it"),
+        let mut more = Vec::new();
+        match finding.below {
+            0 => {}
+            1 => more.push("1 path below it".to_owned()),
+            n => more.push(format!("{n} paths below it")),
+        }
+        match finding.elsewhere {
+            0 => {}
+            n => more.push(format!("{n} elsewhere from this step")),
+        }
+        let so = match (finding.below, finding.elsewhere) {
+            (0, 0) => String::new(),
+            (1, 0) | (0, 1) => format!(", and so is {}", more.join(" and ")),
+            _ => format!(", and so are {}", more.join(" and ")),
         };
-        let mut problem = Diagnostic::error(format!("image `{label}`: {what}{more}"));
-        problem = match finding.step.and_then(|step| image.steps.get(step)) {
-            Some(step) => problem.at(step.span, "this step brought it"),
-            None => problem.at(image.name.span, "in this image"),
+        let mut problem = Diagnostic::error(format!("image `{label}`: {what}{so}"));
+        problem = match (
+            finding.step.and_then(|step| image.steps.get(step)),
+            &finding.inherited,
+        ) {
+            (Some(step), _) => problem.at(step.span, "this step brought it"),
+            (None, Some(base)) => {
+                problem.at(image.name.span, format!("its base `{base}` brought it"))
+            }
+            (None, None) if finding.path.is_empty() => problem.at(image.name.span, "in this image"),
+            (None, None) => problem.at(image.name.span, "the base of this image brought it"),
         };
         if let Some(span) = rule_span(image, finding.rule) {
-            problem = problem.also(span, "forbidden here");
+            problem = problem.also(
+                span,
+                match finding.rule {
+                    Rule::Layers => "the limits are here",
+                    Rule::Writable => "writable is wanted here",
+                    Rule::Root | Rule::User | Rule::Info => "forbidden here",
+                },
+            );
         }
-        list.push(match finding.path.as_str() {
-            "" => problem,
-            path => problem.help(format!(
-                "put it right in that step; or, if it must be so, `allow: {{ {path}: \"the reason\" }}`"
+        list.push(match (finding.rule, finding.path.as_str()) {
+            (_, "") => problem,
+            (Rule::Layers, _) => problem.help(
+                "have the step that makes a file make it as it is wanted; `finish:` changes modes and owners \
+                 in the same layer",
+            ),
+            (_, path) => problem.help(format!(
+                "put it right in the step that makes it; or, if it must be so, say why: \
+                 `policy: {{ allow: {{ {path}: \"the reason\" }} }}`"
             )),
         });
     }
-    for (base, count) in inherited {
+    for (base, count) in counted {
+        let findings = match count {
+            1 => "1 finding".to_owned(),
+            n => format!("{n} findings"),
+        };
         list.push(
             Diagnostic::error(format!(
-                "image `{label}`: {count} of the findings of its base `{base}`"
+                "image `{label}` has {findings} of its base `{base}`"
             ))
-            .at(image.name.span, "they came with its base"),
+            .at(image.name.span, "put right there, it is right here"),
         );
     }
     list
