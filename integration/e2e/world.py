@@ -209,6 +209,24 @@ def content(repository, reference, path):
     raise AssertionError(f"no {path} in {repository}:{reference}")
 
 
+def put_blob(repository, data):
+    name = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    status, headers, _ = request("POST", f"{repository}/blobs/uploads/", b"")
+    equal(status, 202, "upload")
+    place = headers["Location"]
+    asked = urllib.request.Request(place + ("&" if "?" in place else "?") + f"digest={name}", data=data,
+                                   method="PUT", headers={"Content-Type": "application/octet-stream"})
+    urllib.request.urlopen(asked).close()
+    return {"digest": name, "size": len(data)}
+
+
+def put_manifest(repository, tag, whole):
+    body = json.dumps(whole).encode()
+    status, _, _ = request("PUT", f"{repository}/manifests/{tag}", body, {"Content-Type": whole["mediaType"]})
+    equal(status, 201, "manifest")
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
 def put_image(repository, tag, changed):
     """Puts the base under another name, its config run through `changed`; gives the digest."""
     source, name = BASE.split("/", 1)[1].rsplit(":", 1)
@@ -217,18 +235,22 @@ def put_image(repository, tag, changed):
         status, _, _ = request("POST", f"{repository}/blobs/uploads/?mount={layer['digest']}&from={source}", b"")
         equal(status, 201, "mount")
     data = json.dumps(changed(json.loads(blob(source, whole["config"]["digest"])))).encode()
-    name = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    status, headers, _ = request("POST", f"{repository}/blobs/uploads/", b"")
-    equal(status, 202, "upload")
-    place = headers["Location"]
-    asked = urllib.request.Request(place + ("&" if "?" in place else "?") + f"digest={name}", data=data,
-                                   method="PUT", headers={"Content-Type": "application/octet-stream"})
-    urllib.request.urlopen(asked).close()
-    whole["config"] |= {"digest": name, "size": len(data)}
-    body = json.dumps(whole).encode()
-    status, _, _ = request("PUT", f"{repository}/manifests/{tag}", body, {"Content-Type": whole["mediaType"]})
-    equal(status, 201, "manifest")
-    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+    whole["config"] |= put_blob(repository, data)
+    return put_manifest(repository, tag, whole)
+
+
+def put_layers(repository, tag, archives):
+    """Puts an image of tar archives, and of nothing else; gives the digest."""
+    layers = [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+               **put_blob(repository, gzip.compress(archive, mtime=0))} for archive in archives]
+    source, name = BASE.split("/", 1)[1].rsplit(":", 1)
+    machine = config(source, name)["architecture"]
+    whole = {"architecture": machine, "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [
+        f"sha256:{hashlib.sha256(archive).hexdigest()}" for archive in archives]}}
+    return put_manifest(repository, tag, {
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": layers,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json",
+                   **put_blob(repository, json.dumps(whole).encode())}})
 
 
 class Requests:
