@@ -9,6 +9,7 @@ mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -221,6 +222,8 @@ pub async fn run(
     let outcomes = Mutex::new(BTreeMap::new());
     let exported = Mutex::new(BTreeMap::new());
     let proven = Mutex::new(BTreeMap::new());
+    // Whether it ended because there is no image to return.
+    let nothing = AtomicBool::new(false);
     let solved = buildkit::solve(
         client,
         request,
@@ -260,9 +263,12 @@ pub async fn run(
                 }
             }
             match returned.refs.is_empty() && plan.builds() {
-                true => Err(buildkit::Error::Failed(Box::new(Failure::new(
-                    "no image came out green",
-                )))),
+                true => {
+                    nothing.store(true, Ordering::Relaxed);
+                    Err(buildkit::Error::Failed(Box::new(Failure::new(
+                        "no image came out green",
+                    ))))
+                }
                 false => Ok(returned),
             }
         },
@@ -285,8 +291,8 @@ pub async fn run(
                 reason: "it names no digest for what it exported".to_owned(),
             })?)
         }
-        // The images say why.
-        Err(buildkit::Error::Failed(_)) if exported.is_empty() && !images.is_empty() => None,
+        // The images say why. Any other failure is of the run, whatever came of its images.
+        Err(buildkit::Error::Failed(_)) if nothing.load(Ordering::Relaxed) => None,
         Err(error) => return Err(error),
     };
     for (id, outcome) in &mut images {
@@ -496,7 +502,22 @@ impl Run<'_> {
     }
 
     fn proving(&self, id: ImageId, subject: Subject) -> Work<'_> {
-        Box::pin(async move { Ended::Proven(id, self.prove(id, subject).await) })
+        Box::pin(async move {
+            let proven = self.prove(id, subject).await;
+            Ended::Proven(id, proven.map_err(|error| self.unproven(id, error)))
+        })
+    }
+
+    /// The engine does not say which image it was about.
+    fn unproven(&self, id: ImageId, error: buildkit::Error) -> buildkit::Error {
+        match error {
+            buildkit::Error::Failed(mut failure) => {
+                let label = self.label(id);
+                failure.message = format!("{label} cannot be looked at: {}", failure.message);
+                buildkit::Error::Failed(failure)
+            }
+            other => other,
+        }
     }
 
     async fn image(&self, id: ImageId, base: Result<Reference, Green>) -> Result<Green, Broken> {
