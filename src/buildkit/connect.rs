@@ -7,6 +7,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_client::LlbBridgeClient;
 use hyper_util::rt::TokioIo;
 use tonic::Code;
+use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{Address, Error, MESSAGE_LIMIT};
@@ -90,6 +91,11 @@ impl Client {
         ControlClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT)
+    }
+
+    /// For a method whose messages are our own.
+    pub(super) fn plain(&self) -> Grpc<Channel> {
+        Grpc::new(self.channel.clone()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
     pub(super) fn bridge(&self) -> LlbBridgeClient<Channel> {

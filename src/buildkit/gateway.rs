@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_client::LlbBridgeClient;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
-    FileRange, PingRequest, ReadDirRequest, ReadFileRequest, ResolveSourceImageRequest,
-    ResolveSourceMetaRequest, ReturnRequest, SolveRequest, StatFileRequest, result,
+    FileRange, PingRequest, ReadFileRequest, ResolveSourceImageRequest, ResolveSourceMetaRequest,
+    ReturnRequest, SolveRequest, StatFileRequest, result,
 };
-use bollard_buildkit_proto::{fsutil, pb};
+use bollard_buildkit_proto::pb;
+use http::uri::PathAndQuery;
+use tonic::client::Grpc;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 
@@ -32,6 +34,7 @@ const NEEDED: [&str; 6] = [
 #[derive(Clone, Debug)]
 pub struct Gateway {
     bridge: LlbBridgeClient<Channel>,
+    plain: Grpc<Channel>,
     build: MetadataValue<Ascii>,
     version: String,
 }
@@ -52,8 +55,8 @@ pub struct ImageMeta {
 /// An entry of a folder in a [`Ref`], links not followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
-    /// Its name in the folder.
-    pub name: String,
+    /// Its name in the folder; any bytes but `/` and 0.
+    pub name: Vec<u8>,
     pub kind: FileKind,
     /// Permissions with setuid, setgid and sticky, as `chmod` takes them: `0o4755`.
     pub mode: u32,
@@ -74,6 +77,49 @@ pub enum FileKind {
     Other,
 }
 
+/// `ReadDir` with names as bytes: a name on a disk may be no UTF-8, the daemon sends it as it is, and
+/// prost would refuse the whole answer (frontend/gateway/pb/gateway.proto; stat.proto of fsutil).
+mod wire {
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct ReadDirRequest {
+        #[prost(string, tag = "1")]
+        pub at: String,
+        #[prost(bytes = "vec", tag = "2")]
+        pub path: Vec<u8>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct ReadDirResponse {
+        #[prost(message, repeated, tag = "1")]
+        pub entries: Vec<Stat>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Stat {
+        #[prost(bytes = "vec", tag = "1")]
+        pub path: Vec<u8>,
+        #[prost(uint32, tag = "2")]
+        pub mode: u32,
+        #[prost(uint32, tag = "3")]
+        pub uid: u32,
+        #[prost(uint32, tag = "4")]
+        pub gid: u32,
+        #[prost(int64, tag = "5")]
+        pub size: i64,
+        #[prost(message, repeated, tag = "10")]
+        pub attributes: Vec<Attribute>,
+    }
+
+    /// An entry of a map on the wire.
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Attribute {
+        #[prost(bytes = "vec", tag = "1")]
+        pub name: Vec<u8>,
+        #[prost(bytes = "vec", tag = "2")]
+        pub value: Vec<u8>,
+    }
+}
+
 /// Bits of Go's `fs.FileMode`, which is what the daemon sends.
 mod go_mode {
     pub const FOLDER: u32 = 1 << 31;
@@ -89,7 +135,7 @@ mod go_mode {
 }
 
 impl FileEntry {
-    fn of(stat: fsutil::types::Stat) -> Self {
+    fn of(stat: wire::Stat) -> Self {
         let has = |bit: u32| stat.mode & bit != 0;
         let other = go_mode::DEVICE
             | go_mode::PIPE
@@ -112,7 +158,8 @@ impl FileEntry {
                 mode |= unix;
             }
         }
-        let name = stat.path.rsplit('/').next().unwrap_or_default().to_owned();
+        let name = stat.path.rsplit(|byte| *byte == b'/').next();
+        let name = name.unwrap_or_default().to_vec();
         Self {
             name,
             kind,
@@ -121,9 +168,10 @@ impl FileEntry {
             gid: stat.gid,
             size: u64::try_from(stat.size).unwrap_or_default(),
             capabilities: stat
-                .xattrs
-                .get("security.capability")
-                .map_or(0, |value| capabilities(value)),
+                .attributes
+                .iter()
+                .find(|attribute| attribute.name == b"security.capability")
+                .map_or(0, |attribute| capabilities(&attribute.value)),
         }
     }
 }
@@ -150,6 +198,7 @@ impl Gateway {
     pub(super) fn new(client: &Client, build: &str) -> Self {
         Self {
             bridge: client.bridge(),
+            plain: client.plain(),
             build: build.parse().expect("an id is ASCII"),
             version: client.version.clone(),
         }
@@ -243,18 +292,19 @@ impl Gateway {
     }
 
     /// The entries of a folder, by an absolute path.
-    pub async fn read_folder(&self, at: &Ref, path: &str) -> Result<Vec<FileEntry>, Error> {
-        let request = ReadDirRequest {
-            r#ref: at.0.clone(),
-            dir_path: path.to_owned(),
-            ..ReadDirRequest::default()
+    pub async fn read_folder(&self, at: &Ref, path: &[u8]) -> Result<Vec<FileEntry>, Error> {
+        let request = wire::ReadDirRequest {
+            at: at.0.clone(),
+            path: path.to_vec(),
         };
-        let mut bridge = self.bridge.clone();
-        let answer = bridge
-            .read_dir(self.call(request))
-            .await
-            .map_err(Error::of)?;
-        let entries = answer.into_inner().entries;
+        let mut plain = self.plain.clone();
+        plain.ready().await.map_err(|error| Error::Lost {
+            reason: error.to_string(),
+        })?;
+        let method = PathAndQuery::from_static("/moby.buildkit.v1.frontend.LLBBridge/ReadDir");
+        let codec = tonic_prost::ProstCodec::<wire::ReadDirRequest, wire::ReadDirResponse>::new();
+        let answer = plain.unary(self.call(request), method, codec).await;
+        let entries = answer.map_err(Error::of)?.into_inner().entries;
         Ok(entries.into_iter().map(FileEntry::of).collect())
     }
 
@@ -319,7 +369,24 @@ impl Gateway {
 
 #[cfg(test)]
 mod tests {
-    use super::capabilities;
+    use prost::Message as _;
+
+    use super::{FileEntry, capabilities, wire};
+
+    #[test]
+    fn a_name_may_be_any_bytes() {
+        let entry = wire::ReadDirResponse {
+            entries: vec![wire::Stat {
+                path: b"srv/a\xff".to_vec(),
+                mode: super::go_mode::SETUID | 0o755,
+                ..wire::Stat::default()
+            }],
+        };
+        let bytes = entry.encode_to_vec();
+        let back = wire::ReadDirResponse::decode(&*bytes).expect("it is one");
+        let found = FileEntry::of(back.entries[0].clone());
+        assert_eq!((&*found.name, found.mode), (&b"a\xff"[..], 0o4755));
+    }
 
     #[test]
     fn capabilities_of_all_versions() {

@@ -1,6 +1,7 @@
 //! Reads a file system of the engine, folder by folder, many at once: nothing runs in it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -33,6 +34,18 @@ fn entry(found: &FileEntry) -> Entry {
     }
 }
 
+/// A name as text: what is no UTF-8 as `\xff`.
+fn readable(name: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in name.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
 /// All entries. `enters` says which folders are looked into.
 pub async fn read(
     gateway: &Gateway,
@@ -40,25 +53,29 @@ pub async fn read(
     enters: impl Fn(&str) -> bool,
 ) -> Result<Tree, Error> {
     let mut tree = Tree::default();
-    let mut waiting = vec![String::new()];
+    let mut waiting = vec![(String::new(), b"/".to_vec())];
     let mut asked = FuturesUnordered::new();
     loop {
         while asked.len() < AT_ONCE
-            && let Some(folder) = waiting.pop()
+            && let Some((folder, raw)) = waiting.pop()
         {
             asked.push(async move {
-                let path = if folder.is_empty() { "/" } else { &folder };
-                let entries = gateway.read_folder(at, path).await;
-                (folder, entries)
+                let entries = gateway.read_folder(at, &raw).await;
+                (folder, raw, entries)
             });
         }
-        let Some((folder, entries)) = asked.next().await else {
+        let Some((folder, raw, entries)) = asked.next().await else {
             return Ok(tree);
         };
         for found in entries? {
-            let path = format!("{folder}/{}", found.name);
+            let path = format!("{folder}/{}", readable(&found.name));
             if found.kind == FileKind::Folder && enters(&path) {
-                waiting.push(path.clone());
+                let mut raw = raw.clone();
+                if !raw.ends_with(b"/") {
+                    raw.push(b'/');
+                }
+                raw.extend(&found.name);
+                waiting.push((path.clone(), raw));
             }
             tree.0.insert(path, entry(&found));
         }
