@@ -7,8 +7,8 @@ use crate::llb::Platform;
 use crate::name::{ImageName, StackName};
 use crate::source::{Sources, Span, Spanned};
 use crate::stack::{
-    Append, AppendFrom, Base, Build, Config, File as StackFile, Files, OutsideBase, Pip, PipTool,
-    Variant, Writable, Write,
+    Append, AppendFrom, Base, Build, Config, File as StackFile, Files, Mode, OutsideBase, Pip,
+    PipTool, Variant, Writable, Write,
 };
 
 pub fn span() -> Span {
@@ -144,16 +144,27 @@ fn a_shell_text_reaches_the_engine_byte_for_byte() {
 }
 
 #[test]
-fn written_files_are_no_commands_except_below_writable_paths() {
-    let write = |to: &str| {
+fn written_files_are_no_commands_except_below_writable_paths_and_with_special_modes() {
+    let with_mode = |to: &str, mode: Option<Mode>| {
         step(Kind::Write(vec![Write {
             to: to.to_owned(),
             text: "a ${b}\n".to_owned(),
             owner: None,
-            mode: None,
+            mode,
             span: span(),
         }]))
     };
+    let write = |to: &str| with_mode(to, None);
+    for (mode, command) in [
+        (Mode::Octal(0o755), false),
+        (Mode::Octal(0o2755), true),
+        (Mode::Symbolic("u+x".to_owned()), false),
+        (Mode::Symbolic("u+s".to_owned()), true),
+    ] {
+        let image = with(vec![with_mode("/etc/x", Some(mode.clone()))]);
+        let ops = compile(image, &Surroundings::default()).expect("compiles");
+        assert_eq!(ops.contains("ExecOp"), command, "{mode:?}");
+    }
     let mut image = with(vec![write("/etc/x")]);
     image.writable = Some(Writable {
         gid: 100,

@@ -69,10 +69,8 @@ impl Run<'_> {
             // It is as if every suite had said so; without one, nobody would.
             Err(Broken::Image(error)) => {
                 if proof.suites.is_empty() {
-                    let text = format!("{}: {error}", planned.label);
-                    return Err(buildkit::Error::Failed(Box::new(buildkit::Failure::new(
-                        text,
-                    ))));
+                    let failure = buildkit::Failure::new(error.to_string());
+                    return Err(buildkit::Error::Failed(Box::new(failure)));
                 }
                 let mut proven = Proven::default();
                 for suite in planned
@@ -609,18 +607,23 @@ impl Run<'_> {
         seen: &Seen,
     ) -> Result<Vec<checks::Again>, buildkit::Error> {
         let own = self.stack.images[id.0].steps.len();
+        let mut layers = Vec::new();
+        for step in 0..own {
+            layers.push(self.layer(id, seen, step).await?);
+        }
+        // What no layer touches is stored once.
+        let paths = layers.iter().flat_map(|layer| layer.0.keys());
+        let above: BTreeSet<&str> = paths.flat_map(|path| checks::folders_above(path)).collect();
         let mut before = match self.after(id, seen, 0) {
             Some(output) => {
                 let result = self.solved(output).await?;
-                tree::read(&self.gateway, &result, |_| true).await?
+                tree::read(&self.gateway, &result, |path| above.contains(path)).await?
             }
             None => Tree::default(),
         };
-        let mut list = Vec::new();
-        for step in 0..own {
-            let layer = self.layer(id, seen, step).await?;
-            list.push(checks::stack_layer(&mut before, &layer, step));
-        }
-        Ok(list)
+        let layers = layers.iter().zip(0..);
+        Ok(layers
+            .map(|(layer, step)| checks::stack_layer(&mut before, layer, step))
+            .collect())
     }
 }

@@ -292,7 +292,8 @@ fn problems(image: &Image, label: &str, checks: &Checks, base: Option<&Checks>) 
             *counted.entry(name).or_insert(0) += 1;
             continue;
         }
-        let what = match finding.path.as_str() {
+        let path = printable(&finding.path);
+        let what = match path.as_str() {
             "" => finding.text.clone(),
             path => format!("{path} {}", finding.text),
         };
@@ -333,7 +334,7 @@ fn problems(image: &Image, label: &str, checks: &Checks, base: Option<&Checks>) 
                 },
             );
         }
-        list.push(match (finding.rule, finding.path.as_str()) {
+        list.push(match (finding.rule, path.as_str()) {
             (_, "") => problem,
             (Rule::Layers, _) => problem.help(
                 "have the step that makes a file make it as it is wanted; `finish:` changes modes and owners \
@@ -358,6 +359,15 @@ fn problems(image: &Image, label: &str, checks: &Checks, base: Option<&Checks>) 
         );
     }
     list
+}
+
+/// A path on one line: a name may have any character.
+fn printable(path: &str) -> String {
+    let shown = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    path.chars().map(shown).collect()
 }
 
 fn rule_span(image: &Image, rule: Rule) -> Option<Span> {
