@@ -2,7 +2,7 @@
 import io
 import tarfile
 
-from world import BASE, Requests, Stack, digest, equal, histories, main, put_layers, test
+from world import BASE, Requests, Stack, digest, equal, histories, layers, main, put_layers, request, test
 
 
 def findings(answer, name, variant=None):
@@ -216,6 +216,9 @@ def nobody_becomes_root_by_a_password_or_a_file_of_his_own():
               - run: echo 'jovyan ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/jovyan
               - run: echo x >/usr/local/bin/mine; chown 1000 /usr/local/bin/mine
               - run: echo x >/etc/open; chmod 666 /etc/open
+              - run: |
+                  mkdir -p "$(printf '/srv/no\\377text/deep')" "$(printf '/srv/two\\nlines')"
+                  chmod 777 /srv/no*/deep /srv/two*
               - run: mkdir -m 1777 /srv/tmp; mkdir /opt/mine; chown 1000 /opt/mine
               - write: { /usr/local/bin/group: { text: x, mode: "2755", owner: "0:100" } }
         """, name="root")
@@ -226,7 +229,10 @@ def nobody_becomes_root_by_a_password_or_a_file_of_his_own():
         ("/usr/local/bin/mine", line(stack, "/usr/local/bin/mine"), "belongs to user 1000, not to root"),
         ("/etc/open", line(stack, "/etc/open"), "is writable for everybody (mode 0666)"),
         ("/usr/local/bin/group", line(stack, "/usr/local/bin/group"), "is setgid for group 100 (mode 2755)"),
+        ("/srv/no\\xfftext/deep", line(stack, "- run: |"), "is writable for everybody (mode 0777)"),
+        ("/srv/two\nlines", line(stack, "- run: |"), "is writable for everybody (mode 0777)"),
     })
+    says(answer, "image `one`: /srv/two\\nlines is writable for everybody")
 
 
 LAYERS = """
@@ -386,6 +392,28 @@ def an_edited_policy_is_asked_of_published_images_and_builds_nothing():
     stack.commit("allowed")
     last = stack.laminate("build", "--push")
     equal((last.json["published"], set(last.actions().values())), (True, {"reused"}))
+
+
+@test
+def what_cannot_be_looked_at_is_not_taken_for_green():
+    stack = Stack("""
+        stack: lost
+        tags: ["l-${commit7}"]
+        images:
+          one: { base: BASE, steps: [{ run: echo one >/srv/one }] }
+          two: { base: BASE, steps: [{ run: echo two >/srv/two }] }
+        """, name="lost")
+    stack.laminate("build", "--push")
+    staging = f"{stack.namespace}/lost"
+    equal(request("DELETE", f"{staging}/blobs/{layers(f'{stack.namespace}/one', f'l-{stack.commit7}')[-1]}")[0], 202)
+    stack.replace("specs.yml", "images:", "policy: { root: locked }\nimages:")
+    stack.replace("specs.yml", "echo two", "echo more")
+    commit = stack.commit("a policy, and another step")
+    answer = stack.laminate("build", "--push", status=4, engine="", env={
+        "XDG_STATE_HOME": str(stack.folder.parent / "lost-state"), "LAMINATE_ENGINE": ""})
+    assert answer.json["error"], answer.out
+    says(answer, "error: one cannot be looked at: ")
+    equal((answer.json.get("published", False), digest(f"{stack.namespace}/two", f"l-{commit}")), (False, None))
 
 
 main()
