@@ -347,8 +347,11 @@ def an_edited_policy_is_asked_of_published_images_and_builds_nothing():
             base: BASE
             steps:
               - run: echo one >/srv/one; chmod 666 /srv/one
+              - run: "true"
               - run: echo two >/srv/two
+              - run: rm /usr/share/doc/bash/copyright
               - run: chmod 4755 /usr/bin/yes
+              - run: "true"
           child:
             base: ground
             steps:
@@ -361,8 +364,7 @@ def an_edited_policy_is_asked_of_published_images_and_builds_nothing():
     stack.write("specs.yml", spec.replace("POLICY", "policy: { root: locked, layers: { count: 9, twice: 1000 } }"))
     commit = stack.commit("a policy")
     wanted = {
-        "ground": {("/srv/one", line(stack, "/srv/one; chmod")), ("/usr/bin/yes", line(stack, "4755")),
-                   },
+        "ground": {("/srv/one", line(stack, "/srv/one; chmod")), ("/usr/bin/yes", line(stack, "4755"))},
         "child": {("/srv/two", line(stack, "chmod 666 /srv/two")), ("/srv/one", line(stack, "  child:")),
                   ("/usr/bin/yes", line(stack, "  child:"))},
     }
