@@ -119,6 +119,7 @@ fn evidence(words: &Words, image: &ReleaseImage) -> Evidence {
         rule: Rule::Writable,
         path: format!("/opt/{}", words.name),
         text: format!("is writable for everybody {}", words.line),
+        elsewhere: 0,
         below: 2,
         step: Some(0),
         inherited: Some("side".to_owned()),
