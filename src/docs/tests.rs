@@ -47,6 +47,7 @@ fn image(words: &Words, number: usize, name: &str, variant: Option<&str>) -> Rel
         verdicts: vec![ReleaseVerdict {
             suite: words.name.clone(),
             from: None,
+            key: None,
             digest: Digest::of(b"it"),
             passed: false,
             tests: 3,
@@ -58,6 +59,7 @@ fn image(words: &Words, number: usize, name: &str, variant: Option<&str>) -> Rel
             reason: words.line.clone(),
         }],
         checks: Some(true),
+        checks_key: None,
         evidence: None,
     }
 }

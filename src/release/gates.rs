@@ -114,20 +114,127 @@ async fn look(
     Ok(state)
 }
 
-/// What checks or a suite say of an image.
+/// What checks or a suite say of an image. The release says how it was then; what is newer counts if it
+/// is of the same edition of the suite or policy: a test that was edited since is another test.
 fn said(gate: &Gate, image: &ReleaseImage, newest: &BTreeMap<Digest, Evidence>) -> Option<bool> {
+    // What is known of a digest is known of that digest alone.
     let evidence = newest
         .values()
         .find(|evidence| evidence.digest.as_str() == image.digest);
     if gate.name == CHECKS {
         let newest = evidence.and_then(|evidence| evidence.checks.as_ref());
+        let newest = newest.filter(|checks| {
+            image.checks.is_none() || image.checks_key.as_ref() == Some(&checks.key)
+        });
         return newest.map(|checks| checks.passed).or(image.checks);
     }
     let recorded = image.verdicts.iter().find(|v| v.suite == gate.name);
-    // A verdict on a digest is on that digest alone.
     let recorded = recorded.filter(|verdict| verdict.digest.as_str() == image.digest);
-    let newest = evidence.and_then(|evidence| evidence.suites.get(&gate.name));
+    let newest = evidence.and_then(|evidence| match recorded {
+        Some(recorded) => evidence.verdict(&gate.name, recorded.key.as_ref()?),
+        None => evidence.suites.get(&gate.name),
+    });
     newest
         .map(|verdict| verdict.passed)
         .or(recorded.map(|verdict| verdict.passed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::{Checks, Verdict};
+    use crate::release::ReleaseVerdict;
+
+    fn of(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    fn image(verdict: Option<(&str, bool)>, checks: Option<(&str, bool)>) -> ReleaseImage {
+        let verdicts = verdict.map(|(key, passed)| ReleaseVerdict {
+            suite: "common".to_owned(),
+            from: None,
+            key: Some(of(key)),
+            digest: of("image"),
+            passed,
+            tests: 1,
+            failed: u32::from(!passed),
+            cached: false,
+        });
+        ReleaseImage {
+            image: "a".to_owned(),
+            variant: None,
+            repository: "example.org/a".to_owned(),
+            digest: of("image").to_string(),
+            key: of("key").to_string(),
+            tags: Vec::new(),
+            depth: 0,
+            base: None,
+            base_digest: None,
+            size: 0,
+            verdicts: verdicts.into_iter().collect(),
+            dropped: Vec::new(),
+            checks: checks.map(|(_, passed)| passed),
+            checks_key: checks.map(|(key, _)| of(key)),
+            evidence: None,
+        }
+    }
+
+    fn evidence(
+        digest: &str,
+        suite: (&str, bool),
+        policy: (&str, bool),
+    ) -> BTreeMap<Digest, Evidence> {
+        let mut evidence = Evidence::new("a", of("key"), of(digest));
+        evidence.suites.insert(
+            "common".to_owned(),
+            Verdict {
+                key: of(suite.0),
+                from: None,
+                passed: suite.1,
+                reason: None,
+                tests: 1,
+                failed: 0,
+                skipped: 0,
+                seconds: 0.0,
+                time: "t".to_owned(),
+                cases: Vec::new(),
+                log: String::new(),
+            },
+        );
+        evidence.checks = Some(Checks {
+            key: of(policy.0),
+            passed: policy.1,
+            time: "t".to_owned(),
+            findings: Vec::new(),
+            allowed: Vec::new(),
+            unused: Vec::new(),
+        });
+        BTreeMap::from([(of("key"), evidence)])
+    }
+
+    #[test]
+    fn the_same_edition_counts_when_it_is_newer_and_another_does_not() {
+        let gate = |name: &str| Gate {
+            name: name.to_owned(),
+            images: None,
+        };
+        let (common, checks) = (gate("common"), gate(CHECKS));
+        let then = image(Some(("one", true)), Some(("one", true)));
+        // A retest of the same suite, and another edition of it.
+        for (key, counts) in [("one", Some(false)), ("two", Some(true))] {
+            let newest = evidence("image", (key, false), (key, false));
+            assert_eq!(said(&common, &then, &newest), counts, "{key}");
+            assert_eq!(said(&checks, &then, &newest), counts, "{key}");
+        }
+        // Other bytes of the same key say nothing.
+        let other = evidence("other", ("one", false), ("one", false));
+        assert_eq!(said(&common, &then, &other), Some(true));
+        assert_eq!(said(&checks, &then, &other), Some(true));
+        // What the release does not know yet may be proven later.
+        let early = image(None, None);
+        assert_eq!(said(&common, &early, &BTreeMap::new()), None);
+        let newest = evidence("image", ("two", true), ("two", false));
+        assert_eq!(said(&common, &early, &newest), Some(true));
+        assert_eq!(said(&checks, &early, &newest), Some(false));
+    }
 }

@@ -230,6 +230,7 @@ mod tests {
             verdicts: Vec::new(),
             dropped: Vec::new(),
             checks: None,
+            checks_key: None,
             evidence: None,
         }
     }

@@ -63,6 +63,9 @@ pub struct ReleaseImage {
     /// Whether the checks of its policy found nothing; `None`: it has no policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<bool>,
+    /// The key of that policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks_key: Option<Digest>,
     /// The blob with its [`Evidence`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Digest>,
@@ -75,6 +78,9 @@ pub struct ReleaseVerdict {
     /// The image that declares it; `None`: the stack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// The suite's key: what it was then. Another edition of it says nothing of this release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
     /// The digest it ran on.
     pub digest: Digest,
     pub passed: bool,

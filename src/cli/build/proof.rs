@@ -14,6 +14,7 @@ use crate::diagnostic::{Diagnostic, nearest, render};
 use crate::evidence::{Checks, Evidence, Finding, Rule, Verdict, junit};
 use crate::gather::{self, Gathered};
 use crate::plan::{Action, Planned, Request, Retest};
+use crate::run::Outcome;
 use crate::source::Span;
 use crate::stack::{Base, Image, ImageId, Stack};
 
@@ -129,15 +130,34 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Whether a suite or a check of any image is red.
+    /// Whether a suite or a check of an image that is there is not green: red, or not run although it
+    /// was to be.
     pub(super) fn red(&self) -> bool {
-        self.evidence.values().any(|evidence| {
-            evidence.suites.values().any(|verdict| !verdict.passed)
-                || evidence
-                    .checks
-                    .as_ref()
-                    .is_some_and(|checks| !checks.passed)
+        self.gathered.plan.images.iter().any(|planned| {
+            let there = match planned.action {
+                Action::Reuse { .. } => true,
+                Action::Build { .. } => matches!(
+                    self.report.images.get(&planned.id),
+                    Some(Outcome::Built { .. })
+                ),
+                Action::Hold { .. } => false,
+            };
+            there && !self.is_green(planned)
         })
+    }
+
+    fn is_green(&self, planned: &Planned) -> bool {
+        let evidence = self.evidence.get(&planned.id);
+        let suites = planned.proofs.suites.iter().all(|suite| {
+            let verdict = evidence.and_then(|evidence| evidence.suites.get(&suite.name));
+            verdict.is_some_and(|verdict| verdict.passed && verdict.key == suite.verdict.key)
+        });
+        let checks = evidence.and_then(|evidence| evidence.checks.as_ref());
+        let checked = match &planned.proofs.checks {
+            Some(wanted) => checks.is_some_and(|checks| checks.passed && checks.key == wanted.key),
+            None => true,
+        };
+        suites && checked
     }
 
     /// All verdicts as one report.

@@ -65,6 +65,7 @@ impl Work<'_> {
                     })
                     .collect(),
                 checks: evidence.and_then(|e| Some(e.checks.as_ref()?.passed)),
+                checks_key: evidence.and_then(|e| Some(e.checks.as_ref()?.key.clone())),
                 evidence: None,
             });
         }
@@ -150,6 +151,7 @@ fn verdicts(evidence: &Evidence, planned: &Planned) -> Vec<ReleaseVerdict> {
             Some(ReleaseVerdict {
                 suite: suite.name.clone(),
                 from: verdict.from.clone(),
+                key: Some(verdict.key.clone()),
                 digest: evidence.digest.clone(),
                 passed: verdict.passed,
                 tests: verdict.tests,
