@@ -82,8 +82,19 @@ pub fn blobs(manifest: &[u8]) -> Option<Vec<Descriptor>> {
     Some(list)
 }
 
-fn size(blobs: &[Descriptor]) -> u64 {
+fn sum(blobs: &[Descriptor]) -> u64 {
     blobs.iter().map(|blob| blob.size).sum()
+}
+
+/// The bytes of an image's config and layers as a repository has them; `None` if it has no such image.
+pub async fn size(
+    registry: &Registry,
+    repository: &Repository,
+    digest: &Digest,
+) -> Result<Option<u64>, Error> {
+    let at = Locator::Digest(digest.clone());
+    let found = registry.manifest(repository, &at).await?;
+    Ok(found.and_then(|manifest| Some(sum(&blobs(&manifest.bytes)?))))
 }
 
 async fn manifest(
@@ -132,7 +143,7 @@ pub async fn stage(
             })?;
             let staged = Staged {
                 digest: child.digest.clone(),
-                size: size(&blobs),
+                size: sum(&blobs),
             };
             Ok::<_, Error>((*id, staged))
         }
@@ -287,6 +298,6 @@ mod tests {
             ],
         });
         let list = blobs(manifest.to_string().as_bytes()).expect("a manifest");
-        assert_eq!(size(&list), 12, "a layer twice is stored once");
+        assert_eq!(sum(&list), 12, "a layer twice is stored once");
     }
 }

@@ -44,7 +44,7 @@ async fn published(fake: &Fake) -> String {
         for image in &made.images {
             let key = Digest::parse(&image.key).expect("a digest");
             let digest = Digest::parse(&image.digest).expect("a digest");
-            let mut known = Evidence::new(image.label(), key.clone(), digest);
+            let mut known = Evidence::new(image.label(), key, digest);
             let info = Info {
                 key: Digest::of(b"pip freeze"),
                 title: "pip packages".to_owned(),
@@ -55,7 +55,7 @@ async fn published(fake: &Fake) -> String {
                 packages: packages::parse(list),
             };
             known.info.insert("pip".to_owned(), info);
-            evidence.insert(key, known);
+            evidence.insert(image.label(), known);
         }
         let spec: StoredSpec = serde_json::from_value(json!({
             "files": {

@@ -207,6 +207,8 @@ def an_image_is_started_as_a_hub_starts_it():
           {"alone": True, "api": True, "other": True, "wrong": False})
     equal(found["wrong"]["reason"], "it was stopped after 5 s")
     assert "waiting for port 9999" in answer.err
+    # What a test starts in the place of the image's own command proves nothing.
+    served.replace("specs.yml", "alone: { serve: 8888 }", "alone: { serve: 8888, then: { run: 'true' } }")
     served.replace("specs.yml", "cmd: [/serve.py]", "cmd: [/nothing.py]")
     served.commit()
     answer = served.laminate("build", status=6)
@@ -260,6 +262,44 @@ def pytest_comes_beside_the_image_and_its_report_is_read():
     green = python.laminate("test")
     equal(verdicts(green, "one")["common"]["passed"], True)
     equal(green.image("one")["digest"], red.image("one")["digest"])
+
+
+@test
+def only_a_report_says_that_tests_ran():
+    python = Stack("""
+        stack: reports
+        tags: ["p-${commit7}"]
+        images:
+          one:
+            base: BASE
+            apt: [python3, python3-venv]
+            steps:
+              - run: python3 -m venv /opt/venv
+            env: { PATH: "/opt/venv/bin:${env:PATH}" }
+            tests:
+              silent: { pytest: silent }
+              nothing: { pytest: nothing }
+              brought: { pytest: brought, requirements: brought/requirements.txt }
+              hidden: { run: 'echo "the word is $(cat /run/secrets/word)"; exit 1', secrets: [word] }
+          old:
+            base: one
+            pip: { packages: [pytest==7.4.4, pluggy==1.4.0], tool: pip }
+            tests: { hidden: { skip: "once is enough" }, silent: { skip: "once" }, nothing: { skip: "once" } }
+    """, {
+        "images/one/silent/test_it.py": "import os\ndef test_it():\n    os._exit(0)\n",
+        "images/one/nothing/helper.py": "",
+        "images/one/brought/test_it.py": "import colorama, sys\ndef test_it():\n    assert sys.prefix == '/opt/venv'\n",
+        "images/one/brought/requirements.txt": "-r more.txt\n",
+        "images/one/brought/more.txt": "colorama==0.4.6\n",
+    }, name="reports")
+    answer = python.laminate("build", "--secret", "word=env:WORD", status=6, env={"WORD": "open sesame"})
+    one, old = verdicts(answer, "one"), verdicts(answer, "old")
+    equal({name: v["passed"] for name, v in one.items()},
+          {"brought": True, "hidden": False, "nothing": False, "silent": False})
+    equal(one["silent"]["reason"], "pytest ended without a report of any test")
+    equal(one["nothing"]["reason"], "no test was found")
+    equal({name: v["passed"] for name, v in old.items()}, {"brought": True}, "an image with a pytest of its own")
+    assert "the word is [secret]" in answer.err and "open sesame" not in answer.err.split("error: image")[1], answer.err
 
 
 main()

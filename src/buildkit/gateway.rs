@@ -43,6 +43,13 @@ pub struct Gateway {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ref(pub(super) String);
 
+impl Ref {
+    /// What the engine calls it in this build.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What a registry says of an image.
 #[derive(Clone, Debug)]
 pub struct ImageMeta {

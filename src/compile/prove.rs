@@ -14,8 +14,9 @@ use crate::name::Reference;
 use crate::source::Span;
 use crate::stack::{self, ImageId, InfoCommand, Serve, Suite, Test};
 
-/// The version of pytest that suites get; with another, `plan::proof::FORMAT` is raised. It runs on
-/// Python 3.8 and newer.
+/// The newest pytest that suites get; with another, `plan::proof::FORMAT` is raised. It runs on
+/// Python 3.8 and newer. An older one is taken where the image has an older one of its own, or of what
+/// it needs.
 pub const PYTEST_VERSION: &str = "8.3.5";
 
 /// The tree a suite or a set of info commands leaves has everything below this folder.
@@ -224,6 +225,7 @@ impl Compiler<'_> {
             Test::Pytest {
                 folder,
                 requirements,
+                includes,
             } => {
                 let below = self.stack.files.below(folder).map(|(path, _)| path.clone());
                 brought.files.push(folder.clone());
@@ -231,7 +233,7 @@ impl Compiler<'_> {
                 brought
                     .texts
                     .insert("run_pytest.py".to_owned(), RUN_PYTEST.to_owned());
-                let input = self.pytest(state, requirements.as_ref(), meta);
+                let input = self.pytest(state, requirements.as_ref(), includes, meta);
                 mounts.push(Mount {
                     target: format!("{PLACE}/pytest"),
                     kind: MountKind::ReadOnly {
@@ -242,7 +244,7 @@ impl Compiler<'_> {
                 let folder = quote(&in_step(folder));
                 format!(
                     "{PYTHON}\"$python\" {PLACE}/texts/run_pytest.py {PLACE}/pytest \
-                     -p no:cacheprovider --color=no --rootdir={folder} \
+                     -o cache_dir={PLACE}/out{LEFT}/cache --color=no --rootdir={folder} \
                      --junitxml={PLACE}/out{LEFT}/junit.xml {folder}"
                 )
             }
@@ -251,7 +253,13 @@ impl Compiler<'_> {
 
     /// pytest in a tree of its own, fetched with the image's pip, in versions that go with what the
     /// image has. Nothing is fetched for an image that has pytest and needs nothing beside it.
-    fn pytest(&mut self, state: &BaseState, more: Option<&Utf8PathBuf>, meta: &Meta) -> Output {
+    fn pytest(
+        &mut self,
+        state: &BaseState,
+        more: Option<&Utf8PathBuf>,
+        includes: &[Utf8PathBuf],
+        meta: &Meta,
+    ) -> Output {
         let mut env = state.config.env();
         for (name, value) in [
             ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
@@ -267,13 +275,14 @@ impl Compiler<'_> {
         let mut own = false;
         if let Some(file) = more {
             brought.files.push(file.clone());
+            brought.files.extend_from_slice(includes);
             let _ = write!(wanted, " -r {}", quote(&in_step(file)));
             if let Some(stack::File::Regular { content, .. }) = self.stack.files.0.get(file) {
                 own = names_pytest(&String::from_utf8_lossy(content));
             }
         }
         if !own {
-            let _ = write!(wanted, " pytest=={PYTEST_VERSION}");
+            let _ = write!(wanted, " 'pytest<={PYTEST_VERSION}'");
         }
         let unless = match more {
             Some(_) => String::new(),
@@ -350,9 +359,11 @@ impl Compiler<'_> {
         };
         Ok(format!(
             "port={port}\nhex={port:04X}\n{SERVE}\
-             {command} &\nserver=$!\n\
+             if listens; then broken \"port $port is taken before the image's own command is started\"; fi\n\
+             if command -v setsid >/dev/null; then setsid {command} & else {command} & fi\nserver=$!\n\
              echo \"laminate: waiting for port $port\"\n\
              wait_for listens\n{ready}\
+             if ended \"$server\"; then gone; fi\n\
              ({test}\n)\ncode=$?\nstop\nexit $code\n",
             port = serve.port,
             command = line(&command),
@@ -386,15 +397,18 @@ elif command -v wget >/dev/null; then wget -Y off -q -O /dev/null -T 5 "$url" 2>
 else echo "laminate: nothing in the image can ask for $url: curl, python or wget" >&2; stop; exit 127
 fi
 }
+broken() {
+echo "$1" >/run/laminate/out/left/reason
+echo "laminate: $1"
+exit 1
+}
+gone() {
+wait "$server"
+broken "the image's own command ended with exit code $? before port $port answered"
+}
 wait_for() {
 until "$@"; do
-if ended "$server"; then
-wait "$server"
-code=$?
-echo "the image's own command ended with exit code $code before port $port answered" >/run/laminate/out/left/reason
-echo "laminate: the image's own command ended with exit code $code"
-exit 1
-fi
+if ended "$server"; then gone; fi
 sleep 0.2 2>/dev/null || sleep 1
 done
 }
@@ -402,7 +416,8 @@ stop() {
 kill -TERM "$server" 2>/dev/null
 n=0
 while ! ended "$server" && [ "$n" -lt 50 ]; do n=$((n + 1)); sleep 0.2 2>/dev/null || sleep 1; done
-kill -KILL "$server" 2>/dev/null
+# What it started is of its session, where it has one of its own.
+kill -KILL -- "-$server" 2>/dev/null || kill -KILL "$server" 2>/dev/null
 }
 "#;
 
@@ -419,7 +434,9 @@ fn wrapped(test: &str) -> String {
          code=$?\n\
          # Something the suite left running may hold the pipe open.\n\
          (sleep 2; kill $reader) >/dev/null 2>&1 &\n\
+         watch=$!\n\
          wait $reader\n\
+         kill $watch 2>/dev/null\n\
          rm -f {left}/pipe\n\
          else\n\
          (suite) >{left}/log 2>&1 </dev/null\n\

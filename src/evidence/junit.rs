@@ -9,6 +9,9 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{Case, Outcome, Verdict};
 
+/// The longest message kept of one test, characters.
+const MESSAGE: usize = 2000;
+
 /// The longest text kept of one failure, bytes.
 const LONGEST: usize = 16 << 10;
 
@@ -49,7 +52,7 @@ fn case(node: roxmltree::Node) -> Case {
             let text = child.text().unwrap_or_default().trim();
             let first = || text.lines().next().unwrap_or_default();
             let message = child.attribute("message").unwrap_or_else(first);
-            case.message = some(message.trim());
+            case.message = some(&short(message.trim()));
             case.text = some(&cut(text));
         }
     }
@@ -58,6 +61,14 @@ fn case(node: roxmltree::Node) -> Case {
 
 fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// The beginning of a message, which is told in a line or two.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(MESSAGE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// The end of a text: what went wrong stands there.

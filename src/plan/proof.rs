@@ -15,7 +15,7 @@ use crate::stack::{Image, InfoCommand, Policy, Stack, Suite, Test};
 
 /// Raised when equal suites or policies come to other verdicts than before: the wrapper around a
 /// suite, pytest's version, the rules of a check.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What is known and what is to be run, of one image.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -113,7 +113,10 @@ pub fn proofs(
                 let key = info_key(command);
                 let known = evidence.and_then(|evidence| evidence.info.get(&command.name));
                 Planned {
-                    known: known.filter(|known| known.key == key).cloned(),
+                    // One that could not be run at all may be run now.
+                    known: known
+                        .filter(|known| known.key == key && known.exit >= 0)
+                        .cloned(),
                     key,
                 }
             })
@@ -172,6 +175,7 @@ pub fn suite_key(stack: &Stack, suite: &Suite) -> Digest {
         Some(Test::Pytest {
             folder,
             requirements,
+            includes: _,
         }) => json!({ "pytest": folder, "requirements": requirements }),
         Some(Test::Run(text)) => json!({ "run": text, "shell": suite.shell }),
         Some(Test::Script(file)) => json!({ "script": file }),

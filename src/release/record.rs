@@ -234,13 +234,13 @@ pub(super) fn bytes<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Writes a release under its tag unless that is there; it is written once. The evidence of its
-/// images and its spec go along, and the record is told where they are.
+/// images (by label) and its spec go along, and the record is told where they are.
 pub async fn write(
     registry: &Registry,
     staging: &Repository,
     tag: &Tag,
     mut release: Release,
-    evidence: &BTreeMap<Digest, Evidence>,
+    evidence: &BTreeMap<String, Evidence>,
     spec: &StoredSpec,
 ) -> Result<Digest, Error> {
     let at = Locator::Tag(tag.clone());
@@ -258,9 +258,7 @@ pub async fn write(
     };
     release.spec = Some(attach(SPEC_TYPE, bytes(spec)));
     for image in &mut release.images {
-        let known = Digest::parse(&image.key)
-            .ok()
-            .and_then(|key| evidence.get(&key));
+        let known = evidence.get(&image.label());
         image.evidence = known.map(|known| attach(EVIDENCE_TYPE, bytes(known)));
     }
     let tags = [tag.clone()];

@@ -16,13 +16,22 @@ use crate::evidence::{Checks, Info, Outcome, Verdict, junit, packages};
 use crate::llb::Output;
 use crate::name::{Digest, Reference};
 use crate::plan;
-use crate::stack::{Base, Image, ImageId, InfoCommand, Suite};
+use crate::stack::{Base, Image, ImageId, InfoCommand, Suite, Test};
 
 /// The most that is kept of what a suite writes, and of an info that is no list of packages; bytes.
 const LOG: u64 = 64 << 10;
 
 /// The most that is read of a report or a list, bytes.
 const REPORT: u64 = 8 << 20;
+
+/// A shorter secret is no secret, and would tear holes into every text; bytes.
+const SECRET: usize = 6;
+
+/// What fetching pytest and the like may take beside a suite's own time.
+const FETCHING: Duration = Duration::from_secs(1800);
+
+/// Cases of one suite that are kept, beside those that failed.
+const CASES: usize = 1000;
 
 /// Info that takes longer than this is no info.
 const INFO_TIMEOUT: Duration = Duration::from_secs(300);
@@ -52,7 +61,8 @@ struct Seen {
     subject: Subject,
 }
 
-pub(super) type Verdicts = std::sync::Mutex<BTreeMap<(Digest, Digest), Arc<OnceCell<Verdict>>>>;
+/// By what names the bytes (see `Run::bytes`) and the suite's key.
+pub(super) type Verdicts = std::sync::Mutex<BTreeMap<(String, Digest), Arc<OnceCell<Verdict>>>>;
 
 impl Run<'_> {
     /// Everything the plan says is to be run on an image.
@@ -66,9 +76,12 @@ impl Run<'_> {
         let proof = &image.proof;
         let seen = match self.see(id, subject).await {
             Ok(seen) => seen,
-            // It is as if every suite had said so; without one, nobody would.
+            // It is as if every suite had said so; where none is to be run, nobody would.
             Err(Broken::Image(error)) => {
-                if proof.suites.is_empty() {
+                let unknown = |suite: &plan::PlannedSuite| suite.verdict.known.is_none();
+                let checks = planned.proofs.checks.as_ref();
+                let unchecked = checks.is_some_and(|checks| checks.known.is_none());
+                if unchecked || !planned.proofs.suites.iter().any(unknown) {
                     let failure = buildkit::Failure::new(error.to_string());
                     return Err(buildkit::Error::Failed(Box::new(failure)));
                 }
@@ -150,7 +163,19 @@ impl Run<'_> {
         self.gateway.solve(definition.pb).await
     }
 
-    /// Images of one key are the same bytes: one of them is tested for all.
+    /// Names an image's bytes in this run: the digest of a published one; of one that is built, the image
+    /// that is built for all of its key.
+    fn bytes(&self, id: ImageId, seen: &Seen) -> String {
+        match &seen.subject {
+            Subject::Published(reference) => reference.to_string(),
+            Subject::Built(green) => match &self.plan.images[id.0].keyed {
+                Some(keyed) => format!("built {}", keyed.key),
+                None => green.result.name().to_owned(),
+            },
+        }
+    }
+
+    /// Images that are the same bytes are tested once for all.
     async fn suite_once(
         &self,
         id: ImageId,
@@ -158,11 +183,7 @@ impl Run<'_> {
         suite: &Suite,
         key: &Digest,
     ) -> Result<(String, Verdict), buildkit::Error> {
-        let image = self.plan.images[id.0]
-            .keyed
-            .as_ref()
-            .map(|keyed| keyed.key.clone());
-        let image = image.expect("what has no key is held");
+        let image = self.bytes(id, seen);
         let cell = {
             let mut cells = self
                 .verdicts
@@ -218,9 +239,9 @@ impl Run<'_> {
         };
         let title = format!("test {name}");
         self.tracker.add_suite(vertex.clone(), label.clone(), title);
-        let verdict = tokio::select! {
+        let mut verdict = tokio::select! {
             solved = self.gateway.solve(definition.pb) => match solved {
-                Ok(left) => self.verdict(key, from, &left, &vertex).await?,
+                Ok(left) => self.verdict(key, from, suite, &left, &vertex).await?,
                 Err(buildkit::Error::Failed(failure)) => {
                     // The last words may come a moment after the error.
                     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -250,8 +271,27 @@ impl Run<'_> {
                 )
             },
         };
+        self.hide_secrets(suite, &mut verdict);
         self.suite_done(&label, &name, &verdict, begun.elapsed());
         Ok(verdict)
+    }
+
+    /// A verdict is kept where many can read it.
+    fn hide_secrets(&self, suite: &Suite, verdict: &mut Verdict) {
+        for secret in &suite.secrets {
+            let value = self.options.services.secrets.get(&secret.id);
+            let value = value.and_then(|value| std::str::from_utf8(value).ok());
+            let Some(value) = value.map(str::trim).filter(|value| value.len() >= SECRET) else {
+                continue;
+            };
+            let hide = |text: &mut String| *text = text.replace(value, "[secret]");
+            hide(&mut verdict.log);
+            verdict.reason.iter_mut().for_each(hide);
+            for case in &mut verdict.cases {
+                case.message.iter_mut().for_each(hide);
+                case.text.iter_mut().for_each(hide);
+            }
+        }
     }
 
     fn suite_done(&self, label: &str, name: &str, verdict: &Verdict, took: Duration) {
@@ -265,7 +305,9 @@ impl Run<'_> {
     }
 
     async fn overdue(&self, vertex: &str, timeout: Duration) {
-        loop {
+        // An engine that says nothing of its work is not waited for without end.
+        let most = Instant::now() + timeout + FETCHING;
+        while Instant::now() < most {
             tokio::time::sleep(Duration::from_millis(100)).await;
             if self
                 .tracker
@@ -288,7 +330,7 @@ impl Run<'_> {
             failed: 1,
             skipped: 0,
             seconds: 0.0,
-            time: self.options.now.clone(),
+            time: now(),
             cases: Vec::new(),
             log: String::new(),
         }
@@ -299,6 +341,7 @@ impl Run<'_> {
         &self,
         key: &Digest,
         from: Option<String>,
+        suite: &Suite,
         left: &Ref,
         vertex: &str,
     ) -> Result<Verdict, buildkit::Error> {
@@ -315,7 +358,7 @@ impl Run<'_> {
         let mut reason = text("reason", 4096)
             .await?
             .map(|reason| reason.trim().to_owned());
-        let cases = match text("junit.xml", REPORT).await? {
+        let mut cases = match text("junit.xml", REPORT).await? {
             Some(report) => junit::parse(&report).unwrap_or_else(|error| {
                 reason = Some(format!("its report cannot be read: {error}"));
                 Vec::new()
@@ -327,6 +370,11 @@ impl Run<'_> {
             .iter()
             .filter(|case| case.outcome == Outcome::Skipped)
             .count();
+        // Tests can end their process with success; only a report says that they ran.
+        let reports = matches!(suite.test, Some(Test::Pytest { .. }));
+        if reports && code == Some(0) && cases.is_empty() && reason.is_none() {
+            reason = Some("pytest ended without a report of any test".to_owned());
+        }
         let passed = code == Some(0) && reason.is_none() && failed == 0;
         if !passed && failed == 0 && reason.is_none() {
             reason = Some(match code {
@@ -337,19 +385,25 @@ impl Run<'_> {
             });
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let tests = count(cases.len().max(1));
+        let mut kept = 0;
+        cases.retain(|case| {
+            kept += 1;
+            case.is_red() || kept <= CASES
+        });
         Ok(Verdict {
             key: key.clone(),
             from,
             passed,
             reason,
-            tests: count(cases.len().max(1)),
+            tests,
             failed: match (passed, failed) {
                 (false, 0) => 1,
                 (_, failed) => count(failed),
             },
             skipped: count(skipped),
             seconds: self.tracker.ran(vertex).as_secs_f64(),
-            time: self.options.now.clone(),
+            time: now(),
             cases,
             log,
         })
@@ -383,7 +437,7 @@ impl Run<'_> {
             let mut info = Info {
                 key: (*key).clone(),
                 title: command.title.clone(),
-                time: self.options.now.clone(),
+                time: now(),
                 exit: -1,
                 text: String::new(),
                 error: String::new(),
@@ -486,7 +540,7 @@ impl Run<'_> {
         Ok(Checks {
             key: key.clone(),
             passed: grouped.findings.is_empty(),
-            time: self.options.now.clone(),
+            time: now(),
             findings: grouped.findings,
             allowed: grouped.allowed,
             unused: grouped.unused,
@@ -626,4 +680,9 @@ impl Run<'_> {
             .map(|(layer, step)| checks::stack_layer(&mut before, layer, step))
             .collect())
     }
+}
+
+/// RFC 3339, always of the same length, so that times compare as texts.
+fn now() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
 }

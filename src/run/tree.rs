@@ -92,8 +92,11 @@ pub async fn texts(
     let wanted = below.map(|(path, _)| path).chain(TEXTS);
     let mut texts = BTreeMap::new();
     for path in wanted {
-        let regular = tree.0.get(path).is_some_and(|e| e.kind == Kind::Regular);
-        if regular && let Some(bytes) = gateway.read_end(at, path, LONGEST).await? {
+        // sudo and login follow links, too.
+        let readable = |entry: &Entry| matches!(entry.kind, Kind::Regular | Kind::Link);
+        if tree.0.get(path).is_some_and(readable)
+            && let Some(bytes) = gateway.read_end(at, path, LONGEST).await?
+        {
             texts.insert(
                 path.to_owned(),
                 String::from_utf8_lossy(&bytes).into_owned(),

@@ -431,7 +431,7 @@ impl Steps<'_> {
     }
 
     /// The files a requirements file names by `-r` and `-c` (pip, "Requirements File Format").
-    fn includes(&self, path: &Utf8Path, span: Span) -> Option<Vec<Utf8PathBuf>> {
+    pub fn includes(&self, path: &Utf8Path, span: Span) -> Option<Vec<Utf8PathBuf>> {
         let Some(File::Regular { content, .. }) = self.paths.files.0.get(path) else {
             return Some(Vec::new());
         };

@@ -75,6 +75,8 @@ pub enum Test {
         folder: Utf8PathBuf,
         /// What the tests import beside pytest, installed next to it.
         requirements: Option<Utf8PathBuf>,
+        /// Files that one includes by `-r` or `-c`.
+        includes: Vec<Utf8PathBuf>,
     },
     /// Shell text, as written.
     Run(String),
@@ -89,9 +91,10 @@ impl Suite {
             Some(Test::Pytest {
                 folder,
                 requirements,
+                includes,
             }) => {
                 paths.insert(folder);
-                paths.extend(requirements);
+                paths.extend(requirements.iter().chain(includes));
             }
             Some(Test::Script(file)) => {
                 paths.insert(file);
@@ -127,14 +130,31 @@ pub fn read(
     for entry in reader.some_entries(node, "`tests`").unwrap_or_default() {
         let what = format!("suite `{}`", entry.key.text);
         name(reader, entry, "a suite");
+        if entry.key.text == "checks" {
+            reader.say(
+                Diagnostic::error("a suite cannot be named `checks`")
+                    .at(entry.key.span, "that is the gate of what `policy:` finds"),
+            );
+        }
         let Some(fields) = reader.fields(&entry.value, &what, &KEYS) else {
             continue;
         };
         let named = Spanned::new(entry.key.text.clone(), entry.key.span);
         let says = match fields.get("skip") {
-            Some(node) => reader
-                .text(node, "`skip` (the reason)")
-                .map(|reason| Says::Skip { reason }),
+            Some(node) => {
+                for other in KEYS.iter().filter_map(|key| fields.entry(key)) {
+                    if other.key.text != "skip" {
+                        reader.say(
+                            Diagnostic::error(format!("{what} is skipped, and more is said of it"))
+                                .at(other.key.span, "nothing is done with this")
+                                .also(node.span, "skipped here"),
+                        );
+                    }
+                }
+                reader
+                    .text(node, "`skip` (the reason)")
+                    .map(|reason| Says::Skip { reason })
+            }
             None => Of {
                 reader,
                 paths,
@@ -179,6 +199,22 @@ impl Of<'_> {
         let test = match kind.key.text.as_str() {
             "serve" => {
                 let port = reader.number(&kind.value, "`serve` (a port)", 65_535)?;
+                if port == 0 {
+                    reader.say(Diagnostic::error("nothing listens on port 0").at(
+                        kind.value.span,
+                        "the port of the image's own command is wanted",
+                    ));
+                }
+                if let Some(entry) = fields.entry("requirements") {
+                    reader.say(
+                        Diagnostic::error(format!(
+                            "{} has `requirements` beside `serve`",
+                            self.what
+                        ))
+                        .at(entry.key.span, "they belong to the tests")
+                        .help("put it into `then:`, beside `pytest`"),
+                    );
+                }
                 let ready = match fields.get("ready") {
                     Some(node) => Some(self.ready(node)?),
                     None => None,
@@ -210,6 +246,27 @@ impl Of<'_> {
             let known = [("default", Network::Default), ("none", Network::None)];
             reader.one_of(node, "`network`", &known)
         });
+        if let (Some(Network::Default), true, Some(entry)) =
+            (network, serve.is_some(), fields.entry("network"))
+        {
+            // An engine may give its steps the host's network: whoever listens there would answer.
+            reader.say(
+                Diagnostic::error(format!("{} starts the image's command in a shared network", self.what))
+                    .at(entry.key.span, "another image, or the host, may listen on the same port")
+                    .help("leave `network` out: the suite then has a network of its own, with nothing but itself"),
+            );
+        }
+        let timeout = fields
+            .get("timeout")
+            .and_then(|node| duration(reader, node, "timeout"));
+        if timeout == Some(0)
+            && let Some(entry) = fields.entry("timeout")
+        {
+            reader.say(
+                Diagnostic::error(format!("{} has no time at all", self.what))
+                    .at(entry.value.span, "a time longer than nothing is wanted"),
+            );
+        }
         Some(Suite {
             name: named.clone(),
             from: from.cloned(),
@@ -221,10 +278,7 @@ impl Of<'_> {
                 .map(|node| config::env(reader, node))
                 .unwrap_or_default(),
             shell: None,
-            timeout: fields
-                .get("timeout")
-                .and_then(|node| duration(reader, node, "timeout"))
-                .map_or(TIMEOUT, Duration::from_nanos),
+            timeout: timeout.map_or(TIMEOUT, Duration::from_nanos),
             network: network.unwrap_or(Network::None),
             secrets: fields
                 .get("secrets")
@@ -289,12 +343,18 @@ impl Of<'_> {
     fn test(&self, kind: &Entry, fields: &Fields) -> Option<Test> {
         let reader = self.reader;
         let value = &kind.value;
-        let requirements = match fields.get("requirements") {
+        let (requirements, includes) = match fields.get("requirements") {
             Some(node) => {
                 let text = reader.text(node, "`requirements`")?;
-                Some(self.paths.file(reader, &text, node.span)?)
+                let file = self.paths.file(reader, &text, node.span)?;
+                let steps = Steps {
+                    reader,
+                    paths: self.paths,
+                };
+                let includes = steps.includes(&file, node.span)?;
+                (Some(file), includes)
             }
-            None => None,
+            None => (None, Vec::new()),
         };
         if let (Some(entry), true) = (fields.entry("requirements"), kind.key.text != "pytest") {
             reader.say(
@@ -308,6 +368,7 @@ impl Of<'_> {
                 Some(Test::Pytest {
                     folder: self.paths.folder(reader, &text, value.span)?,
                     requirements,
+                    includes,
                 })
             }
             "script" => {

@@ -200,8 +200,10 @@ async fn go(
         work.stage().await?;
     }
     let mut problem = work.prove().await.err();
-    if let Some(path) = &args.proving.junit {
-        work.write_junit(path)?;
+    if let Some(path) = &args.proving.junit
+        && let Err(error) = work.write_junit(path)
+    {
+        problem = problem.or(Some(error));
     }
     let failed = work.failed() || work.red() || problem.is_some();
     if !failed && args.push {

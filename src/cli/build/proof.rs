@@ -14,6 +14,7 @@ use crate::diagnostic::{Diagnostic, nearest, render};
 use crate::evidence::{Checks, Evidence, Finding, Rule, Verdict, junit};
 use crate::gather::{self, Gathered};
 use crate::plan::{Action, Planned, Request, Retest};
+use crate::publish;
 use crate::run::Outcome;
 use crate::source::Span;
 use crate::stack::{Base, Image, ImageId, Stack};
@@ -106,17 +107,29 @@ impl Work<'_> {
                 .checks
                 .as_ref()
                 .and_then(|checks| checks.known.clone());
-            let size = self.size(planned);
+            let size = match image
+                .proof
+                .policy
+                .layers
+                .as_ref()
+                .and_then(|limits| limits.size)
+            {
+                Some(_) => self.size_for_sure(planned).await?,
+                None => None,
+            };
             for checks in [&mut new.checks, &mut whole.checks].into_iter().flatten() {
                 add_size(checks, image, size);
             }
             whole.merge(&new);
             self.evidence.insert(planned.id, whole);
             if proven.is_some() && self.digest(planned).is_some() {
-                match news.get_mut(&keyed.key) {
+                // What could not be run is told, and run again the next time.
+                new.info.retain(|_, info| info.exit >= 0);
+                // One key may be on two digests: built anew here, and reused there.
+                match news.get_mut(&(keyed.key.clone(), digest.clone())) {
                     Some(known) => known.merge(&new),
                     None => {
-                        news.insert(keyed.key.clone(), new);
+                        news.insert((keyed.key.clone(), digest), new);
                     }
                 }
             }
@@ -128,6 +141,19 @@ impl Work<'_> {
             try_join_all(records).await?;
         }
         Ok(())
+    }
+
+    /// The size of an image, asked of the registry if nobody remembers it. An archive alone has none yet.
+    async fn size_for_sure(&self, planned: &Planned) -> Result<Option<u64>, Failure> {
+        if let Some(size) = self.size(planned).filter(|size| *size > 0) {
+            return Ok(Some(size));
+        }
+        match (&self.context.stack.staging, self.digest(planned)) {
+            (Some(staging), Some(digest)) if !self.args.offline => {
+                Ok(publish::size(self.registry, staging, &digest).await?)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Whether a suite or a check of an image that is there is not green: red, or not run although it

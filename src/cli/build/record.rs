@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Work;
 use crate::cli::refs;
 use crate::evidence::Evidence;
-use crate::name::{Digest, Tag};
+use crate::name::Tag;
 use crate::plan::{self, Planned};
 use crate::release::{
     self, DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredSpec,
@@ -86,8 +86,8 @@ impl Work<'_> {
         };
         let spec = self.stored_spec();
         let evidence = self.evidence.values();
-        let evidence: BTreeMap<Digest, Evidence> = evidence
-            .map(|evidence| (evidence.key.clone(), evidence.clone()))
+        let evidence: BTreeMap<String, Evidence> = evidence
+            .map(|evidence| (evidence.image.clone(), evidence.clone()))
             .collect();
         release::write(self.registry, staging, &tag, made, &evidence, &spec).await?;
         Ok(())
