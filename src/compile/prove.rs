@@ -75,7 +75,16 @@ impl Compiler<'_> {
         if let Some(serve) = &suite.serve {
             test = self.serve(id, state, serve, suite, &test)?;
         }
-        let args = vec!["/bin/sh".to_owned(), "-c".to_owned(), wrapped(&test)];
+        let seconds = suite.timeout.as_secs_f64().ceil();
+        let args = [
+            "/bin/sh",
+            "-c",
+            RUN_SUITE,
+            "laminate",
+            &test,
+            &seconds.to_string(),
+        ];
+        let args = args.map(str::to_owned).to_vec();
         let mut env = state.config.env().with(&suite.env);
         let network = match suite.network {
             stack::Network::None => Network::None,
@@ -361,6 +370,7 @@ impl Compiler<'_> {
             "port={port}\nhex={port:04X}\n{SERVE}\
              if listens; then broken \"port $port is taken before the image's own command is started\"; fi\n\
              if command -v setsid >/dev/null; then setsid {command} & else {command} & fi\nserver=$!\n\
+             echo $server >{PLACE}/out{LEFT}/server\n\
              echo \"laminate: waiting for port $port\"\n\
              wait_for listens\n{ready}\
              if ended \"$server\"; then gone; fi\n\
@@ -417,36 +427,56 @@ kill -TERM "$server" 2>/dev/null
 n=0
 while ! ended "$server" && [ "$n" -lt 50 ]; do n=$((n + 1)); sleep 0.2 2>/dev/null || sleep 1; done
 # What it started is of its session, where it has one of its own.
-kill -KILL -- "-$server" 2>/dev/null || kill -KILL "$server" 2>/dev/null
+kill -KILL "-$server" 2>/dev/null || kill -KILL "$server" 2>/dev/null
 }
 "#;
 
-/// A suite's text with its output and its exit code kept. It always ends with 0: that a suite is red is
-/// a result, and its files are wanted.
-fn wrapped(test: &str) -> String {
-    let left = format!("{PLACE}/out{LEFT}");
-    format!(
-        "suite() {{\n{test}\n}}\n\
-         if command -v tee >/dev/null && mkfifo {left}/pipe 2>/dev/null; then\n\
-         tee {left}/log <{left}/pipe &\n\
-         reader=$!\n\
-         (suite) >{left}/pipe 2>&1 </dev/null\n\
-         code=$?\n\
-         # Something the suite left running may hold the pipe open.\n\
-         (sleep 2; kill $reader) >/dev/null 2>&1 &\n\
-         watch=$!\n\
-         wait $reader\n\
-         kill $watch 2>/dev/null\n\
-         rm -f {left}/pipe\n\
-         else\n\
-         (suite) >{left}/log 2>&1 </dev/null\n\
-         code=$?\n\
-         cat {left}/log\n\
-         fi\n\
-         echo $code >{left}/exit\n\
-         exit 0\n"
-    )
+/// Runs a suite (`$1`) for at most `$2` seconds with its output and its exit code kept. It always ends
+/// with 0: that a suite is red is a result, and its files are wanted.
+///
+/// A rootless engine without a PID namespace leaves behind whatever outlives a step, so the suite, its
+/// watch and the image's own command have sessions of their own, where the image has `setsid`, and end
+/// with them.
+const RUN_SUITE: &str = r#"left=/run/laminate/out/left
+own=
+command -v setsid >/dev/null && own=setsid
+end() {
+[ -n "$1" ] || return 0
+kill -KILL "-$1" 2>/dev/null || kill -KILL "$1" 2>/dev/null
 }
+reader=
+log=$left/log
+if command -v tee >/dev/null && mkfifo $left/pipe 2>/dev/null; then
+tee $left/log <$left/pipe &
+reader=$!
+log=$left/pipe
+fi
+$own /bin/sh -c "$1" >$log 2>&1 </dev/null &
+suite=$!
+$own /bin/sh -c 'sleep "$1"
+: >'$left'/overdue
+for leader in "$2" "$(cat '$left'/server 2>/dev/null)"; do
+[ -z "$leader" ] || kill -KILL "-$leader" 2>/dev/null || kill -KILL "$leader" 2>/dev/null
+done' laminate "$2" "$suite" >/dev/null 2>&1 </dev/null &
+watch=$!
+wait $suite
+code=$?
+end $watch
+[ -z "$own" ] || end $suite
+end "$(cat $left/server 2>/dev/null)"
+if [ -n "$reader" ]; then
+# Something the suite left running may hold the pipe open.
+$own /bin/sh -c 'sleep 2; kill "$1"' laminate $reader >/dev/null 2>&1 </dev/null &
+watch=$!
+wait $reader
+end $watch
+rm -f $left/pipe
+else
+cat $left/log
+fi
+echo $code >$left/exit
+exit 0
+"#;
 
 /// Whether a requirements file names pytest itself.
 fn names_pytest(requirements: &str) -> bool {

@@ -24,6 +24,9 @@ const LOG: u64 = 64 << 10;
 /// The most that is read of a report or a list, bytes.
 const REPORT: u64 = 8 << 20;
 
+/// What a suite whose time is over is given to end by itself.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// A shorter secret is no secret, and would tear holes into every text; bytes.
 const SECRET: usize = 6;
 
@@ -261,14 +264,10 @@ impl Run<'_> {
                 }
                 Err(error) => return Err(error),
             },
-            // Dropping the call stops the step.
-            () = self.overdue(&vertex, suite.timeout) => Verdict {
+            // The suite's own watch stops it. Dropping the call stops the step, whatever is in it.
+            () = self.overdue(&vertex, suite.timeout + GRACE) => Verdict {
                 log: self.tracker.tail(&vertex).join("\n"),
-                ..self.red(
-                    key,
-                    from,
-                    format!("it was stopped after {} s", suite.timeout.as_secs_f64()),
-                )
+                ..self.red(key, from, stopped(suite))
             },
         };
         self.hide_secrets(suite, &mut verdict);
@@ -370,6 +369,9 @@ impl Run<'_> {
             .iter()
             .filter(|case| case.outcome == Outcome::Skipped)
             .count();
+        if text("overdue", 1).await?.is_some() {
+            reason = Some(stopped(suite));
+        }
         // Tests can end their process with success; only a report says that they ran.
         let reports = matches!(suite.test, Some(Test::Pytest { .. }));
         if reports && code == Some(0) && cases.is_empty() && reason.is_none() {
@@ -680,6 +682,10 @@ impl Run<'_> {
             .map(|(layer, step)| checks::stack_layer(&mut before, layer, step))
             .collect())
     }
+}
+
+fn stopped(suite: &Suite) -> String {
+    format!("it was stopped after {} s", suite.timeout.as_secs_f64())
 }
 
 /// RFC 3339, always of the same length, so that times compare as texts.
