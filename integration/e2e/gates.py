@@ -84,6 +84,24 @@ def evidence_from_outside_is_of_one_digest():
 
 
 @test
+def nobody_s_word_stands_in_for_a_suite():
+    for gate in ("common", "own", "checks"):
+        refused = stack.laminate("evidence", "add", "--gate", gate, "leaf", "--passed", status=2)
+        assert "`laminate test` proves it" in refused.err, refused.err
+    text = (stack.folder / "specs.yml").read_text()
+    # A suite that is newer than the release, and a gate that is nearly one.
+    stack.replace("specs.yml", "tests: { common:", 'tests: { late: { run: "true" }, common:')
+    stack.replace("specs.yml", "third: { tag: third, gates: [gpu] }", "third: { tag: third, gates: [late] }\n  fourth: { tag: fourth, gates: [comon] }")
+    refused = stack.laminate("promote", "--to", "third", status=6)
+    assert "gate `late` is not proven for ground, leaf, other" in refused.err, refused.err
+    assert "`laminate test` runs" in refused.err, refused.err
+    assert "did you mean `common`?" in stack.laminate("plan", status=None).err
+    stack.laminate("test", "--retest=late")
+    stack.laminate("promote", "--to", "third", "--dry-run")
+    stack.write("specs.yml", text)
+
+
+@test
 def waiving_and_requiring_are_recorded():
     stack.laminate("promote", "--to", "third", "--waive", "gpu", status=2)
     stack.laminate("promote", "--to", "third", "--waive", "gpx", "--reason", "x", status=2)

@@ -223,11 +223,11 @@ fn gates_are_proven(channel: &str, states: &[GateState], waive: &[String]) -> Re
         .collect();
     let gate = &first.name;
     let help = match first.open.first() {
-        Some(image) => format!(
+        Some(image) if !first.inside => format!(
             "`laminate evidence add --gate {gate} {image} --passed` proves it; or --waive {gate} --reason TEXT"
         ),
-        None => {
-            format!("`laminate test` runs suites and checks again; or --waive {gate} --reason TEXT")
+        _ => {
+            format!("`laminate test` runs suites and checks; or --waive {gate} --reason TEXT")
         }
     };
     Err(Failure::new(

@@ -8,12 +8,17 @@ use tokio_util::sync::CancellationToken;
 use super::args::{Global, PlanArgs};
 use super::context::{self, Context};
 use super::{Answer, Exit, Failure, summary};
-use crate::event::Events;
+use crate::diagnostic::nearest;
+use crate::event::{Event, Events};
 use crate::gather::Gathered;
 use crate::name::Digest;
 use crate::plan::{self, Action, Planned, Proofs, Request};
+use crate::registry::Registry;
+use crate::release::channel::Channel;
+use crate::release::gates::{self, CHECKS, Known};
+use crate::release::outside;
 use crate::report::table;
-use crate::stack::{Base, Image, ImageId};
+use crate::stack::{Base, ImageId};
 
 pub async fn run(
     global: &Global,
@@ -40,6 +45,9 @@ pub async fn run(
             cancel,
         )
         .await?;
+    for text in slips(&context, registry.as_ref(), &gathered).await? {
+        events.send(Event::Warning { text });
+    }
     let json = json(&context, &gathered);
     summary::plan(&context, &gathered)?;
     let exit = match gathered.plan.builds() || gathered.plan.proves() {
@@ -63,8 +71,10 @@ pub fn json(context: &Context, gathered: &Gathered) -> Value {
         "dirty": gathered.facts.commit.as_ref().map(|commit| commit.dirty),
         "images": images,
         "gates": silent(context)
-            .map(|(channel, gate, images)| json!({
-                "channel": channel, "gate": gate, "says_nothing_about": images,
+            .iter()
+            .map(|silence| json!({
+                "channel": silence.channel, "gate": silence.gate,
+                "says_nothing_about": silence.images,
             }))
             .collect::<Vec<_>>(),
     })
@@ -118,35 +128,53 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
     value
 }
 
-/// For each gate of a channel that is a suite: the channel's images it says nothing about.
-fn silent(context: &Context) -> impl Iterator<Item = (&str, &str, Vec<String>)> {
-    let stack = &context.stack;
-    stack.channels.iter().flat_map(move |channel| {
-        channel.gates.iter().filter_map(move |gate| {
-            let says = |image: &Image| match gate.name.as_str() {
-                "checks" => !image.proof.policy.is_empty() || image.writable.is_some(),
-                name => image
-                    .proof
-                    .suites
-                    .iter()
-                    .any(|suite| suite.name.value == name),
+fn silent(context: &Context) -> Vec<gates::Silence<'_>> {
+    gates::silent(&context.stack, &Known::of(&context.stack))
+}
+
+/// Gates that are probably a suite's name with a slip in it: they would be evidence from outside. One
+/// that evidence has been filed under is none.
+async fn slips(
+    context: &Context,
+    registry: Option<&Registry>,
+    gathered: &Gathered,
+) -> Result<Vec<String>, Failure> {
+    let known = Known::of(&context.stack);
+    let mut list = Vec::new();
+    for channel in &context.stack.channels {
+        for gate in &channel.gates {
+            let near = match known.is_inside(&gate.name) {
+                true => None,
+                false => nearest(&gate.name, known.suites().chain([CHECKS])),
             };
-            let outside = gate.name != "checks" && !stack.images.iter().any(says);
-            let images = stack.images.iter().filter(|image| {
-                let asked = gate.images.as_ref();
-                let asked = asked.is_none_or(|set| set.contains(image.name.as_str()));
-                let moved = channel.tags.contains_key(&image.variant);
-                moved
-                    && if outside {
-                        !asked
-                    } else {
-                        !(asked && says(image))
-                    }
-            });
-            let images: Vec<String> = images.map(|image| plan::label(stack, image)).collect();
-            (!images.is_empty()).then_some((channel.name.as_str(), gate.name.as_str(), images))
-        })
-    })
+            let Some(near) = near else { continue };
+            if let (Some(registry), Some(staging)) = (registry, &context.stack.staging) {
+                let ledger = Channel {
+                    registry,
+                    staging,
+                    name: &channel.name,
+                };
+                let current = ledger.current().await?;
+                let there = current.into_iter().flat_map(|(_, entry)| entry.images);
+                let there = there.filter_map(|step| Digest::parse(&step.new).ok());
+                let planned = gathered.plan.images.iter();
+                let planned = planned.filter_map(|planned| match &planned.action {
+                    Action::Reuse { digest } => Some(digest.clone()),
+                    _ => None,
+                });
+                let digests: BTreeSet<Digest> = there.chain(planned).collect();
+                let found = outside::find(registry, staging, &gate.name, &digests).await?;
+                if found.iter().any(Option::is_some) {
+                    continue;
+                }
+            }
+            list.push(format!(
+                "gate `{}` of channel `{}` is no suite, so it wants evidence from outside (did you mean `{near}`?)",
+                gate.name, channel.name
+            ));
+        }
+    }
+    Ok(list)
 }
 
 fn action(action: &Action) -> &'static str {
@@ -259,10 +287,12 @@ fn text(context: &Context, gathered: &Gathered) -> String {
             }
         }
     }
-    for (channel, gate, images) in silent(context) {
+    for silence in silent(context) {
         text.push_str(&format!(
-            "gate `{gate}` of channel `{channel}` says nothing about {}\n",
-            images.join(", ")
+            "gate `{}` of channel `{}` says nothing about {}\n",
+            silence.gate,
+            silence.channel,
+            silence.images.join(", ")
         ));
     }
     if gathered.facts.attempt > 1 {

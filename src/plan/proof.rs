@@ -98,8 +98,7 @@ pub fn proofs(
             .iter()
             .map(|suite| planned_suite(stack, suite, evidence, reused, retest))
             .collect(),
-        checks: (!proof.policy.is_empty() || image.writable.is_some()).then(|| {
-            let key = policy_key(image, &proof.policy);
+        checks: checks_key(image).map(|key| {
             let known = evidence.and_then(|evidence| evidence.checks.clone());
             Planned {
                 known: known.filter(|known| known.key == key),
@@ -193,7 +192,12 @@ pub fn suite_key(stack: &Stack, suite: &Suite) -> Digest {
     }))
 }
 
-/// The hash of all that determines the checks of an image beside its bytes.
+/// The hash of all that determines the checks of an image beside its bytes; `None`: it has no policy.
+pub fn checks_key(image: &Image) -> Option<Digest> {
+    let policy = &image.proof.policy;
+    (!policy.is_empty() || image.writable.is_some()).then(|| policy_key(image, policy))
+}
+
 fn policy_key(image: &Image, policy: &Policy) -> Digest {
     let layers = policy.layers.as_ref();
     let writable = writable_paths(image);
