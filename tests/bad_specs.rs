@@ -148,6 +148,11 @@ const BAD: &[(&str, &str)] = &[
         "images:",
         "channels: { a: { tag: x, gates: [gpu: [grund]] } }\nimages:",
     ),
+    ("images:", "channels: { number: { tag: x } }\nimages:"),
+    (
+        "images:",
+        "channels: { a23456789b23456789c23456789d23456789e23456789f23456789g23456789h23456789i23456789j23456789k23456789l23: { tag: x } }\nimages:",
+    ),
 ];
 
 fn files(folder: &Utf8Path) {

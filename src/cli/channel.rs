@@ -176,7 +176,16 @@ async fn one(
         required: args.require.clone(),
         ..order(Kind::Promote, &digest, &release.commit, &args.moving)
     };
-    let numbered = number(place, &targets, &digest, &release, args.moving.dry_run).await?;
+    let wanted = numbered_tags(place, &targets);
+    if !wanted.is_empty() && !args.moving.dry_run {
+        // A number is for good, so it is given when nothing stands against the move.
+        let dry = Order {
+            dry_run: true,
+            ..order.clone()
+        };
+        channel.go(&targets, &dry).await?;
+    }
+    let numbered = number(place, &wanted, &digest, &release, args.moving.dry_run).await?;
     let entry = channel.go(&targets, &order).await?;
     Ok(moved(
         name,
@@ -237,28 +246,33 @@ fn gates_are_proven(channel: &str, states: &[GateState], waive: &[String]) -> Re
     .help(help))
 }
 
-/// Puts tags with a version number on what is promoted, where the spec wants such.
-async fn number(
-    place: &Place,
-    targets: &[Target],
-    digest: &Digest,
-    release: &Release,
-    dry_run: bool,
-) -> Result<Vec<String>, Failure> {
+/// What is to get a version number, by the spec's templates.
+fn numbered_tags<'a>(
+    place: &'a Place,
+    targets: &'a [Target],
+) -> Vec<(&'a Target, &'a stack::TagTemplate)> {
     let stack = &place.context.stack;
-    let mut wanted = Vec::new();
-    for target in targets {
+    let of = |target: &'a Target| {
         let image = stack
             .images
             .iter()
             .find(|image| crate::plan::label(stack, image) == target.label);
         let templates = image.into_iter().flat_map(|image| &image.tags);
-        wanted.extend(
-            templates
-                .filter(|template| template.is_numbered())
-                .map(|template| (target, template)),
-        );
-    }
+        templates
+            .filter(|template| template.is_numbered())
+            .map(move |template| (target, template))
+    };
+    targets.iter().flat_map(of).collect()
+}
+
+/// Puts tags with a version number on what is promoted, where the spec wants such.
+async fn number(
+    place: &Place,
+    wanted: &[(&Target, &stack::TagTemplate)],
+    digest: &Digest,
+    release: &Release,
+    dry_run: bool,
+) -> Result<Vec<String>, Failure> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }

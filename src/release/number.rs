@@ -11,7 +11,7 @@ use crate::registry::{Locator, Registry};
 const TYPE: &str = "application/vnd.laminate.number.v1+json";
 
 /// How many others may take a number before us.
-const ROUNDS: usize = 20;
+const ROUNDS: u64 = 20;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Number {
@@ -50,8 +50,9 @@ pub async fn next(registry: &Registry, staging: &Repository) -> Result<u64, Erro
     Ok(numbers.max().unwrap_or(0) + 1)
 }
 
-/// Gives a release its number: the one it has, else the next. A number is written before it is used;
-/// where that is all that happened, the number is lost and the next one is taken.
+/// Gives a release its number: the one it has, else the next. A number is claimed before it is used;
+/// where that is all that happened, it is lost and the next one is taken. Of several that number one
+/// release at once the first to say so decides, and the numbers of the others are lost.
 pub async fn assign(
     registry: &Registry,
     staging: &Repository,
@@ -60,36 +61,28 @@ pub async fn assign(
     if let Some(number) = known(registry, staging, release).await? {
         return Ok(number);
     }
-    let mut number = next(registry, staging).await?;
-    for _ in 0..ROUNDS {
-        let tag = taken(number);
-        let at = Locator::Tag(tag.clone());
+    let first = next(registry, staging).await?;
+    for number in first..first + ROUNDS {
         let document = Number {
             number,
             release: release.clone(),
         };
-        if registry.head_manifest(staging, &at).await?.is_none() {
-            let written = registry
-                .put_document(staging, std::slice::from_ref(&tag), TYPE, bytes(&document))
-                .await;
-            let ours = match written {
-                Ok(digest) => Some(digest),
-                Err(
-                    crate::registry::Error::Overwritten { .. }
-                    | crate::registry::Error::Immutable { .. },
-                ) => None,
-                Err(error) => return Err(error.into()),
-            };
-            let there = registry.head_manifest(staging, &at).await?;
-            if ours.is_some() && there.map(|found| found.digest) == ours {
-                let tags = [of_release(release)];
-                registry
-                    .put_document(staging, &tags, TYPE, bytes(&document))
-                    .await?;
-                return Ok(number);
-            }
+        let claim = async |tag: Tag| {
+            let bytes = bytes(&document);
+            registry.claim_document(staging, &tag, TYPE, bytes).await
+        };
+        // Another release has it; or this one, by somebody else, who then says so below.
+        if claim(taken(number)).await?.is_none() {
+            continue;
         }
-        number += 1;
+        if claim(of_release(release)).await?.is_some() {
+            return Ok(number);
+        }
+        if let Some(theirs) = known(registry, staging, release).await? {
+            return Ok(theirs);
+        }
     }
-    Err(Error::Numbers { number })
+    Err(Error::Numbers {
+        number: first + ROUNDS - 1,
+    })
 }

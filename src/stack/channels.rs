@@ -8,7 +8,7 @@ use super::proof::name;
 use crate::diagnostic::Diagnostic;
 use crate::name::Tag;
 use crate::source::Span;
-use crate::spec::node::{Node, Value};
+use crate::spec::node::{Entry, Node, Value};
 
 /// A channel's tag in one variant, and where it is written.
 pub struct ChannelTag {
@@ -35,7 +35,7 @@ pub fn channels(
         .collect();
     let mut tags = Vec::new();
     for entry in entries {
-        name(reader, entry, "a channel");
+        channel_name(reader, entry);
         let what = format!("channel `{}`", entry.key.text);
         let known = ["tag", "gates", "from", "variant", "auto"];
         let Some(fields) = reader.fields(&entry.value, &what, &known) else {
@@ -104,6 +104,29 @@ pub fn channels(
         }
     }
     tags
+}
+
+/// Names that other documents' tags in staging begin with, as a channel's own do with its name.
+const TAKEN: [&str; 8] = [
+    "number", "numbered", "release", "run", "key", "evidence", "gate", "state",
+];
+/// A tag has 128 characters, and the ledger's begin with the channel's name.
+const LONGEST: usize = 100;
+
+fn channel_name(reader: &Reader, entry: &Entry) {
+    let text = &entry.key.text;
+    if !name(reader, entry, "a channel") {
+        return;
+    }
+    let wrong = match text.chars().count() {
+        _ if TAKEN.contains(&text.as_str()) => "laminate's own documents in staging have this name",
+        n if n > LONGEST => "it has more than 100 characters",
+        _ => return,
+    };
+    reader.say(
+        Diagnostic::error(format!("no channel can have the name `{text}`"))
+            .at(entry.key.span, wrong),
+    );
 }
 
 /// `gates:`: names, or `NAME: [IMAGE, …]` for some images only.
