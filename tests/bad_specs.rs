@@ -148,6 +148,14 @@ const BAD: &[(&str, &str)] = &[
         "images:",
         "channels: { a: { tag: x, gates: [gpu: [grund]] } }\nimages:",
     ),
+    (
+        "images:",
+        "channels: { a: { tag: x, from: c }, b: { tag: y, from: a }, c: { tag: z, from: b }, d: { tag: d, from: a } }\nimages:",
+    ),
+    (
+        "images:",
+        "channels: { a: { tag: x }, b: { tag: y, from: a, auto: true } }\nimages:",
+    ),
     ("images:", "channels: { number: { tag: x } }\nimages:"),
     (
         "images:",

@@ -3,7 +3,7 @@ import json
 import subprocess
 import threading
 
-from world import Requests, Stack, digest, equal, main, tags, test
+from world import Requests, Stack, digest, equal, main, request, tags, test
 
 SPEC = """
     stack: gated
@@ -25,6 +25,12 @@ SPEC = """
 """
 stack = Stack(SPEC)
 first = None
+
+
+def point(repository, tag, to, more=b""):
+    """Puts a tag on a manifest by hand, or on one that differs in its bytes."""
+    _, headers, body = request("GET", f"{repository}/manifests/{to}")
+    request("PUT", f"{repository}/manifests/{tag}", body + more, {"Content-Type": headers["Content-Type"]})
 
 
 def at(tag, name):
@@ -122,10 +128,32 @@ def a_number_is_given_once_and_grows():
 
 
 @test
+def a_move_that_is_refused_takes_no_number():
+    repository = f"{stack.namespace}/leaf"
+    right = at("first", "leaf")
+    point(repository, "first", right, b"\n")
+    stack.laminate("promote", "--to", "first", status=7)
+    equal([t for t in tags(f"{stack.namespace}/gated") if t.startswith("number-")], ["number-000001"])
+    point(repository, "first", right)
+
+
+@test
 def auto_moves_what_follows_by_itself_in_order():
-    stack.laminate("promote", "--auto", "--dry-run", status=None)
-    done = stack.laminate("promote", "--auto")
-    equal([c["channel"] for c in done.json["channels"]], ["first", "second"])
+    stack.laminate("promote", "--auto", "--waive", "gup", "--reason", "x", status=2)
+    text = (stack.folder / "specs.yml").read_text()
+    # One that is refused stops only those behind it.
+    stack.replace("specs.yml", "gates: [gpu] }", "gates: [gpu], auto: true }\n  fourth: { tag: fourth, from: third, auto: true }")
+    dry = stack.laminate("promote", "--auto", "--dry-run", status=6)
+    done = stack.laminate("promote", "--auto", status=6)
+    for answer in (dry, done):
+        equal([c["channel"] for c in answer.json["channels"]], ["first", "second"])
+        equal([r["channel"] for r in answer.json["refused"]], ["third"])
+        equal([s["channel"] for s in answer.json["skipped"]], ["fourth"])
+        assert "gate `gpu` is not proven for ground, other" in answer.err, answer.err
+    told = stack.laminate("promote", "--auto", "--dry-run", "--waive", "gpu", "--reason", "x", json=False)
+    for name in ("first", "second", "third", "fourth"):
+        assert f"channel {name} " in told.out, told.out
+    stack.write("specs.yml", text)
     equal(at("7.2", "other"), at("second", "other"))
     equal(at("7.2", "leaf"), at("7.1", "leaf"), "two numbers may be on one digest")
     # An older commit moves nothing back.

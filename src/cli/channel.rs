@@ -73,44 +73,133 @@ pub async fn promote(
         };
         return Ok(moved(to, None, Some(&entry), &[], false));
     }
-    one(&place, args, declared, cancel).await
+    let looked = place.release(args.release.as_deref());
+    let (digest, release) = unless_cancelled(cancel, looked).await?;
+    one(&place, args, (&digest, &release), declared, cancel).await
 }
 
-/// Every channel that follows by itself.
+/// What became of a channel that follows by itself.
+enum Turn {
+    Moved(Answer),
+    /// It stays, and that is right.
+    Left(String),
+    /// It waits for the one it takes from.
+    Waits(String),
+}
+
+/// Every channel that follows by itself. One that is refused stops only those that take from it.
 async fn automatically(
     place: &Place,
     args: &PromoteArgs,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let mut text = String::new();
-    let mut list = Vec::new();
-    let (_, release) = unless_cancelled(cancel, place.release(args.release.as_deref())).await?;
-    for declared in order_of(&place.context.stack.channels) {
-        let current = place.channel(&declared.name).current().await?;
-        if let Some((_, entry)) = current {
-            let at = release::find(&place.registry, &place.staging, &entry.release).await;
-            if let Ok((_, at)) = at
-                && at.time > release.time
-            {
+    let order = order_of(&place.context.stack.channels);
+    let has = |gate: &String| {
+        let gates = order.iter().flat_map(|channel| &channel.gates);
+        gates.into_iter().any(|known| known.name == *gate) || args.require.contains(gate)
+    };
+    if let Some(gate) = args.waive.iter().find(|gate| !has(gate)) {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("no channel with `auto: true` has a gate `{gate}` to waive"),
+        ));
+    }
+    let looked = place.release(args.release.as_deref());
+    let (digest, release) = unless_cancelled(cancel, looked).await?;
+    let (mut text, mut said) = (String::new(), String::new());
+    let (mut list, mut refused, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+    let mut exit = Exit::Done;
+    let mut moved: Vec<&str> = Vec::new();
+    for declared in order {
+        let name = declared.name.as_str();
+        let turn = match exit {
+            Exit::Done | Exit::Gate | Exit::Publish => {
+                turn(place, args, (&digest, &release), &moved, declared, cancel).await
+            }
+            // What is wrong there is wrong for all.
+            _ => Ok(Turn::Waits("it was not tried any more".to_owned())),
+        };
+        match turn {
+            Ok(Turn::Moved(answer)) => {
+                moved.push(name);
+                text.push_str(&answer.text);
+                list.push(answer.json);
+            }
+            Ok(Turn::Left(why)) => {
                 events.send(Event::Note {
-                    text: format!(
-                        "channel {} is at a newer release already ({})",
-                        declared.name,
-                        short(&at.commit)
-                    ),
+                    text: format!("channel {name} {why}"),
                 });
-                continue;
+                skipped.push(json!({ "channel": name, "text": why }));
+            }
+            Ok(Turn::Waits(why)) => {
+                said.push_str(&format!("channel {name} is not moved: {why}\n"));
+                skipped.push(json!({ "channel": name, "text": why }));
+            }
+            Err(failure) => {
+                // A gate that is not green is the mildest.
+                if exit == Exit::Done || exit == Exit::Gate {
+                    exit = failure.exit;
+                }
+                said.push_str(&failure.shown(false));
+                let json = failure.json();
+                refused.push(json!({
+                    "channel": name, "exit": json["exit"], "text": json["text"], "help": json["help"],
+                }));
             }
         }
-        let answer = one(place, args, declared, cancel).await?;
-        text.push_str(&answer.text);
-        list.push(answer.json);
     }
-    if list.is_empty() {
+    if list.is_empty() && refused.is_empty() {
         text.push_str("no channel is to be moved by itself\n");
     }
-    Ok(Answer::new(Exit::Done, json!({ "channels": list }), text))
+    let json = json!({ "channels": list, "refused": refused, "skipped": skipped });
+    Ok(Answer {
+        said,
+        ..Answer::new(exit, json, text)
+    })
+}
+
+/// Moves a channel if it is its turn; `moved` are those before it that are at the release now.
+async fn turn(
+    place: &Place,
+    args: &PromoteArgs,
+    (digest, release): (&Digest, &Release),
+    moved: &[&str],
+    declared: &stack::Channel,
+    cancel: &CancellationToken,
+) -> Result<Turn, Failure> {
+    let current = async |name: &str| Ok(place.channel(name).current().await?);
+    if let Some((_, entry)) = unless_cancelled(cancel, current(&declared.name)).await?
+        && entry.release != digest.as_str()
+    {
+        let at = release::find(&place.registry, &place.staging, &entry.release);
+        let at = match unless_cancelled(cancel, async { Ok(at.await) }).await? {
+            Ok((_, at)) => Some(at),
+            // It was cleaned away, so nothing says that it is newer.
+            Err(release::Error::NoRelease { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(at) = at
+            && place.is_newer(&at, release).await
+        {
+            return Ok(Turn::Left(format!(
+                "is at a newer release already ({})",
+                short(&at.commit)
+            )));
+        }
+    }
+    if let Some(other) = &declared.from
+        && !moved.contains(&other.as_str())
+        && (unless_cancelled(cancel, current(other)).await?)
+            .is_none_or(|(_, entry)| entry.release != digest.as_str())
+    {
+        return Ok(Turn::Waits(format!(
+            "it takes from `{other}`, which is not at this release"
+        )));
+    }
+    Ok(Turn::Moved(
+        one(place, args, (digest, release), declared, cancel).await?,
+    ))
 }
 
 /// Channels with `auto: true`, each behind the one it takes from.
@@ -134,6 +223,7 @@ fn order_of(all: &[stack::Channel]) -> Vec<&stack::Channel> {
 async fn one(
     place: &Place,
     args: &PromoteArgs,
+    (digest, release): (&Digest, &Release),
     declared: &stack::Channel,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
@@ -145,13 +235,18 @@ async fn one(
     });
     let required: Vec<stack::Gate> = required.collect();
     let looked = unless_cancelled(cancel, async {
-        let (digest, release) = place.release(args.release.as_deref()).await?;
         let from = channel.current().await?.map(|(_, entry)| entry.release);
-        let states = evidence::states(place, declared, &release, &required).await?;
-        Ok((digest, release, from, states))
+        let states = evidence::states(place, declared, release, &required).await?;
+        Ok((from, states))
     });
-    let (digest, release, from, states) = looked.await?;
-    gates_are_proven(name, &states, &args.waive)?;
+    let (from, states) = looked.await?;
+    // With --auto another channel may have the gate.
+    let waive = args.waive.iter().filter(|gate| {
+        let has = states.iter().any(|state| state.name == **gate);
+        has || !args.auto
+    });
+    let waive: Vec<String> = waive.cloned().collect();
+    gates_are_proven(name, &states, &waive)?;
     if let Some(other) = &declared.from {
         let at = place
             .channel(other)
@@ -168,13 +263,13 @@ async fn one(
             .help(format!("promote it to `{other}` first")));
         }
     }
-    let targets = place.targets(declared, &release)?;
+    let targets = place.targets(declared, release)?;
     // Only what was open is waived.
     let waived = states.iter().filter(|state| !state.is_proven());
     let order = Order {
         waived: waived.map(|state| state.name.clone()).collect(),
         required: args.require.clone(),
-        ..order(Kind::Promote, &digest, &release.commit, &args.moving)
+        ..order(Kind::Promote, digest, &release.commit, &args.moving)
     };
     let wanted = numbered_tags(place, &targets);
     if !wanted.is_empty() && !args.moving.dry_run {
@@ -185,7 +280,7 @@ async fn one(
         };
         channel.go(&targets, &dry).await?;
     }
-    let numbered = number(place, &wanted, &digest, &release, args.moving.dry_run).await?;
+    let numbered = number(place, &wanted, digest, release, args.moving.dry_run).await?;
     let entry = channel.go(&targets, &order).await?;
     Ok(moved(
         name,

@@ -1,5 +1,7 @@
 //! The stack, its registry and its staging repository: what commands about releases start from.
 
+use camino::Utf8Path;
+
 use super::args::Global;
 use super::context::{self, Context};
 use super::{Exit, Failure};
@@ -108,6 +110,21 @@ impl Place {
         }
     }
 
+    /// Whether a release is newer than another: its commit stands on the other's. Where git does not
+    /// know that, or neither stands on the other, the later publication is newer.
+    pub async fn is_newer(&self, one: &Release, than: &Release) -> bool {
+        let folder = &self.context.folder;
+        if one.commit != than.commit {
+            if stands_on(folder, &one.commit, &than.commit).await {
+                return true;
+            }
+            if stands_on(folder, &than.commit, &one.commit).await {
+                return false;
+            }
+        }
+        one.time > than.time
+    }
+
     /// The release a user means; by default that of the commit.
     pub async fn release(&self, name: Option<&str>) -> Result<(Digest, Release), Failure> {
         let name = match name {
@@ -125,5 +142,48 @@ impl Place {
             }
         };
         Ok(release::find(&self.registry, &self.staging, &name).await?)
+    }
+}
+
+/// Whether git knows that a commit has the other among its ancestors.
+async fn stands_on(folder: &Utf8Path, commit: &str, ancestor: &str) -> bool {
+    let mut git = tokio::process::Command::new("git");
+    git.arg("-C").arg(folder);
+    git.args(["merge-base", "--is-ancestor", ancestor, commit]);
+    // 1 is no; 128 is that it lacks one of them (a shallow clone).
+    let output = git.output().await;
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn git_says_which_commit_stands_on_which() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let git = |args: &[&str]| {
+            let output = std::process::Command::new("git")
+                .arg("-C")
+                .arg(folder)
+                .args(["-c", "user.name=x", "-c", "user.email=x@example.org"])
+                .args(args)
+                .output()
+                .expect("git");
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        };
+        git(&["init", "--quiet"]);
+        let commit = |text: &str| {
+            git(&["commit", "--quiet", "--allow-empty", "-m", text]);
+            git(&["rev-parse", "HEAD"])
+        };
+        let (old, new) = (commit("old"), commit("new"));
+        assert!(stands_on(folder, &new, &old).await);
+        assert!(!stands_on(folder, &old, &new).await);
+        let elsewhere = "0".repeat(40);
+        assert!(!stands_on(folder, &new, &elsewhere).await);
+        assert!(!stands_on(folder, &elsewhere, &new).await);
     }
 }

@@ -34,6 +34,7 @@ pub fn channels(
         .map(|entry| (entry.key.text.as_str(), entry.key.span))
         .collect();
     let mut tags = Vec::new();
+    follow(reader, entries);
     for entry in entries {
         channel_name(reader, entry);
         let what = format!("channel `{}`", entry.key.text);
@@ -104,6 +105,68 @@ pub fn channels(
         }
     }
     tags
+}
+
+/// Says what is wrong with how channels take from each other: in a circle, or by itself from one that
+/// does not move by itself.
+fn follow(reader: &Reader, entries: &[Entry]) {
+    let field = |entry: &'_ Entry, key: &str| match &entry.value.value {
+        Value::Map(fields) => fields.iter().find(|field| field.key.text == key).cloned(),
+        _ => None,
+    };
+    let from = |entry: &Entry| {
+        let node = field(entry, "from")?.value;
+        let Value::Scalar { .. } = &node.value else {
+            return None;
+        };
+        let name = reader.text(&node, "`from`")?;
+        let other = entries.iter().find(|other| other.key.text == name)?;
+        Some((other, node.span))
+    };
+    let is_auto = |entry: &Entry| {
+        field(entry, "auto").is_some_and(|field| reader.flag(&field.value, "`auto`") == Some(true))
+    };
+    for entry in entries {
+        let name = &entry.key.text;
+        let Some((other, span)) = from(entry).filter(|(other, _)| other.key.text != *name) else {
+            continue;
+        };
+        if is_auto(entry) && !is_auto(other) {
+            let other = &other.key.text;
+            reader.say(
+                Diagnostic::error(format!(
+                    "channel `{name}` moves by itself, and takes from `{other}`, which does not"
+                ))
+                .at(span, format!("`{other}` has no `auto: true`"))
+                .help(format!(
+                    "give `{other}` `auto: true`, too, or leave it out of `{name}`"
+                )),
+            );
+        }
+        let mut circle = vec![name.as_str()];
+        let mut next = Some((other, span));
+        while let Some((other, _)) =
+            next.filter(|(other, _)| !circle.contains(&other.key.text.as_str()))
+        {
+            circle.push(&other.key.text);
+            next = from(other);
+        }
+        // Each circle is said once, at its first channel.
+        let first = entries
+            .iter()
+            .find(|entry| circle.contains(&entry.key.text.as_str()));
+        let closed = next.is_some_and(|(last, _)| last.key.text == *name);
+        if closed && first.is_some_and(|first| first.key.text == *name) {
+            circle.push(name);
+            reader.say(
+                Diagnostic::error(format!(
+                    "channels take from each other: {}",
+                    circle.join(" → ")
+                ))
+                .at(span, "none of them can be the first at a release"),
+            );
+        }
+    }
 }
 
 /// Names that other documents' tags in staging begin with, as a channel's own do with its name.
