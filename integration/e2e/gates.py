@@ -180,6 +180,13 @@ def refs_and_pull_requests_write_what_they_may():
     for command in (("promote", first.json["commit"], "--to", "first"), ("revert", "first")):
         stack.laminate(*command, status=7)
         stack.laminate(*command, "--dry-run")
+    add = ("evidence", "add", "--gate", "gpu", "leaf", "--release", first.json["commit"], "--failed")
+    refused = stack.laminate(*add, status=7, env=pull)
+    assert "a pull request may not add evidence" in refused.err, refused.err
+    # GitHub names the default branch, and another commit is checked out.
+    run = {"GITHUB_EVENT_NAME": "workflow_run", "GITHUB_REF": "refs/heads/main", "GITHUB_SHA": first.json["commit"]}
+    for command in (("build", "--push"), ("promote", first.json["commit"], "--to", "first"), add):
+        stack.laminate(*command, status=7, env=run)
     stack.git("checkout", "--quiet", "-b", "release/1")
     stack.laminate("build", "--push")
     stack.git("checkout", "--quiet", "main")

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{EvidenceAddArgs, EvidenceCommand, EvidenceListArgs, Global};
 use super::channel::{actor, unless_cancelled};
 use super::place::Place;
-use super::{Answer, Exit, Failure};
+use super::{Answer, Exit, Failure, refs};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::evidence::{Case, Outside, junit};
@@ -30,6 +30,9 @@ pub async fn run(
 }
 
 async fn add(place: &Place, args: &EvidenceAddArgs, events: &Events) -> Result<Answer, Failure> {
+    if !args.dry_run {
+        refs::may_prove(&place.context).await?;
+    }
     let inside = Known::of(&place.context.stack);
     if inside.is_inside(&args.gate) {
         return Err(proven_inside(&args.gate));
