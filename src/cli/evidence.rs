@@ -165,13 +165,7 @@ async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseIm
         let found: Vec<ReleaseImage> = images
             .filter(|image| image.label() == name || image.image == name)
             .collect();
-        return match found.is_empty() {
-            false => Ok(found),
-            true => Err(Failure::new(
-                Exit::Usage,
-                format!("the release has no image `{name}`"),
-            )),
-        };
+        return one_of(name, found);
     }
     if Digest::parse(name).is_ok() {
         let all = release::releases(&place.registry, &place.staging).await?;
@@ -189,6 +183,26 @@ async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseIm
     }
     let (_, release) = place.release(Some(name)).await?;
     Ok(release.images)
+}
+
+/// What a name stands for in a release. In several variants it may be one image, and is no answer
+/// where it is several.
+fn one_of(name: &str, found: Vec<ReleaseImage>) -> Result<Vec<ReleaseImage>, Failure> {
+    let Some(first) = found.first() else {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("the release has no image `{name}`"),
+        ));
+    };
+    if found.iter().all(|image| image.digest == first.digest) {
+        return Ok(found);
+    }
+    let labels: Vec<String> = found.iter().map(ReleaseImage::label).collect();
+    Err(Failure::new(
+        Exit::Usage,
+        format!("`{name}` is not the same image in every variant"),
+    )
+    .help(format!("name one of them: {}", labels.join(", "))))
 }
 
 /// The gates of a channel for a release, with the labels of the images it moves.
@@ -247,4 +261,28 @@ async fn list(place: &Place, args: &EvidenceListArgs) -> Result<Answer, Failure>
     let text = table::plain(&["CHANNEL", "GATE", "IS", "IMAGES"], &rows);
     let json = json!({ "release": digest.as_str(), "commit": release.commit, "gates": list });
     Ok(Answer::new(Exit::Done, json, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_several_images_is_none() {
+        let image = |variant: &str, digest: &str| -> ReleaseImage {
+            serde_json::from_value(json!({
+                "image": "a", "variant": variant, "repository": "example.org/a", "digest": digest,
+                "key": "k", "tags": [], "depth": 0, "base": null, "base_digest": null,
+            }))
+            .expect("an image")
+        };
+        let same = one_of("a", vec![image("1", "x"), image("2", "x")]);
+        assert_eq!(same.expect("one image").len(), 2);
+        let several = one_of("a", vec![image("1", "x"), image("2", "y")]);
+        insta::assert_snapshot!(several.expect_err("two").shown(false), @r"
+        error: `a` is not the same image in every variant
+        help: name one of them: 1/a, 2/a
+        ");
+        assert!(one_of("a", Vec::new()).is_err());
+    }
 }
