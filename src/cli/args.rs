@@ -2,6 +2,7 @@
 
 use camino::Utf8PathBuf;
 use clap::builder::FalseyValueParser as Flag;
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::docs::Links;
@@ -33,8 +34,19 @@ impl Args {
 
     /// This process's arguments; a wrong command line ends it with 2.
     pub fn read() -> Self {
-        let matches = Self::shown().get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        Self::parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn parse_from(
+        words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let mut shown = Self::shown();
+        let matches = shown.try_get_matches_from_mut(words)?;
+        let args = Self::from_arg_matches(&matches)?;
+        match args.command.conflict() {
+            Some((kind, text)) => Err(shown.error(kind, text)),
+            None => Ok(args),
+        }
     }
 }
 
@@ -170,6 +182,44 @@ pub enum Command {
     Reference,
 }
 
+impl Command {
+    /// What does not go together, of flags that a variable can set to false: clap asks only whether a
+    /// flag is given, and `LAMINATE_DRY_RUN=false` is.
+    fn conflict(&self) -> Option<(ErrorKind, &'static str)> {
+        let both = |a: bool, b: bool, text| (a && b).then_some((ErrorKind::ArgumentConflict, text));
+        match self {
+            Self::Build(args) => {
+                let lacks = args.offline && args.export.is_none();
+                let lacks = lacks.then_some((
+                    ErrorKind::MissingRequiredArgument,
+                    "--offline needs --export: nothing is kept without a registry",
+                ));
+                both(
+                    args.offline,
+                    args.push,
+                    "--offline cannot be used with --push",
+                )
+                .or(lacks)
+            }
+            Self::Promote(args) => {
+                let dry_run = args.moving.dry_run;
+                both(
+                    args.resume,
+                    dry_run,
+                    "--resume cannot be used with --dry-run",
+                )
+                .or_else(|| both(args.abort, dry_run, "--abort cannot be used with --dry-run"))
+            }
+            Self::Why(args) => {
+                let release = args.since.is_some() || args.in_release.is_some();
+                let text = "--offline cannot be used with --since or --in";
+                both(args.offline, release, text)
+            }
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, clap::Args)]
 pub struct PlanArgs {
     /// IMAGE, IMAGE+ (and what stands on it), +IMAGE (and what it stands on), VARIANT/IMAGE
@@ -220,12 +270,7 @@ pub struct BuildArgs {
     #[command(flatten)]
     pub proving: ProvingArgs,
     /// Contacts no registry: everything is built; needs --export
-    #[arg(
-        long,
-        env = "LAMINATE_OFFLINE", value_parser = Flag::new(),
-        conflicts_with = "push",
-        requires = "export"
-    )]
+    #[arg(long, env = "LAMINATE_OFFLINE", value_parser = Flag::new())]
     pub offline: bool,
 }
 
@@ -329,10 +374,10 @@ pub struct PromoteArgs {
     #[arg(long, conflicts_with_all = ["to", "resume", "abort"])]
     pub auto: bool,
     /// Ends a move that was begun
-    #[arg(long, conflicts_with_all = ["abort", "release", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["abort", "release"])]
     pub resume: bool,
     /// Takes a move back that was begun
-    #[arg(long, conflicts_with_all = ["release", "dry_run"])]
+    #[arg(long, conflicts_with = "release")]
     pub abort: bool,
     /// Goes on although this gate is not proven; needs --reason
     #[arg(long, value_name = "GATE", requires = "reason")]
@@ -526,19 +571,10 @@ pub struct WhyArgs {
     #[arg(long, env = "LAMINATE_OFFLINE", value_parser = Flag::new())]
     pub offline: bool,
     /// Explains only what changed after this release
-    #[arg(
-        long,
-        value_name = "RELEASE",
-        conflicts_with_all = ["in_release", "offline"]
-    )]
+    #[arg(long, value_name = "RELEASE", conflicts_with = "in_release")]
     pub since: Option<String>,
     /// Explains only what changed in this release
-    #[arg(
-        id = "in_release",
-        long = "in",
-        value_name = "RELEASE",
-        conflicts_with = "offline"
-    )]
+    #[arg(id = "in_release", long = "in", value_name = "RELEASE")]
     pub in_release: Option<String>,
     /// All releases that changed it, not only the last 10
     #[arg(long)]
@@ -548,4 +584,42 @@ pub struct WhyArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conflict(line: &str) -> Option<String> {
+        let words = ["laminate"].into_iter().chain(line.split_whitespace());
+        let error = Args::parse_from(words).err()?;
+        Some(error.to_string().lines().next()?.to_owned())
+    }
+
+    #[test]
+    fn flags_that_do_not_go_together_are_refused() {
+        for line in [
+            "build --offline --push --export oci:x",
+            "build --offline",
+            "promote --to x --resume --dry-run",
+            "promote --to x --abort --dry-run",
+            "promote --to x --abort --resume",
+            "why x --offline --since y",
+            "why x --offline --in y",
+            "why x --in y --since y",
+        ] {
+            let said = conflict(line).expect(line);
+            assert!(said.starts_with("error: "), "{line}: {said}");
+        }
+        for line in [
+            "build --offline --export oci:x",
+            "build --push",
+            "promote --to x --resume",
+            "promote x --to y --dry-run",
+            "why x --offline",
+            "why x --since y",
+        ] {
+            assert_eq!(conflict(line), None, "{line}");
+        }
+    }
 }
