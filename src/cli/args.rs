@@ -121,7 +121,7 @@ pub struct Global {
 pub enum Command {
     /// Shows what `build` would do with each image, and why
     ///
-    /// Exits with 0 if no image is to be built, and with 10 if some are.
+    /// Exits with 10 if an image is to be built, or suites, checks or info are to be run; else with 0.
     Plan(PlanArgs),
     /// Builds what is missing, in one request, and names it with --push
     Build(BuildArgs),
