@@ -370,7 +370,8 @@ pub struct PromoteArgs {
     #[arg(long, value_name = "CHANNEL", required_unless_present = "auto")]
     pub to: Option<String>,
     /// Every channel with `auto: true`, in the order of `from:`; does nothing where there is none, and
-    /// moves no channel back that is at a newer release
+    /// moves no channel back that is at a newer release. One that is refused stops only those that
+    /// take from it
     #[arg(long, conflicts_with_all = ["to", "resume", "abort"])]
     pub auto: bool,
     /// Ends a move that was begun

@@ -110,19 +110,9 @@ impl Place {
         }
     }
 
-    /// Whether a release is newer than another: its commit stands on the other's. Where git does not
-    /// know that, or neither stands on the other, the later publication is newer.
+    /// Whether a release is newer than another.
     pub async fn is_newer(&self, one: &Release, than: &Release) -> bool {
-        let folder = &self.context.folder;
-        if one.commit != than.commit {
-            if stands_on(folder, &one.commit, &than.commit).await {
-                return true;
-            }
-            if stands_on(folder, &than.commit, &one.commit).await {
-                return false;
-            }
-        }
-        one.time > than.time
+        is_newer(&self.context.folder, one, than).await
     }
 
     /// The release a user means; by default that of the commit.
@@ -145,6 +135,20 @@ impl Place {
     }
 }
 
+/// A release is newer if its commit stands on the other's. Where git does not know that, or neither
+/// stands on the other, the later publication is newer.
+async fn is_newer(folder: &Utf8Path, one: &Release, than: &Release) -> bool {
+    if one.commit != than.commit {
+        if stands_on(folder, &one.commit, &than.commit).await {
+            return true;
+        }
+        if stands_on(folder, &than.commit, &one.commit).await {
+            return false;
+        }
+    }
+    one.time > than.time
+}
+
 /// Whether git knows that a commit has the other among its ancestors.
 async fn stands_on(folder: &Utf8Path, commit: &str, ancestor: &str) -> bool {
     let mut git = tokio::process::Command::new("git");
@@ -160,7 +164,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn git_says_which_commit_stands_on_which() {
+    async fn the_newer_release_is_of_the_later_commit_or_else_the_later_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = Utf8Path::from_path(folder.path()).expect("UTF-8");
         let git = |args: &[&str]| {
@@ -180,10 +184,28 @@ mod tests {
             git(&["rev-parse", "HEAD"])
         };
         let (old, new) = (commit("old"), commit("new"));
-        assert!(stands_on(folder, &new, &old).await);
-        assert!(!stands_on(folder, &old, &new).await);
+        let release = |commit: &str, day: u32| Release {
+            stack: "s".to_owned(),
+            commit: commit.to_owned(),
+            time: format!("2026-11-{day}T12:00:00Z"),
+            run: "r".to_owned(),
+            git_ref: None,
+            spec: None,
+            images: Vec::new(),
+        };
         let elsewhere = "0".repeat(40);
-        assert!(!stands_on(folder, &new, &elsewhere).await);
-        assert!(!stands_on(folder, &elsewhere, &new).await);
+        for (one, than, newer) in [
+            ((&new, 10), (&old, 20), true),
+            ((&old, 20), (&new, 10), false),
+            ((&new, 10), (&new, 20), false),
+            ((&new, 20), (&new, 10), true),
+            // Git does not have it.
+            ((&elsewhere, 20), (&new, 10), true),
+            ((&new, 10), (&elsewhere, 20), false),
+        ] {
+            let (one, than) = (release(one.0, one.1), release(than.0, than.1));
+            let found = is_newer(folder, &one, &than).await;
+            assert_eq!(found, newer, "{one:?} {than:?}");
+        }
     }
 }
