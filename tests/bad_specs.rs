@@ -132,6 +132,21 @@ const BAD: &[(&str, &str)] = &[
         "tests: { own: { serve: 8888, then: { serve: 1 } } }",
     ),
     ("apt: [git]", "tests: { own: { run: x, timeout: soon } }"),
+    ("apt: [git]", "tests: { own: { run: x, timeout: 0s } }"),
+    ("apt: [git]", "tests: { own: { serve: 0 } }"),
+    (
+        "apt: [git]",
+        "tests: { own: { serve: 8888, network: default } }",
+    ),
+    (
+        "apt: [git]",
+        "tests: { own: { serve: 8888, requirements: requirements.txt } }",
+    ),
+    (
+        "images:",
+        "tests: { own: { run: x } }\nimages:\n  other: { base: ground, tests: { own: { skip: because, run: y } } }",
+    ),
+    ("apt: [git]", "tests: { checks: { run: x } }"),
     ("apt: [git]", "tests: { own: { run: x, replace: true } }"),
     (
         "images:",
