@@ -144,17 +144,20 @@ impl Channel<'_> {
         let mut list = Vec::new();
         let mut next = self.current().await?;
         while let Some((at, entry_here)) = next {
-            let previous = entry_here.previous.clone();
+            next = self.previous(&entry_here).await?;
             list.push((at, entry_here));
-            next = match previous {
-                Some(text) => {
-                    let at = Locator::Digest(digest(&text)?);
-                    entry(self.registry, self.staging, &at).await?
-                }
-                None => None,
-            };
         }
         Ok(list)
+    }
+
+    async fn previous(&self, of: &Entry) -> Result<Option<(Digest, Entry)>, Error> {
+        match &of.previous {
+            Some(text) => {
+                let at = Locator::Digest(digest(text)?);
+                entry(self.registry, self.staging, &at).await
+            }
+            None => Ok(None),
+        }
     }
 
     pub(super) async fn head(
@@ -374,27 +377,33 @@ impl Channel<'_> {
         Ok(written?)
     }
 
-    /// Where a revert goes: the last entry at another release than now, or at the one named.
+    /// Where a revert goes: the last entry at another release than now, or at the one named. The
+    /// ledger is read no further back than that.
     pub async fn before(&self, release: Option<&Digest>) -> Result<Entry, Error> {
-        let history = self.history().await?;
-        let Some((_, now)) = history.first() else {
+        let Some((_, now)) = self.current().await? else {
             return Err(Error::NoChannel {
                 channel: self.name.to_owned(),
             });
         };
-        let wanted = history.iter().find(|(_, entry)| match release {
+        let is_wanted = |entry: &Entry| match release {
             Some(release) => entry.release == release.as_str(),
             None => entry.release != now.release,
-        });
-        match (wanted, release) {
-            (Some((_, entry)), _) => Ok(entry.clone()),
-            (None, Some(release)) => Err(Error::NoRelease {
-                name: release.to_string(),
-            }),
-            (None, None) => Err(Error::NothingEarlier {
-                channel: self.name.to_owned(),
-            }),
+        };
+        let mut next = Some(now.clone());
+        while let Some(entry) = next {
+            if is_wanted(&entry) {
+                return Ok(entry);
+            }
+            next = self.previous(&entry).await?.map(|(_, entry)| entry);
         }
+        Err(match release {
+            Some(release) => Error::NoRelease {
+                name: release.to_string(),
+            },
+            None => Error::NothingEarlier {
+                channel: self.name.to_owned(),
+            },
+        })
     }
 }
 
