@@ -63,6 +63,67 @@ async fn forward_back_and_forward_again() {
 }
 
 #[tokio::test]
+async fn a_move_asks_of_each_tag_what_it_must_and_no_more() {
+    let world = World::start().await;
+    let (fake, channel) = (&world.fake, world.channel());
+    let (one, mut two) = (release(fake, "1"), release(fake, "2"));
+    two[2] = one[2].clone();
+    channel.go(&one, &order("1")).await.expect("promoted");
+    let before = fake.state().log.len();
+    channel.go(&two, &order("2")).await.expect("promoted");
+    let asked = |name: &str| -> Vec<String> {
+        let log = &fake.state().log[before..];
+        let here = log
+            .iter()
+            .filter(|line| line.contains(&format!("/ns/{name}/")));
+        let short = |line: &String| {
+            let method = line.split(' ').next().unwrap_or_default();
+            let by = if line.ends_with("/stable") {
+                "tag"
+            } else {
+                "digest"
+            };
+            format!("{method} {by}")
+        };
+        here.map(short).collect()
+    };
+    assert_eq!(
+        asked("left"),
+        [
+            "HEAD tag",   // is it where the ledger says
+            "GET digest", // is there what it is to be
+            "HEAD tag",   // is it still there
+            "PUT tag",
+            "HEAD tag", // is it written
+            "HEAD tag", // are all of them
+        ]
+    );
+    assert_eq!(asked("right"), ["HEAD tag"; 3], "it does not move");
+}
+
+#[tokio::test]
+async fn a_revert_reads_no_further_back_than_it_goes() {
+    let world = World::start().await;
+    let (fake, channel) = (&world.fake, world.channel());
+    for version in ["1", "2", "3", "4"] {
+        let targets = release(fake, version);
+        channel
+            .go(&targets, &order(version))
+            .await
+            .expect("promoted");
+    }
+    let before = fake.count("GET", "ns/staging");
+    let entry = channel.before(None).await.expect("an earlier one");
+    assert_eq!(entry.commit, "3");
+    let read = fake.count("GET", "ns/staging") - before;
+    assert_eq!(read, 4, "two entries, of a manifest and a document each");
+    let first = channel.before(Some(&order("1").release)).await;
+    assert_eq!(first.expect("the first").commit, "1");
+    let never = channel.before(Some(&order("5").release)).await;
+    assert!(matches!(never, Err(Error::NoRelease { .. })), "{never:?}");
+}
+
+#[tokio::test]
 async fn a_tag_moved_by_hand_is_seen_and_not_run_over() {
     let world = World::start().await;
     let (fake, channel) = (&world.fake, world.channel());

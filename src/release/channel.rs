@@ -5,13 +5,15 @@
 //! a write than others wait ([`Registry::claim_tag`]) can still meet them; then tags are found
 //! elsewhere, and it is said which. A concurrency group in CI prevents it.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::try_join_all;
 
 use super::record::{ENTRY_TYPE, bytes, entry};
-use super::tags::How;
+use super::tags::{How, elsewhere};
 use super::{Entry, Error, Kind, Move};
 use crate::name::{Digest, Repository, Tag};
-use crate::registry::{self, Locator, Registry};
+use crate::registry::{self, Locator, Manifest, Registry};
 
 /// The ledger of one channel in staging.
 #[derive(Clone)]
@@ -79,6 +81,18 @@ impl std::fmt::Display for Drift {
         } = self;
         write!(f, "  {repository}:{tag} is at {found}, not at {expected}")
     }
+}
+
+/// What the ledger says of a tag, and what it was found at.
+type Known = BTreeMap<(String, String), (String, Option<String>)>;
+
+/// The tags of an entry, with what was found of each.
+fn known(entry: &Entry, seen: Vec<Option<String>>) -> Known {
+    let of = |(step, found): (&Move, _)| {
+        let place = (step.repository.clone(), step.tag.clone());
+        (place, (step.new.clone(), found))
+    };
+    entry.images.iter().zip(seen).map(of).collect()
 }
 
 fn strange(what: &str) -> Error {
@@ -183,9 +197,13 @@ impl Channel<'_> {
                 release: digest(&open.release)?,
             });
         }
-        let drift = match &current {
-            Some((_, entry)) => self.drift(entry).await?,
-            None => Vec::new(),
+        let (drift, known) = match &current {
+            Some((_, entry)) => {
+                let seen = self.seen(entry).await?;
+                let right = |step: &Move, found: Option<&String>| found == Some(&step.new);
+                (elsewhere(entry, &seen, right), known(entry, seen))
+            }
+            None => Default::default(),
         };
         let drift: Vec<String> = drift.iter().map(ToString::to_string).collect();
         if !drift.is_empty() && !order.accept_drift {
@@ -194,26 +212,28 @@ impl Channel<'_> {
                 tags: drift,
             });
         }
-        let now = current.as_ref();
-        let images = try_join_all(targets.iter().map(|target| async move {
-            let by_digest = Locator::Digest(target.digest.clone());
-            if self.head(&target.repository, by_digest).await?.is_none() {
-                return Err(Error::Missing {
-                    repository: target.repository.clone(),
-                    digest: target.digest.clone(),
-                });
-            }
-            let old = self.before_move(now, target, order).await?;
-            Ok(Move {
-                label: target.label.clone(),
-                repository: target.repository.to_string(),
-                tag: target.tag.to_string(),
-                old,
-                new: target.digest.to_string(),
-                depth: target.depth,
-            })
-        }))
-        .await?;
+        let known = &known;
+        let (images, ready): (Vec<Move>, Vec<Option<Manifest>>) =
+            try_join_all(targets.iter().map(|target| async move {
+                let old = self.before_move(known, target, order).await?;
+                let there = old.as_deref() == Some(target.digest.as_str());
+                let manifest = match there {
+                    true => None,
+                    false => Some(self.image(&target.repository, &target.digest).await?),
+                };
+                let step = Move {
+                    label: target.label.clone(),
+                    repository: target.repository.to_string(),
+                    tag: target.tag.to_string(),
+                    old,
+                    new: target.digest.to_string(),
+                    depth: target.depth,
+                };
+                Ok::<_, Error>((step, manifest))
+            }))
+            .await?
+            .into_iter()
+            .unzip();
         let moves = images
             .iter()
             .any(|step| step.old.as_ref() != Some(&step.new));
@@ -242,27 +262,42 @@ impl Channel<'_> {
             return Ok(Some(entry));
         }
         let at = self.claim(&entry).await?;
-        self.carry_out(&at, &entry, How::default()).await?;
+        let ready: Vec<Manifest> = ready.into_iter().flatten().collect();
+        self.carry_out(&at, &entry, How::first(&ready)).await?;
         Ok(Some(entry))
+    }
+
+    /// The manifest a tag is to be at.
+    pub(super) async fn image(
+        &self,
+        repository: &Repository,
+        wanted: &Digest,
+    ) -> Result<Manifest, Error> {
+        let at = Locator::Digest(wanted.clone());
+        let found = self.registry.manifest(repository, &at).await?;
+        found.ok_or_else(|| Error::Missing {
+            repository: repository.clone(),
+            digest: wanted.clone(),
+        })
     }
 
     /// What a tag is before it is moved: what the ledger says, or else what its bytes prove. It is
     /// what an abort writes, so one wrong header must not be enough.
     async fn before_move(
         &self,
-        current: Option<&(Digest, Entry)>,
+        known: &Known,
         target: &Target,
         order: &Order,
     ) -> Result<Option<String>, Error> {
         let at = Locator::Tag(target.tag.clone());
-        let said = current.and_then(|(_, entry)| {
-            let same = |step: &&Move| {
-                step.repository == target.repository.to_string() && step.tag == target.tag.as_str()
-            };
-            entry.images.iter().find(same).map(|step| step.new.clone())
-        });
-        let found = self.head(&target.repository, at.clone()).await?;
-        let found = found.map(|digest| digest.to_string());
+        let place = (target.repository.to_string(), target.tag.to_string());
+        let (said, found) = match known.get(&place) {
+            Some((said, found)) => (Some(said.clone()), found.clone()),
+            None => {
+                let found = self.head(&target.repository, at.clone()).await?;
+                (None, found.map(|digest| digest.to_string()))
+            }
+        };
         if found == said {
             return Ok(found);
         }

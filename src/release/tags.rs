@@ -8,16 +8,45 @@ use futures_util::future::{join_all, try_join_all};
 use super::channel::{Channel, Drift, digest, place};
 use super::{Entry, Error, Kind, Move, Way};
 use crate::name::Digest;
-use crate::registry::Locator;
+use crate::registry::{Locator, Manifest};
 
 /// What is known of a move's tags before they are set.
 #[derive(Clone, Copy, Default)]
-pub(super) struct How {
+pub(super) struct How<'a> {
     /// It was begun before and broke: what a tag is now may be what it was a moment ago only, since
     /// some registries show that for a while, so it is written whatever it seems to be.
     again: bool,
     /// Tags that somebody else moved are moved all the same.
     accept_drift: bool,
+    /// Manifests that were read already.
+    ready: &'a [Manifest],
+}
+
+impl<'a> How<'a> {
+    /// A move that has just been written down.
+    pub fn first(ready: &'a [Manifest]) -> Self {
+        Self {
+            ready,
+            ..Self::default()
+        }
+    }
+}
+
+/// Tags of an entry of which, as they were seen, this is not true.
+pub(super) fn elsewhere(
+    entry: &Entry,
+    seen: &[Option<String>],
+    right: impl Fn(&Move, Option<&String>) -> bool,
+) -> Vec<Drift> {
+    let pairs = entry.images.iter().zip(seen);
+    let wrong = pairs.filter(|(step, found)| !right(step, found.as_ref()));
+    let drift = wrong.map(|(step, found)| Drift {
+        repository: step.repository.clone(),
+        tag: step.tag.clone(),
+        expected: step.new.clone(),
+        found: found.clone(),
+    });
+    drift.collect()
 }
 
 /// Where a tag comes from on this way, and where it goes.
@@ -36,8 +65,10 @@ fn line(step: &Move, why: impl std::fmt::Display) -> String {
 impl Channel<'_> {
     /// Tags of an entry that are elsewhere.
     pub async fn drift(&self, entry: &Entry) -> Result<Vec<Drift>, Error> {
-        let wrong = self.elsewhere(entry, |step, found| found == Some(&step.new));
-        wrong.await
+        let seen = self.seen(entry).await?;
+        Ok(elsewhere(entry, &seen, |step, found| {
+            found == Some(&step.new)
+        }))
     }
 
     async fn now(&self, step: &Move) -> Result<Option<String>, Error> {
@@ -46,23 +77,9 @@ impl Channel<'_> {
         Ok(found.map(|digest| digest.to_string()))
     }
 
-    /// Tags of which this is not true; each is read.
-    async fn elsewhere(
-        &self,
-        entry: &Entry,
-        right: impl Fn(&Move, Option<&String>) -> bool,
-    ) -> Result<Vec<Drift>, Error> {
-        let right = &right;
-        let found = try_join_all(entry.images.iter().map(|step| async move {
-            let found = self.now(step).await?;
-            Ok::<_, Error>((!right(step, found.as_ref())).then(|| Drift {
-                repository: step.repository.clone(),
-                tag: step.tag.clone(),
-                expected: step.new.clone(),
-                found,
-            }))
-        }));
-        Ok(found.await?.into_iter().flatten().collect())
+    /// What each tag of an entry is at.
+    pub(super) async fn seen(&self, entry: &Entry) -> Result<Vec<Option<String>>, Error> {
+        try_join_all(entry.images.iter().map(|step| self.now(step))).await
     }
 
     /// From the intent to the end: tags, check, pointer. May be begun anywhere in between.
@@ -70,7 +87,7 @@ impl Channel<'_> {
         &self,
         at: &Digest,
         entry: &Entry,
-        how: How,
+        how: How<'_>,
     ) -> Result<(), Error> {
         self.flip(at, entry, Way::Forth, how).await?;
         self.read_back(entry, Way::Forth, how).await?;
@@ -80,7 +97,7 @@ impl Channel<'_> {
 
     /// Sets tags in order, those of one depth together. After one that cannot be set the depths
     /// behind it are left alone.
-    async fn flip(&self, at: &Digest, entry: &Entry, way: Way, how: How) -> Result<(), Error> {
+    async fn flip(&self, at: &Digest, entry: &Entry, way: Way, how: How<'_>) -> Result<(), Error> {
         let mut order: Vec<&Move> = entry.images.iter().collect();
         order.sort_by_key(|step| step.depth);
         if way == Way::Back {
@@ -119,7 +136,7 @@ impl Channel<'_> {
         Err(self.between(entry, way, there, wrong))
     }
 
-    async fn set(&self, step: &Move, way: Way, how: How) -> Result<(), Error> {
+    async fn set(&self, step: &Move, way: Way, how: How<'_>) -> Result<(), Error> {
         let (from, to) = ends(step, way);
         let (repository, tag) = place(step)?;
         let at = Locator::Tag(tag.clone());
@@ -146,12 +163,11 @@ impl Channel<'_> {
             return Ok(());
         };
         let wanted = digest(&to)?;
-        let by_digest = Locator::Digest(wanted.clone());
-        let manifest = self.registry.manifest(&repository, &by_digest).await?;
-        let manifest = manifest.ok_or(Error::Missing {
-            repository: repository.clone(),
-            digest: wanted,
-        })?;
+        let ready = how.ready.iter().find(|one| one.digest == wanted);
+        let manifest = match ready {
+            Some(manifest) => manifest.clone(),
+            None => self.image(&repository, &wanted).await?,
+        };
         self.registry
             .put_manifest(&repository, &at, &manifest)
             .await?;
@@ -159,7 +175,7 @@ impl Channel<'_> {
     }
 
     /// All tags once more, after they were set.
-    async fn read_back(&self, entry: &Entry, way: Way, how: How) -> Result<(), Error> {
+    async fn read_back(&self, entry: &Entry, way: Way, how: How<'_>) -> Result<(), Error> {
         let found = join_all(entry.images.iter().map(|step| self.now(step))).await;
         let mut wrong = Vec::new();
         for (step, found) in entry.images.iter().zip(found) {
@@ -209,10 +225,10 @@ impl Channel<'_> {
         if !accept_drift {
             return Ok((at, entry));
         }
-        let strange = self.elsewhere(&entry, |step, found| {
+        let seen = self.seen(&entry).await?;
+        let strange = elsewhere(&entry, &seen, |step, found| {
             found == Some(&step.new) || found == step.old.as_ref()
         });
-        let strange = strange.await?;
         self.amend(at, entry, &strange).await
     }
 
@@ -222,6 +238,7 @@ impl Channel<'_> {
         let how = How {
             again: true,
             accept_drift,
+            ready: &[],
         };
         self.carry_out(&at, &entry, how).await?;
         Ok(entry)
@@ -233,6 +250,7 @@ impl Channel<'_> {
         let how = How {
             again: true,
             accept_drift,
+            ready: &[],
         };
         self.flip(&at, &entry, Way::Back, how).await?;
         self.read_back(&entry, Way::Back, how).await?;
@@ -243,8 +261,10 @@ impl Channel<'_> {
         };
         let recorded = self.record(&at, &ended, "aborted").await;
         recorded.map_err(|cause| self.unrecorded(Way::Back, cause))?;
-        let left = self.elsewhere(&entry, |step, found| step.old.is_some() || found.is_none());
-        let left = left.await?;
+        let seen = self.seen(&entry).await?;
+        let left = elsewhere(&entry, &seen, |step, found| {
+            step.old.is_some() || found.is_none()
+        });
         match left.is_empty() {
             true => Ok(ended),
             false => Err(Error::Left {
