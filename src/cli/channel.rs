@@ -235,8 +235,10 @@ async fn one(
     });
     let required: Vec<stack::Gate> = required.collect();
     let looked = unless_cancelled(cancel, async {
-        let from = channel.current().await?.map(|(_, entry)| entry.release);
-        let states = evidence::states(place, declared, release, &required).await?;
+        let current = async { Ok(channel.current().await?) };
+        let states = evidence::states(place, declared, release, &required);
+        let (current, states) = tokio::try_join!(current, states)?;
+        let from = current.map(|(_, entry)| entry.release);
         Ok((from, states))
     });
     let (from, states) = looked.await?;
@@ -409,9 +411,9 @@ pub async fn revert(
             Some(name) => Some(place.release(Some(name)).await?.0),
             None => None,
         };
-        let from = channel.current().await?.map(|(_, entry)| entry.release);
-        let before = channel.before(wanted.as_ref()).await?;
-        Ok((before, from))
+        let (current, before) =
+            tokio::try_join!(channel.current(), channel.before(wanted.as_ref()))?;
+        Ok((before, current.map(|(_, entry)| entry.release)))
     });
     let (before, from) = looked.await?;
     let release = Digest::parse(&before.release)
