@@ -234,7 +234,7 @@ pub struct PlanArgs {
     pub offline: bool,
 }
 
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct BuildArgs {
     /// IMAGE, IMAGE+ (and what stands on it), +IMAGE (and what it stands on), VARIANT/IMAGE
     /// [default: all]
@@ -287,7 +287,7 @@ pub struct TestArgs {
     pub proving: ProvingArgs,
 }
 
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct ProvingArgs {
     /// Runs suites again although their verdicts are known: all, or --retest=SUITE
     #[arg(

@@ -11,7 +11,7 @@ use crate::event::{Event, Events};
 use crate::name::Digest;
 use crate::release::channel::{Drift, Order, Target, targets};
 use crate::release::gates::GateState;
-use crate::release::{self, Entry, Kind, Release};
+use crate::release::{self, Entry, Kind, Release, short};
 use crate::report::table;
 use crate::stack;
 
@@ -429,15 +429,6 @@ pub async fn revert(
     ))
 }
 
-fn short(digest: &str) -> String {
-    digest
-        .strip_prefix("sha256:")
-        .unwrap_or(digest)
-        .chars()
-        .take(12)
-        .collect()
-}
-
 /// What a move did or would do.
 fn moved(
     channel: &str,
@@ -467,9 +458,9 @@ fn moved(
                 format!("{}:{}", step.repository, step.tag),
                 step.old
                     .as_deref()
-                    .map(short)
+                    .map(|old| short(old).to_owned())
                     .unwrap_or_else(|| "new".to_owned()),
-                short(&step.new),
+                short(&step.new).to_owned(),
             ]
         })
         .collect();

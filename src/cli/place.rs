@@ -88,12 +88,8 @@ impl Place {
             let Some(tag) = variant.and_then(|index| channel.tags.get(&index)) else {
                 continue;
             };
-            let label = match &image.variant {
-                Some(variant) => format!("{variant}/{}", image.image),
-                None => image.image.clone(),
-            };
             list.push(Target {
-                label,
+                label: image.label(),
                 repository: Repository::parse(&image.repository)
                     .map_err(|_| strange(&image.repository))?,
                 tag: tag.clone(),

@@ -19,7 +19,7 @@ pub use command::UV_VERSION;
 use command::{Command, PLACE};
 pub use config::{BaseConfig, ConfigError, finished};
 use environment::Environment;
-pub use prove::{CompiledSuite, LEFT, PYTEST_VERSION};
+pub use prove::{LEFT, PYTEST_VERSION};
 pub use shell::quote;
 
 use crate::diagnostic::Diagnostic;
@@ -505,21 +505,34 @@ impl<'a> Compiler<'a> {
         env.set("PIP_DISABLE_PIP_VERSION_CHECK", "1");
         env.set("PIP_ROOT_USER_ACTION", "ignore");
         env.set("PIP_NO_CACHE_DIR", "1");
-        let mut mounts = vec![
-            Mount {
-                target: PLACE.to_owned(),
-                kind: MountKind::Tmpfs,
-            },
-            Mount {
-                target: format!("{PLACE}/uv"),
-                kind: MountKind::Output { input: None },
-            },
-        ];
-        self.trust(Network::Default, &mut env, &mut mounts);
         let text = format!(
             "python=$(command -v python || command -v python3)\n\
              \"$python\" -m pip install --no-deps --quiet --target {PLACE}/uv uv=={UV_VERSION}\n"
         );
+        let meta = fetching(meta, &format!("uv {UV_VERSION}"));
+        self.fetched("uv", text, env, Vec::new(), root, meta)
+    }
+
+    /// What a shell text run as root, with the network, puts into `PLACE/<into>`: a tree of its own.
+    fn fetched(
+        &mut self,
+        into: &str,
+        text: String,
+        mut env: Environment,
+        mut mounts: Vec<Mount>,
+        root: Output,
+        meta: Meta,
+    ) -> Output {
+        mounts.push(Mount {
+            target: PLACE.to_owned(),
+            kind: MountKind::Tmpfs,
+        });
+        let at = mounts.len();
+        mounts.push(Mount {
+            target: format!("{PLACE}/{into}"),
+            kind: MountKind::Output { input: None },
+        });
+        self.trust(Network::Default, &mut env, &mut mounts);
         let exec = Exec {
             args: vec!["/bin/sh".to_owned(), "-ec".to_owned(), text],
             env: env.entries(),
@@ -530,13 +543,8 @@ impl<'a> Compiler<'a> {
             mounts,
             proxy: self.surroundings.proxy.clone(),
         };
-        let meta = Meta {
-            name: format!("{} (fetching uv {UV_VERSION})", meta.name),
-            ignore_cache: false,
-            ..meta.clone()
-        };
         let outputs = self.graph.exec(exec, meta);
-        outputs.mounts[1].expect("the second mount is an output")
+        outputs.mounts[at].expect("the mount is an output")
     }
 
     fn cache(&mut self, cache: &command::Cache, user: &str) -> Mount {
@@ -604,6 +612,21 @@ fn user_of(text: &str) -> String {
     }
 }
 
+/// What is said of an operation that fetches something for another.
+fn fetching(meta: &Meta, what: &str) -> Meta {
+    Meta {
+        name: format!("{} (fetching {what})", meta.name),
+        ignore_cache: false,
+        ..meta.clone()
+    }
+}
+
+/// The shell that is said, else the base's own, else `/bin/sh`.
+fn shell_of(said: Option<&Vec<String>>, base: &BaseConfig) -> Vec<String> {
+    let own = said.cloned().or_else(|| base.shell());
+    own.unwrap_or_else(|| ["/bin/sh", "-c"].map(str::to_owned).to_vec())
+}
+
 fn secret(secret: &stack::Secret) -> Mount {
     Mount {
         target: secret.target.clone(),
@@ -644,15 +667,10 @@ struct Inherited {
 impl Inherited {
     fn new(image: &Image, base: &BaseConfig) -> Self {
         let user = image.user.as_deref().or(base.user());
-        let default = || ["/bin/sh", "-c"].map(str::to_owned).to_vec();
         Self {
             env: base.env().with(&image.env),
             user: user.map_or_else(|| ROOT.to_owned(), user_of),
-            shell: image
-                .shell
-                .clone()
-                .or_else(|| base.shell())
-                .unwrap_or_else(default),
+            shell: shell_of(image.shell.as_ref(), base),
             workdir: base.workdir().to_owned(),
         }
     }

@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 
 use super::command::{Cache, Command, PLACE, in_step};
 use super::shell::{line, quote, with_errexit};
-use super::{BaseState, Compiler, ROOT, group, user_of};
+use super::{BaseState, Compiler, ROOT, fetching, group, shell_of, user_of};
 use crate::diagnostic::Diagnostic;
 use crate::llb::{Action, Exec, File, Meta, Mount, MountKind, Network, Origin, Output, Source};
 use crate::name::Reference;
@@ -21,13 +21,6 @@ pub const PYTEST_VERSION: &str = "8.3.5";
 
 /// The tree a suite or a set of info commands leaves has everything below this folder.
 pub const LEFT: &str = "/left";
-
-/// A suite in the graph.
-#[derive(Clone, Debug)]
-pub struct CompiledSuite {
-    /// Has `LEFT/exit`, `LEFT/log`, and `LEFT/junit.xml` and `LEFT/reason` where there are such.
-    pub output: Output,
-}
 
 /// Runs pytest without a trace in the environment of what is tested: a variable would be seen by every
 /// process the tests start.
@@ -50,13 +43,14 @@ const PYTHON: &str = "python=$(command -v python || command -v python3) || \
                       { echo 'laminate: the image has no python on its PATH' >&2; exit 127; }\n";
 
 impl Compiler<'_> {
-    /// Adds a suite on an image. Fails where the image has nothing to start.
+    /// Adds a suite on an image. The tree has `LEFT/exit`, `LEFT/log`, and `LEFT/junit.xml`, `LEFT/reason`
+    /// and `LEFT/overdue` where there are such. Fails where the image has nothing to start.
     pub fn suite(
         &mut self,
         id: ImageId,
         state: &BaseState,
         suite: &Suite,
-    ) -> Result<CompiledSuite, Diagnostic> {
+    ) -> Result<Output, Diagnostic> {
         let label = crate::plan::label(self.stack, &self.stack.images[id.0]);
         let name = &suite.name.value;
         let meta = Meta {
@@ -110,8 +104,7 @@ impl Compiler<'_> {
                 Network::None => None,
             },
         };
-        let output = self.leaving(exec, meta);
-        Ok(CompiledSuite { output })
+        Ok(self.leaving(exec, meta))
     }
 
     /// Adds info commands on an image. The tree has a folder below [`LEFT`] for each, by its name, with
@@ -119,7 +112,7 @@ impl Compiler<'_> {
     pub fn info(&mut self, id: ImageId, state: &BaseState, commands: &[&InfoCommand]) -> Output {
         let image = &self.stack.images[id.0];
         let label = crate::plan::label(self.stack, image);
-        let shell = self.shell_of(id, state);
+        let shell = shell_of(image.shell.as_ref(), &state.config);
         let mut text = String::new();
         for command in commands {
             let mut args = with_errexit(&shell);
@@ -161,13 +154,6 @@ impl Compiler<'_> {
             layers: Some(layers),
         };
         self.graph.source(source, Meta::default())
-    }
-
-    /// The shell for texts of this image.
-    fn shell_of(&self, id: ImageId, state: &BaseState) -> Vec<String> {
-        let image = &self.stack.images[id.0];
-        let own = image.shell.clone().or_else(|| state.config.shell());
-        own.unwrap_or_else(|| ["/bin/sh", "-c"].map(str::to_owned).to_vec())
     }
 
     pub(super) fn origin_of(&self, span: Span) -> Origin {
@@ -221,9 +207,7 @@ impl Compiler<'_> {
     ) -> String {
         match test {
             Test::Run(text) => {
-                let default = || ["/bin/sh", "-c"].map(str::to_owned).to_vec();
-                let own = suite.shell.clone().or_else(|| state.config.shell());
-                let mut args = with_errexit(&own.unwrap_or_else(default));
+                let mut args = with_errexit(&shell_of(suite.shell.as_ref(), &state.config));
                 args.push(text.clone());
                 line(&args)
             }
@@ -305,42 +289,15 @@ impl Compiler<'_> {
              \"$python\" -m pip install --quiet --no-input --no-warn-conflicts \
              --target {PLACE}/pytest -c {PLACE}/constraints.txt{wanted}\n"
         );
-        let mut mounts = vec![Mount {
-            target: PLACE.to_owned(),
-            kind: MountKind::Tmpfs,
-        }];
-        mounts.push(self.cache(
-            &Cache {
-                target: format!("{PLACE}/cache"),
-                id: "laminate-pip".to_owned(),
-                private: false,
-            },
-            ROOT,
-        ));
+        let cache = Cache {
+            target: format!("{PLACE}/cache"),
+            id: "laminate-pip".to_owned(),
+            private: false,
+        };
+        let mut mounts = vec![self.cache(&cache, ROOT)];
         mounts.extend(self.brought_mounts(&brought));
-        let at = mounts.len();
-        mounts.push(Mount {
-            target: format!("{PLACE}/pytest"),
-            kind: MountKind::Output { input: None },
-        });
-        self.trust(Network::Default, &mut env, &mut mounts);
-        let exec = Exec {
-            args: vec!["/bin/sh".to_owned(), "-ec".to_owned(), text],
-            env: env.entries(),
-            cwd: "/".to_owned(),
-            user: ROOT.to_owned(),
-            network: Network::Default,
-            root: state.output,
-            mounts,
-            proxy: self.surroundings.proxy.clone(),
-        };
-        let meta = Meta {
-            name: format!("{} (fetching pytest)", meta.name),
-            ignore_cache: false,
-            ..meta.clone()
-        };
-        let outputs = self.graph.exec(exec, meta);
-        outputs.mounts[at].expect("the mount is an output")
+        let meta = fetching(meta, "pytest");
+        self.fetched("pytest", text, env, mounts, state.output, meta)
     }
 
     /// The image's own command, started and waited for, then the test, then the end of both.

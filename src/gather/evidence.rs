@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use futures_util::future::try_join_all;
 
 use super::Error;
-use super::shared::{Place, change};
+use super::shared::{Place, change, of_version, read};
 use crate::evidence::{Evidence, VERSION};
 use crate::name::{Digest, Repository, Tag};
-use crate::registry::{Locator, Registry};
+use crate::registry::Registry;
 
 const TYPE: &str = "application/vnd.laminate.evidence.v1+json";
 
@@ -18,33 +18,8 @@ fn tag(key: &Digest) -> Tag {
 
 fn parse(bytes: &[u8]) -> Result<Evidence, String> {
     let evidence: Evidence = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    match evidence.version {
-        VERSION => Ok(evidence),
-        other => Err(format!(
-            "it is of version {other}, and this laminate understands {VERSION}; use a newer one"
-        )),
-    }
-}
-
-async fn read(
-    registry: &Registry,
-    staging: &Repository,
-    key: &Digest,
-) -> Result<Option<Evidence>, Error> {
-    let at = tag(key);
-    let found = registry
-        .document(staging, &Locator::Tag(at.clone()))
-        .await?;
-    let Some(document) = found else {
-        return Ok(None);
-    };
-    match parse(&document.bytes) {
-        Ok(evidence) => Ok(Some(evidence)),
-        Err(reason) => Err(Error::State {
-            place: format!("{staging}:{at}"),
-            reason,
-        }),
-    }
+    let version = evidence.version;
+    of_version(evidence, version, VERSION)
 }
 
 /// What is proven of the images with these keys; those nothing is known of are left out.
@@ -54,7 +29,13 @@ pub async fn evidence<'a>(
     keys: impl IntoIterator<Item = &'a Digest>,
 ) -> Result<BTreeMap<Digest, Evidence>, Error> {
     let found = try_join_all(keys.into_iter().map(|key| async move {
-        let found = read(registry, staging, key).await?;
+        let place = Place {
+            registry,
+            staging,
+            tag: &tag(key),
+            kind: TYPE,
+        };
+        let found = read(&place, parse).await?;
         Ok::<_, Error>(found.map(|evidence| (key.clone(), evidence)))
     }));
     Ok(found.await?.into_iter().flatten().collect())

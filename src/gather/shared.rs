@@ -26,6 +26,32 @@ pub struct Place<'a> {
     pub kind: &'static str,
 }
 
+/// Refuses a document of another version than the one that is understood.
+pub fn of_version<T>(document: T, found: u32, understood: u32) -> Result<T, String> {
+    match found == understood {
+        true => Ok(document),
+        false => Err(format!(
+            "it is of version {found}, and this laminate understands {understood}; use a newer one"
+        )),
+    }
+}
+
+/// Reads a document; `None` if there is none.
+pub async fn read<T>(
+    place: &Place<'_>,
+    parse: impl Fn(&[u8]) -> Result<T, String>,
+) -> Result<Option<T>, Error> {
+    let at = Locator::Tag(place.tag.clone());
+    let Some(found) = place.registry.document(place.staging, &at).await? else {
+        return Ok(None);
+    };
+    let parsed = parse(&found.bytes).map_err(|reason| Error::State {
+        place: format!("{}:{}", place.staging, place.tag),
+        reason,
+    });
+    parsed.map(Some)
+}
+
 /// Changes a document and gives what it is then. `apply` must change nothing when applied to its own
 /// result.
 pub async fn change<T: Serialize + PartialEq>(
@@ -33,18 +59,10 @@ pub async fn change<T: Serialize + PartialEq>(
     parse: impl Fn(&[u8]) -> Result<T, String>,
     apply: impl Fn(Option<&T>) -> T,
 ) -> Result<T, Error> {
-    let at = Locator::Tag(place.tag.clone());
     let mut round = 0;
     loop {
         let begun = Instant::now();
-        let found = place.registry.document(place.staging, &at).await?;
-        let before = match found {
-            Some(document) => Some(parse(&document.bytes).map_err(|reason| Error::State {
-                place: format!("{}:{}", place.staging, place.tag),
-                reason,
-            })?),
-            None => None,
-        };
+        let before = read(place, &parse).await?;
         let after = apply(before.as_ref());
         if before.as_ref() == Some(&after) || round == ROUNDS {
             return Ok(after);

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::shared::{Place, change};
+use super::shared::{Place, change, of_version, read};
 use crate::name::{Digest, Repository, Tag};
 use crate::plan::{Component, Record};
-use crate::registry::{Locator, Registry};
+use crate::registry::Registry;
 
 const TYPE: &str = "application/vnd.laminate.state.v1+json";
 const VERSION: u32 = 1;
@@ -45,25 +45,20 @@ fn tag() -> Tag {
 
 fn parse(bytes: &[u8]) -> Result<State, String> {
     let state: State = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    match state.version {
-        VERSION => Ok(state),
-        other => Err(format!(
-            "it is of version {other}, and this laminate understands {VERSION}; use a newer one"
-        )),
-    }
+    let version = state.version;
+    of_version(state, version, VERSION)
 }
 
 impl State {
     /// Reads it; empty if staging has none.
     pub async fn read(registry: &Registry, staging: &Repository) -> Result<Self, Error> {
-        let at = Locator::Tag(tag());
-        let Some(document) = registry.document(staging, &at).await? else {
-            return Ok(Self::default());
+        let place = Place {
+            registry,
+            staging,
+            tag: &tag(),
+            kind: TYPE,
         };
-        parse(&document.bytes).map_err(|reason| Error::State {
-            place: format!("{staging}:{}", tag()),
-            reason,
-        })
+        Ok(read(&place, parse).await?.unwrap_or_default())
     }
 
     /// Adds what was built and the marks of refreshed images to what staging has now.

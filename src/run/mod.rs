@@ -52,8 +52,6 @@ pub struct Options {
     pub staging: Option<Repository>,
     /// Receives the images as an archive.
     pub archive: Option<PathBuf>,
-    /// When the run began, RFC 3339; verdicts say so.
-    pub now: String,
     /// Suites at once.
     pub suites: usize,
 }
@@ -391,7 +389,7 @@ fn below(stack: &Stack, plan: &Plan, options: &Options, id: ImageId) -> Option<B
 
 type Outcomes = Mutex<BTreeMap<ImageId, Outcome>>;
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// All images, each when its base is there. Fails only with the whole run.
     async fn all(
         &self,
@@ -483,6 +481,10 @@ impl Run<'_> {
         Ok(green)
     }
 
+    fn compiler(&self) -> std::sync::MutexGuard<'_, Compiler<'a>> {
+        self.compiler.lock().expect("compiling does not panic")
+    }
+
     fn label(&self, id: ImageId) -> String {
         self.plan.images[id.0].label.clone()
     }
@@ -528,7 +530,7 @@ impl Run<'_> {
         let (state, ground, mut titles) = match base {
             Ok(reference) => {
                 let config = self.config(&reference, &label).await?;
-                let mut compiler = self.compiler.lock().expect("compiling does not panic");
+                let mut compiler = self.compiler();
                 let output = compiler.reference(&reference, &label);
                 let state = BaseState {
                     output,
@@ -539,7 +541,7 @@ impl Run<'_> {
             Err(parent) => (parent.compiled.state(), parent.ground, parent.titles),
         };
         let (compiled, definition) = {
-            let mut compiler = self.compiler.lock().expect("compiling does not panic");
+            let mut compiler = self.compiler();
             let compiled = compiler
                 .image(id, state)
                 .map_err(|problem| ImageError::Spec(Box::new(problem)))?;

@@ -143,7 +143,7 @@ impl Run<'_> {
             Subject::Published(reference) => {
                 let config = self.config(&reference, &label).await?;
                 let output = {
-                    let mut compiler = self.compiler.lock().expect("compiling does not panic");
+                    let mut compiler = self.compiler();
                     compiler.reference(&reference, &label)
                 };
                 let result = self.solved(output).await.map_err(Broken::Run)?;
@@ -160,7 +160,7 @@ impl Run<'_> {
 
     async fn solved(&self, output: Output) -> Result<Ref, buildkit::Error> {
         let definition = {
-            let compiler = self.compiler.lock().expect("compiling does not panic");
+            let compiler = self.compiler();
             compiler.graph.marshal(output, &self.sources)
         };
         self.gateway.solve(definition.pb).await
@@ -217,10 +217,10 @@ impl Run<'_> {
             suite: name.clone(),
         });
         let (definition, vertex) = {
-            let mut compiler = self.compiler.lock().expect("compiling does not panic");
+            let mut compiler = self.compiler();
             match compiler.suite(id, &seen.state, suite) {
-                Ok(compiled) => {
-                    let definition = compiler.graph.marshal(compiled.output, &self.sources);
+                Ok(output) => {
+                    let definition = compiler.graph.marshal(output, &self.sources);
                     for (name, content) in std::mem::take(&mut compiler.large) {
                         let files = &self.options.services.files;
                         files.add(name, crate::compile::LARGE_FILE, content);
@@ -228,7 +228,7 @@ impl Run<'_> {
                     let vertex = definition
                         .digests
                         .iter()
-                        .find(|(_, operation)| **operation == compiled.output.op)
+                        .find(|(_, operation)| **operation == output.op)
                         .map(|(digest, _)| digest.clone());
                     (definition, vertex.expect("an operation has a digest"))
                 }
@@ -425,7 +425,7 @@ impl Run<'_> {
         let _turn = self.turns.acquire().await.expect("it is never closed");
         let list: Vec<&InfoCommand> = commands.iter().map(|(command, _)| *command).collect();
         let output = {
-            let mut compiler = self.compiler.lock().expect("compiling does not panic");
+            let mut compiler = self.compiler();
             compiler.info(id, &seen.state, &list)
         };
         let solved = tokio::time::timeout(INFO_TIMEOUT, self.solved(output)).await;
@@ -569,7 +569,7 @@ impl Run<'_> {
         };
         let tree = cell.get_or_try_init(|| async {
             let output = {
-                let mut compiler = self.compiler.lock().expect("compiling does not panic");
+                let mut compiler = self.compiler();
                 compiler.reference(&pinned, "checks")
             };
             let result = self.solved(output).await?;
@@ -587,7 +587,7 @@ impl Run<'_> {
             Subject::Published(reference) => {
                 let own = self.stack.images[id.0].steps.len();
                 let layers = seen.layers.saturating_sub(own) + steps;
-                let mut compiler = self.compiler.lock().expect("compiling does not panic");
+                let mut compiler = self.compiler();
                 (layers > 0).then(|| compiler.first_layers(reference, layers))
             }
         }
@@ -597,7 +597,7 @@ impl Run<'_> {
     async fn layer(&self, id: ImageId, seen: &Seen, step: usize) -> Result<Tree, buildkit::Error> {
         let (below, above) = (self.after(id, seen, step), self.after(id, seen, step + 1));
         let output = {
-            let mut compiler = self.compiler.lock().expect("compiling does not panic");
+            let mut compiler = self.compiler();
             let meta = crate::llb::Meta::default();
             compiler.graph.diff(below, above, meta)
         };

@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{BuildArgs, Global, ProvingArgs, TestArgs};
+use super::args::{BuildArgs, Global, TestArgs};
 use super::context::{self, Context, Engine};
 use super::refs::{self, Writes};
 use super::{Answer, Exit, Failure, plan as plan_command, secret};
@@ -31,22 +31,6 @@ use crate::report::table;
 use crate::run::{self, Outcome, Report};
 use crate::stack::ImageId;
 
-/// What a command wants of a run.
-struct Wish<'a> {
-    images: &'a [String],
-    proving: &'a ProvingArgs,
-    push: bool,
-    export: Option<&'a str>,
-    refresh: &'a [String],
-    fail_fast: bool,
-    dry_run: bool,
-    allow_dirty: bool,
-    no_reuse: bool,
-    offline: bool,
-    /// Only prove what is there.
-    only_test: bool,
-}
-
 /// `laminate build`.
 pub async fn run(
     global: &Global,
@@ -54,48 +38,29 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let wish = Wish {
-        images: &args.images,
-        proving: &args.proving,
-        push: args.push,
-        export: args.export.as_deref(),
-        refresh: &args.refresh,
-        fail_fast: args.fail_fast,
-        dry_run: args.dry_run,
-        allow_dirty: args.allow_dirty,
-        no_reuse: args.no_reuse,
-        offline: args.offline,
-        only_test: false,
-    };
-    go(global, &wish, events, cancel).await
+    go(global, args, false, events, cancel).await
 }
 
-/// `laminate test`.
+/// `laminate test`: a build that only proves what is there.
 pub async fn test(
     global: &Global,
     args: &TestArgs,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let wish = Wish {
-        images: &args.images,
-        proving: &args.proving,
-        push: false,
-        export: None,
-        refresh: &[],
-        fail_fast: false,
+    let args = BuildArgs {
+        images: args.images.clone(),
+        proving: args.proving.clone(),
         dry_run: args.dry_run,
-        allow_dirty: false,
-        no_reuse: false,
-        offline: false,
-        only_test: true,
+        ..BuildArgs::default()
     };
-    go(global, &wish, events, cancel).await
+    go(global, &args, true, events, cancel).await
 }
 
 async fn go(
     global: &Global,
-    args: &Wish<'_>,
+    args: &BuildArgs,
+    only_test: bool,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
@@ -104,15 +69,15 @@ async fn go(
     let stack = &context.stack;
     let refresh = match args.refresh.is_empty() {
         true => Default::default(),
-        false => context.select(args.refresh)?.unwrap_or_default(),
+        false => context.select(&args.refresh)?.unwrap_or_default(),
     };
     let request = Request {
-        selected: context.select(args.images)?,
+        selected: context.select(&args.images)?,
         no_reuse: args.no_reuse,
         retest: proof::retest(stack, &args.proving.retest)?,
-        prove_selected: args.only_test,
+        prove_selected: only_test,
     };
-    let archive = args.export.map(archive_path).transpose()?;
+    let archive = args.export.as_deref().map(archive_path).transpose()?;
     let values = secret::read(&args.proving.secrets)?;
     let ca = context.ca(global)?;
     let online = !args.offline && stack.staging.is_some();
@@ -139,7 +104,7 @@ async fn go(
             refs::may(&context, Writes::Publish).await?;
         }
     }
-    if args.only_test {
+    if only_test {
         proof::all_built(&gathered, &request)?;
     }
     if args.dry_run {
@@ -176,7 +141,6 @@ async fn go(
             bases: gathered.bases.clone(),
             staging: work.staging.clone(),
             archive: scratch.as_ref().map(|file| file.path().to_owned()),
-            now: work.began.clone(),
             suites: std::thread::available_parallelism().map_or(2, usize::from),
         };
         announce(&gathered, events);
@@ -289,7 +253,7 @@ fn bases_are_known(
     }
 }
 
-fn may_publish(gathered: &Gathered, args: &Wish<'_>) -> Result<(), Failure> {
+fn may_publish(gathered: &Gathered, args: &BuildArgs) -> Result<(), Failure> {
     match &gathered.facts.commit {
         None => Err(Failure::new(
             Exit::Publish,
@@ -404,7 +368,7 @@ fn announce(gathered: &Gathered, events: &Events) {
     });
 }
 
-fn dry_run(context: &Context, gathered: &Gathered, args: &Wish<'_>) -> Answer {
+fn dry_run(context: &Context, gathered: &Gathered, args: &BuildArgs) -> Answer {
     let mut json = plan_command::json(context, gathered);
     json["dry_run"] = json!(true);
     let mut text = table::plain(&plan_command::HEADERS, &plan_command::rows(gathered));
@@ -434,7 +398,7 @@ fn dry_run(context: &Context, gathered: &Gathered, args: &Wish<'_>) -> Answer {
 struct Work<'a> {
     context: &'a Context,
     gathered: &'a Gathered,
-    args: &'a Wish<'a>,
+    args: &'a BuildArgs,
     registry: &'a Registry,
     /// Where this run's images are pushed; `None` if they only go into an archive.
     staging: Option<Repository>,
