@@ -1,18 +1,15 @@
 //! A channel moves whole, forward and back; what others did to it is seen, and of two promoters one
 //! wins. What may break on the way is in `channel_faults`.
 
-#[path = "support/channel.rs"]
-mod support;
-
 use std::time::Duration;
 
+use crate::support::channel::{IMAGES, World, at, options, order, release};
+use crate::support::fake::Effect::{self, OtherWriter};
+use crate::support::fake::{Auth, Fake};
 use futures_util::StreamExt as _;
 use laminate::registry::{Options, Registry};
 use laminate::release::channel::Order;
 use laminate::release::{Error, Kind};
-use support::fake::Effect::{self, OtherWriter};
-use support::fake::{Auth, Fake};
-use support::{IMAGES, World, at, options, order, release};
 
 #[tokio::test]
 async fn forward_back_and_forward_again() {

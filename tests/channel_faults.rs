@@ -2,22 +2,17 @@
 //! is killed, its tags are afterwards all old, or all new, or it is said which are not; `resume` and
 //! `abort` each end it, and the chain of records is whole.
 
-#[path = "support/cases.rs"]
-mod cases;
-#[path = "support/channel.rs"]
-mod support;
-
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use cases::{Broken, Case, Fault, case};
+use crate::support::cases::{Broken, Case, Fault, case};
+use crate::support::channel::{IMAGES, World, at, order, release};
+use crate::support::fake::{Auth, Effect, Fake};
 use futures_util::StreamExt as _;
 use laminate::registry::{Options, Registry};
 use laminate::release::channel::{Channel, Order, Target};
 use laminate::release::{Entry, Error, Kind};
 use proptest::prelude::*;
-use support::fake::{Auth, Effect, Fake};
-use support::{IMAGES, World, at, order, release};
 
 /// The processes before and after the fault have a client each; all cases share them, since a case
 /// has a host of its own.
@@ -27,7 +22,7 @@ fn client(number: usize) -> &'static Registry {
         Registry::new(Options {
             timeout: Duration::from_millis(700),
             settling: Duration::from_secs(2),
-            ..support::options()
+            ..crate::support::channel::options()
         })
         .expect("a client")
     })

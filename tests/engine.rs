@@ -4,19 +4,16 @@
 //! Wants `LAMINATE_TEST_ENGINE` (an address) and `LAMINATE_TEST_BASE` (a small Debian in a registry
 //! that takes pushes), which `integration/test` sets.
 
-#[path = "support/needed.rs"]
-mod needed;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::needed::needed;
 use laminate::buildkit::{Client, Error, Exporter, Request, Returned, Services, Update, solve};
 use laminate::llb::{
     self, Exec, Graph, Meta, Mount, MountKind, Network, Origin, Output, Sharing, Source,
 };
 use laminate::source::SourceFile;
-use needed::needed;
 use tokio_util::sync::CancellationToken;
 
 struct World {

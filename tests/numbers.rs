@@ -1,16 +1,13 @@
 //! Version numbers of releases: each is given once, whoever asks for one at the same moment.
 
-#[path = "support/channel.rs"]
-mod support;
-
 use std::time::Duration;
 
+use crate::support::channel::{World, options};
+use crate::support::fake::Effect::OtherWriter;
 use futures_util::StreamExt as _;
 use laminate::name::Digest;
 use laminate::registry::{Options, Registry};
 use laminate::release::number::{assign, known, next};
-use support::fake::Effect::OtherWriter;
-use support::{World, options};
 
 fn of(text: &str) -> Digest {
     Digest::of(text.as_bytes())

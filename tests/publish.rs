@@ -1,13 +1,10 @@
 //! Naming images when the registry misbehaves: a fixed tag is never moved, a fault leaves whole images
 //! under whole names, and the same command again ends what was begun.
 
-#[path = "support/registry.rs"]
-mod fake;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fake::{Effect, Fake, Mounts};
+use crate::support::fake::{Effect, Fake, Mounts};
 use laminate::event::Events;
 use laminate::evidence::{Evidence, Verdict};
 use laminate::gather::{self, Names, State};

@@ -3,13 +3,11 @@
 //! `LAMINATE_TEST_REGISTRY_BIN` names a binary that serves with `BINARY serve CONFIG`; else
 //! `registry` and `docker-registry` on PATH are taken, both if both are there.
 
-#[path = "support/needed.rs"]
-mod needed;
-
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::support::needed;
 use laminate::name::{Digest, Repository, Tag};
 use laminate::registry::{
     Content, Counts, Descriptor, Locator, Manifest, Mount, Options, Pushed, Registry,

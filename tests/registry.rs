@@ -1,11 +1,8 @@
 //! The registry client against a fake that misbehaves, and against real registries.
 
-#[path = "support/registry.rs"]
-mod fake;
-
 use std::time::{Duration, Instant};
 
-use fake::{Auth, Effect, Fake, Mounts};
+use crate::support::fake::{Auth, Effect, Fake, Mounts};
 use futures_util::StreamExt as _;
 use laminate::name::{Digest, Repository, Tag};
 use laminate::registry::{

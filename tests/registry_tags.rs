@@ -1,11 +1,8 @@
 //! Tags only the first writer gets, tags that are taken away, and writes to a registry that is ill.
 
-#[path = "support/registry.rs"]
-mod fake;
-
 use std::time::{Duration, Instant};
 
-use fake::{Auth, Effect, Fake};
+use crate::support::fake::{Auth, Effect, Fake};
 use laminate::name::{Repository, Tag};
 use laminate::registry::{Error, Manifest, Options, Registry};
 

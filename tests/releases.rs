@@ -1,13 +1,10 @@
 //! Commands about releases, through the binary, with nothing but a registry: no spec, no git (PATH is
 //! empty), no engine.
 
-#[path = "support/registry.rs"]
-mod fake;
-
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
-use fake::Fake;
+use crate::support::fake::Fake;
 use laminate::evidence::{Evidence, Info, packages};
 use laminate::name::{Digest, Repository, Tag};
 use laminate::registry::{Options, Registry};

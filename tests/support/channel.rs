@@ -1,12 +1,8 @@
 //! A channel of three images in the fake registry, and releases to move it to.
-#![allow(dead_code)]
-
-#[path = "registry.rs"]
-pub mod fake;
 
 use std::time::Duration;
 
-use fake::Fake;
+use super::fake::Fake;
 use laminate::name::{Digest, Repository, Tag};
 use laminate::registry::{Options, Registry};
 use laminate::release::Kind;

@@ -1,6 +1,5 @@
 //! The rule for tests that need a program of the machine: without it they say that they did not run,
 //! and in CI they fail.
-#![allow(dead_code)]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,6 @@
 //!
 //! Main type: [`Fake`]. Integration tests and unit tests include this file with `#[path]`; it
 //! imports nothing of the crate.
-#![allow(dead_code)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};

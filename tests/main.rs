@@ -1,0 +1,18 @@
+//! The integration tests, in one binary: the crate as a library, and the `laminate` binary from outside.
+
+mod support;
+
+mod arguments;
+mod bad_specs;
+mod channel;
+mod channel_faults;
+mod engine;
+mod engine_compile;
+mod format;
+mod numbers;
+mod publish;
+mod real_registry;
+mod registry;
+mod registry_tags;
+mod releases;
+mod structure;

@@ -1,0 +1,7 @@
+//! What the integration tests share.
+
+pub mod cases;
+pub mod channel;
+#[path = "registry.rs"]
+pub mod fake;
+pub mod needed;
