@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, MovingArgs, PromoteArgs, RevertArgs};
+use super::context::actor;
+use super::interrupt::unless_cancelled;
 use super::place::Place;
 use super::refs::{self, Writes};
 use super::{Answer, Exit, Failure, evidence};
@@ -14,15 +16,6 @@ use crate::release::gates::GateState;
 use crate::release::{self, Entry, Kind, Release, short};
 use crate::report::table;
 use crate::stack;
-
-/// Who does it, as far as that is known.
-pub fn actor() -> String {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER"]
-        .into_iter()
-        .find_map(set)
-        .unwrap_or_else(|| "unknown".to_owned())
-}
 
 fn order(kind: Kind, release: &Digest, commit: &str, moving: &MovingArgs) -> Order {
     Order {
@@ -36,18 +29,6 @@ fn order(kind: Kind, release: &Digest, commit: &str, moving: &MovingArgs) -> Ord
         required: Vec::new(),
         accept_drift: moving.accept_drift,
         dry_run: moving.dry_run,
-    }
-}
-
-/// Waits for a move; the first Ctrl-C is too late once tags move, since half a set helps nobody.
-pub async fn unless_cancelled<T>(
-    cancel: &CancellationToken,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(Failure::interrupted()),
-        done = work => done,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio_util::sync::CancellationToken;
 
+use super::interrupt::unless_cancelled;
 use super::{Exit, Failure, Global};
 use crate::buildkit::{Address, Client, EngineOptions, PrivateEngine};
 use crate::event::{Event, Events};
@@ -153,10 +154,9 @@ impl Context {
             refresh,
             now: jiff::Timestamp::now(),
         };
-        let gathered = tokio::select! {
-            () = cancel.cancelled() => return Err(Failure::interrupted()),
-            gathered = gather::gather(&self.stack, &options, registry, events) => gathered?,
-        };
+        let gathering =
+            async { Ok(gather::gather(&self.stack, &options, registry, events).await?) };
+        let gathered = unless_cancelled(cancel, gathering).await?;
         for warning in &self.stack.warnings {
             let text = warning.message.clone();
             events.send(Event::Warning { text });
@@ -196,6 +196,15 @@ impl Context {
             )),
         }
     }
+}
+
+/// Returns the user a command runs for: the CI user if a runner sets one, else `USER`, else `unknown`.
+pub fn actor() -> String {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER"]
+        .into_iter()
+        .find_map(set)
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// What images are for: this machine.
@@ -248,7 +257,7 @@ impl Engine {
                 Some(text) => {
                     let address: Address = text.parse()?;
                     let client = Client::connect(&address, Duration::from_secs(5)).await?;
-                    Ok::<_, Failure>(Self::Named(client))
+                    Ok(Self::Named(client))
                 }
                 None => {
                     events.send(Event::Phase {
@@ -266,10 +275,7 @@ impl Engine {
                 }
             }
         };
-        tokio::select! {
-            () = cancel.cancelled() => Err(Failure::interrupted()),
-            opened = opening => opened,
-        }
+        unless_cancelled(cancel, opening).await
     }
 
     pub fn client(&self) -> &Client {

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{DiffArgs, DiffFormat, Global};
-use super::channel::unless_cancelled;
+use super::interrupt::unless_cancelled;
 use super::records::Records;
 use super::{Answer, Exit, Failure, pretty};
 use crate::compare::{self, Snapshot};

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{EvidenceAddArgs, EvidenceCommand, EvidenceListArgs, Global};
-use super::channel::{actor, unless_cancelled};
+use super::context::actor;
+use super::interrupt::unless_cancelled;
 use super::place::Place;
 use super::{Answer, Exit, Failure, refs};
 use crate::diagnostic::nearest;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, HistoryArgs};
-use super::channel::unless_cancelled;
+use super::interrupt::unless_cancelled;
 use super::records::Records;
 use super::{Answer, Exit, Failure, show};
 use crate::event::Events;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, LockArgs};
+use super::interrupt::unless_cancelled;
 use super::{Answer, Exit, Failure, context, plan as plan_command};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
@@ -38,7 +39,7 @@ pub async fn run(
     events.send(Event::Phase {
         text: "asking the registry".to_owned(),
     });
-    let asking = futures_util::future::try_join_all(bases.iter().map(|reference| {
+    let resolving = futures_util::future::try_join_all(bases.iter().map(|reference| {
         let registry = &registry;
         let moves = moves(reference);
         let before = &before;
@@ -50,10 +51,7 @@ pub async fn run(
             Ok::<_, gather::Error>(((*reference).clone(), digest))
         }
     }));
-    let found = tokio::select! {
-        () = cancel.cancelled() => return Err(Failure::interrupted()),
-        found = asking => found?,
-    };
+    let found = unless_cancelled(cancel, async { Ok(resolving.await?) }).await?;
     let after = Lock {
         bases: found.into_iter().collect(),
     };

@@ -12,6 +12,7 @@ mod evidence;
 mod exit;
 mod graph;
 mod history;
+mod interrupt;
 mod lock;
 mod place;
 mod plan;
@@ -95,7 +96,7 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
     let color = color();
     let (events, reporter) = Reporter::start(global.progress, global.verbose, color);
     let answer = runtime.block_on(async {
-        let cancel = interrupts();
+        let cancel = interrupt::listen();
         match command {
             Command::Plan(args) => plan::run(global, &args, &events, &cancel).await,
             Command::Build(args) => build::run(global, &args, &events, &cancel).await,
@@ -119,36 +120,6 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
     });
     reporter.finish();
     tell(global, answer)
-}
-
-/// Fires at the first Ctrl-C or SIGTERM; the second ends the process.
-fn interrupts() -> tokio_util::sync::CancellationToken {
-    let cancel = tokio_util::sync::CancellationToken::new();
-    let trigger = cancel.clone();
-    let listen = async move {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut interrupt), Ok(mut terminate)) = (
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::terminate()),
-        ) else {
-            return;
-        };
-        for first in [true, false] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if first {
-                trigger.cancel();
-                eprintln!("stopping; once more to stop at once");
-            } else {
-                std::process::exit(Exit::Interrupted.code().into());
-            }
-        }
-    };
-    // Ends with the runtime.
-    tokio::spawn(listen);
-    cancel
 }
 
 /// Whether stderr gets colours: a terminal, unless `NO_COLOR` or `CLICOLOR_FORCE` say otherwise.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, PrepullArgs};
+use super::interrupt::unless_cancelled;
 use super::place::Place;
 use super::{Answer, Exit, Failure};
 use crate::event::{Event, Events};
@@ -48,11 +49,7 @@ pub async fn run(
             false => stale(&place, args, &entry, events).await,
         }
     };
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(Failure::interrupted()),
-        done = work => done,
-    }
+    unless_cancelled(cancel, work).await
 }
 
 /// Writes the objects and values of a channel.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, ShowArgs};
-use super::channel::unless_cancelled;
+use super::interrupt::unless_cancelled;
 use super::records::Records;
 use super::{Answer, Exit, Failure};
 use crate::event::Events;

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, WhyArgs};
-use super::channel::unless_cancelled;
+use super::interrupt::unless_cancelled;
 use super::records::Records;
 use super::{Answer, Exit, Failure, context, plan as plan_command};
 use crate::compare;

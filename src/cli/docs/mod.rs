@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{DocsArgs, Global};
+use super::interrupt::unless_cancelled;
 use super::place::Place;
 use super::refs::{self, Writes};
 use super::{Answer, Exit, Failure};
@@ -50,11 +51,7 @@ pub async fn run(
         json["dry_run"] = json!(args.dry_run);
         Ok(Answer::new(Exit::Done, json, told.text))
     };
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(Failure::interrupted()),
-        done = work => done,
-    }
+    unless_cancelled(cancel, work).await
 }
 
 /// Writes the pages that differ into a folder.
