@@ -1,37 +1,51 @@
-//! What is wrong in the user's files, on its place, in the words of the spec.
+//! Errors and warnings about the user's files: a [`Diagnostic`] has a message, places and a hint.
 //!
-//! `spec` and `stack` collect [`Diagnostic`]s; [`render`] shows them the way rustc does.
+//! `spec`, `stack` and `compile` collect diagnostics; [`render`] prints them in rustc's form. Messages
+//! of one kind have one constructor ([`Diagnostic::expected`], [`Diagnostic::invalid`], …), so that
+//! they have one form.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::source::{Sources, Span};
 
+/// Longer lists of known names are not shown in a hint.
+const MOST_NAMES: usize = 20;
+
+/// How serious a [`Diagnostic`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// Nothing can be done with the file.
     Error,
+    /// Allowed, but probably not intended.
     Warning,
 }
 
-/// A place and what is to be said about it; the text may be empty.
+/// A place and the text shown at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
+    /// The marked bytes.
     pub span: Span,
+    /// What was found there; empty to mark the place only.
     pub text: String,
 }
 
-/// One thing that is wrong, with its places and what to do.
+/// One fault, with its places and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// Whether it is an error.
     pub severity: Severity,
+    /// The fault, in lower case, with names in backticks and without a full stop.
     pub message: String,
     /// The place to correct.
     pub primary: Option<Label>,
     /// Other places that explain it.
     pub others: Vec<Label>,
+    /// What to do, as an instruction.
     pub help: Option<String>,
 }
 
 impl Diagnostic {
+    /// Returns an error with this message and no place.
     pub fn error(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
@@ -42,11 +56,83 @@ impl Diagnostic {
         }
     }
 
+    /// Returns a warning with this message and no place.
     pub fn warning(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
             ..Self::error(message)
         }
+    }
+
+    /// A value of the wrong type: "`vars` must be a mapping", "found a list".
+    pub fn expected(what: &str, expected: &str, span: Span, found: &str) -> Self {
+        Self::error(format!("{what} must be {expected}")).at(span, format!("found {found}"))
+    }
+
+    /// A value that cannot be read as what it should be: "invalid port `eight`" and the reason.
+    pub fn invalid(kind: &str, text: &str, span: Span, reason: impl Into<String>) -> Self {
+        Self::error(format!("invalid {kind} `{text}`")).at(span, reason)
+    }
+
+    /// A name that does not exist: "unknown image `grund`", with the nearest of `known` as the hint,
+    /// or all of them.
+    pub fn unknown<'a>(
+        kind: &str,
+        name: &str,
+        span: Span,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        let problem =
+            Self::error(format!("unknown {kind} `{name}`")).at(span, format!("no such {kind}"));
+        match nearest(name, known.iter().copied()) {
+            Some(near) => problem.help(format!("did you mean `{near}`?")),
+            None if known.is_empty() || known.len() > MOST_NAMES => problem,
+            None => problem.help(format!("use one of: {}", known.join(", "))),
+        }
+    }
+
+    /// Something that is there for the second time: "duplicate key `word`".
+    pub fn duplicate(kind: &str, name: &str, second: Span, first: Span) -> Self {
+        Self::error(format!("duplicate {kind} `{name}`"))
+            .at(second, "defined again here")
+            .also(first, "first defined here")
+    }
+
+    /// A required key that is not there: "missing `packages` in `apt`".
+    pub fn missing(key: &str, owner: &str, span: Span) -> Self {
+        Self::error(format!("missing `{key}` in {owner}")).at(span, format!("no `{key}:` here"))
+    }
+
+    /// Something without an effect: "unused `requirements` in suite `own`" and the reason.
+    pub fn unused(what: &str, span: Span, reason: impl Into<String>) -> Self {
+        Self::error(format!("unused {what}")).at(span, reason)
+    }
+
+    /// Two keys of which only one can be there: "`skip` and `only` in variant `a` exclude each other".
+    pub fn conflict(first: (&str, Span), second: (&str, Span), owner: &str) -> Self {
+        Self::error(format!(
+            "`{}` and `{}` in {owner} exclude each other",
+            first.0, second.0
+        ))
+        .at(second.1, format!("conflicts with `{}`", first.0))
+        .also(first.1, format!("`{}` is set here", first.0))
+    }
+
+    /// Things that depend on each other: "dependency cycle: a → b → a". `members` are names and the
+    /// place at which each refers to the next.
+    pub fn cycle(kind: &str, members: &[(&str, Span)]) -> Self {
+        let mut names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
+        names.extend(members.first().map(|(name, _)| *name));
+        let mut problem = Self::error(format!("{kind} cycle: {}", names.join(" → ")));
+        for (pair, (_, span)) in names.windows(2).zip(members) {
+            let text = format!("`{}` depends on `{}`", pair[0], pair[1]);
+            problem = match problem.primary {
+                None => problem.at(*span, text),
+                Some(_) => problem.also(*span, text),
+            };
+        }
+        problem
     }
 
     /// Sets the place to correct.
@@ -67,6 +153,7 @@ impl Diagnostic {
         self
     }
 
+    /// Sets the hint.
     pub fn help(mut self, text: impl Into<String>) -> Self {
         self.help = Some(text.into());
         self
@@ -84,7 +171,7 @@ impl Diagnostic {
     }
 }
 
-/// The name of `known` that `written` was probably meant to be.
+/// Returns the name of `known` that `written` probably stands for.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (written.chars().count() / 3).max(1);
     known
@@ -95,11 +182,12 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, name)| name)
 }
 
-/// All of `list` as text, an empty line between two; sorted by place, warnings behind errors.
+/// Returns `list` as text with an empty line between entries, sorted by place, errors first.
 pub fn render(list: &[Diagnostic], sources: &Sources, color: bool) -> String {
-    let renderer = match color {
-        true => Renderer::styled(),
-        false => Renderer::plain(),
+    let renderer = if color {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
     };
     let mut sorted: Vec<&Diagnostic> = list.iter().collect();
     sorted.sort_by_key(|d| (d.severity, d.primary.as_ref().map(|label| label.span)));
@@ -165,25 +253,93 @@ mod tests {
         let text = "stack: x\nimages:\n  base:\n    base: debian:12\n  sci:\n    base: bse\n";
         let mut sources = Sources::default();
         let source = sources.add("specs.yml", text);
-        let at = text.find("bse").expect("it is there") as u32;
+        let at = text.find("bse").expect("the text has it") as u32;
         let span = Span {
             source,
             start: at,
             end: at + 3,
         };
-        let error = Diagnostic::error("image `sci` is built on an unknown image `bse`")
-            .at(span, "no image of that name")
-            .did_you_mean("bse", ["base", "sci"]);
+        let error = Diagnostic::unknown("image", "bse", span, ["base", "sci"]);
         assert_eq!(
             render(&[error], &sources, false),
-            "error: image `sci` is built on an unknown image `bse`\n \
+            "error: unknown image `bse`\n \
              --> specs.yml:6:11\n  \
              |\n\
              6 |     base: bse\n  \
-             |           ^^^ no image of that name\n  \
+             |           ^^^ no such image\n  \
              |\n  \
              = help: did you mean `base`?\n"
         );
+    }
+
+    /// The message, its labels in order and the hint, a line each.
+    fn lines(diagnostic: &Diagnostic) -> String {
+        let mut lines = vec![diagnostic.message.clone()];
+        let labels = diagnostic.primary.iter().chain(&diagnostic.others);
+        lines.extend(labels.map(|label| format!("{} {}", label.span.start, label.text)));
+        lines.extend(diagnostic.help.iter().map(|help| format!("help: {help}")));
+        lines.join("\n")
+    }
+
+    fn span(start: u32) -> Span {
+        Span {
+            source: Sources::default().add("specs.yml", ""),
+            start,
+            end: start,
+        }
+    }
+
+    #[test]
+    fn messages_of_one_kind_have_one_form() {
+        let all = [
+            Diagnostic::expected("`vars`", "a mapping", span(1), "a list"),
+            Diagnostic::invalid("port", "x", span(1), "use a number"),
+            Diagnostic::unknown("image", "bse", span(1), ["base", "sci"]),
+            Diagnostic::unknown("image", "zzz", span(1), ["base", "sci"]),
+            Diagnostic::unknown("image", "zzz", span(1), []),
+            Diagnostic::duplicate("key", "a", span(2), span(1)),
+            Diagnostic::missing("packages", "`apt`", span(1)),
+            Diagnostic::unused("`ready`", span(1), "only used with `serve`"),
+            Diagnostic::conflict(("skip", span(1)), ("only", span(2)), "variant `a`"),
+            Diagnostic::cycle("dependency", &[("a", span(1)), ("b", span(2))]),
+        ];
+        let all: Vec<String> = all.iter().map(lines).collect();
+        insta::assert_snapshot!(all.join("\n\n"), @r"
+        `vars` must be a mapping
+        1 found a list
+
+        invalid port `x`
+        1 use a number
+
+        unknown image `bse`
+        1 no such image
+        help: did you mean `base`?
+
+        unknown image `zzz`
+        1 no such image
+        help: use one of: base, sci
+
+        unknown image `zzz`
+        1 no such image
+
+        duplicate key `a`
+        2 defined again here
+        1 first defined here
+
+        missing `packages` in `apt`
+        1 no `packages:` here
+
+        unused `ready`
+        1 only used with `serve`
+
+        `skip` and `only` in variant `a` exclude each other
+        2 conflicts with `skip`
+        1 `skip` is set here
+
+        dependency cycle: a → b → a
+        1 `a` depends on `b`
+        2 `b` depends on `a`
+        ");
     }
 
     #[test]

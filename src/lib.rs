@@ -28,3 +28,5 @@ pub mod size;
 pub mod source;
 pub mod spec;
 pub mod stack;
+#[doc(hidden)]
+pub mod testing;

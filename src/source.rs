@@ -1,30 +1,36 @@
-//! The text of the files a stack is written in, and places in them.
+//! The text of the user's files, and places in them.
 //!
-//! Everything a user may have to correct carries a [`Span`]; [`Sources`] turns it into a file, a
-//! line and a column. `spec` fills the [`Sources`], `diagnostic` and `llb` read them.
+//! Every value a user may have to correct carries a [`Span`]; [`Sources`] turns it into a file, a
+//! line and a column. `spec` fills [`Sources`]; `diagnostic` and `llb` read it.
 
 use std::sync::Arc;
 
-/// One file known to a [`Sources`].
+/// Identifies a file of one [`Sources`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(u32);
 
 /// A range of bytes in one file, end exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
+    /// The file.
     pub source: SourceId,
+    /// The first byte.
     pub start: u32,
+    /// The byte after the last.
     pub end: u32,
 }
 
 /// A value and the place it was written at.
 #[derive(Clone, Debug)]
 pub struct Spanned<T> {
+    /// The value.
     pub value: T,
+    /// The place.
     pub span: Span,
 }
 
 impl<T> Spanned<T> {
+    /// Returns `value` with its place.
     pub fn new(value: T, span: Span) -> Self {
         Self { value, span }
     }
@@ -58,7 +64,9 @@ impl<T: Eq> Eq for Spanned<T> {}
 /// A line and a column, both counted from 1; columns count characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
+    /// From 1.
     pub line: u32,
+    /// In characters, from 1.
     pub column: u32,
 }
 
@@ -67,6 +75,7 @@ pub struct Position {
 pub struct SourceFile {
     /// Path relative to the folder of `specs.yml`, with `/`.
     pub path: String,
+    /// All of it.
     pub text: Arc<str>,
 }
 
@@ -87,25 +96,27 @@ impl Sources {
         id
     }
 
+    /// Returns the file of an id of these sources.
     pub fn file(&self, id: SourceId) -> &SourceFile {
         &self.files[id.0 as usize]
     }
 
+    /// Returns all files in the order they were added.
     pub fn iter(&self) -> impl Iterator<Item = (SourceId, &SourceFile)> {
         (0..).map(SourceId).zip(&self.files)
     }
 
-    /// The path of the file a span lies in.
+    /// Returns the path of a span's file.
     pub fn path(&self, span: Span) -> &str {
         &self.file(span.source).path
     }
 
-    /// The place a span starts at.
+    /// Returns the place a span starts at.
     pub fn start(&self, span: Span) -> Position {
         self.position(span.source, span.start)
     }
 
-    /// The place just behind a span.
+    /// Returns the place just after a span.
     pub fn end(&self, span: Span) -> Position {
         self.position(span.source, span.end)
     }

@@ -193,7 +193,7 @@ fn read(folder: &Utf8Path, spec: &str) -> Result<Stack, String> {
     let file = folder.join("specs.yml");
     std::fs::write(&file, spec).expect("a file");
     load(&file, &Overrides::default()).map_err(|failure| match failure {
-        LoadFailure::Files(text) => text,
+        LoadFailure::Files(error) => error.to_string(),
         LoadFailure::Spec { sources, problems } => render(&problems, &sources, false),
     })
 }

@@ -6,6 +6,7 @@ use laminate::compile::{BaseConfig, BaseState, CA_SECRET, Compiler, Surroundings
 use laminate::llb::{Graph, Platform};
 use laminate::name::{Digest, Reference};
 use laminate::plan::key::FORMAT;
+use laminate::plan::{Component, KeyFacts, Periods, keys};
 use laminate::stack::{ImageId, Overrides, load};
 
 const SPEC: &str = r#"
@@ -89,4 +90,143 @@ fn equal_specs_give_equal_operations() {
         ));
     }
     insta::assert_snapshot!(format!("FORMAT {FORMAT}\n{found}"));
+}
+
+/// Every kind of step and every key of an image, in two variants.
+const EVERYTHING: &str = r#"
+stack: keys
+registry: registry.example.org/team
+series: none
+vars: { python: "3.11", word: one, joined: "${word}-${python}" }
+shell: [/bin/bash, -c]
+writable: { gid: 100, paths: [/opt/conda/, /opt/conda/lib, /srv] }
+policy: { root: locked, writable: [/opt] }
+tests: { starts: { run: "true" } }
+info: { python: { run: python --version } }
+variants:
+  old: { vars: { python: "3.10" }, series: "2021" }
+  new: { skip: [leaf] }
+images:
+  ground:
+    base: "python:${python}"
+    apt: { packages: [git, jq], recommends: true }
+    conda: { packages: [numpy, "blas=*=openblas"], channels: [conda-forge], file: environment.yml }
+    pip: { requirements: [requirements.txt], packages: ["six==1.16.0"], tool: pip, index: "https://example.org/simple", extra-index: ["https://example.org/extra"], upgrade: true }
+    copy:
+      /etc/x: x
+      /etc/: "*.txt"
+      /opt/tree/: { from: tree/, owner: "1000:100", mode: "755" }
+      /opt/bin/tool: { image: "busybox:${word}", from: /bin/busybox, mode: u+s }
+      /etc/link: link
+    refresh: weekly
+  middle:
+    base: ground
+    user: jovyan
+    env: { PATH: "/opt/${word}:${env:PATH}", LIST: { append: b, sep: "," }, FIRST: { prepend: "a$${x}" }, EMPTY: }
+    vars: { own: "of ${image}" }
+    writable: { gid: 0, paths: [/home] }
+    steps:
+      - write: { /a: "text ${word}\n", /b: { text: "filled ${own}", vars: true, owner: root, mode: "0600" } }
+      - append: { /a: more, /c: { from: x }, /d: { text: "${joined}", vars: true } }
+      - link: { /usr/local/bin/py: "/opt/${word}/python" }
+      - perms: { /run/screen: { mode: "1777" }, /opt/x: { owner: "0:100", mode: g+rwX, recursive: true } }
+      - run: |
+          echo "$HOME ${word}"
+        name: greet
+        as: root
+        cwd: /tmp
+        env: { X: "${word}" }
+        shell: [/bin/sh, -c]
+        secrets: [token]
+        network: none
+        finish: [{ perms: { /home: { mode: g+rx } } }]
+      - run: |
+          echo "$HOME ${word}"
+        name: greet
+      - exec: [/opt/tool, "--word=${word}"]
+        secrets: { other: /run/secrets/there }
+        finish: { /opt/tool: { owner: jovyan } }
+      - script: setup.sh
+        when: { word: [two, one] }
+      - run: never
+        when: { python: "2.7" }
+      - group:
+          - run: echo one
+          - apt: [rsync]
+          - copy: { /srv/x: x }
+        as: root
+    config:
+      user: "1000:100"
+      workdir: /home
+      env: { C: "${env:PATH}" }
+      labels: { a: b, empty: }
+      entrypoint: []
+      cmd: [run, "${word}"]
+      ports: [8888, 53/udp]
+      volumes: [/data]
+      stop-signal: SIGINT
+      healthcheck: { test: curl localhost, interval: 30s, timeout: 500ms, start-period: 1m, start-interval: 1s, retries: 3 }
+      shell: [/bin/sh]
+  leaf:
+    base: middle
+    pip: [tqdm]
+    conda: environment.yml
+    config: { healthcheck: none }
+"#;
+
+/// Keys decide what is rebuilt: a change here rebuilds every stack.
+#[test]
+fn keys_of_every_kind_of_step_stay_the_same() {
+    let kept = tempfile::tempdir().expect("a folder");
+    let folder = Utf8Path::from_path(kept.path()).expect("UTF-8");
+    for (name, text) in [
+        ("ground/requirements.txt", "-r more.txt\nsix\n"),
+        ("ground/more.txt", "-c ../shared/constraints.txt\n"),
+        ("ground/environment.yml", "name: x\n"),
+        ("ground/x", "x\n"),
+        ("ground/tree/y", "y\n"),
+        ("ground/tree/deep/z", "z\n"),
+        ("shared/constraints.txt", "numpy<2\n"),
+        ("middle/x", "x\n"),
+        ("middle/setup.sh", "#!/bin/sh\ntrue\n"),
+        ("leaf/environment.yml", "name: leaf\n"),
+    ] {
+        let path = folder.join("images").join(name);
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+    std::os::unix::fs::symlink("x", folder.join("images/ground/link")).expect("a link");
+    std::fs::write(folder.join("specs.yml"), EVERYTHING).expect("a file");
+    let stack = load(&folder.join("specs.yml"), &Overrides::default()).expect("a stack");
+    let mut facts = KeyFacts {
+        platform: "linux/amd64".to_owned(),
+        periods: Periods {
+            week: "2026-W48".to_owned(),
+            ..Periods::default()
+        },
+        ..KeyFacts::default()
+    };
+    for version in ["3.10", "3.11"] {
+        let reference = Reference::parse(&format!("python:{version}")).expect("valid");
+        let digest = Digest::of(version.as_bytes());
+        facts.bases.insert(reference, digest);
+    }
+    let found: Vec<String> = keys(&stack, &facts)
+        .iter()
+        .map(|keyed| {
+            let keyed = keyed.as_ref().expect("its base is known");
+            let mut text = format!("{}\n", keyed.key);
+            for component in &keyed.components {
+                let Component {
+                    kind,
+                    what,
+                    value,
+                    vars,
+                } = component;
+                text.push_str(&format!("  {kind:?} {what:?} = {value} {vars:?}\n"));
+            }
+            text
+        })
+        .collect();
+    insta::assert_snapshot!(found.concat());
 }

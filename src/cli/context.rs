@@ -45,7 +45,7 @@ pub fn load(global: &Global) -> Result<Context, Failure> {
         variants: global.variants.clone(),
     };
     let stack = crate::stack::load(&path, &overrides).map_err(|failure| match failure {
-        crate::stack::LoadFailure::Files(text) => Failure::new(Exit::Spec, text),
+        crate::stack::LoadFailure::Files(error) => Failure::new(Exit::Spec, error.to_string()),
         crate::stack::LoadFailure::Spec { sources, problems } => Failure::spec(sources, problems),
     })?;
     let lock = lock(&folder)?;

@@ -1,24 +1,27 @@
-//! `specs.lock`: the digest each outside base is pinned to.
+//! `specs.lock`: the digest each external base is pinned to.
+//!
+//! [`Lock`] is read by `cli` and used by `gather`; `laminate lock` writes it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::node::{self, Node, Value};
+use super::node::{self, Entry, Node, Value};
 use crate::diagnostic::Diagnostic;
 use crate::name::{Digest, Reference};
 use crate::source::{SourceId, Sources};
 
-/// The lock's only version.
+/// The only version of the format.
 const VERSION: &str = "1";
 
 /// The committed pins, by reference as the spec resolves it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lock {
+    /// The digest of each base.
     pub bases: BTreeMap<Reference, Digest>,
 }
 
 impl Lock {
-    /// Reads a lock; all that is wrong at once.
+    /// Parses a lock. Returns all faults at once.
     pub fn parse(sources: &Sources, source: SourceId) -> Result<Self, Vec<Diagnostic>> {
         let mut problems = Vec::new();
         let root = node::parse(sources, source, &mut problems);
@@ -28,88 +31,100 @@ impl Lock {
         {
             lock.read(&root, &mut problems);
         }
-        match problems.is_empty() {
-            true => Ok(lock),
-            false => Err(problems
-                .into_iter()
-                .map(|p| match p.help {
-                    None => p.help("`laminate lock` writes this file anew"),
-                    Some(_) => p,
-                })
-                .collect()),
+        if problems.is_empty() {
+            return Ok(lock);
         }
+        for problem in &mut problems {
+            let help = "run `laminate lock` to write this file again";
+            problem.help.get_or_insert_with(|| help.to_owned());
+        }
+        Err(problems)
     }
 
     fn read(&mut self, root: &Node, problems: &mut Vec<Diagnostic>) {
         let Value::Map(entries) = &root.value else {
-            let text = format!("here is {}", root.what());
-            problems.push(Diagnostic::error("a lock is a mapping").at(root.span, text));
+            let found = root.describe();
+            problems.push(Diagnostic::expected(
+                "a lock",
+                "a mapping",
+                root.span,
+                found,
+            ));
             return;
         };
         for entry in entries {
             match (entry.key.text.as_str(), &entry.value.value) {
                 ("version", Value::Scalar { text, .. }) if text == VERSION => {}
                 ("version", _) => problems.push(
-                    Diagnostic::error("this lock was written by another version of laminate")
-                        .at(entry.value.span, format!("`{VERSION}` is understood")),
+                    Diagnostic::error("unsupported version of the lock")
+                        .at(entry.value.span, format!("expected `{VERSION}`")),
                 ),
                 ("bases", Value::Map(bases)) => {
                     for base in bases {
-                        let reference = Reference::parse(&base.key.text);
-                        let digest = match &base.value.value {
-                            Value::Scalar { text, .. } => Digest::parse(text).ok(),
-                            _ => None,
-                        };
-                        match (reference, digest) {
-                            (Ok(reference), Some(digest)) => {
-                                self.bases.insert(reference, digest);
-                            }
-                            (Err(error), _) => problems.push(
-                                Diagnostic::error(format!(
-                                    "`{}` is no reference of an image",
-                                    base.key.text
-                                ))
-                                .at(base.key.span, error.to_string()),
-                            ),
-                            (_, None) => problems.push(
-                                Diagnostic::error("a base is pinned to a digest")
-                                    .at(base.value.span, "`sha256:` and 64 hex digits are wanted"),
-                            ),
-                        }
+                        self.read_base(base, problems);
                     }
                 }
-                ("bases", _) => problems.push(
-                    Diagnostic::error("`bases` is a mapping from references to digests")
-                        .at(entry.value.span, format!("here is {}", entry.value.what())),
-                ),
-                (other, _) => problems.push(
-                    Diagnostic::error(format!("unknown key `{other}`"))
-                        .at(entry.key.span, "not known in a lock")
-                        .did_you_mean(other, ["version", "bases"]),
-                ),
+                ("bases", _) => problems.push(Diagnostic::expected(
+                    "`bases`",
+                    "a mapping from references to digests",
+                    entry.value.span,
+                    entry.value.describe(),
+                )),
+                (other, _) => {
+                    let known = ["version", "bases"];
+                    problems.push(Diagnostic::unknown("key", other, entry.key.span, known));
+                }
             }
+        }
+    }
+
+    fn read_base(&mut self, base: &Entry, problems: &mut Vec<Diagnostic>) {
+        let text = &base.key.text;
+        let reference = match Reference::parse(text) {
+            Ok(reference) => reference,
+            Err(error) => {
+                let reason = error.to_string();
+                problems.push(Diagnostic::invalid(
+                    "image reference",
+                    text,
+                    base.key.span,
+                    reason,
+                ));
+                return;
+            }
+        };
+        let digest = match &base.value.value {
+            Value::Scalar { text, .. } => Digest::parse(text).ok(),
+            Value::List(_) | Value::Map(_) => None,
+        };
+        match digest {
+            Some(digest) => {
+                self.bases.insert(reference, digest);
+            }
+            None => problems.push(
+                Diagnostic::error(format!("invalid digest of base `{reference}`"))
+                    .at(base.value.span, "expected `sha256:` and 64 hex digits"),
+            ),
         }
     }
 }
 
 impl fmt::Display for Lock {
-    /// The file's text.
+    /// Writes the text of the file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "# Written by `laminate lock`; commit it. It pins what the images stand on."
+            "# Written by `laminate lock`; commit it. It pins the external bases of the images."
         )?;
         writeln!(f, "version: {VERSION}")?;
-        match self.bases.is_empty() {
-            true => writeln!(f, "bases: {{}}"),
-            false => {
-                writeln!(f, "bases:")?;
-                for (reference, digest) in &self.bases {
-                    writeln!(f, "  \"{reference}\": {digest}")?;
-                }
-                Ok(())
-            }
+        if self.bases.is_empty() {
+            return writeln!(f, "bases: {{}}");
         }
+        writeln!(f, "bases:")?;
+        for (reference, digest) in &self.bases {
+            writeln!(f, "  \"{reference}\": {digest}")?;
+        }
+        Ok(())
     }
 }
 
@@ -125,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_lock_parses_to_the_same() {
         let digest = Digest::of(b"x");
         let reference = Reference::parse("debian:bookworm").expect("valid");
         let lock = Lock {
@@ -136,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_said() {
+    fn all_faults_are_reported_at_once() {
         let wrong = parse("version: 7\nbases:\n  \"A B\": x\n  debian:1: sha256:12\nbase: {}\n");
         insta::assert_snapshot!(wrong.expect_err("wrong"));
     }

@@ -1,48 +1,59 @@
-//! YAML as a tree in which every key and value knows its place and every scalar is the text that was
-//! written: `3.10` stays `3.10`, and nothing is a number before somebody wants one.
+//! YAML as a tree: [`Node`]s with their places, scalars as they were written (`3.10` stays `3.10`).
 //!
-//! Built on granit-parser's events, not on serde: all errors of a file are wanted at once, and a
-//! derived deserializer stops at its first.
+//! Built on granit-parser's events and not on serde: all errors of a file are reported at once, and a
+//! derived deserializer stops at the first. `spec::parse` and `lock` call [`parse`].
 
 use granit_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
 
 use crate::diagnostic::Diagnostic;
 use crate::source::{SourceId, Sources, Span};
 
-/// Aliases may repeat what they name, but not without end.
+/// Limits what aliases of aliases can expand to.
 const MOST_NODES: usize = 200_000;
 
-/// Deeper than any spec; the tree is walked by recursion.
+/// Limits the recursion that walks a tree; deeper than any spec.
 const DEEPEST: usize = 64;
 
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
+    /// Where it is written, without trailing white space.
     pub span: Span,
+    /// The value.
     pub value: Value,
 }
 
+/// The value of a [`Node`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// The text, after YAML's quoting and folding.
+    /// A text.
     Scalar {
+        /// After YAML's unquoting and folding.
         text: String,
+        /// Whether it was written without quotes.
         plain: bool,
     },
+    /// A sequence.
     List(Vec<Node>),
-    /// In the order of the file; no key twice.
+    /// A mapping in the order of the file; no key is there twice.
     Map(Vec<Entry>),
 }
 
+/// A key of a mapping and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The key.
     pub key: Key,
+    /// Its value.
     pub value: Node,
 }
 
+/// A key of a mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
+    /// As written, without quotes.
     pub text: String,
+    /// Where it is written.
     pub span: Span,
 }
 
@@ -53,8 +64,8 @@ impl Node {
             if matches!(text.as_str(), "" | "~" | "null"))
     }
 
-    /// What it is, for messages: `a list`.
-    pub fn what(&self) -> &'static str {
+    /// Returns its type with an article, for messages: `a list`.
+    pub fn describe(&self) -> &'static str {
         match &self.value {
             _ if self.is_null() => "nothing",
             Value::Scalar { .. } => "a text",
@@ -64,8 +75,8 @@ impl Node {
     }
 }
 
-/// Reads the one document of a file. What is wrong is added to `problems`; `None` if there is no
-/// tree to go on with. Never panics, whatever the text is.
+/// Parses the only document of a file and adds faults to `problems`. Returns `None` if there is no
+/// tree to continue with. Never panics.
 pub fn parse(sources: &Sources, source: SourceId, problems: &mut Vec<Diagnostic>) -> Option<Node> {
     let text = sources.file(source).text.clone();
     let mut reader = Reader {
@@ -100,8 +111,9 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
                 _ if root.is_some() => {
                     let span = self.span(span);
                     self.problems.push(
-                        Diagnostic::error("a file has one document")
-                            .at(span, "a second one begins here"),
+                        Diagnostic::error("more than one YAML document in a file")
+                            .at(span, "a second document begins here")
+                            .help("remove it, or move it to a file of its own"),
                     );
                     break;
                 }
@@ -111,14 +123,14 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
         root
     }
 
-    /// The next event that is no comment; `None` behind an error, which is reported.
+    /// Returns the next event, `Some(None)` at the end, `None` after an error, which is reported.
     fn next(&mut self) -> Option<Option<(Event<'a>, YamlSpan)>> {
         match self.events.next() {
             None => Some(None),
             Some(Ok(event)) => Some(Some(event)),
             Some(Err(error)) => {
                 let at = self.offset(error.marker());
-                // At least one character is marked, also at the end of the file.
+                // Mark at least one character, even at the end of the file.
                 let next = self.text[at as usize..].chars().next();
                 let end = at + next.map_or(0, |c| u32::try_from(c.len_utf8()).unwrap_or(1));
                 let span = Span {
@@ -127,7 +139,7 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
                     end,
                 };
                 self.problems
-                    .push(Diagnostic::error("this is no YAML").at(span, error.info()));
+                    .push(Diagnostic::error("invalid YAML").at(span, error.info()));
                 None
             }
         }
@@ -154,7 +166,7 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
             .text
             .get(start as usize..end as usize)
             .unwrap_or_default();
-        // A block's span goes on to the next token; what is marked ends with its text.
+        // A block's span extends to the next token; mark only its text.
         let kept = u32::try_from(written.trim_end().len()).unwrap_or(0);
         Span {
             source: self.source,
@@ -167,9 +179,9 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
         let span = self.span(at);
         self.count += 1;
         if self.count > MOST_NODES || depth > DEEPEST {
-            let text = "more nodes or levels than any spec has";
+            let text = format!("more than {MOST_NODES} nodes or {DEEPEST} levels");
             self.problems
-                .push(Diagnostic::error("this file is too large").at(span, text));
+                .push(Diagnostic::error("file is too large").at(span, text));
             return None;
         }
         let (anchor, value, span) = match event {
@@ -223,12 +235,13 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
         Some(node)
     }
 
-    /// The place of a collection: to its end sign in flow style, else to the end of its last value.
+    /// Returns the place of a collection: to its closing bracket, or to the end of its last value.
     fn around(&self, start: Span, last: Option<u32>, end: YamlSpan) -> Span {
         let closed = self.span(end);
-        let end = match closed.end > closed.start {
-            true => closed.end,
-            false => last.unwrap_or(start.end),
+        let end = if closed.end > closed.start {
+            closed.end
+        } else {
+            last.unwrap_or(start.end)
         };
         Span {
             end: end.max(start.end),
@@ -239,33 +252,32 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
     fn refuse_tag(&mut self, tagged: bool, span: Span) {
         if tagged {
             self.problems.push(
-                Diagnostic::error("YAML tags mean nothing here")
-                    .at(span, "this value has one")
-                    .help("every scalar is taken as it is written; remove the `!…`"),
+                Diagnostic::error("unsupported YAML tag")
+                    .at(span, "this value has a tag")
+                    .help("remove the `!…`: every scalar is read as it is written"),
             );
         }
     }
 
     fn entry(&mut self, key: Node, value: Node, entries: &mut Vec<Entry>) {
-        let Value::Scalar { text, .. } = key.value else {
-            let problem = Diagnostic::error("a key is a text").at(key.span, "this is not");
+        let Value::Scalar { text, .. } = &key.value else {
+            let found = key.describe();
+            let problem = Diagnostic::expected("a key", "a text", key.span, found);
             self.problems.push(problem);
             return;
         };
+        let text = text.clone();
         if text == "<<" {
             self.problems.push(
-                Diagnostic::error("merge keys are not supported")
+                Diagnostic::error("unsupported merge key `<<`")
                     .at(key.span, "")
-                    .help("write the keys out, or use a base image for what images share"),
+                    .help("write the keys out, or put what images share into a base image"),
             );
             return;
         }
         if let Some(first) = entries.iter().find(|entry| entry.key.text == text) {
-            self.problems.push(
-                Diagnostic::error(format!("`{text}` is there twice"))
-                    .at(key.span, "the second")
-                    .also(first.key.span, "the first"),
-            );
+            let problem = Diagnostic::duplicate("key", &text, key.span, first.key.span);
+            self.problems.push(problem);
             return;
         }
         let key = Key {
@@ -319,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn scalars_are_what_was_written() {
+    fn scalars_are_kept_as_written() {
         let text = "a: [3.10, 0644, off, 1e3, 2026.10, ~, 'x', \"\\t\"]\nb: |\n  echo \"${X}\" '\\n'\n  $${Y}\n";
         let (node, problems, _) = read(text);
         assert_eq!(problems, "");
@@ -331,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_those_of_the_text() {
+    fn spans_cover_the_written_text() {
         let text = "é: 1\nlist: [ a, b ]\nmap:\n  k: v w\n\n# end\n";
         let (node, _, sources) = read(text);
         let Some(Value::Map(entries)) = node.map(|node| node.value) else {
@@ -350,23 +362,23 @@ mod tests {
     }
 
     #[test]
-    fn a_key_twice_is_shown_with_the_first() {
+    fn a_duplicate_key_is_shown_with_the_first() {
         let (_, problems, _) = read("a: 1\nb: 2\na: 3\n");
         assert_eq!(
             problems,
-            "error: `a` is there twice\n \
+            "error: duplicate key `a`\n \
              --> specs.yml:3:1\n  \
              |\n\
              1 | a: 1\n  \
-             | - the first\n\
+             | - first defined here\n\
              2 | b: 2\n\
              3 | a: 3\n  \
-             | ^ the second\n"
+             | ^ defined again here\n"
         );
     }
 
     #[test]
-    fn aliases_are_what_they_name_and_cannot_explode() {
+    fn aliases_are_expanded_within_limits() {
         let (node, problems, _) = read("a: &x [1, 2]\nb: *x\n");
         assert_eq!(problems, "");
         let shown = show(&node.expect("a tree"));
@@ -383,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_yaml_cannot_be_is_shown_where_it_breaks() {
+    fn unsupported_and_invalid_yaml_is_an_error() {
         for text in [
             "a: [1, 2\n",
             "a: \"x\n",

@@ -1,42 +1,55 @@
 //! Texts with variables: `${name}`, `${env:NAME}`, and `$${` for a literal `${`.
 //!
-//! `stack` replaces the variables when it knows them; here a text is only cut into its parts.
+//! A [`Template`] is a text cut into its parts; `stack` replaces the variables.
 
 /// A text cut at its variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template(pub Vec<Part>);
 
+/// A part of a [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
+    /// Literal text.
     Text(String),
     /// `${name}`.
     Var(Variable),
-    /// `${env:NAME}`: the environment so far.
+    /// `${env:NAME}`: a variable of the environment so far.
     Env(Variable),
 }
 
-/// A variable and where it stands in the text it was cut from, in bytes.
+/// A variable in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
+    /// Without `env:`.
     pub name: String,
+    /// The byte of its `$` in the text.
     pub start: usize,
+    /// The byte after its `}`.
     pub end: usize,
 }
 
-/// What is wrong with a text, and where in it, in bytes.
+/// Why a text cannot be cut; places are bytes of the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
+    /// `${` without `}`.
     #[error("this `${{` has no `}}`")]
-    Open { start: usize },
-    #[error("`{name}` is no name of a variable")]
-    Name {
-        name: String,
+    Open {
+        /// The byte of its `$`.
         start: usize,
+    },
+    /// `${…}` with an invalid name.
+    #[error("`{name}` is not a valid name of a variable")]
+    Name {
+        /// As written.
+        name: String,
+        /// The byte of its `$`.
+        start: usize,
+        /// The byte after its `}`.
         end: usize,
     },
 }
 
-/// Whether a variable can have this name: a letter or `_`, then letters, digits, `_`, `-` and `.`.
+/// Returns whether a variable can have this name: a letter or `_`, then letters, digits, `_`, `-` and `.`.
 pub fn is_name(text: &str) -> bool {
     let mut chars = text.chars();
     let first = chars.next();
@@ -45,13 +58,14 @@ pub fn is_name(text: &str) -> bool {
 }
 
 impl Template {
+    /// Cuts a text at its variables.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut at = 0;
         while let Some(found) = text[at..].find("${") {
             let start = at + found;
-            // `$${`: the first `$` says that the rest is meant as it is.
+            // `$${`: the first `$` escapes the second.
             if text[at..start].ends_with('$') {
                 literal.push_str(&text[at..start - 1]);
                 literal.push_str("${");
@@ -81,9 +95,10 @@ impl Template {
                 start,
                 end,
             };
-            parts.push(match in_env {
-                true => Part::Env(variable),
-                false => Part::Var(variable),
+            parts.push(if in_env {
+                Part::Env(variable)
+            } else {
+                Part::Var(variable)
             });
             at = end;
         }
@@ -93,18 +108,10 @@ impl Template {
         }
         Ok(Self(parts))
     }
-
-    /// Names of the variables in it, in order, each as often as it stands there.
-    pub fn names(&self) -> impl Iterator<Item = &Variable> {
-        self.0.iter().filter_map(|part| match part {
-            Part::Var(variable) => Some(variable),
-            Part::Text(_) | Part::Env(_) => None,
-        })
-    }
 }
 
 impl std::fmt::Display for Template {
-    /// As the spec would write it.
+    /// Writes it as the spec does.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for part in &self.0 {
             match part {
@@ -150,14 +157,14 @@ mod tests {
         assert_eq!(show("$${x} $x $$ {x}"), "text \"${x} $x $$ {x}\"");
         assert_eq!(show(""), "");
         assert_eq!(show("a ${x"), "this `${` has no `}`");
-        assert_eq!(show("${}"), "`` is no name of a variable");
-        assert_eq!(show("${a b}"), "`a b` is no name of a variable");
+        assert_eq!(show("${}"), "`` is not a valid name of a variable");
+        assert_eq!(show("${a b}"), "`a b` is not a valid name of a variable");
     }
 
     proptest! {
         #[test]
         fn any_text_can_be_written_literally(text in "[a-z$\\{\\} é]{0,12}") {
-            // A `$` right before a literal `${` would join the sign that makes it literal.
+            // A `$` right before a literal `${` would be read as its escape.
             prop_assume!(!text.contains("$${"));
             let written = text.replace("${", "$${");
             let template = Template::parse(&written).expect("it has no variables");
@@ -169,7 +176,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_shown_parses_to_the_same(text in "[a-z$\\{\\}: ]{0,16}") {
+        fn a_displayed_template_parses_to_the_same(text in "[a-z$\\{\\}: ]{0,16}") {
             prop_assume!(!text.contains("$$"));
             if let Ok(template) = Template::parse(&text) {
                 let shown = template.to_string();

@@ -1,4 +1,6 @@
 //! Files as git sees them: contents, an executable bit, links as links.
+//!
+//! `spec::load` fills [`Files`]; `stack` finds in it what steps and tests use.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,30 +11,37 @@ use camino::{Utf8Path, Utf8PathBuf};
 #[derive(Clone, Debug, Default)]
 pub struct Files(pub BTreeMap<Utf8PathBuf, File>);
 
+/// One file, link or folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum File {
+    /// A regular file.
     Regular {
+        /// Its bytes.
         content: Arc<[u8]>,
+        /// Whether its owner can execute it.
         executable: bool,
     },
-    /// A symbolic link and what it names, as written.
+    /// A symbolic link.
     Link {
+        /// As written, relative or absolute.
         target: String,
     },
+    /// A folder; its contents are entries of their own.
     Folder,
 }
 
-/// Why a path leads nowhere.
+/// Why a path leads to no file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lost {
     /// It is absolute, or leaves `images/`.
     Outside,
+    /// There is no such file.
     Missing,
-    /// Links name each other.
+    /// Links lead to each other.
     Loop,
 }
 
-/// `path` without `.` and `..`, below `images`; `None` if it leaves it.
+/// Returns `path`, written in `folder`, without `.` and `..`; `None` if it leaves `images`.
 pub fn clean(folder: &Utf8Path, path: &str) -> Option<Utf8PathBuf> {
     if path.starts_with('/') {
         return None;
@@ -46,7 +55,7 @@ pub fn clean(folder: &Utf8Path, path: &str) -> Option<Utf8PathBuf> {
         match part {
             "" | "." => {}
             ".." => {
-                // `images` itself is not left.
+                // The first part is `images`.
                 if parts.len() <= 1 {
                     return None;
                 }
@@ -59,7 +68,7 @@ pub fn clean(folder: &Utf8Path, path: &str) -> Option<Utf8PathBuf> {
 }
 
 impl Files {
-    /// Where a path written in `folder` leads, links followed.
+    /// Returns the file a path written in `folder` leads to; links are followed.
     pub fn follow(&self, folder: &Utf8Path, path: &str) -> Result<&Utf8Path, Lost> {
         let mut at = clean(folder, path).ok_or(Lost::Outside)?;
         for _ in 0..40 {
@@ -75,7 +84,7 @@ impl Files {
         Err(Lost::Loop)
     }
 
-    /// All files below a folder, the folder itself not.
+    /// Returns all files below a folder, without the folder itself.
     pub fn below<'a>(
         &'a self,
         folder: &'a Utf8Path,

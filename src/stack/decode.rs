@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
             _ => {
                 self.say(
                     Diagnostic::error(format!("{what} is a text"))
-                        .at(node.span, format!("here is {}", node.what())),
+                        .at(node.span, format!("here is {}", node.describe())),
                 );
                 None
             }
@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
             _ => {
                 self.say(
                     Diagnostic::error(format!("{what} is a list"))
-                        .at(node.span, format!("here is {}", node.what())),
+                        .at(node.span, format!("here is {}", node.describe())),
                 );
                 None
             }
@@ -214,7 +214,7 @@ impl<'a> Reader<'a> {
             _ => {
                 self.say(
                     Diagnostic::error(format!("{what} is a mapping"))
-                        .at(node.span, format!("here is {}", node.what())),
+                        .at(node.span, format!("here is {}", node.describe())),
                 );
                 None
             }

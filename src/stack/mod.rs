@@ -42,7 +42,7 @@ pub struct Overrides {
 #[derive(Debug)]
 pub enum LoadFailure {
     /// A file cannot be read.
-    Files(String),
+    Files(crate::spec::Unreadable),
     /// What is wrong in the files, on its places.
     Spec {
         sources: Sources,
@@ -52,7 +52,7 @@ pub enum LoadFailure {
 
 /// Reads and checks a spec.
 pub fn load(file: &camino::Utf8Path, overrides: &Overrides) -> Result<Stack, LoadFailure> {
-    let spec = crate::spec::load(file).map_err(|error| LoadFailure::Files(error.to_string()))?;
+    let spec = crate::spec::load(file).map_err(LoadFailure::Files)?;
     Stack::new(&spec, overrides).map_err(|problems| LoadFailure::Spec {
         sources: spec.sources.clone(),
         problems,

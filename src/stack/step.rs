@@ -91,7 +91,7 @@ impl Steps<'_> {
         let Value::Map(entries) = &node.value else {
             reader.say(
                 Diagnostic::error("a step is a mapping")
-                    .at(node.span, format!("here is {}", node.what()))
+                    .at(node.span, format!("here is {}", node.describe()))
                     .help(format!("begin it with its kind: {}", KINDS.join(", "))),
             );
             return None;

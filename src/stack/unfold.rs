@@ -65,7 +65,7 @@ impl<'a> Scope<'a, '_> {
             let Value::Map(entries) = &node.value else {
                 self.say(
                     Diagnostic::error("`vars` is a mapping")
-                        .at(node.span, format!("here is {}", node.what())),
+                        .at(node.span, format!("here is {}", node.describe())),
                 );
                 continue;
             };

@@ -65,7 +65,7 @@ impl Variables {
             Written::Node(node) => node,
         };
         let Value::Scalar { text, .. } = &node.value else {
-            let text = format!("here is {}", node.what());
+            let text = format!("here is {}", node.describe());
             problems.push(
                 Diagnostic::error(format!("the variable `{name}` is a text")).at(node.span, text),
             );

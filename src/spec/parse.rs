@@ -1,0 +1,108 @@
+//! From texts to a [`Spec`], without the disk.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::node::{self, Node};
+use super::tree::{File, Files};
+use crate::diagnostic::Diagnostic;
+use crate::source::Sources;
+
+/// A spec as written: trees of YAML and the other files.
+#[derive(Clone, Debug, Default)]
+pub struct Spec {
+    /// The texts that were parsed.
+    pub sources: Sources,
+    /// The tree of `specs.yml`; `None` if it is not YAML.
+    pub root: Option<Node>,
+    /// The trees of `images/<name>/image.yml`, by name.
+    pub images: BTreeMap<String, Node>,
+    /// Everything else under `images/`.
+    pub files: Files,
+    /// Faults of the YAML itself.
+    pub problems: Vec<Diagnostic>,
+}
+
+/// Whether a file under `images/` declares an image: `images/<name>/image.yml`.
+pub(super) fn is_declaration(path: &Utf8Path) -> bool {
+    path.file_name() == Some("image.yml") && path.components().count() == 3
+}
+
+/// Parses the text of a spec called `name`, with the files under `images/` beside it.
+pub fn parse(name: &str, text: &str, files: Files) -> Spec {
+    let mut spec = Spec {
+        files,
+        ..Spec::default()
+    };
+    let source = spec.sources.add(name, text);
+    spec.root = node::parse(&spec.sources, source, &mut spec.problems);
+    let paths = spec.files.0.keys().filter(|path| is_declaration(path));
+    let declarations: Vec<Utf8PathBuf> = paths.cloned().collect();
+    for path in declarations {
+        let Some(File::Regular { content, .. }) = spec.files.0.remove(&path) else {
+            continue;
+        };
+        let Ok(text) = std::str::from_utf8(&content) else {
+            let problem = Diagnostic::error(format!("`{path}` is not valid UTF-8"));
+            spec.problems.push(problem);
+            continue;
+        };
+        let source = spec.sources.add(path.as_str(), text);
+        let folder = path.parent().and_then(Utf8Path::file_name);
+        let name = folder.unwrap_or_default().to_owned();
+        if let Some(node) = node::parse(&spec.sources, source, &mut spec.problems) {
+            spec.images.insert(name, node);
+        }
+    }
+    spec
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(list: &[(&str, &[u8])]) -> Files {
+        let list = list.iter().map(|(path, content)| {
+            let content = (*content).into();
+            let file = File::Regular {
+                content,
+                executable: false,
+            };
+            (Utf8PathBuf::from(path), file)
+        });
+        Files(list.collect())
+    }
+
+    #[test]
+    fn declarations_of_images_are_trees_and_not_files() {
+        let files = files(&[
+            ("images/a/image.yml", b"base: debian:12"),
+            ("images/a/x", b"x"),
+            ("images/a/deep/image.yml", b"kept"),
+        ]);
+        let spec = parse("specs.yml", "stack: x", files);
+        assert!(spec.problems.is_empty() && spec.root.is_some());
+        assert_eq!(spec.images.keys().collect::<Vec<_>>(), ["a"]);
+        let kept: Vec<&str> = spec.files.0.keys().map(|path| path.as_str()).collect();
+        assert_eq!(kept, ["images/a/deep/image.yml", "images/a/x"]);
+    }
+
+    #[test]
+    fn faults_of_all_files_are_collected() {
+        let files = files(&[
+            ("images/a/image.yml", b"[1"),
+            ("images/b/image.yml", b"\xff"),
+        ]);
+        let spec = parse("specs.yml", "a: 1\na: 2", files);
+        let messages: Vec<&str> = spec.problems.iter().map(|p| p.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "duplicate key `a`",
+                "invalid YAML",
+                "`images/b/image.yml` is not valid UTF-8"
+            ]
+        );
+    }
+}
