@@ -12,8 +12,8 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::name::{Digest, Repository};
-use crate::publish::{blobs, children};
-use crate::registry::{self, Descriptor, Locator, Registry};
+use crate::oci::{self, Descriptor, Image, Index};
+use crate::registry::{self, Locator, Registry};
 
 /// An image and the names it has in the archive (`ghcr.io/ucsd-ets/base:2021.2-d021570`).
 #[derive(Clone, Debug)]
@@ -78,18 +78,18 @@ impl Engine {
 
     /// The images of an index, or of the one index it names.
     fn find(&self, index: &[u8]) -> Result<BTreeMap<String, Descriptor>, Error> {
-        let strange = || Error::Archive("its index.json makes no sense".to_owned());
-        let found = children(index).ok_or_else(strange)?;
+        let parse = |bytes: &[u8]| {
+            Index::parse(bytes).map_err(|error| Error::Archive(format!("its index.json: {error}")))
+        };
+        let outer = parse(index)?;
+        let found = outer.by_variant();
         if !found.is_empty() {
             return Ok(found);
         }
-        let whole: Value = serde_json::from_slice(index).map_err(|_| strange())?;
-        let inner = whole["manifests"][0]["digest"]
-            .as_str()
-            .and_then(|digest| Digest::parse(digest).ok())
-            .ok_or_else(strange)?;
-        let inner = self.read(&inner)?.ok_or_else(strange)?;
-        children(&inner).ok_or_else(strange)
+        let lacks = || Error::Archive("its index.json lists no index".to_owned());
+        let inner = &outer.entries.first().ok_or_else(lacks)?.manifest;
+        let inner = self.read(&inner.digest)?.ok_or_else(lacks)?;
+        Ok(parse(&inner)?.by_variant())
     }
 
     fn read(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
@@ -166,35 +166,22 @@ impl Writer<'_> {
         let mut sizes = BTreeMap::new();
         for item in items {
             let (bytes, media_type) = self.manifest(&item.digest).await?;
-            let list = blobs(&bytes).ok_or_else(|| Error::Missing(item.digest.clone()))?;
-            for blob in &list {
+            let image = Image::parse(&bytes).map_err(|_| Error::Missing(item.digest.clone()))?;
+            for blob in image.blobs() {
                 self.blob(blob).await?;
             }
             if self.written.insert(item.digest.clone()) {
                 self.put(&place(&item.digest), &bytes)?;
             }
-            let whole = list.iter().map(|blob| blob.size).sum();
-            sizes.insert(item.digest.clone(), whole);
-            for name in &item.names {
-                index.push(json!({
-                    "mediaType": media_type,
-                    "digest": item.digest.as_str(),
-                    "size": bytes.len(),
-                    "annotations": {
-                        "org.opencontainers.image.ref.name": name,
-                        "io.containerd.image.name": name,
-                    },
-                }));
-            }
+            sizes.insert(item.digest.clone(), image.size());
+            let manifest = Descriptor::of(media_type, &bytes);
+            let names = item.names.iter();
+            index.extend(names.map(|name| (manifest.clone(), name.as_str())));
             // What `docker load` reads, from the time before it read OCI archives.
-            docker.push(docker_entry(&bytes, &item.names));
+            docker.push(docker_entry(&image, &item.names));
         }
-        let index = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
-            "manifests": index,
-        });
-        self.put("index.json", index.to_string().as_bytes())?;
+        let entries = index.iter().map(|(manifest, name)| (manifest, *name));
+        self.put("index.json", &oci::layout_index(entries))?;
         let docker = Value::Array(docker).to_string();
         self.put("manifest.json", docker.as_bytes())?;
         Ok(sizes)
@@ -206,9 +193,11 @@ impl Writer<'_> {
             None => None,
         };
         if let Some(bytes) = own {
-            let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-            let media_type = value["mediaType"].as_str().unwrap_or(IMAGE).to_owned();
-            return Ok((bytes, media_type));
+            let media_type = oci::media_type(&bytes);
+            return Ok((
+                bytes,
+                media_type.unwrap_or_else(|| oci::IMAGE_MANIFEST.to_owned()),
+            ));
         }
         if let Some((registry, staging)) = self.staging {
             let at = Locator::Digest(digest.clone());
@@ -266,8 +255,6 @@ impl Writer<'_> {
     }
 }
 
-const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-
 fn place(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
@@ -281,15 +268,11 @@ fn header(size: u64) -> tar::Header {
     header
 }
 
-fn docker_entry(manifest: &[u8], names: &[String]) -> Value {
-    let manifest: Value = serde_json::from_slice(manifest).unwrap_or_default();
-    let place = |value: &Value| {
-        let digest = value["digest"].as_str().unwrap_or_default();
-        digest.replacen("sha256:", "blobs/sha256/", 1)
-    };
-    let layers: Vec<String> = manifest["layers"]
-        .as_array()
-        .map(|layers| layers.iter().map(place).collect())
-        .unwrap_or_default();
-    json!({ "Config": place(&manifest["config"]), "RepoTags": names, "Layers": layers })
+fn docker_entry(image: &Image, names: &[String]) -> Value {
+    let layers = image.layers.iter().map(|layer| place(&layer.digest));
+    json!({
+        "Config": place(&image.config.digest),
+        "RepoTags": names,
+        "Layers": layers.collect::<Vec<_>>(),
+    })
 }

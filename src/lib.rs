@@ -18,6 +18,7 @@ pub mod gather;
 pub mod llb;
 pub mod name;
 pub mod nodes;
+pub mod oci;
 pub mod plan;
 pub mod publish;
 pub mod registry;

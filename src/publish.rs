@@ -4,15 +4,15 @@
 //! [`stage`] and [`publish`] are called by `build`. No layer passes through here: blobs are mounted,
 //! and a manifest keeps its bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures_util::future::{join_all, try_join_all};
-use serde_json::Value;
 
 use crate::event::{Event, Events};
 use crate::gather::{self, Names, key_tag};
 use crate::name::{Digest, Repository, Tag};
-use crate::registry::{self, Descriptor, Locator, Manifest, Mount, Registry};
+use crate::oci::{Image, Index};
+use crate::registry::{self, Locator, Manifest, Mount, Registry};
 use crate::stack::ImageId;
 
 #[derive(Debug, thiserror::Error)]
@@ -44,48 +44,6 @@ pub struct Staged {
     pub size: u64,
 }
 
-/// The images of an index, by the variant of their platform, with the attestations left out.
-pub fn children(index: &[u8]) -> Option<BTreeMap<String, Descriptor>> {
-    let index: Value = serde_json::from_slice(index).ok()?;
-    let mut found = BTreeMap::new();
-    for entry in index["manifests"].as_array()? {
-        let Some(variant) = entry["platform"]["variant"].as_str() else {
-            continue;
-        };
-        let descriptor = Descriptor {
-            media_type: entry["mediaType"].as_str()?.to_owned(),
-            digest: Digest::parse(entry["digest"].as_str()?).ok()?,
-            size: entry["size"].as_u64()?,
-        };
-        found.insert(variant.to_owned(), descriptor);
-    }
-    Some(found)
-}
-
-/// The config and layers a manifest names, each once.
-pub fn blobs(manifest: &[u8]) -> Option<Vec<Descriptor>> {
-    let manifest: Value = serde_json::from_slice(manifest).ok()?;
-    let mut entries = vec![&manifest["config"]];
-    entries.extend(manifest["layers"].as_array()?);
-    let mut seen = BTreeSet::new();
-    let mut list = Vec::new();
-    for entry in entries {
-        let descriptor = Descriptor {
-            media_type: entry["mediaType"].as_str()?.to_owned(),
-            digest: Digest::parse(entry["digest"].as_str()?).ok()?,
-            size: entry["size"].as_u64()?,
-        };
-        if seen.insert(descriptor.digest.clone()) {
-            list.push(descriptor);
-        }
-    }
-    Some(list)
-}
-
-fn sum(blobs: &[Descriptor]) -> u64 {
-    blobs.iter().map(|blob| blob.size).sum()
-}
-
 /// The bytes of an image's config and layers as a repository has them; `None` if it has no such image.
 pub async fn size(
     registry: &Registry,
@@ -94,7 +52,8 @@ pub async fn size(
 ) -> Result<Option<u64>, Error> {
     let at = Locator::Digest(digest.clone());
     let found = registry.manifest(repository, &at).await?;
-    Ok(found.and_then(|manifest| Some(sum(&blobs(&manifest.bytes)?))))
+    let image = found.and_then(|manifest| Image::parse(&manifest.bytes).ok());
+    Ok(image.map(|image| image.size()))
 }
 
 async fn manifest(
@@ -123,10 +82,11 @@ pub async fn stage(
     registry
         .put_manifest(staging, &Locator::Tag(run.clone()), &whole)
         .await?;
-    let children = children(&whole.bytes).ok_or_else(|| Error::Strange {
+    let index = Index::parse(&whole.bytes).map_err(|error| Error::Strange {
         place: format!("{staging}:{run}"),
-        reason: "it is no index".to_owned(),
+        reason: error.to_string(),
     })?;
+    let children = index.by_variant();
     let staged = try_join_all(wanted.iter().map(|(variant, (id, key))| {
         let child = children.get(variant);
         async move {
@@ -137,13 +97,13 @@ pub async fn stage(
             let image = manifest(registry, staging, &child.digest).await?;
             let tag = Locator::Tag(key_tag(key));
             registry.put_manifest(staging, &tag, &image).await?;
-            let blobs = blobs(&image.bytes).ok_or_else(|| Error::Strange {
+            let content = Image::parse(&image.bytes).map_err(|error| Error::Strange {
                 place: format!("{staging}@{}", child.digest),
-                reason: "it is no image".to_owned(),
+                reason: error.to_string(),
             })?;
             let staged = Staged {
                 digest: child.digest.clone(),
-                size: sum(&blobs),
+                size: content.size(),
             };
             Ok::<_, Error>((*id, staged))
         }
@@ -259,11 +219,11 @@ async fn place(
     if registry.head_manifest(repository, &at).await?.is_some() {
         return Ok(());
     }
-    let blobs = blobs(&manifest.bytes).ok_or_else(|| Error::Strange {
+    let image = Image::parse(&manifest.bytes).map_err(|error| Error::Strange {
         place: format!("{staging}@{}", manifest.digest),
-        reason: "it is no image".to_owned(),
+        reason: error.to_string(),
     })?;
-    try_join_all(blobs.iter().map(|blob| async move {
+    try_join_all(image.blobs().into_iter().map(|blob| async move {
         match registry.mount(repository, staging, &blob.digest).await? {
             Mount::Mounted => {}
             // The registry does not mount: the bytes go the long way, once.
@@ -275,29 +235,4 @@ async fn place(
     }))
     .await?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_index_is_read_by_variant_and_a_manifest_by_blob() {
-        let digest = |n: u8| format!("sha256:{}", format!("{n:02x}").repeat(32));
-        let index = serde_json::json!({ "manifests": [
-            { "mediaType": "m", "digest": digest(1), "size": 3, "platform": { "variant": "x0" } },
-            { "mediaType": "m", "digest": digest(2), "size": 4, "platform": { "os": "unknown" } },
-        ] });
-        let found = children(index.to_string().as_bytes()).expect("an index");
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["x0"]);
-        let manifest = serde_json::json!({
-            "config": { "mediaType": "c", "digest": digest(3), "size": 5 },
-            "layers": [
-                { "mediaType": "l", "digest": digest(4), "size": 7 },
-                { "mediaType": "l", "digest": digest(4), "size": 7 },
-            ],
-        });
-        let list = blobs(manifest.to_string().as_bytes()).expect("a manifest");
-        assert_eq!(sum(&list), 12, "a layer twice is stored once");
-    }
 }

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of reading, and whether they are pure.
-const ORDER: [(&str, bool); 24] = [
+const ORDER: [(&str, bool); 25] = [
     ("source", true),
     ("name", true),
     ("size", true),
+    ("oci", true),
     ("diagnostic", true),
     ("event", true),
     ("evidence", true),

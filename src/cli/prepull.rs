@@ -13,7 +13,7 @@ use crate::event::{Event, Events};
 use crate::name::Digest;
 use crate::nodes::held::{self, Held, Known, Node, State};
 use crate::nodes::{self, Image, Layer, Options, Pinned, Toleration};
-use crate::publish;
+use crate::oci;
 use crate::registry::Locator;
 use crate::release::channel::{Target, targets};
 use crate::release::{self, Entry};
@@ -156,10 +156,10 @@ async fn image(place: &Place, target: &Target) -> Result<Image, Failure> {
         strange("is not in the registry any more, and the channel is at it")
             .help("promote the channel to a release that is there")
     })?;
-    let blobs = publish::blobs(&manifest.bytes).ok_or_else(|| strange("is no image"))?;
-    let (config, layers) = blobs.split_first().ok_or_else(|| strange("is no image"))?;
+    let image = oci::Image::parse(&manifest.bytes)
+        .map_err(|error| strange(&format!("cannot be read: {error}")))?;
     let config = registry
-        .blob(&target.repository, &config.digest, CONFIG_LIMIT)
+        .blob(&target.repository, &image.config.digest, CONFIG_LIMIT)
         .await?;
     let config: Value =
         serde_json::from_slice(&config).map_err(|_| strange("has a config that is no JSON"))?;
@@ -169,8 +169,10 @@ async fn image(place: &Place, target: &Target) -> Result<Image, Failure> {
         tag: target.tag.clone(),
         digest: target.digest.clone(),
         architecture: config["architecture"].as_str().map(str::to_owned),
-        layers: layers
-            .iter()
+        layers: image
+            .blobs()
+            .into_iter()
+            .skip(1)
             .map(|layer| Layer {
                 digest: layer.digest.clone(),
                 bytes: layer.size,

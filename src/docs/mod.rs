@@ -23,7 +23,7 @@ use crate::evidence::Evidence;
 use crate::name::Digest;
 use crate::release::{Entry, Release, ReleaseImage};
 pub use names::{Names, file, is_page};
-pub use stored::{Layer, Stored, config};
+pub use stored::{Layer, Stored};
 
 /// Texts by the names of their files.
 pub type Pages = BTreeMap<String, String>;

@@ -1,9 +1,8 @@
 //! What the registry has of an image: its layers, and its config.
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::name::Digest;
+use crate::oci::Image;
 
 /// An image as it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,30 +24,9 @@ pub struct Layer {
     pub is_ours: bool,
 }
 
-#[derive(Deserialize)]
-struct Descriptor {
-    digest: String,
-    #[serde(default)]
-    size: u64,
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    config: Descriptor,
-    #[serde(default)]
-    layers: Vec<Descriptor>,
-}
-
-/// Where the config of a manifest is; `None` for an index, and for what is no manifest.
-pub fn config(manifest: &[u8]) -> Option<Digest> {
-    let manifest: Manifest = serde_json::from_slice(manifest).ok()?;
-    Digest::parse(&manifest.config.digest).ok()
-}
-
 impl Stored {
-    /// Reads a manifest and its config; `None` if they are none.
-    pub fn parse(manifest: &[u8], config: &[u8]) -> Option<Self> {
-        let manifest: Manifest = serde_json::from_slice(manifest).ok()?;
+    /// Returns an image with the bytes of its config read; `None` if they are not JSON.
+    pub fn parse(image: &Image, config: &[u8]) -> Option<Self> {
         let config: Value = serde_json::from_slice(config).ok()?;
         let told: Vec<&Value> = match &config["history"] {
             Value::Array(list) => list
@@ -58,14 +36,14 @@ impl Stored {
             _ => Vec::new(),
         };
         // A base may tell too little or too much; what is ours is uppermost.
-        let layers = manifest.layers.into_iter().rev().enumerate();
+        let layers = image.layers.iter().rev().enumerate();
         let mut layers: Vec<Layer> = layers
             .map(|(depth, layer)| {
                 let entry = told.iter().rev().nth(depth);
                 let said = |name: &str| entry.and_then(|entry| entry[name].as_str());
                 let step = said("created_by").or_else(|| said("comment"));
                 Layer {
-                    digest: layer.digest,
+                    digest: layer.digest.to_string(),
                     size: layer.size,
                     step: step.unwrap_or_default().to_owned(),
                     is_ours: said("comment") == Some("laminate"),
@@ -80,18 +58,16 @@ impl Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::Descriptor;
     use serde_json::json;
 
     fn steps(history: Value) -> Vec<(String, bool)> {
-        let layer = |size: u64| json!({ "digest": format!("sha256:{size:064}"), "size": size });
-        let manifest = json!({
-            "config": { "digest": Digest::of(b"{}").as_str(), "size": 2 },
-            "layers": [layer(1), layer(2)],
-        });
-        let manifest = manifest.to_string();
-        assert_eq!(config(manifest.as_bytes()), Some(Digest::of(b"{}")));
+        let image = Image {
+            config: Descriptor::of("c", b"{}"),
+            layers: vec![Descriptor::of("l", b"1"), Descriptor::of("l", b"22")],
+        };
         let config = json!({ "history": history }).to_string();
-        let stored = Stored::parse(manifest.as_bytes(), config.as_bytes()).expect("an image");
+        let stored = Stored::parse(&image, config.as_bytes()).expect("JSON");
         assert_eq!(stored.layers[0].size, 1);
         let layers = stored.layers.into_iter();
         layers.map(|layer| (layer.step, layer.is_ours)).collect()
@@ -115,12 +91,5 @@ mod tests {
             [("b".to_owned(), false), git]
         );
         assert_eq!(steps(json!("x")), vec![(String::new(), false); 2]);
-    }
-
-    #[test]
-    fn an_index_is_no_image() {
-        let index = json!({ "manifests": [] }).to_string();
-        assert_eq!(config(index.as_bytes()), None);
-        assert_eq!(Stored::parse(index.as_bytes(), b"{}"), None);
     }
 }

@@ -2,13 +2,11 @@
 //! config and the document as its one layer (image-spec v1.1, "Guidelines for Artifact Usage").
 
 use bytes::Bytes;
-use serde_json::{Value, json};
 
 use super::{Content, Error, Locator, Manifest, Registry, attempt};
 use crate::name::{Digest, Repository, Tag};
+use crate::oci::{self, Descriptor, Image};
 
-const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// The largest document read, bytes.
 const LIMIT: u64 = 256 << 20;
 
@@ -26,31 +24,6 @@ pub struct Attachment {
     pub bytes: Bytes,
 }
 
-/// The manifest of a document of a type.
-fn manifest(kind: &str, bytes: &Bytes, attached: &[Attachment], empty: &Bytes) -> Manifest {
-    let descriptor = |media: &str, content: &Bytes| {
-        json!({
-            "mediaType": media,
-            "digest": Digest::of(content).as_str(),
-            "size": content.len(),
-        })
-    };
-    let mut layers = vec![descriptor(kind, bytes)];
-    layers.extend(
-        attached
-            .iter()
-            .map(|one| descriptor(&one.media_type, &one.bytes)),
-    );
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "artifactType": kind,
-        "config": descriptor(EMPTY_TYPE, empty),
-        "layers": layers,
-    });
-    Manifest::new(manifest.to_string(), MANIFEST_TYPE)
-}
-
 impl Registry {
     /// Reads a document; `None` if there is none.
     pub async fn document(
@@ -61,17 +34,14 @@ impl Registry {
         let Some(found) = self.manifest(repository, at).await? else {
             return Ok(None);
         };
-        let whole: Value = serde_json::from_slice(&found.bytes).unwrap_or_default();
-        let layer = whole["layers"][0]["digest"]
-            .as_str()
-            .and_then(|digest| Digest::parse(digest).ok());
-        let Some(layer) = layer else {
-            return Err(Error::Protocol {
-                attempt: attempt("read the document", repository, &format!(":{at}")),
-                problem: "it is an artifact without a layer".to_owned(),
-            });
+        let problem = |problem: String| Error::Protocol {
+            attempt: attempt("read the document", repository, &format!(":{at}")),
+            problem,
         };
-        let bytes = self.blob(repository, &layer, LIMIT).await?;
+        let image = Image::parse(&found.bytes).map_err(|error| problem(error.to_string()))?;
+        let layer = image.layers.first();
+        let layer = layer.ok_or_else(|| problem("the artifact has no layer".to_owned()))?;
+        let bytes = self.blob(repository, &layer.digest, LIMIT).await?;
         Ok(Some(Document {
             digest: found.digest,
             bytes,
@@ -128,14 +98,18 @@ impl Registry {
         bytes: Bytes,
         attached: &[Attachment],
     ) -> Result<Manifest, Error> {
-        let empty = Bytes::from_static(b"{}");
+        let mut layers = vec![Descriptor::of(kind, &bytes)];
+        let attachments = attached.iter();
+        layers
+            .extend(attachments.map(|blob| Descriptor::of(blob.media_type.as_str(), &blob.bytes)));
+        let empty = Bytes::from_static(oci::EMPTY_CONFIG);
         let contents = [&bytes, &empty].into_iter();
-        for content in contents.chain(attached.iter().map(|one| &one.bytes)) {
+        for content in contents.chain(attached.iter().map(|blob| &blob.bytes)) {
             let digest = Digest::of(content);
             let size = content.len() as u64;
             self.push_blob(repository, &digest, size, &Content::Bytes(content.clone()))
                 .await?;
         }
-        Ok(manifest(kind, &bytes, attached, &empty))
+        Ok(Manifest::artifact(kind, &layers))
     }
 }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use bytes::Bytes;
+use http_auth::ChallengeRef;
+use http_auth::parser::ChallengeParser;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use serde::Deserialize;
@@ -28,78 +30,40 @@ pub(super) enum Challenge {
     },
 }
 
-/// Reads `WWW-Authenticate`; a token is preferred to a password.
+/// Reads `WWW-Authenticate` (RFC 7235); a token is preferred to a password.
 pub(super) fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     let mut basic = false;
-    for value in headers.get_all(WWW_AUTHENTICATE) {
-        let Ok(text) = value.to_str() else { continue };
-        for (scheme, parameters) in schemes(text) {
-            match scheme.to_ascii_lowercase().as_str() {
-                "bearer" => {
-                    let Some(realm) = parameters.get("realm") else {
-                        continue;
-                    };
-                    let scopes = parameters.get("scope").map(String::as_str);
-                    return Some(Challenge::Bearer {
-                        realm: realm.clone(),
-                        service: parameters.get("service").cloned(),
-                        scopes: (scopes.unwrap_or_default().split(' '))
-                            .filter(|scope| !scope.is_empty())
-                            .map(str::to_owned)
-                            .collect(),
-                    });
-                }
-                "basic" => basic = true,
-                _ => {}
+    let values = headers.get_all(WWW_AUTHENTICATE).iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    // What is before a broken part of a header is valid.
+    let challenges = values.flat_map(|text| ChallengeParser::new(text).map_while(Result::ok));
+    for challenge in challenges {
+        if challenge.scheme.eq_ignore_ascii_case("bearer") {
+            let bearer = bearer(&challenge);
+            if bearer.is_some() {
+                return bearer;
             }
         }
+        basic |= challenge.scheme.eq_ignore_ascii_case("basic");
     }
     basic.then_some(Challenge::Basic)
 }
 
-/// Splits a header into schemes and their parameters; quoted values may hold commas.
-fn schemes(text: &str) -> Vec<(String, HashMap<String, String>)> {
-    let mut found: Vec<(String, HashMap<String, String>)> = Vec::new();
-    let mut rest = text;
-    loop {
-        rest = rest.trim_start_matches([' ', '\t', ',']);
-        if rest.is_empty() {
-            return found;
-        }
-        let end = rest.find([' ', '\t', '=', ',']).unwrap_or(rest.len());
-        let word = rest[..end].to_owned();
-        rest = rest[end..].trim_start_matches([' ', '\t']);
-        let Some(after) = rest.strip_prefix('=') else {
-            found.push((word, HashMap::new()));
-            continue;
-        };
-        let mut value = String::new();
-        match after.trim_start().strip_prefix('"') {
-            Some(quoted) => {
-                let mut characters = quoted.char_indices();
-                let mut end = quoted.len();
-                while let Some((at, character)) = characters.next() {
-                    match character {
-                        '"' => {
-                            end = at + 1;
-                            break;
-                        }
-                        '\\' => value.extend(characters.next().map(|(_, c)| c)),
-                        other => value.push(other),
-                    }
-                }
-                rest = &quoted[end..];
-            }
-            None => {
-                let end = after.find([' ', ',']).unwrap_or(after.len());
-                value.push_str(after[..end].trim());
-                rest = &after[end..];
-            }
-        }
-        if let Some((_, parameters)) = found.last_mut() {
-            parameters.insert(word.to_ascii_lowercase(), value);
-        }
-    }
+/// Returns what a `Bearer` challenge requires; `None` if it has no realm.
+fn bearer(challenge: &ChallengeRef<'_>) -> Option<Challenge> {
+    let parameter = |name: &str| {
+        let mut parameters = challenge.params.iter();
+        // RFC 7235 forbids two of one name.
+        let found = parameters.rfind(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.to_unescaped())
+    };
+    let scopes = parameter("scope").unwrap_or_default();
+    let scopes = scopes.split(' ').filter(|scope| !scope.is_empty());
+    Some(Challenge::Bearer {
+        realm: parameter("realm")?,
+        service: parameter("service"),
+        scopes: scopes.map(str::to_owned).collect(),
+    })
 }
 
 #[derive(Clone)]
@@ -269,39 +233,104 @@ mod tests {
         challenge(&headers)
     }
 
+    fn wants_token(service: Option<&str>, scopes: &[&str]) -> Option<Challenge> {
+        Some(Challenge::Bearer {
+            realm: "https://auth.example/token".to_owned(),
+            service: service.map(str::to_owned),
+            scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
+        })
+    }
+
     #[test]
-    fn challenges_are_read() {
-        let bearer = |service: Option<&str>, scopes: &[&str]| {
-            Some(Challenge::Bearer {
-                realm: "https://auth.example/token".to_owned(),
-                service: service.map(str::to_owned),
-                scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
-            })
-        };
+    fn a_token_challenge_has_its_service_and_scopes() {
         assert_eq!(
             read(&[
                 r#"Bearer realm="https://auth.example/token",service="r",scope="repository:a/b:pull,push repository:c:pull",error="invalid_token""#
             ]),
-            bearer(
+            wants_token(
                 Some("r"),
                 &["repository:a/b:pull,push", "repository:c:pull"]
             )
         );
-        assert_eq!(
-            read(&[r#"Basic realm="x, y=z", bearer realm = "https://auth.example/token""#]),
-            bearer(None, &[])
-        );
-        assert_eq!(
-            read(&[
-                "Basic realm=\"x\"",
-                "Bearer realm=https://auth.example/token"
-            ]),
-            bearer(None, &[])
-        );
+    }
+
+    #[test]
+    fn a_token_is_preferred_to_a_password() {
+        let both = r#"Basic realm="x, y=z", bearer realm = "https://auth.example/token""#;
+        assert_eq!(read(&[both]), wants_token(None, &[]));
+        let bearer = r#"Bearer realm="https://auth.example/token""#;
+        assert_eq!(read(&["Basic realm=\"x\"", bearer]), wants_token(None, &[]));
+    }
+
+    #[test]
+    fn a_password_needs_no_parameter() {
         assert_eq!(read(&["Basic"]), Some(Challenge::Basic));
+        assert_eq!(read(&["Basic, Negotiate"]), Some(Challenge::Basic));
+    }
+
+    #[test]
+    fn escaped_quotes_are_part_of_a_value() {
+        let escaped = r#"Bearer realm="https://auth.example/token", service="a \"b\"""#;
+        assert_eq!(read(&[escaped]), wants_token(Some("a \"b\""), &[]));
+    }
+
+    #[test]
+    fn a_token_challenge_without_a_realm_is_passed_over() {
         assert_eq!(read(&["Bearer"]), None);
+        assert_eq!(
+            read(&[r#"Bearer service="x""#, "Basic"]),
+            Some(Challenge::Basic)
+        );
+    }
+
+    #[test]
+    fn a_broken_or_unknown_challenge_hides_no_other() {
         assert_eq!(read(&["Negotiate abc="]), None);
-        assert!(read(&[r#"Bearer realm="unclosed"#]).is_some());
+        assert_eq!(
+            read(&[r#"Basic realm="x", Bearer realm="unclosed"#]),
+            Some(Challenge::Basic)
+        );
+        assert_eq!(read(&["=", "Basic"]), Some(Challenge::Basic));
         assert_eq!(read(&[]), None);
+    }
+
+    #[test]
+    fn a_token_is_read_under_either_of_its_names() {
+        let value = |body: &str| read_token(body.as_bytes(), false).map(|token| token.value);
+        assert_eq!(value(r#"{"token": "a"}"#).as_deref(), Ok("a"));
+        assert_eq!(value(r#"{"access_token": "b"}"#).as_deref(), Ok("b"));
+        assert_eq!(
+            value(r#"{"token": "", "access_token": "b"}"#).as_deref(),
+            Ok("b")
+        );
+        assert!(value(r#"{"token": ""}"#).is_err());
+        assert!(value(r#"{"token": "a\nb"}"#).is_err());
+        assert!(value("<html>").is_err());
+    }
+
+    #[test]
+    fn a_token_lives_nine_tenths_of_its_time() {
+        let left = |body: &str| {
+            let token = read_token(body.as_bytes(), false).map_err(str::to_owned)?;
+            Ok::<_, String>(token.expires.duration_since(Instant::now()).as_secs_f64())
+        };
+        for (body, seconds) in [
+            (r#"{"token": "a", "expires_in": 100}"#, 90.0),
+            (r#"{"token": "a"}"#, 54.0),
+            (r#"{"token": "a", "expires_in": 0}"#, 54.0),
+            (r#"{"token": "a", "expires_in": 1e9}"#, 77_760.0),
+        ] {
+            let left = left(body).expect("a token");
+            assert!((left - seconds).abs() < 1.0, "{body}: {left}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_encoded() {
+        let credential = Credential {
+            username: "user".to_owned(),
+            secret: "secret".to_owned(),
+        };
+        assert_eq!(basic(&credential).value, "Basic dXNlcjpzZWNyZXQ=");
     }
 }

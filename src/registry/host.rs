@@ -2,7 +2,6 @@
 //!
 //! Main type: [`Host`], owned by `transport`, one a host.
 
-use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -67,9 +66,7 @@ impl Host {
 
 /// Between half of a duration and the whole of it.
 pub(super) fn jittered(duration: Duration) -> Duration {
-    // The seeds of std's hash maps are random, and nothing here needs better randomness.
-    let random = std::hash::RandomState::new().build_hasher().finish() >> 11;
-    duration.mul_f64(0.5 + random as f64 / (1_u64 << 53) as f64 / 2.0)
+    duration.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 /// `Retry-After`, as seconds or as a date (RFC 9110 §10.2.3).

@@ -14,6 +14,7 @@ use super::{
     Descriptor, Locator, Manifest, Registry, WRITE_MANIFEST, attempt, pull_scope, push_scope,
 };
 use crate::name::{Digest, Repository, Tag};
+use crate::oci;
 
 /// A registry answers 404 for a manifest whose type is not in the list (distribution 2.8 and 3.1),
 /// so all of them are asked for, always.
@@ -133,17 +134,8 @@ impl Registry {
         {
             return Err(wrong_digest(call.attempt, &asked, &digest));
         }
-        #[derive(Deserialize)]
-        struct Typed {
-            #[serde(rename = "mediaType")]
-            media_type: Option<String>,
-        }
-        let named = || {
-            serde_json::from_slice::<Typed>(&reply.body)
-                .ok()?
-                .media_type
-        };
-        let Some(media_type) = media_type(&reply).or_else(named) else {
+        let of_body = || oci::media_type(&reply.body);
+        let Some(media_type) = media_type(&reply).or_else(of_body) else {
             return Err(Error::Protocol {
                 attempt: call.attempt,
                 problem: "the answer has no media type".to_owned(),

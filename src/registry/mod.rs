@@ -28,6 +28,7 @@ use reqwest::{Method, Url};
 
 use crate::name::{Digest, Repository, Tag};
 
+pub use crate::oci::{Descriptor, Manifest};
 pub use artifact::{Attachment, Document};
 pub use blobs::{BlobStream, Content, Mount, Pushed};
 pub use counts::Counts;
@@ -108,42 +109,6 @@ impl fmt::Display for Locator {
         match self {
             Self::Tag(tag) => write!(f, "{tag}"),
             Self::Digest(digest) => write!(f, "{digest}"),
-        }
-    }
-}
-
-/// What something is and how large, in bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Descriptor {
-    pub media_type: String,
-    pub digest: Digest,
-    pub size: u64,
-}
-
-/// A manifest or an index as the bytes it is; they are never written anew, since that changes the
-/// digest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manifest {
-    pub bytes: Bytes,
-    pub media_type: String,
-    pub digest: Digest,
-}
-
-impl Manifest {
-    pub fn new(bytes: impl Into<Bytes>, media_type: impl Into<String>) -> Self {
-        let bytes = bytes.into();
-        Self {
-            digest: Digest::of(&bytes),
-            media_type: media_type.into(),
-            bytes,
-        }
-    }
-
-    pub fn descriptor(&self) -> Descriptor {
-        Descriptor {
-            media_type: self.media_type.clone(),
-            digest: self.digest.clone(),
-            size: self.bytes.len() as u64,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! and in CI they fail.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What was found; `None` after saying that the test did not run.
 pub fn needed<T>(test: &str, what: &str, found: Option<T>) -> Option<T> {
@@ -17,7 +17,5 @@ pub fn needed<T>(test: &str, what: &str, found: Option<T>) -> Option<T> {
 
 /// A program on PATH.
 pub fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let mut places = std::env::split_paths(&path).map(|folder| folder.join(name));
-    places.find(|place| Path::is_file(place))
+    which::which(name).ok()
 }

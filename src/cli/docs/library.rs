@@ -10,6 +10,7 @@ use super::super::{Exit, Failure};
 use crate::docs::{self, Channel, Known, Links, Made, Names, Stored, Wiki};
 use crate::evidence::Evidence;
 use crate::name::{Digest, Repository};
+use crate::oci;
 use crate::registry::Locator;
 use crate::release::{self, Release, ReleaseImage};
 
@@ -206,9 +207,9 @@ async fn stored(place: &Place, image: &ReleaseImage) -> Result<Option<Stored>, F
     let Some(manifest) = manifest else {
         return Ok(None);
     };
-    let Some(config) = docs::config(&manifest.bytes) else {
+    let Ok(content) = oci::Image::parse(&manifest.bytes) else {
         return Ok(None);
     };
-    let config = registry.blob(&repository, &config, LIMIT).await?;
-    Ok(Stored::parse(&manifest.bytes, &config))
+    let config = registry.blob(&repository, &content.config.digest, LIMIT);
+    Ok(Stored::parse(&content, &config.await?))
 }

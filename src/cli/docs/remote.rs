@@ -4,6 +4,7 @@
 use std::process::{Output, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use percent_encoding::percent_decode_str;
 use tokio::process::Command;
 
 use super::super::{Exit, Failure};
@@ -252,32 +253,13 @@ fn secrets(url: &str) -> Vec<String> {
         None if scheme.starts_with("http") => user,
         None => return Vec::new(),
     };
-    let mut list = vec![secret.to_owned(), decoded(secret)];
+    let decoded = percent_decode_str(secret).decode_utf8_lossy();
+    let mut list = vec![secret.to_owned(), decoded.into_owned()];
     list.retain(|secret| !secret.is_empty());
     list.dedup();
     // The longer first: one may begin with the other.
     list.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     list
-}
-
-/// With `%2F` as the character it stands for.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(meant) if byte == b'%' => {
-                bytes.push(meant);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

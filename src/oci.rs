@@ -1,0 +1,365 @@
+//! Manifests and indexes of the OCI image specification (v1.1), read from their bytes through oci-spec.
+//!
+//! Main types: [`Manifest`] is the bytes of a manifest or index with their digest; [`Image`] and
+//! [`Index`] are what is read from such bytes. The bytes themselves stay as they are: serializing
+//! them again would change the digest. Called by `registry`, `publish`, `export` and `docs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use oci_spec::image as spec;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::name::Digest;
+
+/// The media type of an image manifest, which is also that of an artifact.
+pub const IMAGE_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The media type of an image index.
+pub const IMAGE_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The media type of the config of an artifact that has none (image-spec, "Guidance for an Empty
+/// Descriptor").
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// The bytes of that config.
+pub const EMPTY_CONFIG: &[u8] = b"{}";
+
+/// Why bytes are not the manifest or index they were read as.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bytes are not an image manifest.
+    #[error("not an image manifest: {0}")]
+    Manifest(#[source] serde_json::Error),
+    /// The bytes are not an image index.
+    #[error("not an image index: {0}")]
+    Index(#[source] serde_json::Error),
+    /// A descriptor has a digest of another algorithm than sha256.
+    #[error("unsupported digest `{0}`: expected sha256")]
+    Digest(String),
+}
+
+/// The type, digest and size of some content.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Descriptor {
+    /// The media type of the content.
+    pub media_type: String,
+    /// The digest of the content.
+    pub digest: Digest,
+    /// The size of the content, bytes.
+    pub size: u64,
+}
+
+impl Descriptor {
+    /// Returns the descriptor of some bytes.
+    pub fn of(media_type: impl Into<String>, bytes: &[u8]) -> Self {
+        Self {
+            media_type: media_type.into(),
+            digest: Digest::of(bytes),
+            size: bytes.len() as u64,
+        }
+    }
+
+    fn read(from: &spec::Descriptor) -> Result<Self, Error> {
+        let digest = from.digest().to_string();
+        Ok(Self {
+            media_type: from.media_type().to_string(),
+            digest: Digest::parse(&digest).map_err(|_| Error::Digest(digest))?,
+            size: from.size(),
+        })
+    }
+
+    fn to_spec(&self) -> spec::Descriptor {
+        let digest: spec::Digest = (self.digest.as_str().parse())
+            .expect("a sha256 digest is a digest of the specification");
+        spec::Descriptor::new(self.media_type.as_str().into(), self.size, digest)
+    }
+}
+
+/// A manifest or an index as bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The bytes as the registry has them.
+    pub bytes: Bytes,
+    /// The media type, which a registry reports beside the bytes.
+    pub media_type: String,
+    /// The digest of the bytes.
+    pub digest: Digest,
+}
+
+impl Manifest {
+    /// Returns the manifest of some bytes, with their digest computed.
+    pub fn new(bytes: impl Into<Bytes>, media_type: impl Into<String>) -> Self {
+        let bytes = bytes.into();
+        Self {
+            digest: Digest::of(&bytes),
+            media_type: media_type.into(),
+            bytes,
+        }
+    }
+
+    /// Returns the manifest of an artifact (image-spec v1.1, "Guidelines for Artifact Usage"): an
+    /// empty config, and the content as layers.
+    pub fn artifact(artifact_type: &str, layers: &[Descriptor]) -> Self {
+        let manifest = spec::ImageManifestBuilder::default()
+            .schema_version(2_u32)
+            .media_type(IMAGE_MANIFEST)
+            .artifact_type(artifact_type)
+            .config(Descriptor::of(EMPTY, EMPTY_CONFIG).to_spec())
+            .layers(layers.iter().map(Descriptor::to_spec).collect::<Vec<_>>())
+            .build()
+            .expect("every required property is set");
+        let bytes = serde_json::to_vec(&manifest).expect("a manifest is plain data");
+        Self::new(bytes, IMAGE_MANIFEST)
+    }
+
+    /// Returns the descriptor of the manifest.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor::of(self.media_type.as_str(), &self.bytes)
+    }
+}
+
+/// Returns the `mediaType` property of a manifest or index; `None` if it has none.
+pub fn media_type(bytes: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Typed {
+        #[serde(rename = "mediaType")]
+        media_type: Option<String>,
+    }
+    let typed: Typed = serde_json::from_slice(bytes).ok()?;
+    typed.media_type
+}
+
+/// The content of an image manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The descriptor of the config.
+    pub config: Descriptor,
+    /// The descriptors of the layers, the lowest first.
+    pub layers: Vec<Descriptor>,
+}
+
+impl Image {
+    /// Reads an image manifest, of the OCI or of Docker's schema 2.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let manifest: spec::ImageManifest =
+            serde_json::from_slice(bytes).map_err(Error::Manifest)?;
+        let layers = manifest.layers().iter().map(Descriptor::read);
+        Ok(Self {
+            config: Descriptor::read(manifest.config())?,
+            layers: layers.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Returns the config and the layers, each once.
+    pub fn blobs(&self) -> Vec<&Descriptor> {
+        let mut seen = BTreeSet::new();
+        let all = std::iter::once(&self.config).chain(&self.layers);
+        all.filter(|blob| seen.insert(&blob.digest)).collect()
+    }
+
+    /// Returns the size of the config and the layers as stored, bytes; a layer that is there twice
+    /// counts once.
+    pub fn size(&self) -> u64 {
+        self.blobs().iter().map(|blob| blob.size).sum()
+    }
+}
+
+/// The content of an image index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// The manifests, in the order of the index.
+    pub entries: Vec<Entry>,
+}
+
+/// A manifest of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The descriptor of the manifest.
+    pub manifest: Descriptor,
+    /// The variant of its platform.
+    pub variant: Option<String>,
+}
+
+impl Index {
+    /// Reads an image index, or Docker's manifest list.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let index: spec::ImageIndex = serde_json::from_slice(bytes).map_err(Error::Index)?;
+        let entries = index.manifests().iter().map(|entry| {
+            let platform = entry.platform().as_ref();
+            Ok(Entry {
+                manifest: Descriptor::read(entry)?,
+                variant: platform.and_then(|platform| platform.variant().clone()),
+            })
+        });
+        Ok(Self {
+            entries: entries.collect::<Result<_, Error>>()?,
+        })
+    }
+
+    /// Returns the images by the variant of their platform. Attestations have no variant and are
+    /// left out.
+    pub fn by_variant(&self) -> BTreeMap<String, Descriptor> {
+        let images = self.entries.iter();
+        images
+            .filter_map(|entry| Some((entry.variant.clone()?, entry.manifest.clone())))
+            .collect()
+    }
+}
+
+/// Returns the bytes of an `index.json` that lists manifests by name (image-spec, "OCI Image
+/// Layout"); containerd reads the second annotation. Not made by oci-spec, whose annotations are a
+/// `HashMap`: the bytes would differ each time.
+pub fn layout_index<'a>(entries: impl IntoIterator<Item = (&'a Descriptor, &'a str)>) -> Vec<u8> {
+    let manifests: Vec<_> = entries
+        .into_iter()
+        .map(|(manifest, name)| {
+            json!({
+                "mediaType": manifest.media_type,
+                "digest": manifest.digest.as_str(),
+                "size": manifest.size,
+                "annotations": {
+                    "org.opencontainers.image.ref.name": name,
+                    "io.containerd.image.name": name,
+                },
+            })
+        })
+        .collect();
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": IMAGE_INDEX,
+        "manifests": manifests,
+    });
+    index.to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descriptor(media_type: &str, content: &str) -> serde_json::Value {
+        json!({
+            "mediaType": media_type,
+            "digest": Digest::of(content.as_bytes()).as_str(),
+            "size": content.len(),
+        })
+    }
+
+    fn image(layers: &[&str]) -> Vec<u8> {
+        let layers = layers.iter().map(|layer| descriptor("l", layer));
+        let image = json!({
+            "schemaVersion": 2,
+            "config": descriptor("c", "config"),
+            "layers": layers.collect::<Vec<_>>(),
+        });
+        image.to_string().into_bytes()
+    }
+
+    #[test]
+    fn an_image_is_its_config_and_layers_in_order() {
+        let found = Image::parse(&image(&["a", "bb"])).expect("an image");
+        assert_eq!(found.config, Descriptor::of("c", b"config"));
+        assert_eq!(
+            found.layers,
+            [Descriptor::of("l", b"a"), Descriptor::of("l", b"bb")]
+        );
+    }
+
+    #[test]
+    fn a_layer_that_is_there_twice_is_stored_once() {
+        let found = Image::parse(&image(&["a", "bb", "a"])).expect("an image");
+        assert_eq!(found.blobs().len(), 3);
+        assert_eq!(found.size(), 6 + 1 + 2);
+    }
+
+    #[test]
+    fn an_image_of_docker_is_read() {
+        let text = r#"{"schemaVersion": 2,
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": 1,
+                "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000"},
+            "layers": []}"#;
+        let found = Image::parse(text.as_bytes()).expect("an image");
+        assert_eq!(
+            found.config.media_type,
+            "application/vnd.docker.container.image.v1+json"
+        );
+    }
+
+    #[test]
+    fn an_index_is_not_an_image_nor_an_image_an_index() {
+        let index = br#"{"schemaVersion": 2, "manifests": []}"#;
+        assert!(matches!(Image::parse(index), Err(Error::Manifest(_))));
+        assert!(matches!(Index::parse(&image(&["a"])), Err(Error::Index(_))));
+        assert!(matches!(Image::parse(b"<html>"), Err(Error::Manifest(_))));
+    }
+
+    #[test]
+    fn a_digest_that_is_not_sha256_is_an_error() {
+        let sha512 = format!("sha512:{}", "0".repeat(128));
+        let text = json!({
+            "schemaVersion": 2,
+            "config": { "mediaType": "c", "digest": sha512, "size": 1 },
+            "layers": [],
+        });
+        let error = Image::parse(text.to_string().as_bytes()).expect_err("unsupported");
+        assert_eq!(
+            error.to_string(),
+            format!("unsupported digest `{sha512}`: expected sha256")
+        );
+    }
+
+    #[test]
+    fn images_of_an_index_are_found_by_variant() {
+        let mut entries = ["x0", "x1", "attestation"].map(|name| descriptor("m", name));
+        for (number, variant) in [(0, "x0"), (1, "x1")] {
+            entries[number]["platform"] =
+                json!({ "architecture": "amd64", "os": "linux", "variant": variant });
+        }
+        entries[2]["platform"] = json!({ "architecture": "unknown", "os": "unknown" });
+        let text = json!({ "schemaVersion": 2, "manifests": entries }).to_string();
+        let index = Index::parse(text.as_bytes()).expect("an index");
+        assert_eq!(index.entries.len(), 3);
+        let images = index.by_variant();
+        assert_eq!(images["x1"], Descriptor::of("m", b"x1"));
+        assert_eq!(images.len(), 2, "the attestation is left out");
+    }
+
+    #[test]
+    fn the_media_type_is_read_where_it_is() {
+        assert_eq!(media_type(br#"{"mediaType": "x"}"#).as_deref(), Some("x"));
+        assert_eq!(media_type(br#"{"schemaVersion": 2}"#), None);
+        assert_eq!(media_type(b"no JSON"), None);
+    }
+
+    /// Staging finds documents by these digests, so the bytes must not change.
+    #[test]
+    fn the_bytes_of_an_artifact_stay_the_same() {
+        let layers = [
+            Descriptor::of("application/x", b"a"),
+            Descriptor::of(IMAGE_MANIFEST, b"b"),
+        ];
+        let made = Manifest::artifact("application/x", &layers);
+        assert_eq!(made.media_type, IMAGE_MANIFEST);
+        assert_eq!(
+            String::from_utf8_lossy(&made.bytes),
+            "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\
+             \"artifactType\":\"application/x\",\"config\":{\"mediaType\":\
+             \"application/vnd.oci.empty.v1+json\",\"digest\":\
+             \"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\",\"size\":2},\
+             \"layers\":[{\"mediaType\":\"application/x\",\"digest\":\
+             \"sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb\",\"size\":1},\
+             {\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\
+             \"sha256:3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d\",\"size\":1}]}"
+        );
+    }
+
+    #[test]
+    fn a_layout_lists_a_manifest_under_its_name() {
+        let manifest = Descriptor::of("m", b"x");
+        let text = layout_index([(&manifest, "a:1"), (&manifest, "a:2")]);
+        let value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        let second = &value["manifests"][1]["annotations"];
+        assert_eq!(second["org.opencontainers.image.ref.name"], "a:2");
+        assert_eq!(second["io.containerd.image.name"], "a:2");
+        assert_eq!(Index::parse(&text).expect("an index").entries.len(), 2);
+    }
+}
