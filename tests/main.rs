@@ -6,6 +6,7 @@ mod arguments;
 mod bad_specs;
 mod channel;
 mod channel_faults;
+mod compile_texts;
 mod engine;
 mod engine_compile;
 mod format;
