@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use camino::Utf8Path;
-use laminate::compile::{BaseConfig, BaseState, Compiler, Surroundings};
+use laminate::compile::{BaseConfig, BaseState, Compiler, StepEnvironment};
 use laminate::llb::{Definition, Graph, Platform};
 use laminate::name::{Digest, Reference};
 use laminate::stack::{ImageId, Overrides, Stack, load};
@@ -175,9 +175,9 @@ fn show(definition: &Definition, seen: &mut Vec<String>, text: &mut String) {
 #[test]
 fn each_text_is_as_it_was() {
     let stack = stack();
-    let surroundings = Surroundings {
+    let environment = StepEnvironment {
         ca: true,
-        ..Surroundings::default()
+        ..StepEnvironment::default()
     };
     let base = BaseConfig::parse(
         br#"{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/usr/bin:/bin"]}}"#,
@@ -187,7 +187,7 @@ fn each_text_is_as_it_was() {
     for (index, image) in stack.images.iter().enumerate() {
         let id = ImageId(index);
         let graph = Graph::new(Platform::linux("amd64"));
-        let mut compiler = Compiler::new(&stack, &surroundings, graph);
+        let mut compiler = Compiler::new(&stack, &environment, graph);
         let reference = Reference::parse("debian:bookworm").expect("valid");
         let state = BaseState {
             output: compiler.reference(&reference, "base"),

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use laminate::compile::{BaseConfig, BaseState, CA_SECRET, Compiler, Surroundings};
+use laminate::compile::{BaseConfig, BaseState, CA_SECRET, Compiler, StepEnvironment};
 use laminate::llb::{Graph, Platform};
 use laminate::name::{ImageName, Reference, StackName};
 use laminate::source::{Sources, Span, Spanned};
@@ -350,9 +350,9 @@ fn every_kind_of_step_runs() {
     let base = Reference::parse(&base).expect("a reference");
     let stack = stack(&base);
     let ca = variable("LAMINATE_CA");
-    let surroundings = Surroundings {
+    let environment = StepEnvironment {
         ca: ca.is_some(),
-        ..Surroundings::default()
+        ..StepEnvironment::default()
     };
     let platform = Platform {
         os: "linux".to_owned(),
@@ -363,7 +363,7 @@ fn every_kind_of_step_runs() {
         },
         variant: String::new(),
     };
-    let mut compiler = Compiler::new(&stack, &surroundings, Graph::new(platform));
+    let mut compiler = Compiler::new(&stack, &environment, Graph::new(platform));
     let output = compiler.reference(&base, "base");
     let config = BaseConfig::parse(
         br#"{"config":{"Env":["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}}"#,

@@ -2,7 +2,7 @@
 //! images, and `FORMAT` in `src/plan/key.rs` must be raised with it.
 
 use camino::Utf8Path;
-use laminate::compile::{BaseConfig, BaseState, CA_SECRET, Compiler, Surroundings};
+use laminate::compile::{BaseConfig, BaseState, CA_SECRET, Compiler, StepEnvironment};
 use laminate::llb::{Graph, Platform};
 use laminate::name::{Digest, Reference};
 use laminate::plan::key::FORMAT;
@@ -62,12 +62,12 @@ fn equal_specs_give_equal_operations() {
     .expect("a config");
     let mut found = String::new();
     for ca in [false, true] {
-        let surroundings = Surroundings {
+        let environment = StepEnvironment {
             ca,
-            ..Surroundings::default()
+            ..StepEnvironment::default()
         };
         let graph = Graph::new(Platform::linux("amd64"));
-        let mut compiler = Compiler::new(&stack, &surroundings, graph);
+        let mut compiler = Compiler::new(&stack, &environment, graph);
         let digest = Digest::of(b"the base");
         let reference = Reference::parse("debian:bookworm")
             .expect("valid")

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Fault, Sort, is_at_or_below};
+use super::{Fault, FaultKind, is_at_or_below};
 use crate::evidence::{Allowed, Finding, Rule};
 use crate::stack::Allowance;
 
@@ -17,7 +17,7 @@ pub struct Grouped {
 }
 
 /// What faults that are told together have in common: the allowance, the rule, the sort, the step.
-type Alike<'a> = (Option<&'a str>, Rule, Sort, Option<usize>);
+type Alike<'a> = (Option<&'a str>, Rule, FaultKind, Option<usize>);
 
 /// Puts faults together. Each comes with the step it is from; one of a path without a step came with
 /// `parent`, if the image stands on one. What is said of layers is no matter of a path, so none allows it.
@@ -37,7 +37,7 @@ pub fn findings(
         if let Some(path) = allowance {
             used.insert(path.as_str());
         }
-        let group = (allowance.map(String::as_str), fault.rule, fault.sort, step);
+        let group = (allowance.map(String::as_str), fault.rule, fault.kind, step);
         let known = heads.entry(group).or_default();
         // Paths are sorted, so what is above comes first.
         let above = known

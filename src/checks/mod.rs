@@ -50,7 +50,7 @@ pub const TEXT_FOLDER: &str = "/etc/sudoers.d";
 
 /// What is asked of one image.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct CheckInput<'a> {
     pub policy: &'a Policy,
     /// Paths below which everything belongs to a group and is writable for it.
     pub writable: &'a BTreeSet<(u32, String)>,
@@ -68,13 +68,13 @@ pub struct Asked<'a> {
 pub struct Fault {
     pub rule: Rule,
     /// Faults of one sort are told together.
-    pub sort: Sort,
+    pub kind: FaultKind,
     pub path: String,
     pub text: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Sort {
+pub enum FaultKind {
     Setuid,
     Capabilities,
     Everybody,
@@ -94,7 +94,7 @@ pub fn looks_into(policy: &Policy, writable: &BTreeSet<(u32, String)>, folder: &
 }
 
 /// Everything the policy forbids of what the tree has.
-pub fn faults(asked: &Asked) -> Vec<Fault> {
+pub fn faults(asked: &CheckInput) -> Vec<Fault> {
     let mut list = Vec::new();
     if asked.policy.root_locked.is_some() {
         list.extend(root::faults(asked));
@@ -135,17 +135,17 @@ fn user(user: Option<&str>, passwd: &str) -> Option<Fault> {
     };
     Some(Fault {
         rule: Rule::User,
-        sort: Sort::Image,
+        kind: FaultKind::Image,
         path: String::new(),
         text,
     })
 }
 
 fn writable(tree: &Tree, gid: u32, path: &str, list: &mut Vec<Fault>) {
-    let mut say = |sort: Sort, path: &str, text: String| {
+    let mut say = |kind: FaultKind, path: &str, text: String| {
         list.push(Fault {
             rule: Rule::Writable,
-            sort,
+            kind,
             path: path.to_owned(),
             text,
         });
@@ -158,7 +158,7 @@ fn writable(tree: &Tree, gid: u32, path: &str, list: &mut Vec<Fault>) {
         };
         if entry.gid != gid {
             say(
-                Sort::Group,
+                FaultKind::Group,
                 path,
                 format!("belongs to group {}, not to {gid}", entry.gid),
             );
@@ -168,7 +168,7 @@ fn writable(tree: &Tree, gid: u32, path: &str, list: &mut Vec<Fault>) {
                 _ => "is not writable",
             };
             say(
-                Sort::GroupMode,
+                FaultKind::GroupMode,
                 path,
                 format!("{what} for group {gid} (mode {:04o})", entry.mode),
             );
@@ -202,7 +202,7 @@ pub fn folders_above(path: &str) -> impl Iterator<Item = &str> {
 
 /// What a step's layer stores again: regular files that were there before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Again {
+pub struct Duplicates {
     pub step: usize,
     /// Bytes of the copies below, which nobody sees any more.
     pub bytes: u64,
@@ -211,10 +211,10 @@ pub struct Again {
 }
 
 /// Puts a step's layer on the tree before it, and says what it stores again.
-pub fn stack_layer(before: &mut Tree, layer: &Tree, step: usize) -> Again {
-    let mut again = Again {
+pub fn apply_layer(before: &mut Tree, layer: &Tree, step: usize) -> Duplicates {
+    let mut again = Duplicates {
         step,
-        ..Again::default()
+        ..Duplicates::default()
     };
     let mut most = 0;
     for (path, entry) in &layer.0 {
@@ -235,12 +235,12 @@ pub fn stack_layer(before: &mut Tree, layer: &Tree, step: usize) -> Again {
 pub fn layer_faults(
     limits: &LayerLimits,
     count: usize,
-    again: &[Again],
+    again: &[Duplicates],
 ) -> Vec<(Fault, Option<usize>)> {
     let mut list = Vec::new();
     let fault = |path: &str, text: String| Fault {
         rule: Rule::Layers,
-        sort: Sort::Image,
+        kind: FaultKind::Image,
         path: path.to_owned(),
         text,
     };
@@ -276,7 +276,7 @@ pub fn size_fault(limits: &LayerLimits, size: u64) -> Option<Fault> {
     let (size, most) = size::both(size, most);
     Some(Fault {
         rule: Rule::Layers,
-        sort: Sort::Image,
+        kind: FaultKind::Image,
         path: String::new(),
         text: format!("its layers are {size}, and {most} are allowed"),
     })

@@ -1,6 +1,6 @@
 //! `root: locked`: nobody becomes root who was not, compared with what the outside base allows already.
 
-use super::{Asked, Entry, Fault, Kind, Sort, is_at_or_below, roots};
+use super::{CheckInput, Entry, Fault, FaultKind, Kind, is_at_or_below, roots};
 use crate::evidence::Rule;
 
 /// Folders that belong to root. `/usr/local` is in it, `/opt` and `/srv` are for others.
@@ -8,11 +8,11 @@ const SYSTEM: [&str; 9] = [
     "/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/usr",
 ];
 
-pub fn faults(asked: &Asked) -> Vec<Fault> {
+pub fn faults(asked: &CheckInput) -> Vec<Fault> {
     let mut list = Vec::new();
-    let fault = |sort: Sort, path: &str, text: String| Fault {
+    let fault = |kind: FaultKind, path: &str, text: String| Fault {
         rule: Rule::Root,
-        sort,
+        kind,
         path: path.to_owned(),
         text,
     };
@@ -23,11 +23,11 @@ pub fn faults(asked: &Asked) -> Vec<Fault> {
             let mut paths = asked.writable.iter();
             paths.any(|(_, writable)| is_at_or_below(path, writable))
         };
-        for (sort, text) in wrong(path, entry) {
-            let known = base.is_some_and(|base| allows(base, entry, sort));
-            let fine = known || sort == Sort::Owner && given();
+        for (kind, text) in wrong(path, entry) {
+            let known = base.is_some_and(|base| allows(base, entry, kind));
+            let fine = known || kind == FaultKind::Owner && given();
             if !fine {
-                list.push(fault(sort, path, text));
+                list.push(fault(kind, path, text));
             }
         }
     }
@@ -41,15 +41,15 @@ pub fn faults(asked: &Asked) -> Vec<Fault> {
             _ if is_read_by_sudo(path) => sudo(text),
             _ => None,
         };
-        list.extend(how.map(|how| fault(Sort::Login, path, how)));
+        list.extend(how.map(|how| fault(FaultKind::Login, path, how)));
     }
     list
 }
 
 /// Whether an entry of the base has all that is wrong with this one in some way.
-fn allows(base: &Entry, entry: &Entry, sort: Sort) -> bool {
-    match sort {
-        Sort::Setuid => {
+fn allows(base: &Entry, entry: &Entry, kind: FaultKind) -> bool {
+    match kind {
+        FaultKind::Setuid => {
             let lacks = |bit: u32| entry.mode & bit != 0 && base.mode & bit == 0;
             base.kind == Kind::Regular
                 && !lacks(0o4000)
@@ -57,9 +57,9 @@ fn allows(base: &Entry, entry: &Entry, sort: Sort) -> bool {
                 && (entry.mode & 0o4000 == 0 || base.uid == entry.uid)
                 && (entry.mode & 0o2000 == 0 || base.gid == entry.gid)
         }
-        Sort::Capabilities => entry.capabilities & !base.capabilities == 0,
-        Sort::Everybody => is_open(base),
-        Sort::Owner => base.uid == entry.uid,
+        FaultKind::Capabilities => entry.capabilities & !base.capabilities == 0,
+        FaultKind::Everybody => is_open(base),
+        FaultKind::Owner => base.uid == entry.uid,
         _ => false,
     }
 }
@@ -75,7 +75,7 @@ fn is_open(entry: &Entry) -> bool {
 }
 
 /// What is wrong with an entry, base or no base.
-fn wrong(path: &str, entry: &Entry) -> impl Iterator<Item = (Sort, String)> {
+fn wrong(path: &str, entry: &Entry) -> impl Iterator<Item = (FaultKind, String)> {
     let Entry { kind, mode, .. } = *entry;
     let regular = kind == Kind::Regular;
     let setuid = (regular && mode & 0o6000 != 0).then(|| {
@@ -87,20 +87,20 @@ fn wrong(path: &str, entry: &Entry) -> impl Iterator<Item = (Sort, String)> {
                 entry.uid, entry.gid
             ),
         };
-        (Sort::Setuid, format!("{what} (mode {mode:04o})"))
+        (FaultKind::Setuid, format!("{what} (mode {mode:04o})"))
     });
     let capabilities = (regular && entry.capabilities != 0)
-        .then(|| (Sort::Capabilities, "has file capabilities".to_owned()));
+        .then(|| (FaultKind::Capabilities, "has file capabilities".to_owned()));
     let everybody = is_open(entry).then(|| {
         (
-            Sort::Everybody,
+            FaultKind::Everybody,
             format!("is writable for everybody (mode {mode:04o})"),
         )
     });
     let system = SYSTEM.iter().any(|above| is_at_or_below(path, above));
     let owner = (system && entry.uid != 0).then(|| {
         (
-            Sort::Owner,
+            FaultKind::Owner,
             format!("belongs to user {}, not to root", entry.uid),
         )
     });

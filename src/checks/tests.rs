@@ -41,7 +41,7 @@ fn locked() -> Policy {
     }
 }
 
-fn found(asked: &Asked) -> String {
+fn found(asked: &CheckInput) -> String {
     let lines: Vec<String> = faults(asked)
         .iter()
         .map(|fault| format!("{} {}", fault.path, fault.text))
@@ -83,7 +83,7 @@ fn what_the_base_has_is_no_fault_and_what_is_new_is_one() {
         ]
         .map(|(path, text)| (path.to_owned(), text.to_owned())),
     );
-    let asked = Asked {
+    let asked = CheckInput {
         policy: &locked(),
         writable: &BTreeSet::new(),
         user: None,
@@ -100,7 +100,7 @@ fn what_the_base_has_is_no_fault_and_what_is_new_is_one() {
     /etc/shadow has a password for root
     /etc/sudoers.d/jovyan lets somebody be root by sudo without a password
     ");
-    let same = Asked {
+    let same = CheckInput {
         tree: &base,
         texts: &BTreeMap::new(),
         ..asked
@@ -127,7 +127,7 @@ fn more_than_the_base_has_is_new() {
     let mut base = base;
     base.0.get_mut("/usr/bin/ping").expect("there").capabilities = 1 << 13;
     now.0.get_mut("/usr/bin/ping").expect("there").capabilities = 1 << 13 | 1 << 7;
-    let asked = Asked {
+    let asked = CheckInput {
         policy: &locked(),
         writable: &BTreeSet::from([(100, "/usr/lib/R/library".to_owned())]),
         user: None,
@@ -170,7 +170,7 @@ fn whoever_has_the_number_of_root_is_root() {
         not_root: Some(span()),
         ..locked()
     };
-    let asked = Asked {
+    let asked = CheckInput {
         policy: &policy,
         writable: &BTreeSet::new(),
         user: Some("toor:100"),
@@ -212,7 +212,7 @@ fn many_places_of_one_fault_are_told_by_the_first_few() {
     let faults: Vec<(Fault, Option<usize>)> = (10..40)
         .map(|number| Fault {
             rule: Rule::Writable,
-            sort: Sort::Group,
+            kind: FaultKind::Group,
             path: format!("/opt/{number}"),
             text: "belongs to group 0, not to 100".to_owned(),
         })
@@ -228,7 +228,7 @@ fn no_path_allows_what_is_said_of_layers() {
     let fault = |rule: Rule| {
         let fault = Fault {
             rule,
-            sort: Sort::Image,
+            kind: FaultKind::Image,
             path: "/opt/big".to_owned(),
             text: String::new(),
         };
@@ -257,7 +257,7 @@ fn a_locked_root_is_fine() {
         ("root::19000::\n", false),
     ] {
         let texts = BTreeMap::from([("/etc/shadow".to_owned(), text.to_owned())]);
-        let asked = Asked {
+        let asked = CheckInput {
             policy: &locked(),
             writable: &BTreeSet::new(),
             user: None,
@@ -286,7 +286,7 @@ fn below_writable_paths_all_is_the_groups() {
         not_root: Some(span()),
         ..Policy::default()
     };
-    let asked = Asked {
+    let asked = CheckInput {
         policy: &user,
         writable: &writable,
         user: Some("0:100"),
@@ -306,7 +306,7 @@ fn below_writable_paths_all_is_the_groups() {
 fn what_one_step_did_below_one_folder_is_told_once() {
     let fault = |path: &str| Fault {
         rule: Rule::Root,
-        sort: Sort::Everybody,
+        kind: FaultKind::Everybody,
         path: path.to_owned(),
         text: "is writable for everybody".to_owned(),
     };
@@ -366,9 +366,9 @@ fn what_one_step_did_below_one_folder_is_told_once() {
 fn layers_are_counted_and_what_they_store_again() {
     let mut before = tree(&[("/a", Regular, 0o644, 0, 0), ("/b", Folder, 0o755, 0, 0)]);
     let layer = tree(&[("/a", Regular, 0o600, 0, 0), ("/c", Regular, 0o644, 0, 0)]);
-    let first = stack_layer(&mut before, &layer, 0);
+    let first = apply_layer(&mut before, &layer, 0);
     assert_eq!((first.bytes, first.largest.as_str()), (10, "/a"));
-    let second = stack_layer(&mut before, &layer, 1);
+    let second = apply_layer(&mut before, &layer, 1);
     assert_eq!(second.bytes, 20);
     let limits = LayerLimits {
         count: Some(1),

@@ -49,7 +49,7 @@ async fn add(place: &Place, args: &EvidenceAddArgs, events: &Events) -> Result<A
         }
         None => Vec::new(),
     };
-    let failed = cases.iter().filter(|case| case.is_red()).count();
+    let failed = cases.iter().filter(|case| case.has_failed()).count();
     let passed = match (args.passed, args.failed) {
         (true, _) if failed > 0 => {
             return Err(Failure::new(
@@ -90,7 +90,7 @@ async fn add(place: &Place, args: &EvidenceAddArgs, events: &Events) -> Result<A
         0..=200 => cases.clone(),
         _ => cases
             .iter()
-            .filter(|case| case.is_red())
+            .filter(|case| case.has_failed())
             .take(200)
             .cloned()
             .collect(),

@@ -41,7 +41,7 @@ pub const LARGE_FILE: &str = "f";
 
 /// How steps reach the network; none of it enters a key.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct StepEnvironment {
     /// The session has a bundle of certificates as [`CA_SECRET`].
     pub ca: bool,
     pub proxy: Option<Proxy>,
@@ -61,8 +61,6 @@ pub struct BaseState {
 pub struct Compiled {
     pub output: Output,
     pub config: BaseConfig,
-    /// The config of its base, which the exporter wants to keep the base's history.
-    pub base_config: BaseConfig,
     /// What each operation does for which step, by its index from 0.
     pub operations: BTreeMap<OpId, usize>,
     /// Before its first step, and after each.
@@ -82,7 +80,7 @@ impl Compiled {
 /// Compiles images of one stack into one graph.
 pub struct Compiler<'a> {
     stack: &'a Stack,
-    surroundings: &'a Surroundings,
+    environment: &'a StepEnvironment,
     pub graph: Graph,
     /// Contents the session must serve, each as the file [`LARGE_FILE`] of a tree of this name.
     pub large: BTreeMap<String, Arc<[u8]>>,
@@ -90,10 +88,10 @@ pub struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     /// `platform` is `linux/amd64`.
-    pub fn new(stack: &'a Stack, surroundings: &'a Surroundings, graph: Graph) -> Self {
+    pub fn new(stack: &'a Stack, environment: &'a StepEnvironment, graph: Graph) -> Self {
         Self {
             stack,
-            surroundings,
+            environment,
             graph,
             large: BTreeMap::new(),
         }
@@ -126,7 +124,7 @@ impl<'a> Compiler<'a> {
                 name: format!("{label}: {}", step.title),
                 group: Some(group(&label)),
                 origin: Some(self.origin_of(step.span)),
-                ignore_cache: self.surroundings.ignore_cache.contains(&id),
+                ignore_cache: self.environment.ignore_cache.contains(&id),
             };
             output = self.step(image, step, &inherited, output, &meta)?;
             operations.insert(output.op, index);
@@ -135,7 +133,6 @@ impl<'a> Compiler<'a> {
         Ok(Compiled {
             output,
             config: config::config(image, &base.config),
-            base_config: base.config,
             operations,
             states,
         })
@@ -343,14 +340,14 @@ impl<'a> Compiler<'a> {
             network,
             root,
             mounts,
-            proxy: self.surroundings.proxy.clone(),
+            proxy: self.environment.proxy.clone(),
         };
         self.graph.exec(exec, meta.clone()).root
     }
 
     /// Gives a step with the network the certificates it may need.
     fn trust(&self, network: Network, env: &mut Environment, mounts: &mut Vec<Mount>) {
-        if !self.surroundings.ca || network == Network::None {
+        if !self.environment.ca || network == Network::None {
             return;
         }
         let target = format!("{PLACE}/ca.pem");
@@ -541,7 +538,7 @@ impl<'a> Compiler<'a> {
             network: Network::Default,
             root,
             mounts,
-            proxy: self.surroundings.proxy.clone(),
+            proxy: self.environment.proxy.clone(),
         };
         let outputs = self.graph.exec(exec, meta);
         outputs.mounts[at].expect("the mount is an output")

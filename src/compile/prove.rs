@@ -100,7 +100,7 @@ impl Compiler<'_> {
             mounts,
             // Without the network a proxy would only mislead.
             proxy: match network {
-                Network::Default => self.surroundings.proxy.clone(),
+                Network::Default => self.environment.proxy.clone(),
                 Network::None => None,
             },
         };

@@ -92,14 +92,14 @@ fn base_config() -> BaseConfig {
 }
 
 /// Every operation of the image as text.
-fn compile(image: Image, surroundings: &Surroundings) -> Result<String, Diagnostic> {
+fn compile(image: Image, environment: &StepEnvironment) -> Result<String, Diagnostic> {
     let stack = stack(image);
     let platform = Platform {
         os: "linux".to_owned(),
         architecture: "amd64".to_owned(),
         variant: String::new(),
     };
-    let mut compiler = Compiler::new(&stack, surroundings, Graph::new(platform));
+    let mut compiler = Compiler::new(&stack, environment, Graph::new(platform));
     let reference = Reference::parse("debian:bookworm").expect("valid");
     let output = compiler.reference(&reference, "base");
     let state = BaseState {
@@ -135,7 +135,7 @@ fn a_shell_text_reaches_the_engine_byte_for_byte() {
     let text = "echo \"${X}\" '\\n' $${Y} \t`z`\n";
     let ops = compile(
         with(vec![step(Kind::Run(text.to_owned()))]),
-        &Surroundings::default(),
+        &StepEnvironment::default(),
     )
     .expect("compiles");
     let args = format!("args: {:?}", ["/bin/sh", "-e", "-c", text]);
@@ -162,7 +162,7 @@ fn written_files_are_no_commands_except_below_writable_paths_and_with_special_mo
         (Mode::Symbolic("u+s".to_owned()), true),
     ] {
         let image = with(vec![with_mode("/etc/x", Some(mode.clone()))]);
-        let ops = compile(image, &Surroundings::default()).expect("compiles");
+        let ops = compile(image, &StepEnvironment::default()).expect("compiles");
         assert_eq!(ops.contains("ExecOp"), command, "{mode:?}");
     }
     let mut image = with(vec![write("/etc/x")]);
@@ -171,10 +171,10 @@ fn written_files_are_no_commands_except_below_writable_paths_and_with_special_mo
         paths: vec!["/opt/conda".to_owned()],
         span: span(),
     });
-    let ops = compile(image.clone(), &Surroundings::default()).expect("compiles");
+    let ops = compile(image.clone(), &StepEnvironment::default()).expect("compiles");
     assert!(!ops.contains("ExecOp"), "{ops}");
     image.steps = vec![write("/opt/conda/x")];
-    let ops = compile(image, &Surroundings::default()).expect("compiles");
+    let ops = compile(image, &StepEnvironment::default()).expect("compiles");
     assert!(ops.contains("ExecOp"), "{ops}");
     assert!(ops.contains("chgrp -h 100"), "{ops}");
     assert!(
@@ -194,9 +194,9 @@ fn certificates_are_given_to_steps_with_the_network_and_enter_no_layer() {
         extra_index: Vec::new(),
         upgrade: false,
     }));
-    let ca = Surroundings {
+    let ca = StepEnvironment {
         ca: true,
-        ..Surroundings::default()
+        ..StepEnvironment::default()
     };
     let ops = compile(with(vec![pip]), &ca).expect("compiles");
     assert!(ops.contains("SSL_CERT_FILE=/run/laminate/ca.pem"), "{ops}");
@@ -222,9 +222,9 @@ fn a_group_is_one_command_by_one_user() {
         group.user = user.map(str::to_owned);
         with(vec![group])
     };
-    let error = compile(group(None), &Surroundings::default()).expect_err("two users");
+    let error = compile(group(None), &StepEnvironment::default()).expect_err("two users");
     assert_eq!(error.message, "one layer cannot be made by two users");
-    let ops = compile(group(Some("root")), &Surroundings::default()).expect("compiles");
+    let ops = compile(group(Some("root")), &StepEnvironment::default()).expect("compiles");
     assert_eq!(ops.matches("Some(Exec(").count(), 1, "{ops}");
     assert!(ops.contains("/run/laminate/texts/0-append0"), "{ops}");
 }
@@ -234,7 +234,7 @@ fn what_holds_for_a_whole_layer_is_not_said_by_a_member() {
     let mut member = step(Kind::Run("true".to_owned()));
     member.network = Some(stack::Network::None);
     let group = step(Kind::Group(vec![member]));
-    let error = compile(with(vec![group]), &Surroundings::default()).expect_err("refused");
+    let error = compile(with(vec![group]), &StepEnvironment::default()).expect_err("refused");
     assert_eq!(
         error.message,
         "`secrets`, `finish` and `network` are said of the whole group"
@@ -247,10 +247,10 @@ fn the_same_image_gives_the_same_bytes() {
         packages: vec!["git".to_owned(), "jq".to_owned()],
         recommends: false,
     })]);
-    let once = compile(image.clone(), &Surroundings::default()).expect("compiles");
+    let once = compile(image.clone(), &StepEnvironment::default()).expect("compiles");
     assert_eq!(
         once,
-        compile(image, &Surroundings::default()).expect("compiles")
+        compile(image, &StepEnvironment::default()).expect("compiles")
     );
     assert!(once.contains("--no-install-recommends git jq"), "{once}");
 }

@@ -258,7 +258,7 @@ fn suites(image: &ReleaseImage, evidence: Option<&Evidence>) -> Vec<VerdictView>
             is_red: !passed,
             reason: proven.and_then(|proven| proven.reason.clone()),
             failures: proven
-                .map(|proven| proven.cases.iter().filter(|case| case.is_red()))
+                .map(|proven| proven.cases.iter().filter(|case| case.has_failed()))
                 .into_iter()
                 .flatten()
                 .map(failed)
@@ -341,7 +341,6 @@ fn finding(finding: &Finding, reason: &str) -> FindingView {
             Rule::Writable => "writable",
             Rule::Layers => "layers",
             Rule::User => "user",
-            Rule::Info => "info",
         },
         path: finding.path.clone(),
         text: finding.text.clone(),

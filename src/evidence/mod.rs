@@ -192,8 +192,8 @@ impl Verdict {
     }
 
     /// The tests that failed.
-    pub fn red_cases(&self) -> impl Iterator<Item = &Case> {
-        self.cases.iter().filter(|case| case.is_red())
+    pub fn failed_cases(&self) -> impl Iterator<Item = &Case> {
+        self.cases.iter().filter(|case| case.has_failed())
     }
 }
 
@@ -225,7 +225,7 @@ pub enum Outcome {
 }
 
 impl Case {
-    pub fn is_red(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         matches!(self.outcome, Outcome::Failed | Outcome::Error)
     }
 }
@@ -280,8 +280,6 @@ pub enum Rule {
     Layers,
     /// `user: not-root`
     User,
-    /// A command of `info:` that failed.
-    Info,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,9 +26,8 @@ pub(super) struct Node {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     Source(Source),
-    Exec(Exec),
+    Exec(Box<Exec>),
     File(File),
-    Merge(Vec<Output>),
     Diff {
         lower: Option<Output>,
         upper: Option<Output>,
@@ -75,7 +74,7 @@ impl Graph {
                 next += 1;
             }
         }
-        let root = self.add(Operation::Exec(exec), meta);
+        let root = self.add(Operation::Exec(Box::new(exec)), meta);
         ExecOutputs {
             root,
             mounts: indices
@@ -91,11 +90,6 @@ impl Graph {
             (Some(base), true) => *base,
             _ => self.add(Operation::File(file), meta),
         }
-    }
-
-    /// At least two; of one path in several, the last counts.
-    pub fn merge(&mut self, inputs: Vec<Output>, meta: Meta) -> Output {
-        self.add(Operation::Merge(inputs), meta)
     }
 
     /// What `upper` has and `lower` has not; `None` is an empty tree.
@@ -134,7 +128,7 @@ impl Operation {
                 for mount in exec.mounts_by_target() {
                     add(match &mount.kind {
                         MountKind::ReadOnly { input, .. } => Some(*input),
-                        MountKind::Output { input } | MountKind::Scratch { input } => *input,
+                        MountKind::Output { input } => *input,
                         MountKind::Cache { seed, .. } => *seed,
                         MountKind::Tmpfs | MountKind::Secret { .. } => None,
                     });
@@ -148,7 +142,6 @@ impl Operation {
                     }
                 }
             }
-            Self::Merge(list) => list.iter().for_each(|input| add(Some(*input))),
             Self::Diff { lower, upper } => {
                 add(*lower);
                 add(*upper);

@@ -126,12 +126,6 @@ impl Graph {
             Operation::Source(source) => pb::op::Op::Source(source_op(source)),
             Operation::Exec(exec) => pb::op::Op::Exec(exec_op(exec, &at)),
             Operation::File(file) => pb::op::Op::File(file_op(file, inputs.len(), &at)),
-            Operation::Merge(list) => pb::op::Op::Merge(pb::MergeOp {
-                inputs: list
-                    .iter()
-                    .map(|output| pb::MergeInput { input: at(*output) })
-                    .collect(),
-            }),
             Operation::Diff { lower, upper } => pb::op::Op::Diff(pb::DiffOp {
                 lower: Some(pb::LowerDiffInput {
                     input: lower.map_or(-1, at),
@@ -143,7 +137,7 @@ impl Graph {
         };
         let for_platform = matches!(
             operation,
-            Operation::Exec(_) | Operation::Source(Source::Image { .. } | Source::OciLayout { .. })
+            Operation::Exec(_) | Operation::Source(Source::Image { .. })
         );
         pb::Op {
             inputs: inputs.iter().map(|output| made.input(*output)).collect(),
@@ -217,19 +211,6 @@ fn source_op(source: &Source) -> pb::SourceOp {
             set("local.sharedkeyhint", content);
             format!("local://{name}")
         }
-        Source::OciLayout { reference, store } => {
-            set("oci.store", store);
-            format!("oci-layout://{reference}")
-        }
-        Source::Http {
-            url,
-            checksum,
-            filename,
-        } => {
-            set("http.checksum", checksum);
-            set("http.filename", filename);
-            url.clone()
-        }
     };
     pb::SourceOp { identifier, attrs }
 }
@@ -290,7 +271,7 @@ fn mount_of(mount: &Mount, at: &dyn Fn(Output) -> i64) -> pb::Mount {
             readonly: true,
             ..made
         },
-        MountKind::Output { input } | MountKind::Scratch { input } => pb::Mount {
+        MountKind::Output { input } => pb::Mount {
             input: input.map_or(-1, at),
             ..made
         },
@@ -308,7 +289,6 @@ fn mount_of(mount: &Mount, at: &dyn Fn(Output) -> i64) -> pb::Mount {
                 sharing: match sharing {
                     Sharing::Shared => pb::CacheSharingOpt::Shared as i32,
                     Sharing::Private => pb::CacheSharingOpt::Private as i32,
-                    Sharing::Locked => pb::CacheSharingOpt::Locked as i32,
                 },
             }),
             ..made

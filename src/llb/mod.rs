@@ -62,13 +62,6 @@ pub enum Source {
     /// `local://`, a tree the session serves under this name. The digest of its content is the
     /// shared-key hint, so that equal trees are not sent again.
     Local { name: String, content: String },
-    /// `oci-layout://`, served by the session's content store.
-    OciLayout { reference: String, store: String },
-    Http {
-        url: String,
-        checksum: String,
-        filename: String,
-    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,10 +115,6 @@ pub enum MountKind {
     Output {
         input: Option<Output>,
     },
-    /// Writable, thrown away.
-    Scratch {
-        input: Option<Output>,
-    },
     Cache {
         id: String,
         sharing: Sharing,
@@ -146,7 +135,6 @@ pub enum MountKind {
 pub enum Sharing {
     Shared,
     Private,
-    Locked,
 }
 
 /// What [`Graph::exec`] gives.

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::buildkit::{self, Client, Exporter, Failure, Gateway, Ref, Request, Returned, Services};
 use crate::checks::Tree;
 use crate::compile::{
-    BaseConfig, BaseState, Compiled, Compiler, LARGE_FILE, Surroundings, finished,
+    BaseConfig, BaseState, Compiled, Compiler, LARGE_FILE, StepEnvironment, finished,
 };
 use crate::diagnostic::Diagnostic;
 use crate::event::{Event, Events};
@@ -40,7 +40,7 @@ const LOOKS: usize = 4;
 /// What a run needs to know beside the plan.
 pub struct Options {
     pub platform: llb::Platform,
-    pub surroundings: Surroundings,
+    pub environment: StepEnvironment,
     pub services: Services,
     /// Stop everything when one image fails.
     pub fail_fast: bool,
@@ -236,7 +236,7 @@ pub async fn run(
                 tracker: tracker.clone(),
                 compiler: Mutex::new(Compiler::new(
                     stack,
-                    &options.surroundings,
+                    &options.environment,
                     Graph::new(options.platform.clone()),
                 )),
                 sources: stack.sources.iter().map(|(_, file)| file.clone()).collect(),

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::{Broken, Green, Run, tree};
 use crate::buildkit::{self, Ref};
-use crate::checks::{self, Asked, Fault, Tree};
+use crate::checks::{self, CheckInput, Fault, Tree};
 use crate::compile::{BaseState, LEFT};
 use crate::event::Event;
 use crate::evidence::{Checks, Info, Outcome, Verdict, junit, packages};
@@ -364,7 +364,7 @@ impl Run<'_> {
             }),
             None => Vec::new(),
         };
-        let failed = cases.iter().filter(|case| case.is_red()).count();
+        let failed = cases.iter().filter(|case| case.has_failed()).count();
         let skipped = cases
             .iter()
             .filter(|case| case.outcome == Outcome::Skipped)
@@ -391,7 +391,7 @@ impl Run<'_> {
         let mut kept = 0;
         cases.retain(|case| {
             kept += 1;
-            case.is_red() || kept <= CASES
+            case.has_failed() || kept <= CASES
         });
         Ok(Verdict {
             key: key.clone(),
@@ -512,7 +512,7 @@ impl Run<'_> {
             None => Arc::default(),
         };
         let texts = tree::texts(&self.gateway, &seen.result, &tree).await?;
-        let asked = Asked {
+        let asked = CheckInput {
             policy,
             writable: &writable,
             user: seen.state.config.user(),
@@ -611,7 +611,7 @@ impl Run<'_> {
         &self,
         id: ImageId,
         seen: &Seen,
-        asked: &Asked<'_>,
+        asked: &CheckInput<'_>,
         faults: Vec<Fault>,
     ) -> Result<Vec<(Fault, Option<usize>)>, buildkit::Error> {
         let (mut open, mut known): (Vec<Fault>, Vec<_>) = (Vec::new(), Vec::new());
@@ -639,16 +639,16 @@ impl Run<'_> {
                 }
                 None => Default::default(),
             };
-            let before = checks::faults(&Asked {
+            let before = checks::faults(&CheckInput {
                 tree: &tree,
                 texts: &texts,
                 ..*asked
             });
-            let before: BTreeSet<(&str, checks::Sort)> = before
+            let before: BTreeSet<(&str, checks::FaultKind)> = before
                 .iter()
-                .map(|fault| (fault.path.as_str(), fault.sort))
+                .map(|fault| (fault.path.as_str(), fault.kind))
                 .collect();
-            let here = |fault: &mut Fault| !before.contains(&(fault.path.as_str(), fault.sort));
+            let here = |fault: &mut Fault| !before.contains(&(fault.path.as_str(), fault.kind));
             known.extend(open.extract_if(.., here).map(|fault| (fault, Some(step))));
         }
         known.extend(open.into_iter().map(|fault| (fault, None)));
@@ -661,7 +661,7 @@ impl Run<'_> {
         &self,
         id: ImageId,
         seen: &Seen,
-    ) -> Result<Vec<checks::Again>, buildkit::Error> {
+    ) -> Result<Vec<checks::Duplicates>, buildkit::Error> {
         let own = self.stack.images[id.0].steps.len();
         let mut layers = Vec::new();
         for step in 0..own {
@@ -679,7 +679,7 @@ impl Run<'_> {
         };
         let layers = layers.iter().zip(0..);
         Ok(layers
-            .map(|(layer, step)| checks::stack_layer(&mut before, layer, step))
+            .map(|(layer, step)| checks::apply_layer(&mut before, layer, step))
             .collect())
     }
 }

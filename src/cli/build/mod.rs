@@ -17,7 +17,7 @@ use super::context::{self, Context, Engine};
 use super::refs::{self, Writes};
 use super::{Answer, Exit, Failure, plan as plan_command, secret};
 use crate::buildkit::Services;
-use crate::compile::{CA_SECRET, Surroundings};
+use crate::compile::{CA_SECRET, StepEnvironment};
 use crate::event::{Event, Events};
 use crate::evidence::Evidence;
 use crate::export;
@@ -134,7 +134,7 @@ async fn go(
     if gathered.plan.builds() || gathered.plan.proves() {
         let options = run::Options {
             platform: context::platform(),
-            surroundings: surroundings(&gathered, &refresh, ca.is_some()),
+            environment: step_environment(&gathered, &refresh, ca.is_some()),
             services: services(credentials, values, ca),
             fail_fast: args.fail_fast,
             epoch: epoch(&gathered)?,
@@ -298,11 +298,11 @@ fn epoch(gathered: &Gathered) -> Result<Option<i64>, Failure> {
     }
 }
 
-fn surroundings(
+fn step_environment(
     gathered: &Gathered,
     refresh: &std::collections::BTreeSet<ImageId>,
     ca: bool,
-) -> Surroundings {
+) -> StepEnvironment {
     let variable = |names: [&str; 2]| {
         let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         names.into_iter().find_map(set).unwrap_or_default()
@@ -325,7 +325,7 @@ fn surroundings(
             ignore_cache.insert(planned.id);
         }
     }
-    Surroundings {
+    StepEnvironment {
         ca,
         proxy: (proxy != Proxy::default()).then_some(proxy),
         ignore_cache,

@@ -297,7 +297,7 @@ fn suite_text(stack: &Stack, image: &Image, label: &str, name: &str, verdict: &V
     }
     exit::annotate(&stack.sources, &problem);
     let mut text = render(std::slice::from_ref(&problem), &stack.sources, color());
-    for case in verdict.red_cases() {
+    for case in verdict.failed_cases() {
         let name = match case.class.as_str() {
             "" => case.name.clone(),
             class => format!("{class}::{}", case.name),
@@ -307,7 +307,7 @@ fn suite_text(stack: &Stack, image: &Image, label: &str, name: &str, verdict: &V
         text.push_str(&format!("  {name}: {first}\n"));
         text.push_str(&end(case.text.as_deref().unwrap_or_default()));
     }
-    if verdict.red_cases().next().is_none() {
+    if verdict.failed_cases().next().is_none() {
         text.push_str(&end(&verdict.log));
     }
     text.push('\n');
@@ -376,7 +376,7 @@ fn problems(image: &Image, label: &str, checks: &Checks, base: Option<&Checks>) 
                 match finding.rule {
                     Rule::Layers => "the limits are here",
                     Rule::Writable => "writable is wanted here",
-                    Rule::Root | Rule::User | Rule::Info => "forbidden here",
+                    Rule::Root | Rule::User => "forbidden here",
                 },
             );
         }
@@ -426,7 +426,6 @@ fn rule_span(image: &Image, rule: Rule) -> Option<Span> {
             Some(policy) => Some(policy.span),
             None => image.writable.as_ref().map(|writable| writable.span),
         },
-        Rule::Info => None,
     }
 }
 
@@ -467,7 +466,7 @@ pub fn json(value: &mut Value, context: &Context, planned: &Planned, evidence: O
                 "cached": known(name),
                 "seconds": verdict.seconds,
                 "reason": verdict.reason,
-                "failures": verdict.red_cases().map(|case| json!({
+                "failures": verdict.failed_cases().map(|case| json!({
                     "name": case.name, "class": case.class, "message": case.message,
                 })).collect::<Vec<_>>(),
             })
