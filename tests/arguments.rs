@@ -1,9 +1,9 @@
-//! Flags that a variable sets, through the binary: a variable that says `false` is as if it were not there.
+//! Flags that a variable sets, through the binary: a variable set to `false` counts as not set.
 
 use std::process::Command;
 
-/// The exit code in a folder without a spec: 3 if the command line is fine, 2 if it is not.
-fn exit(words: &[&str], variable: (&str, &str)) -> Option<i32> {
+/// Runs laminate in a folder without a spec. Returns 3 if the command line is valid, 2 if it is not.
+fn exit_code(words: &[&str], variable: (&str, &str)) -> Option<i32> {
     let folder = tempfile::tempdir().expect("a folder");
     let output = Command::new(env!("CARGO_BIN_EXE_laminate"))
         .args(words)
@@ -16,7 +16,7 @@ fn exit(words: &[&str], variable: (&str, &str)) -> Option<i32> {
 }
 
 #[test]
-fn a_variable_that_says_false_stands_against_nothing() {
+fn a_variable_set_to_false_conflicts_with_nothing() {
     let offline: &[&str] = &["build", "--offline", "--export", "oci:x"];
     for (words, variable) in [
         (&["promote", "--to", "x", "--resume"] as &[&str], "DRY_RUN"),
@@ -27,11 +27,14 @@ fn a_variable_that_says_false_stands_against_nothing() {
         (&["why", "x", "--in", "y"], "OFFLINE"),
     ] {
         let variable = format!("LAMINATE_{variable}");
-        for (value, wanted) in [("false", 3), ("0", 3), ("", 3), ("true", 2)] {
-            let found = exit(words, (&variable, value));
-            assert_eq!(found, Some(wanted), "{variable}={value} {words:?}");
+        for (value, expected) in [("false", 3), ("0", 3), ("", 3), ("true", 2)] {
+            let code = exit_code(words, (&variable, value));
+            assert_eq!(code, Some(expected), "{variable}={value} {words:?}");
         }
     }
-    assert_eq!(exit(&["build"], ("LAMINATE_OFFLINE", "false")), Some(3));
-    assert_eq!(exit(&["build"], ("LAMINATE_OFFLINE", "true")), Some(2));
+    assert_eq!(
+        exit_code(&["build"], ("LAMINATE_OFFLINE", "false")),
+        Some(3)
+    );
+    assert_eq!(exit_code(&["build"], ("LAMINATE_OFFLINE", "true")), Some(2));
 }

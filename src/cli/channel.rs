@@ -398,7 +398,7 @@ pub async fn revert(
     });
     let (before, from) = looked.await?;
     let release = Digest::parse(&before.release)
-        .map_err(|error| Failure::new(Exit::Surroundings, error.to_string()))?;
+        .map_err(|error| Failure::new(Exit::Environment, error.to_string()))?;
     let order = order(Kind::Revert, &release, &before.commit, &args.moving);
     let entry = channel.go(&targets(&before)?, &order).await?;
     Ok(moved(

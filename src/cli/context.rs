@@ -87,10 +87,7 @@ fn spec_path(global: &Global) -> Result<Utf8PathBuf, Failure> {
         .ok()
         .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
         .ok_or_else(|| {
-            Failure::new(
-                Exit::Surroundings,
-                "the current folder has no readable name",
-            )
+            Failure::new(Exit::Environment, "the current folder has no readable name")
         })?;
     let start = here.join(start);
     let found = start
@@ -191,7 +188,7 @@ impl Context {
         match fs_err::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => Err(Failure::new(
-                Exit::Surroundings,
+                Exit::Environment,
                 format!("the certificates for steps: {error}"),
             )),
         }
@@ -303,7 +300,7 @@ fn engine_options() -> Result<EngineOptions, Failure> {
         .or_else(|| Some(folder("HOME")?.join(".local/state")))
         .ok_or_else(|| {
             Failure::new(
-                Exit::Surroundings,
+                Exit::Environment,
                 "there is no folder for the engine's state",
             )
             .help("set HOME or XDG_STATE_HOME")

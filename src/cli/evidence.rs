@@ -103,7 +103,7 @@ async fn add(place: &Place, args: &EvidenceAddArgs, events: &Events) -> Result<A
             gate: args.gate.clone(),
             image: image.label(),
             digest: Digest::parse(&image.digest)
-                .map_err(|error| Failure::new(Exit::Surroundings, error.to_string()))?,
+                .map_err(|error| Failure::new(Exit::Environment, error.to_string()))?,
             passed,
             note: args.note.clone(),
             by: actor(),

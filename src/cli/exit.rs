@@ -1,4 +1,6 @@
-//! How the program ends: exit codes other programs rely on, and failures of a whole command.
+//! How the program ends: exit codes, and failures of a whole command.
+//!
+//! Main types: [`Exit`] and [`Failure`]. Every command returns one or the other; `cli` prints it.
 
 use serde_json::{Value, json};
 
@@ -6,38 +8,54 @@ use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::source::Sources;
 use crate::{buildkit, export, gather, publish, registry, release};
 
-/// The process's exit codes; documented in `docs/cli.md`, and never renumbered.
+/// How the process ends. Programs rely on the codes: they are documented in `docs/cli.md` and never
+/// change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done, or nothing to do.
+    /// Success, also if there was nothing to do.
     Done,
-    /// The command line is wrong.
+    /// The command line is invalid.
     Usage,
-    /// specs.yml or a file under images/ is wrong.
+    /// specs.yml, specs.lock or a file under images/ is invalid.
     Spec,
-    /// No engine, no registry, no credentials, no git, no disk.
-    Surroundings,
+    /// The environment lacks something: engine, registry, credentials, git, disk.
+    Environment,
     /// A build step failed.
     Step,
-    /// A check, test or gate failed, or was not proven.
+    /// A check, suite or gate failed, or was not proven.
     Gate,
-    /// Publishing was refused or failed; the message says what is named and what is not.
+    /// Publishing or a move of a channel was refused or failed.
     Publish,
-    /// Fine, and there is a difference.
+    /// Success, and there is a difference.
     Difference,
     /// A bug in laminate.
     Bug,
-    /// Interrupted; nothing half-named.
+    /// The user or a signal interrupted the command.
     Interrupted,
 }
 
 impl Exit {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Self; 10] = [
+        Self::Done,
+        Self::Usage,
+        Self::Spec,
+        Self::Environment,
+        Self::Step,
+        Self::Gate,
+        Self::Publish,
+        Self::Difference,
+        Self::Bug,
+        Self::Interrupted,
+    ];
+
+    /// Returns the exit code of the process.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
             Self::Usage => 2,
             Self::Spec => 3,
-            Self::Surroundings => 4,
+            Self::Environment => 4,
             Self::Step => 5,
             Self::Gate => 6,
             Self::Publish => 7,
@@ -46,15 +64,35 @@ impl Exit {
             Self::Interrupted => 130,
         }
     }
+
+    /// Returns the meaning of the code, for the help and `docs/cli.md`.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "success, or nothing to do",
+            Self::Usage => "invalid command line",
+            Self::Spec => "invalid specs.yml, specs.lock or file under images/",
+            Self::Environment => {
+                "problem with the environment: engine, registry, credentials, git or disk"
+            }
+            Self::Step => "a build step failed",
+            Self::Gate => "a check, suite or gate failed or was not proven",
+            Self::Publish => {
+                "publish, promote, revert or docs was refused or failed; the message shows which tags moved"
+            }
+            Self::Difference => "success with a difference: plan, diff, status, prepull --stale",
+            Self::Bug => "a bug in laminate; the message explains how to report it",
+            Self::Interrupted => "interrupted; no tag is half-moved",
+        }
+    }
 }
 
-/// Why a command could not do what was asked.
+/// Why a command failed.
 #[derive(Debug)]
 pub struct Failure {
     pub exit: Exit,
     text: String,
     help: Option<String>,
-    /// Errors on their places; then `text` is not shown to people.
+    /// Errors in the user's files. If there are any, people see them instead of `text`.
     problems: Vec<Diagnostic>,
     sources: Sources,
 }
@@ -75,7 +113,7 @@ impl Failure {
         self
     }
 
-    /// What is wrong in the user's files.
+    /// Returns the failure for errors in the user's files.
     pub fn spec(sources: Sources, problems: Vec<Diagnostic>) -> Self {
         let count = problems
             .iter()
@@ -93,10 +131,10 @@ impl Failure {
     }
 
     pub fn interrupted() -> Self {
-        Self::new(Exit::Interrupted, "interrupted; nothing was named")
+        Self::new(Exit::Interrupted, "interrupted; nothing was tagged")
     }
 
-    /// The whole message for people.
+    /// Returns the message for people.
     pub fn shown(&self, color: bool) -> String {
         if !self.problems.is_empty() {
             return diagnostic::render(&self.problems, &self.sources, color);
@@ -112,7 +150,7 @@ impl Failure {
         text
     }
 
-    /// The message for programs.
+    /// Returns the message for programs, the value of `error` in the JSON document.
     pub fn json(&self) -> Value {
         let problems: Vec<Value> = self
             .problems
@@ -137,7 +175,7 @@ impl Failure {
         })
     }
 
-    /// Marks the lines in a pull request, where GitHub runs us.
+    /// Annotates the lines of the spec, on GitHub Actions.
     pub fn annotate(&self) {
         for problem in &self.problems {
             annotate(&self.sources, problem);
@@ -145,13 +183,13 @@ impl Failure {
     }
 }
 
-/// A place for programs.
+/// Returns a place for programs: file, line and column.
 pub fn place(sources: &Sources, span: crate::source::Span) -> Value {
     let start = sources.start(span);
     json!({ "file": sources.path(span), "line": start.line, "column": start.column })
 }
 
-/// Says a diagnostic the way GitHub's runner marks lines; nothing elsewhere.
+/// Prints a diagnostic as an annotation, on GitHub Actions only.
 pub fn annotate(sources: &Sources, problem: &Diagnostic) {
     if std::env::var_os("GITHUB_ACTIONS").is_none_or(|value| value != "true") {
         return;
@@ -180,19 +218,19 @@ pub fn annotate(sources: &Sources, problem: &Diagnostic) {
 
 impl From<gather::Error> for Failure {
     fn from(error: gather::Error) -> Self {
-        Self::new(Exit::Surroundings, error.to_string())
+        Self::new(Exit::Environment, error.to_string())
     }
 }
 
 impl From<registry::Error> for Failure {
     fn from(error: registry::Error) -> Self {
-        Self::new(Exit::Surroundings, error.to_string())
+        Self::new(Exit::Environment, error.to_string())
     }
 }
 
 impl From<buildkit::EngineError> for Failure {
     fn from(error: buildkit::EngineError) -> Self {
-        Self::new(Exit::Surroundings, error.to_string())
+        Self::new(Exit::Environment, error.to_string())
     }
 }
 
@@ -201,9 +239,9 @@ impl From<buildkit::Error> for Failure {
         match error {
             buildkit::Error::Cancelled => Self::interrupted(),
             buildkit::Error::Address { .. } => Self::new(Exit::Usage, error.to_string()),
-            buildkit::Error::Connect { .. } => Self::new(Exit::Surroundings, error.to_string())
-                .help("start a buildkitd there, name another with --engine or BUILDKIT_HOST, or name none to have one started"),
-            error => Self::new(Exit::Surroundings, error.to_string()),
+            buildkit::Error::Connect { .. } => Self::new(Exit::Environment, error.to_string())
+                .help("start a buildkitd there, set another address with --engine or BUILDKIT_HOST, or set none to have one started"),
+            error => Self::new(Exit::Environment, error.to_string()),
         }
     }
 }
@@ -213,10 +251,10 @@ impl From<publish::Error> for Failure {
         let failure = Self::new(Exit::Publish, error.to_string());
         match error {
             publish::Error::Partly { .. } => failure.help(
-                "run the same command again: what has its tags is left alone, the rest gets them",
+                "run the same command again; it adds the missing tags",
             ),
             publish::Error::Taken { .. } => failure.help(
-                "nothing was named; run it again, and the whole release gets the next suffix",
+                "nothing was tagged; run the command again to tag the whole release with the next suffix",
             ),
             _ => failure,
         }
@@ -230,7 +268,7 @@ impl From<release::Error> for Failure {
             Error::Registry(_)
             | Error::Gather(_)
             | Error::Strange { .. }
-            | Error::Numbers { .. } => Exit::Surroundings,
+            | Error::Numbers { .. } => Exit::Environment,
             Error::NoRelease { .. } | Error::NoChannel { .. } | Error::NothingEarlier { .. } => {
                 Exit::Usage
             }
@@ -239,17 +277,17 @@ impl From<release::Error> for Failure {
         let failure = Self::new(exit, error.to_string());
         match &error {
             Error::Pending { channel, .. } => failure.help(format!(
-                "if nobody is at it, `laminate promote --to {channel} --resume` ends it, `--abort` takes it back"
+                "if no other run is moving the channel, finish the move with `laminate promote --to {channel} --resume` or undo it with `--abort`"
             )),
             Error::Between { channel, .. } | Error::Unrecorded { channel, .. } => {
                 failure.help(format!(
-                    "`laminate promote --to {channel} --resume` ends it, `--abort` takes it back; --accept-drift with it runs over tags that somebody else moved"
+                    "finish the move with `laminate promote --to {channel} --resume` or undo it with `--abort`; add --accept-drift to overwrite tags that someone else moved"
                 ))
             }
             Error::Drift { .. } => {
-                failure.help("find out who did it; --accept-drift goes on and records it")
+                failure.help("find out who moved them; --accept-drift overwrites them and records it")
             }
-            Error::Lost { .. } | Error::Overtaken { .. } => failure.help("look at `laminate status`, and try again"),
+            Error::Lost { .. } | Error::Overtaken { .. } => failure.help("check `laminate status`, then try again"),
             Error::NoRelease { .. } => failure.help("`laminate history` lists releases"),
             _ => failure,
         }
@@ -258,7 +296,7 @@ impl From<release::Error> for Failure {
 
 impl From<export::Error> for Failure {
     fn from(error: export::Error) -> Self {
-        Self::new(Exit::Surroundings, error.to_string())
+        Self::new(Exit::Environment, error.to_string())
     }
 }
 
@@ -267,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_said_with_its_help() {
+    fn a_failure_is_shown_with_its_help() {
         let failure = Failure::new(Exit::Usage, "there is no image `x`").help("did you mean `y`?");
         insta::assert_snapshot!(failure.shown(false), @r"
         error: there is no image `x`

@@ -61,7 +61,7 @@ pub async fn run(
         let part = context.folder.join(".specs.lock.part");
         fs_err::write(&part, after.to_string())
             .and_then(|()| fs_err::rename(&part, &path))
-            .map_err(|error| Failure::new(Exit::Surroundings, error.to_string()))?;
+            .map_err(|error| Failure::new(Exit::Environment, error.to_string()))?;
     }
     let (text, list) = describe(stack, &before, &after);
     Ok(Answer::new(

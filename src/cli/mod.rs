@@ -89,7 +89,7 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            let failure = Failure::new(Exit::Surroundings, format!("no threads: {error}"));
+            let failure = Failure::new(Exit::Environment, format!("no threads: {error}"));
             return tell(global, Err(failure));
         }
     };

@@ -25,7 +25,7 @@ impl Place {
     pub fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
         let context = context::load(global)?;
         let staging = context.stack.staging.clone().ok_or_else(|| {
-            Failure::new(Exit::Surroundings, "there is no registry with releases")
+            Failure::new(Exit::Environment, "there is no registry with releases")
                 .help("set `registry:` in specs.yml, --registry or LAMINATE_REGISTRY")
         })?;
         events.send(Event::Phase {
@@ -75,7 +75,7 @@ impl Place {
         let stack = &self.context.stack;
         let strange = |text: &str| {
             Failure::new(
-                Exit::Surroundings,
+                Exit::Environment,
                 format!("the release names `{text}`, which is no name"),
             )
         };

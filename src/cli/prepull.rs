@@ -73,7 +73,7 @@ async fn write(
     let pinned = Pinned {
         channel: args.channel.clone(),
         release: Digest::parse(&entry.release)
-            .map_err(|error| Failure::new(Exit::Surroundings, error.to_string()))?,
+            .map_err(|error| Failure::new(Exit::Environment, error.to_string()))?,
         commit: entry.commit.clone(),
         images: images.await?,
     };
@@ -107,7 +107,7 @@ async fn write(
     let text = match &args.out {
         Some(folder) => {
             files = put(folder, &args.channel, &objects, &choices)
-                .map_err(|error| Failure::new(Exit::Surroundings, error.to_string()))?;
+                .map_err(|error| Failure::new(Exit::Environment, error.to_string()))?;
             files.iter().map(|file| format!("{file}\n")).collect()
         }
         None if args.values => choices,
@@ -147,7 +147,7 @@ async fn image(place: &Place, target: &Target) -> Result<Image, Failure> {
     let at = Locator::Digest(target.digest.clone());
     let strange = |what: &str| {
         Failure::new(
-            Exit::Surroundings,
+            Exit::Environment,
             format!("{}@{} {what}", target.repository, target.digest),
         )
     };

@@ -224,7 +224,7 @@ impl Again<'_> {
 
     /// Writes the spec as it was; returns the paths.
     fn write(&self, folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Failure> {
-        let failed = |error: std::io::Error| Failure::new(Exit::Surroundings, error.to_string());
+        let failed = |error: std::io::Error| Failure::new(Exit::Environment, error.to_string());
         match fs_err::read_dir(folder) {
             Ok(mut entries) => {
                 if entries.next().is_some() {
@@ -251,7 +251,7 @@ impl Again<'_> {
             let plain = |part| matches!(part, Utf8Component::Normal(_));
             if !Utf8Path::new(path).components().all(plain) || path.is_empty() {
                 let text = format!("the stored spec has a file `{path}`, which leaves the folder");
-                return Err(Failure::new(Exit::Surroundings, text));
+                return Err(Failure::new(Exit::Environment, text));
             }
             files.push((path, text));
         }

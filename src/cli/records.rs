@@ -111,7 +111,7 @@ impl Records {
 
 fn staging(global: &Global) -> Result<Repository, Failure> {
     let none = || {
-        Failure::new(Exit::Surroundings, "there is no registry with releases")
+        Failure::new(Exit::Environment, "there is no registry with releases")
             .help("set `registry:` in specs.yml, --registry or --staging")
     };
     let Some(text) = global.staging.as_ref().filter(|text| !text.is_empty()) else {

@@ -18,12 +18,12 @@ pub fn read(list: &[String]) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
         let value = match source.strip_prefix("env:") {
             Some(name) => std::env::var(name).map(String::into_bytes).map_err(|_| {
                 Failure::new(
-                    Exit::Surroundings,
+                    Exit::Environment,
                     format!("the secret `{id}`: the variable {name} is not set"),
                 )
             })?,
             None => fs_err::read(source).map_err(|error| {
-                Failure::new(Exit::Surroundings, format!("the secret `{id}`: {error}"))
+                Failure::new(Exit::Environment, format!("the secret `{id}`: {error}"))
             })?,
         };
         values.insert(id.to_owned(), value);
@@ -57,7 +57,7 @@ pub fn check(
     }
     let names: Vec<&str> = missing.into_iter().collect();
     Err(Failure::new(
-        Exit::Surroundings,
+        Exit::Environment,
         format!(
             "steps and suites want secrets that were not given: {}",
             names.join(", ")

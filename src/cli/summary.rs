@@ -18,7 +18,7 @@ fn append(variable: &str, text: &str) -> Result<(), Failure> {
         .append(true)
         .open(&path)
         .and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| Failure::new(Exit::Surroundings, format!("{variable}: {error}")))
+    written.map_err(|error| Failure::new(Exit::Environment, format!("{variable}: {error}")))
 }
 
 /// The plan as a table.

@@ -17,19 +17,19 @@ use std::time::{Duration, Instant};
 
 use crate::event::{Event, Events};
 
-/// How a run is shown while it goes on (`--progress`).
+/// How progress is shown (`--progress`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Progress {
     /// `tty` if stderr is a terminal and CI is not set, else `plain`
     #[default]
     Auto,
-    /// A line for each image being built, kept up to date; `plain` where that cannot be drawn
+    /// One live line per image being built; `plain` if the terminal cannot show it
     Tty,
-    /// A line for each thing that happens
+    /// One line per event
     Plain,
-    /// A JSON document a line for each thing that happens
+    /// One JSON object per event and line
     Json,
-    /// Only warnings and what failed
+    /// Only warnings and failures
     Quiet,
 }
 

@@ -3,34 +3,49 @@
 use camino::Utf8PathBuf;
 use clap::builder::FalseyValueParser as Flag;
 
+/// Arguments of `laminate plan`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PlanArgs {
-    /// IMAGE, IMAGE+ (and what stands on it), +IMAGE (and what it stands on), VARIANT/IMAGE
-    /// [default: all]
-    #[arg(value_name = "IMAGE")]
+    /// Selectors of images.
+    #[arg(value_name = "IMAGE", help = IMAGES, long_help = IMAGES_LONG)]
     pub images: Vec<String>,
-    /// Prints the steps of an image instead, after short keys, variants and variables
+    /// Print the resolved steps of IMAGE instead of a plan
+    ///
+    /// Short keys, variants and variables are expanded.
     #[arg(long, value_name = "IMAGE", conflicts_with = "images")]
     pub expand: Option<String>,
-    /// Contacts nothing: only specs.lock and digests say what outside bases are
+    /// Contact nothing; external bases come from specs.lock and from digests in the spec
     #[arg(long, env = "LAMINATE_OFFLINE", value_parser = Flag::new())]
     pub offline: bool,
 }
 
+/// Help of the images a command works on.
+const IMAGES: &str =
+    "Images to work on: IMAGE, IMAGE+, +IMAGE or VARIANT/IMAGE [default: all images]";
+
+/// Long help of the images a command works on.
+const IMAGES_LONG: &str = "\
+Images to work on [default: all images]
+
+IMAGE selects one image, in every variant that has it. IMAGE+ also selects everything based on it, \
++IMAGE also everything it is based on. VARIANT/IMAGE selects the image in one variant. Several \
+arguments add up.";
+
+/// Arguments of `laminate build`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct BuildArgs {
-    /// IMAGE, IMAGE+ (and what stands on it), +IMAGE (and what it stands on), VARIANT/IMAGE
-    /// [default: all]
-    #[arg(value_name = "IMAGE")]
+    /// Selectors of images.
+    #[arg(value_name = "IMAGE", help = IMAGES, long_help = IMAGES_LONG)]
     pub images: Vec<String>,
-    /// Puts every image under its fixed tags when all are green
+    /// Publish every image under its immutable tags, if everything passed
     #[arg(long, env = "LAMINATE_PUSH", value_parser = Flag::new())]
     pub push: bool,
-    /// Writes an archive with every image, oci:FILE; without --push nothing is written to the
-    /// registry then
+    /// Write all images to one archive
+    ///
+    /// Without --push, nothing is written to the registry.
     #[arg(long, value_name = "oci:FILE", env = "LAMINATE_EXPORT")]
     pub export: Option<String>,
-    /// Builds this image anew, from its first step, although nothing changed; and what stands on it
+    /// Rebuild IMAGE from its first step, and everything based on it, even if nothing changed
     #[arg(
         long,
         value_name = "IMAGE",
@@ -38,41 +53,44 @@ pub struct BuildArgs {
         value_delimiter = ','
     )]
     pub refresh: Vec<String>,
-    /// Stops everything when one image fails
+    /// Stop all images as soon as one fails
     #[arg(long, env = "LAMINATE_FAIL_FAST", value_parser = Flag::new())]
     pub fail_fast: bool,
-    /// Shows what would be done, and does nothing
+    /// Show what would be done, and do nothing
     #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
     pub dry_run: bool,
-    /// Names images with the commit although files of the stack differ from it
+    /// Tag images with the commit even if files of the stack have uncommitted changes
     #[arg(long, env = "LAMINATE_ALLOW_DIRTY", value_parser = Flag::new())]
     pub allow_dirty: bool,
-    /// Builds what staging has already, too
+    /// Also build images that are up to date
     #[arg(long, env = "LAMINATE_NO_REUSE", value_parser = Flag::new())]
     pub no_reuse: bool,
+    /// How suites run.
     #[command(flatten)]
     pub proving: ProvingArgs,
-    /// Contacts no registry: everything is built; needs --export
+    /// Contact no registry and build everything; requires --export
     #[arg(long, env = "LAMINATE_OFFLINE", value_parser = Flag::new())]
     pub offline: bool,
 }
 
+/// Arguments of `laminate test`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TestArgs {
-    /// IMAGE, IMAGE+ (and what stands on it), +IMAGE (and what it stands on), VARIANT/IMAGE
-    /// [default: all]
-    #[arg(value_name = "IMAGE")]
+    /// Selectors of images.
+    #[arg(value_name = "IMAGE", help = IMAGES, long_help = IMAGES_LONG)]
     pub images: Vec<String>,
-    /// Shows what would be run, and runs nothing
+    /// Show what would run, and run nothing
     #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
     pub dry_run: bool,
+    /// How suites run.
     #[command(flatten)]
     pub proving: ProvingArgs,
 }
 
+/// Arguments of the commands that run suites.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ProvingArgs {
-    /// Runs suites again although their verdicts are known: all, or --retest=SUITE
+    /// Re-run suites that already have a verdict: all, or only SUITE
     #[arg(
         long,
         value_name = "SUITE",
@@ -83,20 +101,21 @@ pub struct ProvingArgs {
         value_delimiter = ','
     )]
     pub retest: Vec<String>,
-    /// Writes all verdicts as JUnit's XML
+    /// Write all verdicts to FILE, as JUnit XML
     #[arg(long, value_name = "FILE", env = "LAMINATE_JUNIT")]
     pub junit: Option<Utf8PathBuf>,
-    /// The value of a step's or suite's secret: ID=FILE or ID=env:NAME
+    /// Set the value of a secret, from a file (ID=FILE) or a variable (ID=env:NAME)
     #[arg(long = "secret", value_name = "ID=SOURCE")]
     pub secrets: Vec<String>,
 }
 
+/// Arguments of `laminate lock`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LockArgs {
-    /// Moves bases that are locked already to what their tags are now: all, or those named
+    /// Pin locked bases to the current digests of their tags: all, or only BASE
     #[arg(long, value_name = "BASE", num_args = 0..)]
     pub update: Option<Vec<String>>,
-    /// Shows what would be pinned, and writes nothing
+    /// Show what would be pinned, and write nothing
     #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
     pub dry_run: bool,
 }

@@ -1,4 +1,7 @@
-//! The arguments: this is the help, and `docs/cli.md` is made from it.
+//! The arguments of the command line. Their comments are the help, and `docs/cli.md` is generated from
+//! them.
+//!
+//! [`Args`] is the whole command line; `cli` runs its [`Command`].
 
 mod build;
 mod output;
@@ -15,21 +18,29 @@ pub use self::release::{
     DiffArgs, DiffFormat, EvidenceAddArgs, EvidenceCommand, EvidenceListArgs, HistoryArgs,
     MovingArgs, PromoteArgs, RebuildArgs, RevertArgs, ShowArgs,
 };
+use super::Exit;
 use crate::report::Progress;
 
-/// Builds a stack of container images in one BuildKit request, and names them only when everything
-/// is proven
+/// Build, test and publish a stack of container images with one BuildKit solve
 #[derive(Debug, Parser)]
-#[command(name = "laminate", version, max_term_width = 100)]
+#[command(name = "laminate", version, max_term_width = 100, after_long_help = exit_codes())]
 pub struct Args {
+    /// Options that every command takes.
     #[command(flatten)]
     pub global: Global,
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// Returns the end of the long help: the exit codes.
+fn exit_codes() -> String {
+    let codes = Exit::ALL.map(|exit| format!("  {:<4} {}\n", exit.code(), exit.meaning()));
+    format!("Exit codes:\n{}", codes.concat().trim_end())
+}
+
 impl Args {
-    /// The arguments, with help that shows the names of variables and never their values.
+    /// Returns the command with its help, which shows names of variables, never their values.
     pub fn shown() -> clap::Command {
         fn hidden(command: clap::Command) -> clap::Command {
             command
@@ -39,7 +50,7 @@ impl Args {
         hidden(Self::command())
     }
 
-    /// This process's arguments; a wrong command line ends it with 2.
+    /// Parses the arguments of this process. An invalid command line ends it with exit code 2.
     pub fn read() -> Self {
         Self::parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
     }
@@ -57,11 +68,11 @@ impl Args {
     }
 }
 
-/// What every command takes; each flag has its `LAMINATE_…` variable
+/// Options that every command takes.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Options of all commands")]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The spec; images/ lies beside it [default: specs.yml here or in the nearest parent folder]
+    /// The spec; images/ is next to it [default: specs.yml in this folder or the nearest parent]
     #[arg(
         short = 'f',
         long,
@@ -70,13 +81,15 @@ pub struct Global {
         global = true
     )]
     pub spec: Option<Utf8PathBuf>,
-    /// Works as if started in this folder
+    /// Change to this folder first
     #[arg(short = 'C', long, value_name = "DIR", global = true)]
     pub directory: Option<Utf8PathBuf>,
-    /// Sets a variable of the spec, over all it says itself; also LAMINATE_VAR_<name>
+    /// Set a variable of the spec; can be repeated [env: LAMINATE_VAR_<NAME>]
+    ///
+    /// Overrides every value in the spec.
     #[arg(long = "var", value_name = "NAME=VALUE", global = true)]
     pub vars: Vec<String>,
-    /// Where images go: <registry>/<image>
+    /// Push images to <registry>/<image>
     #[arg(
         long,
         value_name = "HOST/NAMESPACE",
@@ -84,7 +97,7 @@ pub struct Global {
         global = true
     )]
     pub registry: Option<String>,
-    /// The repository that receives the layers of a run [default: <registry>/<stack>]
+    /// The staging repository, which receives layers first [default: <registry>/<stack>]
     #[arg(
         long,
         value_name = "REPOSITORY",
@@ -92,10 +105,10 @@ pub struct Global {
         global = true
     )]
     pub staging: Option<String>,
-    /// The buildkitd to use, unix:///… or tcp://… [default: BUILDKIT_HOST, else one is started]
+    /// The buildkitd to use, unix://… or tcp://… [default: BUILDKIT_HOST, or start one]
     #[arg(long, value_name = "ADDRESS", env = "LAMINATE_ENGINE", global = true)]
     pub engine: Option<String>,
-    /// Only this variant; may be given several times
+    /// Use only this variant; can be repeated
     #[arg(
         long = "variant",
         value_name = "NAME",
@@ -104,13 +117,13 @@ pub struct Global {
         global = true
     )]
     pub variants: Vec<String>,
-    /// Certificates (PEM) that steps with the network trust; over build.ca
+    /// PEM certificates that steps with network access trust; overrides build.ca
     #[arg(long, value_name = "FILE", env = "LAMINATE_CA", global = true)]
     pub ca: Option<Utf8PathBuf>,
-    /// Writes one JSON document to stdout
+    /// Print one JSON document on stdout
     #[arg(long, env = "LAMINATE_JSON", value_parser = Flag::new(), global = true)]
     pub json: bool,
-    /// How progress is shown on stderr
+    /// How to show progress on stderr
     #[arg(
         long,
         value_name = "KIND",
@@ -119,79 +132,82 @@ pub struct Global {
         global = true
     )]
     pub progress: Progress,
-    /// Shows what steps write, too
+    /// Also show the output of steps
     #[arg(short, long, env = "LAMINATE_VERBOSE", value_parser = Flag::new(), global = true)]
     pub verbose: bool,
 }
 
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Shows what `build` would do with each image, and why
+    /// Show what `build` would do with each image, and why
     ///
-    /// Exits with 10 if an image is to be built, or suites, checks or info are to be run; else with 0.
+    /// Exits with 10 if there is something to build or to run (suites, checks, info), with 0 if not.
     Plan(PlanArgs),
-    /// Builds what is missing, in one request, and names it with --push
+    /// Build and test what changed; with --push, publish it
+    ///
+    /// One BuildKit solve builds all images that changed. Other images are reused. With --push, images
+    /// get their immutable tags only if every image, suite and check passed.
     Build(BuildArgs),
-    /// Runs test suites, checks and info on images that are built already; builds nothing
+    /// Run suites, checks and info commands on images that are already built
     Test(TestArgs),
-    /// Pins outside bases to digests, in specs.lock
+    /// Pin external bases to digests in specs.lock
     Lock(LockArgs),
-    /// Attaches a verdict from outside to images: a GPU machine's, a person's
+    /// Record or list evidence from outside laminate, such as a GPU test or a review
     #[command(subcommand)]
     Evidence(EvidenceCommand),
-    /// Moves a channel's tags to a release, as one set
+    /// Move all tags of a channel to a release
     Promote(PromoteArgs),
-    /// Moves a channel's tags back to an earlier release
+    /// Move all tags of a channel back to an earlier release
     Revert(RevertArgs),
-    /// Shows what each channel is at, and tags somebody else moved
+    /// Show the release of each channel, and tags that someone else moved
     ///
-    /// Exits with 10 if a tag is not where the channel's record says, or a move was not ended.
+    /// Exits with 10 if a tag differs from the channel's record, or a move was interrupted.
     Status,
-    /// Lists releases, newest first, and which channels are at each
+    /// List releases, newest first, with the channels that are at them
     ///
-    /// With IMAGE, those in which it got another digest, and what it stands on in each.
+    /// With IMAGE, list only the releases that changed its digest, with its bases in each.
     History(HistoryArgs),
-    /// Shows one release: its images, what they stand on, what is proven of them
+    /// Show the images of a release, their bases and verdicts
     ///
-    /// It is read from the registry alone; with --staging no specs.yml is needed.
+    /// Reads only the registry. With --staging, no specs.yml is needed.
     Show(ShowArgs),
-    /// Writes what a Kubernetes cluster needs to have a channel's images on its nodes
+    /// Generate Kubernetes manifests that pull a channel's images onto all nodes
     ///
-    /// That is a DaemonSet (`kubectl apply -f -`), and with --values a part of the values of
-    /// Zero-to-JupyterHub. With --stale it compares lists of what nodes hold with the channel, and
-    /// exits with 10 if one holds an old digest.
+    /// Prints a DaemonSet for `kubectl apply -f -`. With --values, prints values for Zero-to-JupyterHub.
+    /// With --stale, compares the images on nodes with the channel, and exits with 10 if a node has an
+    /// old digest.
     Prepull(PrepullArgs),
-    /// Writes a wiki: pages of all images, releases and channels
+    /// Generate wiki pages for images, releases and channels
     ///
-    /// Only pages that differ are written. A list in the folder, .laminate-docs.json, says which pages
-    /// are laminate's; all other files stay as they are.
+    /// Writes only pages that differ. The file .laminate-docs.json in the folder lists the pages laminate
+    /// wrote; other files are not touched.
     Docs(DocsArgs),
-    /// Compares two releases: images, packages, bases, settings, files, verdicts
+    /// Compare two releases: images, packages, bases, settings, files, verdicts
     ///
-    /// It is read from the registry alone; with --staging no specs.yml is needed. Packages are those
-    /// that the spec's `info:` lists. Exits with 0 if there is no difference, and with 10 if there is one.
+    /// Reads only the registry. With --staging, no specs.yml is needed. Packages are those that `info:`
+    /// of the spec lists. Exits with 10 if there is a difference, with 0 if not.
     Diff(DiffArgs),
-    /// Shows the spec a release was built from, with every base by digest, and how to build it again
+    /// Show the spec of a release with every base by digest, and how to rebuild it
     ///
-    /// It is read from the registry alone; with --staging no specs.yml is needed. Nothing is checked
-    /// out.
+    /// Reads only the registry. With --staging, no specs.yml is needed. Does not check out the commit.
     Rebuild(RebuildArgs),
-    /// Shows which image stands on which
+    /// Show which image is based on which
     Graph(GraphArgs),
-    /// Explains one image: what becomes of it, why, and what it is made from
+    /// Explain an image: what `build` would do, why, and what its cache key is made of
     ///
-    /// Of the releases in which it got another digest it says what had changed, newest first.
+    /// Then lists the releases that changed its digest, newest first, with the changes in each.
     Why(WhyArgs),
-    /// Prints a script that completes laminate's arguments in a shell
+    /// Generate a completion script for a shell
     Completions(CompletionsArgs),
-    /// Prints docs/cli.md
+    /// Print docs/cli.md
     #[command(hide = true)]
     Reference,
 }
 
 impl Command {
-    /// What does not go together, of flags that a variable can set to false: clap asks only whether a
-    /// flag is given, and `LAMINATE_DRY_RUN=false` is.
+    /// Returns the conflict between flags that variables can set to false. clap cannot find these: it
+    /// checks only whether a flag is given, and `LAMINATE_DRY_RUN=false` counts as given.
     fn conflict(&self) -> Option<(ErrorKind, &'static str)> {
         let both = |a: bool, b: bool, text| (a && b).then_some((ErrorKind::ArgumentConflict, text));
         match self {
@@ -199,7 +215,7 @@ impl Command {
                 let lacks = args.offline && args.export.is_none();
                 let lacks = lacks.then_some((
                     ErrorKind::MissingRequiredArgument,
-                    "--offline needs --export: nothing is kept without a registry",
+                    "--offline requires --export: without a registry nothing would be kept",
                 ));
                 both(
                     args.offline,

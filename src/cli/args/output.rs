@@ -8,39 +8,44 @@ use crate::docs::Links;
 use crate::name::Reference;
 use crate::nodes::{Label, ObjectName, Toleration};
 
+/// Arguments of `laminate prepull`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PrepullArgs {
-    /// The channel
+    /// The channel whose images to pull
     #[arg(value_name = "CHANNEL")]
     pub channel: String,
-    /// Prints values for Zero-to-JupyterHub instead: a profile for each image
+    /// Print values for Zero-to-JupyterHub instead, with a profile for each image
     #[arg(long)]
     pub values: bool,
-    /// Writes both to this folder, prepull-CHANNEL.yaml and values-CHANNEL.yaml, and prints their names
+    /// Write manifests and values to this folder, and print the names of the files
+    ///
+    /// The files are prepull-CHANNEL.yaml and values-CHANNEL.yaml.
     #[arg(long, value_name = "DIR", conflicts_with = "values")]
     pub out: Option<Utf8PathBuf>,
-    /// Says instead which nodes hold old digests, and what removes them; a list of images from
-    /// `crictl images -o json` or `kubectl get nodes -o json`, - for stdin; may be given several times
+    /// Report instead which nodes have old digests, and how to remove them; can be repeated
+    ///
+    /// FILE is the output of `crictl images -o json` or `kubectl get nodes -o json`, or `-` for stdin.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["values", "out"])]
     pub stale: Vec<Utf8PathBuf>,
-    /// How many pods pull on a node at once: as many DaemonSets, each with a part of the images
+    /// Split the images over N DaemonSets, so that N pods pull on a node at once
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub parallel: u8,
-    /// The namespace of the pods [default: what kubectl takes]
+    /// The namespace of the pods [default: none; kubectl chooses]
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<ObjectName>,
-    /// A label the nodes must have; may be given several times
+    /// Use only nodes with this label; can be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub node_selector: Vec<Label>,
-    /// A taint the pods tolerate; may be given several times [default: the two of
-    /// Zero-to-JupyterHub's nodes for users, hub.jupyter.org/dedicated=user:NoSchedule and
-    /// hub.jupyter.org_dedicated=user:NoSchedule]
+    /// Tolerate this taint; can be repeated
+    ///
+    /// Replaces the default, the taints of Zero-to-JupyterHub's user nodes:
+    /// hub.jupyter.org/dedicated=user:NoSchedule and hub.jupyter.org_dedicated=user:NoSchedule.
     #[arg(long = "toleration", value_name = "KEY[=VALUE][:EFFECT]")]
     pub tolerations: Vec<Toleration>,
-    /// A secret with credentials for the registry; may be given several times
+    /// A Kubernetes secret with registry credentials; can be repeated
     #[arg(long, value_name = "NAME")]
     pub pull_secret: Vec<ObjectName>,
-    /// The image of the one container that stays
+    /// The image of the container that keeps each pod running
     #[arg(
         long,
         value_name = "IMAGE",
@@ -49,41 +54,45 @@ pub struct PrepullArgs {
     pub pause: Reference,
 }
 
+/// Arguments of `laminate docs`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("where").required(true).multiple(true).args(["out", "push_wiki"])))]
 pub struct DocsArgs {
-    /// Writes the pages into this folder
+    /// Write the pages to this folder
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
-    /// Commits the pages to this git repository and pushes it, if anything changed
+    /// Commit the pages to this git repository and push it, if anything changed
     #[arg(long, value_name = "REMOTE", env = "LAMINATE_PUSH_WIKI")]
     pub push_wiki: Option<String>,
-    /// The branch that is pushed [default: the one the repository is on, else master]
+    /// The branch to push [default: the current branch of the repository, or master]
     #[arg(long, value_name = "BRANCH", requires = "push_wiki")]
     pub branch: Option<String>,
-    /// The release on the first page: a digest, commit, run or fixed tag [default: the newest]
+    /// The release on the first page: its digest, commit, run or immutable tag [default: the newest]
     #[arg(long, value_name = "RELEASE")]
     pub release: Option<String>,
-    /// Makes pages of all releases, not only of the newest 10 and those channels are at; pages that
-    /// are there already are kept in any case
+    /// Generate pages for all releases
+    ///
+    /// Without it, only the 10 newest releases and those that channels are at get new pages. Existing
+    /// pages are kept in any case.
     #[arg(long)]
     pub all: bool,
-    /// How a page leads to another
+    /// How pages link to each other
     #[arg(long, value_name = "KIND", default_value = "wiki")]
     pub links: LinkKind,
-    /// Writes over files of the same name that laminate has not written
+    /// Overwrite files of the same name that laminate did not write
     #[arg(long)]
     pub overwrite: bool,
-    /// Says what would be written, and writes nothing
+    /// Show what would be written, and write nothing
     #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
     pub dry_run: bool,
 }
 
+/// How pages link to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LinkKind {
-    /// By name, as wikis of GitHub and GitLab do
+    /// By page name, as in wikis of GitHub and GitLab
     Wiki,
-    /// By file, for a folder that is read as it is
+    /// By file name, for a plain folder of files
     Plain,
 }
 
@@ -96,40 +105,46 @@ impl From<LinkKind> for Links {
     }
 }
 
+/// Arguments of `laminate graph`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GraphArgs {
+    /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: GraphFormat,
 }
 
+/// Formats of `laminate graph`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum GraphFormat {
-    /// A tree
+    /// A tree for a terminal
     Text,
-    /// A flowchart for Markdown
+    /// A Mermaid flowchart for Markdown
     Mermaid,
 }
 
+/// Arguments of `laminate why`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct WhyArgs {
-    /// IMAGE or VARIANT/IMAGE
+    /// The image to explain: IMAGE or VARIANT/IMAGE
     #[arg(value_name = "IMAGE")]
     pub image: String,
-    /// Contacts nothing
+    /// Contact nothing
     #[arg(long, env = "LAMINATE_OFFLINE", value_parser = Flag::new())]
     pub offline: bool,
-    /// Explains only what changed after this release
+    /// Explain only what changed after this release
     #[arg(long, value_name = "RELEASE", conflicts_with = "in_release")]
     pub since: Option<String>,
-    /// Explains only what changed in this release
+    /// Explain only what changed in this release
     #[arg(id = "in_release", long = "in", value_name = "RELEASE")]
     pub in_release: Option<String>,
-    /// All releases that changed it, not only the last 10
+    /// Show all releases that changed the image, not only the last 10
     #[arg(long)]
     pub all: bool,
 }
 
+/// Arguments of `laminate completions`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CompletionsArgs {
+    /// The shell to generate a script for
     pub shell: clap_complete::Shell,
 }

@@ -5,145 +5,168 @@ use camino::Utf8PathBuf;
 use clap::builder::FalseyValueParser as Flag;
 use clap::{Subcommand, ValueEnum};
 
+/// Commands of `laminate evidence`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum EvidenceCommand {
-    /// Attaches a verdict to the digests of a release, or of one image of it
+    /// Record a verdict for one image of a release, or for all of them
     Add(EvidenceAddArgs),
-    /// Shows what every gate of every channel says of a release
+    /// Show the state of every gate of every channel for a release
     List(EvidenceListArgs),
 }
 
+/// Arguments of `laminate evidence add`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("verdict").required(true).multiple(true).args(["passed", "failed", "file"])))]
 pub struct EvidenceAddArgs {
-    /// What it is evidence for; channels name it under `gates:`
+    /// The gate that the evidence is for, as written under a channel's `gates:`
     #[arg(long, value_name = "GATE")]
     pub gate: String,
-    /// IMAGE or VARIANT/IMAGE of the release, or a digest of one; or a release, for all of its images
+    /// An image (IMAGE, VARIANT/IMAGE or its digest), or a release for all its images
     #[arg(value_name = "IMAGE|RELEASE")]
     pub subject: String,
-    /// The release an IMAGE is of [default: that of the commit that is checked out]
+    /// The release that IMAGE belongs to [default: the release of the checked-out commit]
     #[arg(long, value_name = "RELEASE")]
     pub release: Option<String>,
+    /// The verdict is: passed
     #[arg(long, conflicts_with = "failed")]
     pub passed: bool,
+    /// The verdict is: failed
     #[arg(long)]
     pub failed: bool,
-    /// A report in JUnit's XML, kept with the verdict; without --passed or --failed it is the verdict
+    /// Store a JUnit XML report with the verdict
+    ///
+    /// Without --passed or --failed, the report is the verdict.
     #[arg(long, value_name = "FILE")]
     pub file: Option<Utf8PathBuf>,
-    /// What a reader should know
+    /// Add a note for readers
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
-    /// Shows what would be written, and writes nothing
+    /// Show what would be written, and write nothing
     #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
     pub dry_run: bool,
 }
 
+/// Arguments of `laminate evidence list`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EvidenceListArgs {
-    /// A release's digest, commit, run or fixed tag [default: the commit that is checked out]
+    /// A release: its digest, commit, run or immutable tag [default: the checked-out commit]
     #[arg(value_name = "RELEASE")]
     pub release: Option<String>,
 }
 
+/// Arguments of `laminate promote`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PromoteArgs {
-    /// A release's digest, commit, run or fixed tag, or a channel that is at it [default: the commit
-    /// that is checked out]
+    /// A release: its digest, commit, run or immutable tag, or a channel that is at it [default: the
+    /// checked-out commit]
     #[arg(value_name = "RELEASE")]
     pub release: Option<String>,
-    /// The channel
+    /// The channel to move
     #[arg(long, value_name = "CHANNEL", required_unless_present = "auto")]
     pub to: Option<String>,
-    /// Every channel with `auto: true`, in the order of `from:`; does nothing where there is none, and
-    /// moves no channel back that is at a newer release. One that is refused stops only those that
-    /// take from it
+    /// Promote to every channel with `auto: true`
+    ///
+    /// Channels are moved in the order of `from:`. A channel that is at a newer release stays there. A
+    /// channel that cannot move stops only the channels that take from it. If the spec has no channel
+    /// with `auto: true`, nothing happens.
     #[arg(long, conflicts_with_all = ["to", "resume", "abort"])]
     pub auto: bool,
-    /// Ends a move that was begun
+    /// Finish an interrupted move
     #[arg(long, conflicts_with_all = ["abort", "release"])]
     pub resume: bool,
-    /// Takes a move back that was begun
+    /// Undo an interrupted move
     #[arg(long, conflicts_with = "release")]
     pub abort: bool,
-    /// Goes on although this gate is not proven; needs --reason
+    /// Promote even if GATE has not passed; recorded, requires --reason
     #[arg(long, value_name = "GATE", requires = "reason")]
     pub waive: Vec<String>,
-    /// Wants this gate, too; recorded
+    /// Also require GATE; recorded
     #[arg(long, value_name = "GATE")]
     pub require: Vec<String>,
     #[command(flatten)]
     pub moving: MovingArgs,
 }
 
+/// Arguments of `laminate revert`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RevertArgs {
+    /// The channel to move back
     #[arg(value_name = "CHANNEL")]
     pub channel: String,
-    /// A release the channel was at [default: the one before]
+    /// A release the channel was at before [default: the previous one]
     #[arg(long, value_name = "RELEASE")]
     pub to: Option<String>,
     #[command(flatten)]
     pub moving: MovingArgs,
 }
 
+/// Arguments of the commands that move a channel.
 #[derive(Clone, Debug, clap::Args)]
 pub struct MovingArgs {
-    /// Why; recorded
+    /// The reason for the move; recorded
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// Goes on although somebody else moved tags of the channel; recorded
+    /// Overwrite tags of the channel that someone else moved; recorded
     #[arg(long)]
     pub accept_drift: bool,
-    /// Shows what would be moved, and moves nothing
+    /// Show what would be moved, and move nothing
     #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
     pub dry_run: bool,
 }
 
+/// Arguments of `laminate history`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct HistoryArgs {
-    /// IMAGE or VARIANT/IMAGE
+    /// Show only releases that changed this image: IMAGE or VARIANT/IMAGE
     #[arg(value_name = "IMAGE")]
     pub image: Option<String>,
 }
 
+/// Arguments of `laminate show`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ShowArgs {
-    /// A release's digest, commit, run or fixed tag, or a channel for the release it is at
+    /// A release: its digest, commit, run or immutable tag, or a channel that is at it
     #[arg(value_name = "RELEASE")]
     pub release: String,
 }
 
+/// Arguments of `laminate diff`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DiffArgs {
-    /// The older release: its digest, commit, run or fixed tag, or a channel for the one it is at
+    /// The older release: its digest, commit, run or immutable tag, or a channel that is at it
     #[arg(value_name = "A")]
     pub from: String,
-    /// The newer release [default: A itself, compared with the release before it]
+    /// The newer release
+    ///
+    /// Without B, A is compared with the release before it.
     #[arg(value_name = "B")]
     pub to: Option<String>,
+    /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: DiffFormat,
 }
 
+/// Formats of `laminate diff`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DiffFormat {
-    /// For a terminal
+    /// Lines for a terminal
     Text,
-    /// For notes of a release
+    /// Markdown for release notes
     Markdown,
     /// The same document as with --json
     Json,
 }
 
+/// Arguments of `laminate rebuild`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RebuildArgs {
-    /// A release's digest, commit, run or fixed tag, or a channel for the release it is at
+    /// A release: its digest, commit, run or immutable tag, or a channel that is at it
     #[arg(value_name = "RELEASE")]
     pub release: String,
-    /// Writes the spec as it was to this new or empty folder: specs.yml, images/*/image.yml, a
-    /// specs.lock with every base, and what it came to, resolved.json
+    /// Write the spec of the release to a new or empty folder
+    ///
+    /// The files are specs.yml, images/*/image.yml, a specs.lock with every base, and resolved.json, the
+    /// spec after short keys, variants and variables.
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
 }

@@ -195,7 +195,7 @@ async fn go(
 }
 
 fn no_registry(text: &str) -> Failure {
-    Failure::new(Exit::Surroundings, text)
+    Failure::new(Exit::Environment, text)
         .help("set `registry:` in specs.yml, --registry or LAMINATE_REGISTRY; or write an archive with --export oci:FILE")
 }
 
@@ -218,7 +218,7 @@ fn engine_archive(out: &std::path::Path) -> Result<tempfile::NamedTempFile, Fail
     };
     tempfile::NamedTempFile::new_in(&folder).map_err(|error| {
         Failure::new(
-            Exit::Surroundings,
+            Exit::Environment,
             format!("cannot write in {}: {error}", folder.display()),
         )
     })
@@ -241,7 +241,7 @@ fn bases_are_known(
                 .map(ToString::to_string)
                 .collect();
             Err(Failure::new(
-                Exit::Surroundings,
+                Exit::Environment,
                 format!(
                     "{} cannot be built offline: nothing says which digest {} is",
                     planned.label,
@@ -290,7 +290,7 @@ fn epoch(gathered: &Gathered) -> Result<Option<i64>, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) if !text.is_empty() => text.parse().map(Some).map_err(|_| {
             Failure::new(
-                Exit::Surroundings,
+                Exit::Environment,
                 format!("SOURCE_DATE_EPOCH is {text:?}, not seconds since 1970"),
             )
         }),

@@ -62,7 +62,7 @@ pub fn all_built(gathered: &Gathered, request: &Request) -> Result<(), Failure> 
     match missing.is_empty() {
         true => Ok(()),
         false => Err(Failure::new(
-            Exit::Surroundings,
+            Exit::Environment,
             format!("not built yet: {}", missing.join(", ")),
         )
         .help("`laminate build` builds and tests them; or name images that are built")),
@@ -194,7 +194,7 @@ impl Work<'_> {
         });
         let xml = junit::report(self.context.stack.name.as_str(), suites);
         fs_err::write(path, xml)
-            .map_err(|error| Failure::new(Exit::Surroundings, format!("--junit: {error}")))
+            .map_err(|error| Failure::new(Exit::Environment, format!("--junit: {error}")))
     }
 
     /// Everything that is red, on its place, and what is odd.

@@ -63,7 +63,7 @@ impl Changes {
 }
 
 fn failure(error: std::io::Error) -> Failure {
-    Failure::new(Exit::Surroundings, error.to_string())
+    Failure::new(Exit::Environment, error.to_string())
 }
 
 /// The bytes of a file; `None` if there is none.
@@ -83,7 +83,7 @@ impl Folder {
             None => None,
             Some(bytes) => {
                 let strange = |reason: String| {
-                    Failure::new(Exit::Surroundings, format!("{file} cannot be understood: {reason}"))
+                    Failure::new(Exit::Environment, format!("{file} cannot be understood: {reason}"))
                         .help("remove it; pages there are then taken for somebody else's, so say --overwrite once")
                 };
                 let list: List =
@@ -133,7 +133,7 @@ impl Folder {
         }
         if !foreign.is_empty() && !overwrite {
             return Err(Failure::new(
-                Exit::Surroundings,
+                Exit::Environment,
                 format!(
                     "laminate has not written these, and would write over them: {}",
                     foreign.join(", ")
@@ -183,7 +183,7 @@ impl Folder {
         let path = self.path.join(file);
         let wrong = |error: std::io::Error| {
             Failure::new(
-                Exit::Surroundings,
+                Exit::Environment,
                 format!("{path} cannot be written: {error}"),
             )
         };

@@ -115,7 +115,7 @@ async fn push(
     }
     let text = refused.unwrap_or_default();
     Err(Failure::new(
-        Exit::Surroundings,
+        Exit::Environment,
         format!("the wiki's repository refuses the push, twice: {text}"),
     )
     .help("if somebody else pushes all the time, run it again"))

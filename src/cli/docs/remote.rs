@@ -70,9 +70,10 @@ impl Remote {
             .env_remove("GIT_INDEX_FILE")
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        command.output().await.map_err(|error| {
-            Failure::new(Exit::Surroundings, format!("git cannot be run: {error}"))
-        })
+        command
+            .output()
+            .await
+            .map_err(|error| Failure::new(Exit::Environment, format!("git cannot be run: {error}")))
     }
 
     /// Runs git and returns what it says; `doing` names what failed otherwise.
@@ -92,7 +93,7 @@ impl Remote {
     fn failed(&self, doing: &str, output: &Output) -> Failure {
         let text = String::from_utf8_lossy(&output.stderr);
         let text = self.hidden(text.trim());
-        Failure::new(Exit::Surroundings, format!("{doing} failed: {text}"))
+        Failure::new(Exit::Environment, format!("{doing} failed: {text}"))
     }
 
     /// The branch a wiki is on, and whether it is there.
@@ -123,10 +124,7 @@ impl Remote {
     pub async fn checkout(&self) -> Result<Checkout<'_>, Failure> {
         let (branch, is_there) = self.branch().await?;
         let folder = tempfile::tempdir().map_err(|error| {
-            Failure::new(
-                Exit::Surroundings,
-                format!("a folder for the wiki: {error}"),
-            )
+            Failure::new(Exit::Environment, format!("a folder for the wiki: {error}"))
         })?;
         let checkout = Checkout {
             remote: self,
