@@ -1,21 +1,28 @@
-"""The measures of `integration/bench`, which sets the E2E_ variables."""
+"""The measurements of `integration/bench`."""
 import asyncio
 import contextlib
 import hashlib
 import multiprocessing
 import os
+import pathlib
 import shutil
 import statistics
 import subprocess
 import sys
 import time
 
-from world import BASE, ENGINE, REGISTRY, SCRATCH, Requests, Stack, digest, equal, histories
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "e2e"))
+
+from parts import started
+from registry import Requests
+from stack import Stack
 
 ROUNDS = int(os.environ.get("LAMINATE_ROUNDS", "5"))
 IMAGES = [f"image-{number:02}" for number in range(100)]
 RTT = 0.05
 SUITE = "dpkg -l >/dev/null && test -s /etc/image"
+# What is measured against; `main` starts it.
+PARTS = None
 
 
 # Measuring.
@@ -24,18 +31,19 @@ def say(text):
     print(f"== {text}", file=sys.stderr, flush=True)
 
 
+MEASUREMENTS = []
+
+
 class Measure:
     """One kind of work, done by laminate and by others in turn."""
-
-    all = []
 
     def __init__(self, what):
         self.what = what
         self.times, self.counts = {}, {}
-        Measure.all.append(self)
+        MEASUREMENTS.append(self)
 
     def time(self, who, work, count=None):
-        """Does the work once; `count` counts what registry or engine are asked meanwhile."""
+        """Does the work once; `count` counts the requests to the registry or the engine meanwhile."""
         counting = count() if count else contextlib.nullcontext()
         with counting:
             start = time.perf_counter()
@@ -44,50 +52,53 @@ class Measure:
         self.times.setdefault(who, []).append(took)
         if count:
             self.counts[who] = counting.number
-            self.of = count.of
+            self.counted = count.counted
 
     def rows(self):
         own, *others = self.times
         for other in others:
             ratio = statistics.median(self.times[other]) / statistics.median(self.times[own])
             counts = [str(self.counts[who]) for who in (own, other) if who in self.counts]
-            asked = f"{self.of}: {' and '.join(counts)}" if len(counts) == 2 else ""
-            yield [self.what, spread(self.times[own]), other, spread(self.times[other]), f"{ratio:.2f}", asked]
+            requests = f"{self.counted}: {' and '.join(counts)}" if len(counts) == 2 else ""
+            yield [self.what, spread(self.times[own]), other, spread(self.times[other]), f"{ratio:.2f}", requests]
 
 
 def spread(times):
     return f"{statistics.median(times):.2f} ({min(times):.2f}–{max(times):.2f})"
 
 
-class Asked(Requests):
-    """Counts what the registry is asked."""
+class RegistryRequests(Requests):
+    """Counts the requests to the registry."""
 
-    of = "registry"
+    counted = "registry"
+
+    def __init__(self):
+        super().__init__(PARTS.registry.log)
 
     def __exit__(self, *error):
         super().__exit__(*error)
         self.number = len(self.all)
 
 
-class Solved:
-    """Counts what the engine is asked to solve."""
+class Solves:
+    """Counts the requests to the engine."""
 
-    of = "engine"
+    counted = "engine"
 
     def __enter__(self):
-        self.before = len(histories())
+        self.before = len(PARTS.engine.histories())
 
     def __exit__(self, *_):
-        self.number = len(histories()) - self.before
+        self.number = len(PARTS.engine.histories()) - self.before
 
 
 def table():
-    head = ["what", "laminate, s", "peer", "peer, s", "peer ÷ laminate", "asked of"]
-    rows = [head, *(row for measure in Measure.all for row in measure.rows())]
+    head = ["what", "laminate, s", "peer", "peer, s", "peer ÷ laminate", "requests to"]
+    rows = [head, *(row for measure in MEASUREMENTS for row in measure.rows())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     rows.insert(1, ["-" * width for width in widths])
     for row in rows:
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |")
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
     print(f"\nmedian (least–most) of {ROUNDS} rounds in turn, {os.cpu_count()} cores")
 
 
@@ -116,8 +127,8 @@ def field(number, value):
 
 
 def command_in(image, command):
-    """The LLB of a command in an image (moby/buildkit, solver/pb/ops.proto): for those who have no
-    Dockerfile frontend at hand."""
+    """Returns the LLB of a command in an image (moby/buildkit, solver/pb/ops.proto); there is no
+    Dockerfile frontend here."""
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
     platform = field(10, field(1, machine) + field(2, "linux"))
 
@@ -130,12 +141,9 @@ def command_in(image, command):
     return b"".join(field(1, op) for op in [source, execute, on(execute)])
 
 
-BUILDCTL = ["buildctl", "--addr", ENGINE, "build", "--no-cache", "--progress", "plain"]
-
-
 def buildctl(files, at_once):
     """`buildctl build` for each file of LLB, some of them at once."""
-    run("xargs", "-P", str(at_once), "-I", "{}", "sh", "-c", f"{' '.join(BUILDCTL)} <{{}}",
+    run("xargs", "-P", str(at_once), "-I", "{}", "sh", "-c", f"buildctl --addr {PARTS.engine.address} build --no-cache --progress plain <{{}}",
         input="\n".join(map(str, files)).encode())
 
 
@@ -159,11 +167,11 @@ async def _carry(reader, writer, delay, start):
     writer.close()
 
 
-def _proxy(port, delay):
+def _proxy(target, port, delay):
     async def connection(reader, writer):
-        host, number = REGISTRY.split(":")
+        host, number = target.split(":")
         upper, lower = await asyncio.open_connection(host, int(number))
-        # A connection costs the way there and back before anything can be said.
+        # A connection costs the way there and back before anything can be sent.
         start = time.monotonic() + delay.value * 1.5
         await asyncio.gather(_carry(reader, lower, delay, start), _carry(upper, writer, delay, 0),
                              return_exceptions=True)
@@ -176,11 +184,11 @@ def _proxy(port, delay):
 
 
 class Far:
-    """The registry under another address, as far away as `delay` says (seconds, there and back)."""
+    """The registry at another address, `delay` away (seconds, there and back)."""
 
     def __enter__(self):
         self.delay, port = multiprocessing.Value("d", 0.0), multiprocessing.Value("i", 0)
-        self.process = multiprocessing.Process(target=_proxy, args=(port, self.delay), daemon=True)
+        self.process = multiprocessing.Process(target=_proxy, args=(PARTS.registry.address, port, self.delay), daemon=True)
         self.process.start()
         while not port.value:
             time.sleep(0.01)
@@ -193,22 +201,23 @@ class Far:
 
 # The measures.
 
-def hundred(name, registry=REGISTRY):
-    """A hundred images, proven and in two releases, the channel at the first; and the fixed tag of each."""
-    spec = f"""stack: many
-tags: ["r-${{commit7}}"]
-policy: {{ root: locked }}
-tests: {{ common: {{ run: "test -s /etc/image" }} }}
-channels: {{ stable: {{ tag: stable, gates: [checks, common] }} }}
+def hundred(name, registry):
+    """Makes two releases of a hundred images, the channel at the first; returns the stack and their tags."""
+    spec = """stack: many
+tags: ["r-${commit7}"]
+policy: { root: locked }
+tests: { common: { run: "test -s /etc/image" } }
+channels: { stable: { tag: stable, gates: [checks, common] } }
 images:
 """
     for image in IMAGES:
         spec += f'  {image}: {{ base: "BASE", steps: [{{ write: {{ /etc/image: "{image} one" }} }}] }}\n'
-    stack = Stack(spec.replace("BASE", BASE.replace(REGISTRY, registry)), name=name)
+    base = PARTS.registry.base.replace(PARTS.registry.address, registry)
+    stack = Stack(PARTS, spec.replace("BASE", base), name=name)
     stack.registry = f"{registry}/{stack.namespace}"
     say(f"{name}: two releases of a hundred images")
     first = stack.laminate("build", "--push")
-    equal((first.json["solves"], len(first.json["images"])), (1, 100))
+    assert (first.json["solves"], len(first.json["images"])) == (1, 100)
     stack.laminate("promote", "--to", "stable")
     tags = [f"r-{stack.commit7}"]
     stack.replace("specs.yml", " one\"", " two\"")
@@ -217,7 +226,7 @@ images:
     return stack, [*tags, f"r-{stack.commit7}"]
 
 
-def hundred_measured(name, place, registry, at_once, set_delay=lambda on: None):
+def measure_hundred(name, place, registry, at_once, set_delay=lambda on: None):
     stack, tags = hundred(name, registry)
     promote, revert, nothing = (Measure(f"{what}{place}") for what in (
         "promote 100 images", "revert 100 images", "nothing to do, 100 images"))
@@ -229,21 +238,21 @@ def hundred_measured(name, place, registry, at_once, set_delay=lambda on: None):
     set_delay(True)
     for number in range(ROUNDS):
         say(f"{name}: round {number + 1} of {ROUNDS}")
-        count = Asked if number == 0 else None
+        count = RegistryRequests if number == 0 else None
         moved = []
         for measure, tag, arguments in ((promote, tags[1], ("promote", tags[1][2:], "--to", "stable")),
                                         (revert, tags[0], ("revert", "stable"))):
             measure.time("laminate", lambda: moved.append(stack.laminate(*arguments)), count)
-            equal(len(moved[-1].json["moved"]), 100)
+            assert len(moved[-1].json["moved"]) == 100
             for many in at_once:
                 measure.time(peer("crane tag", many), lambda: tag_all(tag, many), count)
             for image in (IMAGES[0], IMAGES[-1]):
-                wanted = digest(f"{stack.namespace}/{image}", tag)
-                for there in ("stable", *(f"peer-{many}" for many in at_once)):
-                    equal(digest(f"{stack.namespace}/{image}", there), wanted, f"{image}:{there}")
+                expected = stack.digest(image, tag)
+                for moved_tag in ("stable", *(f"peer-{many}" for many in at_once)):
+                    assert stack.digest(image, moved_tag) == expected, f"{image}:{moved_tag}"
         answers = []
         nothing.time("laminate", lambda: answers.append(stack.laminate("build", "--push")), count)
-        equal((answers[0].json["solves"], set(answers[0].actions().values())), (0, {"reused"}))
+        assert (answers[0].json["solves"], set(answers[0].actions().values())) == (0, {"reused"})
         lines = [f"{stack.registry}/{image}:{tags[1]}" for image in IMAGES]
         for many in at_once:
             nothing.time(peer("crane digest", many), lambda: crane("digest", lines, many), count)
@@ -255,15 +264,15 @@ def peer(command, many):
 
 
 def promote():
-    hundred_measured("near", "", REGISTRY, (1, 16))
+    measure_hundred("near", "", PARTS.registry.address, (1, 16))
 
 
 def far():
-    """What latency does. One by one crane would take half a minute a round: it is left out."""
+    """The effect of latency. crane one by one would take half a minute a round and is left out."""
     with Far() as away:
         def set_delay(on):
             away.delay.value = RTT if on else 0.0
-        hundred_measured("far", f", registry {RTT * 1000:.0f} ms away", away.address, (16,), set_delay)
+        measure_hundred("far", f", registry {RTT * 1000:.0f} ms away", away.address, (16,), set_delay)
 
 
 def tests():
@@ -275,18 +284,18 @@ images:
 """
     for image in images:
         spec += f'  {image}: {{ base: "BASE", steps: [{{ write: {{ /etc/image: "{image} tested" }} }}] }}\n'
-    stack = Stack(spec, name="tests")
+    stack = Stack(PARTS, spec, name="tests")
     say("tests: twenty images")
     built = stack.laminate("build", "--push")
     files = []
     for image in images:
         found = built.image(image)
-        files.append(SCRATCH / f"{image}.llb")
+        files.append(PARTS.scratch / f"{image}.llb")
         files[-1].write_bytes(command_in(f"{stack.registry}/{image}@{found['digest']}", SUITE))
 
     def all_at_once():
         ran = [v for i in stack.laminate("test", "--retest").json["images"] for v in i["verdicts"]]
-        equal((len(ran), any(v["cached"] for v in ran)), (20, False))
+        assert (len(ran), any(v["cached"] for v in ran)) == (20, False)
 
     def one_by_one():
         for image in images:
@@ -295,7 +304,7 @@ images:
     buildctl(files, 1)
     for number in range(ROUNDS):
         say(f"tests: round {number + 1} of {ROUNDS}")
-        count = Solved if number == 0 else None
+        count = Solves if number == 0 else None
         measure.time("laminate", all_at_once, count)
         measure.time("buildctl build, one by one", lambda: buildctl(files, 1), count)
         measure.time("buildctl build, 4 at once", lambda: buildctl(files, 4), count)
@@ -303,14 +312,14 @@ images:
 
 
 def rules(root):
-    """What `root: locked` looks for, as far as find can see it."""
+    """Returns commands that find what `root: locked` forbids, as far as find can."""
     folders = " ".join(f"{root}/{name}" for name in ("usr", "etc", "bin/", "sbin/", "lib*/", "boot"))
     return (f"find {root}/ -xdev \\( -type f -perm /6000 -o ! -type l -perm -0002 ! \\( -type d -perm -1000 \\) \\)\n"
             f"find {folders} -xdev ! -uid 0\n")
 
 
 def policy():
-    stack = Stack("""
+    stack = Stack(PARTS, """
         stack: looked-at
         tags: ["l-${commit7}"]
         policy: { root: locked, layers: { count: 100 } }
@@ -326,11 +335,11 @@ def policy():
         """, name="policy")
     say("policy: an image of forty thousand files")
     image = stack.laminate("build", "--push").image("large")
-    equal(image["checks"]["passed"], True)
+    assert image["checks"]["passed"]
     reference = f"{stack.registry}/large@{image['digest']}"
-    looked = SCRATCH / "rules.llb"
+    looked = PARTS.scratch / "rules.llb"
     looked.write_bytes(command_in(reference, rules("")))
-    folder = SCRATCH / "unpacked"
+    folder = PARTS.scratch / "unpacked"
 
     def unpack():
         run("skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{reference}", f"oci:{folder}/oci:it")
@@ -345,7 +354,7 @@ def policy():
         stack.commit()
         answers = []
         measure.time("laminate", lambda: answers.append(stack.laminate("test")))
-        equal((answers[0].json["solves"], answers[0].image("large")["checks"]["passed"]), (1, True))
+        assert (answers[0].json["solves"], answers[0].image("large")["checks"]["passed"]) == (1, True)
         measure.time("find, run by buildctl", lambda: buildctl([looked], 1))
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -354,10 +363,17 @@ def policy():
 
 MEASURES = {measure.__name__: measure for measure in (promote, far, tests, policy)}
 
-if __name__ == "__main__":
+
+def main():
+    global PARTS
     for name in sys.argv[1:]:
         if name not in MEASURES:
-            sys.exit(f"no measure {name}; there are {', '.join(MEASURES)}")
-    for name in sys.argv[1:] or MEASURES:
-        MEASURES[name]()
-    table()
+            sys.exit(f"unknown measurement `{name}`: expected {', '.join(MEASURES)}")
+    with started("release") as PARTS:
+        for name in sys.argv[1:] or MEASURES:
+            MEASURES[name]()
+        table()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,12 +1,14 @@
-# Real parts for the demo and the end-to-end tests: a base image, a registry, an engine.
-# Sourced, not run, by scripts with `set -euo pipefail`; everything started here is stopped when the
-# script ends, also when it is interrupted.
+# Starts what the demo and the end-to-end tests need: a base image, a registry, an engine.
+# Sourced by scripts with `set -euo pipefail`; everything started here is stopped when the script ends,
+# however it ends.
 #
 #   $root        the checkout
-#   $work        folder for all state; engine state and base stay there between runs
-#   $scratch     folder of this run alone, removed at its end
+#   $work        folder of all state; the engine's state and the base image stay there between runs
+#   $scratch     folder of this run, removed at its end
+#   $binary      laminate, after build_laminate
 #   $registry    host:port, after start_registry
-#   $base        reference of the base in it, after push_base
+#   $base        reference of the base image in it, after push_base
+#   $engine      address, after start_engine
 # shellcheck shell=bash
 
 # shellcheck disable=SC2034 # for the scripts that source this
@@ -27,8 +29,8 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -E env "PATH=$PATH" "$@"; fi
 }
 
-# The same in the place of the shell: a process started in the background has its own PID then, not
-# that of a shell around it, which could be stopped alone.
+# The same, but replacing the shell: in the background, `$!` is then the PID of the program and not of a
+# shell around it.
 become() {
     if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -E env "PATH=$PATH" "$@"; fi
 }
@@ -47,7 +49,7 @@ cleanup() {
     local status=$? pid mount
     trap - EXIT INT TERM
     for pid in ${started[@]+"${started[@]}"}; do stop "$pid"; done
-    # What an engine that was killed left mounted, deepest first. Only this run's, and the engine's own state.
+    # Mounts that a killed engine left, deepest first: only of this run and of the engine's state.
     while read -r mount; do
         case $mount in
         "$scratch"/* | "$work"/engine/*) as_root umount -l "$mount" 2>/dev/null || true ;;
@@ -64,8 +66,38 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# A free loopback port; the one in FILE again if it is still free, so that names stay the same
-# from run to run.
+# Runs a command that downloads, up to three times.
+retry() { # COMMAND…
+    local attempt status=0
+    for attempt in 1 2 3; do
+        status=0
+        "$@" || status=$?
+        [ "$status" != 0 ] || return 0
+        [ "$attempt" = 3 ] || {
+            say "failed ($status), trying again: $*"
+            sleep "$attempt"
+        }
+    done
+    return "$status"
+}
+
+# Builds laminate with a profile of cargo, unless LAMINATE_BINARY is set; sets $binary.
+build_laminate() { # debug|release
+    binary="${LAMINATE_BINARY:-}"
+    if [ -z "$binary" ]; then
+        local flags=() target
+        [ "$1" = debug ] || flags=(--release)
+        say "building laminate"
+        target=$(cd "$root" && cargo build --quiet --locked ${flags[@]+"${flags[@]}"} >&2 &&
+            cargo metadata --format-version 1 --no-deps --locked | jq -r .target_directory) ||
+            fail "cannot build laminate"
+        binary="$target/$1/laminate"
+    fi
+    [ -x "$binary" ] || fail "no binary at $binary"
+}
+
+# Prints a free loopback port: the one in FILE if it is still free, so that image references stay the
+# same from run to run.
 free_port() { # FILE
     python3 - "$1" <<'PY'
 import os, socket, sys
@@ -86,7 +118,7 @@ for port in (before, 0):
 PY
 }
 
-# Starts a registry with an access log at $scratch/registry.log. Its content is new each time.
+# Starts an empty registry with an access log at $scratch/registry.log; sets $registry.
 start_registry() {
     local port i
     port=$(free_port "$work/registry-port")
@@ -115,8 +147,7 @@ YML
     fail "the registry did not start"
 }
 
-# Starts a buildkitd of our own and sets $engine (an address). Its state is kept between runs, unless
-# a folder of this run is named.
+# Starts a buildkitd and sets $engine. Its state is kept between runs, unless a folder is given.
 start_engine() { # [STATE-FOLDER]
     local i state="${1:-$work/engine}"
     engine_socket="$scratch/buildkitd.sock"
@@ -137,19 +168,33 @@ start_engine() { # [STATE-FOLDER]
     fail "buildkitd did not start"
 }
 
-# A small Debian as an OCI layout in the cache, made once: from Debian's archive alone.
+# Debian's root filesystem as a tar archive. mmdebstrap sends a signal to its whole process group when
+# it fails: in a session of its own, that does not end this script without a word.
+debian_archive() { # FILE
+    local status=0
+    # As root, since Ubuntu allows user namespaces to root only.
+    SOURCE_DATE_EPOCH=1750000000 become setsid mmdebstrap --quiet --variant=minbase --include=ca-certificates \
+        --aptopt='Acquire::Retries "3"' bookworm - ${LAMINATE_DEBIAN_MIRROR:+"$LAMINATE_DEBIAN_MIRROR"} \
+        >"$1" 2>"$scratch/mmdebstrap.log" &
+    started+=("$!")
+    wait "$!" || status=$?
+    [ "$status" = 0 ] || tail -n 20 "$scratch/mmdebstrap.log" >&2
+    return "$status"
+}
+
+# A small Debian as an OCI layout in the cache, made once, from Debian's archive or the mirror in
+# LAMINATE_DEBIAN_MIRROR.
 make_base() {
     local recipe
-    recipe=$(declare -f make_base | sha256sum | cut -c1-16)
+    recipe=$(declare -f debian_archive make_base | sha256sum | cut -c1-16)
     base_layout="$work/base-$recipe"
     [ ! -e "$base_layout/index.json" ] || return 0
-    say "making the base: Debian bookworm by mmdebstrap (once)"
-    # As root, since Ubuntu lets nobody else make user namespaces. Without dev/: a container has its
-    # own, and only root may unpack it.
-    SOURCE_DATE_EPOCH=1750000000 as_root mmdebstrap --quiet --variant=minbase --include=ca-certificates \
-        bookworm - 2>"$scratch/mmdebstrap.log" | tar --delete --wildcards -f - './dev/*' >"$scratch/base.tar" ||
-        { cat "$scratch/mmdebstrap.log" >&2; fail "mmdebstrap"; }
-    gzip -n "$scratch/base.tar"
+    say "making the base image: Debian bookworm with mmdebstrap (once)"
+    retry debian_archive "$scratch/debian.tar" ||
+        fail "cannot make the base image: mmdebstrap failed three times, see its log above"
+    # Without dev/: a container has its own, and only root can unpack it.
+    tar --delete --wildcards -f - './dev/*' <"$scratch/debian.tar" | gzip -n >"$scratch/base.tar.gz"
+    rm "$scratch/debian.tar"
     python3 - "$scratch/base.tar.gz" "$scratch/layout" <<'PY'
 import gzip, hashlib, json, os, shutil, sys
 layer, layout = sys.argv[1:]
@@ -206,7 +251,8 @@ PY
 push_base() { # [NAME:TAG]
     make_base
     base="$registry/upstream/${1:-debian:bookworm}"
-    skopeo copy -q --dest-tls-verify=false "oci:$base_layout:bookworm" "docker://$base"
+    retry skopeo copy -q --dest-tls-verify=false "oci:$base_layout:bookworm" "docker://$base" ||
+        fail "cannot push the base image to the registry"
 }
 
 digest_of() { # REFERENCE
@@ -217,8 +263,8 @@ inspect() { # REFERENCE
     skopeo inspect --tls-verify=false "docker://$1"
 }
 
-# The certificates of a proxy that looks into TLS, where the machine says there is one: its own
-# bundle then holds more than a fresh Debian's.
+# Gives steps the certificates of this machine: behind a proxy that intercepts TLS they are more than a
+# fresh Debian has.
 use_machine_certificates() {
     local bundle="${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}"
     if [ -z "${LAMINATE_CA:-}" ] && [ -r "$bundle" ]; then

@@ -1,8 +1,6 @@
 r"""Texts of run, write and append reach the image byte for byte; values arrive as written."""
 import textwrap
 
-from world import Stack, config, content, equal, main, test
-
 TEXT = r"""plain ${HOME} $${x} ${env:PATH} ${nothing} $HOME $$ ${a:-b}
 "double" 'single' `back` \ \\ \n \t \" \$ %s %% #no comment
   indented	tab & < > | ; ( ) { } [ ] ! ~ * ? = : , @ é ü 漢 🚀
@@ -37,23 +35,18 @@ def block(indent):
     return textwrap.indent(TEXT, " " * indent).rstrip("\n")
 
 
-@test
-def texts_and_values_are_as_written():
+def test_texts_and_values_are_as_written(make_stack):
     spec = SPEC.replace("RUN\n", block(10) + "\n").replace("WRITE\n", block(12) + "\n")
-    stack = Stack(spec)
+    stack = make_stack(spec)
     stack.laminate("build", "--push")
-    repository, tag = f"{stack.namespace}/texts", f"x-{stack.commit7}"
-    equal(content(repository, tag, "/run.txt").decode(), TEXT, "run")
-    equal(content(repository, tag, "/write.txt").decode(), TEXT + TEXT, "write and append")
-    equal(content(repository, tag, "/filled.txt").decode(), "3.10-2026.10 ${x}", "write with vars")
-    made = config(repository, tag)["config"]
+    tag = f"x-{stack.commit7}"
+    assert stack.content("texts", tag, "/run.txt").decode() == TEXT, "run"
+    assert stack.content("texts", tag, "/write.txt").decode() == TEXT + TEXT, "write and append"
+    assert stack.content("texts", tag, "/filled.txt").decode() == "3.10-2026.10 ${x}", "write with vars"
+    made = stack.config("texts", tag)["config"]
     env = dict(pair.split("=", 1) for pair in made["Env"])
     wanted = ["3.10", "0644", "off", "1e3", "2026.10"]
-    equal([env[name] for name in "ABCDE"], wanted)
-    equal([env[name] for name in "FGHIJ"], wanted)
-    equal(env["PATH"], "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-    equal((made["Labels"]["org.example.python"], made["Labels"]["org.example.off"]), ("3.10", "off"))
-
-
-if __name__ == "__main__":
-    main()
+    assert [env[name] for name in "ABCDE"] == wanted
+    assert [env[name] for name in "FGHIJ"] == wanted
+    assert env["PATH"] == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert (made["Labels"]["org.example.python"], made["Labels"]["org.example.off"]) == ("3.10", "off")

@@ -6,9 +6,10 @@ import pathlib
 import stat
 import subprocess
 
-from world import BASE, REGISTRY, SCRATCH, Stack, as_root, equal, layers, main, test, tree
+import pytest
+from parts import as_root
 
-stack = Stack("""
+SPEC = """
     stack: writable
     tags: ["w-${commit7}"]
     writable: { gid: 100, paths: [/opt/conda, /home/jovyan] }
@@ -37,23 +38,27 @@ stack = Stack("""
           - copy: { /opt/conda/etc/copied.txt: copied.txt }
           - run: echo root >/home/jovyan/by-root
             as: root
-    """, {"images/more/requirements.txt": "idna==3.10\n", "images/more/copied.txt": "copied\n"})
-tag = None
+    """
+FILES = {"images/more/requirements.txt": "idna==3.10\n", "images/more/copied.txt": "copied\n"}
 
 
-@test
-def no_layer_stores_a_file_of_another_again():
-    global tag
+@pytest.fixture(scope="module")
+def built(make_stack):
+    """The stack and its tag. No test changes it."""
+    stack = make_stack(SPEC, FILES)
     stack.laminate("build", "--push")
-    tag = f"w-{stack.commit7}"
-    repository = f"{stack.namespace}/more"
+    return stack, f"w-{stack.commit7}"
+
+
+def test_no_layer_stores_a_file_of_another(built):
+    stack, tag = built
     seen, twice = {}, []
-    for layer in layers(repository, tag):
-        with tree(repository, layer) as archive:
+    for layer in stack.layers("more", tag):
+        with stack.open_layer("more", layer) as archive:
             for member in archive:
                 if not member.isfile() or member.size == 0:
                     continue
-                # What useradd and apt write anew with equal content is theirs.
+                # useradd and apt rewrite some files with equal content.
                 if member.name.lstrip("./").startswith(("etc/", "var/")):
                     continue
                 name = member.name.lstrip("./")
@@ -62,29 +67,28 @@ def no_layer_stores_a_file_of_another_again():
                     twice.append(name)
                 seen[name] = found
     assert any(name.startswith("opt/conda/lib/") for name in seen), "the environment is in no layer"
-    equal(twice, [], "paths stored twice")
+    assert twice == [], "paths stored twice"
 
 
-@test
-def nothing_of_what_built_it_is_left():
-    repository = f"{stack.namespace}/more"
+def test_no_tool_and_no_cache_of_the_build_is_left(built):
+    stack, tag = built
     names = set()
-    for layer in layers(repository, tag)[1:]:
-        with tree(repository, layer) as archive:
+    for layer in stack.layers("more", tag)[1:]:
+        with stack.open_layer("more", layer) as archive:
             names |= {member.name.lstrip("./") for member in archive if not member.isdir()}
     left = sorted(name for name in names if name.startswith((
         "run/laminate", "opt/conda/.lock", "tmp/", "var/lib/apt/lists/deb", "var/cache/apt/archives/", "root/.cache", "home/jovyan/.cache"))
         or name.endswith(("/bin/uv", "/bin/uvx")))
-    equal(left, [], "caches and tools in layers")
+    assert left == [], "caches and tools in layers"
 
 
-@test
-def another_user_of_the_group_can_install():
-    layout, bundle = SCRATCH / "writable-layout", SCRATCH / "writable-bundle"
+def test_another_user_of_the_group_can_install(built, parts):
+    stack, tag = built
+    layout, bundle = parts.scratch / "writable-layout", parts.scratch / "writable-bundle"
     subprocess.run(["skopeo", "copy", "--quiet", "--src-tls-verify=false",
-                    f"docker://{REGISTRY}/{stack.namespace}/more:{tag}", f"oci:{layout}:more"], check=True)
+                    f"docker://{stack.registry}/more:{tag}", f"oci:{layout}:more"], check=True)
     found = as_root("umoci", "unpack", "--image", f"{layout}:more", str(bundle))
-    equal(found.returncode, 0, found.stderr)
+    assert found.returncode == 0, found.stderr
     rootfs = bundle / "rootfs"
     wrong = []
     for folder in ("opt/conda", "home/jovyan"):
@@ -96,7 +100,7 @@ def another_user_of_the_group_can_install():
                 wanted = 0o2070 if stat.S_ISDIR(seen.st_mode) else 0o060
                 if seen.st_gid != 100 or seen.st_mode & wanted != wanted:
                     wrong.append(f"{path.relative_to(rootfs)} {stat.filemode(seen.st_mode)} {seen.st_gid}")
-    equal(wrong, [], "not writable for the group")
+    assert wrong == [], "not writable for the group"
     tool = (rootfs / "opt/conda/bin/tool").lstat()
     assert tool.st_mode & 0o010, "what its owner may run, the group may run"
 
@@ -111,21 +115,18 @@ def another_user_of_the_group_can_install():
         env.append("PIP_CERT=/tmp/ca.pem")
     ran = as_root("chroot", "--userspec=4242:100", "--groups=100", str(rootfs), "/usr/bin/env", "-i", *env,
                   "pip", "install", "--no-cache-dir", "tomli==2.0.1", "six==1.17.0")
-    equal(ran.returncode, 0, ran.stdout + ran.stderr)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
     assert list(rootfs.glob("opt/conda/lib/python3*/site-packages/tomli")), ran.stdout
     assert not (rootfs / "home/jovyan/.local").exists(), "something went to ~/.local"
     as_root("rm", "-rf", str(bundle), str(layout))
 
 
-@test
-def other_tools_read_the_config():
+def test_other_tools_read_the_config(built, registry):
+    stack, tag = built
     out = subprocess.run(["skopeo", "inspect", "--config", "--tls-verify=false",
-                          f"docker://{REGISTRY}/{stack.namespace}/more:{tag}"], check=True, capture_output=True).stdout
+                          f"docker://{stack.registry}/more:{tag}"], check=True, capture_output=True).stdout
     config = json.loads(out)["config"]
-    equal(config["User"], "jovyan")
-    equal([pair for pair in config["Env"] if pair.startswith("PATH=")][0].split(":")[0], "PATH=/opt/conda/bin")
-    assert BASE not in json.dumps(config)
-
-
-if __name__ == "__main__":
-    main()
+    assert config["User"] == "jovyan"
+    path = next(pair for pair in config["Env"] if pair.startswith("PATH="))
+    assert path.split(":")[0] == "PATH=/opt/conda/bin"
+    assert registry.base not in json.dumps(config)

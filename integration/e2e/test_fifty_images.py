@@ -1,0 +1,55 @@
+"""Fifty images in a tree of depth five: one solve, siblings at the same time."""
+import itertools
+
+import pytest
+
+# Five levels: 1 + 3 + 6 + 15 + 25.
+LEVELS = [1, 3, 6, 15, 25]
+parents, names, level_of = {}, [], {}
+above = [None]
+for depth, count in enumerate(LEVELS):
+    level = [f"image-{depth}-{number:02}" for number in range(count)]
+    for number, name in enumerate(level):
+        parents[name] = above[number % len(above)]
+        level_of[name] = depth
+    names += level
+    above = level
+
+SPEC = 'stack: fifty\ntags: ["t-${commit7}"]\nimages:\n'
+for name in names:
+    SPEC += f"  {name}:\n    base: {parents[name] or 'BASE'}\n    steps:\n"
+    SPEC += f"      - run: |\n          date +%s%N >/{name}\n          sleep 0.5\n          date +%s%N >>/{name}\n"
+
+
+@pytest.fixture(scope="module")
+def built(make_stack, engine):
+    """The stack, the answer of its build, and the records it added to the engine's history."""
+    stack = make_stack(SPEC)
+    before = set(engine.histories())
+    answer = stack.laminate("build", "--push")
+    return stack, answer, set(engine.histories()) - before
+
+
+def test_fifty_images_are_one_record_and_siblings_overlap(built):
+    stack, answer, records = built
+    assert len(records) == 1, "records in the engine's history"
+    assert answer.json["solves"] == 1
+    assert answer.actions() == {name: "built" for name in names}
+    spans = {}
+    for name in names:
+        assert stack.digest(name, f"t-{stack.commit7}") == answer.image(name)["digest"], name
+        start, end = stack.content(name, f"t-{stack.commit7}", name).split()
+        spans[name] = (int(start), int(end))
+    for depth in (1, 2, 3, 4):
+        level = sorted(spans[name] for name in names if level_of[name] == depth)
+        overlaps = sum(1 for one, two in itertools.pairwise(level) if two[0] < one[1])
+        assert overlaps, f"no two images of level {depth} ran at the same time: {level}"
+
+
+def test_a_second_build_adds_no_record(built, engine):
+    stack, _, _ = built
+    before = engine.histories()
+    answer = stack.laminate("build", "--push")
+    assert set(answer.actions().values()) == {"reused"}
+    assert answer.json["solves"] == 0
+    assert engine.histories() == before

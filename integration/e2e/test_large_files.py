@@ -1,0 +1,43 @@
+"""Files too large for one message reach images byte for byte, are sent once, and stay in the engine."""
+import hashlib
+import os
+import random
+
+import pytest
+
+NUMBERS = random.Random(7)
+LARGE = {f"images/ground/part-{number}.bin": NUMBERS.randbytes(6_000_000) for number in range(4)}
+SCRIPT = "#!/bin/sh\nwc -c <\"$0\" >/size\nexit 0\n" + "# long\n" * 20_000
+
+
+@pytest.fixture
+def stack(make_stack):
+    return make_stack("""
+        stack: large
+        tags: ["g-${commit7}"]
+        images:
+          ground:
+            base: BASE
+            copy: { /data/: "*.bin" }
+          top:
+            base: ground
+            steps:
+              - script: big.sh
+        """, {**LARGE, "images/top/big.sh": SCRIPT}, executable=["images/top/big.sh"])
+
+
+def test_large_files_arrive_whole(stack):
+    stack.laminate("build", "--push")
+    tag = f"g-{stack.commit7}"
+    for path, data in LARGE.items():
+        found = stack.content("ground", tag, f"/data/{os.path.basename(path)}")
+        assert hashlib.sha256(found).hexdigest() == hashlib.sha256(data).hexdigest(), path
+    assert stack.content("top", tag, "/size").decode().strip() == str(len(SCRIPT))
+
+
+def test_the_engine_keeps_them(stack):
+    stack.laminate("build", "--no-reuse")
+    answer = stack.laminate("build", "--no-reuse")
+    assert set(answer.actions().values()) == {"built"}
+    seconds = sum(image["seconds"] for image in answer.json["images"])
+    assert seconds < 1, f"the steps ran again: {seconds} s"
