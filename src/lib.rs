@@ -21,6 +21,7 @@ pub mod nodes;
 pub mod oci;
 pub mod plan;
 pub mod publish;
+pub mod record;
 pub mod registry;
 pub mod release;
 pub mod report;
@@ -29,5 +30,7 @@ pub mod size;
 pub mod source;
 pub mod spec;
 pub mod stack;
+pub mod staging;
+pub mod tags;
 #[doc(hidden)]
 pub mod testing;

@@ -15,6 +15,24 @@ fn invalid<T>(text: impl Into<String>) -> Result<T, InvalidName> {
     Err(InvalidName(text.into()))
 }
 
+/// Writes a name as the text it shows, and parses it when it is read.
+macro_rules! serde_as_text {
+    ($name:ident) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(from)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -41,18 +59,7 @@ macro_rules! name {
             }
         }
 
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(from)?;
-                Self::parse(&text).map_err(serde::de::Error::custom)
-            }
-        }
+        serde_as_text!($name);
     };
 }
 
@@ -75,6 +82,11 @@ name!(
 name!(
     /// A content digest, `sha256:` and 64 lower-case hex digits.
     Digest
+);
+
+name!(
+    /// The hash of a git commit, 7 to 64 lower-case hex digits: all of them, unless a person wrote it.
+    Commit
 );
 
 /// One component of a repository: lower-case letters and digits, separated by `.`, `_`, `__` or `-`s.
@@ -160,9 +172,35 @@ impl Digest {
         Self(text)
     }
 
+    /// Returns the first 12 hex digits, for people.
+    pub fn short(&self) -> &str {
+        &self.hex()[..12]
+    }
+
     /// The 64 hex digits.
     pub fn hex(&self) -> &str {
         &self.0["sha256:".len()..]
+    }
+}
+
+impl Commit {
+    /// Parses a hash or the beginning of one.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let is_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        if !(7..=64).contains(&text.len()) || !text.bytes().all(is_hex) {
+            return invalid("a commit is 7 to 64 lower-case hex digits");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Returns the first 12 hex digits, for people.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+
+    /// Returns the first 7 hex digits, as git abbreviates: for tags.
+    pub fn abbreviated(&self) -> &str {
+        &self.0[..7]
     }
 }
 
@@ -251,6 +289,8 @@ impl fmt::Display for Repository {
         write!(f, "{}/{}", self.host, self.path)
     }
 }
+
+serde_as_text!(Repository);
 
 /// An image somewhere: a repository with a tag, a digest, or both.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use futures_util::future::{join_all, try_join_all};
 
 use crate::event::{Event, Events};
-use crate::gather::{self, Names, key_tag};
+use crate::gather::{self, Names};
 use crate::name::{Digest, Repository, Tag};
 use crate::oci::{Image, Index};
 use crate::registry::{self, Locator, Manifest, Mount, Registry};
 use crate::stack::ImageId;
+use crate::tags;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -95,7 +96,7 @@ pub async fn stage(
                 reason: format!("it has no image {variant}"),
             })?;
             let image = manifest(registry, staging, &child.digest).await?;
-            let tag = Locator::Tag(key_tag(key));
+            let tag = Locator::Tag(tags::key(key));
             registry.put_manifest(staging, &tag, &image).await?;
             let content = Image::parse(&image.bytes).map_err(|error| Error::Strange {
                 place: format!("{staging}@{}", child.digest),

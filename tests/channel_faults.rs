@@ -9,9 +9,9 @@ use crate::support::cases::{Broken, Case, Fault, case};
 use crate::support::channel::{IMAGES, World, at, order, release};
 use crate::support::fake::{Auth, Effect, Fake};
 use futures_util::StreamExt as _;
+use laminate::record::{LedgerEntry, MoveKind};
 use laminate::registry::{Options, Registry};
-use laminate::release::channel::{Channel, Order, Target};
-use laminate::release::{Entry, Error, Kind};
+use laminate::release::{Channel, Error, Order, TagProblem, Target};
 use proptest::prelude::*;
 
 /// The processes before and after the fault have a client each; all cases share them, since a case
@@ -38,7 +38,7 @@ struct Stage {
 
 impl Stage {
     async fn set(broken: Broken, tokens: Option<Option<u64>>) -> Self {
-        let world = World::with(client(0).clone()).await;
+        let world = World::with_two(client(0).clone(), client(1).clone()).await;
         world.fake.state().auth = tokens.map(|expires_in| Auth {
             expires_in,
             ..Auth::default()
@@ -46,10 +46,10 @@ impl Stage {
         let (one, two) = (release(&world.fake, "1"), release(&world.fake, "2"));
         let channel = world.channel();
         if broken != Broken::First {
-            channel.go(&one, &order("1")).await.expect("promoted");
+            channel.move_to(&one, &order("1")).await.expect("promoted");
         }
         if broken == Broken::Revert {
-            channel.go(&two, &order("2")).await.expect("promoted");
+            channel.move_to(&two, &order("2")).await.expect("promoted");
         }
         let (old, new, version) = match broken {
             Broken::First => (None, one, "1"),
@@ -57,8 +57,8 @@ impl Stage {
             Broken::Revert => (Some(two), one, "1"),
         };
         let kind = match broken {
-            Broken::Revert => Kind::Revert,
-            _ => Kind::Promote,
+            Broken::Revert => MoveKind::Revert,
+            _ => MoveKind::Promote,
         };
         let order = Order {
             kind,
@@ -115,7 +115,11 @@ async fn unless_killed<T>(fake: &Fake, work: impl Future<Output = T>) -> Option<
 async fn requests(broken: Broken) -> usize {
     let stage = Stage::set(broken, None).await;
     let before = stage.world.fake.state().log.len();
-    let moved = stage.world.channel().go(&stage.new, &stage.order).await;
+    let moved = stage
+        .world
+        .channel()
+        .move_to(&stage.new, &stage.order)
+        .await;
     assert!(moved.expect("moved").is_some());
     stage.world.fake.state().log.len() - before
 }
@@ -153,10 +157,14 @@ async fn run(case: &Case) -> Result<(), String> {
         }
         Fault::Kill(done) => fake.fault_from(case.nth, 1, Effect::Hang { done: *done }),
     }
-    let ended = unless_killed(fake, stage.world.channel().go(&stage.new, &stage.order)).await;
+    let ended = unless_killed(
+        fake,
+        stage.world.channel().move_to(&stage.new, &stage.order),
+    )
+    .await;
     fake.heal();
 
-    let channel = stage.world.channel_of(client(1));
+    let channel = stage.world.other_channel();
     let open = channel.open().await.map_err(|error| error.to_string())?;
     let (old, new) = (stage.at_old(), stage.at_new());
     let strange: Vec<bool> = old
@@ -190,7 +198,7 @@ async fn run(case: &Case) -> Result<(), String> {
         })?,
     }
     if open.is_some() {
-        let again = channel.go(&stage.new, &stage.order).await;
+        let again = channel.move_to(&stage.new, &stage.order).await;
         let pending = matches!(again, Err(Error::Pending { .. }));
         ensure(pending, || format!("it runs over the open move: {again:?}"))?;
         end(&stage, &channel, case, strange.contains(&true)).await?;
@@ -219,7 +227,7 @@ fn said(error: &Error, new: &[bool]) -> Result<(), String> {
     for (name, there) in IMAGES.iter().zip(new) {
         let tag = format!("/ns/{name}:stable");
         let named = match error {
-            Error::Between { tags, .. } => tags.iter().any(|line| line.contains(&tag)),
+            Error::Between { problems, .. } => has_line(problems, &tag),
             // Nothing was begun.
             _ => !new.contains(&true),
         };
@@ -230,7 +238,12 @@ fn said(error: &Error, new: &[bool]) -> Result<(), String> {
     Ok(())
 }
 
-async fn work(channel: &Channel<'_>, case: &Case, accept: bool) -> Result<Entry, Error> {
+fn has_line(problems: &[TagProblem], text: &str) -> bool {
+    let mut lines = problems.iter().map(ToString::to_string);
+    lines.any(|line| line.contains(text))
+}
+
+async fn work(channel: &Channel<'_>, case: &Case, accept: bool) -> Result<LedgerEntry, Error> {
     match case.ending.resume {
         true => channel.resume(accept).await,
         false => channel.abort(accept).await,
@@ -248,8 +261,8 @@ async fn end(
     if strange {
         // It is not run over unless that is wanted, and it is said.
         let refused = work(channel, case, false).await;
-        let named = matches!(&refused, Err(Error::Between { tags, .. })
-            if tags.iter().any(|line| line.contains(":stable is at ")));
+        let named = matches!(&refused, Err(Error::Between { problems, .. })
+            if has_line(problems, ":stable is at "));
         ensure(named, || format!("it runs over another's tag: {refused:?}"))?;
     }
     if let Some((nth, done)) = case.ending.killed {
@@ -276,7 +289,7 @@ async fn finished(
     stage: &Stage,
     channel: &Channel<'_>,
     case: &Case,
-    ended: &Result<Entry, Error>,
+    ended: &Result<LedgerEntry, Error>,
 ) -> Result<(), String> {
     let open = channel.open().await.map_err(|error| error.to_string())?;
     ensure(open.is_none(), || format!("it is still open: {ended:?}"))?;
@@ -308,14 +321,14 @@ async fn goes_on(stage: &Stage, channel: &Channel<'_>) -> Result<(), String> {
         accept_drift: true,
         ..stage.order.clone()
     };
-    let went = channel.go(&stage.new, &order).await;
+    let went = channel.move_to(&stage.new, &order).await;
     ensure(went.is_ok() && stage.at_new() == [true; 3], || {
         format!("it does not go on: {went:?}")
     })?;
     let history = channel.history().await.map_err(|error| error.to_string())?;
     let fake = &stage.world.fake;
     for pair in history.windows(2) {
-        let linked = pair[0].1.previous.as_deref() == Some(pair[1].0.as_str());
+        let linked = pair[0].1.previous.as_ref() == Some(&pair[1].0);
         ensure(linked && pair[0].1.seq > pair[1].1.seq, || {
             format!("the chain breaks: {pair:?}")
         })?;

@@ -16,4 +16,5 @@ mod real_registry;
 mod registry;
 mod registry_tags;
 mod releases;
+mod staging;
 mod structure;

@@ -15,31 +15,20 @@ fn of(text: &str) -> Digest {
 
 #[tokio::test]
 async fn numbers_grow_and_a_lost_one_is_not_given_again() {
-    let World {
-        registry,
-        staging,
-        fake,
-    } = &World::start().await;
-    assert_eq!(assign(registry, staging, &of("a")).await.expect("one"), 1);
-    assert_eq!(assign(registry, staging, &of("a")).await.expect("again"), 1);
+    let World { staging, fake, .. } = &World::start().await;
+    assert_eq!(assign(staging, &of("a")).await.expect("one"), 1);
+    assert_eq!(assign(staging, &of("a")).await.expect("again"), 1);
     // It was claimed, and then that was all.
     fake.answer(1, "PUT", "ns/staging/manifests/numbered-", 403, "no");
-    assert!(assign(registry, staging, &of("b")).await.is_err());
-    assert_eq!(
-        known(registry, staging, &of("b")).await.expect("read"),
-        None
-    );
-    assert_eq!(assign(registry, staging, &of("b")).await.expect("one"), 3);
-    assert_eq!(next(registry, staging).await.expect("read"), 4);
+    assert!(assign(staging, &of("b")).await.is_err());
+    assert_eq!(known(staging, &of("b")).await.expect("read"), None);
+    assert_eq!(assign(staging, &of("b")).await.expect("one"), 3);
+    assert_eq!(next(staging).await.expect("read"), 4);
 }
 
 #[tokio::test]
 async fn who_finds_his_number_taken_over_gets_another() {
-    let World {
-        registry,
-        staging,
-        fake,
-    } = &World::start().await;
+    let World { staging, fake, .. } = &World::start().await;
     let theirs = br#"{"schemaVersion": 2, "annotations": {"is": "theirs"}}"#;
     let theirs = OtherWriter {
         repository: "ns/staging",
@@ -47,7 +36,7 @@ async fn who_finds_his_number_taken_over_gets_another() {
         digest: fake.add_manifest("ns/staging", "theirs", theirs),
     };
     fake.fault(1, "PUT", "ns/staging/manifests/number-000001", theirs);
-    assert_eq!(assign(registry, staging, &of("a")).await.expect("one"), 2);
+    assert_eq!(assign(staging, &of("a")).await.expect("one"), 2);
 }
 
 /// Two channels that are moved at once, to one release or to two.
@@ -62,21 +51,20 @@ async fn two_at_once_get_one_number_a_release() {
     };
     let (one_process, another) = (registry(), registry());
     let results = futures_util::stream::iter(0..60).map(async |case: u64| {
-        let world = World::with(one_process.clone()).await;
-        let staging = &world.staging;
+        let world = World::with_two(one_process.clone(), another.clone()).await;
         world.fake.state().delays = Some((Duration::from_millis(30), case));
         let (a, b) = match case % 2 {
             0 => (of("same"), of("same")),
             _ => (of("one"), of("other")),
         };
-        let (one, two) = tokio::join!(assign(&world.registry, staging, &a), async {
+        let (one, two) = tokio::join!(assign(&world.staging, &a), async {
             tokio::time::sleep(Duration::from_millis(case % 10)).await;
-            assign(&another, staging, &b).await
+            assign(&world.other, &b).await
         });
         let (one, two) = (one.expect("a number"), two.expect("a number"));
         assert_eq!(one == two, a == b, "case {case}: {one} {two}");
         for (release, number) in [(a, one), (b, two)] {
-            let known = known(&world.registry, staging, &release).await;
+            let known = known(&world.staging, &release).await;
             assert_eq!(known.expect("read"), Some(number), "case {case}");
         }
     });

@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use crate::support::fake::{Effect, Fake, Mounts};
 use laminate::event::Events;
-use laminate::evidence::{Evidence, Verdict};
-use laminate::gather::{self, Names, State};
+use laminate::gather::Names;
 use laminate::name::{Digest, Repository, Tag};
-use laminate::plan::Record;
 use laminate::publish::{Error, Item, publish, stage};
 use laminate::registry::{Locator, Manifest, Options, Registry};
 use laminate::stack::ImageId;
@@ -212,101 +210,4 @@ async fn a_run_is_found_again_by_its_keys() {
     let wanted = BTreeMap::from([("x1".to_owned(), (ImageId(1), key))]);
     let lacks = stage(&registry, &staging, &tag("run-2"), &index.digest, &wanted).await;
     assert!(matches!(lacks, Err(Error::Strange { .. })), "{lacks:?}");
-}
-
-#[tokio::test]
-async fn what_runs_remember_at_one_moment_is_added_up() {
-    let fake = Fake::start().await;
-    let staging = repository(&fake, "ns/staging");
-    let registry = registry();
-    let runs = (0..6).map(|number| {
-        let (registry, staging) = (&registry, &staging);
-        async move {
-            let name = format!("own-{number}");
-            let record = Record {
-                key: Digest::of(name.as_bytes()),
-                digest: Digest::of(b"image"),
-                components: Vec::new(),
-            };
-            // Each has an image of its own, and one that all build.
-            let all = [name.clone(), "shared".to_owned()];
-            let built = all.map(|label| (label, (record.clone(), 7))).into();
-            let marks = BTreeMap::from([(name, "now".to_owned())]);
-            let time = format!("2026-11-24T12:00:0{number}Z");
-            State::update(registry, staging, &built, &marks, &time).await
-        }
-    });
-    for done in futures_util::future::join_all(runs).await {
-        done.expect("written");
-    }
-    let state = State::read(&registry, &staging).await.expect("read");
-    let mut records = state.records();
-    let shared = records.remove("shared").expect("there");
-    assert_eq!(shared.key, Digest::of(b"own-5"), "the latest run's");
-    assert_eq!((records.len(), state.refreshed.len()), (6, 6));
-    assert_eq!(state.sizes()[&Digest::of(b"image")], 7);
-    let before = fake.state().log.len();
-    State::update(
-        &registry,
-        &staging,
-        &BTreeMap::new(),
-        &BTreeMap::new(),
-        "now",
-    )
-    .await
-    .expect("nothing new");
-    assert_eq!(fake.state().log.len() - before, 2, "read, and not written");
-}
-
-#[tokio::test]
-async fn what_runs_prove_at_one_moment_is_added_up() {
-    let fake = Fake::start().await;
-    let staging = repository(&fake, "ns/staging");
-    let registry = registry();
-    let (key, digest) = (Digest::of(b"key"), Digest::of(b"image"));
-    let news = |number: usize| {
-        let mut news = Evidence::new("image", key.clone(), digest.clone());
-        let verdict = Verdict {
-            key: Digest::of(format!("suite {number}").as_bytes()),
-            from: None,
-            passed: true,
-            reason: None,
-            tests: 1,
-            failed: 0,
-            skipped: 0,
-            seconds: 0.1,
-            time: format!("2026-11-24T12:00:0{number}Z"),
-            cases: Vec::new(),
-            log: String::new(),
-        };
-        // The same test, edited by each commit, and one that only this commit has.
-        news.suites.insert("common".to_owned(), verdict.clone());
-        news.suites.insert(format!("own-{number}"), verdict);
-        news
-    };
-    let all: Vec<Evidence> = (0..6).map(news).collect();
-    let runs = all
-        .iter()
-        .map(|news| gather::record(&registry, &staging, news));
-    for done in futures_util::future::join_all(runs).await {
-        done.expect("written");
-    }
-    let known = gather::evidence(&registry, &staging, [&key])
-        .await
-        .expect("read");
-    let known = &known[&key];
-    for news in &all {
-        for (name, verdict) in &news.suites {
-            assert_eq!(known.verdict(name, &verdict.key), Some(verdict), "{name}");
-        }
-    }
-    // Other bytes of the same key are another story.
-    let mut other = Evidence::new("image", key.clone(), Digest::of(b"other"));
-    other
-        .suites
-        .insert("common".to_owned(), all[0].suites["common"].clone());
-    let whole = gather::record(&registry, &staging, &other)
-        .await
-        .expect("written");
-    assert_eq!(whole.suites.len(), 1);
 }

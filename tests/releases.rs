@@ -6,15 +6,17 @@ use std::process::{Command, Output};
 
 use crate::support::fake::Fake;
 use laminate::evidence::{Evidence, Info, packages};
-use laminate::name::{Digest, Repository, Tag};
+use laminate::name::{Digest, Repository};
+use laminate::record::{Release, StoredSpec};
 use laminate::registry::{Options, Registry};
-use laminate::release::{self, Release, StoredSpec};
+use laminate::staging::Staging;
 use serde_json::{Value, json};
 
 /// Two releases of a base and a leaf; in the second, the base's requirements changed.
 async fn published(fake: &Fake) -> String {
     let registry = Registry::new(Options::default()).expect("a client");
-    let staging = Repository::parse(&format!("{}/ns/datahub", fake.host)).expect("a repository");
+    let repository = Repository::parse(&format!("{}/ns/datahub", fake.host));
+    let staging = Staging::new(&registry, &repository.expect("a repository"));
     let requirements = [
         ("a", "numpy==2.2.0\nsix==1.16.0\ntorch==2.5.1\n", "1"),
         ("b", "einops==0.8.0\nnumpy==2.2.1\ntorch==2.5.1\n", "2"),
@@ -39,13 +41,12 @@ async fn published(fake: &Fake) -> String {
         .expect("a release");
         let mut evidence = BTreeMap::new();
         for image in &made.images {
-            let key = Digest::parse(&image.key).expect("a digest");
-            let digest = Digest::parse(&image.digest).expect("a digest");
+            let (key, digest) = (image.key.clone(), image.digest.clone());
             let mut known = Evidence::new(image.label(), key, digest);
             let info = Info {
                 key: Digest::of(b"pip freeze"),
                 title: "pip packages".to_owned(),
-                time: String::new(),
+                time: None,
                 exit: 0,
                 text: String::new(),
                 error: String::new(),
@@ -81,12 +82,12 @@ async fn published(fake: &Fake) -> String {
             ],
         }))
         .expect("a spec");
-        let tag = Tag::parse(&format!("release-{}", commit.repeat(7))).expect("a tag");
-        release::write(&registry, &staging, &tag, made, &evidence, &spec)
+        staging
+            .write_release(1, made, &evidence, &spec)
             .await
             .expect("written");
     }
-    staging.to_string()
+    staging.repository.to_string()
 }
 
 /// Runs laminate in an empty folder.

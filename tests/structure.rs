@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of reading, and whether they are pure.
-const ORDER: [(&str, bool); 25] = [
+const ORDER: [(&str, bool); 28] = [
     ("source", true),
     ("name", true),
+    ("tags", true),
     ("size", true),
     ("oci", true),
     ("diagnostic", true),
@@ -16,11 +17,13 @@ const ORDER: [(&str, bool); 25] = [
     ("spec", true),
     ("stack", true),
     ("plan", true),
+    ("record", true),
     ("checks", true),
     ("llb", true),
     ("compile", true),
     ("buildkit", false),
     ("registry", false),
+    ("staging", false),
     ("gather", false),
     ("run", false),
     ("publish", false),

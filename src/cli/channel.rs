@@ -10,20 +10,20 @@ use super::place::Place;
 use super::refs::{self, Writes};
 use super::{Answer, Exit, Failure, evidence};
 use crate::event::{Event, Events};
-use crate::name::Digest;
-use crate::release::channel::{Drift, Order, Target, targets};
+use crate::name::{Commit, Digest};
+use crate::record::{Drift, LedgerEntry, MoveKind, Release, TagMove};
 use crate::release::gates::GateState;
-use crate::release::{self, Entry, Kind, Release, short};
+use crate::release::{self, Order, Target, targets};
 use crate::report::table;
 use crate::stack;
 
-fn order(kind: Kind, release: &Digest, commit: &str, moving: &MovingArgs) -> Order {
+fn order(kind: MoveKind, release: &Digest, commit: &Commit, moving: &MovingArgs) -> Order {
     Order {
         kind,
         release: release.clone(),
-        commit: commit.to_owned(),
+        commit: commit.clone(),
         actor: actor(),
-        time: jiff::Timestamp::now().to_string(),
+        time: jiff::Timestamp::now(),
         reason: moving.reason.clone(),
         waived: Vec::new(),
         required: Vec::new(),
@@ -151,28 +151,23 @@ async fn turn(
 ) -> Result<Turn, Failure> {
     let current = async |name: &str| Ok(place.channel(name).current().await?);
     if let Some((_, entry)) = unless_cancelled(cancel, current(&declared.name)).await?
-        && entry.release != digest.as_str()
+        && entry.release != *digest
     {
-        let at = release::find(&place.registry, &place.staging, &entry.release);
-        let at = match unless_cancelled(cancel, async { Ok(at.await) }).await? {
-            Ok((_, at)) => Some(at),
-            // It was cleaned away, so nothing says that it is newer.
-            Err(release::Error::NoRelease { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        if let Some(at) = at
+        // A release that was cleaned away does not count as newer.
+        let at = async { Ok(place.staging.release(&entry.release).await?) };
+        if let Some((_, at)) = unless_cancelled(cancel, at).await?
             && place.is_newer(&at, release).await
         {
             return Ok(Turn::Left(format!(
                 "is at a newer release already ({})",
-                short(&at.commit)
+                at.commit.short()
             )));
         }
     }
     if let Some(other) = &declared.from
         && !moved.contains(&other.as_str())
         && (unless_cancelled(cancel, current(other)).await?)
-            .is_none_or(|(_, entry)| entry.release != digest.as_str())
+            .is_none_or(|(_, entry)| entry.release != *digest)
     {
         return Ok(Turn::Waits(format!(
             "it takes from `{other}`, which is not at this release"
@@ -238,7 +233,7 @@ async fn one(
             .map(|(_, entry)| entry.release);
         // A dry run of several channels moves none of them.
         let will = args.auto && args.moving.dry_run && place.declared(other)?.auto;
-        if at.as_deref() != Some(digest.as_str()) && !will {
+        if at.as_ref() != Some(digest) && !will {
             return Err(Failure::new(
                 Exit::Gate,
                 format!("channel `{name}` takes from `{other}`, which is not at this release"),
@@ -252,7 +247,7 @@ async fn one(
     let order = Order {
         waived: waived.map(|state| state.name.clone()).collect(),
         required: args.require.clone(),
-        ..order(Kind::Promote, digest, &release.commit, &args.moving)
+        ..order(MoveKind::Promote, digest, &release.commit, &args.moving)
     };
     let wanted = numbered_tags(place, &targets);
     if !wanted.is_empty() && !args.moving.dry_run {
@@ -261,13 +256,13 @@ async fn one(
             dry_run: true,
             ..order.clone()
         };
-        channel.go(&targets, &dry).await?;
+        channel.move_to(&targets, &dry).await?;
     }
     let numbered = number(place, &wanted, digest, release, args.moving.dry_run).await?;
-    let entry = channel.go(&targets, &order).await?;
+    let entry = channel.move_to(&targets, &order).await?;
     Ok(moved(
         name,
-        from.as_deref(),
+        from.as_ref(),
         entry.as_ref(),
         &numbered,
         args.moving.dry_run,
@@ -354,21 +349,21 @@ async fn number(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let (registry, staging) = (&place.registry, &place.staging);
-    let known = release::number::known(registry, staging, digest).await?;
+    let staging = &place.staging;
+    let known = release::number::known(staging, digest).await?;
     let number = match (known, dry_run) {
         (Some(number), _) => number,
-        (None, true) => release::number::next(registry, staging).await?,
-        (None, false) => release::number::assign(registry, staging, digest).await?,
+        (None, true) => release::number::next(staging).await?,
+        (None, false) => release::number::assign(staging, digest).await?,
     };
     let mut named = Vec::new();
     for (target, template) in wanted {
         let tag = template
-            .tag(&release.commit, number)
+            .tag(release.commit.as_str(), number)
             .map_err(|error| Failure::new(Exit::Spec, error.to_string()))?;
         if !dry_run {
             let (repository, digest) = (&target.repository, &target.digest);
-            release::put_fixed(registry, repository, &tag, digest).await?;
+            release::number::put_tag(&staging.registry, repository, &tag, digest).await?;
         }
         named.push(format!("{}:{tag}", target.repository));
     }
@@ -393,17 +388,20 @@ pub async fn revert(
             None => None,
         };
         let (current, before) =
-            tokio::try_join!(channel.current(), channel.before(wanted.as_ref()))?;
+            tokio::try_join!(channel.current(), channel.revert_target(wanted.as_ref()))?;
         Ok((before, current.map(|(_, entry)| entry.release)))
     });
     let (before, from) = looked.await?;
-    let release = Digest::parse(&before.release)
-        .map_err(|error| Failure::new(Exit::Environment, error.to_string()))?;
-    let order = order(Kind::Revert, &release, &before.commit, &args.moving);
-    let entry = channel.go(&targets(&before)?, &order).await?;
+    let order = order(
+        MoveKind::Revert,
+        &before.release,
+        &before.commit,
+        &args.moving,
+    );
+    let entry = channel.move_to(&targets(&before), &order).await?;
     Ok(moved(
         &args.channel,
-        from.as_deref(),
+        from.as_ref(),
         entry.as_ref(),
         &[],
         args.moving.dry_run,
@@ -413,8 +411,8 @@ pub async fn revert(
 /// What a move did or would do.
 fn moved(
     channel: &str,
-    from: Option<&str>,
-    entry: Option<&Entry>,
+    from: Option<&Digest>,
+    entry: Option<&LedgerEntry>,
     numbered: &[String],
     dry_run: bool,
 ) -> Answer {
@@ -426,36 +424,30 @@ fn moved(
         });
         return Answer::new(Exit::Done, json, text);
     };
-    let changed: Vec<_> = entry
-        .images
-        .iter()
-        .filter(|step| step.old.as_ref() != Some(&step.new))
-        .collect();
+    let steps = entry.images.iter();
+    let changed: Vec<&TagMove> = steps.filter(|step| step.is_change()).collect();
     let rows: Vec<Vec<String>> = changed
         .iter()
         .map(|step| {
             vec![
                 step.label.clone(),
                 format!("{}:{}", step.repository, step.tag),
-                step.old
-                    .as_deref()
-                    .map(|old| short(old).to_owned())
-                    .unwrap_or_else(|| "new".to_owned()),
-                short(&step.new).to_owned(),
+                step.old.as_ref().map_or("new", Digest::short).to_owned(),
+                step.new.short().to_owned(),
             ]
         })
         .collect();
     let done = match (entry.kind, dry_run) {
         (_, true) => "would be",
-        (Kind::Abort, false) => "stays",
+        (MoveKind::Abort, false) => "stays",
         (_, false) => "is",
     };
     let at = match entry.kind {
-        Kind::Abort => "where it was".to_owned(),
+        MoveKind::Abort => "where it was".to_owned(),
         _ => format!(
             "at release {} (commit {})",
-            short(&entry.release),
-            short(&entry.commit)
+            entry.release.short(),
+            entry.commit.short()
         ),
     };
     let mut text = table::plain(&["IMAGE", "TAG", "FROM", "TO"], &rows);
@@ -508,7 +500,7 @@ pub async fn status(
                 format!(
                     "  a {} to {} was begun and not ended: promote --to {name} --resume, or --abort\n",
                     open.kind,
-                    short(&open.release)
+                    open.release.short()
                 )
             });
             differs |= pending.is_some();
@@ -523,14 +515,14 @@ pub async fn status(
             differs |= !drift.is_empty();
             text.push_str(&format!(
                 "{name}: release {} (commit {}), number {}, since {} by {}\n",
-                short(&entry.release),
-                short(&entry.commit),
+                entry.release.short(),
+                entry.commit.short(),
                 entry.seq,
                 entry.time,
                 entry.actor
             ));
             for one in &drift {
-                text.push_str(&format!("{one}\n"));
+                text.push_str(&format!("  {one}\n"));
             }
             text.extend(pending);
             list.push(json!({

@@ -14,7 +14,7 @@ use crate::compare::{self, Snapshot};
 use crate::event::Events;
 use crate::evidence::Evidence;
 use crate::name::Digest;
-use crate::release::{self, Release};
+use crate::record::Release;
 
 pub async fn run(
     global: &Global,
@@ -84,7 +84,7 @@ async fn evidence(
 ) -> Result<BTreeMap<String, Evidence>, Failure> {
     let images = labels.iter().filter_map(|label| release.image(label));
     let found = try_join_all(images.map(|image| async move {
-        let found = release::evidence(&records.registry, &records.staging, image).await?;
+        let found = records.staging.evidence_of(image).await?;
         Ok::<_, Failure>(found.map(|evidence| (image.label(), evidence)))
     }));
     Ok(found.await?.into_iter().flatten().collect())

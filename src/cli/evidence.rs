@@ -11,10 +11,10 @@ use super::place::Place;
 use super::{Answer, Exit, Failure, refs};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
-use crate::evidence::{Case, Outside, junit};
+use crate::evidence::{Case, junit};
 use crate::name::Digest;
+use crate::record::{GateVerdict, Release, ReleaseImage};
 use crate::release::gates::{self, CHECKS, GateState, Known};
-use crate::release::{self, Release, ReleaseImage, outside};
 use crate::report::table;
 
 pub async fn run(
@@ -99,22 +99,21 @@ async fn add(place: &Place, args: &EvidenceAddArgs, events: &Events) -> Result<A
     let mut rows = Vec::new();
     let mut verdicts = Vec::new();
     for image in &images {
-        verdicts.push(Outside {
+        verdicts.push(GateVerdict {
             gate: args.gate.clone(),
             image: image.label(),
-            digest: Digest::parse(&image.digest)
-                .map_err(|error| Failure::new(Exit::Environment, error.to_string()))?,
+            digest: image.digest.clone(),
             passed,
             note: args.note.clone(),
             by: actor(),
-            time: jiff::Timestamp::now().to_string(),
+            time: jiff::Timestamp::now(),
             tests: count(cases.len()),
             failed: count(failed),
             cases: kept.clone(),
         });
         rows.push(vec![
             image.label(),
-            image.digest.clone(),
+            image.digest.to_string(),
             args.gate.clone(),
             if passed { "passed" } else { "failed" }.to_owned(),
         ]);
@@ -122,7 +121,7 @@ async fn add(place: &Place, args: &EvidenceAddArgs, events: &Events) -> Result<A
     if !args.dry_run {
         let writing = verdicts
             .iter()
-            .map(|verdict| outside::add(&place.registry, &place.staging, verdict));
+            .map(|verdict| place.staging.put_verdict(verdict));
         try_join_all(writing).await?;
     }
     let list: Vec<Value> = verdicts
@@ -168,10 +167,10 @@ async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseIm
             .collect();
         return one_of(name, found);
     }
-    if Digest::parse(name).is_ok() {
-        let all = release::releases(&place.registry, &place.staging).await?;
+    if let Ok(digest) = Digest::parse(name) {
+        let all = place.staging.release_list().await?;
         let mut images = all.into_iter().flat_map(|(_, release)| release.images);
-        if let Some(image) = images.find(|image| image.digest == name) {
+        if let Some(image) = images.find(|image| image.digest == digest) {
             return Ok(vec![image]);
         }
     }
@@ -221,9 +220,8 @@ pub async fn states(
             .filter(|gate| !channel.gates.contains(gate))
             .cloned(),
     );
-    let (registry, staging) = (&place.registry, &place.staging);
     let known = Known::of(&place.context.stack);
-    Ok(gates::gates(registry, staging, &known, release, &labels, &wanted).await?)
+    Ok(gates::gates(&place.staging, &known, release, &labels, &wanted).await?)
 }
 
 async fn list(place: &Place, args: &EvidenceListArgs) -> Result<Answer, Failure> {
@@ -272,8 +270,8 @@ mod tests {
     fn a_name_that_is_several_images_is_none() {
         let image = |variant: &str, digest: &str| -> ReleaseImage {
             serde_json::from_value(json!({
-                "image": "a", "variant": variant, "repository": "example.org/a", "digest": digest,
-                "key": "k", "tags": [], "depth": 0, "base": null, "base_digest": null,
+                "image": "a", "variant": variant, "repository": "example.org/a", "digest": Digest::of(digest.as_bytes()),
+                "key": Digest::of(b"key"), "tags": [], "depth": 0, "base": null, "base_digest": null,
             }))
             .expect("an image")
         };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::source::Sources;
-use crate::{buildkit, export, gather, publish, registry, release};
+use crate::{buildkit, export, gather, publish, registry, release, staging};
 
 /// How the process ends. Programs rely on the codes: they are documented in `docs/cli.md` and never
 /// change.
@@ -222,6 +222,12 @@ impl From<gather::Error> for Failure {
     }
 }
 
+impl From<staging::Error> for Failure {
+    fn from(error: staging::Error) -> Self {
+        Self::new(Exit::Environment, error.to_string())
+    }
+}
+
 impl From<registry::Error> for Failure {
     fn from(error: registry::Error) -> Self {
         Self::new(Exit::Environment, error.to_string())
@@ -265,10 +271,7 @@ impl From<release::Error> for Failure {
     fn from(error: release::Error) -> Self {
         use release::Error;
         let exit = match &error {
-            Error::Registry(_)
-            | Error::Gather(_)
-            | Error::Strange { .. }
-            | Error::Numbers { .. } => Exit::Environment,
+            Error::Registry(_) | Error::Staging(_) | Error::Numbers { .. } => Exit::Environment,
             Error::NoRelease { .. } | Error::NoChannel { .. } | Error::NothingEarlier { .. } => {
                 Exit::Usage
             }

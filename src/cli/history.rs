@@ -11,8 +11,9 @@ use super::interrupt::unless_cancelled;
 use super::records::Records;
 use super::{Answer, Exit, Failure, show};
 use crate::event::Events;
-use crate::release::channel::Channel;
-use crate::release::{Ancestor, Entry, Release, ReleaseImage, short};
+use crate::name::Digest;
+use crate::record::{Ancestor, LedgerEntry, Release, ReleaseImage};
+use crate::release::Channel;
 use crate::report::table;
 
 pub async fn run(
@@ -33,18 +34,17 @@ pub async fn run(
 }
 
 /// Of every channel, newest first.
-async fn moves(records: &Records) -> Result<Vec<Entry>, Failure> {
+async fn moves(records: &Records) -> Result<Vec<LedgerEntry>, Failure> {
     let ledgers = records.all.channels.iter().map(|at| async move {
         let channel = Channel {
-            registry: &records.registry,
             staging: &records.staging,
             name: &at.channel,
         };
         channel.history().await
     });
     let ledgers = try_join_all(ledgers).await?.into_iter().flatten();
-    let mut moves: Vec<Entry> = ledgers.map(|(_, entry)| entry).collect();
-    moves.sort_by(|a, b| b.time.cmp(&a.time));
+    let mut moves: Vec<LedgerEntry> = ledgers.map(|(_, entry)| entry).collect();
+    moves.sort_by_key(|entry| std::cmp::Reverse(entry.time));
     Ok(moves)
 }
 
@@ -64,7 +64,7 @@ fn image_json(image: &ReleaseImage) -> Value {
 
 fn release_json(
     records: &Records,
-    digest: &crate::name::Digest,
+    digest: &Digest,
     release: &Release,
     images: Vec<Value>,
 ) -> Value {
@@ -78,14 +78,14 @@ fn release_json(
     })
 }
 
-fn of_all(records: &Records, moves: &[Entry]) -> Answer {
+fn of_all(records: &Records, moves: &[LedgerEntry]) -> Answer {
     let mut rows = Vec::new();
     let mut list = Vec::new();
     for (digest, release) in &records.all.list {
         rows.push(vec![
-            short(digest.as_str()).to_owned(),
-            short(&release.commit).to_owned(),
-            release.time.clone(),
+            digest.short().to_owned(),
+            release.commit.short().to_owned(),
+            release.time.to_string(),
             release.images.len().to_string(),
             records.channels(digest).join(" "),
         ]);
@@ -104,16 +104,16 @@ fn of_all(records: &Records, moves: &[Entry]) -> Answer {
     )
 }
 
-fn moves_text(moves: &[Entry]) -> String {
+fn moves_text(moves: &[LedgerEntry]) -> String {
     let rows: Vec<Vec<String>> = moves
         .iter()
         .map(|entry| {
             vec![
-                entry.time.clone(),
+                entry.time.to_string(),
                 entry.channel.clone(),
                 entry.seq.to_string(),
                 entry.kind.to_string(),
-                short(&entry.release).to_owned(),
+                entry.release.short().to_owned(),
                 entry.actor.clone(),
                 entry.reason.clone().unwrap_or_default(),
             ]
@@ -132,7 +132,7 @@ fn moves_text(moves: &[Entry]) -> String {
 fn of_image(
     records: &Records,
     labels: &[String],
-    mut moves: Vec<Entry>,
+    mut moves: Vec<LedgerEntry>,
 ) -> Result<Answer, Failure> {
     let mut turned: BTreeMap<String, Vec<&ReleaseImage>> = BTreeMap::new();
     for label in labels {
@@ -156,10 +156,10 @@ fn of_image(
                 size => table::human_size(size),
             };
             rows.push(vec![
-                short(digest.as_str()).to_owned(),
-                short(&release.commit).to_owned(),
-                release.time.clone(),
-                format!("{}@{}", image.label(), short(&image.digest)),
+                digest.short().to_owned(),
+                release.commit.short().to_owned(),
+                release.time.to_string(),
+                format!("{}@{}", image.label(), image.digest.short()),
                 size,
                 show::proven(image),
                 stands.join(" \u{2192} "),
@@ -186,7 +186,7 @@ fn of_image(
         let here = |label: &String| labels.contains(label);
         entry
             .images
-            .retain(|step| here(&step.label) && step.old.as_ref() != Some(&step.new));
+            .retain(|step| here(&step.label) && step.is_change());
     }
     moves.retain(|entry| !entry.images.is_empty());
     let text = match moves.is_empty() {

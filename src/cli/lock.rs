@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, LockArgs};
 use super::interrupt::unless_cancelled;
-use super::{Answer, Exit, Failure, context, plan as plan_command};
+use super::{Answer, Exit, Failure, context};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::gather;
@@ -141,7 +141,7 @@ fn describe(stack: &Stack, before: &Lock, after: &Lock) -> (String, Vec<Value>) 
 }
 
 fn named_short(digest: &Digest) -> String {
-    format!("sha256:{}", plan_command::short(digest))
+    format!("sha256:{}", digest.short())
 }
 
 fn standing_on(stack: &Stack, reference: &Reference) -> Vec<String> {

@@ -8,39 +8,38 @@ use super::{Exit, Failure};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::gather;
-use crate::name::{Digest, Repository};
-use crate::registry::{Credentials, Registry};
-use crate::release::channel::{Channel, Target};
-use crate::release::{self, Release};
+use crate::name::{Commit, Digest};
+use crate::record::Release;
+use crate::registry::Credentials;
+use crate::release::{self, Channel, Target};
 use crate::stack;
+use crate::staging::Staging;
 
 /// Where releases and ledgers are.
 pub struct Place {
     pub context: Context,
-    pub registry: Registry,
-    pub staging: Repository,
+    pub staging: Staging,
 }
 
 impl Place {
     pub fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
         let context = context::load(global)?;
-        let staging = context.stack.staging.clone().ok_or_else(|| {
+        let repository = context.stack.staging.clone().ok_or_else(|| {
             Failure::new(Exit::Environment, "there is no registry with releases")
                 .help("set `registry:` in specs.yml, --registry or LAMINATE_REGISTRY")
         })?;
         events.send(Event::Phase {
             text: "asking the registry".to_owned(),
         });
+        let registry = context::registry(Credentials::from_environment())?;
         Ok(Self {
+            staging: Staging::new(&registry, &repository),
             context,
-            registry: context::registry(Credentials::from_environment())?,
-            staging,
         })
     }
 
     pub fn channel<'a>(&'a self, name: &'a str) -> Channel<'a> {
         Channel {
-            registry: &self.registry,
             staging: &self.staging,
             name,
         }
@@ -73,12 +72,6 @@ impl Place {
         release: &Release,
     ) -> Result<Vec<Target>, Failure> {
         let stack = &self.context.stack;
-        let strange = |text: &str| {
-            Failure::new(
-                Exit::Environment,
-                format!("the release names `{text}`, which is no name"),
-            )
-        };
         let mut list = Vec::new();
         for image in &release.images {
             let variant = stack
@@ -90,10 +83,9 @@ impl Place {
             };
             list.push(Target {
                 label: image.label(),
-                repository: Repository::parse(&image.repository)
-                    .map_err(|_| strange(&image.repository))?,
+                repository: image.repository.clone(),
                 tag: tag.clone(),
-                digest: Digest::parse(&image.digest).map_err(|_| strange(&image.digest))?,
+                digest: image.digest.clone(),
                 depth: image.depth,
             });
         }
@@ -127,7 +119,7 @@ impl Place {
                 }
             }
         };
-        Ok(release::find(&self.registry, &self.staging, &name).await?)
+        Ok(release::find(&self.staging, &name).await?)
     }
 }
 
@@ -146,10 +138,11 @@ async fn is_newer(folder: &Utf8Path, one: &Release, than: &Release) -> bool {
 }
 
 /// Whether git knows that a commit has the other among its ancestors.
-async fn stands_on(folder: &Utf8Path, commit: &str, ancestor: &str) -> bool {
+async fn stands_on(folder: &Utf8Path, commit: &Commit, ancestor: &Commit) -> bool {
     let mut git = tokio::process::Command::new("git");
     git.arg("-C").arg(folder);
-    git.args(["merge-base", "--is-ancestor", ancestor, commit]);
+    git.args(["merge-base", "--is-ancestor"]);
+    git.args([ancestor.as_str(), commit.as_str()]);
     // 1 is no; 128 is that it lacks one of them (a shallow clone).
     let output = git.output().await;
     output.is_ok_and(|output| output.status.success())
@@ -182,8 +175,8 @@ mod tests {
         let (old, new) = (commit("old"), commit("new"));
         let release = |commit: &str, day: u32| Release {
             stack: "s".to_owned(),
-            commit: commit.to_owned(),
-            time: format!("2026-11-{day}T12:00:00Z"),
+            commit: Commit::parse(commit).expect("a hash"),
+            time: format!("2026-11-{day}T12:00:00Z").parse().expect("a time"),
             run: "r".to_owned(),
             git_ref: None,
             spec: None,

@@ -14,11 +14,11 @@ use crate::gather::Gathered;
 use crate::name::Digest;
 use crate::plan::{self, Action, Planned, Proofs, Request};
 use crate::registry::Registry;
-use crate::release::channel::Channel;
+use crate::release::Channel;
 use crate::release::gates::{self, CHECKS, Known};
-use crate::release::outside;
 use crate::report::table;
 use crate::stack::{Base, ImageId};
+use crate::staging::Staging;
 
 pub async fn run(
     global: &Global,
@@ -149,21 +149,21 @@ async fn slips(
             };
             let Some(near) = near else { continue };
             if let (Some(registry), Some(staging)) = (registry, &context.stack.staging) {
+                let staging = &Staging::new(registry, staging);
                 let ledger = Channel {
-                    registry,
                     staging,
                     name: &channel.name,
                 };
                 let current = ledger.current().await?;
                 let there = current.into_iter().flat_map(|(_, entry)| entry.images);
-                let there = there.filter_map(|step| Digest::parse(&step.new).ok());
+                let there = there.map(|step| step.new);
                 let planned = gathered.plan.images.iter();
                 let planned = planned.filter_map(|planned| match &planned.action {
                     Action::Reuse { digest } => Some(digest.clone()),
                     _ => None,
                 });
                 let digests: BTreeSet<Digest> = there.chain(planned).collect();
-                let found = outside::find(registry, staging, &gate.name, &digests).await?;
+                let found = staging.verdicts(&gate.name, &digests).await?;
                 if found.iter().any(Option::is_some) {
                     continue;
                 }
@@ -200,7 +200,7 @@ pub fn rows(gathered: &Gathered) -> Vec<Vec<String>> {
                     let texts: Vec<&str> = reasons.iter().map(|r| r.text.as_str()).collect();
                     texts.join("; ")
                 }
-                Action::Reuse { digest } => format!("unchanged, {}", short(digest)),
+                Action::Reuse { digest } => format!("unchanged, {}", digest.short()),
                 Action::Hold { because } => because.clone(),
             };
             vec![
@@ -236,11 +236,6 @@ fn proofs(proofs: &Proofs) -> String {
         parts.push("info".to_owned());
     }
     parts.join(", ")
-}
-
-/// The first 12 digits of a digest.
-pub fn short(digest: &Digest) -> &str {
-    &digest.hex()[..12]
 }
 
 /// `2 images to build, 3 to reuse`.

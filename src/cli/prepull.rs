@@ -10,13 +10,12 @@ use super::interrupt::unless_cancelled;
 use super::place::Place;
 use super::{Answer, Exit, Failure};
 use crate::event::{Event, Events};
-use crate::name::Digest;
 use crate::nodes::held::{self, Held, Known, Node, State};
 use crate::nodes::{self, Image, Layer, Options, Pinned, Toleration};
 use crate::oci;
-use crate::registry::Locator;
-use crate::release::channel::{Target, targets};
-use crate::release::{self, Entry};
+use crate::record::LedgerEntry;
+use crate::registry::{Locator, Registry};
+use crate::release::{self, Target, targets};
 use crate::report::table;
 
 /// More than any image's config has.
@@ -57,23 +56,22 @@ async fn write(
     global: &Global,
     place: &Place,
     args: &PrepullArgs,
-    entry: &Entry,
+    entry: &LedgerEntry,
 ) -> Result<Answer, Failure> {
     let wanted = |target: &Target| {
         let variant = target.label.split_once('/').map(|(variant, _)| variant);
         let mut wanted = global.variants.iter();
         global.variants.is_empty() || wanted.any(|name| Some(name.as_str()) == variant)
     };
-    let all = targets(entry)?;
+    let all = targets(entry);
     let images = try_join_all(
         all.iter()
             .filter(|one| wanted(one))
-            .map(|one| image(place, one)),
+            .map(|one| image(&place.staging.registry, one)),
     );
     let pinned = Pinned {
         channel: args.channel.clone(),
-        release: Digest::parse(&entry.release)
-            .map_err(|error| Failure::new(Exit::Environment, error.to_string()))?,
+        release: entry.release.clone(),
         commit: entry.commit.clone(),
         images: images.await?,
     };
@@ -142,8 +140,7 @@ fn put(
 }
 
 /// What its manifest and config say of an image.
-async fn image(place: &Place, target: &Target) -> Result<Image, Failure> {
-    let registry = &place.registry;
+async fn image(registry: &Registry, target: &Target) -> Result<Image, Failure> {
     let at = Locator::Digest(target.digest.clone());
     let strange = |what: &str| {
         Failure::new(
@@ -196,7 +193,7 @@ fn image_json(image: &Image) -> Value {
 async fn stale(
     place: &Place,
     args: &PrepullArgs,
-    entry: &Entry,
+    entry: &LedgerEntry,
     events: &Events,
 ) -> Result<Answer, Failure> {
     let mut all = Vec::new();
@@ -204,7 +201,7 @@ async fn stale(
         all.extend(read(file)?);
     }
     let history = place.channel(&args.channel).history().await?;
-    let history: Vec<Entry> = history.into_iter().map(|(_, entry)| entry).collect();
+    let history: Vec<LedgerEntry> = history.into_iter().map(|(_, entry)| entry).collect();
     let declared = place.context.stack.channels.iter();
     let others = declared.filter(|channel| channel.name != args.channel);
     let others = try_join_all(others.map(|channel| async {
@@ -293,7 +290,7 @@ fn told(channel: &str, all: &[(&Node, Vec<Held>)], with_stale: usize) -> String 
             rows.push(vec![
                 node.name.clone(),
                 one.labels.join(", "),
-                one.digest.hex()[..12].to_owned(),
+                one.digest.short().to_owned(),
                 state,
             ]);
         }

@@ -14,7 +14,7 @@ use crate::compile::quote;
 use crate::event::Events;
 use crate::name::Digest;
 use crate::plan::key::ComponentKind;
-use crate::release::{Release, StoredSpec, short};
+use crate::record::{Release, StoredSpec};
 
 /// The folder the commands name if none was given.
 const FOLDER: &str = "again";
@@ -29,10 +29,7 @@ pub async fn run(
         let records = Records::open(global, events).await?;
         let (digest, release) = records.find(&args.release)?;
         let Some(spec) = records.spec(release).await? else {
-            let text = format!(
-                "release {} was written without its spec",
-                short(digest.as_str())
-            );
+            let text = format!("release {} was written without its spec", digest.short());
             let help = format!("it was built from commit {}", release.commit);
             return Err(Failure::new(Exit::Usage, text).help(help));
         };

@@ -6,35 +6,35 @@ use super::{Exit, Failure, context};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::name::{Digest, Repository};
-use crate::registry::{Credentials, Registry};
-use crate::release::{self, Release, Releases};
+use crate::record::{Release, Releases, StoredSpec};
+use crate::registry::Credentials;
+use crate::release;
+use crate::staging::Staging;
 
 /// All releases, and where they are.
 pub(super) struct Records {
-    pub(super) registry: Registry,
-    pub(super) staging: Repository,
+    pub(super) staging: Staging,
     pub(super) all: Releases,
 }
 
 impl Records {
     /// Reads them all; with `--variant`, of each the images of these variants.
     pub(super) async fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
-        let staging = staging(global)?;
+        let repository = repository(global)?;
         let registry = context::registry(Credentials::from_environment())?;
-        Self::read(registry, staging, global, events).await
+        Self::read(Staging::new(&registry, &repository), global, events).await
     }
 
-    /// The same for a registry and a repository that are known.
+    /// Reads them from a staging repository that is known.
     pub(super) async fn read(
-        registry: Registry,
-        staging: Repository,
+        staging: Staging,
         global: &Global,
         events: &Events,
     ) -> Result<Self, Failure> {
         events.send(Event::Phase {
             text: "asking the registry".to_owned(),
         });
-        let mut all = Releases::load(&registry, &staging).await?;
+        let mut all = staging.releases().await?;
         if !global.variants.is_empty() {
             let wanted = |variant: &Option<String>| {
                 let variant = variant.as_ref();
@@ -44,17 +44,15 @@ impl Records {
                 release.images.retain(|image| wanted(&image.variant));
             }
         }
-        Ok(Self {
-            registry,
-            staging,
-            all,
-        })
+        Ok(Self { staging, all })
     }
 
     /// The release a user means.
     pub(super) fn find(&self, name: &str) -> Result<&(Digest, Release), Failure> {
-        self.all.find(name).map_err(|error| {
-            let failure = Failure::from(error);
+        self.all.find(name).ok_or_else(|| {
+            let failure = Failure::from(release::Error::NoRelease {
+                name: name.to_owned(),
+            });
             let channels = self.all.channels.iter().map(|entry| entry.channel.as_str());
             match nearest(name, channels) {
                 Some(near) => failure.help(format!("did you mean channel `{near}`?")),
@@ -101,15 +99,12 @@ impl Records {
     }
 
     /// The spec a release was built from.
-    pub(super) async fn spec(
-        &self,
-        release: &Release,
-    ) -> Result<Option<release::StoredSpec>, Failure> {
-        Ok(release::spec(&self.registry, &self.staging, release).await?)
+    pub(super) async fn spec(&self, release: &Release) -> Result<Option<StoredSpec>, Failure> {
+        Ok(self.staging.spec_of(release).await?)
     }
 }
 
-fn staging(global: &Global) -> Result<Repository, Failure> {
+fn repository(global: &Global) -> Result<Repository, Failure> {
     let none = || {
         Failure::new(Exit::Environment, "there is no registry with releases")
             .help("set `registry:` in specs.yml, --registry or --staging")

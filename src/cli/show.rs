@@ -8,8 +8,8 @@ use super::interrupt::unless_cancelled;
 use super::records::Records;
 use super::{Answer, Exit, Failure};
 use crate::event::Events;
-use crate::name::Digest;
-use crate::release::{Ancestor, Release, ReleaseImage, ReleaseVerdict};
+use crate::name::{Digest, Tag};
+use crate::record::{Ancestor, Release, ReleaseImage, ReleaseVerdict};
 use crate::report::table;
 
 pub async fn run(
@@ -48,10 +48,10 @@ fn text(digest: &Digest, release: &Release, channels: &[String]) -> String {
     let mut rows = vec![
         ("release", digest.to_string()),
         ("stack", release.stack.clone()),
-        ("commit", release.commit.clone()),
+        ("commit", release.commit.to_string()),
         ("ref", release.git_ref.clone().unwrap_or_default()),
         ("run", release.run.clone()),
-        ("time", release.time.clone()),
+        ("time", release.time.to_string()),
         ("channels", channels.join(" ")),
     ];
     rows.retain(|(_, value)| !value.is_empty());
@@ -62,6 +62,7 @@ fn text(digest: &Digest, release: &Release, channels: &[String]) -> String {
             0 => String::new(),
             size => table::human_size(size),
         };
+        let tags: Vec<&str> = image.tags.iter().map(Tag::as_str).collect();
         let dropped = image.dropped.iter();
         let dropped: Vec<String> = dropped
             .map(|dropped| format!("{}: {}", dropped.suite, dropped.reason))
@@ -69,7 +70,7 @@ fn text(digest: &Digest, release: &Release, channels: &[String]) -> String {
         let mut rows = vec![
             ("image", format!("{}@{}", image.repository, image.digest)),
             ("size", size),
-            ("tags", image.tags.join(" ")),
+            ("tags", tags.join(" ")),
             ("base", base.unwrap_or_default()),
             ("proven", proven(image)),
             ("dropped", dropped.join("; ")),
@@ -129,9 +130,9 @@ mod tests {
             "images": [
                 {
                     "image": "base-notebook", "variant": "2021.2", "depth": 0, "size": 1_200_000_000,
-                    "repository": "ghcr.io/campus/base-notebook", "digest": passed, "key": "sha256:k1",
+                    "repository": "ghcr.io/campus/base-notebook", "digest": passed, "key": Digest::of(b"k1"),
                     "tags": ["2021.2-d021570", "d021570"],
-                    "base": "debian:bookworm", "base_digest": "sha256:0011",
+                    "base": "debian:bookworm", "base_digest": Digest::of(b"debian"),
                     "checks": true, "verdicts": [
                         { "suite": "common", "digest": passed, "passed": true, "tests": 12, "failed": 0 },
                         { "suite": "own", "digest": passed, "passed": false, "tests": 3, "failed": 1 },
@@ -140,7 +141,7 @@ mod tests {
                 {
                     "image": "ml-notebook", "variant": "2021.2", "depth": 1,
                     "repository": "ghcr.io/campus/ml-notebook", "digest": Digest::of(b"ml"),
-                    "key": "sha256:k2", "tags": ["2021.2-d021570"],
+                    "key": Digest::of(b"k2"), "tags": ["2021.2-d021570"],
                     "base": "base-notebook", "base_digest": null,
                     "dropped": [{ "suite": "common", "reason": "needs a GPU" }],
                 },
@@ -161,7 +162,7 @@ mod tests {
           image    ghcr.io/campus/base-notebook@sha256:cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2
           size     1.2 GB
           tags     2021.2-d021570 d021570
-          base     debian:bookworm@sha256:0011
+          base     debian:bookworm@sha256:81d93757457f988523814ae0009837ae893f38d3fe123f2c37896f118b4c7804
           proven   checks: passed; common: passed (12 tests); own: failed (1 of 3)
 
         2021.2/ml-notebook

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -13,9 +14,11 @@ use super::records::Records;
 use super::{Answer, Exit, Failure, context, plan as plan_command};
 use crate::compare;
 use crate::event::Events;
+use crate::name::{Commit, Digest};
 use crate::plan::{Action, Reason, Request, label};
-use crate::release::{Releases, StoredSpec, Turn, short};
+use crate::record::{Releases, StoredSpec, Turn};
 use crate::stack::Base;
+use crate::staging::Staging;
 
 /// How many releases are told of unless all are wanted.
 const FEW: usize = 10;
@@ -42,9 +45,9 @@ pub async fn run(
         .await?;
     let stack = &context.stack;
     let records = match (registry, &stack.staging) {
-        (Some(registry), Some(staging)) => {
-            let staging = staging.clone();
-            let reading = Records::read(registry, staging, global, events);
+        (Some(registry), Some(repository)) => {
+            let staging = Staging::new(&registry, repository);
+            let reading = Records::read(staging, global, events);
             Some(unless_cancelled(cancel, reading).await?)
         }
         _ => None,
@@ -82,7 +85,7 @@ pub async fn run(
                 Base::Outside(outside) => {
                     let reference = &outside.reference.value;
                     let digest = gathered.bases.get(reference);
-                    let digest = digest.map(|d| format!("@{}", plan_command::short(d)));
+                    let digest = digest.map(|d| format!("@{}", d.short()));
                     lineage.push(format!("{reference}{}", digest.unwrap_or_default()));
                     break;
                 }
@@ -116,10 +119,10 @@ pub async fn run(
 /// A release that gave an image another digest, and why.
 #[derive(Debug, Serialize)]
 struct Told {
-    release: String,
-    commit: String,
-    time: String,
-    digest: String,
+    release: Digest,
+    commit: Commit,
+    time: Timestamp,
+    digest: Digest,
     reasons: Vec<Reason>,
 }
 
@@ -143,10 +146,10 @@ impl InReleases {
         for told in &self.list {
             text.push_str(&format!(
                 "    {} (commit {}, {}): {}\n",
-                short(&told.release),
-                short(&told.commit),
+                told.release.short(),
+                told.commit.short(),
                 told.time,
-                short(&told.digest)
+                told.digest.short()
             ));
             for reason in &told.reasons {
                 text.push_str(&format!("      - {}\n", reason.text));
@@ -212,24 +215,24 @@ async fn in_releases(
     let points = turns.iter().flat_map(|turn| [Some(turn.now), turn.before]);
     let releases: BTreeMap<_, _> = points
         .flatten()
-        .map(|point| (point.digest.as_str(), point.release))
+        .map(|point| (point.digest, point.release))
         .collect();
     let specs = try_join_all(releases.into_iter().map(|(digest, release)| async move {
         let spec = records.spec(release).await?;
         Ok::<_, Failure>(spec.map(|spec| (digest, spec)))
     }));
-    let specs: BTreeMap<&str, StoredSpec> = specs.await?.into_iter().flatten().collect();
+    let specs: BTreeMap<&Digest, StoredSpec> = specs.await?.into_iter().flatten().collect();
     let tell = |turn: &Turn| {
-        let spec = |digest: &str| specs.get(digest);
+        let spec = |digest: &Digest| specs.get(digest);
         let before = turn.before.as_ref();
-        let before = before.map(|point| (point, spec(point.digest.as_str())));
+        let before = before.map(|point| (point, spec(point.digest)));
         let now = &turn.now;
         Told {
-            release: now.digest.to_string(),
+            release: now.digest.clone(),
             commit: now.release.commit.clone(),
-            time: now.release.time.clone(),
+            time: now.release.time,
             digest: now.image.digest.clone(),
-            reasons: compare::reasons(before, (now, spec(now.digest.as_str()))),
+            reasons: compare::reasons(before, (now, spec(now.digest))),
         }
     };
     let list: Vec<Told> = turns.iter().map(tell).collect();
@@ -248,10 +251,10 @@ mod tests {
     #[test]
     fn releases_are_told_newest_first_and_not_all() {
         let told = |release: &str, file: &str| Told {
-            release: release.to_owned(),
-            commit: "d021570".to_owned(),
-            time: "2026-11-24T12:00:00Z".to_owned(),
-            digest: "sha256:0011223344556677".to_owned(),
+            release: Digest::of(release.as_bytes()),
+            commit: Commit::parse("d021570").expect("hex digits"),
+            time: "2026-11-24T12:00:00Z".parse().expect("a time"),
+            digest: Digest::of(b"image"),
             reasons: vec![Reason::new(
                 ReasonKind::File,
                 file,
@@ -259,10 +262,7 @@ mod tests {
             )],
         };
         let some = InReleases {
-            list: vec![
-                told("sha256:8899aabbccddeeff", "b.txt"),
-                told("sha256:1", "a.txt"),
-            ],
+            list: vec![told("new", "b.txt"), told("old", "a.txt")],
             more: 3,
             none: String::new(),
         };
@@ -273,9 +273,9 @@ mod tests {
         };
         insta::assert_snapshot!(some.text() + &none.text(), @r"
         in releases:
-          8899aabbccdd (commit d021570, 2026-11-24T12:00:00Z): 001122334455
+          11507a0e2f5e (commit d021570, 2026-11-24T12:00:00Z): 6105d6cc76af
             - b.txt changed
-          1 (commit d021570, 2026-11-24T12:00:00Z): 001122334455
+          cba06b5736fa (commit d021570, 2026-11-24T12:00:00Z): 6105d6cc76af
             - a.txt changed
           and 3 before; --all tells of them
         in releases: none has it

@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,9 +19,9 @@ pub use packages::{PackageChange, PackageList};
 pub use shown::{markdown, text};
 
 use crate::evidence::Evidence;
-use crate::name::Digest;
+use crate::name::{Commit, Digest, Repository};
 use crate::plan::{self, Reason, ReasonKind};
-use crate::release::{Ancestor, Point, Release, ReleaseImage, ReleaseVerdict, StoredSpec};
+use crate::record::{Ancestor, Point, Release, ReleaseImage, ReleaseVerdict, StoredSpec};
 
 /// A release and what is stored beside it.
 #[derive(Clone, Debug)]
@@ -69,8 +70,8 @@ impl Difference {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct End {
     pub release: Digest,
-    pub commit: String,
-    pub time: String,
+    pub commit: Commit,
+    pub time: Timestamp,
 }
 
 /// An image only one of the releases has.
@@ -78,8 +79,8 @@ pub struct End {
 pub struct Named {
     pub image: String,
     pub variant: Option<String>,
-    pub repository: String,
-    pub digest: String,
+    pub repository: Repository,
+    pub digest: Digest,
     #[serde(skip)]
     pub label: String,
 }
@@ -89,8 +90,8 @@ pub struct Named {
 pub struct ImageDifference {
     pub image: String,
     pub variant: Option<String>,
-    pub repository: String,
-    pub digest: Change<String>,
+    pub repository: Repository,
+    pub digest: Change<Digest>,
     /// Bytes as stored; `None` where it is not known.
     pub size: Change<Option<u64>>,
     /// By the name of the info, those that differ; `None`: no list is known of both releases.
@@ -180,7 +181,7 @@ fn end(snapshot: &Snapshot) -> End {
     End {
         release: snapshot.digest.clone(),
         commit: snapshot.release.commit.clone(),
-        time: snapshot.release.time.clone(),
+        time: snapshot.release.time,
     }
 }
 

@@ -4,13 +4,13 @@ use serde_json::Value;
 
 use super::{Difference, End, ImageDifference, PackageChange, PackageList, Setting, VerdictChange};
 use crate::plan::{Reason, ReasonKind};
-use crate::release::{Ancestor, ReleaseVerdict, short};
+use crate::record::{Ancestor, ReleaseVerdict};
 use crate::report::table;
 
 /// The whole as plain text.
 pub fn text(difference: &Difference) -> String {
     let end = |end: &End| {
-        let (release, commit) = (short(end.release.as_str()), short(&end.commit));
+        let (release, commit) = (end.release.short(), end.commit.short());
         format!("release {release}, commit {commit}, {}", end.time)
     };
     let mut text = format!(
@@ -25,7 +25,7 @@ pub fn text(difference: &Difference) -> String {
     for (what, list) in sides.iter().filter(|(_, list)| !list.is_empty()) {
         text.push_str(&format!("\n{what}\n"));
         for image in *list {
-            text.push_str(&format!("  {}@{}\n", image.label, short(&image.digest)));
+            text.push_str(&format!("  {}@{}\n", image.label, image.digest.short()));
         }
     }
     for image in &difference.changed {
@@ -51,7 +51,7 @@ pub fn text(difference: &Difference) -> String {
 /// The whole as Markdown; packages are tables.
 pub fn markdown(difference: &Difference) -> String {
     let end = |end: &End| {
-        let (release, commit) = (short(end.release.as_str()), short(&end.commit));
+        let (release, commit) = (end.release.short(), end.commit.short());
         format!("release `{release}` (commit `{commit}`, {})", end.time)
     };
     let mut text = format!(
@@ -129,8 +129,8 @@ fn count(difference: &Difference) -> String {
 /// The digests and sizes of an image.
 fn moved(image: &ImageDifference) -> String {
     let digests = match image.digest.from == image.digest.to {
-        true => format!("{}, the same", short(&image.digest.to)),
-        false => arrow(short(&image.digest.from), short(&image.digest.to)),
+        true => format!("{}, the same", image.digest.to.short()),
+        false => arrow(image.digest.from.short(), image.digest.to.short()),
     };
     let size = |bytes: Option<u64>| bytes.map(table::human_size);
     match (size(image.size.from), size(image.size.to)) {
@@ -243,7 +243,7 @@ fn base(image: &ImageDifference) -> Vec<String> {
     let full = |base: &Option<Ancestor>| match base {
         // Of the stack's own images the digest is at hand.
         Some(base @ Ancestor::Image { .. }) => base.short(),
-        Some(base @ Ancestor::Outside { .. }) => base.to_string(),
+        Some(base @ Ancestor::External { .. }) => base.to_string(),
         None => "unknown".to_owned(),
     };
     match (&change.from, &change.to) {
@@ -257,7 +257,7 @@ fn base(image: &ImageDifference) -> Vec<String> {
                 digest: to,
             }),
         ) if a == b => {
-            vec![format!("{a} {}", arrow(short(from), short(to)))]
+            vec![format!("{a} {}", arrow(from.short(), to.short()))]
         }
         (from, to) => vec![format!("- {}", full(from)), format!("+ {}", full(to))],
     }

@@ -55,7 +55,7 @@ impl Told {
             let info = Info {
                 key: digest(name),
                 title: format!("{name} packages"),
-                time: String::new(),
+                time: None,
                 exit: 0,
                 text: packages
                     .as_ref()

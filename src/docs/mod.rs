@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::evidence::Evidence;
 use crate::name::Digest;
-use crate::release::{Entry, Release, ReleaseImage};
+use crate::record::{LedgerEntry, Release};
 pub use names::{Names, file, is_page};
 pub use stored::{Layer, Stored};
 
@@ -77,7 +77,7 @@ pub struct Known {
 #[derive(Clone, Debug)]
 pub struct Channel {
     pub name: String,
-    pub entries: Vec<Entry>,
+    pub entries: Vec<LedgerEntry>,
 }
 
 /// What is to be written.
@@ -181,18 +181,4 @@ pub fn pages(wiki: &Wiki) -> Made {
         }
     }
     Made { pages, kept }
-}
-
-/// The base of an image in its release, if it is an image of the stack.
-fn parent<'a>(release: &'a Release, image: &ReleaseImage) -> Option<&'a ReleaseImage> {
-    // An outside base has a digest of its own; one that was never resolved has no parent either.
-    if image.base_digest.is_some() || image.depth == 0 {
-        return None;
-    }
-    let is_parent = |other: &&ReleaseImage| {
-        Some(&other.image) == image.base.as_ref()
-            && other.variant == image.variant
-            && other.depth < image.depth
-    };
-    release.images.iter().find(is_parent)
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::name::Digest;
-use crate::release::{Release, ReleaseImage};
+use crate::name::{Digest, Tag};
+use crate::record::{Release, ReleaseImage};
 
 pub const HOME: &str = "Home";
 pub const STABLE: &str = "Stable";
@@ -75,12 +75,8 @@ impl Names {
 
 /// The tag an image's page is named by.
 pub fn tag(image: &ReleaseImage) -> &str {
-    let first = image.tags.first().map(String::as_str);
-    first.unwrap_or_else(|| {
-        let hex = image.digest.strip_prefix("sha256:");
-        let hex = hex.unwrap_or(&image.digest);
-        hex.get(..12).unwrap_or(hex)
-    })
+    let first = image.tags.first().map(Tag::as_str);
+    first.unwrap_or_else(|| image.digest.short())
 }
 
 /// The name of a page's file.
@@ -113,7 +109,7 @@ fn free(taken: &mut BTreeSet<String>, wanted: &str, seed: &str) -> String {
 }
 
 fn hash(seed: &str) -> String {
-    Digest::of(seed.as_bytes()).hex()[..12].to_owned()
+    Digest::of(seed.as_bytes()).short().to_owned()
 }
 
 fn legal(wanted: &str, seed: &str) -> String {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::view::{Book, Link, Row, short, time};
-use super::{Known, Layer, Stored, parent};
+use super::view::{Book, Link, Row, time};
+use super::{Known, Layer, Stored};
 use crate::evidence::{Case, Evidence, Finding, Info, Rule, Verdict};
 use crate::name::Digest;
-use crate::release::{Release, ReleaseImage, ReleaseVerdict};
+use crate::record::{Release, ReleaseImage, ReleaseVerdict};
 use crate::report::table::human_size;
 
 /// The longest text shown of what made a layer, characters.
@@ -143,10 +143,7 @@ impl Book<'_> {
             at.and_then(|at| known.get(at)).unwrap_or(&nothing)
         };
         // From the image down to what it all stands on.
-        let mut chain = vec![image];
-        while let Some(base) = parent(release, chain[chain.len() - 1]) {
-            chain.push(base);
-        }
+        let mut chain: Vec<&ReleaseImage> = release.with_parents(image).collect();
         chain.reverse();
         let mut lineage = Vec::new();
         if let Some(base) = &chain[0].base {
@@ -155,7 +152,7 @@ impl Book<'_> {
                     text: base.clone(),
                     page: None,
                 },
-                digest: chain[0].base_digest.clone(),
+                digest: chain[0].base_digest.as_ref().map(ToString::to_string),
             });
         }
         lineage.extend(chain.iter().map(|ancestor| Ancestor {
@@ -166,7 +163,7 @@ impl Book<'_> {
                     false => self.page(digest, ancestor).map(str::to_owned),
                 },
             },
-            digest: Some(ancestor.digest.clone()),
+            digest: Some(ancestor.digest.to_string()),
         }));
         let ours = known_of(image);
         let stored = ours.stored.as_ref();
@@ -184,11 +181,11 @@ impl Book<'_> {
                 .iter()
                 .map(|tag| format!("{}:{tag}", image.repository))
                 .collect(),
-            commit: release.commit.clone(),
+            commit: release.commit.to_string(),
             release: digest.to_string(),
             run: release.run.clone(),
             git_ref: release.git_ref.clone(),
-            key: image.key.clone(),
+            key: image.key.to_string(),
             lineage,
             verdicts: suites(image, evidence),
             dropped: image
@@ -244,7 +241,7 @@ fn suites(image: &ReleaseImage, evidence: Option<&Evidence>) -> Vec<VerdictView>
             |record| record.from.clone(),
         );
         let count = |record: Option<u32>, proven: Option<u32>| record.or(proven).unwrap_or(0);
-        let digest = record.map(|record| short(record.digest.as_str()));
+        let digest = record.map(|record| record.digest.short().to_owned());
         VerdictView {
             suite: suite.to_owned(),
             from: from.unwrap_or_else(|| "the stack".to_owned()),
@@ -253,8 +250,8 @@ fn suites(image: &ReleaseImage, evidence: Option<&Evidence>) -> Vec<VerdictView>
             failed: count(record.map(|r| r.failed), proven.map(|p| p.failed)),
             skipped: proven.map(|proven| proven.skipped),
             seconds: proven.map(|proven| format!("{:.1} s", proven.seconds)),
-            time: proven.map(|proven| time(&proven.time)),
-            digest: digest.or_else(|| evidence.map(|e| short(e.digest.as_str()))),
+            time: proven.map(|proven| time(proven.time)),
+            digest: digest.or_else(|| evidence.map(|e| e.digest.short().to_owned())),
             is_red: !passed,
             reason: proven.and_then(|proven| proven.reason.clone()),
             failures: proven
@@ -318,7 +315,7 @@ fn checks(image: &ReleaseImage, evidence: Option<&Evidence>) -> Option<ChecksVie
     let passed = image.checks.or(proven.map(|checks| checks.passed))?;
     let mut view = ChecksView {
         verdict: word(passed).to_owned(),
-        time: proven.map(|checks| time(&checks.time)),
+        time: proven.map(|checks| time(checks.time)),
         findings: Vec::new(),
         allowed: Vec::new(),
         unused: Vec::new(),
@@ -375,7 +372,7 @@ fn layers(stored: &Stored, ancestors: &[(&str, Option<&Stored>)]) -> Vec<LayerVi
                 true => first.to_owned(),
                 false => "outside base".to_owned(),
             },
-            digest: short(&layer.digest),
+            digest: layer.digest.short().to_owned(),
         }
     });
     views.collect()

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::name::Digest;
 use crate::oci::Image;
 
 /// An image as it is stored.
@@ -15,7 +16,7 @@ pub struct Stored {
 /// A layer, and what made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    pub digest: String,
+    pub digest: Digest,
     /// As stored, bytes.
     pub size: u64,
     /// The step's title, or what the base says of it; empty if nothing is said.
@@ -43,7 +44,7 @@ impl Stored {
                 let said = |name: &str| entry.and_then(|entry| entry[name].as_str());
                 let step = said("created_by").or_else(|| said("comment"));
                 Layer {
-                    digest: layer.digest.to_string(),
+                    digest: layer.digest.clone(),
                     size: layer.size,
                     step: step.unwrap_or_default().to_owned(),
                     is_ours: said("comment") == Some("laminate"),

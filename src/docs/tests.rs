@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::*;
 use crate::evidence::{Allowed, Case, Checks, Finding, Info, Outcome, Package, Rule, Verdict};
-use crate::release::{DroppedSuite, Kind, Move, ReleaseVerdict};
+use crate::name::{Commit, Repository, Tag as ImageTag};
+use crate::record::{DroppedSuite, MoveKind, ReleaseImage, ReleaseVerdict, TagMove};
 
 /// Texts that images, registries and people bring in.
 #[derive(Clone, Debug)]
@@ -31,18 +32,28 @@ impl Words {
     }
 }
 
+/// The repository of an image; a hostile name of an image is no part of it.
+fn repository(name: &str) -> Repository {
+    let own = Repository::parse(&format!("ghcr.io/campus/{name}"));
+    own.unwrap_or_else(|_| Repository::parse("ghcr.io/campus/image").expect("a repository"))
+}
+
+fn time(text: &str) -> jiff::Timestamp {
+    text.parse().expect("a time")
+}
+
 fn image(words: &Words, number: usize, name: &str, variant: Option<&str>) -> ReleaseImage {
     let tag = format!("{}-{number:07}", variant.unwrap_or("1"));
     ReleaseImage {
         image: name.to_owned(),
         variant: variant.map(str::to_owned),
-        repository: format!("ghcr.io/campus/{name}"),
-        digest: Digest::of(format!("{name} {tag}").as_bytes()).to_string(),
-        key: Digest::of(b"key").to_string(),
-        tags: vec![tag],
+        repository: repository(name),
+        digest: Digest::of(format!("{name} {tag}").as_bytes()),
+        key: Digest::of(b"key"),
+        tags: vec![ImageTag::parse(&tag).expect("a tag")],
         depth: 0,
         base: Some("docker.io/library/debian:bookworm".to_owned()),
-        base_digest: Some(Digest::of(b"debian").to_string()),
+        base_digest: Some(Digest::of(b"debian")),
         size: 1_234_567_890,
         verdicts: vec![ReleaseVerdict {
             suite: words.name.clone(),
@@ -81,8 +92,8 @@ fn release(words: &Words, number: usize, name: &str) -> (Digest, Release) {
     all.extend(images(words, number, name, Some("2")));
     let release = Release {
         stack: "datahub".to_owned(),
-        commit: format!("{number:07}{number:033}"),
-        time: format!("2026-11-{:02}T10:20:30Z", number + 1),
+        commit: Commit::parse(&format!("{number:07}{number:033}")).expect("digits"),
+        time: time(&format!("2026-11-{:02}T10:20:30Z", number + 1)),
         run: format!("run-{number}"),
         git_ref: Some("refs/heads/main".to_owned()),
         spec: None,
@@ -92,7 +103,7 @@ fn release(words: &Words, number: usize, name: &str) -> (Digest, Release) {
 }
 
 fn evidence(words: &Words, image: &ReleaseImage) -> Evidence {
-    let digest = Digest::parse(&image.digest).expect("a digest");
+    let digest = image.digest.clone();
     let mut evidence = Evidence::new(image.label(), Digest::of(b"key"), digest);
     evidence.suites.insert(
         words.name.clone(),
@@ -105,7 +116,7 @@ fn evidence(words: &Words, image: &ReleaseImage) -> Evidence {
             failed: 1,
             skipped: 1,
             seconds: 1.25,
-            time: "2026-11-24T21:57:28Z".to_owned(),
+            time: time("2026-11-24T21:57:28Z"),
             cases: vec![Case {
                 name: format!("test_{}", words.name),
                 class: "test_it".to_owned(),
@@ -129,7 +140,7 @@ fn evidence(words: &Words, image: &ReleaseImage) -> Evidence {
     evidence.checks = Some(Checks {
         key: Digest::of(b"policy"),
         passed: true,
-        time: "2026-11-24T21:57:28Z".to_owned(),
+        time: time("2026-11-24T21:57:28Z"),
         findings: vec![finding.clone()],
         allowed: vec![Allowed {
             finding,
@@ -140,7 +151,7 @@ fn evidence(words: &Words, image: &ReleaseImage) -> Evidence {
     let info = |title: &str, text: &str, packages: Option<Vec<Package>>| Info {
         key: Digest::of(b"command"),
         title: title.to_owned(),
-        time: String::new(),
+        time: None,
         exit: 3,
         text: text.to_owned(),
         error: words.text.clone(),
@@ -163,7 +174,7 @@ fn evidence(words: &Words, image: &ReleaseImage) -> Evidence {
 
 fn stored(words: &Words, depth: usize) -> Stored {
     let layer = |number: usize, step: String, is_ours: bool| Layer {
-        digest: Digest::of(format!("layer {number}").as_bytes()).to_string(),
+        digest: Digest::of(format!("layer {number}").as_bytes()),
         size: 1000 * (number as u64 + 1),
         step,
         is_ours,
@@ -191,27 +202,32 @@ fn known(words: &Words, release: &Release) -> Vec<Known> {
         .collect()
 }
 
-fn entry(words: &Words, seq: u64, kind: Kind, (digest, release): &(Digest, Release)) -> Entry {
+fn entry(
+    words: &Words,
+    seq: u64,
+    kind: MoveKind,
+    (digest, release): &(Digest, Release),
+) -> LedgerEntry {
     let images = release.images.iter();
     let images = images.filter(|image| image.variant.as_deref() == Some("1"));
-    Entry {
+    LedgerEntry {
         kind,
         channel: "quarter".to_owned(),
         seq,
         previous: None,
-        release: digest.to_string(),
+        release: digest.clone(),
         commit: release.commit.clone(),
         actor: format!("a{}", words.name),
-        time: format!("2026-11-2{seq}T10:20:30Z"),
+        time: time(&format!("2026-11-2{seq}T10:20:30Z")),
         reason: Some(words.line.clone()),
         waived: vec![words.name.clone()],
         required: Vec::new(),
         drift: Vec::new(),
         images: images
-            .map(|image| Move {
+            .map(|image| TagMove {
                 label: image.label(),
                 repository: image.repository.clone(),
-                tag: "1-stable".to_owned(),
+                tag: ImageTag::parse("1-stable").expect("a tag"),
                 old: None,
                 new: image.digest.clone(),
                 depth: image.depth,
@@ -227,8 +243,8 @@ fn wiki(words: &Words, name: &str) -> Wiki {
     let channel = Channel {
         name: "quarter".to_owned(),
         entries: vec![
-            entry(words, 2, Kind::Revert, &releases[0]),
-            entry(words, 1, Kind::Promote, &releases[1]),
+            entry(words, 2, MoveKind::Revert, &releases[0]),
+            entry(words, 1, MoveKind::Promote, &releases[1]),
         ],
     };
     let never = Channel {

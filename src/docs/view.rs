@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
+use super::Wiki;
 use super::names::{self, Names};
 use super::page::verdicts;
-use super::{Wiki, parent};
 use crate::evidence::Evidence;
 use crate::name::Digest;
-use crate::release::{Entry, Kind, Release, ReleaseImage};
+use crate::record::{LedgerEntry, MoveKind, Release, ReleaseImage};
 use crate::report::table::human_size;
 
 /// Moves of a channel that are listed.
@@ -128,21 +129,9 @@ pub struct Image {
     rows: Vec<Row>,
 }
 
-pub fn short(digest: &str) -> String {
-    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
-    hex.chars().take(12).collect()
-}
-
-fn commit(hash: &str) -> String {
-    hash.chars().take(7).collect()
-}
-
-/// `2025-06-15 15:06 UTC`; what is no time stays as it is.
-pub fn time(text: &str) -> String {
-    match text.parse::<jiff::Timestamp>() {
-        Ok(time) => time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
-        Err(_) => text.to_owned(),
-    }
+/// `2025-06-15 15:06 UTC`
+pub fn time(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 fn size(bytes: u64) -> String {
@@ -200,7 +189,7 @@ impl<'a> Book<'a> {
     pub fn row(&self, digest: &Digest, release: &Release, image: &ReleaseImage) -> Row {
         let evidence = self.evidence(digest, release, image);
         let tag = names::tag(image);
-        let base = match parent(release, image) {
+        let base = match release.parent(image) {
             Some(base) => Link {
                 text: base.image.clone(),
                 page: self.page(digest, base).map(str::to_owned),
@@ -218,13 +207,13 @@ impl<'a> Book<'a> {
             page: self.page(digest, image).map(str::to_owned),
             reference: format!("{}:{tag}", image.repository),
             pinned: format!("{}@{}", image.repository, image.digest),
-            digest: short(&image.digest),
+            digest: image.digest.short().to_owned(),
             size: size(image.size),
             base,
             verdicts: verdicts(image, evidence),
             channels: self.channels_at(image).join(", "),
-            commit: commit(&release.commit),
-            time: time(&release.time),
+            commit: release.commit.abbreviated().to_owned(),
+            time: time(release.time),
         }
     }
 
@@ -243,7 +232,7 @@ impl<'a> Book<'a> {
     /// Channels with a tag on just this image.
     fn channels_at(&self, image: &ReleaseImage) -> Vec<String> {
         let label = image.label();
-        let at = |entry: &Entry| {
+        let at = |entry: &LedgerEntry| {
             let mut images = entry.images.iter();
             images.any(|step| step.label == label && step.new == image.digest)
         };
@@ -265,9 +254,9 @@ impl<'a> Book<'a> {
         let shown = self.shown();
         Home {
             stack: self.wiki.stack.clone(),
-            release: short(shown.0.as_str()),
-            commit: shown.1.commit.clone(),
-            time: time(&shown.1.time),
+            release: shown.0.short().to_owned(),
+            commit: shown.1.commit.to_string(),
+            time: time(shown.1.time),
             has_variants: self.has_variants,
             rows: self.rows(shown),
             channels: self.held(),
@@ -298,9 +287,9 @@ impl<'a> Book<'a> {
             .collect()
     }
 
-    fn moved(&self, entry: &Entry) -> Vec<Moved> {
+    fn moved(&self, entry: &LedgerEntry) -> Vec<Moved> {
         let mut releases = self.wiki.releases.iter();
-        let release = releases.find(|(digest, _)| entry.release == digest.as_str());
+        let release = releases.find(|(digest, _)| entry.release == *digest);
         let images = entry.images.iter().map(|step| {
             let image = release.and_then(|(digest, release)| {
                 let mut images = release.images.iter();
@@ -313,7 +302,7 @@ impl<'a> Book<'a> {
                     page: image.map(str::to_owned),
                 },
                 reference: format!("{}:{}", step.repository, step.tag),
-                digest: step.new.clone(),
+                digest: step.new.to_string(),
             }
         });
         images.collect()
@@ -338,7 +327,7 @@ impl<'a> Book<'a> {
         let mut children: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (index, image) in release.images.iter().enumerate() {
             let id = format!("i{index}");
-            let from = match parent(release, image) {
+            let from = match release.parent(image) {
                 Some(parent) => {
                     let same = |other: &ReleaseImage| std::ptr::eq(other, parent);
                     let at = release.images.iter().position(same);
@@ -385,8 +374,8 @@ impl<'a> Book<'a> {
         }
         Lineage {
             stack: self.wiki.stack.clone(),
-            release: short(digest.as_str()),
-            commit: release.commit.clone(),
+            release: digest.short().to_owned(),
+            commit: release.commit.to_string(),
             nodes,
             arrows,
             tree,
@@ -410,7 +399,7 @@ impl<'a> Book<'a> {
                     text: image.label(),
                     page: self.page(digest, image).map(str::to_owned),
                 },
-                digest: Some(short(&image.digest)),
+                digest: Some(image.digest.short().to_owned()),
             });
             let id = format!("i{index}");
             self.branches(digest, release, children, &id, depth + 1, tree);
@@ -446,18 +435,18 @@ fn outside_base(image: &ReleaseImage) -> String {
     }
 }
 
-fn step(entry: &Entry) -> Step {
+fn step(entry: &LedgerEntry) -> Step {
     Step {
         seq: entry.seq,
         what: match entry.kind {
-            Kind::Promote => "promoted",
-            Kind::Revert => "reverted",
-            Kind::Abort => "aborted",
+            MoveKind::Promote => "promoted",
+            MoveKind::Revert => "reverted",
+            MoveKind::Abort => "aborted",
         }
         .to_owned(),
-        release: short(&entry.release),
-        commit: commit(&entry.commit),
-        time: time(&entry.time),
+        release: entry.release.short().to_owned(),
+        commit: entry.commit.abbreviated().to_owned(),
+        time: time(entry.time),
         by: entry.actor.clone(),
         reason: entry.reason.clone().unwrap_or_default(),
         waived: entry.waived.clone(),

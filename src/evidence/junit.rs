@@ -191,7 +191,7 @@ test_a.py:4: AssertionError</failure><error message="failed on teardown">x</erro
             failed: 1,
             skipped: 1,
             seconds: 0.5,
-            time: "2026-11-24T21:57:28Z".to_owned(),
+            time: "2026-11-24T21:57:28Z".parse().expect("a time"),
             cases: cases.clone(),
             log: String::new(),
         };

@@ -10,7 +10,8 @@ pub mod packages;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::name::Digest;
 pub use packages::Package;
@@ -84,7 +85,7 @@ impl Evidence {
         }
         for (name, info) in &other.info {
             match self.info.get(name) {
-                Some(known) if order(&known.time, &known.key) >= order(&info.time, &info.key) => {}
+                Some(known) if (known.time, &known.key) >= (info.time, &info.key) => {}
                 _ => {
                     self.info.insert(name.clone(), info.clone());
                 }
@@ -92,8 +93,7 @@ impl Evidence {
         }
         if let Some(checks) = &other.checks {
             match &self.checks {
-                Some(known)
-                    if order(&known.time, &known.key) >= order(&checks.time, &checks.key) => {}
+                Some(known) if (known.time, &known.key) >= (checks.time, &checks.key) => {}
                 _ => self.checks = Some(checks.clone()),
             }
         }
@@ -108,7 +108,7 @@ impl Evidence {
             .collect();
         self.older.retain(|older| older.suite != name);
         all.push(verdict.clone());
-        all.sort_by(|a, b| order(&b.time, &b.key).cmp(&order(&a.time, &a.key)));
+        all.sort_by(|a, b| (b.time, &b.key).cmp(&(a.time, &a.key)));
         let mut all = all.into_iter();
         let newest = all.next().expect("one was pushed");
         let mut keys = vec![newest.key.clone()];
@@ -129,22 +129,20 @@ impl Evidence {
             }
         }
         self.older.sort_by(|a, b| {
-            let order = |o: &Older| {
-                (
-                    o.verdict.time.clone(),
-                    o.verdict.key.clone(),
-                    o.suite.clone(),
-                )
-            };
+            let order = |o: &Older| (o.verdict.time, o.verdict.key.clone(), o.suite.clone());
             order(b).cmp(&order(a))
         });
         self.older.truncate(OLDER);
     }
 }
 
-/// Newer is greater.
-fn order<'a>(time: &'a str, key: &'a Digest) -> (&'a str, &'a Digest) {
-    (time, key)
+/// Reads a time that a document may lack; the first versions wrote an empty text for none.
+pub fn optional_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// What came of one suite on one image.
@@ -165,8 +163,8 @@ pub struct Verdict {
     #[serde(default)]
     pub skipped: u32,
     pub seconds: f64,
-    /// When it ran, RFC 3339.
-    pub time: String,
+    /// When it ran.
+    pub time: Timestamp,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cases: Vec<Case>,
     /// The end of what it wrote.
@@ -236,7 +234,8 @@ pub struct Checks {
     /// The hash of the policy.
     pub key: Digest,
     pub passed: bool,
-    pub time: String,
+    /// When they ran.
+    pub time: Timestamp,
     pub findings: Vec<Finding>,
     /// Findings the spec allows, with its reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -294,9 +293,13 @@ pub struct Info {
     /// The hash of the command.
     pub key: Digest,
     pub title: String,
-    /// When it ran, RFC 3339.
-    #[serde(default)]
-    pub time: String,
+    /// When it ran; documents of the first versions do not have it.
+    #[serde(
+        default,
+        deserialize_with = "optional_time",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub time: Option<Timestamp>,
     /// Its exit code.
     pub exit: i32,
     /// What it wrote to its output; empty if that is in `packages`.
@@ -310,27 +313,15 @@ pub struct Info {
     pub packages: Option<Vec<Package>>,
 }
 
-/// A verdict on one digest from outside a run: a GPU machine, a person.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Outside {
-    pub gate: String,
-    pub image: String,
-    pub digest: Digest,
-    pub passed: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-    pub by: String,
-    /// RFC 3339.
-    pub time: String,
-    pub tests: u32,
-    pub failed: u32,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub cases: Vec<Case>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The time of `t1`, `t2`.
+    fn at(name: &str) -> Timestamp {
+        let second = name.trim_start_matches('t').parse().expect("a number");
+        Timestamp::from_second(second).expect("a time")
+    }
 
     fn verdict(key: &str, time: &str) -> Verdict {
         Verdict {
@@ -342,7 +333,7 @@ mod tests {
             failed: 0,
             skipped: 0,
             seconds: 0.0,
-            time: time.to_owned(),
+            time: at(time),
             cases: Vec::new(),
             log: String::new(),
         }
@@ -373,7 +364,7 @@ mod tests {
                 "{name} {key}"
             );
         }
-        assert_eq!(ab.suites["x"].time, "t2");
+        assert_eq!(ab.suites["x"].time, at("t2"));
         let once = ab.clone();
         ab.merge(&a);
         assert_eq!(ab, once, "merging again changes nothing");
@@ -383,7 +374,7 @@ mod tests {
     fn a_retest_replaces_the_verdict_of_the_same_suite() {
         let mut evidence = with(&[("x", "1", "t1")]);
         evidence.merge(&with(&[("x", "1", "t2")]));
-        assert_eq!(evidence.suites["x"].time, "t2");
+        assert_eq!(evidence.suites["x"].time, at("t2"));
         assert!(evidence.older.is_empty());
     }
 }

@@ -2,19 +2,14 @@
 //!
 //! [`gather`] is called by every command that plans; [`Gathered`] is what it found.
 
-mod evidence;
 mod git;
-mod shared;
-mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 use futures_util::future::try_join_all;
 
-pub use evidence::{evidence, record};
 pub use git::{branch, commit};
-pub use state::State;
 
 use crate::event::{Event, Events};
 use crate::name::{Digest, Reference, Repository, Tag};
@@ -22,11 +17,8 @@ use crate::plan::{self, Facts, KeyFacts, Keyed, Periods, Plan, Request};
 use crate::registry::{self, Locator, Registry};
 use crate::spec::lock::Lock;
 use crate::stack::{Base, ImageId, Stack};
-
-/// The tag staging has on the image with a key.
-pub fn key_tag(key: &Digest) -> Tag {
-    Tag::parse(&format!("key-{}", &key.hex()[..40])).expect("a legal tag")
-}
+use crate::staging::{self, Staging, State};
+use crate::tags;
 
 /// What is known of fixed tags: the digest each is on, `None` if it is free.
 pub type Names = BTreeMap<(Repository, Tag), Option<Digest>>;
@@ -71,10 +63,10 @@ pub enum Error {
     Git { text: String },
     #[error("{0}")]
     Registry(#[from] registry::Error),
+    #[error(transparent)]
+    Staging(#[from] staging::Error),
     #[error("the outside base {reference} does not exist, or is not for everybody to see")]
     NoBase { reference: String },
-    #[error("what staging remembers cannot be read ({place}): {reason}")]
-    State { place: String, reason: String },
     #[error(
         "no fixed tag is free: {tag} and every suffix up to .{MOST_ATTEMPTS} are on other images"
     )]
@@ -91,11 +83,15 @@ pub async fn gather(
 ) -> Result<Gathered, Error> {
     let files = [options.file, "specs.lock", "images"];
     let commit = git::commit(options.folder, &files);
-    let staging = stack.staging.as_ref();
+    let repository = stack.staging.as_ref();
+    let staging = registry
+        .zip(repository)
+        .map(|(registry, repository)| Staging::new(registry, repository));
+    let staging = staging.as_ref();
     let state = async {
-        match (registry, staging) {
-            (Some(registry), Some(staging)) => State::read(registry, staging).await,
-            _ => Ok(State::default()),
+        match staging {
+            Some(staging) => Ok(staging.state().await?),
+            None => Ok(State::default()),
         }
     };
     if registry.is_some() {
@@ -120,12 +116,12 @@ pub async fn gather(
         refreshed: marks,
     };
     let keys = plan::keys(stack, &key_facts);
-    let stored = match (registry, staging) {
-        (Some(registry), Some(staging)) => stored(registry, staging, &keys).await?,
-        _ => BTreeMap::new(),
+    let stored = match staging {
+        Some(staging) => stored(staging, &keys).await?,
+        None => BTreeMap::new(),
     };
-    let evidence = match (registry, staging) {
-        (Some(registry), Some(staging)) => {
+    let evidence = match staging {
+        Some(staging) => {
             let wanted: BTreeSet<&Digest> = stack
                 .images
                 .iter()
@@ -134,9 +130,9 @@ pub async fn gather(
                 .filter_map(|(_, keyed)| Some(&keyed.as_ref()?.key))
                 .filter(|key| stored.contains_key(key))
                 .collect();
-            evidence::evidence(registry, staging, wanted).await?
+            staging.evidence(wanted).await?
         }
-        _ => BTreeMap::new(),
+        None => BTreeMap::new(),
     };
     let mut facts = Facts {
         commit,
@@ -216,14 +212,15 @@ async fn look_up(
 
 /// The digests staging holds for the keys.
 async fn stored(
-    registry: &Registry,
-    staging: &Repository,
+    staging: &Staging,
     keys: &[Option<Keyed>],
 ) -> Result<BTreeMap<Digest, Digest>, Error> {
     let wanted: BTreeSet<&Digest> = keys.iter().flatten().map(|keyed| &keyed.key).collect();
     let found = try_join_all(wanted.into_iter().map(|key| async move {
-        let tag = Locator::Tag(key_tag(key));
-        let there = registry.head_manifest(staging, &tag).await?;
+        let tag = Locator::Tag(tags::key(key));
+        let there = (staging.registry)
+            .head_manifest(&staging.repository, &tag)
+            .await?;
         Ok::<_, Error>(there.map(|descriptor| (key.clone(), descriptor.digest)))
     }));
     Ok(found.await?.into_iter().flatten().collect())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::name::{Digest, Reference, Repository};
-use crate::release::Entry;
+use crate::record::LedgerEntry;
 
 /// An image as a node holds it.
 type Place = (Repository, Digest);
@@ -118,25 +118,21 @@ pub struct Known {
 }
 
 impl Known {
-    /// From a channel's entries, newest first, and where other channels are. Tags that are no longer
-    /// legal names are left out.
-    pub fn new<'a>(history: &[Entry], others: impl IntoIterator<Item = &'a Entry>) -> Self {
-        let place = |repository: &str, digest: &str| {
-            let repository = Repository::parse(repository).ok()?;
-            Some((repository, Digest::parse(digest).ok()?))
-        };
+    /// From a channel's entries, newest first, and where other channels are.
+    pub fn new<'a>(
+        history: &[LedgerEntry],
+        others: impl IntoIterator<Item = &'a LedgerEntry>,
+    ) -> Self {
         let mut known = Self::default();
         for (number, entry) in history.iter().enumerate() {
             for step in &entry.images {
-                let names = [step.old.as_ref(), Some(&step.new)].into_iter().flatten();
-                for name in names.filter_map(|digest| place(&step.repository, digest)) {
-                    let labels = known.old.entry(name).or_default();
+                let place = |digest: &Digest| (step.repository.clone(), digest.clone());
+                for digest in step.old.iter().chain([&step.new]) {
+                    let labels = known.old.entry(place(digest)).or_default();
                     labels.insert(step.label.clone());
                 }
-                if number == 0
-                    && let Some(name) = place(&step.repository, &step.new)
-                {
-                    let labels = known.current.entry(name).or_default();
+                if number == 0 {
+                    let labels = known.current.entry(place(&step.new)).or_default();
                     labels.insert(step.label.clone());
                 }
             }
@@ -146,10 +142,9 @@ impl Known {
             .retain(|place, _| !known.current.contains_key(place));
         for entry in others {
             for step in &entry.images {
-                if let Some(place) = place(&step.repository, &step.new) {
-                    let channels = known.kept.entry(place).or_default();
-                    channels.insert(entry.channel.clone());
-                }
+                let place = (step.repository.clone(), step.new.clone());
+                let channels = known.kept.entry(place).or_default();
+                channels.insert(entry.channel.clone());
             }
         }
         known

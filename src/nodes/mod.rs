@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::name::{Digest, Repository, Tag};
+use crate::name::{Commit, Digest, Repository, Tag};
 
 pub use daemon_set::{Options, daemon_sets};
 pub use lane::{Lane, lanes};
@@ -26,7 +26,7 @@ pub use values::values;
 pub struct Pinned {
     pub channel: String,
     pub release: Digest,
-    pub commit: String,
+    pub commit: Commit,
     pub images: Vec<Image>,
 }
 

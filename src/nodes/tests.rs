@@ -1,6 +1,7 @@
 use super::held::{self, Known, State};
 use super::*;
-use crate::release::{Entry, Kind, Move};
+use crate::name::Commit;
+use crate::record::{LedgerEntry, MoveKind, TagMove};
 
 fn digest(name: &str) -> Digest {
     Digest::of(name.as_bytes())
@@ -48,7 +49,7 @@ fn pinned(images: Vec<Image>) -> Pinned {
     Pinned {
         channel: "stable".to_owned(),
         release: digest("the release"),
-        commit: "d0215700aa".to_owned(),
+        commit: Commit::parse("d0215700aa").expect("hex digits"),
         images,
     }
 }
@@ -280,11 +281,11 @@ fn an_image_of_two_variants_is_pulled_once() {
     let set = &daemon_sets(&pinned(images), &options(1))[0];
     let pulls = &set["spec"]["template"]["spec"]["initContainers"];
     assert_eq!(pulls.as_array().map(Vec::len), Some(1));
-    let history = ["1/base", "2/base"].map(|label| Move {
+    let history = ["1/base", "2/base"].map(|label| TagMove {
         label: label.to_owned(),
         ..entry("stable", 1, None, "1").images[0].clone()
     });
-    let history = Entry {
+    let history = LedgerEntry {
         images: history.into(),
         ..entry("stable", 1, None, "1")
     };
@@ -380,24 +381,24 @@ fn places_are_checked() {
 }
 
 /// An entry that has images of `campus` at `version`.
-fn entry(channel: &str, seq: u64, old: Option<&str>, new: &str) -> Entry {
-    let images = ["base", "ml"].map(|name| Move {
+fn entry(channel: &str, seq: u64, old: Option<&str>, new: &str) -> LedgerEntry {
+    let images = ["base", "ml"].map(|name| TagMove {
         label: name.to_owned(),
-        repository: format!("ghcr.io/campus/{name}"),
-        tag: channel.to_owned(),
-        old: old.map(|old| digest(&format!("{name} {old}")).to_string()),
-        new: digest(&format!("{name} {new}")).to_string(),
+        repository: Repository::parse(&format!("ghcr.io/campus/{name}")).expect("a repository"),
+        tag: Tag::parse(channel).expect("a tag"),
+        old: old.map(|old| digest(&format!("{name} {old}"))),
+        new: digest(&format!("{name} {new}")),
         depth: 0,
     });
-    Entry {
-        kind: Kind::Promote,
+    LedgerEntry {
+        kind: MoveKind::Promote,
         channel: channel.to_owned(),
         seq,
         previous: None,
-        release: digest(new).to_string(),
-        commit: new.to_owned(),
+        release: digest(new),
+        commit: Commit::parse("d0215700aa").expect("hex digits"),
         actor: "a test".to_owned(),
-        time: String::new(),
+        time: jiff::Timestamp::UNIX_EPOCH,
         reason: None,
         waived: Vec::new(),
         required: Vec::new(),

@@ -13,7 +13,7 @@ const LONGEST: usize = 63 - "image-pull-".len();
 /// One choice for each image, the first by default; all pinned.
 pub fn values(pinned: &Pinned) -> Value {
     let slugs = dns_labels(&pinned.images, LONGEST);
-    let commit: String = pinned.commit.chars().take(7).collect();
+    let commit = pinned.commit.abbreviated();
     let mut profiles = Vec::new();
     let mut extra = Map::new();
     for (image, slug) in pinned.images.iter().zip(&slugs) {

@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Error, Release, ReleaseImage, outside};
+use super::Error;
 use crate::evidence::Evidence;
-use crate::gather;
-use crate::name::{Digest, Repository};
+use crate::name::Digest;
 use crate::plan::{self, proof};
-use crate::registry::Registry;
+use crate::record::{Release, ReleaseImage};
 use crate::stack::{Gate, Image, Stack};
+use crate::staging::Staging;
 
 /// The gate every policy feeds.
 pub const CHECKS: &str = "checks";
@@ -152,18 +152,10 @@ impl GateState {
     }
 }
 
-fn digest(text: &str) -> Result<Digest, Error> {
-    Digest::parse(text).map_err(|_| Error::Strange {
-        place: "the release".to_owned(),
-        reason: format!("`{text}` is no digest"),
-    })
-}
-
 /// Looks at gates for those images of a release a channel moves (by label). What was found out since
 /// the release, on the same digest, counts over what the release says.
 pub async fn gates(
-    registry: &Registry,
-    staging: &Repository,
+    staging: &Staging,
     known: &Known,
     release: &Release,
     labels: &[&str],
@@ -173,29 +165,22 @@ pub async fn gates(
     let images: Vec<&ReleaseImage> = images
         .filter(|image| labels.contains(&image.label().as_str()))
         .collect();
-    let keys: Vec<Digest> = images
-        .iter()
-        .map(|image| digest(&image.key))
-        .collect::<Result<_, _>>()?;
-    let newest = gather::evidence(registry, staging, &keys).await?;
+    let keys = images.iter().map(|image| &image.key);
+    let newest = staging.evidence(keys).await?;
     let mut list = Vec::new();
     for gate in gates {
         let inside =
             known.is_inside(&gate.name) || release.images.iter().any(|i| has_suite(i, &gate.name));
         let (mut state, asked) = sorted(gate, inside, known, &images, &newest);
-        let asked = asked
-            .into_iter()
-            .map(|image| Ok((image.label(), digest(&image.digest)?)))
-            .collect::<Result<Vec<_>, Error>>()?;
-        let digests = asked.iter().map(|(_, digest)| digest);
-        let found = outside::find(registry, staging, &gate.name, digests).await?;
-        for ((label, _), verdict) in asked.into_iter().zip(found) {
+        let digests = asked.iter().map(|image| &image.digest);
+        let found = staging.verdicts(&gate.name, digests).await?;
+        for (image, verdict) in asked.into_iter().zip(found) {
             let list = match verdict.map(|verdict| verdict.passed) {
                 Some(true) => &mut state.green,
                 Some(false) => &mut state.red,
                 None => &mut state.open,
             };
-            list.push(label);
+            list.push(image.label());
         }
         list.push(state);
     }
@@ -274,7 +259,7 @@ fn said(
     // What is known of a digest is known of that digest alone.
     let evidence = newest
         .values()
-        .find(|evidence| evidence.digest.as_str() == image.digest);
+        .find(|evidence| evidence.digest == image.digest);
     let of = |key: &Digest| {
         let evidence = evidence?;
         match gate.name.as_str() {
@@ -286,7 +271,7 @@ fn said(
         }
     };
     let verdicts = image.verdicts.iter();
-    let mut verdicts = verdicts.filter(|verdict| verdict.digest.as_str() == image.digest);
+    let mut verdicts = verdicts.filter(|verdict| verdict.digest == image.digest);
     let recorded = match gate.name.as_str() {
         CHECKS => image
             .checks
@@ -309,7 +294,8 @@ fn said(
 mod tests {
     use super::*;
     use crate::evidence::{Checks, Verdict};
-    use crate::release::{DroppedSuite, ReleaseVerdict};
+    use crate::name::Repository;
+    use crate::record::{DroppedSuite, ReleaseVerdict};
 
     fn of(text: &str) -> Digest {
         Digest::of(text.as_bytes())
@@ -329,9 +315,9 @@ mod tests {
         ReleaseImage {
             image: "a".to_owned(),
             variant: None,
-            repository: "example.org/a".to_owned(),
-            digest: of("image").to_string(),
-            key: of("key").to_string(),
+            repository: Repository::parse("example.org/a").expect("a repository"),
+            digest: of("image"),
+            key: of("key"),
             tags: Vec::new(),
             depth: 0,
             base: None,
@@ -362,7 +348,7 @@ mod tests {
                 failed: 0,
                 skipped: 0,
                 seconds: 0.0,
-                time: "t".to_owned(),
+                time: jiff::Timestamp::UNIX_EPOCH,
                 cases: Vec::new(),
                 log: String::new(),
             },
@@ -370,7 +356,7 @@ mod tests {
         evidence.checks = Some(Checks {
             key: of(policy.0),
             passed: policy.1,
-            time: "t".to_owned(),
+            time: jiff::Timestamp::UNIX_EPOCH,
             findings: Vec::new(),
             allowed: Vec::new(),
             unused: Vec::new(),

@@ -1,88 +1,82 @@
-//! Version numbers of releases: each release gets one when it is promoted for the first time; they grow,
-//! and none is ever given twice, also not one that was lost on the way.
-
-use serde::{Deserialize, Serialize};
+//! Version numbers of releases: each release gets one when it is promoted for the first time; they
+//! grow, and none is ever given twice, not even one that was lost on the way.
 
 use super::Error;
-use super::record::{bytes, parse};
 use crate::name::{Digest, Repository, Tag};
 use crate::registry::{Locator, Registry};
-
-const TYPE: &str = "application/vnd.laminate.number.v1+json";
+use crate::staging::{NumberTag, Staging, VersionNumber};
 
 /// How many others may take a number before us.
 const ROUNDS: u64 = 20;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Number {
-    number: u64,
-    release: Digest,
+/// Returns the number a release has.
+pub async fn known(staging: &Staging, release: &Digest) -> Result<Option<u64>, Error> {
+    Ok(staging.version_number(release).await?)
 }
 
-fn of_release(release: &Digest) -> Tag {
-    Tag::parse(&format!("numbered-{}", &release.hex()[..40])).expect("hex digits")
-}
-
-fn taken(number: u64) -> Tag {
-    Tag::parse(&format!("number-{number:06}")).expect("digits")
-}
-
-/// The number a release has.
-pub async fn known(
-    registry: &Registry,
-    staging: &Repository,
-    release: &Digest,
-) -> Result<Option<u64>, Error> {
-    let at = Locator::Tag(of_release(release));
-    let Some(document) = registry.document(staging, &at).await? else {
-        return Ok(None);
-    };
-    let found: Number = parse(format!("{staging}:{at}"), &document.bytes)?;
-    Ok(Some(found.number))
-}
-
-/// The number that would be given next.
-pub async fn next(registry: &Registry, staging: &Repository) -> Result<u64, Error> {
-    let tags = registry.tags(staging).await?;
-    let numbers = tags
-        .iter()
-        .filter_map(|tag| tag.as_str().strip_prefix("number-")?.parse::<u64>().ok());
-    Ok(numbers.max().unwrap_or(0) + 1)
+/// Returns the number that would be given next.
+pub async fn next(staging: &Staging) -> Result<u64, Error> {
+    Ok(staging.last_version_number().await? + 1)
 }
 
 /// Gives a release its number: the one it has, else the next. A number is claimed before it is used;
-/// where that is all that happened, it is lost and the next one is taken. Of several that number one
-/// release at once the first to say so decides, and the numbers of the others are lost.
-pub async fn assign(
-    registry: &Registry,
-    staging: &Repository,
-    release: &Digest,
-) -> Result<u64, Error> {
-    if let Some(number) = known(registry, staging, release).await? {
+/// if that was all that happened, the number is lost and the next one is taken. If several number one
+/// release at once, the first to write its number for the release decides, and the numbers of the
+/// others are lost.
+pub async fn assign(staging: &Staging, release: &Digest) -> Result<u64, Error> {
+    if let Some(number) = known(staging, release).await? {
         return Ok(number);
     }
-    let first = next(registry, staging).await?;
+    let first = next(staging).await?;
     for number in first..first + ROUNDS {
-        let document = Number {
+        let document = VersionNumber {
             number,
             release: release.clone(),
         };
-        let claim = async |tag: Tag| {
-            let bytes = bytes(&document);
-            registry.claim_document(staging, &tag, TYPE, bytes).await
-        };
-        // Another release has it; or this one, by somebody else, who then says so below.
-        if claim(taken(number)).await?.is_none() {
+        // Another release has it; or this one, by another process, which then writes it below.
+        let by_number = staging.claim(NumberTag::Number(number), &document);
+        if by_number.await?.is_none() {
             continue;
         }
-        if claim(of_release(release)).await?.is_some() {
+        let by_release = staging.claim(NumberTag::Release(release), &document);
+        if by_release.await?.is_some() {
             return Ok(number);
         }
-        if let Some(theirs) = known(registry, staging, release).await? {
+        if let Some(theirs) = known(staging, release).await? {
             return Ok(theirs);
         }
     }
     Err(Error::Numbers {
         number: first + ROUNDS - 1,
     })
+}
+
+/// Sets a tag that never moves on an image its repository has; it may be there already.
+pub async fn put_tag(
+    registry: &Registry,
+    repository: &Repository,
+    tag: &Tag,
+    digest: &Digest,
+) -> Result<(), Error> {
+    let at = Locator::Tag(tag.clone());
+    match registry.head_manifest(repository, &at).await? {
+        Some(found) if found.digest == *digest => return Ok(()),
+        Some(found) => {
+            return Err(Error::Taken {
+                repository: repository.clone(),
+                tag: tag.clone(),
+                found: found.digest,
+                wanted: digest.clone(),
+            });
+        }
+        None => {}
+    }
+    let by_digest = Locator::Digest(digest.clone());
+    let manifest = registry.manifest(repository, &by_digest).await?;
+    let manifest = manifest.ok_or_else(|| Error::Missing {
+        repository: repository.clone(),
+        digest: digest.clone(),
+    })?;
+    registry.put_manifest(repository, &at, &manifest).await?;
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
+use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use super::{Broken, Green, Run, tree};
@@ -329,7 +330,7 @@ impl Run<'_> {
             failed: 1,
             skipped: 0,
             seconds: 0.0,
-            time: now(),
+            time: Timestamp::now(),
             cases: Vec::new(),
             log: String::new(),
         }
@@ -405,7 +406,7 @@ impl Run<'_> {
             },
             skipped: count(skipped),
             seconds: self.tracker.ran(vertex).as_secs_f64(),
-            time: now(),
+            time: Timestamp::now(),
             cases,
             log,
         })
@@ -439,7 +440,7 @@ impl Run<'_> {
             let mut info = Info {
                 key: (*key).clone(),
                 title: command.title.clone(),
-                time: now(),
+                time: Some(Timestamp::now()),
                 exit: -1,
                 text: String::new(),
                 error: String::new(),
@@ -542,7 +543,7 @@ impl Run<'_> {
         Ok(Checks {
             key: key.clone(),
             passed: grouped.findings.is_empty(),
-            time: now(),
+            time: Timestamp::now(),
             findings: grouped.findings,
             allowed: grouped.allowed,
             unused: grouped.unused,
@@ -686,9 +687,4 @@ impl Run<'_> {
 
 fn stopped(suite: &Suite) -> String {
     format!("it was stopped after {} s", suite.timeout.as_secs_f64())
-}
-
-/// RFC 3339, always of the same length, so that times compare as texts.
-fn now() -> String {
-    format!("{:.3}", jiff::Timestamp::now())
 }

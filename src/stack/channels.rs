@@ -9,6 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::name::Tag;
 use crate::source::Span;
 use crate::spec::node::{Entry, Node, Value};
+use crate::tags::{LONGEST_CHANNEL, RESERVED};
 
 /// A channel's tag in one variant, and where it is written.
 pub struct ChannelTag {
@@ -169,21 +170,16 @@ fn follow(reader: &Reader, entries: &[Entry]) {
     }
 }
 
-/// Names that other documents' tags in staging begin with, as a channel's own do with its name.
-const TAKEN: [&str; 8] = [
-    "number", "numbered", "release", "run", "key", "evidence", "gate", "state",
-];
-/// A tag has 128 characters, and the ledger's begin with the channel's name.
-const LONGEST: usize = 100;
-
 fn channel_name(reader: &Reader, entry: &Entry) {
     let text = &entry.key.text;
     if !name(reader, entry, "a channel") {
         return;
     }
     let wrong = match text.chars().count() {
-        _ if TAKEN.contains(&text.as_str()) => "laminate's own documents in staging have this name",
-        n if n > LONGEST => "it has more than 100 characters",
+        _ if RESERVED.contains(&text.as_str()) => {
+            "laminate's own documents in staging have this name"
+        }
+        n if n > LONGEST_CHANNEL => "it has more than 100 characters",
         _ => return,
     };
     reader.say(

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::fake::Fake;
-use laminate::name::{Digest, Repository, Tag};
+use laminate::name::{Commit, Digest, Repository, Tag};
+use laminate::record::MoveKind;
 use laminate::registry::{Options, Registry};
-use laminate::release::Kind;
-use laminate::release::channel::{Channel, Order, Target};
+use laminate::release::{Channel, Order, Target};
+use laminate::staging::Staging;
 
 pub fn options() -> Options {
     Options {
@@ -21,8 +22,9 @@ pub fn options() -> Options {
 /// A registry and the ledger in it.
 pub struct World {
     pub fake: Fake,
-    pub registry: Registry,
-    pub staging: Repository,
+    pub staging: Staging,
+    /// The same as another process sees it.
+    pub other: Staging,
 }
 
 impl World {
@@ -31,26 +33,35 @@ impl World {
     }
 
     pub async fn with(registry: Registry) -> Self {
+        let other = registry.clone();
+        Self::with_two(registry, other).await
+    }
+
+    /// With a client for another process.
+    pub async fn with_two(registry: Registry, other: Registry) -> Self {
         let fake = Fake::start().await;
-        let staging = repository(&fake, "ns/staging");
+        let repository = repository(&fake, "ns/staging");
         Self {
             fake,
-            registry,
-            staging,
+            staging: Staging::new(&registry, &repository),
+            other: Staging::new(&other, &repository),
         }
     }
 
     pub fn channel(&self) -> Channel<'_> {
-        self.channel_of(&self.registry)
+        channel(&self.staging)
     }
 
     /// The same as another process sees it.
-    pub fn channel_of<'a>(&'a self, registry: &'a Registry) -> Channel<'a> {
-        Channel {
-            registry,
-            staging: &self.staging,
-            name: "stable",
-        }
+    pub fn other_channel(&self) -> Channel<'_> {
+        channel(&self.other)
+    }
+}
+
+fn channel(staging: &Staging) -> Channel<'_> {
+    Channel {
+        staging,
+        name: "stable",
     }
 }
 
@@ -86,11 +97,11 @@ pub fn release(fake: &Fake, version: &str) -> Vec<Target> {
 
 pub fn order(version: &str) -> Order {
     Order {
-        kind: Kind::Promote,
+        kind: MoveKind::Promote,
         release: Digest::of(version.as_bytes()),
-        commit: version.to_owned(),
+        commit: Commit::parse(&version.repeat(40)).expect("digits"),
         actor: "a test".to_owned(),
-        time: "2026-11-24T12:00:00Z".to_owned(),
+        time: "2026-11-24T12:00:00Z".parse().expect("a time"),
         reason: None,
         waived: Vec::new(),
         required: Vec::new(),

@@ -63,7 +63,7 @@ impl Work<'_> {
                 size.map(table::human_size).unwrap_or_default(),
                 digest
                     .as_ref()
-                    .map(|d| plan_command::short(d).to_owned())
+                    .map(|d| d.short().to_owned())
                     .unwrap_or_default(),
                 evidence.map(proof::cell).unwrap_or_default(),
                 match self.published {

@@ -21,15 +21,17 @@ use crate::compile::{CA_SECRET, StepEnvironment};
 use crate::event::{Event, Events};
 use crate::evidence::Evidence;
 use crate::export;
-use crate::gather::{Gathered, State};
+use crate::gather::Gathered;
 use crate::llb::Proxy;
 use crate::name::{Digest, Repository, Tag};
-use crate::plan::{Action, Planned, ReasonKind, Record, Request};
+use crate::plan::{Action, Planned, ReasonKind, Request};
 use crate::publish::{self, Staged};
 use crate::registry::{Credentials, Registry};
 use crate::report::table;
 use crate::run::{self, Outcome, Report};
 use crate::stack::ImageId;
+use crate::staging::{Built, Staging};
+use crate::tags;
 
 /// `laminate build`.
 pub async fn run(
@@ -124,7 +126,7 @@ async fn go(
         registry: &registry,
         staging,
         run: run_id,
-        began: jiff::Timestamp::now().to_string(),
+        began: jiff::Timestamp::now(),
         report: Report::default(),
         staged: BTreeMap::new(),
         evidence: BTreeMap::new(),
@@ -403,8 +405,8 @@ struct Work<'a> {
     /// Where this run's images are pushed; `None` if they only go into an archive.
     staging: Option<Repository>,
     run: Tag,
-    /// When the run began, RFC 3339.
-    began: String,
+    /// When the run began.
+    began: jiff::Timestamp,
     report: Report,
     staged: BTreeMap<ImageId, Staged>,
     /// What is proven of each image that is there, known before or not.
@@ -421,7 +423,7 @@ impl Work<'_> {
     }
 
     fn run_tag(&self) -> Tag {
-        Tag::parse(&format!("run-{}", self.run)).expect("a run's id is short")
+        tags::run(&self.run)
     }
 
     /// Tags what was pushed and remembers what it was made from; also if siblings failed.
@@ -442,23 +444,26 @@ impl Work<'_> {
                 self.staged.insert(id, staged);
             }
         }
-        let mut records = BTreeMap::new();
+        let mut built = BTreeMap::new();
         let mut refreshed = BTreeMap::new();
         for (id, staged) in &self.staged {
             let planned = &self.gathered.plan.images[id.0];
             if let Some(keyed) = &planned.keyed {
-                let record = Record {
+                let new = Built {
                     key: keyed.key.clone(),
                     digest: staged.digest.clone(),
+                    time: Some(self.began),
+                    size: staged.size,
                     components: keyed.components.clone(),
                 };
-                records.insert(planned.label.clone(), (record, staged.size));
+                built.insert(planned.label.clone(), new);
             }
             if let Some(mark) = self.gathered.refreshed.get(&planned.label) {
                 refreshed.insert(planned.label.clone(), mark.clone());
             }
         }
-        State::update(self.registry, staging, &records, &refreshed, &self.began).await?;
+        let staging = Staging::new(self.registry, staging);
+        staging.add_to_state(&built, &refreshed).await?;
         Ok(())
     }
 

@@ -12,12 +12,13 @@ use crate::cli::context::Context;
 use crate::cli::{Exit, Failure, color, exit};
 use crate::diagnostic::{Diagnostic, nearest, render};
 use crate::evidence::{Checks, Evidence, Finding, Rule, Verdict, junit};
-use crate::gather::{self, Gathered};
+use crate::gather::Gathered;
 use crate::plan::{Action, Planned, Request, Retest};
 use crate::publish;
 use crate::run::Outcome;
 use crate::source::Span;
 use crate::stack::{Base, Image, ImageId, Stack};
+use crate::staging::Staging;
 
 /// Lines of a failed test that are shown.
 const SHOWN: usize = 30;
@@ -135,9 +136,8 @@ impl Work<'_> {
             }
         }
         if let Some(staging) = &self.staging {
-            let records = news
-                .values()
-                .map(|new| gather::record(self.registry, staging, new));
+            let staging = Staging::new(self.registry, staging);
+            let records = news.values().map(|new| staging.add_evidence(new));
             try_join_all(records).await?;
         }
         Ok(())

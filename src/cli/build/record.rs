@@ -7,17 +7,16 @@ use serde_json::json;
 use super::Work;
 use crate::cli::refs;
 use crate::evidence::Evidence;
-use crate::name::Tag;
+use crate::name::Commit;
 use crate::plan::{self, Planned};
-use crate::release::{
-    self, DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredSpec,
-};
+use crate::record::{DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredSpec};
 use crate::spec::lock::Lock;
 use crate::stack::Base;
+use crate::staging::{self, Staging};
 
 impl Work<'_> {
     /// Writes down what was published together. A part of a stack is no release.
-    pub(super) async fn release(&self) -> Result<(), release::Error> {
+    pub(super) async fn release(&self) -> Result<(), staging::Error> {
         let (Some(staging), Some(commit)) = (&self.staging, &self.gathered.facts.commit) else {
             return Ok(());
         };
@@ -37,7 +36,7 @@ impl Work<'_> {
                 }
                 Base::Outside(base) => {
                     let reference = &base.reference.value;
-                    let pinned = self.gathered.bases.get(reference).map(ToString::to_string);
+                    let pinned = self.gathered.bases.get(reference).cloned();
                     (0, (Some(reference.to_string()), pinned))
                 }
             };
@@ -46,10 +45,10 @@ impl Work<'_> {
             images.push(ReleaseImage {
                 image: image.name.to_string(),
                 variant: variant.as_ref().map(ToString::to_string),
-                repository: repository.to_string(),
-                digest: digest.to_string(),
-                key: keyed.key.to_string(),
-                tags: planned.tags.iter().map(ToString::to_string).collect(),
+                repository: repository.clone(),
+                digest,
+                key: keyed.key.clone(),
+                tags: planned.tags.clone(),
                 depth,
                 base: base.0,
                 base_digest: base.1,
@@ -69,16 +68,10 @@ impl Work<'_> {
                 evidence: None,
             });
         }
-        let suffix = match self.gathered.facts.attempt {
-            0 | 1 => String::new(),
-            n => format!(".{n}"),
-        };
-        let short = commit.hash.get(..7).unwrap_or_default();
-        let tag = Tag::parse(&format!("release-{short}{suffix}")).expect("hex digits");
         let made = Release {
             stack: stack.name.to_string(),
-            commit: commit.hash.clone(),
-            time: jiff::Timestamp::now().to_string(),
+            commit: Commit::parse(&commit.hash).expect("git prints a whole hash"),
+            time: jiff::Timestamp::now(),
             run: self.run.to_string(),
             git_ref: refs::current(self.context).await,
             spec: None,
@@ -89,7 +82,11 @@ impl Work<'_> {
         let evidence: BTreeMap<String, Evidence> = evidence
             .map(|evidence| (evidence.image.clone(), evidence.clone()))
             .collect();
-        release::write(self.registry, staging, &tag, made, &evidence, &spec).await?;
+        let staging = Staging::new(self.registry, staging);
+        let attempt = self.gathered.facts.attempt;
+        staging
+            .write_release(attempt, made, &evidence, &spec)
+            .await?;
         Ok(())
     }
 

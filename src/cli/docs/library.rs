@@ -11,8 +11,10 @@ use crate::docs::{self, Channel, Known, Links, Made, Names, Stored, Wiki};
 use crate::evidence::Evidence;
 use crate::name::{Digest, Repository};
 use crate::oci;
-use crate::registry::Locator;
-use crate::release::{self, Release, ReleaseImage};
+use crate::record::{Release, ReleaseImage, Releases};
+use crate::registry::{Locator, Registry};
+use crate::release;
+use crate::staging;
 
 /// Releases that get pages though no channel is at them.
 const NEWEST: usize = 10;
@@ -27,21 +29,21 @@ pub struct Library<'a> {
     wanted: BTreeSet<Digest>,
     known: BTreeMap<Digest, Vec<Known>>,
     /// By repository and digest.
-    stored: HashMap<(String, String), Option<Stored>>,
+    stored: HashMap<(Repository, Digest), Option<Stored>>,
     evidence: HashMap<Digest, Option<Evidence>>,
 }
 
 impl<'a> Library<'a> {
     /// Lists releases and channels.
     pub async fn open(place: &'a Place, args: &DocsArgs) -> Result<Self, Failure> {
-        let (registry, staging) = (&place.registry, &place.staging);
-        let mut releases = release::releases(registry, staging).await?;
+        let staging = &place.staging;
+        let mut releases = staging.release_list().await?;
         let shown = match &args.release {
             Some(name) => {
-                let (digest, release) = release::find(registry, staging, name).await?;
+                let (digest, release) = release::find(staging, name).await?;
                 if !releases.iter().any(|(other, _)| *other == digest) {
                     releases.push((digest.clone(), release));
-                    releases.sort_by(|a, b| b.1.time.cmp(&a.1.time));
+                    Releases::sort(&mut releases);
                 }
                 digest
             }
@@ -50,7 +52,7 @@ impl<'a> Library<'a> {
                 None => {
                     return Err(Failure::new(
                         Exit::Usage,
-                        format!("there is no release in {staging}"),
+                        format!("there is no release in {}", staging.repository),
                     )
                     .help("`laminate build --push` makes one"));
                 }
@@ -65,12 +67,12 @@ impl<'a> Library<'a> {
             })
         }))
         .await?;
-        let at: BTreeSet<&str> = channels
+        let at: BTreeSet<&Digest> = channels
             .iter()
-            .filter_map(|channel| Some(channel.entries.first()?.release.as_str()))
+            .filter_map(|channel| Some(&channel.entries.first()?.release))
             .collect();
         let is_wanted = |(number, (digest, _)): &(usize, &(Digest, Release))| {
-            args.all || *number < NEWEST || at.contains(digest.as_str()) || *digest == shown
+            args.all || *number < NEWEST || at.contains(digest) || *digest == shown
         };
         let wanted = releases.iter().enumerate().filter(is_wanted);
         let wanted = wanted.map(|(_, (digest, _))| digest.clone()).collect();
@@ -100,8 +102,8 @@ impl<'a> Library<'a> {
     pub fn commit7(&self) -> &str {
         let mut releases = self.wiki.releases.iter();
         let shown = releases.find(|(digest, _)| *digest == self.wiki.shown);
-        let commit = shown.map_or("", |(_, release)| &release.commit);
-        commit.get(..7).unwrap_or(commit)
+        let commit = shown.map(|(_, release)| release.commit.abbreviated());
+        commit.unwrap_or_default()
     }
 
     /// Makes the pages for a place where some are `written`, with their links made as `before`.
@@ -138,8 +140,7 @@ impl<'a> Library<'a> {
 
     /// Reads what is not known yet of some releases. An image is in many, so each is read once.
     async fn read(&mut self, wanted: &BTreeSet<Digest>) -> Result<(), Failure> {
-        let place = self.place;
-        let (registry, staging) = (&place.registry, &place.staging);
+        let staging = &self.place.staging;
         let releases = self.wiki.releases.iter();
         let releases: Vec<&(Digest, Release)> = releases
             .filter(|(digest, _)| wanted.contains(digest) && !self.known.contains_key(digest))
@@ -150,9 +151,9 @@ impl<'a> Library<'a> {
             .map(|image| (at(image), image))
             .filter(|(at, _)| !self.stored.contains_key(at))
             .collect();
-        let found = missing
-            .into_iter()
-            .map(|(at, image)| async move { Ok::<_, Failure>((at, stored(place, image).await?)) });
+        let found = missing.into_iter().map(|(at, image)| async move {
+            Ok::<_, Failure>((at, stored(&staging.registry, image).await?))
+        });
         let found = try_join_all(found).await?;
         self.stored.extend(found);
 
@@ -161,15 +162,15 @@ impl<'a> Library<'a> {
             .filter(|(digest, _)| !self.evidence.contains_key(digest))
             .collect();
         let found = missing.into_iter().map(|(digest, image)| async move {
-            let evidence = release::evidence(registry, staging, image).await?;
-            Ok::<_, release::Error>((digest.clone(), evidence))
+            let evidence = staging.evidence_of(image).await?;
+            Ok::<_, staging::Error>((digest.clone(), evidence))
         });
         let found = try_join_all(found).await?;
         self.evidence.extend(found);
 
         let specs = try_join_all(releases.iter().map(|(digest, release)| async move {
-            let spec = release::spec(registry, staging, release).await?;
-            Ok::<_, release::Error>((digest, release, spec))
+            let spec = staging.spec_of(release).await?;
+            Ok::<_, staging::Error>((digest, release, spec))
         }))
         .await?;
         for (digest, release, spec) in specs {
@@ -188,28 +189,21 @@ impl<'a> Library<'a> {
     }
 }
 
-fn at(image: &ReleaseImage) -> (String, String) {
+fn at(image: &ReleaseImage) -> (Repository, Digest) {
     (image.repository.clone(), image.digest.clone())
 }
 
 /// Reads a manifest and its config; `None` if the registry has it no longer.
-async fn stored(place: &Place, image: &ReleaseImage) -> Result<Option<Stored>, Failure> {
-    let (Ok(repository), Ok(digest)) = (
-        Repository::parse(&image.repository),
-        Digest::parse(&image.digest),
-    ) else {
-        return Ok(None);
-    };
-    let registry = &place.registry;
-    let manifest = registry
-        .manifest(&repository, &Locator::Digest(digest))
-        .await?;
+async fn stored(registry: &Registry, image: &ReleaseImage) -> Result<Option<Stored>, Failure> {
+    let repository = &image.repository;
+    let at = Locator::Digest(image.digest.clone());
+    let manifest = registry.manifest(repository, &at).await?;
     let Some(manifest) = manifest else {
         return Ok(None);
     };
     let Ok(content) = oci::Image::parse(&manifest.bytes) else {
         return Ok(None);
     };
-    let config = registry.blob(&repository, &content.config.digest, LIMIT);
+    let config = registry.blob(repository, &content.config.digest, LIMIT);
     Ok(Stored::parse(&content, &config.await?))
 }

@@ -1,0 +1,17 @@
+//! What laminate writes down of releases and channels, as values: the documents `staging` stores, and
+//! what can be asked of them without a registry.
+//!
+//! Main types: [`Release`], [`LedgerEntry`] and [`Releases`]. Read by `docs`, `compare`, `nodes` and
+//! `cli`, written by `build` and `release`. Field names and forms are those of the stored JSON.
+
+mod gate;
+mod ledger;
+mod list;
+mod release;
+
+pub use gate::GateVerdict;
+pub use ledger::{Drift, LedgerEntry, MoveKind, TagMove};
+pub use list::{Point, Releases, Turn};
+pub use release::{
+    Ancestor, DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredSpec,
+};

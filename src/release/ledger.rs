@@ -1,0 +1,222 @@
+//! The ledger of a channel: its entries, the claim of the next one, and the pointers that say how a
+//! move ended.
+//!
+//! Main type: [`Channel`]. Called by `tags`, `channel` and `ending`, and by commands that show channels.
+
+use futures_util::future::try_join_all;
+
+use super::Error;
+use crate::name::{Digest, Repository};
+use crate::record::{Drift, LedgerEntry, TagMove};
+use crate::registry::{self, Locator};
+use crate::staging::{Document as _, Place, Staging};
+
+/// A channel and its ledger in staging.
+#[derive(Clone, Copy)]
+pub struct Channel<'a> {
+    /// Where its ledger is.
+    pub staging: &'a Staging,
+    /// The name of the channel.
+    pub name: &'a str,
+}
+
+/// An entry and the digest of its manifest.
+pub type Entry = (Digest, LedgerEntry);
+
+/// The ends of a channel's ledger at one moment.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// The entry the channel is at.
+    pub current: Option<Entry>,
+    /// A move that was begun and has not ended: the entry behind the last one that has ended. Writing
+    /// it is the intent, so nothing can break between the two.
+    pub open: Option<Entry>,
+    /// The number of the next entry.
+    pub(super) next: u64,
+}
+
+/// Returns the tags of an entry that are not as they should be, as they were seen.
+pub(super) fn drift_of(
+    entry: &LedgerEntry,
+    seen: &[Option<Digest>],
+    is_right: impl Fn(&TagMove, Option<&Digest>) -> bool,
+) -> Vec<Drift> {
+    let pairs = entry.images.iter().zip(seen);
+    let wrong = pairs.filter(|(step, found)| !is_right(step, found.as_ref()));
+    let drift = wrong.map(|(step, found)| Drift {
+        repository: step.repository.clone(),
+        tag: step.tag.clone(),
+        expected: Some(step.new.clone()),
+        found: found.clone(),
+    });
+    drift.collect()
+}
+
+/// Whether a tag is where its entry moved it.
+pub(super) fn is_moved(step: &TagMove, found: Option<&Digest>) -> bool {
+    found == Some(&step.new)
+}
+
+impl Channel<'_> {
+    async fn entry(&self, place: Place) -> Result<Option<Entry>, Error> {
+        Ok(self.staging.read((self.name, place)).await?)
+    }
+
+    /// Returns the entry the channel is at.
+    pub async fn current(&self) -> Result<Option<Entry>, Error> {
+        self.entry(Place::Current).await
+    }
+
+    /// Returns the ends of the ledger, each of its tags read once.
+    pub async fn look(&self) -> Result<Ledger, Error> {
+        let aborted = self.entry(Place::Aborted);
+        let (current, aborted) = tokio::try_join!(self.current(), aborted)?;
+        let number = |entry: &Option<Entry>| entry.as_ref().map_or(0, |(_, entry)| entry.seq);
+        let next = number(&current).max(number(&aborted)) + 1;
+        let open = self.entry(Place::Number(next)).await?;
+        Ok(Ledger {
+            current,
+            open,
+            next,
+        })
+    }
+
+    /// Returns the move that was begun and has not ended.
+    pub async fn open(&self) -> Result<Option<Entry>, Error> {
+        Ok(self.look().await?.open)
+    }
+
+    /// Returns all entries, newest first.
+    pub async fn history(&self) -> Result<Vec<Entry>, Error> {
+        let mut list = Vec::new();
+        let mut next = self.current().await?;
+        while let Some((at, entry)) = next {
+            next = self.previous(&entry).await?;
+            list.push((at, entry));
+        }
+        Ok(list)
+    }
+
+    pub(super) async fn previous(&self, entry: &LedgerEntry) -> Result<Option<Entry>, Error> {
+        match &entry.previous {
+            Some(digest) => {
+                let at = Locator::Digest(digest.clone());
+                Ok(self.staging.read_at(&at).await?)
+            }
+            None => Ok(None),
+        }
+    }
+
+    pub(super) async fn head(
+        &self,
+        repository: &Repository,
+        at: Locator,
+    ) -> Result<Option<Digest>, Error> {
+        let found = self.staging.registry.head_manifest(repository, &at).await?;
+        Ok(found.map(|descriptor| descriptor.digest))
+    }
+
+    /// Returns the digest a tag is on.
+    pub(super) async fn seen(&self, step: &TagMove) -> Result<Option<Digest>, Error> {
+        let at = Locator::Tag(step.tag.clone());
+        self.head(&step.repository, at).await
+    }
+
+    /// Returns the digest each tag of an entry is on.
+    pub(super) async fn all_seen(&self, entry: &LedgerEntry) -> Result<Vec<Option<Digest>>, Error> {
+        try_join_all(entry.images.iter().map(|step| self.seen(step))).await
+    }
+
+    /// Returns the tags of an entry that are elsewhere.
+    pub async fn drift(&self, entry: &LedgerEntry) -> Result<Vec<Drift>, Error> {
+        let seen = self.all_seen(entry).await?;
+        Ok(drift_of(entry, &seen, is_moved))
+    }
+
+    /// Writes the intent. Only one promoter gets the number; another finds it taken and has moved
+    /// nothing.
+    pub(super) async fn claim(&self, entry: &LedgerEntry) -> Result<Digest, Error> {
+        let id = (self.name, Place::Number(entry.seq));
+        let claimed = self.staging.claim(id, entry).await?;
+        claimed.ok_or_else(|| self.lost(entry))
+    }
+
+    pub(super) fn lost(&self, entry: &LedgerEntry) -> Error {
+        Error::Lost {
+            channel: self.name.to_owned(),
+            tag: LedgerEntry::tag((self.name, Place::Number(entry.seq))),
+        }
+    }
+
+    fn overtaken(&self, entry: &LedgerEntry) -> Error {
+        Error::Overtaken {
+            channel: self.name.to_owned(),
+            tag: LedgerEntry::tag((self.name, Place::Number(entry.seq))),
+        }
+    }
+
+    /// Returns whether this is the move that was begun and has not ended.
+    pub(super) async fn is_open(&self, at: &Digest) -> Result<bool, Error> {
+        let open = self.open().await?;
+        Ok(open.is_some_and(|(open, _)| open == *at))
+    }
+
+    /// Fails unless the number of the entry is still its own; `is_resumed` if another process wrote
+    /// it, maybe a moment ago.
+    pub(super) async fn ensure_still_owner(
+        &self,
+        at: &Digest,
+        entry: &LedgerEntry,
+        is_resumed: bool,
+    ) -> Result<(), Error> {
+        let tag = LedgerEntry::tag((self.name, Place::Number(entry.seq)));
+        let (registry, repository) = (&self.staging.registry, &self.staging.repository);
+        let is_ours = if is_resumed {
+            registry.is_at(repository, &tag, at).await?
+        } else {
+            self.head(repository, Locator::Tag(tag)).await?.as_ref() == Some(at)
+        };
+        if is_ours {
+            Ok(())
+        } else {
+            Err(self.overtaken(entry))
+        }
+    }
+
+    /// Sets the pointer that says how a move ended; only the open move may.
+    pub(super) async fn record(
+        &self,
+        at: &Digest,
+        entry: &LedgerEntry,
+        pointer: Place,
+    ) -> Result<(), Error> {
+        if !self.is_open(at).await? {
+            return Err(self.overtaken(entry));
+        }
+        self.staging.put((self.name, pointer), entry).await?;
+        Ok(())
+    }
+
+    /// Adds drift that was accepted to an open entry; where the tag of the entry is immutable, it is
+    /// not recorded.
+    pub(super) async fn amend(
+        &self,
+        at: Digest,
+        entry: LedgerEntry,
+        drift: Vec<Drift>,
+    ) -> Result<Entry, Error> {
+        if drift.iter().all(|drift| entry.drift.contains(drift)) {
+            return Ok((at, entry));
+        }
+        let mut amended = entry.clone();
+        amended.drift.extend(drift);
+        let id = (self.name, Place::Number(entry.seq));
+        match self.staging.put(id, &amended).await {
+            Ok(digest) => Ok((digest, amended)),
+            Err(crate::staging::Error::Registry(registry::Error::Immutable { .. })) => {
+                Ok((at, entry))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What is proven of images: one document per cache key.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+
+use super::{Document, Error, Staging};
+use crate::evidence::{self, Evidence};
+use crate::name::{Digest, Tag};
+use crate::tags;
+
+impl Document for Evidence {
+    type Id<'a> = &'a Digest;
+    const MEDIA_TYPE: &'static str = "application/vnd.laminate.evidence.v1+json";
+    const VERSION: u32 = evidence::VERSION;
+
+    fn tag(key: &Digest) -> Tag {
+        tags::evidence(key)
+    }
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+impl Staging {
+    /// Returns what is proven of the images with these keys; keys without evidence are left out.
+    pub async fn evidence<'a>(
+        &self,
+        keys: impl IntoIterator<Item = &'a Digest>,
+    ) -> Result<BTreeMap<Digest, Evidence>, Error> {
+        let found = try_join_all(keys.into_iter().map(|key| async move {
+            let found = self.read::<Evidence>(key).await?;
+            Ok::<_, Error>(found.map(|(_, evidence)| (key.clone(), evidence)))
+        }));
+        Ok(found.await?.into_iter().flatten().collect())
+    }
+
+    /// Adds to the evidence of an image, and returns all of it.
+    pub async fn add_evidence(&self, news: &Evidence) -> Result<Evidence, Error> {
+        self.change(&news.key, |before| merged(before, news)).await
+    }
+}
+
+/// Evidence of other bytes with the same key gives way.
+fn merged(before: Option<&Evidence>, news: &Evidence) -> Evidence {
+    let mut whole = match before.filter(|known| known.digest == news.digest) {
+        Some(known) => known.clone(),
+        None => Evidence::new(&news.image, news.key.clone(), news.digest.clone()),
+    };
+    whole.merge(news);
+    whole
+}

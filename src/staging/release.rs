@@ -1,0 +1,120 @@
+//! Releases, with the evidence of their images and their spec as blobs beside the record.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+
+use super::{Document, Error, Staging, bytes};
+use crate::evidence::Evidence;
+use crate::name::{Commit, Digest, Tag};
+use crate::record::{LedgerEntry, Release, ReleaseImage, Releases, StoredSpec};
+use crate::registry::{Attachment, Locator};
+use crate::tags;
+
+const SPEC_TYPE: &str = "application/vnd.laminate.spec.v1+json";
+
+impl Document for Release {
+    /// The commit, and the attempt from 1.
+    type Id<'a> = (&'a Commit, u32);
+    const MEDIA_TYPE: &'static str = "application/vnd.laminate.release.v1+json";
+
+    fn tag((commit, attempt): Self::Id<'_>) -> Tag {
+        tags::release(commit, attempt)
+    }
+}
+
+impl Staging {
+    /// Writes a release under its tag unless that is there; it is written once. The evidence of its
+    /// images (by label) and its spec become blobs, and the record refers to them.
+    pub async fn write_release(
+        &self,
+        attempt: u32,
+        mut release: Release,
+        evidence: &BTreeMap<String, Evidence>,
+        spec: &StoredSpec,
+    ) -> Result<Digest, Error> {
+        let tag = Release::tag((&release.commit, attempt));
+        let at = Locator::Tag(tag.clone());
+        let (registry, repository) = (&self.registry, &self.repository);
+        if let Some(there) = registry.head_manifest(repository, &at).await? {
+            return Ok(there.digest);
+        }
+        let mut attached = Vec::new();
+        let mut attach = |media_type: &str, bytes: Vec<u8>| {
+            let digest = Digest::of(&bytes);
+            attached.push(Attachment {
+                media_type: media_type.to_owned(),
+                bytes: bytes.into(),
+            });
+            digest
+        };
+        release.spec = Some(attach(SPEC_TYPE, bytes(spec)));
+        for image in &mut release.images {
+            let known = evidence.get(&image.label());
+            image.evidence = known.map(|known| attach(Evidence::MEDIA_TYPE, bytes(known)));
+        }
+        let written = registry
+            .put_document_with(
+                repository,
+                &[tag],
+                Release::MEDIA_TYPE,
+                bytes(&release),
+                &attached,
+            )
+            .await;
+        Ok(written?)
+    }
+
+    /// Returns the evidence stored with a release for one of its images.
+    pub async fn evidence_of(&self, image: &ReleaseImage) -> Result<Option<Evidence>, Error> {
+        match &image.evidence {
+            Some(digest) => Ok(Some(self.blob(digest).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the spec a release was built from; `None` for one that was written without.
+    pub async fn spec_of(&self, release: &Release) -> Result<Option<StoredSpec>, Error> {
+        match &release.spec {
+            Some(digest) => Ok(Some(self.blob(digest).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the release with a manifest digest.
+    pub async fn release(&self, digest: &Digest) -> Result<Option<(Digest, Release)>, Error> {
+        self.read_at(&Locator::Digest(digest.clone())).await
+    }
+
+    /// Returns all releases, newest first.
+    pub async fn release_list(&self) -> Result<Vec<(Digest, Release)>, Error> {
+        let tags = self.registry.tags(&self.repository).await?;
+        let mut list = self.read_all(&tags, tags::is_release).await?;
+        Releases::sort(&mut list);
+        Ok(list)
+    }
+
+    /// Returns all releases, and the channels at them.
+    pub async fn releases(&self) -> Result<Releases, Error> {
+        let tags = self.registry.tags(&self.repository).await?;
+        let (list, channels) = tokio::try_join!(
+            self.read_all::<Release>(&tags, tags::is_release),
+            self.read_all::<LedgerEntry>(&tags, tags::is_current)
+        )?;
+        let channels = channels.into_iter().map(|(_, entry)| entry);
+        Ok(Releases::new(list, channels.collect()))
+    }
+
+    /// Reads the documents with these of its tags.
+    async fn read_all<D: Document>(
+        &self,
+        tags: &[Tag],
+        is_wanted: impl Fn(&Tag) -> bool,
+    ) -> Result<Vec<(Digest, D)>, Error> {
+        let tags = tags.iter().filter(|tag| is_wanted(tag)).cloned();
+        let found = try_join_all(
+            tags.map(|tag| async move { self.read_at::<D>(&Locator::Tag(tag)).await }),
+        );
+        Ok(found.await?.into_iter().flatten().collect())
+    }
+}

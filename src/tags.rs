@@ -1,0 +1,179 @@
+//! The tags laminate sets in the staging repository, in one table:
+//!
+//! | tag | on |
+//! |---|---|
+//! | `run-<run>` | the index of a run |
+//! | `key-<40 hex digits>` | the image with that cache key |
+//! | `state` | the last build of each image |
+//! | `evidence-<40 hex digits>` | what is proven of the image with that cache key |
+//! | `release-<7 hex digits>[.<attempt>]` | a release, by its commit |
+//! | `number-<000001>`, `numbered-<40 hex digits>` | the version number of a release, by number and by release |
+//! | `gate-<40 hex digits>` | a verdict on a gate from outside a run |
+//! | `<channel>-<000001>` | an entry of a channel's ledger |
+//! | `<channel>-current`, `<channel>-aborted` | the entry a channel is at, and the last one taken back |
+//!
+//! Pure: `stack` refuses channels whose tags would be another document's ([`RESERVED`]); `staging`,
+//! `gather`, `publish` and `build` set and read them.
+
+use crate::name::{Commit, Digest, Tag};
+
+/// Channel names that are refused, since other tags begin with them.
+pub const RESERVED: [&str; 8] = [
+    "number", "numbered", "release", "run", "key", "evidence", "gate", "state",
+];
+
+/// The longest name of a channel, characters: a tag has 128, and the ledger's begin with it.
+pub const LONGEST_CHANNEL: usize = 100;
+
+const RELEASE: &str = "release-";
+const NUMBER: &str = "number-";
+const CURRENT: &str = "-current";
+/// How many hex digits of a digest are in a tag.
+const DIGITS: usize = 40;
+
+fn tag(text: &str) -> Tag {
+    Tag::parse(text).expect("prefixes, digits and short names make a legal tag")
+}
+
+fn with_digest(prefix: &str, digest: &Digest) -> Tag {
+    tag(&format!("{prefix}-{}", &digest.hex()[..DIGITS]))
+}
+
+/// The tag on the index of a run.
+pub fn run(run: &Tag) -> Tag {
+    tag(&format!("run-{run}"))
+}
+
+/// The tag on the image with a cache key.
+pub fn key(key: &Digest) -> Tag {
+    with_digest("key", key)
+}
+
+/// The tag on the state.
+pub fn state() -> Tag {
+    tag("state")
+}
+
+/// The tag on the evidence of the image with a cache key.
+pub fn evidence(key: &Digest) -> Tag {
+    with_digest("evidence", key)
+}
+
+/// The tag on the release of a commit; the attempt counts from 1 and is shown from 2.
+pub fn release(commit: &Commit, attempt: u32) -> Tag {
+    match attempt {
+        0 | 1 => tag(&format!("{RELEASE}{}", commit.abbreviated())),
+        n => tag(&format!("{RELEASE}{}.{n}", commit.abbreviated())),
+    }
+}
+
+/// Whether a tag is a release's. A channel may be called `release-candidate`.
+pub fn is_release(tag: &Tag) -> bool {
+    let Some(rest) = tag.as_str().strip_prefix(RELEASE) else {
+        return false;
+    };
+    let (commit, attempt) = rest.split_once('.').unwrap_or((rest, "1"));
+    commit.len() == 7
+        && commit.chars().all(|c| c.is_ascii_hexdigit())
+        && attempt.chars().all(|c| c.is_ascii_digit())
+}
+
+/// The tag that claims a version number.
+pub fn number(number: u64) -> Tag {
+    tag(&format!("{NUMBER}{number:06}"))
+}
+
+/// The version number a tag claims.
+pub fn claimed_number(tag: &Tag) -> Option<u64> {
+    tag.as_str().strip_prefix(NUMBER)?.parse().ok()
+}
+
+/// The tag on the version number of a release.
+pub fn numbered(release: &Digest) -> Tag {
+    with_digest("numbered", release)
+}
+
+/// The tag on the newest verdict on a gate for the image with a digest.
+pub fn gate(gate: &str, digest: &Digest) -> Tag {
+    with_digest("gate", &Digest::of(format!("{gate}\n{digest}").as_bytes()))
+}
+
+/// The tag on the entry of a channel's ledger with a number, from 1.
+pub fn entry(channel: &str, number: u64) -> Tag {
+    tag(&format!("{channel}-{number:06}"))
+}
+
+/// The tag on the entry a channel is at.
+pub fn current(channel: &str) -> Tag {
+    tag(&format!("{channel}{CURRENT}"))
+}
+
+/// Whether a tag is on the entry a channel is at.
+pub fn is_current(tag: &Tag) -> bool {
+    tag.as_str().ends_with(CURRENT)
+}
+
+/// The tag on the entry of a channel that was taken back last.
+pub fn aborted(channel: &str) -> Tag {
+    tag(&format!("{channel}-aborted"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit() -> Commit {
+        Commit::parse("d021570aa00000000000000000000000000000bb").expect("a commit")
+    }
+
+    #[test]
+    fn a_channels_tag_is_not_a_releases() {
+        let is_release = |text: &str| is_release(&Tag::parse(text).expect("a tag"));
+        assert!(is_release("release-d021570") && is_release("release-d021570.2"));
+        assert!(!is_release("release-candidate-000001"));
+        assert!(!is_release("release-candidate-current"));
+    }
+
+    #[test]
+    fn a_release_is_tagged_by_commit_and_attempt() {
+        assert_eq!(release(&commit(), 1).as_str(), "release-d021570");
+        assert_eq!(release(&commit(), 12).as_str(), "release-d021570.12");
+        assert!(is_release(&release(&commit(), 12)));
+    }
+
+    #[test]
+    fn numbers_sort_as_text_and_are_read_back() {
+        assert_eq!(number(7).as_str(), "number-000007");
+        assert_eq!(claimed_number(&number(7)), Some(7));
+        assert_eq!(claimed_number(&number(1_234_567)), Some(1_234_567));
+        assert_eq!(claimed_number(&numbered(&Digest::of(b"release"))), None);
+    }
+
+    #[test]
+    fn no_other_tag_is_of_a_legal_channel() {
+        let digest = Digest::of(b"x");
+        let others = [
+            run(&Tag::parse("r1").expect("a tag")),
+            key(&digest),
+            state(),
+            evidence(&digest),
+            release(&commit(), 2),
+            number(1),
+            numbered(&digest),
+            gate("gpu", &digest),
+        ];
+        for other in others {
+            let first = other.as_str().split('-').next().unwrap_or_default();
+            assert!(RESERVED.contains(&first), "{other}");
+            assert!(!is_current(&other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_longest_channel_still_has_its_tags() {
+        let name = "c".repeat(LONGEST_CHANNEL);
+        assert!(is_current(&current(&name)));
+        assert_eq!(entry(&name, 3).as_str(), format!("{name}-000003"));
+        assert!(!is_current(&aborted(&name)));
+    }
+}
