@@ -1,6 +1,6 @@
-//! Collects operations; each may use only what was added before it.
+//! [`Graph`]: collects operations; each can only use those added before it.
 
-use super::{Action, Exec, ExecOutputs, File, Meta, MountKind, OpId, Output, Source};
+use super::ops::{Action, Exec, ExecOutputs, File, Meta, Mount, MountKind, OpId, Output, Source};
 
 /// Operations in the order they were added.
 #[derive(Clone, Debug)]
@@ -9,11 +9,14 @@ pub struct Graph {
     pub(super) nodes: Vec<Node>,
 }
 
-/// What images and commands are for.
+/// The platform of images and commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platform {
+    /// `linux`.
     pub os: String,
+    /// `amd64`, `arm64`, as in Go.
     pub architecture: String,
+    /// `v7` of `arm`; mostly empty.
     pub variant: String,
 }
 
@@ -35,7 +38,7 @@ pub(super) enum Operation {
 }
 
 impl Platform {
-    /// Linux on an architecture by Rust's name for it (`x86_64`) or the images' (`amd64`).
+    /// Returns Linux on an architecture, by Rust's name (`x86_64`) or by Go's (`amd64`).
     pub fn linux(architecture: &str) -> Self {
         let architecture = match architecture {
             "x86_64" => "amd64",
@@ -51,6 +54,7 @@ impl Platform {
 }
 
 impl Graph {
+    /// Returns an empty graph for one platform.
     pub fn new(platform: Platform) -> Self {
         Self {
             platform,
@@ -58,13 +62,15 @@ impl Graph {
         }
     }
 
+    /// Adds a file system from outside.
     pub fn source(&mut self, source: Source, meta: Meta) -> Output {
         self.add(Operation::Source(source), meta)
     }
 
+    /// Adds a command.
     pub fn exec(&mut self, exec: Exec, meta: Meta) -> ExecOutputs {
         let mut next = 1;
-        // Outputs count in the order of the mounts as they are sent: by target.
+        // Outputs are numbered in the order in which mounts are sent: by target.
         let mut order: Vec<usize> = (0..exec.mounts.len()).collect();
         order.sort_by(|a, b| exec.mounts[*a].target.cmp(&exec.mounts[*b].target));
         let mut indices = vec![None; exec.mounts.len()];
@@ -84,7 +90,7 @@ impl Graph {
         }
     }
 
-    /// A list of no actions gives nothing new: the base must then be there, and is returned.
+    /// Adds actions on files. Without any, returns the base.
     pub fn file(&mut self, file: File, meta: Meta) -> Output {
         match (&file.base, file.actions.is_empty()) {
             (Some(base), true) => *base,
@@ -92,7 +98,7 @@ impl Graph {
         }
     }
 
-    /// What `upper` has and `lower` has not; `None` is an empty tree.
+    /// Adds the difference of two file systems: what `upper` has and `lower` has not. `None` is an empty one.
     pub fn diff(&mut self, lower: Option<Output>, upper: Option<Output>, meta: Meta) -> Output {
         self.add(Operation::Diff { lower, upper }, meta)
     }
@@ -111,7 +117,7 @@ impl Graph {
 }
 
 impl Operation {
-    /// Every output it uses, in the order it first names them, each once.
+    /// Returns every output it uses, once, in the order of first use.
     pub(super) fn inputs(&self) -> Vec<Output> {
         let mut inputs = Vec::new();
         let mut add = |output: Option<Output>| {
@@ -152,9 +158,9 @@ impl Operation {
 }
 
 impl Exec {
-    /// A mount is made after the one it lies in.
-    pub(super) fn mounts_by_target(&self) -> Vec<&super::Mount> {
-        let mut mounts: Vec<&super::Mount> = self.mounts.iter().collect();
+    /// Returns the mounts by target, so that each comes after the one it is in.
+    pub(super) fn mounts_by_target(&self) -> Vec<&Mount> {
+        let mut mounts: Vec<&Mount> = self.mounts.iter().collect();
         mounts.sort_by(|a, b| a.target.cmp(&b.target));
         mounts
     }

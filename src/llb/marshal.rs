@@ -1,9 +1,9 @@
 //! A part of a graph as the bytes a buildkitd reads.
 //!
-//! The daemon decodes every operation, encodes it again with Go's protobuf and names it by the
-//! digest of *those* bytes (moby/buildkit v0.32.2, solver/llbsolver/vertex.go). Ours must be the
-//! same, or its errors name operations we do not know: Go writes the members of a oneof last, and
-//! both fields of a map entry always.
+//! The daemon decodes every operation, encodes it with Go's protobuf and identifies it by the digest of
+//! *those* bytes (moby/buildkit v0.32.2, solver/llbsolver/vertex.go). Ours must be the same, or its
+//! errors refer to operations we do not know: Go writes the members of a oneof last, and always both
+//! fields of a map entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,24 +11,25 @@ use bollard_buildkit_proto::pb;
 use prost::Message as _;
 
 use super::graph::{Graph, Operation};
-use super::{
-    Action, Exec, File, FileMode, Mount, MountKind, Network, OpId, Output, Owner, Sharing, Source,
-    Who,
+use super::ops::{
+    Action, Exec, File, FileMode, Mount, MountKind, Network, OpId, Origin, Output, Owner, Sharing,
+    Source, Who,
 };
 use crate::name::Digest;
 use crate::source::SourceFile;
 
-/// What is sent to be solved.
+/// A part of a graph, as it is sent to be solved.
 #[derive(Clone, Debug)]
 pub struct Definition {
+    /// The message.
     pub pb: pb::Definition,
-    /// The operation behind each digest the daemon may name.
+    /// The operation of each digest that the daemon may report.
     pub digests: BTreeMap<String, OpId>,
 }
 
 impl Graph {
-    /// Everything `output` is made of. Lines of `sources` are shown in errors; only files that some
-    /// operation comes from are sent.
+    /// Returns everything that `output` depends on. Lines of `sources` are shown in errors; only files
+    /// that some operation comes from are sent.
     pub fn marshal(&self, output: Output, sources: &[SourceFile]) -> Definition {
         let mut needed = BTreeSet::from([output.op]);
         for index in (0..=output.op.0).rev() {
@@ -67,7 +68,7 @@ impl Graph {
         let known = made.names.insert(id, digest.clone());
         debug_assert!(known.is_none(), "each operation is added once");
         if made.digests.contains_key(&digest) {
-            // The same thing twice in one graph: one vertex, under the first one's name.
+            // An equal operation was added before: both are one vertex, with the description of the first.
             return;
         }
         made.digests.insert(digest.clone(), id);
@@ -90,32 +91,8 @@ impl Graph {
                 ..pb::OpMetadata::default()
             },
         );
-        if let Some(origin) = &meta.origin
-            && let Some(file) = sources.iter().find(|file| file.path == origin.file)
-        {
-            let known = made.infos.iter().position(|i| i.filename == origin.file);
-            let index = known.unwrap_or_else(|| {
-                made.infos.push(pb::SourceInfo {
-                    filename: file.path.clone(),
-                    data: file.text.as_bytes().to_vec(),
-                    definition: None,
-                    language: "YAML".to_owned(),
-                });
-                made.infos.len() - 1
-            });
-            let position = |(line, character): (u32, u32)| pb::Position {
-                line: i32::try_from(line).unwrap_or(i32::MAX),
-                character: i32::try_from(character).unwrap_or(i32::MAX),
-            };
-            let location = pb::Location {
-                source_index: i32::try_from(index).expect("a stack has few files"),
-                ranges: vec![pb::Range {
-                    start: Some(position(origin.start)),
-                    end: Some(position(origin.end)),
-                }],
-            };
-            let locations = vec![location];
-            made.locations.insert(digest, pb::Locations { locations });
+        if let Some(origin) = &meta.origin {
+            made.locate(digest, origin, sources);
         }
     }
 
@@ -164,6 +141,36 @@ struct Marshaled {
 }
 
 impl Marshaled {
+    /// Records the lines that an operation comes from, if their file is one of `sources`.
+    fn locate(&mut self, digest: String, origin: &Origin, sources: &[SourceFile]) {
+        let Some(file) = sources.iter().find(|file| file.path == origin.file) else {
+            return;
+        };
+        let known = self.infos.iter().position(|i| i.filename == origin.file);
+        let index = known.unwrap_or_else(|| {
+            self.infos.push(pb::SourceInfo {
+                filename: file.path.clone(),
+                data: file.text.as_bytes().to_vec(),
+                definition: None,
+                language: "YAML".to_owned(),
+            });
+            self.infos.len() - 1
+        });
+        let position = |(line, character): (u32, u32)| pb::Position {
+            line: i32::try_from(line).unwrap_or(i32::MAX),
+            character: i32::try_from(character).unwrap_or(i32::MAX),
+        };
+        let location = pb::Location {
+            source_index: i32::try_from(index).expect("a stack has few files"),
+            ranges: vec![pb::Range {
+                start: Some(position(origin.start)),
+                end: Some(position(origin.end)),
+            }],
+        };
+        let locations = vec![location];
+        self.locations.insert(digest, pb::Locations { locations });
+    }
+
     fn input(&self, output: Output) -> pb::Input {
         pb::Input {
             digest: self.names[&output.op].clone(),
@@ -172,7 +179,7 @@ impl Marshaled {
     }
 }
 
-/// The bytes Go makes of it: the oneof behind everything else.
+/// Returns the bytes as Go writes them: the oneof after all other fields.
 fn canonical(mut op: pb::Op) -> Vec<u8> {
     let kind = op.op.take();
     let mut bytes = op.encode_to_vec();
@@ -192,7 +199,7 @@ fn index_of(inputs: &[Output], output: Output) -> i64 {
 
 fn source_op(source: &Source) -> pb::SourceOp {
     let mut attrs = BTreeMap::new();
-    // An empty value is encoded differently by Go; none is ever needed.
+    // Go encodes an empty value in another way; none is needed.
     let mut set = |name: &str, value: &str| {
         if !value.is_empty() {
             attrs.insert(name.to_owned(), value.to_owned());
@@ -256,7 +263,7 @@ fn exec_op(exec: &Exec, at: &dyn Fn(Output) -> i64) -> pb::ExecOp {
     }
 }
 
-/// Without an output: only the root and `MountKind::Output` have one, secrets are not numbered.
+/// Returns a mount without an output: `exec_op` numbers those of `MountKind::Output`.
 fn mount_of(mount: &Mount, at: &dyn Fn(Output) -> i64) -> pb::Mount {
     let made = pb::Mount {
         input: -1,
@@ -345,18 +352,18 @@ fn file_op(file: &File, inputs: usize, at: &dyn Fn(Output) -> i64) -> pb::FileOp
     pb::FileOp { actions }
 }
 
-/// -1 for a time keeps it or takes the present; 0 would be 1970.
+/// A time of -1 keeps the source's or takes the present; 0 would be 1970.
 const NOW: i64 = -1;
 
+/// Returns an action and the input it copies from, or -1. Names of owners are looked up in input `base`.
 fn action_of(
     action: &Action,
     base: i64,
     at: &dyn Fn(Output) -> i64,
 ) -> (i64, pb::file_action::Action) {
     use pb::file_action::Action as Kind;
-    let bits = |mode: u32| i32::try_from(mode & 0o7777).expect("twelve bits");
     let chown = |owner: &Option<Owner>| owner.as_ref().map(|owner| chown(owner, base));
-    match action {
+    let kind = match action {
         Action::Copy {
             from,
             source,
@@ -385,58 +392,51 @@ fn action_of(
                 timestamp: NOW,
                 ..pb::FileActionCopy::default()
             };
-            (at(*from), Kind::Copy(copy))
+            return (at(*from), Kind::Copy(copy));
         }
-        Action::MakeFolder { path, mode, owner } => {
-            let folder = pb::FileActionMkDir {
-                path: path.clone(),
-                mode: bits(*mode),
-                make_parents: true,
-                owner: chown(owner),
-                timestamp: NOW,
-            };
-            (-1, Kind::Mkdir(folder))
-        }
+        Action::MakeFolder { path, mode, owner } => Kind::Mkdir(pb::FileActionMkDir {
+            path: path.clone(),
+            mode: bits(*mode),
+            make_parents: true,
+            owner: chown(owner),
+            timestamp: NOW,
+        }),
         Action::MakeFile {
             path,
             mode,
             owner,
             data,
-        } => {
-            let file = pb::FileActionMkFile {
-                path: path.clone(),
-                mode: bits(*mode),
-                data: data.clone(),
-                owner: chown(owner),
-                timestamp: NOW,
-            };
-            (-1, Kind::Mkfile(file))
-        }
+        } => Kind::Mkfile(pb::FileActionMkFile {
+            path: path.clone(),
+            mode: bits(*mode),
+            data: data.clone(),
+            owner: chown(owner),
+            timestamp: NOW,
+        }),
         Action::Symlink {
             path,
             target,
             owner,
-        } => {
-            let link = pb::FileActionSymlink {
-                oldpath: target.clone(),
-                newpath: path.clone(),
-                owner: chown(owner),
-                timestamp: NOW,
-            };
-            (-1, Kind::Symlink(link))
-        }
+        } => Kind::Symlink(pb::FileActionSymlink {
+            oldpath: target.clone(),
+            newpath: path.clone(),
+            owner: chown(owner),
+            timestamp: NOW,
+        }),
         Action::Remove {
             path,
             allow_missing,
-        } => {
-            let remove = pb::FileActionRm {
-                path: path.clone(),
-                allow_not_found: *allow_missing,
-                allow_wildcard: false,
-            };
-            (-1, Kind::Rm(remove))
-        }
-    }
+        } => Kind::Rm(pb::FileActionRm {
+            path: path.clone(),
+            allow_not_found: *allow_missing,
+            allow_wildcard: false,
+        }),
+    };
+    (-1, kind)
+}
+
+fn bits(mode: u32) -> i32 {
+    i32::try_from(mode & 0o7777).expect("twelve bits")
 }
 
 fn chown(owner: &Owner, base: i64) -> pb::ChownOpt {
