@@ -1,45 +1,50 @@
-//! From many faults to few findings: what one step did below one folder is told once.
+//! From many faults to few findings: what one step did below one folder is one finding.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Fault, FaultKind, is_at_or_below};
+use super::fault::{Fault, FaultKind};
+use super::tree::is_at_or_below;
 use crate::evidence::{Allowed, Finding, Rule};
 use crate::stack::Allowance;
 
-/// Paths that are told of one fault of one step.
+/// The number of findings of one kind and one step; the last one counts the rest.
 const SHOWN: usize = 5;
 
-/// Findings, those that are allowed, and the allowances nothing needed.
+/// The result of a check.
 pub struct Grouped {
+    /// Findings that fail the check.
     pub findings: Vec<Finding>,
+    /// Findings that the spec allows.
     pub allowed: Vec<Allowed>,
+    /// Paths of `allow` entries without a finding.
     pub unused: Vec<String>,
 }
 
-/// What faults that are told together have in common: the allowance, the rule, the sort, the step.
-type Alike<'a> = (Option<&'a str>, Rule, FaultKind, Option<usize>);
+/// What faults of one finding have in common: the `allow` entry, the rule, the kind, the step.
+type Common<'a> = (Option<&'a str>, Rule, FaultKind, Option<usize>);
 
-/// Puts faults together. Each comes with the step it is from; one of a path without a step came with
-/// `parent`, if the image stands on one. What is said of layers is no matter of a path, so none allows it.
+/// Groups faults into findings. Each fault comes with the step that caused it; the fault of a path without
+/// a step is inherited from `parent`, the base in the stack. `allow` entries are paths, so none allows a
+/// fault of layers.
 pub fn findings(
     faults: &[(Fault, Option<usize>)],
     allow: &BTreeMap<String, Allowance>,
     parent: Option<&str>,
 ) -> Grouped {
     let mut used = BTreeSet::new();
-    let mut heads: BTreeMap<Alike, Vec<Finding>> = BTreeMap::new();
+    let mut heads: BTreeMap<Common, Vec<Finding>> = BTreeMap::new();
     for (fault, step) in faults {
         let step = *step;
-        let may_be = !fault.path.is_empty() && fault.rule != Rule::Layers;
+        let is_allowable = !fault.path.is_empty() && fault.rule != Rule::Layers;
         let allowance = allow
             .keys()
-            .rfind(|path| may_be && is_at_or_below(&fault.path, path));
+            .rfind(|path| is_allowable && is_at_or_below(&fault.path, path));
         if let Some(path) = allowance {
             used.insert(path.as_str());
         }
         let group = (allowance.map(String::as_str), fault.rule, fault.kind, step);
         let known = heads.entry(group).or_default();
-        // Paths are sorted, so what is above comes first.
+        // Paths are sorted, so a folder comes before what is in it.
         let above = known
             .iter()
             .position(|head| !head.path.is_empty() && is_at_or_below(&fault.path, &head.path));

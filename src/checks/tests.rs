@@ -1,6 +1,9 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::*;
+use crate::evidence::Rule;
 use crate::source::{Sources, Span};
-use crate::stack::Allowance;
+use crate::stack::{Allowance, LayerLimits};
 
 fn span() -> Span {
     let mut sources = Sources::default();
@@ -41,8 +44,8 @@ fn locked() -> Policy {
     }
 }
 
-fn found(asked: &CheckInput) -> String {
-    let lines: Vec<String> = faults(asked)
+fn found(input: &CheckInput) -> String {
+    let lines: Vec<String> = faults(input)
         .iter()
         .map(|fault| format!("{} {}", fault.path, fault.text))
         .collect();
@@ -52,7 +55,7 @@ fn found(asked: &CheckInput) -> String {
 use Kind::{Folder, Link, Regular};
 
 #[test]
-fn what_the_base_has_is_no_fault_and_what_is_new_is_one() {
+fn faults_of_the_base_are_fine_and_new_ones_are_reported() {
     let base = tree(&[
         ("/usr/bin/passwd", Regular, 0o4755, 0, 0),
         ("/tmp", Folder, 0o1777, 0, 0),
@@ -83,7 +86,7 @@ fn what_the_base_has_is_no_fault_and_what_is_new_is_one() {
         ]
         .map(|(path, text)| (path.to_owned(), text.to_owned())),
     );
-    let asked = CheckInput {
+    let input = CheckInput {
         policy: &locked(),
         writable: &BTreeSet::new(),
         user: None,
@@ -91,19 +94,19 @@ fn what_the_base_has_is_no_fault_and_what_is_new_is_one() {
         base: &base,
         texts: &texts,
     };
-    insta::assert_snapshot!(found(&asked), @"
+    insta::assert_snapshot!(found(&input), @"
     /usr/bin/screen is setgid for group 43 (mode 2755)
     /usr/bin/ping has file capabilities
     /tmp is writable for everybody (mode 0777)
     /var/cache is writable for everybody (mode 0777)
     /etc/mine belongs to user 1000, not to root
     /etc/shadow has a password for root
-    /etc/sudoers.d/jovyan lets somebody be root by sudo without a password
+    /etc/sudoers.d/jovyan allows sudo as root without a password
     ");
     let same = CheckInput {
         tree: &base,
         texts: &BTreeMap::new(),
-        ..asked
+        ..input
     };
     assert_eq!(found(&same), "");
 }
@@ -127,7 +130,7 @@ fn more_than_the_base_has_is_new() {
     let mut base = base;
     base.0.get_mut("/usr/bin/ping").expect("there").capabilities = 1 << 13;
     now.0.get_mut("/usr/bin/ping").expect("there").capabilities = 1 << 13 | 1 << 7;
-    let asked = CheckInput {
+    let input = CheckInput {
         policy: &locked(),
         writable: &BTreeSet::from([(100, "/usr/lib/R/library".to_owned())]),
         user: None,
@@ -135,7 +138,7 @@ fn more_than_the_base_has_is_new() {
         base: &base,
         texts: &BTreeMap::new(),
     };
-    insta::assert_snapshot!(found(&asked), @"
+    insta::assert_snapshot!(found(&input), @"
     /usr/bin/su is setuid for user 1000 (mode 4755)
     /usr/bin/wall is setuid for user 0 (mode 4755)
     /usr/bin/ping has file capabilities
@@ -145,7 +148,7 @@ fn more_than_the_base_has_is_new() {
 }
 
 #[test]
-fn whoever_has_the_number_of_root_is_root() {
+fn every_user_with_the_number_of_root_is_root() {
     let texts = BTreeMap::from(
         [
             (
@@ -170,7 +173,7 @@ fn whoever_has_the_number_of_root_is_root() {
         not_root: Some(span()),
         ..locked()
     };
-    let asked = CheckInput {
+    let input = CheckInput {
         policy: &policy,
         writable: &BTreeSet::new(),
         user: Some("toor:100"),
@@ -178,10 +181,10 @@ fn whoever_has_the_number_of_root_is_root() {
         base: &Tree::default(),
         texts: &texts,
     };
-    insta::assert_snapshot!(found(&asked), @"
+    insta::assert_snapshot!(found(&input), @"
     /etc/shadow has a password for toor
-    /etc/sudoers.d/free lets somebody be root by sudo without a password
-    /etc/sudoers.d/id lets somebody be root by sudo without a password
+    /etc/sudoers.d/free allows sudo as root without a password
+    /etc/sudoers.d/id allows sudo as root without a password
      it runs as `toor`, which is another name of root
     ");
 }
@@ -208,7 +211,7 @@ fn only_what_matters_is_looked_into() {
 }
 
 #[test]
-fn many_places_of_one_fault_are_told_by_the_first_few() {
+fn many_places_of_one_fault_are_a_few_findings() {
     let faults: Vec<(Fault, Option<usize>)> = (10..40)
         .map(|number| Fault {
             rule: Rule::Writable,
@@ -224,7 +227,7 @@ fn many_places_of_one_fault_are_told_by_the_first_few() {
 }
 
 #[test]
-fn no_path_allows_what_is_said_of_layers() {
+fn no_path_allows_a_fault_of_layers() {
     let fault = |rule: Rule| {
         let fault = Fault {
             rule,
@@ -257,7 +260,7 @@ fn a_locked_root_is_fine() {
         ("root::19000::\n", false),
     ] {
         let texts = BTreeMap::from([("/etc/shadow".to_owned(), text.to_owned())]);
-        let asked = CheckInput {
+        let input = CheckInput {
             policy: &locked(),
             writable: &BTreeSet::new(),
             user: None,
@@ -265,12 +268,12 @@ fn a_locked_root_is_fine() {
             base: &Tree::default(),
             texts: &texts,
         };
-        assert_eq!(faults(&asked).is_empty(), fine, "{text}");
+        assert_eq!(faults(&input).is_empty(), fine, "{text}");
     }
 }
 
 #[test]
-fn below_writable_paths_all_is_the_groups() {
+fn everything_below_writable_paths_belongs_to_the_group() {
     let now = tree(&[
         ("/opt", Folder, 0o755, 0, 0),
         ("/opt/conda", Folder, 0o2775, 1000, 100),
@@ -286,7 +289,7 @@ fn below_writable_paths_all_is_the_groups() {
         not_root: Some(span()),
         ..Policy::default()
     };
-    let asked = CheckInput {
+    let input = CheckInput {
         policy: &user,
         writable: &writable,
         user: Some("0:100"),
@@ -294,7 +297,7 @@ fn below_writable_paths_all_is_the_groups() {
         base: &Tree::default(),
         texts: &BTreeMap::new(),
     };
-    insta::assert_snapshot!(found(&asked), @"
+    insta::assert_snapshot!(found(&input), @"
     /opt/conda/b belongs to group 0, not to 100
     /opt/conda/a is not writable for group 100 (mode 0644)
     /opt/conda/c is not setgid for group 100 (mode 0775)
@@ -303,7 +306,7 @@ fn below_writable_paths_all_is_the_groups() {
 }
 
 #[test]
-fn what_one_step_did_below_one_folder_is_told_once() {
+fn faults_of_one_step_below_one_folder_are_one_finding() {
     let fault = |path: &str| Fault {
         rule: Rule::Root,
         kind: FaultKind::Everybody,
