@@ -1,241 +1,222 @@
-//! Each kind of step as a command: what runs, as whom, with which files and caches beside it.
+//! [`Command`]: what a step runs and everything it reads.
+//!
+//! `steps` makes the command of a step, `group` merges several into one, and `exec` adds the mounts and
+//! the environment.
 
 use std::collections::BTreeMap;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
-use super::files;
-use super::shell::{line, quote, with_errexit};
-use crate::stack::{Conda, Kind, Pip, PipTool, Step};
+use super::shell::quote;
+use crate::name::Reference;
 
-/// Where a step finds what laminate brings: a tmpfs with mounts in it, gone when the step ends.
+/// The folder in which a step finds what laminate brings: a tmpfs with mounts in it, which is gone when
+/// the step ends.
 pub const PLACE: &str = "/run/laminate";
 
 /// The version of uv that pip steps use; part of the compiler's output format.
 pub const UV_VERSION: &str = "0.13.9";
 
+/// The user ID of root. A number, since a base need not have an `/etc/passwd`.
+pub const ROOT: &str = "0";
+
 /// A command and what it needs.
 #[derive(Clone, Debug, Default)]
 pub struct Command {
-    pub args: Vec<String>,
-    /// Runs as root unless the step says otherwise.
+    /// Program and arguments.
+    pub args: Vec<Arg>,
+    /// Runs as root unless the step sets another user.
     pub root: bool,
-    /// Without the network unless the step says otherwise.
-    pub alone: bool,
-    /// Variables for this command that the step's own environment may override.
+    /// Runs without the network unless the step sets another one.
+    pub offline: bool,
+    /// Variables for this command; the step's own environment overrides them.
     pub env: Vec<(&'static str, String)>,
-    /// Files of the stack it reads, below `PLACE/files`.
+    /// Files of the stack it reads, mounted below `PLACE/files`.
     pub files: Vec<Utf8PathBuf>,
-    /// Texts it reads, below `PLACE/texts`: too long or too odd for a command line.
+    /// Texts it reads by name, mounted below `PLACE/texts`: contents that do not belong on a command line.
     pub texts: BTreeMap<String, String>,
-    /// Cache mounts: where, and under which name.
+    /// Cache mounts.
     pub caches: Vec<Cache>,
     /// Other images, mounted at `PLACE/image0`, `PLACE/image1`, ….
-    pub images: Vec<crate::name::Reference>,
-    /// uv at `PLACE/uv`.
+    pub images: Vec<Reference>,
+    /// Whether it runs the uv at `PLACE/uv`.
     pub uv: bool,
 }
 
+/// A folder that is kept from build to build and is in no image.
 #[derive(Clone, Debug)]
 pub struct Cache {
+    /// Absolute path in the step.
     pub target: String,
+    /// The name of the cache in the engine.
     pub id: String,
-    /// One writer at a time.
+    /// One writer at a time: a second one gets a cache of its own.
     pub private: bool,
 }
 
-fn sh(text: String) -> Vec<String> {
-    vec!["/bin/sh".to_owned(), "-ec".to_owned(), text]
+/// One argument of a command.
+///
+/// A group mounts the texts and images of all its members side by side, under other names. So the paths
+/// of both stay open until [`Arg::expand`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arg(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Plain(String),
+    /// The path of one of [`Command::texts`].
+    Text(String),
+    /// A path in one of [`Command::images`], as one word of a shell.
+    InImage {
+        index: usize,
+        path: String,
+    },
 }
 
-/// The path a file of the stack has in a step.
-pub fn in_step(file: &Utf8PathBuf) -> String {
+/// The names under which a command's texts and images are mounted; the default is that of a command
+/// which is not part of a group.
+#[derive(Clone, Debug, Default)]
+pub struct MountNames {
+    /// Precedes the name of each text.
+    pub text_prefix: String,
+    /// The number of the command's first image.
+    pub first_image: usize,
+}
+
+impl Command {
+    /// Returns a command that runs a shell script and stops at the first error.
+    pub fn script(script: impl Into<Arg>) -> Self {
+        Self {
+            args: vec!["/bin/sh".into(), "-ec".into(), script.into()],
+            ..Self::default()
+        }
+    }
+
+    /// Returns program and arguments with all paths filled in.
+    pub fn expanded_args(&self, names: &MountNames) -> Vec<String> {
+        self.args.iter().map(|arg| arg.expand(names)).collect()
+    }
+}
+
+impl Arg {
+    /// Appends plain text.
+    pub fn push(&mut self, text: &str) {
+        match self.0.last_mut() {
+            Some(Part::Plain(last)) => last.push_str(text),
+            _ => self.0.push(Part::Plain(text.to_owned())),
+        }
+    }
+
+    /// Appends the path of one of the command's texts.
+    pub fn push_text_path(&mut self, name: &str) {
+        self.0.push(Part::Text(name.to_owned()));
+    }
+
+    /// Appends a path in one of the command's images, quoted for a shell.
+    pub fn push_image_path(&mut self, index: usize, path: &str) {
+        let path = path.to_owned();
+        self.0.push(Part::InImage { index, path });
+    }
+
+    /// Returns the argument with all paths filled in.
+    pub fn expand(&self, names: &MountNames) -> String {
+        let part = |part: &Part| match part {
+            Part::Plain(text) => text.clone(),
+            Part::Text(name) => format!("{PLACE}/texts/{}{name}", names.text_prefix),
+            Part::InImage { index, path } => quote(&format!(
+                "{}{path}",
+                image_folder(names.first_image + index)
+            )),
+        };
+        self.0.iter().map(part).collect()
+    }
+}
+
+impl From<String> for Arg {
+    fn from(text: String) -> Self {
+        Self(vec![Part::Plain(text)])
+    }
+}
+
+impl From<&str> for Arg {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+/// Returns the path that a file of the stack has in a step.
+pub fn path_in_step(file: &Utf8Path) -> String {
     format!("{PLACE}/files/{file}")
 }
 
-/// The command of one step; `None` for a group, which is made of its members' commands.
-pub fn command(step: &Step, shell: &[String]) -> Option<Command> {
-    Some(match &step.kind {
-        Kind::Apt {
-            packages,
-            recommends,
-        } => apt(packages, *recommends),
-        Kind::Pip(step) => pip(step),
-        Kind::Conda(step) => conda(step),
-        Kind::Copy(_) | Kind::Write(_) | Kind::Append(_) | Kind::Link(_) | Kind::Perms(_) => {
-            files::command(&step.kind)
+/// Returns the folder at which the image with this number is mounted.
+pub fn image_folder(number: usize) -> String {
+    format!("{PLACE}/image{number}")
+}
+
+/// Returns the user as the engine knows it: [`ROOT`] for each spelling of root.
+pub fn user_of(text: &str) -> String {
+    match text {
+        "0" | "0:0" | "root" | "root:root" => ROOT.to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arg() -> Arg {
+        let mut arg = Arg::from("cat ");
+        arg.push_text_path("write0");
+        arg.push(" ");
+        arg.push_image_path(1, "/a b");
+        arg
+    }
+
+    #[test]
+    fn a_command_of_its_own_mounts_under_plain_names() {
+        assert_eq!(
+            arg().expand(&MountNames::default()),
+            "cat /run/laminate/texts/write0 '/run/laminate/image1/a b'"
+        );
+    }
+
+    #[test]
+    fn a_member_of_a_group_mounts_under_the_names_of_the_group() {
+        let names = MountNames {
+            text_prefix: "3-".to_owned(),
+            first_image: 2,
+        };
+        assert_eq!(
+            arg().expand(&names),
+            "cat /run/laminate/texts/3-write0 '/run/laminate/image3/a b'"
+        );
+    }
+
+    #[test]
+    fn paths_in_plain_text_stay_as_they_are() {
+        let text = "cat /run/laminate/texts/x /run/laminate/image0/y";
+        let names = MountNames {
+            text_prefix: "3-".to_owned(),
+            first_image: 2,
+        };
+        assert_eq!(Arg::from(text).expand(&names), text);
+    }
+
+    #[test]
+    fn plain_text_is_joined() {
+        let mut arg = Arg::default();
+        arg.push("a");
+        arg.push("b");
+        assert_eq!(arg, Arg::from("ab"));
+    }
+
+    #[test]
+    fn each_spelling_of_root_is_user_0() {
+        for text in ["0", "0:0", "root", "root:root"] {
+            assert_eq!(user_of(text), "0", "{text}");
         }
-        Kind::Run(text) => {
-            let mut args = with_errexit(shell);
-            args.push(text.clone());
-            Command {
-                args,
-                ..Command::default()
-            }
-        }
-        Kind::Exec(args) => Command {
-            args: args.clone(),
-            ..Command::default()
-        },
-        Kind::Script(file) => Command {
-            args: vec![in_step(file)],
-            files: vec![file.clone()],
-            ..Command::default()
-        },
-        Kind::Group(_) => return None,
-    })
-}
-
-fn apt(packages: &[String], recommends: bool) -> Command {
-    let recommends = match recommends {
-        true => "--install-recommends",
-        false => "--no-install-recommends",
-    };
-    // What apt and dpkg write beside the packages differs with every run.
-    let text = format!(
-        "ca=${{SSL_CERT_FILE:+-o Acquire::https::CAInfo=$SSL_CERT_FILE}}\n\
-         apt-get $ca update\n\
-         apt-get $ca install -y {recommends} {}\n\
-         rm -rf /var/log/apt/history.log /var/log/apt/term.log /var/log/apt/eipp.log.xz \
-         /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log \
-         /var/log/fontconfig.log /var/cache/ldconfig/aux-cache \
-         /var/cache/debconf/*-old /var/lib/dpkg/*-old\n",
-        line(packages)
-    );
-    Command {
-        args: sh(text),
-        root: true,
-        env: vec![("DEBIAN_FRONTEND", "noninteractive".to_owned())],
-        caches: vec![
-            Cache {
-                target: "/var/cache/apt".to_owned(),
-                id: "laminate-apt-archives".to_owned(),
-                private: true,
-            },
-            Cache {
-                target: "/var/lib/apt/lists".to_owned(),
-                id: "laminate-apt-lists".to_owned(),
-                private: true,
-            },
-        ],
-        ..Command::default()
-    }
-}
-
-fn pip(pip: &Pip) -> Command {
-    let cache = format!("{PLACE}/cache");
-    let mut words = match pip.tool {
-        PipTool::Uv => format!("{PLACE}/uv/bin/uv pip install --python \"$python\""),
-        PipTool::Pip => "\"$python\" -m pip install --no-input".to_owned(),
-    };
-    if pip.upgrade {
-        words.push_str(" --upgrade");
-    }
-    if let Some(index) = &pip.index {
-        words.push_str(&format!(" --index-url {}", quote(index)));
-    }
-    for index in &pip.extra_index {
-        words.push_str(&format!(" --extra-index-url {}", quote(index)));
-    }
-    for file in &pip.requirements {
-        words.push_str(&format!(" -r {}", quote(&in_step(file))));
-    }
-    if !pip.packages.is_empty() {
-        words.push_str(&format!(" -- {}", line(&pip.packages)));
-    }
-    let mut text = "python=$(command -v python || command -v python3)\n".to_owned();
-    text.push_str(&match pip.tool {
-        // Its locks are everybody's to write to, and nobody's when it is done.
-        PipTool::Uv => format!(
-            "lock=$(\"$python\" -IBc 'import sys; print(sys.prefix)')/.lock\n\
-             [ ! -e \"$lock\" ] || lock=\n\
-             {words}\n\
-             rm -f ${{lock:+\"$lock\"}} /tmp/uv-*.lock\n"
-        ),
-        PipTool::Pip => format!("{words}\n"),
-    });
-    let (uv, env) = match pip.tool {
-        PipTool::Uv => (
-            true,
-            vec![
-                ("UV_CACHE_DIR", cache.clone()),
-                ("UV_LINK_MODE", "copy".to_owned()),
-                ("UV_BREAK_SYSTEM_PACKAGES", "1".to_owned()),
-                ("UV_NO_PROGRESS", "1".to_owned()),
-                ("UV_PYTHON_DOWNLOADS", "never".to_owned()),
-            ],
-        ),
-        PipTool::Pip => (
-            false,
-            vec![
-                ("PIP_CACHE_DIR", cache.clone()),
-                ("PIP_DISABLE_PIP_VERSION_CHECK", "1".to_owned()),
-                ("PIP_ROOT_USER_ACTION", "ignore".to_owned()),
-                // Never to ~/.local, which users' own files would hide.
-                ("PIP_USER", "0".to_owned()),
-            ],
-        ),
-    };
-    let files = pip.requirements.iter().chain(&pip.includes);
-    Command {
-        args: sh(text),
-        env,
-        files: files.cloned().collect(),
-        caches: vec![Cache {
-            target: cache,
-            id: match pip.tool {
-                PipTool::Uv => "laminate-uv".to_owned(),
-                PipTool::Pip => "laminate-pip".to_owned(),
-            },
-            private: false,
-        }],
-        uv,
-        ..Command::default()
-    }
-}
-
-fn conda(conda: &Conda) -> Command {
-    let channels: String = conda
-        .channels
-        .iter()
-        .map(|channel| format!(" -c {}", quote(channel)))
-        .collect();
-    let mut text = String::from(
-        "for tool in mamba micromamba conda; do\n\
-         command -v \"$tool\" >/dev/null 2>&1 && break\n\
-         tool=\n\
-         done\n\
-         if [ -z \"$tool\" ]; then\n\
-         echo 'laminate: the base has none of mamba, micromamba and conda on its PATH' >&2\n\
-         exit 1\n\
-         fi\n",
-    );
-    if let Some(file) = &conda.file {
-        let file = quote(&in_step(file));
-        text.push_str(&format!(
-            "case $tool in\n\
-             micromamba) micromamba install -y{channels} -f {file} ;;\n\
-             *) \"$tool\" env update -n \"${{CONDA_DEFAULT_ENV:-base}}\" --file {file} ;;\n\
-             esac\n"
-        ));
-    }
-    if !conda.packages.is_empty() {
-        let packages = line(&conda.packages);
-        text.push_str(&format!("\"$tool\" install -y{channels} {packages}\n"));
-    }
-    let cache = format!("{PLACE}/cache");
-    Command {
-        args: sh(text),
-        env: vec![
-            ("CONDA_PKGS_DIRS", cache.clone()),
-            ("CONDA_ALWAYS_COPY", "true".to_owned()),
-        ],
-        files: conda.file.iter().cloned().collect(),
-        caches: vec![Cache {
-            target: cache,
-            id: "laminate-conda".to_owned(),
-            private: false,
-        }],
-        ..Command::default()
+        assert_eq!(user_of("0:100"), "0:100");
     }
 }

@@ -1,5 +1,5 @@
-//! The finished image's config: the base's JSON with the spec's settings edited in, so that what
-//! nobody here knows of survives.
+//! The finished image's config: the base's JSON with the spec's settings edited in, so that keys which
+//! laminate does not know are kept.
 //!
 //! Field names are those of the OCI image specification (v1.1, "Image Configuration") and Docker's
 //! additions to it (`Healthcheck`, `OnBuild`, `Shell`).
@@ -7,22 +7,25 @@
 use serde_json::{Map, Value, json};
 
 use super::environment::Environment;
-use crate::stack::Image;
+use crate::stack::{Healthcheck, Image};
 
-/// A base's config as its registry has it.
+/// An image's config, as its registry stores it: a JSON object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseConfig(pub Value);
 
-/// Why bytes are no image config.
+/// Why bytes are not an image config.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// They are not JSON.
     #[error("the config is not JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// They are JSON, but not an object.
     #[error("the config is not a JSON object")]
     Shape,
 }
 
 impl BaseConfig {
+    /// Parses the bytes of a config.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let value: Value = serde_json::from_slice(bytes)?;
         match value {
@@ -50,32 +53,36 @@ impl BaseConfig {
         (!list.is_empty()).then_some(list)
     }
 
+    /// Returns `Env`.
     pub fn env(&self) -> Environment {
         let entries = self.list("Env").unwrap_or_default();
         Environment::new(entries.iter().map(String::as_str))
     }
 
+    /// Returns `User`; `None` where it is missing or empty.
     pub fn user(&self) -> Option<&str> {
         self.text("User")
     }
 
+    /// Returns `WorkingDir`, or `/`.
     pub fn workdir(&self) -> &str {
         self.text("WorkingDir").unwrap_or("/")
     }
 
-    /// What a runtime starts: the entrypoint with the command behind it.
+    /// Returns the command that a runtime starts: `Entrypoint` followed by `Cmd`.
     pub fn command(&self) -> Vec<String> {
         let mut all = self.list("Entrypoint").unwrap_or_default();
         all.extend(self.list("Cmd").unwrap_or_default());
         all
     }
 
+    /// Returns `Shell`; `None` where it is missing or empty.
     pub fn shell(&self) -> Option<Vec<String>> {
         self.list("Shell")
     }
 }
 
-/// The config of `image` on `base`.
+/// Returns the config of an image on a base, with the base's history.
 pub fn config(image: &Image, base: &BaseConfig) -> BaseConfig {
     let mut whole = base.0.clone();
     let env = base.env().with(&image.env).with(&image.config.env);
@@ -99,62 +106,68 @@ pub fn config(image: &Image, base: &BaseConfig) -> BaseConfig {
     if !entries.is_empty() {
         set("Env", json!(entries));
     }
-    let said = &image.config;
-    if let Some(user) = said.user.as_ref().or(image.user.as_ref()) {
+    let own = &image.config;
+    if let Some(user) = own.user.as_ref().or(image.user.as_ref()) {
         set("User", json!(user));
     }
-    if let Some(workdir) = &said.workdir {
+    if let Some(workdir) = &own.workdir {
         set("WorkingDir", json!(workdir));
     }
-    if let Some(entrypoint) = &said.entrypoint {
+    if let Some(entrypoint) = &own.entrypoint {
         set("Entrypoint", json!(entrypoint));
     }
-    if let Some(cmd) = &said.cmd {
+    if let Some(cmd) = &own.cmd {
         set("Cmd", json!(cmd));
     }
-    if let Some(signal) = &said.stop_signal {
+    if let Some(signal) = &own.stop_signal {
         set("StopSignal", json!(signal));
     }
-    if let Some(shell) = &said.shell {
+    if let Some(shell) = &own.shell {
         set("Shell", json!(shell));
     }
-    if let Some(check) = &said.healthcheck {
-        let mut value = Map::new();
-        value.insert("Test".to_owned(), json!(check.test));
-        for (name, number) in [
-            ("Interval", check.interval),
-            ("Timeout", check.timeout),
-            ("StartPeriod", check.start_period),
-            ("StartInterval", check.start_interval),
-            ("Retries", u64::from(check.retries)),
-        ] {
-            if number > 0 {
-                value.insert(name.to_owned(), json!(number));
-            }
-        }
-        set("Healthcheck", Value::Object(value));
+    if let Some(check) = &own.healthcheck {
+        set("Healthcheck", healthcheck(check));
     }
     add_entries(
         fields,
         "Labels",
-        said.labels.iter().map(|(k, v)| (k, json!(v))),
+        own.labels.iter().map(|(k, v)| (k, json!(v))),
     );
     add_entries(
         fields,
         "ExposedPorts",
-        said.ports.iter().map(|p| (p, json!({}))),
+        own.ports.iter().map(|p| (p, json!({}))),
     );
     add_entries(
         fields,
         "Volumes",
-        said.volumes.iter().map(|v| (v, json!({}))),
+        own.volumes.iter().map(|v| (v, json!({}))),
     );
     BaseConfig(whole)
 }
 
-/// A config with its history: the base's, and one entry for the layer of each step since. `epoch` is
-/// when it says it was made, seconds since 1970; the exporter fills in what is missing, and clamps
-/// nothing that is earlier (exporter/containerimage/writer.go in buildkit v0.32.2).
+/// Returns `Healthcheck`; times in nanoseconds, and none that is 0, which stands for Docker's default.
+fn healthcheck(check: &Healthcheck) -> Value {
+    let mut value = Map::new();
+    value.insert("Test".to_owned(), json!(check.test));
+    for (name, number) in [
+        ("Interval", check.interval),
+        ("Timeout", check.timeout),
+        ("StartPeriod", check.start_period),
+        ("StartInterval", check.start_interval),
+        ("Retries", u64::from(check.retries)),
+    ] {
+        if number > 0 {
+            value.insert(name.to_owned(), json!(number));
+        }
+    }
+    Value::Object(value)
+}
+
+/// Returns a config with its history: the base's entries, and one for the layer of each step.
+///
+/// `epoch` becomes the time of creation, seconds since 1970. Without it the exporter fills in the present;
+/// it does not change a time that is there (exporter/containerimage/writer.go in buildkit v0.32.2).
 pub fn finished(config: &BaseConfig, titles: &[String], epoch: Option<i64>) -> BaseConfig {
     let mut whole = config.0.clone();
     let layers = config.0["rootfs"]["diff_ids"]
@@ -170,12 +183,12 @@ pub fn finished(config: &BaseConfig, titles: &[String], epoch: Option<i64>) -> B
         Some(Value::Array(list)) => list.clone(),
         _ => Vec::new(),
     };
-    let told = history
+    let listed = history
         .iter()
         .filter(|entry| entry["empty_layer"] != json!(true))
         .count();
-    // Entries are counted against layers, so a base that tells too little is filled up.
-    for _ in told..layers {
+    // Readers match entries with layers by their order, so a base with too few entries gets the rest.
+    for _ in listed..layers {
         history.push(json!({ "comment": "a layer of the base" }));
     }
     for title in titles {
@@ -193,7 +206,7 @@ pub fn finished(config: &BaseConfig, titles: &[String], epoch: Option<i64>) -> B
     BaseConfig(whole)
 }
 
-/// Adds to a map of the config; what it has already stays.
+/// Adds entries to a map of the config and keeps those it has.
 fn add_entries<'a>(
     fields: &mut Map<String, Value>,
     name: &str,
@@ -237,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_survives_and_an_entrypoint_clears_the_command() {
+    fn other_keys_are_kept_and_an_entrypoint_clears_the_command() {
         let base = json!({
             "architecture": "amd64", "os": "linux", "x-unknown": [1, null],
             "config": {

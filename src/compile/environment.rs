@@ -1,13 +1,13 @@
-//! The environment of steps and of the result: what the base has, with the spec's changes on it.
+//! The environment of steps and of the finished image: the base's, with the spec's changes.
 
 use crate::stack::{Env, EnvChange, EnvPart, EnvText};
 
-/// Variables in the order of the base's config, new ones behind, sorted by name.
+/// Variables in the order of the base's config, followed by new ones, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment(Vec<(String, String)>);
 
 impl Environment {
-    /// Reads `NAME=value` entries of an image config; of two with one name the last counts.
+    /// Parses `NAME=value` entries of an image config; of two with one name the last one counts.
     pub fn new<'a>(entries: impl IntoIterator<Item = &'a str>) -> Self {
         let mut environment = Self::default();
         for entry in entries {
@@ -17,11 +17,13 @@ impl Environment {
         environment
     }
 
+    /// Returns the value of a variable.
     pub fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Sets a variable, in its place if it exists.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
         match self.0.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => *old = value.into(),
@@ -29,14 +31,14 @@ impl Environment {
         }
     }
 
-    /// Adds a variable unless it is set.
+    /// Sets a variable unless it exists.
     pub fn set_default(&mut self, name: &str, value: impl Into<String>) {
         if self.get(name).is_none() {
             self.set(name, value);
         }
     }
 
-    /// With `changes` on it; each sees the environment before all of them.
+    /// Returns the environment with `changes`; each change sees the environment before all of them.
     pub fn with(&self, changes: &Env) -> Self {
         let mut result = self.clone();
         for (name, change) in changes {
@@ -66,7 +68,7 @@ impl Environment {
             .collect()
     }
 
-    /// `NAME=value` entries.
+    /// Returns `NAME=value` entries.
     pub fn entries(&self) -> Vec<String> {
         let entry = |(name, value): &(String, String)| format!("{name}={value}");
         self.0.iter().map(entry).collect()

@@ -2,8 +2,8 @@
 
 use crate::stack::Mode;
 
-/// Applies a mode to the permission bits a file has. Symbolic clauses follow POSIX `chmod`; without
-/// a `who` they are for all. A clause that is no mode changes nothing: `spec` has refused it.
+/// Returns the permission bits of a file or folder after a change of mode. Symbolic clauses follow POSIX
+/// `chmod`; without a `who` they are for all. An invalid clause changes nothing: `stack` rejects it.
 pub fn apply(mode: &Mode, bits: u32, folder: bool) -> u32 {
     match mode {
         Mode::Octal(bits) => *bits,
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn symbolic_modes_are_those_of_chmod() {
+    fn symbolic_modes_work_as_in_chmod() {
         let mode = |text: &str, bits, folder| {
             format!(
                 "{:04o}",

@@ -1,10 +1,6 @@
-//! Shell text laminate itself writes into steps.
+//! Words of a POSIX shell.
 
-use std::fmt::Write as _;
-
-use crate::stack::Writable;
-
-/// A text as one word of a POSIX shell.
+/// Returns a text as one word of a shell.
 pub fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -13,52 +9,14 @@ pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Words as one command line.
+/// Returns words as one command line.
 pub fn line<'a>(words: impl IntoIterator<Item = &'a String>) -> String {
     let words: Vec<String> = words.into_iter().map(|word| quote(word)).collect();
     words.join(" ")
 }
 
-/// Argv that runs `args` and then gives what it changed below the writable paths to the group.
-///
-/// What changed is what has a change time after a marker. The marker is made first, and the step
-/// begins only when the clock of the file system has gone on from it: two files of one tick have the
-/// same time. The corrections run as the step's user; what that user cannot correct fails the step.
-pub fn with_writable(args: &[String], writable: &Writable) -> Vec<String> {
-    let gid = writable.gid;
-    let mut text = String::from(
-        "set -e\n\
-         marker=/run/laminate/marker\n\
-         : >\"$marker\"\n\
-         : >\"$marker.now\"\n\
-         while [ -z \"$(find \"$marker.now\" -newer \"$marker\")\" ]; do : >\"$marker.now\"; done\n\
-         \"$@\"\n",
-    );
-    let paths = line(&writable.paths);
-    let _ = write!(
-        text,
-        "for path in {paths}; do\n\
-         [ -e \"$path\" ] || continue\n\
-         find \"$path\" -cnewer \"$marker\" ! -group {gid} -exec chgrp -h {gid} {{}} + 2>/dev/null || true\n\
-         find \"$path\" -cnewer \"$marker\" -type d ! -perm -2070 -exec chmod g+rwxs {{}} + 2>/dev/null || true\n\
-         find \"$path\" -cnewer \"$marker\" -type f ! -perm -0060 -exec chmod g+rw {{}} + 2>/dev/null || true\n\
-         find \"$path\" -cnewer \"$marker\" -type f -perm -0100 ! -perm -0010 -exec chmod g+x {{}} + 2>/dev/null || true\n\
-         wrong=$(find \"$path\" -cnewer \"$marker\" '(' ! -group {gid} -o -type d ! -perm -2070 -o -type f ! -perm -0060 ')' | head -n 5)\n\
-         if [ -n \"$wrong\" ]; then\n\
-         echo \"laminate: the step's user cannot make these writable for group {gid}:\" >&2\n\
-         echo \"$wrong\" >&2\n\
-         exit 1\n\
-         fi\n\
-         done\n"
-    );
-    let mut all = vec!["/bin/sh".to_owned(), "-c".to_owned(), text];
-    all.push("laminate".to_owned());
-    all.extend_from_slice(args);
-    all
-}
-
-/// The shell's argv with `-e`, which stops at the first command that fails. Only shells known to
-/// take it get it.
+/// Returns a shell's program and arguments with `-e`, which stops it at the first command that fails.
+/// Only shells that are known to have the option get it.
 pub fn with_errexit(shell: &[String]) -> Vec<String> {
     let mut args = shell.to_vec();
     let program = args.first().map(String::as_str).unwrap_or_default();

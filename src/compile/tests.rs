@@ -1,14 +1,19 @@
+//! Whole images, compiled and read back as operations. The texts of each kind of step are tested beside
+//! the code that makes them, and compared whole in `tests/compile_texts.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::*;
-use crate::llb::Platform;
-use crate::name::{ImageName, StackName};
+use crate::diagnostic::Diagnostic;
+use crate::llb::{Graph, Platform};
+use crate::name::{ImageName, Reference, StackName};
 use crate::source::{Sources, Span, Spanned};
 use crate::stack::{
-    Append, AppendFrom, Base, Build, Config, File as StackFile, Files, Mode, OutsideBase, Pip,
-    PipTool, Variant, Writable, Write,
+    self, Append, AppendFrom, Base, Build, Config, Copy, CopyFrom, File as StackFile, Files, Image,
+    ImageId, Kind, Mode, OutsideBase, Pip, PipTool, Stack, Step, Variant, Writable, Write,
 };
 
 pub fn span() -> Span {
@@ -42,7 +47,7 @@ pub fn image() -> Image {
     }
 }
 
-fn step(kind: Kind) -> Step {
+pub fn step(kind: Kind) -> Step {
     Step {
         span: span(),
         title: "a step".to_owned(),
@@ -56,6 +61,43 @@ fn step(kind: Kind) -> Step {
         finish: Vec::new(),
         vars: BTreeSet::new(),
     }
+}
+
+pub fn write(to: &str, text: &str) -> Step {
+    step(Kind::Write(vec![Write {
+        to: to.to_owned(),
+        text: text.to_owned(),
+        owner: None,
+        mode: None,
+        span: span(),
+    }]))
+}
+
+pub fn pip(tool: PipTool) -> Step {
+    step(Kind::Pip(Pip {
+        requirements: vec!["images/base/requirements.txt".into()],
+        includes: Vec::new(),
+        packages: Vec::new(),
+        tool,
+        index: None,
+        extra_index: Vec::new(),
+        upgrade: false,
+    }))
+}
+
+/// A copy of `/x` to `/x`.
+pub fn copy_from_image(reference: &str) -> Step {
+    let reference = Reference::parse(reference).expect("valid");
+    step(Kind::Copy(vec![Copy {
+        from: CopyFrom::Image {
+            reference: Spanned::new(reference, span()),
+            path: "/x".to_owned(),
+        },
+        to: "/x".to_owned(),
+        owner: None,
+        mode: None,
+        span: span(),
+    }]))
 }
 
 fn stack(image: Image) -> Stack {
@@ -144,7 +186,7 @@ fn a_shell_text_reaches_the_engine_byte_for_byte() {
 }
 
 #[test]
-fn written_files_are_no_commands_except_below_writable_paths_and_with_special_modes() {
+fn files_are_written_without_a_command_except_below_writable_paths_and_with_special_modes() {
     let with_mode = |to: &str, mode: Option<Mode>| {
         step(Kind::Write(vec![Write {
             to: to.to_owned(),
@@ -185,20 +227,11 @@ fn written_files_are_no_commands_except_below_writable_paths_and_with_special_mo
 
 #[test]
 fn certificates_are_given_to_steps_with_the_network_and_enter_no_layer() {
-    let pip = step(Kind::Pip(Pip {
-        requirements: vec!["images/base/requirements.txt".into()],
-        includes: Vec::new(),
-        packages: Vec::new(),
-        tool: PipTool::Uv,
-        index: None,
-        extra_index: Vec::new(),
-        upgrade: false,
-    }));
     let ca = StepEnvironment {
         ca: true,
         ..StepEnvironment::default()
     };
-    let ops = compile(with(vec![pip]), &ca).expect("compiles");
+    let ops = compile(with(vec![pip(PipTool::Uv)]), &ca).expect("compiles");
     assert!(ops.contains("SSL_CERT_FILE=/run/laminate/ca.pem"), "{ops}");
     assert!(ops.contains("laminate-ca"), "{ops}");
     assert!(ops.contains("laminate-uv-jovyan"), "{ops}");
@@ -210,35 +243,18 @@ fn certificates_are_given_to_steps_with_the_network_and_enter_no_layer() {
 }
 
 #[test]
-fn a_group_is_one_command_by_one_user() {
+fn a_group_is_one_operation() {
     let append = step(Kind::Append(vec![Append {
         to: "/etc/x".to_owned(),
         from: AppendFrom::Text("more\n".to_owned()),
         span: span(),
     }]));
     let run = step(Kind::Run("echo hi".to_owned()));
-    let group = |user: Option<&str>| {
-        let mut group = step(Kind::Group(vec![append.clone(), run.clone()]));
-        group.user = user.map(str::to_owned);
-        with(vec![group])
-    };
-    let error = compile(group(None), &StepEnvironment::default()).expect_err("two users");
-    assert_eq!(error.message, "one layer cannot be made by two users");
-    let ops = compile(group(Some("root")), &StepEnvironment::default()).expect("compiles");
+    let mut group = step(Kind::Group(vec![append, run]));
+    group.user = Some("root".to_owned());
+    let ops = compile(with(vec![group]), &StepEnvironment::default()).expect("compiles");
     assert_eq!(ops.matches("Some(Exec(").count(), 1, "{ops}");
     assert!(ops.contains("/run/laminate/texts/0-append0"), "{ops}");
-}
-
-#[test]
-fn what_holds_for_a_whole_layer_is_not_said_by_a_member() {
-    let mut member = step(Kind::Run("true".to_owned()));
-    member.network = Some(stack::Network::None);
-    let group = step(Kind::Group(vec![member]));
-    let error = compile(with(vec![group]), &StepEnvironment::default()).expect_err("refused");
-    assert_eq!(
-        error.message,
-        "`secrets`, `finish` and `network` are said of the whole group"
-    );
 }
 
 #[test]

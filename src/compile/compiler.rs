@@ -1,0 +1,114 @@
+//! [`Compiler`]: the graph under construction. The files beside this one add operations to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::config::BaseConfig;
+use crate::llb::{Graph, Group, Meta, Origin, Output, Proxy, Source};
+use crate::name::Reference;
+use crate::source::Span;
+use crate::stack::{ImageId, Stack};
+
+/// The secret under which the session offers the bundle of certificates.
+pub const CA_SECRET: &str = "laminate-ca";
+
+/// The name of the one file in the tree of a large content.
+pub const LARGE_FILE: &str = "f";
+
+/// How steps reach the network and which of them must run; none of it enters a cache key.
+#[derive(Clone, Debug, Default)]
+pub struct StepEnvironment {
+    /// The session has a bundle of certificates as [`CA_SECRET`].
+    pub ca: bool,
+    /// Proxy variables for every step with the network.
+    pub proxy: Option<Proxy>,
+    /// Images whose steps run even if the engine has their results.
+    pub ignore_cache: BTreeSet<ImageId>,
+}
+
+/// The base of an image, as the engine sees it.
+#[derive(Clone, Debug)]
+pub struct BaseState {
+    /// Its file system.
+    pub output: Output,
+    /// Its config.
+    pub config: BaseConfig,
+}
+
+/// Compiles images of one stack into one graph.
+pub struct Compiler<'a> {
+    pub(super) stack: &'a Stack,
+    pub(super) environment: &'a StepEnvironment,
+    /// Everything compiled so far.
+    pub graph: Graph,
+    /// Contents that the session must serve, each as the file [`LARGE_FILE`] of a tree of this name.
+    pub large: BTreeMap<String, Arc<[u8]>>,
+}
+
+impl<'a> Compiler<'a> {
+    /// Returns a compiler that adds to `graph`.
+    pub fn new(stack: &'a Stack, environment: &'a StepEnvironment, graph: Graph) -> Self {
+        Self {
+            stack,
+            environment,
+            graph,
+            large: BTreeMap::new(),
+        }
+    }
+
+    /// Adds an image of a registry, by a reference with a digest. `label` is the stack's image that
+    /// needs it.
+    pub fn reference(&mut self, reference: &Reference, label: &str) -> Output {
+        let meta = Meta {
+            name: format!("{label}: {reference}"),
+            group: Some(group_of(label)),
+            ..Meta::default()
+        };
+        let source = Source::Image {
+            reference: reference.to_string(),
+            layers: None,
+        };
+        self.graph.source(source, meta)
+    }
+
+    /// Adds the lowest layers of an image of a registry, as many as `layers`.
+    pub fn first_layers(&mut self, reference: &Reference, layers: usize) -> Output {
+        let source = Source::Image {
+            reference: reference.to_string(),
+            layers: Some(layers),
+        };
+        self.graph.source(source, Meta::default())
+    }
+
+    /// Returns the name of an image as users know it.
+    pub(super) fn label(&self, id: ImageId) -> String {
+        crate::plan::label(self.stack, &self.stack.images[id.0])
+    }
+
+    pub(super) fn origin_of(&self, span: Span) -> Origin {
+        let sources = &self.stack.sources;
+        let (start, end) = (sources.start(span), sources.end(span));
+        Origin {
+            file: sources.path(span).to_owned(),
+            start: (start.line, start.column),
+            end: (end.line, end.column),
+        }
+    }
+}
+
+/// Returns the group in which the operations of one image are shown.
+pub(super) fn group_of(label: &str) -> Group {
+    Group {
+        id: label.to_owned(),
+        name: label.to_owned(),
+    }
+}
+
+/// Returns the description of an operation that fetches `tool` for another operation.
+pub(super) fn fetching(meta: &Meta, tool: &str) -> Meta {
+    Meta {
+        name: format!("{} (fetching {tool})", meta.name),
+        ignore_cache: false,
+        ..meta.clone()
+    }
+}

@@ -1,0 +1,69 @@
+//! What steps get from the base and the image unless they set it themselves.
+
+use super::command::{Command, ROOT, user_of};
+use super::config::BaseConfig;
+use super::environment::Environment;
+use crate::stack::{Image, Step};
+
+/// User, shell, folder and variables of an image's steps.
+pub struct StepDefaults {
+    /// The base's environment with the image's `env:`.
+    pub env: Environment,
+    /// The user that steps run as.
+    pub user: String,
+    /// The shell of `run` steps.
+    pub shell: Vec<String>,
+    /// The folder steps run in.
+    pub workdir: String,
+}
+
+impl StepDefaults {
+    /// Returns the defaults of an image on a base.
+    pub fn new(image: &Image, base: &BaseConfig) -> Self {
+        let user = image.user.as_deref().or(base.user());
+        Self {
+            env: base.env().with(&image.env),
+            user: user.map_or_else(|| ROOT.to_owned(), user_of),
+            shell: shell_of(image.shell.as_ref(), base),
+            workdir: base.workdir().to_owned(),
+        }
+    }
+
+    /// Returns the user that a step's command runs as.
+    pub fn user(&self, step: &Step, command: &Command) -> String {
+        match &step.user {
+            Some(user) => user_of(user),
+            None if command.root => ROOT.to_owned(),
+            None => self.user.clone(),
+        }
+    }
+
+    /// Returns the shell that runs a step's text.
+    pub fn shell<'a>(&'a self, step: &'a Step) -> &'a [String] {
+        step.shell.as_deref().unwrap_or(&self.shell)
+    }
+}
+
+/// Returns the declared shell, else the base's, else `/bin/sh -c`.
+pub fn shell_of(declared: Option<&Vec<String>>, base: &BaseConfig) -> Vec<String> {
+    let shell = declared.cloned().or_else(|| base.shell());
+    shell.unwrap_or_else(|| ["/bin/sh", "-c"].map(str::to_owned).to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base(config: &str) -> BaseConfig {
+        BaseConfig::parse(format!("{{\"config\":{config}}}").as_bytes()).expect("an object")
+    }
+
+    #[test]
+    fn the_shell_is_the_declared_one_else_the_bases_else_sh() {
+        let bash = vec!["bash".to_owned(), "-c".to_owned()];
+        let with_shell = base(r#"{"Shell":["zsh","-c"]}"#);
+        assert_eq!(shell_of(Some(&bash), &with_shell), bash);
+        assert_eq!(shell_of(None, &with_shell), ["zsh", "-c"]);
+        assert_eq!(shell_of(None, &base("{}")), ["/bin/sh", "-c"]);
+    }
+}

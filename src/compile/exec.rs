@@ -1,0 +1,105 @@
+//! A command as an operation: with its user, environment, network and mounts.
+
+use super::command::{Command, MountNames, PLACE, image_folder};
+use super::compiler::Compiler;
+use super::defaults::StepDefaults;
+use super::environment::Environment;
+use super::mounts::{read_only, secret, tmpfs};
+use super::shell::line;
+use super::steps::file_commands::set_perms;
+use super::writable::with_writable;
+use crate::llb::{Exec, Meta, Mount, Network, Output};
+use crate::stack::{self, Image, Step};
+
+/// A step in its place: the image it belongs to and what it starts from.
+#[derive(Clone, Copy)]
+pub struct StepContext<'a> {
+    /// The image.
+    pub image: &'a Image,
+    /// The image's name, as users know it.
+    pub label: &'a str,
+    /// What the step gets from the image and its base.
+    pub defaults: &'a StepDefaults,
+    /// The step.
+    pub step: &'a Step,
+    /// How the operation is shown.
+    pub meta: &'a Meta,
+    /// The file system before the step.
+    pub root: Output,
+}
+
+impl Compiler<'_> {
+    /// Adds the command of a step; returns the file system it leaves.
+    pub(super) fn exec(&mut self, context: StepContext, command: &Command) -> Output {
+        let StepContext {
+            image,
+            label,
+            defaults,
+            step,
+            meta,
+            root,
+        } = context;
+        let user = defaults.user(step, command);
+        let mut env = step_env(step, command, defaults);
+        let network = match step.network {
+            Some(stack::Network::None) => Network::None,
+            Some(stack::Network::Default) => Network::Default,
+            None if command.offline => Network::None,
+            None => Network::Default,
+        };
+        let mut mounts = vec![tmpfs(PLACE)];
+        self.trust(network, &mut env, &mut mounts);
+        mounts.extend(self.input_mounts(command));
+        mounts.extend(self.image_mounts(command, label));
+        if command.uv {
+            let input = self.uv(&defaults.env, root, meta);
+            mounts.push(read_only(format!("{PLACE}/uv"), input));
+        }
+        for cache in &command.caches {
+            mounts.push(self.cache(cache, &user));
+        }
+        mounts.extend(step.secrets.iter().map(secret));
+        let exec = Exec {
+            args: step_args(image, step, command),
+            env: env.entries(),
+            cwd: step.cwd.clone().unwrap_or_else(|| defaults.workdir.clone()),
+            user,
+            network,
+            root,
+            mounts,
+            proxy: self.environment.proxy.clone(),
+        };
+        self.graph.exec(exec, meta.clone()).root
+    }
+
+    fn image_mounts(&mut self, command: &Command, label: &str) -> Vec<Mount> {
+        let mut mounts = Vec::new();
+        for (index, reference) in command.images.iter().enumerate() {
+            let input = self.reference(reference, label);
+            mounts.push(read_only(image_folder(index), input));
+        }
+        mounts
+    }
+}
+
+/// Returns the environment of a step: the image's, the command's, then the step's own `env:`.
+fn step_env(step: &Step, command: &Command, defaults: &StepDefaults) -> Environment {
+    let mut env = defaults.env.clone();
+    for (name, value) in &command.env {
+        env.set(name, value.clone());
+    }
+    env.with(&step.env)
+}
+
+/// Returns program and arguments, with `finish:` after the command and the writable paths after both.
+fn step_args(image: &Image, step: &Step, command: &Command) -> Vec<String> {
+    let mut args = command.expanded_args(&MountNames::default());
+    if !step.finish.is_empty() {
+        let script = format!("set -e\n{}\n{}", line(&args), set_perms(&step.finish));
+        args = vec!["/bin/sh".to_owned(), "-c".to_owned(), script];
+    }
+    match &image.writable {
+        Some(writable) => with_writable(&args, writable),
+        None => args,
+    }
+}

@@ -1,0 +1,103 @@
+//! One image: its steps in their order, each an operation on the one before.
+
+use std::collections::BTreeMap;
+
+use super::compiler::{BaseState, Compiler, group_of};
+use super::config::{self, BaseConfig};
+use super::defaults::StepDefaults;
+use super::exec::StepContext;
+use super::group::merge;
+use super::steps::{self, file_actions::file_actions, written_paths};
+use super::writable::touches;
+use crate::diagnostic::Diagnostic;
+use crate::llb::{Action, File, Meta, OpId, Output};
+use crate::name::Reference;
+use crate::stack::{ImageId, Kind};
+
+/// An image in the graph.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// Its file system.
+    pub output: Output,
+    /// Its config, without the history that [`config::finished`] adds.
+    pub config: BaseConfig,
+    /// The step that each operation belongs to, by its index from 0.
+    pub operations: BTreeMap<OpId, usize>,
+    /// The file system before the first step, and after each.
+    pub states: Vec<Output>,
+}
+
+impl Compiled {
+    /// Returns the image as the base of another.
+    pub fn state(&self) -> BaseState {
+        BaseState {
+            output: self.output,
+            config: self.config.clone(),
+        }
+    }
+}
+
+impl Compiler<'_> {
+    /// Adds an image on its base. Fails where a step cannot be one layer.
+    pub fn image(&mut self, id: ImageId, base: BaseState) -> Result<Compiled, Diagnostic> {
+        let image = &self.stack.images[id.0];
+        let label = self.label(id);
+        let mut operations = BTreeMap::new();
+        let mut output = base.output;
+        let defaults = StepDefaults::new(image, &base.config);
+        let mut states = vec![output];
+        for (index, step) in image.steps.iter().enumerate() {
+            let meta = Meta {
+                name: format!("{label}: {}", step.title),
+                group: Some(group_of(&label)),
+                origin: Some(self.origin_of(step.span)),
+                ignore_cache: self.environment.ignore_cache.contains(&id),
+            };
+            output = self.step(StepContext {
+                image,
+                label: &label,
+                defaults: &defaults,
+                step,
+                meta: &meta,
+                root: output,
+            })?;
+            operations.insert(output.op, index);
+            states.push(output);
+        }
+        Ok(Compiled {
+            output,
+            config: config::config(image, &base.config),
+            operations,
+            states,
+        })
+    }
+
+    fn step(&mut self, context: StepContext) -> Result<Output, Diagnostic> {
+        let StepContext { step, defaults, .. } = context;
+        if let Some(actions) = self.step_actions(context) {
+            let file = File {
+                base: Some(context.root),
+                actions: self.externalize_large_files(actions),
+            };
+            return Ok(self.graph.file(file, context.meta.clone()));
+        }
+        let command = if let Kind::Group(members) = &step.kind {
+            merge(step, members, defaults)?
+        } else {
+            steps::command(step, defaults.shell(step)).expect("only a group has no command")
+        };
+        Ok(self.exec(context, &command))
+    }
+
+    /// Returns the step as operations on files; `None` if it takes a command.
+    fn step_actions(&mut self, context: StepContext) -> Option<Vec<Action>> {
+        let StepContext { image, step, .. } = context;
+        let is_writable = |writable| touches(&written_paths(&step.kind), writable);
+        if !step.finish.is_empty() || image.writable.as_ref().is_some_and(is_writable) {
+            return None;
+        }
+        let stack = self.stack;
+        let mut image = |reference: &Reference| self.reference(reference, context.label);
+        file_actions(&step.kind, &stack.files, &mut image)
+    }
+}

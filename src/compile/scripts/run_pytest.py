@@ -1,0 +1,12 @@
+import os
+import sys
+
+sys.dont_write_bytecode = True
+here = os.path.dirname(os.path.abspath(__file__))
+sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
+sys.path.append(sys.argv.pop(1))
+try:
+    import pytest
+except ImportError as error:
+    sys.exit(f"laminate: pytest cannot be imported: {error}")
+sys.exit(pytest.main(sys.argv[1:]))

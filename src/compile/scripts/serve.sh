@@ -1,0 +1,68 @@
+# shellcheck shell=sh
+## The test of a `serve` suite: starts the image's own command, waits for its port, runs the test, and
+## stops both.
+##
+## Whether something listens is read from the kernel's table (Documentation/networking/proc_net_tcp:
+## state 0A), since an image may have no tool for it.
+port=@PORT@
+hex=@HEX@
+ended() {
+[ -r "/proc/$1/stat" ] || return 0
+read -r line <"/proc/$1/stat"
+case $line in *") Z "*) return 0 ;; esac
+return 1
+}
+listens() {
+for table in /proc/net/tcp /proc/net/tcp6; do
+[ -r "$table" ] || continue
+while read -r _ address _ state _; do
+case "$address $state" in *":$hex 0A") return 0 ;; esac
+done <"$table"
+done
+return 1
+}
+# shellcheck disable=SC2317 # `wait_for` calls it
+answers() {
+url="http://127.0.0.1:$port$1"
+python=$(command -v python || command -v python3)
+if command -v curl >/dev/null; then curl --noproxy '*' -fsS -o /dev/null --max-time 5 "$url" 2>/dev/null
+elif [ -n "$python" ]; then "$python" -c 'import sys, urllib.request as u; u.build_opener(u.ProxyHandler({})).open(sys.argv[1], timeout=5)' "$url" 2>/dev/null
+elif command -v wget >/dev/null; then wget -Y off -q -O /dev/null -T 5 "$url" 2>/dev/null
+else echo "laminate: nothing in the image can ask for $url: curl, python or wget" >&2; stop; exit 127
+fi
+}
+broken() {
+echo "$1" >@RESULTS@/reason
+echo "laminate: $1"
+exit 1
+}
+gone() {
+wait "$server"
+broken "the image's own command ended with exit code $? before port $port answered"
+}
+wait_for() {
+until "$@"; do
+if ended "$server"; then gone; fi
+sleep 0.2 2>/dev/null || sleep 1
+done
+}
+stop() {
+kill -TERM "$server" 2>/dev/null
+n=0
+while ! ended "$server" && [ "$n" -lt 50 ]; do n=$((n + 1)); sleep 0.2 2>/dev/null || sleep 1; done
+# What it started is of its session, where it has one of its own.
+kill -KILL "-$server" 2>/dev/null || kill -KILL "$server" 2>/dev/null
+}
+if listens; then broken "port $port is taken before the image's own command is started"; fi
+if command -v setsid >/dev/null; then setsid @COMMAND@ & else @COMMAND@ & fi
+server=$!
+echo $server >@RESULTS@/server
+echo "laminate: waiting for port $port"
+wait_for listens
+@READY@
+if ended "$server"; then gone; fi
+(@TEST@
+)
+code=$?
+stop
+exit $code

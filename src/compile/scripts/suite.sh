@@ -1,0 +1,46 @@
+# shellcheck shell=sh disable=SC2016 # the shells it starts expand what they are given
+## Runs a suite (`$1`) for at most `$2` seconds and keeps its output and its exit code. It always ends
+## with 0: a failed suite is a result, and its files are needed.
+##
+## A rootless engine without a PID namespace leaves behind whatever outlives a step. Therefore the suite,
+## its watch and the image's own command have sessions of their own, where the image has `setsid`, and
+## are killed with them.
+left=@RESULTS@
+own=
+command -v setsid >/dev/null && own=setsid
+end() {
+[ -n "$1" ] || return 0
+kill -KILL "-$1" 2>/dev/null || kill -KILL "$1" 2>/dev/null
+}
+reader=
+log=$left/log
+if command -v tee >/dev/null && mkfifo $left/pipe 2>/dev/null; then
+tee $left/log <$left/pipe &
+reader=$!
+log=$left/pipe
+fi
+$own /bin/sh -c "$1" >$log 2>&1 </dev/null &
+suite=$!
+$own /bin/sh -c 'sleep "$1"
+: >'$left'/overdue
+for leader in "$2" "$(cat '$left'/server 2>/dev/null)"; do
+[ -z "$leader" ] || kill -KILL "-$leader" 2>/dev/null || kill -KILL "$leader" 2>/dev/null
+done' laminate "$2" "$suite" >/dev/null 2>&1 </dev/null &
+watch=$!
+wait $suite
+code=$?
+end $watch
+[ -z "$own" ] || end $suite
+end "$(cat $left/server 2>/dev/null)"
+if [ -n "$reader" ]; then
+# Something the suite left running may hold the pipe open.
+$own /bin/sh -c 'sleep 2; kill "$1"' laminate $reader >/dev/null 2>&1 </dev/null &
+watch=$!
+wait $reader
+end $watch
+rm -f $left/pipe
+else
+cat $left/log
+fi
+echo $code >$left/exit
+exit 0

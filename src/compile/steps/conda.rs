@@ -1,0 +1,74 @@
+//! `conda`: packages of conda channels, installed with what the image has of mamba, micromamba and conda.
+
+use crate::compile::command::{Cache, Command, PLACE, path_in_step};
+use crate::compile::script::expand;
+use crate::compile::shell::{line, quote};
+use crate::stack::Conda;
+
+/// Returns the command of a `conda` step.
+pub fn command(conda: &Conda) -> Command {
+    let channel = |channel: &String| format!(" -c {}", quote(channel));
+    let channels: String = conda.channels.iter().map(channel).collect();
+    let mut script = expand(include_str!("../scripts/conda.sh"), &[]);
+    if let Some(file) = &conda.file {
+        script.push_str(&expand(
+            include_str!("../scripts/conda_file.sh"),
+            &[
+                ("CHANNELS", &channels),
+                ("FILE", &quote(&path_in_step(file))),
+            ],
+        ));
+    }
+    if !conda.packages.is_empty() {
+        script.push_str(&expand(
+            include_str!("../scripts/conda_packages.sh"),
+            &[
+                ("CHANNELS", &channels),
+                ("PACKAGES", &line(&conda.packages)),
+            ],
+        ));
+    }
+    let cache = format!("{PLACE}/cache");
+    Command {
+        env: vec![
+            ("CONDA_PKGS_DIRS", cache.clone()),
+            ("CONDA_ALWAYS_COPY", "true".to_owned()),
+        ],
+        files: conda.file.iter().cloned().collect(),
+        caches: vec![Cache {
+            target: cache,
+            id: "laminate-conda".to_owned(),
+            private: false,
+        }],
+        ..Command::script(script)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(packages: &[&str], channels: &[&str], file: Option<&str>) -> String {
+        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        let conda = Conda {
+            packages: owned(packages),
+            channels: owned(channels),
+            file: file.map(Into::into),
+        };
+        command(&conda).args[2].expand(&Default::default())
+    }
+
+    #[test]
+    fn packages_are_installed_from_the_channels() {
+        let script = script(&["numpy", "blas=*=mkl"], &["a", "b"], None);
+        assert!(script.ends_with("\"$tool\" install -y -c a -c b numpy 'blas=*=mkl'\n"));
+        assert!(!script.contains("env update"));
+    }
+
+    #[test]
+    fn a_file_alone_installs_no_packages() {
+        let script = script(&[], &[], Some("env.yml"));
+        assert!(script.contains("micromamba install -y -f /run/laminate/files/env.yml ;;\n"));
+        assert!(script.ends_with("esac\n"));
+    }
+}

@@ -1,0 +1,54 @@
+//! The command of each kind of step, one file a kind: `pip` is in `pip.rs`, its shell in
+//! `scripts/pip.sh` and `scripts/pip_uv.sh`.
+//!
+//! [`command`] is called for a step and for each member of a group. Steps that only place files are
+//! mostly file operations instead, which `file_actions` makes.
+
+mod apt;
+mod conda;
+pub mod file_actions;
+pub mod file_commands;
+mod paths;
+mod pip;
+
+pub use paths::written_paths;
+
+use super::command::{Command, path_in_step};
+use super::shell::with_errexit;
+use crate::stack::{Kind, Step};
+
+/// Returns the command of one step; `None` for a group, which is merged from its members' commands.
+/// `shell` runs the text of a `run` step.
+pub fn command(step: &Step, shell: &[String]) -> Option<Command> {
+    let command = match &step.kind {
+        Kind::Apt {
+            packages,
+            recommends,
+        } => apt::command(packages, *recommends),
+        Kind::Pip(pip) => pip::command(pip),
+        Kind::Conda(conda) => conda::command(conda),
+        Kind::Copy(list) => file_commands::copy(list),
+        Kind::Write(list) => file_commands::write(list),
+        Kind::Append(list) => file_commands::append(list),
+        Kind::Link(list) => file_commands::link(list),
+        Kind::Perms(list) => file_commands::perms(list),
+        Kind::Run(text) => {
+            let shell = with_errexit(shell).into_iter().map(Into::into);
+            Command {
+                args: shell.chain([text.as_str().into()]).collect(),
+                ..Command::default()
+            }
+        }
+        Kind::Exec(args) => Command {
+            args: args.iter().map(|arg| arg.as_str().into()).collect(),
+            ..Command::default()
+        },
+        Kind::Script(file) => Command {
+            args: vec![path_in_step(file).into()],
+            files: vec![file.clone()],
+            ..Command::default()
+        },
+        Kind::Group(_) => return None,
+    };
+    Some(command)
+}

@@ -1,0 +1,132 @@
+//! `pip`: Python packages, installed with uv or with the image's own pip.
+
+use crate::compile::command::{Cache, Command, PLACE, path_in_step};
+use crate::compile::script::expand;
+use crate::compile::shell::{line, quote};
+use crate::stack::{Pip, PipTool};
+
+/// Returns the command of a `pip` step.
+pub fn command(pip: &Pip) -> Command {
+    let cache = format!("{PLACE}/cache");
+    let (script, cache_id, env) = match pip.tool {
+        PipTool::Uv => (
+            include_str!("../scripts/pip_uv.sh"),
+            "laminate-uv",
+            vec![
+                ("UV_CACHE_DIR", cache.clone()),
+                ("UV_LINK_MODE", "copy".to_owned()),
+                ("UV_BREAK_SYSTEM_PACKAGES", "1".to_owned()),
+                ("UV_NO_PROGRESS", "1".to_owned()),
+                ("UV_PYTHON_DOWNLOADS", "never".to_owned()),
+            ],
+        ),
+        PipTool::Pip => (
+            include_str!("../scripts/pip.sh"),
+            "laminate-pip",
+            vec![
+                ("PIP_CACHE_DIR", cache.clone()),
+                ("PIP_DISABLE_PIP_VERSION_CHECK", "1".to_owned()),
+                ("PIP_ROOT_USER_ACTION", "ignore".to_owned()),
+                // Never into ~/.local, which is hidden where a home folder is mounted.
+                ("PIP_USER", "0".to_owned()),
+            ],
+        ),
+    };
+    let files = pip.requirements.iter().chain(&pip.includes);
+    Command {
+        env,
+        files: files.cloned().collect(),
+        caches: vec![Cache {
+            target: cache,
+            id: cache_id.to_owned(),
+            private: false,
+        }],
+        uv: pip.tool == PipTool::Uv,
+        ..Command::script(expand(script, &[("ARGUMENTS", &arguments(pip))]))
+    }
+}
+
+/// Returns the arguments of `install`, which are the same for both tools, each after a blank.
+fn arguments(pip: &Pip) -> String {
+    let mut text = String::new();
+    if pip.upgrade {
+        text.push_str(" --upgrade");
+    }
+    if let Some(index) = &pip.index {
+        text.push_str(&format!(" --index-url {}", quote(index)));
+    }
+    for index in &pip.extra_index {
+        text.push_str(&format!(" --extra-index-url {}", quote(index)));
+    }
+    for file in &pip.requirements {
+        text.push_str(&format!(" -r {}", quote(&path_in_step(file))));
+    }
+    if !pip.packages.is_empty() {
+        text.push_str(&format!(" -- {}", line(&pip.packages)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pip(tool: PipTool) -> Pip {
+        Pip {
+            requirements: Vec::new(),
+            includes: Vec::new(),
+            packages: vec!["six".to_owned()],
+            tool,
+            index: None,
+            extra_index: Vec::new(),
+            upgrade: false,
+        }
+    }
+
+    fn script(pip: &Pip) -> String {
+        command(pip).args[2].expand(&Default::default())
+    }
+
+    #[test]
+    fn uv_is_mounted_only_for_uv() {
+        assert!(command(&pip(PipTool::Uv)).uv);
+        assert!(!command(&pip(PipTool::Pip)).uv);
+    }
+
+    #[test]
+    fn each_tool_has_a_cache_of_its_own() {
+        assert_eq!(command(&pip(PipTool::Uv)).caches[0].id, "laminate-uv");
+        assert_eq!(command(&pip(PipTool::Pip)).caches[0].id, "laminate-pip");
+    }
+
+    #[test]
+    fn included_requirements_are_mounted_and_not_arguments() {
+        let pip = Pip {
+            requirements: vec!["a.txt".into()],
+            includes: vec!["b.txt".into()],
+            ..pip(PipTool::Pip)
+        };
+        assert_eq!(command(&pip).files, ["a.txt", "b.txt"]);
+        assert_eq!(arguments(&pip), " -r /run/laminate/files/a.txt -- six");
+    }
+
+    #[test]
+    fn indexes_and_upgrade_come_before_what_is_installed() {
+        let pip = Pip {
+            index: Some("https://a/b?c".to_owned()),
+            extra_index: vec!["https://d".to_owned()],
+            upgrade: true,
+            ..pip(PipTool::Uv)
+        };
+        assert_eq!(
+            arguments(&pip),
+            " --upgrade --index-url 'https://a/b?c' --extra-index-url https://d -- six"
+        );
+    }
+
+    #[test]
+    fn pip_is_not_asked_for_uvs_locks() {
+        assert!(script(&pip(PipTool::Uv)).contains("rm -f"));
+        assert!(!script(&pip(PipTool::Pip)).contains("lock"));
+    }
+}

@@ -1,0 +1,120 @@
+//! Suites: they see a finished image as its users start it, with what they need mounted, and leave their
+//! results in a tree of its own. Nothing of them is in the image.
+
+use super::command::{Command, PLACE, ROOT, path_in_step, user_of};
+use super::compiler::{BaseState, Compiler, group_of};
+use super::defaults::shell_of;
+use super::mounts::{read_only, secret};
+use super::script::expand;
+use super::serve::serve_script;
+use super::shell::{line, quote, with_errexit};
+use crate::diagnostic::Diagnostic;
+use crate::llb::{Exec, Meta, Mount, Network, Output};
+use crate::stack::{self, ImageId, Suite, Test};
+
+/// Runs pytest without a trace in the environment of what is tested: every process that the tests start
+/// would see a variable.
+const RUN_PYTEST: &str = include_str!("scripts/run_pytest.py");
+
+impl Compiler<'_> {
+    /// Adds a suite on an image; returns a tree with `exit` and `log`, and with `junit.xml`, `reason` and
+    /// `overdue` where there are any, all below [`LEFT`](super::LEFT). Fails where a suite has `serve`
+    /// and the image has no command.
+    pub fn suite(
+        &mut self,
+        id: ImageId,
+        state: &BaseState,
+        suite: &Suite,
+    ) -> Result<Output, Diagnostic> {
+        let label = self.label(id);
+        let meta = Meta {
+            name: format!("{label}: test {}", suite.name.value),
+            group: Some(group_of(&label)),
+            origin: Some(self.origin_of(suite.name.span)),
+            // A suite that is run must report the present result.
+            ignore_cache: true,
+        };
+        let mut inputs = Command::default();
+        let mut mounts = Vec::new();
+        let mut test = match &suite.test {
+            Some(test) => self.test(state, test, suite, &meta, &mut inputs, &mut mounts),
+            None => "true".to_owned(),
+        };
+        if let Some(serve) = &suite.serve {
+            test = serve_script(&label, &state.config, serve, &suite.name, &test)?;
+        }
+        let mut env = state.config.env().with(&suite.env);
+        let network = match suite.network {
+            stack::Network::None => Network::None,
+            stack::Network::Default => Network::Default,
+        };
+        self.trust(network, &mut env, &mut mounts);
+        mounts.extend(self.input_mounts(&inputs));
+        mounts.extend(suite.secrets.iter().map(secret));
+        let user = suite.user.as_deref().or(state.config.user());
+        let exec = Exec {
+            args: suite_args(suite, test),
+            env: env.entries(),
+            cwd: state.config.workdir().to_owned(),
+            user: user.map_or_else(|| ROOT.to_owned(), user_of),
+            network,
+            root: state.output,
+            mounts,
+            // Proxy variables without a network would only mislead.
+            proxy: match network {
+                Network::Default => self.environment.proxy.clone(),
+                Network::None => None,
+            },
+        };
+        Ok(self.exec_with_results(exec, meta))
+    }
+
+    /// Returns the shell text of a test, and adds what it needs to `inputs` and `mounts`.
+    fn test(
+        &mut self,
+        state: &BaseState,
+        test: &Test,
+        suite: &Suite,
+        meta: &Meta,
+        inputs: &mut Command,
+        mounts: &mut Vec<Mount>,
+    ) -> String {
+        match test {
+            Test::Run(text) => {
+                let mut args = with_errexit(&shell_of(suite.shell.as_ref(), &state.config));
+                args.push(text.clone());
+                line(&args)
+            }
+            Test::Script(file) => {
+                inputs.files.push(file.clone());
+                quote(&path_in_step(file))
+            }
+            Test::Pytest {
+                folder,
+                requirements,
+                includes,
+            } => {
+                let below = self.stack.files.below(folder).map(|(path, _)| path.clone());
+                inputs.files.push(folder.clone());
+                inputs.files.extend(below);
+                inputs
+                    .texts
+                    .insert("run_pytest.py".to_owned(), RUN_PYTEST.to_owned());
+                let input = self.pytest(state, requirements.as_ref(), includes, meta);
+                mounts.push(read_only(format!("{PLACE}/pytest"), input));
+                let script = expand(
+                    include_str!("scripts/pytest.sh"),
+                    &[("FOLDER", &quote(&path_in_step(folder)))],
+                );
+                script.trim_end().to_owned()
+            }
+        }
+    }
+}
+
+fn suite_args(suite: &Suite, test: String) -> Vec<String> {
+    let script = expand(include_str!("scripts/suite.sh"), &[]);
+    let seconds = suite.timeout.as_secs_f64().ceil().to_string();
+    let shell = ["/bin/sh", "-c", &script, "laminate"].map(str::to_owned);
+    shell.into_iter().chain([test, seconds]).collect()
+}
