@@ -220,7 +220,7 @@ def test_ways_to_become_root_are_found(make_stack):
     answer = stack.laminate("build", status=6)
     assert {(path, where, text) for path, where, _, text in findings(answer, "one")} == {
         ("/etc/shadow", stack.line("chpasswd"), "has a password for root"),
-        ("/etc/sudoers.d/jovyan", stack.line("NOPASSWD:ALL"), "lets somebody be root by sudo without a password"),
+        ("/etc/sudoers.d/jovyan", stack.line("NOPASSWD:ALL"), "allows sudo as root without a password"),
         ("/usr/local/bin/mine", stack.line("/usr/local/bin/mine"), "belongs to user 1000, not to root"),
         ("/etc/open", stack.line("/etc/open"), "is writable for everybody (mode 0666)"),
         ("/usr/local/bin/group", stack.line("/usr/local/bin/group"), "is setgid for group 100 (mode 2755)"),
