@@ -1,13 +1,13 @@
-//! JUnit's XML: what pytest and others report, and what CI systems read.
+//! JUnit's XML, which pytest and others write and CI systems read.
 //!
-//! There is no one schema; what is read is what the formats of pytest, Surefire, testthat and gotestsum
-//! have in common, and what is missing is taken as empty.
+//! There is no single schema. [`parse`] reads what the formats of pytest, Surefire, testthat and gotestsum
+//! have in common, and takes missing attributes as empty.
 
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::{Case, Outcome, Verdict};
+use super::verdict::{Case, Outcome, Verdict};
 
 /// The longest message kept of one test, characters.
 const MESSAGE: usize = 2000;
@@ -15,7 +15,7 @@ const MESSAGE: usize = 2000;
 /// The longest text kept of one failure, bytes.
 const LONGEST: usize = 16 << 10;
 
-/// Reads the tests of a report, in its order. Fails where it is no XML.
+/// Returns the tests of a report, in its order. Fails on invalid XML.
 pub fn parse(xml: &str) -> Result<Vec<Case>, String> {
     let options = roxmltree::ParsingOptions {
         allow_dtd: true,
@@ -30,11 +30,11 @@ pub fn parse(xml: &str) -> Result<Vec<Case>, String> {
 }
 
 fn case(node: roxmltree::Node) -> Case {
-    let said = |name: &str| node.attribute(name).unwrap_or_default().to_owned();
+    let attribute = |name: &str| node.attribute(name).unwrap_or_default().to_owned();
     let mut case = Case {
-        name: said("name"),
-        class: said("classname"),
-        seconds: said("time").replace(',', "").parse().unwrap_or(0.0),
+        name: attribute("name"),
+        class: attribute("classname"),
+        seconds: attribute("time").replace(',', "").parse().unwrap_or(0.0),
         outcome: Outcome::Passed,
         message: None,
         text: None,
@@ -63,7 +63,7 @@ fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The beginning of a message, which is told in a line or two.
+/// Returns the beginning of a message, for a line or two.
 fn short(text: &str) -> String {
     match text.char_indices().nth(MESSAGE) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -71,7 +71,7 @@ fn short(text: &str) -> String {
     }
 }
 
-/// The end of a text: what went wrong stands there.
+/// Returns the end of a text, where the failure is.
 pub fn cut(text: &str) -> String {
     if text.len() <= LONGEST {
         return text.to_owned();
@@ -83,8 +83,8 @@ pub fn cut(text: &str) -> String {
     format!("[the beginning is left out]\n{}", &text[start..])
 }
 
-/// A report of suites, each named for a reader (`IMAGE SUITE`). A suite that failed without a test that
-/// says so gets one that does.
+/// Returns a report of suites, each with its name for readers (`IMAGE SUITE`). A suite that failed without
+/// a failed test gets one.
 pub fn report<'a>(name: &str, suites: impl IntoIterator<Item = (String, &'a Verdict)>) -> String {
     let mut report = Report::new(name);
     for (name, verdict) in suites {
@@ -100,9 +100,10 @@ pub fn report<'a>(name: &str, suites: impl IntoIterator<Item = (String, &'a Verd
                 name,
                 class: String::new(),
                 seconds: verdict.seconds,
-                outcome: match verdict.passed {
-                    true => Outcome::Passed,
-                    false => Outcome::Failed,
+                outcome: if verdict.passed {
+                    Outcome::Passed
+                } else {
+                    Outcome::Failed
                 },
                 message: verdict.reason.clone(),
                 text: some(&verdict.log),
@@ -180,7 +181,7 @@ test_a.py:4: AssertionError</failure><error message="failed on teardown">x</erro
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_report_is_read_back() {
         let cases = parse(PYTEST).expect("XML");
         let verdict = Verdict {
             key: Digest::of(b"suite"),
@@ -218,5 +219,85 @@ test_a.py:4: AssertionError</failure><error message="failed on teardown">x</erro
         let kept = cut(&text);
         assert!(kept.len() < LONGEST + 100 && kept.ends_with('\u{ef}'));
         assert_eq!(cut("short"), "short");
+    }
+
+    fn one(testcase: &str) -> Case {
+        let xml = format!("<testsuites><testsuite>{testcase}</testsuite></testsuites>");
+        parse(&xml).expect("XML").remove(0)
+    }
+
+    #[test]
+    fn missing_attributes_are_empty() {
+        let case = one("<testcase/>");
+        assert_eq!((case.name.as_str(), case.class.as_str()), ("", ""));
+        assert_eq!((case.seconds, case.outcome), (0.0, Outcome::Passed));
+    }
+
+    #[test]
+    fn seconds_may_have_thousands_separators() {
+        assert_eq!(one("<testcase time='1,234.5'/>").seconds, 1234.5);
+        assert_eq!(one("<testcase time='soon'/>").seconds, 0.0);
+    }
+
+    #[test]
+    fn a_failure_without_a_message_has_its_first_line() {
+        let case = one("<testcase><failure>one\ntwo</failure></testcase>");
+        assert_eq!(case.message.as_deref(), Some("one"));
+        assert_eq!(case.text.as_deref(), Some("one\ntwo"));
+    }
+
+    #[test]
+    fn other_children_of_a_test_do_not_count() {
+        let case = one("<testcase><system-out>x</system-out><error message='e'/></testcase>");
+        assert_eq!(case.outcome, Outcome::Error);
+        assert_eq!(case.message.as_deref(), Some("e"));
+    }
+
+    #[test]
+    fn a_document_type_is_accepted() {
+        assert!(parse("<!DOCTYPE testsuites><testsuites/>").is_ok());
+    }
+
+    #[test]
+    fn a_long_message_keeps_its_beginning() {
+        let message = short(&"\u{ef}".repeat(MESSAGE + 1));
+        assert_eq!(message.chars().count(), MESSAGE + 1);
+        assert!(message.ends_with('…'));
+        assert_eq!(short("short"), "short");
+    }
+
+    fn verdict(passed: bool, cases: Vec<Case>) -> Verdict {
+        Verdict {
+            key: Digest::of(b"suite"),
+            from: None,
+            passed,
+            reason: None,
+            tests: 1,
+            failed: 0,
+            skipped: 0,
+            seconds: 0.0,
+            time: jiff::Timestamp::UNIX_EPOCH,
+            cases,
+            log: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_suite_without_tests_is_one_test() {
+        let passed = verdict(true, Vec::new());
+        let read = parse(&report("r", [("a own".to_owned(), &passed)])).expect("XML");
+        assert_eq!(read.len(), 1);
+        assert_eq!(
+            (read[0].name.as_str(), read[0].outcome),
+            ("a own", Outcome::Passed)
+        );
+    }
+
+    #[test]
+    fn a_failed_suite_has_a_failed_test() {
+        let failed = verdict(false, vec![one("<testcase name='fine'/>")]);
+        let read = parse(&report("r", [("a own".to_owned(), &failed)])).expect("XML");
+        let outcomes: Vec<Outcome> = read.iter().map(|case| case.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Passed, Outcome::Failed]);
     }
 }

@@ -6,11 +6,13 @@ use serde_json::Value;
 /// One installed package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Package {
+    /// Its name, as the tool prints it.
     pub name: String,
+    /// Its version, or the place it was installed from.
     pub version: String,
 }
 
-/// The packages a text lists, sorted by name; `None` if it is no such list. Known are
+/// Returns the packages a text lists, sorted by name; `None` if it is not a list of packages. Known are
 /// `pip list --format=json`, `pip freeze`, `pip list`, `dpkg-query -W`, `apt list`, `conda list` and
 /// `conda list --json` (and mamba's), and R's `installed.packages()` as a table or CSV.
 pub fn parse(text: &str) -> Option<Vec<Package>> {
@@ -46,7 +48,7 @@ enum Line {
     Nothing,
 }
 
-/// All lines in one form, or none.
+/// Returns the packages of a text if all lines have one form.
 fn lines(text: &str, form: fn(&str) -> Option<Line>) -> Option<Vec<Package>> {
     let mut list = Vec::new();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
@@ -117,7 +119,7 @@ fn csv(line: &str) -> Option<Line> {
     }
 }
 
-/// A table in columns, with a heading that names them: pip's, conda's and R's.
+/// A table in columns with a heading: pip's, conda's and R's.
 fn columns(text: &str) -> Option<Vec<Package>> {
     let mut list = Vec::new();
     let mut heading = false;
@@ -132,7 +134,7 @@ fn columns(text: &str) -> Option<Vec<Package>> {
         if line.starts_with('#') || line.chars().all(|c| "-\u{2500} ".contains(c)) {
             continue;
         }
-        // Words before the heading are conda's `List of packages in environment`.
+        // mamba prints `List of packages in environment` before the heading.
         if !heading {
             if line.starts_with("List of packages") {
                 continue;
@@ -167,8 +169,8 @@ mod tests {
     }
 
     #[test]
-    fn each_tools_list_is_read() {
-        let wanted = Some("numpy 2.2.0, six 1.16.0".to_owned());
+    fn the_list_of_each_tool_is_read() {
+        let expected = Some("numpy 2.2.0, six 1.16.0".to_owned());
         for text in [
             r#"[{"name": "six", "version": "1.16.0"}, {"name": "numpy", "version": "2.2.0"}]"#,
             "numpy==2.2.0\nsix==1.16.0\n# comment\n-e git+https://example.org/x#egg=x\n",
@@ -178,21 +180,21 @@ mod tests {
             "# packages in environment at /opt/conda:\n#\n# Name      Version   Build  Channel\n\
              numpy    2.2.0   py311  conda-forge\nsix      1.16.0   pyh  conda-forge\n",
         ] {
-            assert_eq!(short(text), wanted, "{text}");
+            assert_eq!(short(text), expected, "{text}");
         }
         let r = "        Package   Version\nnumpy   numpy   2.2.0\nsix     six   1.16.0\n";
-        assert_eq!(short(r), wanted);
+        assert_eq!(short(r), expected);
         let csv =
             "\"\",\"Package\",\"Version\"\n\"1\",\"numpy\",\"2.2.0\"\n\"2\",\"six\",\"1.16.0\"\n";
-        assert_eq!(short(csv), wanted);
+        assert_eq!(short(csv), expected);
         let mamba = "List of packages in environment: \"/opt/conda\"\n\n  Name   Version  Build\n\
              \u{2500}\u{2500}\u{2500}\u{2500}\n  numpy  2.2.0  py311\n  six  1.16.0  pyh\n";
-        assert_eq!(short(mamba), wanted);
-        assert_eq!(short("\"numpy\",\"2.2.0\"\n\"six\",\"1.16.0\"\n"), wanted);
+        assert_eq!(short(mamba), expected);
+        assert_eq!(short("\"numpy\",\"2.2.0\"\n\"six\",\"1.16.0\"\n"), expected);
     }
 
     #[test]
-    fn other_texts_are_no_lists() {
+    fn other_texts_are_not_lists() {
         for text in [
             "Python 3.11.2\n",
             "",
@@ -209,5 +211,39 @@ mod tests {
     fn a_package_from_a_file_keeps_its_place() {
         let text = "x @ file:///src/x\ny==1\n";
         assert_eq!(short(text), Some("x file:///src/x, y 1".to_owned()));
+    }
+
+    #[test]
+    fn a_package_that_is_listed_twice_is_one() {
+        assert_eq!(
+            short("six==1\nsix==1\nsix==2\n"),
+            Some("six 1, six 2".to_owned())
+        );
+    }
+
+    #[test]
+    fn conda_lists_as_json_have_more_keys() {
+        let text = r#"[{"name": "six", "version": "1", "channel": "conda-forge"}]"#;
+        assert_eq!(short(text), Some("six 1".to_owned()));
+        assert_eq!(parse(r#"[{"name": "six"}]"#), None);
+    }
+
+    #[test]
+    fn one_line_of_another_form_makes_it_another_text() {
+        assert_eq!(parse("six==1\nWARNING: pip is old\n"), None);
+    }
+
+    #[test]
+    fn a_list_of_only_headings_is_not_a_list() {
+        assert_eq!(parse("Listing... Done\n"), None);
+        assert_eq!(parse("Package Version\n------- -------\n"), None);
+    }
+
+    #[test]
+    fn windows_line_ends_are_read() {
+        assert_eq!(
+            short("six==1\r\nwheel==2\r\n"),
+            Some("six 1, wheel 2".to_owned())
+        );
     }
 }
