@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
+use crate::disk::AtomicFile;
 use crate::name::{Digest, Repository};
 use crate::oci::{self, Descriptor, Image, Index};
 use crate::registry::{self, Locator, Registry};
@@ -107,7 +108,7 @@ impl Engine {
     }
 }
 
-/// Writes the archive: beside `out` first, and in its place when it is whole. Returns each image's
+/// Writes the archive; `out` is replaced when the new one is whole. Returns each image's
 /// size, of config and layers as stored, bytes.
 pub async fn write(
     out: &Path,
@@ -119,39 +120,39 @@ pub async fn write(
         path: out.to_owned(),
         error,
     };
-    let mut name = out.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = out.with_file_name(name);
-    let file = File::create(&part).map_err(failed)?;
+    let file = AtomicFile::create(out).map_err(failed)?;
+    let sizes = fill(file.as_file(), out, items, engine, staging).await?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.commit().map_err(failed)?;
+    Ok(sizes)
+}
+
+/// Writes the archive into a file; `path` is for errors.
+async fn fill(
+    file: &File,
+    path: &Path,
+    items: &[Item],
+    engine: Option<&Engine>,
+    staging: Option<(&Registry, &Repository)>,
+) -> Result<BTreeMap<Digest, u64>, Error> {
     let mut archive = Writer {
         tar: tar::Builder::new(BufWriter::new(file)),
-        path: out.to_owned(),
+        path: path.to_owned(),
         written: BTreeSet::new(),
         engine,
         staging,
     };
-    let result = archive.all(items).await;
-    let finish = || -> std::io::Result<()> {
-        let mut file = archive.tar.into_inner()?;
-        file.flush()?;
-        file.get_ref().sync_all()?;
-        std::fs::rename(&part, out)
-    };
-    match result {
-        Ok(sizes) => {
-            finish().map_err(failed)?;
-            Ok(sizes)
-        }
-        Err(error) => {
-            // The error that is told is the first one.
-            let _left = std::fs::remove_file(&part);
-            Err(error)
-        }
-    }
+    let sizes = archive.all(items).await?;
+    let flushed = archive.tar.into_inner().and_then(|mut tar| tar.flush());
+    flushed.map_err(|error| Error::File {
+        path: path.to_owned(),
+        error,
+    })?;
+    Ok(sizes)
 }
 
 struct Writer<'a> {
-    tar: tar::Builder<BufWriter<File>>,
+    tar: tar::Builder<BufWriter<&'a File>>,
     path: PathBuf,
     written: BTreeSet<Digest>,
     engine: Option<&'a Engine>,

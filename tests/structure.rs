@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of reading, and whether they are pure.
-const ORDER: [(&str, bool); 28] = [
+const ORDER: [(&str, bool); 30] = [
     ("source", true),
     ("name", true),
     ("tags", true),
     ("size", true),
     ("oci", true),
+    ("disk", false),
     ("diagnostic", true),
     ("event", true),
     ("evidence", true),
@@ -21,6 +22,7 @@ const ORDER: [(&str, bool); 28] = [
     ("checks", true),
     ("llb", true),
     ("compile", true),
+    ("git", false),
     ("buildkit", false),
     ("registry", false),
     ("staging", false),

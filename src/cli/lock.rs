@@ -9,6 +9,7 @@ use super::args::{Global, LockArgs};
 use super::interrupt::unless_cancelled;
 use super::{Answer, Exit, Failure, context};
 use crate::diagnostic::nearest;
+use crate::disk::write_atomically;
 use crate::event::{Event, Events};
 use crate::gather;
 use crate::name::{Digest, Reference};
@@ -57,11 +58,10 @@ pub async fn run(
     };
     let path = context.folder.join("specs.lock");
     if context.lock.as_ref() != Some(&after) && !args.dry_run {
-        // Beside it first: an interrupted write leaves the old lock whole.
-        let part = context.folder.join(".specs.lock.part");
-        fs_err::write(&part, after.to_string())
-            .and_then(|()| fs_err::rename(&part, &path))
-            .map_err(|error| Failure::new(Exit::Environment, error.to_string()))?;
+        write_atomically(&path, after.to_string().as_bytes()).map_err(|error| {
+            let text = format!("cannot write `{path}`: {error}");
+            Failure::new(Exit::Environment, text)
+        })?;
     }
     let (text, list) = describe(stack, &before, &after);
     Ok(Answer::new(

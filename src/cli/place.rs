@@ -7,7 +7,7 @@ use super::context::{self, Context};
 use super::{Exit, Failure};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
-use crate::gather;
+use crate::git;
 use crate::name::{Commit, Digest};
 use crate::record::Release;
 use crate::registry::Credentials;
@@ -109,7 +109,7 @@ impl Place {
             Some(name) => name.to_owned(),
             None => {
                 let files = [self.context.file.as_str(), "specs.lock", "images"];
-                match gather::commit(&self.context.folder, &files).await? {
+                match git::commit(&self.context.folder, &files).await? {
                     Some(commit) => commit.hash,
                     None => {
                         return Err(Failure::new(Exit::Usage, "which release?").help(
@@ -127,25 +127,14 @@ impl Place {
 /// stands on the other, the later publication is newer.
 async fn is_newer(folder: &Utf8Path, one: &Release, than: &Release) -> bool {
     if one.commit != than.commit {
-        if stands_on(folder, &one.commit, &than.commit).await {
+        if git::is_ancestor(folder, &than.commit, &one.commit).await {
             return true;
         }
-        if stands_on(folder, &than.commit, &one.commit).await {
+        if git::is_ancestor(folder, &one.commit, &than.commit).await {
             return false;
         }
     }
     one.time > than.time
-}
-
-/// Whether git knows that a commit has the other among its ancestors.
-async fn stands_on(folder: &Utf8Path, commit: &Commit, ancestor: &Commit) -> bool {
-    let mut git = tokio::process::Command::new("git");
-    git.arg("-C").arg(folder);
-    git.args(["merge-base", "--is-ancestor"]);
-    git.args([ancestor.as_str(), commit.as_str()]);
-    // 1 is no; 128 is that it lacks one of them (a shallow clone).
-    let output = git.output().await;
-    output.is_ok_and(|output| output.status.success())
 }
 
 #[cfg(test)]

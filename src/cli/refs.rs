@@ -5,7 +5,7 @@
 
 use super::context::Context;
 use super::{Exit, Failure};
-use crate::gather;
+use crate::git;
 
 /// What a command is about to write, beside staging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,9 +102,9 @@ async fn here(context: &Context) -> (bool, Option<String>) {
     let folder = &context.folder;
     let (head, branch) = match &place.git_ref {
         Ref::Known(_) => (None, None),
-        Ref::Unsaid => (None, gather::branch(folder).await),
+        Ref::Unsaid => (None, git::branch(folder).await),
         Ref::If { .. } => {
-            let commit = gather::commit(folder, &["."]).await;
+            let commit = git::commit(folder, &["."]).await;
             (commit.ok().flatten().map(|commit| commit.hash), None)
         }
     };

@@ -2,16 +2,13 @@
 //!
 //! [`gather`] is called by every command that plans; [`Gathered`] is what it found.
 
-mod git;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 use futures_util::future::try_join_all;
 
-pub use git::{branch, commit};
-
 use crate::event::{Event, Events};
+use crate::git;
 use crate::name::{Digest, Reference, Repository, Tag};
 use crate::plan::{self, Facts, KeyFacts, Keyed, Periods, Plan, Request};
 use crate::registry::{self, Locator, Registry};
@@ -59,8 +56,8 @@ pub struct Gathered {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("git: {text}")]
-    Git { text: String },
+    #[error(transparent)]
+    Git(#[from] git::Error),
     #[error("{0}")]
     Registry(#[from] registry::Error),
     #[error(transparent)]
@@ -99,6 +96,7 @@ pub async fn gather(
             text: "asking the registry".to_owned(),
         });
     }
+    let commit = async { Ok::<_, Error>(commit.await?) };
     let (commit, state, (bases, unlocked)) =
         tokio::try_join!(commit, state, bases(stack, options.lock, registry))?;
 

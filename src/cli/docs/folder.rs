@@ -2,14 +2,12 @@
 //! beside them lists what is ours; whatever else is in the folder stays.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::Permissions;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::super::{Exit, Failure};
+use crate::disk::write_atomically;
 use crate::docs::{Links, Made, is_page};
 
 /// The list of what was written.
@@ -177,25 +175,13 @@ impl Folder {
         self.put(LIST, text.as_bytes())
     }
 
-    /// Puts a file in the place of another: whole or not at all, and never through a link, which anybody
-    /// who may write to a wiki can put there.
+    /// Writes a file, never through a link: anyone who can write to a wiki can put one there.
     fn put(&self, file: &str, bytes: &[u8]) -> Result<(), Failure> {
         let path = self.path.join(file);
-        let wrong = |error: std::io::Error| {
-            Failure::new(
-                Exit::Environment,
-                format!("{path} cannot be written: {error}"),
-            )
-        };
-        let mut new = tempfile::Builder::new()
-            .prefix(".laminate-")
-            // As any new file: what the umask leaves of it.
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(&self.path)
-            .map_err(wrong)?;
-        new.write_all(bytes).map_err(wrong)?;
-        new.persist(&path).map_err(|error| wrong(error.error))?;
-        Ok(())
+        write_atomically(&path, bytes).map_err(|error| {
+            let text = format!("cannot write `{path}`: {error}");
+            Failure::new(Exit::Environment, text)
+        })
     }
 }
 

@@ -1,36 +1,43 @@
-//! The git repository of a wiki: checked out into a folder of this run, committed to, pushed.
-//! Credentials are git's own.
-
-use std::process::{Output, Stdio};
+//! The git repository of a wiki: fetched into a temporary folder, committed to, pushed.
+//!
+//! Main types: [`Remote`] and its [`Checkout`]. Called by `laminate docs --push-wiki`.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use percent_encoding::percent_decode_str;
-use tokio::process::Command;
 
 use super::super::{Exit, Failure};
+use crate::git::{self, Git};
 
-/// The branch of a repository that has none.
+/// The branch of a repository without commits, as GitHub's wikis have it.
 const BRANCH: &str = "master";
 
-/// A repository, as somebody named it.
+/// A repository, as the user gave it.
 pub struct Remote {
     url: String,
     branch: Option<String>,
-    /// Parts of the URL nobody is to read.
+    /// Parts of the URL that no message shows.
     secrets: Vec<String>,
 }
 
-/// The wiki as it is, in a folder that goes with this value.
+/// The wiki as it is, in a folder that is removed with this value.
 pub struct Checkout<'a> {
     remote: &'a Remote,
     folder: tempfile::TempDir,
+    git: Git,
+    /// The branch that is committed to.
     pub branch: String,
 }
 
+/// Files are committed as they were written, whatever the user's settings are.
+fn as_written(git: Git) -> Git {
+    git.setting("core.autocrlf=false")
+        .setting("core.symlinks=false")
+}
+
 impl Remote {
-    /// A path is one from `here`.
-    pub fn new(url: &str, here: &Utf8Path, branch: Option<&str>) -> Self {
-        let path = here.join(url);
+    /// Returns the repository at a URL, or at a path relative to `folder`.
+    pub fn new(url: &str, folder: &Utf8Path, branch: Option<&str>) -> Self {
+        let path = folder.join(url);
         let url = match fs_err::canonicalize(&path) {
             Ok(path) => path.to_string_lossy().into_owned(),
             Err(_) => url.to_owned(),
@@ -42,202 +49,141 @@ impl Remote {
         }
     }
 
-    fn hidden(&self, text: &str) -> String {
-        let hide = |text: String, secret: &String| text.replace(secret.as_str(), "***");
-        self.secrets.iter().fold(text.to_owned(), hide)
+    /// Returns a text with the secrets of the URL as `***`.
+    fn redact(&self, text: &str) -> String {
+        let redact = |text: String, secret: &String| text.replace(secret.as_str(), "***");
+        self.secrets.iter().fold(text.to_owned(), redact)
     }
 
-    /// Runs git. Its words are in English, since some are compared.
-    async fn run(
-        &self,
-        folder: Option<&std::path::Path>,
-        arguments: &[&str],
-    ) -> Result<Output, Failure> {
-        let mut command = Command::new("git");
-        if let Some(folder) = folder {
-            command.arg("-C").arg(folder);
-        }
-        command
-            // The files are what we wrote, whatever git does elsewhere.
-            .args(["-c", "core.autocrlf=false", "-c", "core.symlinks=false"])
-            .args(arguments)
-            .env("LC_ALL", "C")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_LFS_SKIP_SMUDGE", "1")
-            // Set where git itself has called us, from a hook.
-            .env_remove("GIT_DIR")
-            .env_remove("GIT_WORK_TREE")
-            .env_remove("GIT_INDEX_FILE")
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        command
-            .output()
-            .await
-            .map_err(|error| Failure::new(Exit::Environment, format!("git cannot be run: {error}")))
+    fn failure(&self, error: git::Error) -> Failure {
+        Failure::new(Exit::Environment, self.redact(&error.to_string()))
     }
 
-    /// Runs git and returns what it says; `doing` names what failed otherwise.
-    async fn ask(
-        &self,
-        folder: Option<&std::path::Path>,
-        doing: &str,
-        arguments: &[&str],
-    ) -> Result<String, Failure> {
-        let output = self.run(folder, arguments).await?;
-        match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-            false => Err(self.failed(doing, &output)),
-        }
-    }
-
-    fn failed(&self, doing: &str, output: &Output) -> Failure {
-        let text = String::from_utf8_lossy(&output.stderr);
-        let text = self.hidden(text.trim());
-        Failure::new(Exit::Environment, format!("{doing} failed: {text}"))
-    }
-
-    /// The branch a wiki is on, and whether it is there.
+    /// Returns the branch to commit to, and whether it exists.
     async fn branch(&self) -> Result<(String, bool), Failure> {
-        let question = [
-            "ls-remote",
-            "--symref",
-            "--",
-            &self.url,
-            "HEAD",
-            "refs/heads/*",
-        ];
-        let doing = format!("reading {}", self.hidden(&self.url));
-        let answer = self.ask(None, &doing, &question).await.map_err(|failure| {
-            failure.help("does it exist, and may you read it? A wiki on GitHub exists once its first page was saved")
+        let url = self.url.as_str();
+        let arguments = ["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*"];
+        let output = as_written(Git::anywhere())
+            .read(&format!("read `{url}`"), &arguments)
+            .await;
+        let output = output.map_err(|error| {
+            self.failure(error).help(
+                "check that the repository exists and that you can read it; a wiki on GitHub exists once its first page was saved",
+            )
         })?;
-        let lines = || answer.lines().filter_map(|line| line.split_once('\t'));
-        let head = lines().find_map(|(value, name)| match name {
-            "HEAD" => value.strip_prefix("ref: refs/heads/"),
-            _ => None,
-        });
-        let branch = self.branch.as_deref().or(head).unwrap_or(BRANCH);
-        let name = format!("refs/heads/{branch}");
-        Ok((branch.to_owned(), lines().any(|(_, found)| found == name)))
+        let found = git::parse_remote_branches(&output);
+        let branch = self.branch.clone().or(found.default);
+        let branch = branch.unwrap_or_else(|| BRANCH.to_owned());
+        let exists = found.names.contains(&branch);
+        Ok((branch, exists))
     }
 
-    /// Fetches the newest commit alone, and checks it out; nothing of a repository without commits.
+    /// Fetches and checks out the newest commit alone; nothing where the branch does not exist.
     pub async fn checkout(&self) -> Result<Checkout<'_>, Failure> {
-        let (branch, is_there) = self.branch().await?;
+        let (branch, exists) = self.branch().await?;
         let folder = tempfile::tempdir().map_err(|error| {
-            Failure::new(Exit::Environment, format!("a folder for the wiki: {error}"))
+            let text = format!("cannot create a folder for the wiki: {error}");
+            Failure::new(Exit::Environment, text)
         })?;
         let checkout = Checkout {
             remote: self,
+            git: as_written(Git::in_folder(folder.path())),
             folder,
             branch,
         };
-        checkout.ask("git init", &["init", "--quiet"]).await?;
-        let name = format!("refs/heads/{}", checkout.branch);
-        match is_there {
-            true => {
-                let fetch = [
-                    "fetch",
-                    "--quiet",
-                    "--depth",
-                    "1",
-                    "--no-tags",
-                    "--",
-                    &self.url,
-                    &name,
-                ];
-                checkout.ask("fetching the wiki", &fetch).await?;
-                let switch = ["checkout", "--quiet", "-B", &checkout.branch, "FETCH_HEAD"];
-                checkout.ask("git checkout", &switch).await?;
-            }
-            false => {
-                checkout
-                    .ask("git symbolic-ref", &["symbolic-ref", "HEAD", &name])
-                    .await?;
-            }
+        let (url, branch) = (self.url.as_str(), checkout.branch.as_str());
+        let reference = format!("refs/heads/{branch}");
+        let task = "create a repository for the wiki";
+        checkout.read(task, &["init", "--quiet"]).await?;
+        if exists {
+            let fetch = [
+                "fetch",
+                "--quiet",
+                "--depth",
+                "1",
+                "--no-tags",
+                "--",
+                url,
+                &reference,
+            ];
+            checkout.read("fetch the wiki", &fetch).await?;
+            let switch = ["checkout", "--quiet", "-B", branch, "FETCH_HEAD"];
+            checkout.read("check out the wiki", &switch).await?;
+        } else {
+            let switch = ["symbolic-ref", "HEAD", &reference];
+            checkout.read("begin the wiki's branch", &switch).await?;
         }
         Ok(checkout)
     }
 }
 
 impl Checkout<'_> {
+    /// Returns the folder of the checkout.
     pub fn path(&self) -> Utf8PathBuf {
         let path = self.folder.path().to_string_lossy().into_owned();
         Utf8PathBuf::from(path)
     }
 
-    async fn ask(&self, doing: &str, arguments: &[&str]) -> Result<String, Failure> {
-        self.remote
-            .ask(Some(self.folder.path()), doing, arguments)
-            .await
+    async fn read(&self, task: &str, arguments: &[&str]) -> Result<String, Failure> {
+        let output = self.git.read(task, arguments).await;
+        output.map_err(|error| self.remote.failure(error))
     }
 
-    /// Takes files for the next commit; whether there is anything to commit.
+    /// Adds files to the next commit, also ignored ones; returns whether there is anything to commit.
     pub async fn add(&self, files: &[&str]) -> Result<bool, Failure> {
         if files.is_empty() {
             return Ok(false);
         }
-        // Whatever some .gitignore says.
         let mut add = vec!["add", "--all", "--force", "--"];
         add.extend(files);
-        self.ask("git add", &add).await?;
-        let status = self
-            .ask(
-                "git status",
-                &["status", "--porcelain", "--untracked-files=no"],
-            )
-            .await?;
-        Ok(!status.trim().is_empty())
+        self.read("add the pages", &add).await?;
+        let status = ["status", "--porcelain", "--untracked-files=no"];
+        let changes = self.read("list the changed pages", &status).await?;
+        Ok(!changes.trim().is_empty())
     }
 
-    /// Commits as whom git knows in `folder`, the stack's, else as laminate.
+    /// Commits with the author git has in `folder`, the stack's, else with laminate as the author.
+    /// Returns the commit's hash.
     pub async fn commit(&self, folder: &Utf8Path, message: &str) -> Result<String, Failure> {
-        let known = async |name: &str| {
-            let asked = ["config", "--get", name];
-            let answer = self.remote.run(Some(folder.as_std_path()), &asked).await?;
-            let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-            Ok::<_, Failure>((answer.status.success() && !text.is_empty()).then_some(text))
+        let stack = as_written(Git::in_folder(folder));
+        let setting = async |name: &str| {
+            let output = stack.run(&["config", "--get", name]).await;
+            let output = output.map_err(|error| self.remote.failure(error))?;
+            let value = output.stdout.trim();
+            Ok::<_, Failure>((output.success && !value.is_empty()).then(|| value.to_owned()))
         };
-        let (name, email) = match (known("user.name").await?, known("user.email").await?) {
+        let (name, email) = match (setting("user.name").await?, setting("user.email").await?) {
             (Some(name), Some(email)) => (name, email),
             _ => ("laminate".to_owned(), "laminate@localhost".to_owned()),
         };
-        let (name, email) = (format!("user.name={name}"), format!("user.email={email}"));
-        let commit = [
-            "-c",
-            &name,
-            "-c",
-            &email,
-            "commit",
-            "--quiet",
-            "--message",
-            message,
-        ];
-        self.ask("git commit", &commit).await?;
-        let hash = self.ask("git rev-parse", &["rev-parse", "HEAD"]).await?;
+        let author = (self.git.clone())
+            .setting(format!("user.name={name}"))
+            .setting(format!("user.email={email}"));
+        let commit = ["commit", "--quiet", "--message", message];
+        let committed = author.read("commit the pages", &commit).await;
+        committed.map_err(|error| self.remote.failure(error))?;
+        let hash = self.read("read the commit", &["rev-parse", "HEAD"]).await?;
         Ok(hash.trim().to_owned())
     }
 
-    /// Pushes; returns why it was refused, if it was because of what is there.
+    /// Pushes the commit. Returns the reason if the repository rejects it, as it does when another
+    /// writer has pushed.
     pub async fn push(&self) -> Result<Option<String>, Failure> {
-        let to = format!("HEAD:refs/heads/{}", self.branch);
-        let push = ["push", "--porcelain", "--", &self.remote.url, &to];
-        let output = self.remote.run(Some(self.folder.path()), &push).await?;
-        if output.status.success() {
+        let target = format!("HEAD:refs/heads/{}", self.branch);
+        let push = ["push", "--porcelain", "--", &self.remote.url, &target];
+        let output = self.git.run(&push).await;
+        let output = output.map_err(|error| self.remote.failure(error))?;
+        if output.success {
             return Ok(None);
         }
-        // `!` marks a ref that was not taken (git-push(1), OUTPUT).
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        match said.lines().find_map(|line| line.strip_prefix("!\t")) {
-            Some(line) => {
-                let why = line.split('\t').next_back().unwrap_or(line);
-                Ok(Some(self.remote.hidden(why)))
-            }
-            None => Err(self.remote.failed("pushing the wiki", &output)),
+        if let Some(reason) = git::parse_rejection(&output.stdout) {
+            return Ok(Some(self.remote.redact(reason)));
         }
+        Err(self.remote.failure(output.error("push the wiki")))
     }
 }
 
-/// The password of a URL, or what stands for it: some hosts take a token as the user's name.
+/// Returns the password of a URL, as written and decoded. Some hosts take a token as the user's name.
 fn secrets(url: &str) -> Vec<String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Vec::new();
@@ -255,7 +201,7 @@ fn secrets(url: &str) -> Vec<String> {
     let mut list = vec![secret.to_owned(), decoded.into_owned()];
     list.retain(|secret| !secret.is_empty());
     list.dedup();
-    // The longer first: one may begin with the other.
+    // The longer first: it may begin with the other.
     list.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     list
 }
@@ -265,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_reads_the_password_of_a_url() {
+    fn the_password_of_a_url_is_not_shown() {
         for (url, shown) in [
             (
                 "https://me:s%2Fcret@example.org/x.wiki.git",
@@ -281,9 +227,9 @@ mod tests {
             ("https://a:b@c@example.org/x", "https://a:***@example.org/x"),
         ] {
             let remote = Remote::new(url, Utf8Path::new(""), None);
-            assert_eq!(remote.hidden(url), shown);
+            assert_eq!(remote.redact(url), shown);
         }
         let remote = Remote::new("https://me:s%2Fcret@example.org/x", Utf8Path::new(""), None);
-        assert_eq!(remote.hidden("for s/cret and s%2Fcret"), "for *** and ***");
+        assert_eq!(remote.redact("for s/cret and s%2Fcret"), "for *** and ***");
     }
 }

@@ -1,0 +1,119 @@
+//! Writes files whole or not at all.
+//!
+//! Main type: [`AtomicFile`]. Called by `export` and `cli`.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// A file that is written beside the one it replaces; dropped without a commit, it is removed.
+pub struct AtomicFile {
+    new: NamedTempFile,
+    path: PathBuf,
+}
+
+impl AtomicFile {
+    /// Begins to write the file at `path`, whose folder must exist.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let new = tempfile::Builder::new()
+            .prefix(".laminate-")
+            // The umask takes from these, as from those of any new file.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+        Ok(Self {
+            new,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Returns the file to write to.
+    pub fn as_file(&self) -> &File {
+        self.new.as_file()
+    }
+
+    /// Puts the file in its place. A link there is replaced, not followed.
+    pub fn commit(self) -> io::Result<()> {
+        self.new.persist(&self.path).map_err(|error| error.error)?;
+        Ok(())
+    }
+}
+
+/// Writes a file so that its readers see either the old bytes or the new ones.
+pub fn write_atomically(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
+    let file = AtomicFile::create(path.as_ref())?;
+    file.as_file().write_all(bytes)?;
+    file.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs_err::read_dir(folder).expect("a folder");
+        let entries = entries.map(|entry| entry.expect("an entry").file_name());
+        let mut names: Vec<_> = entries
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        for text in ["old", "new"] {
+            write_atomically(&path, text.as_bytes()).expect("written");
+            assert_eq!(fs_err::read_to_string(&path).expect("read"), text);
+        }
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn an_unfinished_file_leaves_the_old_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        write_atomically(&path, b"old").expect("written");
+        let file = AtomicFile::create(&path).expect("created");
+        file.as_file().write_all(b"ne").expect("written");
+        drop(file);
+        assert_eq!(fs_err::read_to_string(&path).expect("read"), "old");
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_its_target_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (link, target) = (folder.path().join("link"), folder.path().join("target"));
+        fs_err::write(&target, "kept").expect("written");
+        std::os::unix::fs::symlink("target", &link).expect("a link");
+        write_atomically(&link, b"new").expect("written");
+        assert_eq!(fs_err::read_to_string(&target).expect("read"), "kept");
+        assert_eq!(fs_err::read_to_string(&link).expect("read"), "new");
+    }
+
+    #[test]
+    fn a_new_file_has_the_permissions_of_any_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (ours, other) = (folder.path().join("ours"), folder.path().join("other"));
+        write_atomically(&ours, b"").expect("written");
+        fs_err::write(&other, "").expect("written");
+        let mode = |path| {
+            let metadata = fs_err::metadata(path).expect("a file");
+            metadata.permissions().mode()
+        };
+        assert_eq!(mode(ours), mode(other));
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = write_atomically(folder.path().join("no/a"), b"").expect_err("no folder");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}
