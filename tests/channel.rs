@@ -184,7 +184,7 @@ async fn a_move_that_breaks_says_which_tags_are_not_moved() {
         .expect_err("refused");
     insta::assert_snapshot!(text(fake, &broken), @"
     channel `stable` is between two releases: 0 of 3 tags are at the new release; these are not, or it is not known:
-      HOST/ns/base:stable: cannot write the manifest HOST/ns/base:stable: access denied (403 no); give the account used by `docker login HOST` the rights for it, or log in with another
+      HOST/ns/base:stable: cannot write the manifest `HOST/ns/base:stable`: access denied (403 no); give the account of `docker login HOST` access, or log in with another
       HOST/ns/left:stable: not begun
       HOST/ns/right:stable: not begun
     ");
@@ -198,11 +198,11 @@ async fn a_move_that_breaks_says_which_tags_are_not_moved() {
         .expect_err("refused");
     insta::assert_snapshot!(text(fake, &broken), @"
     channel `stable` is between two releases: 2 of 3 tags are at the new release; these are not, or it is not known:
-      HOST/ns/right:stable: cannot write the manifest HOST/ns/right:stable: access denied (403 no); give the account used by `docker login HOST` the rights for it, or log in with another
+      HOST/ns/right:stable: cannot write the manifest `HOST/ns/right:stable`: access denied (403 no); give the account of `docker login HOST` access, or log in with another
     ");
     fake.answer(1, "PUT", "ns/staging/manifests/stable-current", 403, "no");
     let broken = channel.resume(false).await.expect_err("refused");
-    insta::assert_snapshot!(text(fake, &broken), @"channel `stable`: all tags are at the new release, but that could not be recorded: cannot write the manifest HOST/ns/staging:stable-current: access denied (403 no); give the account used by `docker login HOST` the rights for it, or log in with another");
+    insta::assert_snapshot!(text(fake, &broken), @"channel `stable`: all tags are at the new release, but that could not be recorded: cannot write the manifest `HOST/ns/staging:stable-current`: access denied (403 no); give the account of `docker login HOST` access, or log in with another");
     channel.resume(false).await.expect("ended");
 }
 

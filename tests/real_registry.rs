@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::support::needed;
 use laminate::name::{Digest, Repository, Tag};
 use laminate::registry::{
-    Content, Counts, Descriptor, Locator, Manifest, Mount, Options, Pushed, Registry,
+    Content, Descriptor, Locator, Manifest, Mount, Options, Pushed, Registry,
 };
 
 struct Served {
@@ -139,7 +139,6 @@ async fn publish(host: &str) {
     );
     assert_eq!(registry.tags(&public).await.unwrap(), Vec::new());
 
-    let before = registry.counts();
     for part in &parts {
         let mounted = registry
             .mount(&public, &staging, &part.digest)
@@ -157,17 +156,6 @@ async fn publish(host: &str) {
             .await
             .unwrap();
     }
-    let after = registry.counts();
-    let moved = Counts {
-        mounts: 2,
-        manifest_puts: before.manifest_puts + 4,
-        manifest_heads: before.manifest_heads + 4,
-        ..before
-    };
-    assert_eq!(
-        after, moved,
-        "publishing moves no byte and asks nothing twice"
-    );
 
     let found = registry
         .head_manifest(&public, &tag("stable"))
@@ -193,7 +181,6 @@ async fn publish(host: &str) {
         .await
         .unwrap();
     assert_eq!(pushed, Pushed::Uploaded);
-    assert!(registry.has_blob(&copied, &parts[1].digest).await.unwrap());
     let bytes = registry
         .blob(&copied, &parts[1].digest, parts[1].size)
         .await

@@ -1,31 +1,39 @@
 //! Small JSON documents kept in a registry: an OCI image manifest with an artifact type, an empty
-//! config and the document as its one layer (image-spec v1.1, "Guidelines for Artifact Usage").
+//! config and the document as its first layer (image-spec v1.1, "Guidelines for Artifact Usage").
+//!
+//! Main type: [`Document`]. Operations of [`Registry`], called by `gather` and `release`.
 
 use bytes::Bytes;
 
-use super::{Content, Error, Locator, Manifest, Registry, attempt};
+use super::blobs::Content;
+use super::client::{Locator, Registry, attempt};
+use super::error::{Error, Operation};
 use crate::name::{Digest, Repository, Tag};
-use crate::oci::{self, Descriptor, Image};
+use crate::oci::{self, Descriptor, Image, Manifest};
 
-/// The largest document read, bytes.
+/// The largest document that is read, bytes.
 const LIMIT: u64 = 256 << 20;
 
-/// A document and the digest of its manifest, which names it.
+/// A document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
+    /// The digest of its manifest.
     pub digest: Digest,
+    /// Its bytes, JSON.
     pub bytes: Bytes,
 }
 
-/// A blob a document takes along: as long as the document is there, so is it.
+/// A blob that is kept in the registry as long as the document it is attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
+    /// The media type of the blob.
     pub media_type: String,
+    /// The bytes of the blob.
     pub bytes: Bytes,
 }
 
 impl Registry {
-    /// Reads a document; `None` if there is none.
+    /// Reads a document; `None` if the registry does not have it.
     pub async fn document(
         &self,
         repository: &Repository,
@@ -35,7 +43,7 @@ impl Registry {
             return Ok(None);
         };
         let problem = |problem: String| Error::Protocol {
-            attempt: attempt("read the document", repository, &format!(":{at}")),
+            attempt: attempt(Operation::ReadDocument, repository, &format!(":{at}")),
             problem,
         };
         let image = Image::parse(&found.bytes).map_err(|error| problem(error.to_string()))?;
@@ -48,7 +56,7 @@ impl Registry {
         }))
     }
 
-    /// Writes a document under tags, in their order; each is read back.
+    /// Writes a document of a type under tags, in their order; each is read back. Returns its digest.
     pub async fn put_document(
         &self,
         repository: &Repository,
@@ -60,7 +68,7 @@ impl Registry {
             .await
     }
 
-    /// The same, with blobs beside it.
+    /// Writes a document as [`put_document`](Self::put_document) does, with blobs attached to it.
     pub async fn put_document_with(
         &self,
         repository: &Repository,
@@ -77,7 +85,8 @@ impl Registry {
         Ok(manifest.digest)
     }
 
-    /// Writes a document under a tag that is free; `None` if another writer has it.
+    /// Writes a document under a tag that is free, and returns its digest; `None` if another writer
+    /// has the tag.
     pub async fn claim_document(
         &self,
         repository: &Repository,
@@ -90,7 +99,7 @@ impl Registry {
         Ok(claimed.then_some(manifest.digest))
     }
 
-    /// Sends the blobs of a document; what is left to write is its manifest.
+    /// Sends the blobs of a document; returns its manifest, which is still to be written.
     async fn push_parts(
         &self,
         repository: &Repository,

@@ -1,8 +1,8 @@
-//! Challenges and tokens: what a registry wants in `Authorization`, fetched once for all who wait.
+//! Challenges and tokens, each token fetched once for all who wait for it.
 //!
-//! Main type: [`Tokens`], one a registry host, used by `transport`. There is no ping: a request is
-//! sent as it is, and only a 401 tells what the host wants (distribution-spec leaves it to
-//! RFC 7235; the token flow is distribution's `docs/spec/auth`).
+//! Main type: [`Tokens`], one for each host. There is no ping: a request is sent without
+//! `Authorization`, and a 401 brings the challenge (distribution-spec leaves it to RFC 7235; the token
+//! flow is distribution's `docs/spec/auth`). Used by `authorize`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,15 +17,20 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use serde::Deserialize;
 
 use super::credentials::Credential;
+use super::error::Error;
 
-/// What a host wants to see.
+/// How a host authorizes requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
+    /// By a username and password.
     Basic,
+    /// By a token.
     Bearer {
+        /// The URL of the token server.
         realm: String,
+        /// The registry's name at the token server.
         service: Option<String>,
-        /// What the refused request needed.
+        /// The rights the refused request needed.
         scopes: Vec<String>,
     },
 }
@@ -66,25 +71,38 @@ fn bearer(challenge: &ChallengeRef<'_>) -> Option<Challenge> {
     })
 }
 
+/// A token, and until when it is used.
 #[derive(Clone)]
 pub(super) struct Token {
+    /// The token.
     pub value: String,
     expires: Instant,
     with_credentials: bool,
 }
 
-/// The value of `Authorization`, and what it was made of.
+/// The value of `Authorization`.
 #[derive(Clone)]
 pub(super) struct Authorization {
+    /// The scheme and what follows it.
     pub value: String,
+    /// It was made from the user's credentials.
     pub with_credentials: bool,
 }
 
-/// One failure is told to all who were waiting for the same token.
+impl Token {
+    fn authorization(&self) -> Authorization {
+        Authorization {
+            value: format!("Bearer {}", self.value),
+            with_credentials: self.with_credentials,
+        }
+    }
+}
+
+/// A token or the last failure, which all who waited for the token get.
 #[derive(Default)]
 struct Slot {
     token: Option<Token>,
-    failed: Option<(Instant, super::Error)>,
+    failed: Option<(Instant, Error)>,
 }
 
 /// The tokens of one host, by scopes.
@@ -99,38 +117,32 @@ impl Tokens {
         slots.entry(key.to_owned()).or_default().clone()
     }
 
-    /// The token for these scopes, fetched if there is none that lives; whoever asks meanwhile waits
-    /// for the same answer. When a waiting caller is dropped, the next one fetches.
+    /// Returns the token for these scopes, fetched if there is none that is valid; callers that come
+    /// meanwhile wait for the same answer. When the fetching caller is dropped, the next one fetches.
     pub(super) async fn get(
         &self,
         scopes: &[String],
-        fetch: impl AsyncFnOnce() -> Result<Token, super::Error>,
-    ) -> Result<Authorization, super::Error> {
+        fetch: impl AsyncFnOnce() -> Result<Token, Error>,
+    ) -> Result<Authorization, Error> {
         let asked = Instant::now();
         let slot = self.slot(&scopes.join(" "));
         let mut slot = slot.lock().await;
         let alive = |token: &&Token| token.expires > Instant::now();
-        let token = match slot.token.as_ref().filter(alive) {
-            Some(token) => token.clone(),
-            None => {
-                if let Some((at, error)) = &slot.failed
-                    && *at >= asked
-                {
-                    return Err(error.clone());
-                }
-                match fetch().await {
-                    Ok(token) => slot.token.insert(token).clone(),
-                    Err(error) => {
-                        slot.failed = Some((Instant::now(), error.clone()));
-                        return Err(error);
-                    }
-                }
+        if let Some(token) = slot.token.as_ref().filter(alive) {
+            return Ok(token.authorization());
+        }
+        if let Some((at, error)) = &slot.failed
+            && *at >= asked
+        {
+            return Err(error.clone());
+        }
+        match fetch().await {
+            Ok(token) => Ok(slot.token.insert(token).authorization()),
+            Err(error) => {
+                slot.failed = Some((Instant::now(), error.clone()));
+                Err(error)
             }
-        };
-        Ok(Authorization {
-            value: format!("Bearer {}", token.value),
-            with_credentials: token.with_credentials,
-        })
+        }
     }
 
     /// Forgets a token the registry did not accept, unless it was replaced meanwhile.
@@ -144,6 +156,7 @@ impl Tokens {
     }
 }
 
+/// Returns the authorization by a username and password (RFC 7617).
 pub(super) fn basic(credential: &Credential) -> Authorization {
     let pair = format!("{}:{}", credential.username, credential.secret);
     let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
@@ -153,7 +166,7 @@ pub(super) fn basic(credential: &Credential) -> Authorization {
     }
 }
 
-/// The request for a token.
+/// Returns the request for a token; an identity token is exchanged by POST.
 pub(super) fn token_request(
     client: &reqwest::Client,
     realm: &Url,
@@ -164,7 +177,7 @@ pub(super) fn token_request(
     if let Some(credential) = credential
         && credential.username.is_empty()
     {
-        // distribution docs/spec/auth/oauth.md: the scopes are one field here.
+        // distribution, docs/spec/auth/oauth.md: the scopes are one field here.
         let mut form = Url::parse("form:/").expect("a legal URL");
         (form.query_pairs_mut())
             .append_pair("grant_type", "refresh_token")
@@ -194,7 +207,7 @@ pub(super) fn token_request(
     }
 }
 
-/// Reads a token server's answer.
+/// Reads a token server's answer (distribution, docs/spec/auth/token.md).
 pub(super) fn read_token(body: &[u8], with_credentials: bool) -> Result<Token, &'static str> {
     #[derive(Deserialize)]
     struct Answer {
@@ -203,15 +216,15 @@ pub(super) fn read_token(body: &[u8], with_credentials: bool) -> Result<Token, &
         expires_in: Option<f64>,
     }
     let answer: Answer =
-        serde_json::from_slice(body).map_err(|_| "the token server's answer is not a token")?;
+        serde_json::from_slice(body).map_err(|_| "the token server's answer is not JSON")?;
     let full = |text: &String| !text.is_empty();
     let value = (answer.token.filter(full))
         .or(answer.access_token.filter(full))
-        .ok_or("the token server's answer has no token in it")?;
+        .ok_or("the token server's answer has no token")?;
     if !value.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("the token server's token has characters no header can hold");
+        return Err("the token server's token has characters that are invalid in a header");
     }
-    // 60 s is the default of the token specification; a tenth is left for the way.
+    // 60 s is the default of the token specification; the last tenth is left for the request.
     let lifetime = answer.expires_in.filter(|s| *s >= 1.0).unwrap_or(60.0);
     let lifetime = Duration::from_secs_f64(lifetime.min(86_400.0) * 0.9);
     Ok(Token {

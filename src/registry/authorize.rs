@@ -1,26 +1,40 @@
-//! Gets what a host wants in `Authorization`: the user's credentials, or a token for them.
+//! Makes the `Authorization` of requests: the user's credentials, or a token for them.
 //!
-//! The part of [`Transport`] that meets the token server; `auth` holds the protocol's words.
+//! Main type: [`Authorizer`], below `transport`. It sends requests to token servers alone.
 
 use std::sync::PoisonError;
 
 use reqwest::Url;
 
 use super::auth::{self, Authorization, Challenge};
-use super::counts::Kind;
-use super::error::{Answer, Attempt, Error};
-use super::host::{Host, retry_after};
-use super::transport::{Transport, unreachable};
-use super::{Credential, Repository};
+use super::clients::Clients;
+use super::credentials::{Credential, Credentials};
+use super::error::{Answer, Attempt, Error, unreachable};
+use super::host::{Host, Hosts, retry_after};
+use super::options::Options;
 
-impl Transport {
-    pub(super) fn home(&self, host: &str) -> Url {
-        let repository = Repository::parse(&format!("{host}/x"));
-        self.url(&repository.expect("the host of a repository is a host"), "")
+/// The user's credentials, and what is needed to exchange them for tokens.
+pub(super) struct Authorizer {
+    /// The HTTP clients.
+    pub clients: Clients,
+    /// The hosts, with their challenges and tokens.
+    pub hosts: Hosts,
+    credentials: Credentials,
+}
+
+impl Authorizer {
+    /// Returns an authorizer without tokens. Fails if the certificates cannot be read.
+    pub fn new(options: &Options) -> Result<Self, Error> {
+        Ok(Self {
+            clients: Clients::new(options)?,
+            hosts: Hosts::new(options),
+            credentials: options.credentials.clone(),
+        })
     }
 
-    /// What the host wants in `Authorization`, as far as it has told.
-    pub(super) async fn authorize(
+    /// Returns what the last challenge of a host requires; `None` if there was none, or if the user
+    /// has no credentials.
+    pub async fn authorize(
         &self,
         host: &Host,
         attempt: &Attempt,
@@ -31,16 +45,14 @@ impl Transport {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let Some(challenge) = challenge else {
-            return Ok(None);
-        };
         match challenge {
-            Challenge::Basic => {
+            None => Ok(None),
+            Some(Challenge::Basic) => {
                 let credential = self.credential(attempt).await?;
                 let usable = credential.filter(|c| !c.username.is_empty());
                 Ok(usable.as_ref().map(auth::basic))
             }
-            Challenge::Bearer { realm, service, .. } => {
+            Some(Challenge::Bearer { realm, service, .. }) => {
                 let fetch = async || {
                     self.fetch(attempt, &realm, service.as_deref(), scopes)
                         .await
@@ -51,13 +63,14 @@ impl Transport {
     }
 
     async fn credential(&self, attempt: &Attempt) -> Result<Option<Credential>, Error> {
-        let found = self.options.credentials.credentials(&attempt.host).await;
+        let found = self.credentials.credentials(&attempt.host).await;
         found.map_err(|source| Error::Credential {
             attempt: attempt.clone(),
             source,
         })
     }
 
+    /// Fetches a token.
     async fn fetch(
         &self,
         attempt: &Attempt,
@@ -69,20 +82,12 @@ impl Transport {
             attempt: attempt.clone(),
             problem,
         };
-        let realm = Url::parse(realm)
-            .map_err(|_| problem("the registry names a token server that is not a URL".into()))?;
-        let plain_ok = self.home(&attempt.host).scheme() == "http";
-        if !(realm.scheme() == "https" || realm.scheme() == "http" && plain_ok) {
-            return Err(problem(format!(
-                "the registry names a token server without TLS, {}; no credentials were sent",
-                realm.authority()
-            )));
-        }
+        let plain_ok = self.hosts.base(&attempt.host).scheme() == "http";
+        let realm = token_server(realm, plain_ok).map_err(problem)?;
         let credential = self.credential(attempt).await?;
         let with_credentials = credential.is_some();
-        let client = self.clients.of(&realm, true);
+        let client = self.clients.token_server(&realm);
         let request = auth::token_request(client, &realm, service, scopes, credential.as_ref());
-        self.counter.sent(Kind::Token);
         let response = (request.send().await).map_err(|e| unreachable(attempt, &realm, e))?;
         let status = response.status().as_u16();
         let wait = retry_after(response.headers());
@@ -103,10 +108,24 @@ impl Transport {
     }
 }
 
-/// Whether the scopes `have` give what `wanted` (`repository:a:pull,push`) names.
-pub(super) fn covered(have: &[String], wanted: &str) -> bool {
-    let Some((name, actions)) = wanted.rsplit_once(':') else {
-        return have.iter().any(|scope| scope == wanted);
+/// Returns the URL of a token server; an error if credentials would be sent to it without TLS,
+/// unless the registry itself is without.
+fn token_server(realm: &str, plain_ok: bool) -> Result<Url, String> {
+    let url = Url::parse(realm)
+        .map_err(|_| format!("the registry's token server `{realm}` is not a URL"))?;
+    if url.scheme() == "https" || url.scheme() == "http" && plain_ok {
+        return Ok(url);
+    }
+    Err(format!(
+        "the registry's token server `{}` does not use TLS; no credentials were sent",
+        url.authority()
+    ))
+}
+
+/// Returns whether the scopes `have` include `needed` (`repository:a:pull,push`).
+pub(super) fn covered(have: &[String], needed: &str) -> bool {
+    let Some((name, actions)) = needed.rsplit_once(':') else {
+        return have.iter().any(|scope| scope == needed);
     };
     have.iter()
         .filter_map(|scope| scope.rsplit_once(':'))
@@ -129,5 +148,25 @@ mod tests {
         assert!(covered(&have, "repository:a/b:push,pull"));
         assert!(!covered(&have, "repository:a/b:delete"));
         assert!(!covered(&have, "repository:a:pull"));
+    }
+
+    #[test]
+    fn a_scope_without_actions_is_covered_by_itself_alone() {
+        let have = ["all".to_owned()];
+        assert!(covered(&have, "all"));
+        assert!(!covered(&have, "other"));
+    }
+
+    #[test]
+    fn credentials_are_sent_with_tls_or_where_the_registry_has_none() {
+        assert!(token_server("https://auth.example/token", false).is_ok());
+        assert!(token_server("http://127.0.0.1:1/token", true).is_ok());
+        let refused = token_server("http://auth.example/token?secret=x", false);
+        assert_eq!(
+            refused.expect_err("refused"),
+            "the registry's token server `auth.example` does not use TLS; no credentials were sent"
+        );
+        assert!(token_server("ftp://auth.example/", true).is_err());
+        assert!(token_server("token", true).is_err());
     }
 }

@@ -1,4 +1,6 @@
-//! Blobs: mounted where possible, else sent once as a whole; every byte read is proven.
+//! Blobs: mounted where possible, else sent once as a whole; the digest of all that is read is checked.
+//!
+//! Operations of [`Registry`].
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,37 +8,67 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{BoxStream, Stream, StreamExt as _};
+use futures_util::stream::{BoxStream, Stream, StreamExt as _, TryStreamExt as _};
 use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, Url};
 use sha2::Digest as _;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::counts::Kind;
-use super::error::{Attempt, Error};
-use super::transport::{Call, Reply, Upload};
-use super::{Descriptor, Registry, attempt, pull_scope, push_scope};
+use super::client::{Registry, attempt, pull_scope, push_scope};
+use super::error::{Attempt, Error, Operation, reason};
+use super::transport::{Call, Reply, Transport, Upload};
 use crate::name::{Digest, Repository};
+use crate::oci::Descriptor;
 
-/// What came of a mount.
+/// The result of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mount {
+    /// The repository has the blob.
     Mounted,
-    /// The blob must be copied; the text says why, for people.
-    Refused(String),
+    /// The blob must be copied.
+    Refused(MountRefusal),
 }
 
-/// What came of a push.
+/// Why a blob cannot be mounted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MountRefusal {
+    /// A mount is within one registry.
+    #[error("`{from}` and `{to}` are different registries")]
+    OtherRegistry {
+        /// The host of the repository with the blob.
+        from: String,
+        /// The host of the repository to mount it in.
+        to: String,
+    },
+    /// The registry opened an upload instead (202).
+    #[error(
+        "`{host}` asks for an upload instead: it does not mount blobs, or `{from}` does not have this one or cannot be read"
+    )]
+    UploadRequested {
+        /// The registry's host.
+        host: String,
+        /// The repository with the blob.
+        from: Repository,
+    },
+    /// The registry refused the request.
+    #[error(transparent)]
+    Refused(Box<Error>),
+}
+
+/// The result of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
+    /// The bytes were sent.
     Uploaded,
+    /// The repository had the blob.
     AlreadyThere,
 }
 
 /// The bytes of a blob to push.
 pub enum Content {
+    /// In memory.
     Bytes(Bytes),
-    /// Opens the blob from its beginning, anew for each try.
+    /// Opened from the beginning for each try.
     Stream(Open),
 }
 
@@ -45,8 +77,8 @@ type Opening = BoxFuture<'static, Result<BoxStream<'static, Piece>, Error>>;
 /// Opens the same bytes from their beginning, each time it is called.
 pub type Open = Box<dyn Fn() -> Opening + Send + Sync>;
 
-/// A blob on its way here. Its last item is an error unless all that came before has the blob's
-/// digest, so nothing is final before the stream has ended.
+/// A blob that is being downloaded. Its last item is an error unless all that came before has the
+/// blob's digest, so nothing is final before the stream has ended.
 pub struct BlobStream {
     pieces: BoxStream<'static, Piece>,
     _permit: OwnedSemaphorePermit,
@@ -60,6 +92,7 @@ impl Stream for BlobStream {
     }
 }
 
+/// Returns the digest of a finished hash.
 fn digest_of(hash: sha2::Sha256) -> String {
     let hex: String = hash
         .finalize()
@@ -69,122 +102,124 @@ fn digest_of(hash: sha2::Sha256) -> String {
     format!("sha256:{hex}")
 }
 
+/// A download and what its bytes are checked with.
+struct Download {
+    transport: Arc<Transport>,
+    attempt: Attempt,
+    server: String,
+    digest: Digest,
+    response: reqwest::Response,
+    /// `None` once the download has ended.
+    hash: Option<sha2::Sha256>,
+}
+
+impl Download {
+    /// Returns the next bytes, or the error that ends the download; `None` at its end.
+    async fn next(&mut self) -> Option<Piece> {
+        let hash = self.hash.as_mut()?;
+        let timeout = self.transport.options.timeout;
+        let error = match tokio::time::timeout(timeout, self.response.chunk()).await {
+            Ok(Ok(Some(bytes))) => {
+                hash.update(&bytes);
+                return Some(Ok(bytes));
+            }
+            Ok(Ok(None)) => {
+                let found = digest_of(self.hash.take()?);
+                if found == self.digest.as_str() {
+                    return None;
+                }
+                Error::WrongDigest {
+                    attempt: self.attempt.clone(),
+                    expected: self.digest.to_string(),
+                    found,
+                }
+            }
+            Ok(Err(error)) => {
+                let (reason, temporary) = reason(error);
+                self.unreachable(reason, temporary)
+            }
+            Err(_) => {
+                let reason = format!("no bytes within {} s", timeout.as_secs_f32());
+                self.unreachable(reason, true)
+            }
+        };
+        self.hash = None;
+        Some(Err(error))
+    }
+
+    fn unreachable(&self, reason: String, temporary: bool) -> Error {
+        Error::Unreachable {
+            attempt: self.attempt.clone(),
+            server: self.server.clone(),
+            reason,
+            temporary,
+        }
+    }
+}
+
 impl Registry {
     fn blob_call(
         &self,
         repository: &Repository,
         digest: &Digest,
-        kind: Kind,
         method: Method,
-        operation: &'static str,
+        operation: Operation,
     ) -> Call {
         let url = self.transport.url(repository, &format!("blobs/{digest}"));
         let attempt = attempt(operation, repository, &format!("@{digest}"));
-        let mut call = self.call(kind, method, url, attempt);
+        let mut call = self.call(method, url, attempt);
         call.scopes = vec![pull_scope(repository)];
         call
     }
 
-    /// Asks whether a repository has a blob.
-    pub async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
-        self.has_blob_with(repository, digest, pull_scope(repository))
-            .await
-    }
-
-    async fn has_blob_with(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-        scope: String,
-    ) -> Result<bool, Error> {
-        let operation = "look up the blob";
-        let mut call = self.blob_call(repository, digest, Kind::BlobHead, Method::HEAD, operation);
-        call.scopes = vec![scope];
-        call.wanted = &[200, 404];
+    /// Returns whether a repository that is written to has a blob.
+    async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
+        let mut call = self.blob_call(repository, digest, Method::HEAD, Operation::LookUpBlob);
+        call.scopes = vec![push_scope(repository)];
+        call.expected = &[200, 404];
         Ok(self.transport.send(&call).await?.status == 200)
     }
 
-    /// Reads a blob of at most `limit` bytes and proves its digest.
+    /// Reads a blob of at most `limit` bytes and checks its digest.
     pub async fn blob(
         &self,
         repository: &Repository,
         digest: &Digest,
         limit: u64,
     ) -> Result<Bytes, Error> {
-        let operation = "read the blob";
-        let mut call = self.blob_call(repository, digest, Kind::BlobGet, Method::GET, operation);
+        let mut call = self.blob_call(repository, digest, Method::GET, Operation::ReadBlob);
         call.limit = limit;
         let reply = self.transport.send(&call).await?;
-        self.transport.counter.down(reply.body.len());
         let found = Digest::of(&reply.body);
-        match found == *digest {
-            true => Ok(reply.body),
-            false => Err(Error::WrongDigest {
+        if found != *digest {
+            return Err(Error::WrongDigest {
                 attempt: call.attempt,
                 expected: digest.to_string(),
                 found: found.to_string(),
-            }),
+            });
         }
+        Ok(reply.body)
     }
 
-    /// Opens a blob of any size; see [`BlobStream`] for when it is proven.
+    /// Opens a blob of any size; see [`BlobStream`] for when it is checked.
     pub async fn blob_stream(
         &self,
         repository: &Repository,
         digest: &Digest,
     ) -> Result<BlobStream, Error> {
-        let operation = "read the blob";
-        let call = self.blob_call(repository, digest, Kind::BlobGet, Method::GET, operation);
+        let call = self.blob_call(repository, digest, Method::GET, Operation::ReadBlob);
         let (response, permit) = self.transport.open(&call).await?;
-        struct Reading {
-            response: reqwest::Response,
-            hash: Option<sha2::Sha256>,
-        }
-        let reading = Reading {
+        let download = Download {
+            transport: self.transport.clone(),
+            attempt: call.attempt,
+            server: call.url.authority().to_owned(),
+            digest: digest.clone(),
             response,
             hash: Some(sha2::Sha256::new()),
         };
-        let (transport, digest) = (self.transport.clone(), digest.clone());
-        let attempt = call.attempt;
-        let server = call.url.authority().to_owned();
-        let pieces = futures_util::stream::unfold(reading, move |mut reading| {
-            let (transport, digest) = (transport.clone(), digest.clone());
-            let (attempt, server) = (attempt.clone(), server.clone());
-            async move {
-                let hash = reading.hash.as_mut()?;
-                let unreachable = |reason: String, temporary: bool| Error::Unreachable {
-                    attempt: attempt.clone(),
-                    server: server.clone(),
-                    reason,
-                    temporary,
-                };
-                let chunk = reading.response.chunk();
-                let error = match tokio::time::timeout(transport.timeout(), chunk).await {
-                    Ok(Ok(Some(bytes))) => {
-                        hash.update(&bytes);
-                        transport.counter.down(bytes.len());
-                        return Some((Ok(bytes), reading));
-                    }
-                    Ok(Ok(None)) => {
-                        let found = digest_of(reading.hash.take()?);
-                        if found == digest.as_str() {
-                            return None;
-                        }
-                        Error::WrongDigest {
-                            attempt: attempt.clone(),
-                            expected: digest.to_string(),
-                            found,
-                        }
-                    }
-                    Ok(Err(error)) => {
-                        let (reason, temporary) = super::error::reason_of(error);
-                        unreachable(reason, temporary)
-                    }
-                    Err(_) => unreachable("the download stands still".to_owned(), true),
-                };
-                reading.hash = None;
-                Some((Err(error), reading))
-            }
+        let pieces = futures_util::stream::unfold(download, async |mut download| {
+            let piece = download.next().await?;
+            Some((piece, download))
         });
         Ok(BlobStream {
             pieces: pieces.boxed(),
@@ -192,10 +227,10 @@ impl Registry {
         })
     }
 
-    /// Makes a blob of one repository one of another's, without moving bytes.
+    /// Mounts a blob of one repository in another, without moving bytes.
     ///
     /// A registry may refuse for many reasons; none of them is an error here, since the blob can
-    /// be copied. Repeating a mount is harmless.
+    /// be copied. A mount can be repeated.
     pub async fn mount(
         &self,
         to: &Repository,
@@ -203,50 +238,49 @@ impl Registry {
         blob: &Digest,
     ) -> Result<Mount, Error> {
         if to.host() != from.host() {
-            return Ok(Mount::Refused(format!(
-                "{} and {} are different registries",
-                from.host(),
-                to.host()
-            )));
+            return Ok(Mount::Refused(MountRefusal::OtherRegistry {
+                from: from.host().to_owned(),
+                to: to.host().to_owned(),
+            }));
         }
         let mut url = self.transport.url(to, "blobs/uploads/");
         (url.query_pairs_mut())
             .append_pair("mount", blob.as_str())
             .append_pair("from", from.path());
-        let attempt = attempt("mount the blob", to, &format!("@{blob}"));
-        let mut call = self.call(Kind::Mount, Method::POST, url, attempt);
-        // Some registries look at the first scope only, so the one for writing comes first.
+        let attempt = attempt(Operation::MountBlob, to, &format!("@{blob}"));
+        let mut call = self.call(Method::POST, url, attempt);
+        // Some registries read the first scope only, so the one for writing comes first.
         call.scopes = vec![push_scope(to)];
         if from != to {
             call.scopes.push(pull_scope(from));
         }
-        call.wanted = &[201, 202];
+        call.expected = &[201, 202];
         match self.transport.send(&call).await {
             Ok(reply) if reply.status == 201 => Ok(Mount::Mounted),
             Ok(reply) => {
                 self.cancel(to, &call, &reply).await;
-                Ok(Mount::Refused(format!(
-                    "{} wants the bytes (202): mounting is off there, or {from} does not have the blob or may not be read",
-                    to.host()
-                )))
+                Ok(Mount::Refused(MountRefusal::UploadRequested {
+                    host: to.host().to_owned(),
+                    from: from.clone(),
+                }))
             }
             Err(error) => match error.status() {
                 Some(status) if (400..500).contains(&status) && !error.is_temporary() => {
-                    Ok(Mount::Refused(error.to_string()))
+                    Ok(Mount::Refused(MountRefusal::Refused(Box::new(error))))
                 }
                 _ => Err(error),
             },
         }
     }
 
-    /// Gives an upload session back; the registry forgets it some day anyhow.
+    /// Cancels an upload, best effort: the registry removes it after some time anyhow.
     async fn cancel(&self, to: &Repository, opened: &Call, reply: &Reply) {
         if let Some(url) = upload_address(reply, &opened.url) {
-            let attempt = attempt("cancel an upload to", to, "");
-            let mut call = self.call(Kind::Cancel, Method::DELETE, url, attempt);
+            let attempt = attempt(Operation::CancelUpload, to, "");
+            let mut call = self.call(Method::DELETE, url, attempt);
             call.scopes = opened.scopes.clone();
-            call.wanted = &[200, 202, 204];
-            let _ignored = self.transport.once(&call, None).await;
+            call.expected = &[200, 202, 204];
+            let _ignored = self.transport.send_once(&call, None).await;
         }
     }
 
@@ -258,29 +292,26 @@ impl Registry {
         size: u64,
         content: &Content,
     ) -> Result<Pushed, Error> {
-        let scope = push_scope(to);
-        if self.has_blob_with(to, digest, scope.clone()).await? {
+        if self.has_blob(to, digest).await? {
             return Ok(Pushed::AlreadyThere);
         }
-        let mut tries = self.transport.tries();
+        let mut retries = self.transport.retries();
         let mut new_token = false;
         loop {
             let error = match self.upload(to, digest, size, content).await {
                 Ok(()) => return Ok(Pushed::Uploaded),
                 Err(error) => error,
             };
-            if error.is_temporary() && self.has_blob_with(to, digest, scope.clone()).await? {
+            if error.is_temporary() && self.has_blob(to, digest).await? {
                 return Ok(Pushed::Uploaded);
             }
-            // A token may die between opening the upload and sending the bytes.
-            let died = matches!(error, Error::Unauthorized { .. }) && !new_token;
-            new_token |= died;
-            if !died
-                && !self
-                    .transport
-                    .may_try_again(&mut tries, to.host(), &error)
-                    .await
-            {
+            // A token may expire between opening the upload and sending the bytes.
+            if matches!(error, Error::Unauthorized { .. }) && !new_token {
+                new_token = true;
+                continue;
+            }
+            let (transport, host) = (&self.transport, to.host());
+            if !transport.wait_for_retry(&mut retries, host, &error).await {
                 return Err(error);
             }
         }
@@ -294,59 +325,53 @@ impl Registry {
         size: u64,
         content: &Content,
     ) -> Result<(), Error> {
-        let attempt = attempt("upload the blob", to, &format!("@{digest}"));
+        let attempt = attempt(Operation::UploadBlob, to, &format!("@{digest}"));
         let url = self.transport.url(to, "blobs/uploads/");
-        let mut post = self.call(Kind::BlobPost, Method::POST, url, attempt.clone());
+        let mut post = self.call(Method::POST, url, attempt.clone());
         post.scopes = vec![push_scope(to)];
-        post.wanted = &[202];
+        post.expected = &[202];
         let reply = self.transport.send(&post).await?;
         let Some(mut url) = upload_address(&reply, &post.url) else {
             return Err(Error::Protocol {
                 attempt,
-                problem: "the registry opened an upload without saying where".to_owned(),
+                problem: "the registry opened an upload without an address".to_owned(),
             });
         };
         url.query_pairs_mut().append_pair("digest", digest.as_str());
-        let mut put = self.call(Kind::BlobPut, Method::PUT, url, attempt.clone());
+        let mut put = self.call(Method::PUT, url, attempt.clone());
         put.scopes = post.scopes;
-        put.wanted = &[201, 204];
+        put.expected = &[201, 204];
         put.headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/octet-stream"),
         );
-        // What the source says is wrong is the cause; the registry only sees a broken body.
+        // An error of the source is the cause; the registry only sees a broken body.
         let failed: Arc<Mutex<Option<Error>>> = Arc::default();
         let body = match content {
-            Content::Bytes(bytes) => {
-                self.transport.counter.up(bytes.len());
-                reqwest::Body::from(bytes.clone())
-            }
+            Content::Bytes(bytes) => reqwest::Body::from(bytes.clone()),
             Content::Stream(open) => {
-                let (transport, failed) = (self.transport.clone(), failed.clone());
-                let pieces = open().await?.map(move |piece| match piece {
-                    Ok(bytes) => {
-                        transport.counter.up(bytes.len());
-                        Ok(bytes)
-                    }
-                    Err(error) => {
-                        let text = error.to_string();
-                        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                        Err(std::io::Error::other(text))
-                    }
+                let failed = failed.clone();
+                let pieces = open().await?.map_err(move |error| {
+                    let text = error.to_string();
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    std::io::Error::other(text)
                 });
                 reqwest::Body::wrap_stream(pieces)
             }
         };
-        let sent = self.transport.once(&put, Some(Upload { body, size })).await;
+        let sent = self
+            .transport
+            .send_once(&put, Some(Upload { body, size }))
+            .await;
         let cause = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (sent, cause) {
             (_, Some(cause)) => Err(cause),
             (Err(error), None) => Err(error),
-            (Ok(reply), None) => check_told_digest(&reply, attempt, digest),
+            (Ok(reply), None) => check_reported_digest(&reply, attempt, digest),
         }
     }
 
-    /// Moves a blob through this machine: for registries that refuse to mount it.
+    /// Copies a blob through this machine, for registries that refuse to mount it.
     pub async fn copy_blob(
         &self,
         to: &Repository,
@@ -362,23 +387,29 @@ impl Registry {
     }
 }
 
-fn check_told_digest(reply: &Reply, attempt: Attempt, digest: &Digest) -> Result<(), Error> {
+/// Compares the digest a registry reports, if it is sha256, with the blob's.
+fn check_reported_digest(reply: &Reply, attempt: Attempt, digest: &Digest) -> Result<(), Error> {
     match reply.header("docker-content-digest") {
-        Some(told) if told.starts_with("sha256:") && told != digest.as_str() => {
+        Some(found) if found.starts_with("sha256:") && found != digest.as_str() => {
             Err(Error::WrongDigest {
                 attempt,
                 expected: digest.to_string(),
-                found: told.to_owned(),
+                found: found.to_owned(),
             })
         }
         _ => Ok(()),
     }
 }
 
-/// Where an upload goes on: `Location`, which may be relative. Behind a proxy that ends TLS a
-/// registry may name itself with `http`; it is not followed out of TLS.
+/// Returns where an upload continues.
 fn upload_address(reply: &Reply, base: &Url) -> Option<Url> {
-    let mut url = reply.url.join(reply.header(LOCATION.as_str())?).ok()?;
+    resolve_upload(reply.header(LOCATION.as_str())?, &reply.url, base)
+}
+
+/// Resolves the `Location` of an upload against the URL that answered; it may be relative. Behind a
+/// proxy that ends TLS a registry may report its own URL with `http`; it is not followed out of TLS.
+fn resolve_upload(location: &str, answered: &Url, base: &Url) -> Option<Url> {
+    let mut url = answered.join(location).ok()?;
     let same_host = url.host_str() == base.host_str();
     if base.scheme() == "https" && url.scheme() == "http" {
         if !same_host || url.port().is_some() {
@@ -387,4 +418,61 @@ fn upload_address(reply: &Reply, base: &Url) -> Option<Url> {
         url.set_scheme("https").ok()?;
     }
     Some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(location: &str) -> Option<String> {
+        let base = Url::parse("https://a.example/v2/b/blobs/uploads/").expect("a URL");
+        resolve_upload(location, &base, &base).map(|url| url.to_string())
+    }
+
+    #[test]
+    fn an_upload_continues_at_a_relative_or_absolute_address() {
+        let expected = "https://a.example/v2/b/blobs/uploads/1?_state=x";
+        assert_eq!(
+            resolve("/v2/b/blobs/uploads/1?_state=x").as_deref(),
+            Some(expected)
+        );
+        assert_eq!(resolve(expected).as_deref(), Some(expected));
+        let other = "https://storage.example/1";
+        assert_eq!(resolve(other).as_deref(), Some(other));
+    }
+
+    #[test]
+    fn an_upload_does_not_leave_tls() {
+        assert_eq!(
+            resolve("http://a.example/1").as_deref(),
+            Some("https://a.example/1")
+        );
+        assert_eq!(
+            resolve("http://a.example:80/1").as_deref(),
+            Some("https://a.example/1")
+        );
+        assert_eq!(resolve("http://a.example:5000/1"), None);
+        assert_eq!(resolve("http://storage.example/1"), None);
+    }
+
+    #[test]
+    fn a_refused_mount_has_its_reason() {
+        let other = MountRefusal::OtherRegistry {
+            from: "a.example".to_owned(),
+            to: "b.example".to_owned(),
+        };
+        assert_eq!(
+            other.to_string(),
+            "`a.example` and `b.example` are different registries"
+        );
+        let upload = MountRefusal::UploadRequested {
+            host: "a.example".to_owned(),
+            from: Repository::parse("a.example/b").expect("a repository"),
+        };
+        assert_eq!(
+            upload.to_string(),
+            "`a.example` asks for an upload instead: it does not mount blobs, or `a.example/b` \
+             does not have this one or cannot be read"
+        );
+    }
 }

@@ -1,45 +1,56 @@
-//! The HTTP clients: who is asked through a proxy, whose certificates count, which redirects are followed.
+//! The HTTP clients: proxies, certificates and redirects.
 //!
-//! Main type: [`Clients`], owned by `transport`.
+//! Main type: [`Clients`], used by `authorize` and `transport`.
 
 use std::time::Duration;
 
 use reqwest::Url;
 
-use super::Options;
-use super::error::{Error, reason_of};
+use super::error::{Error, reason};
+use super::host::is_loopback;
+use super::options::Options;
 
-/// A loopback address is never asked of a proxy, as in Go's clients; a token server's redirect is
-/// not followed, since the request may hold a refresh token.
+/// The clients by where a request goes. A loopback address is never requested through a proxy, as in
+/// Go's clients; a token server's redirect is not followed, since the request may hold a refresh token.
 pub(super) struct Clients {
-    outside: reqwest::Client,
+    remote: reqwest::Client,
     loopback: reqwest::Client,
-    outside_tokens: reqwest::Client,
+    remote_tokens: reqwest::Client,
     loopback_tokens: reqwest::Client,
 }
 
 impl Clients {
+    /// Returns the clients; fails if the certificates cannot be read.
     pub fn new(options: &Options) -> Result<Self, Error> {
         let none = reqwest::redirect::Policy::none;
         Ok(Self {
-            outside: client(options, false, follow())?,
+            remote: client(options, false, follow())?,
             loopback: client(options, true, follow())?,
-            outside_tokens: client(options, false, none())?,
+            remote_tokens: client(options, false, none())?,
             loopback_tokens: client(options, true, none())?,
         })
     }
 
-    /// The client for an address; `tokens` for a token server.
-    pub fn of(&self, url: &Url, tokens: bool) -> &reqwest::Client {
-        match (is_loopback(url.host_str().unwrap_or_default()), tokens) {
-            (false, false) => &self.outside,
-            (true, false) => &self.loopback,
-            (false, true) => &self.outside_tokens,
-            (true, true) => &self.loopback_tokens,
+    /// Returns the client for a registry's URL, or one it redirects to.
+    pub fn registry(&self, url: &Url) -> &reqwest::Client {
+        if is_loopback(url.host_str().unwrap_or_default()) {
+            &self.loopback
+        } else {
+            &self.remote
+        }
+    }
+
+    /// Returns the client for a token server's URL.
+    pub fn token_server(&self, url: &Url) -> &reqwest::Client {
+        if is_loopback(url.host_str().unwrap_or_default()) {
+            &self.loopback_tokens
+        } else {
+            &self.remote_tokens
         }
     }
 }
 
+/// Follows at most 10 redirects, and none out of TLS.
 fn follow() -> reqwest::redirect::Policy {
     reqwest::redirect::Policy::custom(|attempt| {
         let from = attempt.previous().last().map(|url| url.scheme().to_owned());
@@ -66,32 +77,22 @@ fn client(
         builder = builder.no_proxy();
     }
     if let Some(path) = &options.ca_file {
-        let pem = std::fs::read(path)
-            .map_err(|e| Error::Setup(format!("{} cannot be read: {e}", path.display())))?;
+        let pem = std::fs::read(path).map_err(|error| Error::CaFile {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
         let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
         if certificates.is_empty() {
-            let problem = format!("{} holds no PEM certificates", path.display());
-            return Err(Error::Setup(problem));
+            return Err(Error::NoCertificates { path: path.clone() });
         }
         builder = builder.tls_certs_merge(certificates);
     }
-    builder
-        .build()
-        .map_err(|e| Error::Setup(format!("no HTTP client: {}", reason_of(e).0)))
+    builder.build().map_err(|error| Error::HttpClient {
+        reason: reason(error).0,
+    })
 }
 
-/// Whether a host is this machine; such registries are spoken to without TLS, as Docker and
-/// BuildKit do.
-pub(super) fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let address = name.parse::<std::net::IpAddr>();
-    name == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
+/// Returns whether two URLs have the same scheme, host and port.
 pub(super) fn same_origin(a: &Url, b: &Url) -> bool {
     a.scheme() == b.scheme()
         && a.host_str() == b.host_str()
@@ -103,24 +104,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_hosts_are_known() {
-        for host in [
-            "localhost",
-            "localhost:5000",
-            "127.0.0.1:1",
-            "127.9.9.9",
-            "[::1]:5000",
-        ] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "localhost.example",
-            "10.0.0.1:5000",
-            "[::2]",
-            "example:5000",
-            "ghcr.io",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
+    fn the_origin_is_scheme_host_and_port() {
+        let same = |a: &str, b: &str| {
+            let url = |text: &str| Url::parse(text).expect("a URL");
+            same_origin(&url(a), &url(b))
+        };
+        assert!(same("https://a.example/x", "https://a.example:443/y"));
+        assert!(!same("https://a.example/", "http://a.example/"));
+        assert!(!same("https://a.example/", "https://a.example:444/"));
+        assert!(!same("https://a.example/", "https://b.a.example/"));
+    }
+
+    fn with_certificates(path: &std::path::Path) -> Result<Clients, Error> {
+        Clients::new(&Options {
+            ca_file: Some(path.to_owned()),
+            ..Options::default()
+        })
+    }
+
+    #[test]
+    fn a_file_of_certificates_must_hold_some() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ca.pem");
+        let error = with_certificates(&path).err().expect("the file is missing");
+        assert!(matches!(error, Error::CaFile { .. }), "{error}");
+        std::fs::write(&path, "no certificate").expect("written");
+        let error = with_certificates(&path).err().expect("the file is empty");
+        let expected = format!("`{}` contains no PEM certificates", path.display());
+        assert_eq!(error.to_string(), expected);
     }
 }

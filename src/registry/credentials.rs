@@ -1,7 +1,8 @@
-//! The credentials of `docker login` and `podman login`, asked for once a host and kept for a short time.
+//! The credentials of `docker login` and `podman login`, looked up once for each host and kept for a
+//! short time.
 //!
-//! Main type: [`Credentials`]. Called by `registry::auth`, and by `buildkit`'s session, which hands
-//! the same credentials to the engine.
+//! Main type: [`Credentials`]. Called by `authorize`, and by `run`, whose BuildKit session gives the
+//! same credentials to the engine.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,18 +12,20 @@ use std::time::{Duration, Instant};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 
-/// Tokens of clouds live five minutes and more; BuildKit forgets after the same time
-/// (session/auth/authprovider in moby/buildkit 0.32).
+/// How long a look-up is kept. Tokens of clouds are valid for five minutes and more; BuildKit keeps
+/// them as long (session/auth/authprovider in moby/buildkit 0.32).
 const KEPT: Duration = Duration::from_secs(290);
 
-/// The key of Docker Hub in every docker config.
+/// The key of Docker Hub in a docker config.
 const HUB: &str = "https://index.docker.io/v1/";
 
 /// A user's secret for one host. An identity token (OAuth2 refresh token) has an empty `username`,
 /// as in BuildKit's session.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
+    /// The user's name; empty for an identity token.
     pub username: String,
+    /// The password or the identity token.
     pub secret: String,
 }
 
@@ -32,35 +35,54 @@ impl fmt::Debug for Credential {
     }
 }
 
+/// Why credentials cannot be looked up; no message has a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    #[error("{place} cannot be read: {reason}")]
-    Unreadable { place: String, reason: String },
+    /// A docker config cannot be read.
+    #[error("cannot read `{place}`: {reason}")]
+    Unreadable {
+        /// The file or variable.
+        place: String,
+        /// The cause.
+        reason: String,
+    },
+    /// A docker config has an entry without a credential.
     #[error(
-        "{place} has an entry for {host} that is not a credential; log in again with `docker login {host}`"
+        "invalid entry for `{host}` in `{place}`: not a credential; log in again with `docker login {host}`"
     )]
-    Malformed { place: String, host: String },
+    Malformed {
+        /// The file or variable.
+        place: String,
+        /// The registry's host.
+        host: String,
+    },
+    /// A credential helper failed.
     #[error(
-        "the credential helper `docker-credential-{helper}` failed for {host}; try `echo {host} | docker-credential-{helper} get`"
+        "the credential helper `docker-credential-{helper}` failed for `{host}`; try `echo {host} | docker-credential-{helper} get`"
     )]
-    Helper { helper: String, host: String },
+    Helper {
+        /// The helper's name, without its prefix.
+        helper: String,
+        /// The registry's host.
+        host: String,
+    },
 }
 
-/// Where credentials are looked for.
+/// A place with credentials.
 #[derive(Clone)]
 enum Place {
     Text { name: &'static str, text: String },
     File(PathBuf),
 }
 
-/// What look-ups gave, and when, by host.
+/// The results of look-ups, and their times, by host.
 type Found = HashMap<String, (Instant, Option<Credential>)>;
 
 /// Finds credentials; clones share what was found.
 #[derive(Clone)]
 pub struct Credentials {
     places: Arc<Vec<Place>>,
-    /// Held during a look-up too: key chains hang when two helpers ask at once.
+    /// Locked during a look-up as well: key chains hang when two helpers run at once.
     found: Arc<tokio::sync::Mutex<Found>>,
 }
 
@@ -71,8 +93,8 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Looks where docker and podman look: `DOCKER_AUTH_CONFIG`, docker's `config.json`, podman's
-    /// `auth.json`; the first that knows the host wins.
+    /// Returns the credentials of docker and podman: `DOCKER_AUTH_CONFIG`, docker's `config.json`,
+    /// podman's `auth.json`; the first with an entry for a host is used.
     pub fn from_environment() -> Self {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let mut places = Vec::new();
@@ -96,15 +118,16 @@ impl Credentials {
         Self::at(places)
     }
 
-    /// Knows nobody.
+    /// Returns credentials that have none for any host.
     pub fn none() -> Self {
         Self::at(Vec::new())
     }
 
-    /// Reads from the text of a docker `config.json`.
-    pub fn from_text(text: impl Into<String>) -> Self {
+    /// Returns the credentials in the text of a docker `config.json`.
+    #[cfg(test)]
+    pub(super) fn from_text(text: impl Into<String>) -> Self {
         Self::at(vec![Place::Text {
-            name: "the given docker config",
+            name: "DOCKER_AUTH_CONFIG",
             text: text.into(),
         }])
     }
@@ -116,8 +139,8 @@ impl Credentials {
         }
     }
 
-    /// Finds the credential for a registry's host (`docker.io` and Docker Hub's other names too);
-    /// `None` where nobody has logged in. Look-ups are kept for 4 min 50 s.
+    /// Returns the credential for a registry's host; `None` without a login. `docker.io` and Docker
+    /// Hub's other hosts are one. Look-ups are kept for 4 min 50 s.
     pub async fn credentials(&self, host: &str) -> Result<Option<Credential>, CredentialError> {
         let key = match host {
             "docker.io" | "index.docker.io" | "registry-1.docker.io" => HUB,
@@ -159,7 +182,7 @@ fn look_up(place: &Place, host: &str) -> Result<Option<Credential>, CredentialEr
             }
         },
     };
-    // The parser's own message may quote the text, which holds secrets: only the place is told.
+    // The parser's own message may quote the text, which holds secrets: only the line is shown.
     let config: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| CredentialError::Unreadable {
             place: name.clone(),
@@ -184,13 +207,13 @@ fn look_up(place: &Place, host: &str) -> Result<Option<Credential>, CredentialEr
             stderr,
         }) => {
             let nothing = |text: &str| text.contains("credentials not found");
-            match nothing(&stdout) || nothing(&stderr) {
-                true => Ok(None),
-                false => Err(CredentialError::Helper {
-                    helper,
-                    host: shown.to_owned(),
-                }),
+            if nothing(&stdout) || nothing(&stderr) {
+                return Ok(None);
             }
+            Err(CredentialError::Helper {
+                helper,
+                host: shown.to_owned(),
+            })
         }
         Err(
             CredentialRetrievalError::HelperCommunicationError
@@ -206,7 +229,7 @@ fn look_up(place: &Place, host: &str) -> Result<Option<Credential>, CredentialEr
     }
 }
 
-/// The key under which a config knows a host: itself, else one that is it with a scheme or a path.
+/// Returns the key of a host in a config: the host itself, else the host with a scheme or a path.
 fn key_for(config: &serde_json::Value, host: &str) -> String {
     let known: Vec<&str> = ["credHelpers", "auths"]
         .iter()
@@ -227,6 +250,7 @@ fn key_for(config: &serde_json::Value, host: &str) -> String {
     same.unwrap_or(host).to_owned()
 }
 
+/// Returns the name of the credential helper for a host's key.
 fn helper_for(config: &serde_json::Value, key: &str) -> String {
     let name = (config["credHelpers"][key].as_str()).or(config["credsStore"].as_str());
     name.unwrap_or("?").to_owned()
@@ -266,20 +290,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn broken_configs_are_told_without_their_secrets() {
+    async fn errors_of_a_broken_config_show_no_secrets() {
         assert_eq!(
             found(
                 "{\"auths\": {\"a.example\": {\"auth\": \"c2VjcmV0\"",
                 "a.example"
             )
             .await,
-            Err("the given docker config cannot be read: line 1 is not JSON".to_owned())
+            Err("cannot read `DOCKER_AUTH_CONFIG`: line 1 is not JSON".to_owned())
         );
         let config = r#"{"auths": {"a.example": {"auth": "c2VjcmV0"}}}"#;
         assert_eq!(
             found(config, "a.example").await,
             Err(
-                "the given docker config has an entry for a.example that is not a credential; \
+                "invalid entry for `a.example` in `DOCKER_AUTH_CONFIG`: not a credential; \
                  log in again with `docker login a.example`"
                     .to_owned()
             )
@@ -288,7 +312,7 @@ mod tests {
         assert_eq!(
             found(config, "a.example").await,
             Err(
-                "the credential helper `docker-credential-laminate-absent` failed for a.example; \
+                "the credential helper `docker-credential-laminate-absent` failed for `a.example`; \
                  try `echo a.example | docker-credential-laminate-absent get`"
                     .to_owned()
             )

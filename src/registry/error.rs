@@ -1,50 +1,104 @@
-//! What can go wrong at a registry, told apart by what a caller does about it.
+//! The errors of a registry, by what a caller does about them.
 //!
-//! Made by the transport from an answer or a failed connection; no message holds a secret or a URL
-//! with a query (upload states and signed addresses of storage are secrets).
+//! Main type: [`Error`], made from an answer or a failed connection. No message contains a secret, nor
+//! a URL with a query (upload states and signed URLs of storage are secrets).
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use reqwest::Url;
 
 use serde::Deserialize;
 
 use super::credentials::CredentialError;
 
-/// What was tried, on what; reads as "cannot read the manifest of ghcr.io/a/b:c".
+/// An operation on a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// A HEAD of a manifest.
+    LookUpManifest,
+    /// A GET of a manifest.
+    ReadManifest,
+    /// A PUT of a manifest.
+    WriteManifest,
+    /// A DELETE of a manifest's tag.
+    DeleteTag,
+    /// A list of the tags of a repository.
+    ListTags,
+    /// A HEAD of a blob.
+    LookUpBlob,
+    /// A GET of a blob.
+    ReadBlob,
+    /// A mount of another repository's blob.
+    MountBlob,
+    /// An upload of a blob.
+    UploadBlob,
+    /// The end of an upload without its blob.
+    CancelUpload,
+    /// A read of a document: its manifest, then its one layer.
+    ReadDocument,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LookUpManifest => "look up the manifest",
+            Self::ReadManifest => "read the manifest",
+            Self::WriteManifest => "write the manifest",
+            Self::DeleteTag => "delete the tag",
+            Self::ListTags => "list the tags of",
+            Self::LookUpBlob => "look up the blob",
+            Self::ReadBlob => "read the blob",
+            Self::MountBlob => "mount the blob",
+            Self::UploadBlob => "upload the blob",
+            Self::CancelUpload => "cancel an upload to",
+            Self::ReadDocument => "read the document",
+        })
+    }
+}
+
+/// An operation and its object; reads as "cannot read the manifest `ghcr.io/a/b:c`".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    pub operation: &'static str,
+    /// The operation.
+    pub operation: Operation,
+    /// A repository, tag or digest, `ghcr.io/a/b:c`.
     pub reference: String,
-    /// The registry's host, as `docker login` wants it.
+    /// The registry's host, as in `docker login HOST`.
     pub host: String,
 }
 
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}", self.operation, self.reference)
+        write!(f, "cannot {} `{}`", self.operation, self.reference)
     }
 }
 
 /// One entry of a registry's error list (distribution-spec, "Error codes").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Code {
+    /// The code, `MANIFEST_UNKNOWN`.
     pub code: String,
+    /// The registry's message and its detail, in one line.
     pub message: String,
 }
 
-/// An answer that is not the wanted one.
+/// An answer with another status than the expected ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
+    /// The HTTP status.
     pub status: u16,
-    /// What the JSON error list said; empty when the body was something else.
+    /// The entries of the JSON error list; empty if the body was something else.
     pub codes: Vec<Code>,
     /// The beginning of a body that was plain text.
     pub text: String,
+    /// The pause the registry asked for.
     pub retry_after: Option<Duration>,
 }
 
 impl Answer {
-    /// Reads what can be read of a body; nothing of it is needed.
+    /// Reads the error list or the text of a body, as far as there is any.
     pub(super) fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Box<Self> {
         #[derive(Deserialize)]
         struct Envelope {
@@ -84,7 +138,9 @@ impl Answer {
         };
         let text = String::from_utf8_lossy(&body[..body.len().min(2000)]);
         let text = match text.trim_start() {
-            html if html.starts_with('<') => "an HTML page, not a registry's answer".to_owned(),
+            html if html.starts_with('<') => {
+                "an HTML page instead of a registry's answer".to_owned()
+            }
             _ if !codes.is_empty() => String::new(),
             text => printable(text),
         };
@@ -96,6 +152,7 @@ impl Answer {
         })
     }
 
+    /// Returns whether the error list has a code.
     pub fn has_code(&self, code: &str) -> bool {
         self.codes.iter().any(|c| c.code == code)
     }
@@ -106,7 +163,7 @@ impl Answer {
     }
 }
 
-/// One line of at most 300 characters without control characters.
+/// Returns a text as one line of at most 300 characters without control characters.
 fn printable(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let line: String = words.join(" ");
@@ -124,9 +181,9 @@ impl fmt::Display for Answer {
         // A manifest with many missing blobs brings one entry a blob.
         for (position, code) in self.codes.iter().take(3).enumerate() {
             let lead = if position == 0 { " " } else { "; " };
-            match code.message.is_empty() {
-                true => write!(f, "{lead}{}", code.code)?,
-                false => write!(f, "{lead}{}: {}", code.code, code.message)?,
+            write!(f, "{lead}{}", code.code)?;
+            if !code.message.is_empty() {
+                write!(f, ": {}", code.message)?;
             }
         }
         if self.codes.len() > 3 {
@@ -136,116 +193,181 @@ impl fmt::Display for Answer {
             write!(f, " {}", self.text)?;
         }
         if let Some(wait) = self.retry_after {
-            write!(f, ", to be tried again in {} s", wait.as_secs())?;
+            write!(f, ", retry after {} s", wait.as_secs())?;
         }
         Ok(())
     }
 }
 
+/// Why an operation on a registry failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("{attempt}: the registry does not have it ({answer})")]
+    /// The registry does not have the object.
+    #[error("{attempt}: not found ({answer})")]
     NotFound {
+        /// The operation.
         attempt: Attempt,
+        /// The registry's answer.
         answer: Box<Answer>,
     },
 
+    /// The registry or its token server rejects the credentials, or requires some.
     #[error("{attempt}: {} ({answer})", unauthorized(attempt, *with_credentials))]
     Unauthorized {
+        /// The operation.
         attempt: Attempt,
+        /// The registry's answer.
         answer: Box<Answer>,
+        /// The request had the user's credentials.
         with_credentials: bool,
     },
 
+    /// The account lacks the right.
     #[error(
-        "{attempt}: access denied ({answer}); give the account used by `docker login {}` the rights for it, or log in with another", attempt.host
+        "{attempt}: access denied ({answer}); give the account of `docker login {}` access, or log in with another", attempt.host
     )]
     Denied {
+        /// The operation.
         attempt: Attempt,
+        /// The registry's answer.
         answer: Box<Answer>,
     },
 
-    #[error(
-        "{attempt}: the tag cannot be written: the registry says that it is immutable ({answer})"
-    )]
+    /// The tag exists and cannot be overwritten.
+    #[error("{attempt}: the tag is immutable in this registry ({answer})")]
     Immutable {
+        /// The operation.
         attempt: Attempt,
+        /// The registry's answer.
         answer: Box<Answer>,
     },
 
+    /// The registry refuses for another reason.
     #[error("{attempt}: the registry answered {answer}")]
     Refused {
+        /// The operation.
         attempt: Attempt,
+        /// The registry's answer.
         answer: Box<Answer>,
     },
 
-    #[error("{attempt}: the token server {server} answered {answer}")]
+    /// The token server does not answer with a token.
+    #[error("{attempt}: the token server `{server}` answered {answer}")]
     TokenServer {
+        /// The operation.
         attempt: Attempt,
+        /// The token server's host.
         server: String,
+        /// Its answer.
         answer: Box<Answer>,
     },
 
-    #[error("{attempt}: {server} cannot be reached: {reason}")]
+    /// A connection failed or ended.
+    #[error("{attempt}: cannot reach `{server}`: {reason}")]
     Unreachable {
+        /// The operation.
         attempt: Attempt,
+        /// The host that was connected to.
         server: String,
+        /// The causes, in one line.
         reason: String,
-        /// False where trying again cannot help: a certificate nobody vouches for.
+        /// False where a retry cannot help: a certificate that no authority has signed.
         temporary: bool,
     },
 
-    #[error("{attempt}: its digest is {found}, not {expected}")]
+    /// Bytes have another digest than they must have.
+    #[error("{attempt}: wrong digest: expected {expected}, found {found}")]
     WrongDigest {
+        /// The operation.
         attempt: Attempt,
+        /// The digest the bytes must have.
         expected: String,
+        /// The digest they have, or that the registry reports.
         found: String,
     },
 
-    #[error("{attempt}: written, but another writer has moved it to {found}, and ours is {ours}")]
+    /// A tag is at another manifest just after it was written.
+    #[error(
+        "{attempt}: another writer moved the tag to {found} just after it was written as {ours}"
+    )]
     Overwritten {
+        /// The operation.
         attempt: Attempt,
+        /// The digest that was written.
         ours: String,
+        /// The digest the tag is at.
         found: String,
     },
 
-    #[error("{attempt}: it is larger than {limit} bytes")]
-    TooLarge { attempt: Attempt, limit: u64 },
+    /// A body is larger than expected.
+    #[error("{attempt}: larger than the limit of {limit} bytes")]
+    TooLarge {
+        /// The operation.
+        attempt: Attempt,
+        /// The limit, bytes.
+        limit: u64,
+    },
 
     /// An answer that breaks the protocol.
     #[error("{attempt}: {problem}")]
-    Protocol { attempt: Attempt, problem: String },
+    Protocol {
+        /// The operation.
+        attempt: Attempt,
+        /// The part of the protocol that is broken.
+        problem: String,
+    },
 
+    /// The user's credentials cannot be read.
     #[error("{attempt}: {source}")]
     Credential {
+        /// The operation.
         attempt: Attempt,
+        /// The cause.
         source: CredentialError,
     },
 
-    /// The client cannot be made: a file of certificates that is none.
-    #[error("{0}")]
-    Setup(String),
+    /// The file of certificates cannot be read.
+    #[error("cannot read the certificates in `{}`: {reason}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        reason: String,
+    },
+
+    /// The file of certificates has none.
+    #[error("`{}` contains no PEM certificates", path.display())]
+    NoCertificates {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The HTTP client cannot be made.
+    #[error("cannot create an HTTP client: {reason}")]
+    HttpClient {
+        /// The causes, in one line.
+        reason: String,
+    },
 }
 
 fn unauthorized(attempt: &Attempt, with_credentials: bool) -> String {
     let host = &attempt.host;
-    match with_credentials {
-        true => {
-            format!(
-                "{host} does not accept the credentials for this; log in again with `docker login {host}`, or with an account that has the rights"
-            )
-        }
-        false => format!("{host} wants credentials; log in with `docker login {host}`"),
+    if with_credentials {
+        format!(
+            "`{host}` rejects the credentials; log in again with `docker login {host}`, or with an account that has access"
+        )
+    } else {
+        format!("`{host}` requires credentials; log in with `docker login {host}`")
     }
 }
 
-/// Answers after which the same request may succeed (registry.md §4).
+/// Returns whether the same request may succeed after an answer with this status.
 fn is_temporary(status: u16) -> bool {
     matches!(status, 408 | 429 | 499 | 500 | 502 | 503 | 504 | 522)
 }
 
 impl Error {
-    /// The error an answer means.
+    /// Returns the error for an answer.
     pub(super) fn of(attempt: Attempt, answer: Box<Answer>, with_credentials: bool) -> Self {
         match answer.status {
             401 => Self::Unauthorized {
@@ -259,7 +381,7 @@ impl Error {
             }
             403 => Self::Denied { attempt, answer },
             404 => Self::NotFound { attempt, answer },
-            409 | 412 if attempt.operation == super::WRITE_MANIFEST => {
+            409 | 412 if attempt.operation == Operation::WriteManifest => {
                 Self::Immutable { attempt, answer }
             }
             400 if answer.mentions("immutable") => Self::Immutable { attempt, answer },
@@ -267,7 +389,7 @@ impl Error {
         }
     }
 
-    /// True where the same request may succeed later.
+    /// Returns whether the same request may succeed later.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Refused { answer, .. } | Self::TokenServer { answer, .. } => {
@@ -278,15 +400,17 @@ impl Error {
         }
     }
 
-    /// How long the registry asked to be left alone.
+    /// Returns the pause the registry asked for.
     pub fn retry_after(&self) -> Option<Duration> {
         self.answer().and_then(|answer| answer.retry_after)
     }
 
+    /// Returns the HTTP status; `None` if there was no answer.
     pub fn status(&self) -> Option<u16> {
         self.answer().map(|answer| answer.status)
     }
 
+    /// Returns the answer; `None` if there was none.
     pub fn answer(&self) -> Option<&Answer> {
         match self {
             Self::NotFound { answer, .. }
@@ -300,8 +424,19 @@ impl Error {
     }
 }
 
-/// The causes of a failed request in one line, without its URL.
-pub(super) fn reason_of(error: reqwest::Error) -> (String, bool) {
+/// Returns the error of a request that was not answered.
+pub(super) fn unreachable(attempt: &Attempt, url: &Url, error: reqwest::Error) -> Error {
+    let (reason, temporary) = reason(error);
+    Error::Unreachable {
+        attempt: attempt.clone(),
+        server: url.authority().to_owned(),
+        reason,
+        temporary,
+    }
+}
+
+/// Returns the causes of a failed request in one line, without its URL, and whether a retry may help.
+pub(super) fn reason(error: reqwest::Error) -> (String, bool) {
     use std::error::Error as _;
     let error = error.without_url();
     let mut text = error.to_string();
@@ -315,4 +450,86 @@ pub(super) fn reason_of(error: reqwest::Error) -> (String, bool) {
     }
     let temporary = !(text.contains("certificate") || error.is_redirect() || error.is_builder());
     (printable(&text), temporary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(operation: Operation, status: u16, body: &str) -> Error {
+        let attempt = Attempt {
+            operation,
+            reference: "a.example/b:c".to_owned(),
+            host: "a.example".to_owned(),
+        };
+        Error::of(attempt, Answer::read(status, None, body.as_bytes()), false)
+    }
+
+    fn answer(body: &str) -> String {
+        Answer::read(400, None, body.as_bytes()).to_string()
+    }
+
+    #[test]
+    fn an_answer_shows_its_codes_or_its_text() {
+        assert_eq!(
+            answer(r#"{"errors": [{"code": "A", "message": "m", "detail": "d"}, {"code": "B"}]}"#),
+            "400 A: m (d); B"
+        );
+        assert_eq!(answer("plain\n words\u{7}"), "400 plain words");
+        assert_eq!(
+            answer("<html>"),
+            "400 an HTML page instead of a registry's answer"
+        );
+        assert_eq!(answer(""), "400");
+    }
+
+    #[test]
+    fn a_long_answer_is_cut() {
+        let codes = [r#"{"code": "A"}"#; 5].join(",");
+        assert_eq!(
+            answer(&format!(r#"{{"errors": [{codes}]}}"#)),
+            "400 A; A; A and 2 more"
+        );
+        assert_eq!(answer(&"é".repeat(400)).chars().count(), "400 ".len() + 301);
+    }
+
+    #[test]
+    fn an_answer_shows_the_pause() {
+        let wait = Some(Duration::from_secs(7));
+        assert_eq!(
+            Answer::read(429, wait, b"").to_string(),
+            "429, retry after 7 s"
+        );
+    }
+
+    #[test]
+    fn a_conflict_means_immutable_for_writes_of_manifests_only() {
+        for status in [409, 412] {
+            let written = error(Operation::WriteManifest, status, "");
+            assert!(matches!(written, Error::Immutable { .. }), "{written}");
+            let mounted = error(Operation::MountBlob, status, "");
+            assert!(matches!(mounted, Error::Refused { .. }), "{mounted}");
+        }
+        let spoken = error(Operation::WriteManifest, 400, "the tag is IMMUTABLE");
+        assert!(matches!(spoken, Error::Immutable { .. }), "{spoken}");
+    }
+
+    #[test]
+    fn a_missing_right_is_denied_whatever_its_status() {
+        let body = r#"{"errors": [{"code": "DENIED"}]}"#;
+        for status in [400, 403, 404] {
+            let denied = error(Operation::ReadManifest, status, body);
+            assert!(matches!(denied, Error::Denied { .. }), "{denied}");
+        }
+        let busy = error(Operation::ReadManifest, 503, body);
+        assert!(busy.is_temporary(), "{busy}");
+    }
+
+    #[test]
+    fn an_error_starts_with_the_operation() {
+        assert_eq!(
+            error(Operation::ListTags, 404, "").to_string(),
+            "cannot list the tags of `a.example/b:c`: not found (404)"
+        );
+    }
 }

@@ -1,26 +1,105 @@
-//! What is known of one registry's host: how much at once, what it wants to see, until when it rests.
+//! The hosts of registries: their addresses, limits, challenges and pauses.
 //!
-//! Main type: [`Host`], owned by `transport`, one a host.
+//! Main types: [`Hosts`], and [`Host`], which is the state of one of them. Used by `authorize` and
+//! `transport`.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use reqwest::Url;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::sync::Semaphore;
 
 use super::auth::{Challenge, Tokens};
+use super::options::Options;
+use crate::name::Repository;
 
+/// Hosts that limit each user's requests get fewer at once.
+const LIMITED: usize = 4;
+
+/// All hosts a client has sent requests to.
+pub(super) struct Hosts {
+    plain_http: Vec<String>,
+    concurrency: usize,
+    known: Mutex<HashMap<String, Arc<Host>>>,
+}
+
+impl Hosts {
+    pub fn new(options: &Options) -> Self {
+        Self {
+            plain_http: options.plain_http.clone(),
+            concurrency: options.concurrency,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Returns the state of a host.
+    pub fn get(&self, name: &str) -> Arc<Host> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = known
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(Host::new(limit(name, self.concurrency))));
+        host.clone()
+    }
+
+    /// Returns the URL of `/v2/<repository>/<rest>`.
+    pub fn url(&self, repository: &Repository, rest: &str) -> Url {
+        self.address(repository.host(), &format!("{}/{rest}", repository.path()))
+    }
+
+    /// Returns the URL of the registry's API, `/v2/`.
+    pub fn base(&self, host: &str) -> Url {
+        self.address(host, "")
+    }
+
+    fn address(&self, host: &str, path: &str) -> Url {
+        let plain = is_loopback(host) || self.plain_http.iter().any(|h| h == host);
+        let scheme = if plain { "http" } else { "https" };
+        let host = if host == "docker.io" {
+            "registry-1.docker.io"
+        } else {
+            host
+        };
+        let text = format!("{scheme}://{host}/v2/{path}");
+        Url::parse(&text).expect("a repository's host and path make a URL")
+    }
+}
+
+/// Returns how many requests a host gets at once.
+fn limit(host: &str, concurrency: usize) -> usize {
+    let few = matches!(host, "docker.io" | "ghcr.io") || host.ends_with(".amazonaws.com");
+    let most = concurrency.max(1);
+    if few { most.min(LIMITED) } else { most }
+}
+
+/// Returns whether a host is this machine. Such registries are connected to without TLS, as Docker
+/// and BuildKit do.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let address = name.parse::<std::net::IpAddr>();
+    name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The state of one host.
 pub(super) struct Host {
+    /// The requests that may be sent now.
     pub requests: Semaphore,
-    /// Whole downloads have a limit of their own: a copy holds one while it waits for requests.
+    /// Whole downloads have a limit of their own: a copy has one open while it waits for requests.
     pub downloads: Arc<Semaphore>,
+    /// How the host authorizes requests, as far as it has challenged one.
     pub challenge: Mutex<Option<Challenge>>,
+    /// The host's tokens.
     pub tokens: Tokens,
     paused_until: Mutex<Option<Instant>>,
 }
 
 impl Host {
-    pub fn new(limit: usize) -> Self {
+    fn new(limit: usize) -> Self {
         Self {
             requests: Semaphore::new(limit),
             downloads: Arc::new(Semaphore::new(limit)),
@@ -30,6 +109,7 @@ impl Host {
         }
     }
 
+    /// Keeps a challenge for the requests to come.
     pub fn learn(&self, challenge: Challenge) {
         *self
             .challenge
@@ -37,6 +117,7 @@ impl Host {
             .unwrap_or_else(PoisonError::into_inner) = Some(challenge);
     }
 
+    /// Lets no request out for a while.
     pub fn pause(&self, wait: Duration) {
         let until = Instant::now() + wait;
         let mut paused = self
@@ -46,30 +127,31 @@ impl Host {
         *paused = Some(paused.map_or(until, |other| other.max(until)));
     }
 
+    /// Waits until the host is not paused.
     pub async fn wait(&self) {
-        loop {
-            let paused = *self
-                .paused_until
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            match paused.filter(|until| *until > Instant::now()) {
-                // The jitter keeps all who waited from coming back in one moment.
-                Some(until) => {
-                    let extra = jittered(Duration::from_millis(50));
-                    tokio::time::sleep_until((until + extra).into()).await;
-                }
-                None => return,
-            }
+        while let Some(until) = self.paused() {
+            // The jitter spreads the requests that waited.
+            let extra = jittered(Duration::from_millis(50));
+            tokio::time::sleep_until((until + extra).into()).await;
         }
+    }
+
+    /// Returns the end of the pause; `None` if the host is not paused.
+    fn paused(&self) -> Option<Instant> {
+        let paused = *self
+            .paused_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        paused.filter(|until| *until > Instant::now())
     }
 }
 
-/// Between half of a duration and the whole of it.
+/// Returns a random duration between half of one and the whole of it.
 pub(super) fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// `Retry-After`, as seconds or as a date (RFC 9110 §10.2.3).
+/// Reads `Retry-After`, seconds or a date (RFC 9110 §10.2.3).
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
@@ -96,6 +178,85 @@ mod tests {
         assert_eq!(read("soon"), None);
         let far = read("Wed, 21 Oct 2099 07:28:00 GMT").expect("a date");
         assert!(far > Duration::from_secs(1_000_000_000), "{far:?}");
+    }
+
+    #[test]
+    fn loopback_hosts_are_known() {
+        for host in [
+            "localhost",
+            "localhost:5000",
+            "127.0.0.1:1",
+            "127.9.9.9",
+            "[::1]:5000",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "localhost.example",
+            "10.0.0.1:5000",
+            "[::2]",
+            "example:5000",
+            "ghcr.io",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    fn hosts() -> Hosts {
+        Hosts::new(&Options {
+            plain_http: vec!["plain.example".to_owned()],
+            ..Options::default()
+        })
+    }
+
+    #[test]
+    fn a_url_is_without_tls_where_that_is_configured() {
+        let url = |name: &str| {
+            let repository = Repository::parse(name).expect("a repository");
+            hosts().url(&repository, "tags/list").to_string()
+        };
+        assert_eq!(url("ghcr.io/a/b"), "https://ghcr.io/v2/a/b/tags/list");
+        assert_eq!(
+            url("localhost:5000/a"),
+            "http://localhost:5000/v2/a/tags/list"
+        );
+        assert_eq!(
+            url("plain.example/a"),
+            "http://plain.example/v2/a/tags/list"
+        );
+    }
+
+    #[test]
+    fn docker_hub_has_another_host_for_its_api() {
+        let base = hosts().base("docker.io").to_string();
+        assert_eq!(base, "https://registry-1.docker.io/v2/");
+    }
+
+    #[test]
+    fn hosts_with_rate_limits_get_fewer_requests_at_once() {
+        assert_eq!(limit("quay.io", 16), 16);
+        for host in ["docker.io", "ghcr.io", "1.dkr.ecr.eu-west-1.amazonaws.com"] {
+            assert_eq!(limit(host, 16), 4, "{host}");
+            assert_eq!(limit(host, 2), 2, "{host}");
+        }
+        assert_eq!(limit("quay.io", 0), 1);
+    }
+
+    #[test]
+    fn a_host_is_the_same_each_time() {
+        let hosts = hosts();
+        assert!(Arc::ptr_eq(&hosts.get("a"), &hosts.get("a")));
+        assert!(!Arc::ptr_eq(&hosts.get("a"), &hosts.get("b")));
+    }
+
+    #[test]
+    fn the_longer_pause_counts() {
+        let host = Host::new(1);
+        assert_eq!(host.paused(), None);
+        host.pause(Duration::from_secs(60));
+        let until = host.paused();
+        host.pause(Duration::from_secs(1));
+        assert_eq!(host.paused(), until);
     }
 
     #[test]

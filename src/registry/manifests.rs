@@ -1,28 +1,28 @@
-//! Manifests and tags: read by any of their types, written and read back.
+//! Manifests and lists of tags: read with any media type, written and read back.
+//!
+//! Operations of [`Registry`].
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 
-use super::counts::Kind;
-use super::error::{Attempt, Error};
+use super::client::{Locator, Registry, attempt, pull_scope, push_scope};
+use super::error::{Attempt, Error, Operation};
 use super::transport::{Call, Reply};
-use super::{
-    Descriptor, Locator, Manifest, Registry, WRITE_MANIFEST, attempt, pull_scope, push_scope,
-};
 use crate::name::{Digest, Repository, Tag};
-use crate::oci;
+use crate::oci::{self, Descriptor, Manifest};
 
-/// A registry answers 404 for a manifest whose type is not in the list (distribution 2.8 and 3.1),
-/// so all of them are asked for, always.
+/// All types of manifests. A registry answers 404 for a manifest whose type is not in the list
+/// (distribution 2.8 and 3.1), so each request has all of them.
 const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.docker.distribution.manifest.list.v2+json";
 
+/// Returns what a locator adds to the repository in a reference.
 fn suffix(at: &Locator) -> String {
     match at {
         Locator::Tag(tag) => format!(":{tag}"),
@@ -30,61 +30,90 @@ fn suffix(at: &Locator) -> String {
     }
 }
 
-/// The digest a registry says an answer has; one that is not sha256 cannot be compared.
-fn told_digest(reply: &Reply) -> Option<Digest> {
+/// Returns the digest a registry reports; `None` for one that is not sha256, which cannot be
+/// compared.
+fn reported_digest(reply: &Reply) -> Option<Digest> {
     Digest::parse(reply.header("docker-content-digest")?.trim()).ok()
 }
 
+/// Returns `Content-Type` without its parameters.
 fn media_type(reply: &Reply) -> Option<String> {
     let text = reply.header(CONTENT_TYPE.as_str())?;
     let text = text.split(';').next().unwrap_or_default().trim();
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// How often a look-up is sent if it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tries {
+    /// Once.
+    One,
+    /// Until it is answered, or the retries are over.
+    Many,
+}
+
+/// What a tag was just before it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Free: any other manifest there is another writer's.
+    Free,
+    /// Anything.
+    Unknown,
+}
+
+/// Returns how a tag is looked up after a failed write; `None` if the write was certainly not
+/// applied. It may have been applied, or an immutable tag may be at the same bytes already. Where the
+/// write itself is retried the look-up is not, else a dead registry would get thirty requests.
+fn look_up_after(error: &Error) -> Option<Tries> {
+    if matches!(error, Error::Immutable { .. }) {
+        return Some(Tries::Many);
+    }
+    let maybe_applied = error.is_temporary() && error.status() != Some(429);
+    maybe_applied.then_some(Tries::One)
+}
+
 impl Registry {
+    /// Returns a request for a manifest, with the right to read.
     pub(super) fn manifest_call(
         &self,
         repository: &Repository,
         at: &Locator,
-        kind: Kind,
         method: Method,
-        operation: &'static str,
+        operation: Operation,
     ) -> Call {
         let url = self.transport.url(repository, &format!("manifests/{at}"));
         let attempt = attempt(operation, repository, &suffix(at));
-        let mut call = self.call(kind, method, url, attempt);
+        let mut call = self.call(method, url, attempt);
         call.scopes = vec![pull_scope(repository)];
         call.headers
             .insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
         call
     }
 
-    /// Asks what a tag or digest is, without its bytes; `None` if the registry does not have it.
+    /// Looks up the descriptor of a manifest; `None` if the registry does not have it.
     pub async fn head_manifest(
         &self,
         repository: &Repository,
         at: &Locator,
     ) -> Result<Option<Descriptor>, Error> {
         let scope = pull_scope(repository);
-        self.head_with(repository, at, scope, true).await
+        self.head_with(repository, at, scope, Tries::Many).await
     }
 
-    /// `patient` tries again what is temporary.
+    /// Looks up a manifest with the rights of a scope.
     pub(super) async fn head_with(
         &self,
         repository: &Repository,
         at: &Locator,
         scope: String,
-        patient: bool,
+        tries: Tries,
     ) -> Result<Option<Descriptor>, Error> {
-        let operation = "look up the manifest";
-        let mut call =
-            self.manifest_call(repository, at, Kind::ManifestHead, Method::HEAD, operation);
-        call.wanted = &[200, 404];
+        let mut call = self.manifest_call(repository, at, Method::HEAD, Operation::LookUpManifest);
+        call.expected = &[200, 404];
         call.scopes = vec![scope];
-        let reply = match patient {
-            true => self.transport.send(&call).await?,
-            false => self.transport.once(&call, None).await?,
+        let reply = match tries {
+            Tries::Many => self.transport.send(&call).await?,
+            Tries::One => self.transport.send_once(&call, None).await?,
         };
         if reply.status == 404 {
             return Ok(None);
@@ -92,7 +121,7 @@ impl Registry {
         let size = reply
             .header(CONTENT_LENGTH.as_str())
             .and_then(|text| text.parse().ok());
-        let digest = told_digest(&reply);
+        let digest = reported_digest(&reply);
         if let (Some(digest), Some(media_type), Some(size)) = (digest, media_type(&reply), size) {
             if let Locator::Digest(asked) = at
                 && *asked != digest
@@ -105,21 +134,19 @@ impl Registry {
                 size,
             }));
         }
-        // The headers are optional; the bytes tell for sure.
+        // The headers are optional.
         let manifest = self.manifest(repository, at).await?;
         Ok(manifest.map(|manifest| manifest.descriptor()))
     }
 
-    /// Reads a manifest and proves its digest; `None` if the registry does not have it.
+    /// Reads a manifest and checks its digest; `None` if the registry does not have it.
     pub async fn manifest(
         &self,
         repository: &Repository,
         at: &Locator,
     ) -> Result<Option<Manifest>, Error> {
-        let operation = "read the manifest";
-        let mut call =
-            self.manifest_call(repository, at, Kind::ManifestGet, Method::GET, operation);
-        call.wanted = &[200, 404];
+        let mut call = self.manifest_call(repository, at, Method::GET, Operation::ReadManifest);
+        call.expected = &[200, 404];
         let reply = self.transport.send(&call).await?;
         if reply.status == 404 {
             return Ok(None);
@@ -127,7 +154,7 @@ impl Registry {
         let digest = Digest::of(&reply.body);
         let asked = match at {
             Locator::Digest(asked) => Some(asked.clone()),
-            Locator::Tag(_) => told_digest(&reply),
+            Locator::Tag(_) => reported_digest(&reply),
         };
         if let Some(asked) = asked
             && asked != digest
@@ -159,33 +186,27 @@ impl Registry {
         at: &Locator,
         manifest: &Manifest,
     ) -> Result<(), Error> {
-        self.write(repository, at, manifest, false).await
+        self.write(repository, at, manifest, Before::Unknown).await
     }
 
-    /// `free` says that the tag was free just before: whatever is there then is another writer's.
+    /// Writes a manifest and reads it back.
     pub(super) async fn write(
         &self,
         repository: &Repository,
         at: &Locator,
         manifest: &Manifest,
-        free: bool,
+        before: Before,
     ) -> Result<(), Error> {
-        let mut call = self.manifest_call(
-            repository,
-            at,
-            Kind::ManifestPut,
-            Method::PUT,
-            WRITE_MANIFEST,
-        );
+        let mut call = self.manifest_call(repository, at, Method::PUT, Operation::WriteManifest);
         let content_type = HeaderValue::from_str(&manifest.media_type);
         let content_type = content_type.map_err(|_| Error::Protocol {
             attempt: call.attempt.clone(),
-            problem: "its media type cannot be a header".to_owned(),
+            problem: format!("invalid media type `{}`", manifest.media_type),
         })?;
         call.headers.insert(CONTENT_TYPE, content_type);
         call.scopes = vec![push_scope(repository)];
         call.body = manifest.bytes.clone();
-        call.wanted = &[201];
+        call.expected = &[201];
         let digest = Digest::of(&manifest.bytes);
         let claimed = match at {
             Locator::Digest(asked) if *asked != digest => Some(asked),
@@ -195,34 +216,30 @@ impl Registry {
             return Err(wrong_digest(call.attempt, claimed, &digest));
         }
 
-        let mut tries = self.transport.tries();
+        let mut retries = self.transport.retries();
         loop {
-            let error = match self.transport.once(&call, None).await {
-                Ok(reply) => match told_digest(&reply).filter(|told| *told != digest) {
-                    Some(told) => return Err(wrong_digest(call.attempt, &digest, &told)),
-                    None => {
-                        return self
-                            .settled(repository, at, call.attempt, &digest, free)
-                            .await;
+            let error = match self.transport.send_once(&call, None).await {
+                Ok(reply) => {
+                    let reported = reported_digest(&reply).filter(|reported| *reported != digest);
+                    if let Some(reported) = reported {
+                        return Err(wrong_digest(call.attempt, &digest, &reported));
                     }
-                },
+                    let settled = self.settled(repository, at, call.attempt, &digest, before);
+                    return settled.await;
+                }
                 Err(error) => error,
             };
-            let unsure = error.is_temporary() && error.status() != Some(429);
-            let immutable = matches!(error, Error::Immutable { .. });
-            if unsure || immutable {
-                // The write may have been applied, or the tag already names these bytes. Where the
-                // write is tried again, a look that fails is not: a dead registry would be asked
-                // thirty times.
+            if let Some(tries) = look_up_after(&error) {
                 let scope = push_scope(repository);
-                if let Ok(Some(found)) = self.head_with(repository, at, scope, immutable).await
+                if let Ok(Some(found)) = self.head_with(repository, at, scope, tries).await
                     && found.digest == digest
                 {
                     return Ok(());
                 }
             }
             let host = repository.host();
-            if !self.transport.may_try_again(&mut tries, host, &error).await {
+            let transport = &self.transport;
+            if !transport.wait_for_retry(&mut retries, host, &error).await {
                 return Err(error);
             }
         }
@@ -235,31 +252,31 @@ impl Registry {
         at: &Locator,
         attempt: Attempt,
         ours: &Digest,
-        free: bool,
+        before: Before,
     ) -> Result<(), Error> {
         let start = Instant::now();
         let mut wait = Duration::from_millis(20);
         loop {
-            let found = self
-                .head_with(repository, at, push_scope(repository), true)
-                .await?;
-            let waited = start.elapsed() >= self.transport.settling();
+            let scope = push_scope(repository);
+            let found = self.head_with(repository, at, scope, Tries::Many).await?;
+            let over = start.elapsed() >= self.transport.options.settling;
             match found {
                 Some(found) if found.digest == *ours => return Ok(()),
-                found if waited || free && found.is_some() => {
-                    return Err(match found {
-                        Some(found) => Error::Overwritten {
-                            attempt,
-                            ours: ours.to_string(),
-                            found: found.digest.to_string(),
-                        },
-                        None => Error::Protocol {
-                            attempt,
-                            problem: "the registry accepted it, and does not have it".to_owned(),
-                        },
+                // What a registry shows late is what a tag was before.
+                Some(found) if over || before == Before::Free => {
+                    return Err(Error::Overwritten {
+                        attempt,
+                        ours: ours.to_string(),
+                        found: found.digest.to_string(),
                     });
                 }
-                _ => tokio::time::sleep(wait).await,
+                None if over => {
+                    return Err(Error::Protocol {
+                        attempt,
+                        problem: "the registry accepted it but does not have it".to_owned(),
+                    });
+                }
+                Some(_) | None => tokio::time::sleep(wait).await,
             }
             wait = (wait * 2).min(Duration::from_millis(500));
         }
@@ -271,7 +288,7 @@ impl Registry {
         struct Page {
             tags: Option<Vec<String>>,
         }
-        let attempt = attempt("list the tags of", repository, "");
+        let attempt = attempt(Operation::ListTags, repository, "");
         let mut url = self.transport.url(repository, "tags/list?n=1000");
         let mut seen = HashSet::new();
         let mut tags = Vec::new();
@@ -281,23 +298,23 @@ impl Registry {
         };
         loop {
             if !seen.insert(url.clone()) {
-                return Err(problem("the registry's pages of tags go in a circle"));
+                return Err(problem("the list of tags has a page twice"));
             }
-            let mut call = self.call(Kind::TagList, Method::GET, url.clone(), attempt.clone());
+            let mut call = self.call(Method::GET, url.clone(), attempt.clone());
             call.scopes = vec![pull_scope(repository)];
-            call.wanted = &[200, 404];
+            call.expected = &[200, 404];
             let reply = self.transport.send(&call).await?;
             if reply.status == 404 {
                 break;
             }
             let page: Page = serde_json::from_slice(&reply.body)
-                .map_err(|_| problem("the answer is not a list of tags"))?;
-            // A tag that is no legal tag can be neither read nor written, so nobody misses it.
-            let legal = page.tags.unwrap_or_default();
-            tags.extend(legal.iter().filter_map(|tag| Tag::parse(tag).ok()));
-            match next_page(&reply, &url) {
+                .map_err(|_| problem("the registry's answer is not a list of tags"))?;
+            // An invalid tag can be neither read nor written.
+            let listed = page.tags.unwrap_or_default();
+            tags.extend(listed.iter().filter_map(|tag| Tag::parse(tag).ok()));
+            match next_page(&reply.headers, &url) {
                 Some(next) if next.origin() == url.origin() => url = next,
-                Some(_) => return Err(problem("the next page of tags is on another host")),
+                Some(_) => return Err(problem("the list of tags continues on another host")),
                 None => break,
             }
         }
@@ -307,9 +324,9 @@ impl Registry {
     }
 }
 
-/// The target of `Link: <…>; rel="next"` (distribution-spec, "Listing Tags").
-fn next_page(reply: &Reply, base: &Url) -> Option<Url> {
-    let links = reply.headers.get_all("link").iter();
+/// Returns the target of `Link: <…>; rel="next"` (distribution-spec, "Listing Tags").
+fn next_page(headers: &HeaderMap, base: &Url) -> Option<Url> {
+    let links = headers.get_all("link").iter();
     let links = links.filter_map(|value| value.to_str().ok());
     for link in links.flat_map(|text| text.split(",<").flat_map(|part| part.split(", <"))) {
         let (target, parameters) = link.trim().trim_start_matches('<').split_once('>')?;
@@ -329,5 +346,67 @@ fn wrong_digest(attempt: Attempt, expected: &Digest, found: &Digest) -> Error {
         attempt,
         expected: expected.to_string(),
         found: found.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::Answer;
+    use super::*;
+
+    fn next(links: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for link in links {
+            headers.append("link", link.parse().expect("a header"));
+        }
+        let base = Url::parse("https://a.example/v2/b/tags/list?n=2").expect("a URL");
+        next_page(&headers, &base).map(|url| url.to_string())
+    }
+
+    #[test]
+    fn the_next_page_may_be_relative() {
+        let link = r#"</v2/b/tags/list?n=2&last=x>; rel="next""#;
+        let url = "https://a.example/v2/b/tags/list?n=2&last=x";
+        assert_eq!(next(&[link]).as_deref(), Some(url));
+        let link = "<https://b.example/x>; rel=next";
+        assert_eq!(next(&[link]).as_deref(), Some("https://b.example/x"));
+    }
+
+    #[test]
+    fn other_links_are_passed_over() {
+        let links = r#"</first>; rel="first", </next>; title="x"; REL="next""#;
+        assert_eq!(next(&[links]).as_deref(), Some("https://a.example/next"));
+        assert_eq!(next(&["</first>; rel=first", "</x>"]), None);
+        assert_eq!(next(&["broken"]), None);
+        assert_eq!(next(&[]), None);
+    }
+
+    fn after(status: u16) -> Option<Tries> {
+        let tag = Repository::parse("a.example/b").expect("a repository");
+        let attempt = attempt(Operation::WriteManifest, &tag, ":c");
+        look_up_after(&Error::of(attempt, Answer::read(status, None, b""), false))
+    }
+
+    #[test]
+    fn a_write_that_may_have_been_applied_is_looked_up_once() {
+        for status in [408, 500, 502, 503, 504] {
+            assert_eq!(after(status), Some(Tries::One), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_refused_write_is_looked_up_only_where_the_tag_may_be_right() {
+        assert_eq!(after(409), Some(Tries::Many), "immutable");
+        for status in [400, 401, 403, 413, 429] {
+            assert_eq!(after(status), None, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_locator_is_shown_as_in_a_reference() {
+        let tag = Locator::Tag(Tag::parse("x").expect("a tag"));
+        assert_eq!(suffix(&tag), ":x");
+        let digest = Digest::of(b"");
+        assert_eq!(suffix(&digest.clone().into()), format!("@{digest}"));
     }
 }
