@@ -8,7 +8,7 @@ use super::{Exit, Failure};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::git;
-use crate::name::{Commit, Digest};
+use crate::name::Digest;
 use crate::record::Release;
 use crate::registry::Credentials;
 use crate::release::{self, Channel, Target};
@@ -140,6 +140,7 @@ async fn is_newer(folder: &Utf8Path, one: &Release, than: &Release) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::Commit;
 
     #[tokio::test]
     async fn the_newer_release_is_of_the_later_commit_or_else_the_later_one() {
