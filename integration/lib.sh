@@ -173,8 +173,8 @@ start_engine() { # [STATE-FOLDER]
 debian_archive() { # FILE
     local status=0
     # As root, since Ubuntu allows user namespaces to root only.
-    SOURCE_DATE_EPOCH=1750000000 become setsid mmdebstrap --quiet --variant=minbase --include=ca-certificates \
-        --aptopt='Acquire::Retries "3"' bookworm - ${LAMINATE_DEBIAN_MIRROR:+"$LAMINATE_DEBIAN_MIRROR"} \
+    SOURCE_DATE_EPOCH=1750000000 become setsid mmdebstrap --variant=minbase --include=ca-certificates \
+        --aptopt='Acquire::Retries "1"' bookworm - ${LAMINATE_DEBIAN_MIRROR:+"$LAMINATE_DEBIAN_MIRROR"} \
         >"$1" 2>"$scratch/mmdebstrap.log" &
     started+=("$!")
     wait "$!" || status=$?
