@@ -43,9 +43,9 @@ def test_a_diff_lists_exactly_the_packages_that_changed(releases, unused_engine,
     assert sorted(leaf["packages"]) == ["pip"], "lists with a difference"
     pip = leaf["packages"]["pip"]
     assert {what: pip[what] for what in ("added", "removed", "changed")} == {
-        "added": [{"name": "colorama", "versions": ["0.4.6"]}],
-        "removed": [{"name": "idna", "versions": ["3.6"]}],
-        "changed": [{"name": "six", "from": ["1.16.0"], "to": ["1.17.0"]}],
+        "added": [{"name": "colorama", "version": "0.4.6", "inherited": False}],
+        "removed": [{"name": "idna", "version": "3.6", "inherited": False}],
+        "changed": [{"name": "six", "from": "1.16.0", "to": "1.17.0", "inherited": False}],
     }
     text = stack.laminate("diff", old, new, status=10, json=False).out
     for line in ("six 1.16.0", "1.17.0", "idna 3.6", "colorama 0.4.6"):
