@@ -1,23 +1,24 @@
-//! Names that are valid by construction: images, tags, digests, repositories, references.
+//! Names that are valid by construction: images, tags, digests, repositories, references, commits.
 //!
+//! Main types: [`Repository`], [`Reference`], [`Digest`] and [`Tag`]. Used by every other module.
 //! The grammar of tags, digests and repositories is that of the OCI distribution specification
 //! (v1.1, "Pulling manifests"), narrowed to ASCII; a short reference is completed as Docker does
 //! (`debian` is `docker.io/library/debian:latest`).
 
 use std::fmt;
 
-/// What is wrong with a name, in words that follow "`x` is not a … :".
+/// Why a name is invalid: what to use instead. Completes "invalid image name `x`: …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidName(pub String);
+pub struct InvalidName(String);
 
-fn invalid<T>(text: impl Into<String>) -> Result<T, InvalidName> {
-    Err(InvalidName(text.into()))
+fn invalid<T>(reason: impl Into<String>) -> Result<T, InvalidName> {
+    Err(InvalidName(reason.into()))
 }
 
-/// Writes a name as the text it shows, and parses it when it is read.
+/// Writes a name as its text, and parses it when it is read; `$kind` is for the error.
 macro_rules! serde_as_text {
-    ($name:ident) => {
+    ($kind:literal, $name:ident) => {
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -27,19 +28,23 @@ macro_rules! serde_as_text {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(from)?;
-                Self::parse(&text).map_err(serde::de::Error::custom)
+                Self::parse(&text).map_err(|reason| {
+                    let kind = $kind;
+                    serde::de::Error::custom(format!("invalid {kind} `{text}`: {reason}"))
+                })
             }
         }
     };
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($kind:literal, $(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
 
         impl $name {
+            /// Returns the text of the name.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -59,37 +64,44 @@ macro_rules! name {
             }
         }
 
-        serde_as_text!($name);
+        serde_as_text!($kind, $name);
     };
 }
 
 name!(
+    "image name",
     /// An image of the stack; also the last part of its repository.
     ImageName
 );
 name!(
+    "stack name",
     /// The name of a stack; also the last part of the default staging repository.
     StackName
 );
 name!(
+    "variant name",
     /// A variant of the stack, `2021.2`.
     VariantName
 );
 name!(
+    "tag",
     /// A tag of a registry: at most 128 of `[A-Za-z0-9_.-]`, not beginning with `.` or `-`.
     Tag
 );
 name!(
+    "digest",
     /// A content digest, `sha256:` and 64 lower-case hex digits.
     Digest
 );
 
 name!(
-    /// The hash of a git commit, 7 to 64 lower-case hex digits: all of them, unless a person wrote it.
+    "commit",
+    /// The hash of a git commit, 7 to 64 lower-case hex digits; fewer than 40 are an abbreviation that
+    /// the user wrote.
     Commit
 );
 
-/// One component of a repository: lower-case letters and digits, separated by `.`, `_`, `__` or `-`s.
+/// Returns whether a text is one component of a repository: lower-case letters and digits, separated by `.`, `_`, `__` or `-`s.
 fn is_component(text: &str) -> bool {
     let bytes = text.as_bytes();
     let alnum = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -101,47 +113,49 @@ fn is_component(text: &str) -> bool {
         .all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-'))
 }
 
-const COMPONENT: &str = "lower-case letters and digits, with single `.`, `_` or `-` between them";
+/// What a component is made of, for messages.
+const COMPONENT: &str = "lower-case letters and digits, with `.`, `_` or `-` between them";
 
 impl ImageName {
+    /// Parses the name of an image.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         if !is_component(text) {
-            return invalid(format!("an image's name is {COMPONENT}"));
+            return invalid(format!("use {COMPONENT}"));
         }
         Ok(Self(text.to_owned()))
     }
 }
 
 impl StackName {
+    /// Parses the name of a stack.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         if !is_component(text) {
-            return invalid(format!("a stack's name is {COMPONENT}"));
+            return invalid(format!("use {COMPONENT}"));
         }
         Ok(Self(text.to_owned()))
     }
 }
 
 impl VariantName {
+    /// Parses the name of a variant, which can be a tag.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
-        match Tag::parse(text) {
-            Ok(tag) => Ok(Self(tag.0)),
-            Err(_) => invalid("a variant's name is letters, digits, `.`, `_` and `-`"),
-        }
+        Ok(Self(Tag::parse(text)?.0))
     }
 }
 
 impl Tag {
+    /// Parses a tag.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let first = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if text.is_empty() || text.len() > 128 {
-            return invalid("a tag has 1 to 128 characters");
+            return invalid("use 1 to 128 characters");
         }
         if !text.starts_with(first) {
-            return invalid("a tag begins with a letter, a digit or `_`");
+            return invalid("begin with a letter, a digit or `_`");
         }
         if let Some(bad) = text.chars().find(|&c| !(first(c) || c == '.' || c == '-')) {
             return invalid(format!(
-                "a tag has letters, digits, `.`, `_` and `-` only, not `{}`",
+                "use letters, digits, `.`, `_` and `-`, not `{}`",
                 bad.escape_debug()
             ));
         }
@@ -150,16 +164,17 @@ impl Tag {
 }
 
 impl Digest {
+    /// Parses a digest.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let hex = text.strip_prefix("sha256:").unwrap_or_default();
         let good = hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !good {
-            return invalid("a digest is `sha256:` and 64 lower-case hex digits");
+            return invalid("use `sha256:` and 64 lower-case hex digits");
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// The digest of some bytes.
+    /// Returns the digest of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
         use std::fmt::Write as _;
@@ -177,7 +192,7 @@ impl Digest {
         &self.hex()[..12]
     }
 
-    /// The 64 hex digits.
+    /// Returns the 64 hex digits.
     pub fn hex(&self) -> &str {
         &self.0["sha256:".len()..]
     }
@@ -188,7 +203,7 @@ impl Commit {
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let is_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
         if !(7..=64).contains(&text.len()) || !text.bytes().all(is_hex) {
-            return invalid("a commit is 7 to 64 lower-case hex digits");
+            return invalid("use 7 to 64 lower-case hex digits");
         }
         Ok(Self(text.to_owned()))
     }
@@ -225,12 +240,10 @@ impl Repository {
             other => other,
         };
         if !is_valid_host(host) {
-            return invalid(format!("`{host}` is not a host name"));
+            return invalid(format!("`{host}` is not a host"));
         }
         if path.len() > 255 || !path.split('/').all(is_component) {
-            return invalid(format!(
-                "a repository is parts joined by `/`, each {COMPONENT}"
-            ));
+            return invalid(format!("use parts joined by `/`, each of {COMPONENT}"));
         }
         Ok(Self {
             host: host.to_owned(),
@@ -238,23 +251,23 @@ impl Repository {
         })
     }
 
-    /// Whether a name says its host: its first part has a `.` or a `:`, or is `localhost`.
+    /// Returns whether a text has a host: its first part has a `.` or a `:`, or is `localhost`.
     pub fn names_host(text: &str) -> bool {
         text.split_once('/')
             .is_some_and(|(first, _)| is_host(first))
     }
 
-    /// The registry's host, with the port if one was given.
+    /// Returns the registry's host, with the port if one was given.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The name on the registry, without the host.
+    /// Returns the path in the registry, without the host.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The same registry's repository `path/name`.
+    /// Returns the repository `name` below this one.
     pub fn join(&self, name: &str) -> Result<Self, InvalidName> {
         Self::parse(&format!("{}/{}/{name}", self.host, self.path))
     }
@@ -290,13 +303,16 @@ impl fmt::Display for Repository {
     }
 }
 
-serde_as_text!(Repository);
+serde_as_text!("repository", Repository);
 
-/// An image somewhere: a repository with a tag, a digest, or both.
+/// A reference to an image: a repository with a tag, a digest, or both.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
+    /// The repository.
     pub repository: Repository,
+    /// The tag; `None` only if there is a digest.
     pub tag: Option<Tag>,
+    /// The digest; with a tag as well, the digest is what is read.
     pub digest: Option<Digest>,
 }
 
@@ -312,11 +328,11 @@ impl Reference {
             _ => (rest, None),
         };
         if name.is_empty() {
-            return invalid("a reference needs a repository");
+            return invalid("begin with a repository");
         }
         let repository = Repository::parse(name)?;
         let tag = match (&digest, tag) {
-            (None, None) => Some(Tag::parse("latest").expect("a legal tag")),
+            (None, None) => Some(Tag::parse("latest").expect("`latest` is a tag")),
             (_, tag) => tag,
         };
         Ok(Self {
@@ -326,7 +342,7 @@ impl Reference {
         })
     }
 
-    /// The same name, pinned to `digest`.
+    /// Returns the same reference, pinned to `digest`.
     pub fn pinned(&self, digest: Digest) -> Self {
         Self {
             digest: Some(digest),
@@ -375,8 +391,12 @@ mod tests {
         );
     }
 
+    fn reason<T>(parsed: Result<T, InvalidName>) -> String {
+        parsed.err().expect("invalid").to_string()
+    }
+
     #[test]
-    fn bad_names_are_refused() {
+    fn an_invalid_reference_is_refused() {
         for text in [
             "",
             ":x",
@@ -389,12 +409,129 @@ mod tests {
         ] {
             assert!(Reference::parse(text).is_err(), "{text:?}");
         }
-        for text in ["", "-a", ".a", "a b", "a+b", &"a".repeat(129)] {
-            assert!(Tag::parse(text).is_err(), "{text:?}");
+    }
+
+    #[test]
+    fn an_invalid_tag_has_the_rule_it_breaks() {
+        let text = |tag: &str| reason(Tag::parse(tag));
+        assert_eq!(text(""), "use 1 to 128 characters");
+        assert_eq!(text(&"a".repeat(129)), "use 1 to 128 characters");
+        assert_eq!(text("-a"), "begin with a letter, a digit or `_`");
+        assert_eq!(text(".a"), "begin with a letter, a digit or `_`");
+        assert_eq!(
+            text("a b"),
+            "use letters, digits, `.`, `_` and `-`, not ` `"
+        );
+        assert_eq!(
+            text("a+b"),
+            "use letters, digits, `.`, `_` and `-`, not `+`"
+        );
+        assert!(Tag::parse(&"a".repeat(128)).is_ok());
+        assert!(Tag::parse("_2021.2-x").is_ok());
+    }
+
+    #[test]
+    fn the_name_of_an_image_is_one_part_of_a_repository() {
+        for text in ["a", "a-b", "a--b", "a__b", "a.b", "0"] {
+            assert!(ImageName::parse(text).is_ok(), "{text:?}");
         }
-        assert!(ImageName::parse("a--b").is_ok());
-        assert!(ImageName::parse("a-").is_err());
-        assert!(ImageName::parse("a/b").is_err());
+        for text in ["", "a-", "-a", "a..b", "a___b", "A", "a/b", "a._b"] {
+            assert!(ImageName::parse(text).is_err(), "{text:?}");
+        }
+        assert_eq!(
+            reason(StackName::parse("Bad Name")),
+            "use lower-case letters and digits, with `.`, `_` or `-` between them"
+        );
+    }
+
+    #[test]
+    fn a_digest_is_sha256_in_lower_case() {
+        let hex = "0123456789abcdef".repeat(4);
+        let digest = Digest::parse(&format!("sha256:{hex}")).expect("a digest");
+        assert_eq!((digest.hex(), digest.short()), (&*hex, "0123456789ab"));
+        for text in [
+            hex.clone(),
+            format!("sha256:{}", hex.to_uppercase()),
+            format!("sha256:{}", &hex[1..]),
+            format!("sha512:{hex}"),
+        ] {
+            assert!(Digest::parse(&text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_digest_of_nothing_is_that_of_sha256() {
+        assert_eq!(
+            Digest::of(b"").as_str(),
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+
+    #[test]
+    fn a_commit_is_a_hash_or_its_beginning() {
+        let hash = "0123456789abcdef0123456789abcdef01234567";
+        let commit = Commit::parse(hash).expect("a commit");
+        assert_eq!(commit.short(), "0123456789ab");
+        assert_eq!(commit.abbreviated(), "0123456");
+        assert_eq!(
+            Commit::parse("0123456").expect("a commit").short(),
+            "0123456"
+        );
+        for text in ["", "012345", "0123456x", "ABCDEF0", &"0".repeat(65)] {
+            assert!(Commit::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn docker_hub_has_one_host() {
+        for text in ["a/b", "index.docker.io/a/b", "registry-1.docker.io/a/b"] {
+            let repository = Repository::parse(text).expect("a repository");
+            assert_eq!((repository.host(), repository.path()), ("docker.io", "a/b"));
+        }
+        assert!(!Repository::names_host("a/b"));
+        assert!(Repository::names_host("localhost/b"));
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_a_port() {
+        for host in ["ghcr.io", "localhost:5000", "127.0.0.1:5000", "[::1]:5000"] {
+            let repository = Repository::parse(&format!("{host}/a")).expect("a repository");
+            assert_eq!(repository.host(), host);
+        }
+        for host in [
+            "a_b.example",
+            "a..example",
+            "[::x]",
+            "ghcr.io:",
+            "ghcr.io:x",
+        ] {
+            assert!(Repository::parse(&format!("{host}/a")).is_err(), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_repository_has_others_below_it() {
+        let stack = Repository::parse("ghcr.io/campus").expect("a repository");
+        let image = stack.join("base").expect("a repository");
+        assert_eq!(image.to_string(), "ghcr.io/campus/base");
+        assert!(stack.join("Base").is_err());
+    }
+
+    #[test]
+    fn a_pinned_reference_keeps_its_tag() {
+        let pinned = Reference::parse("debian:12").expect("a reference");
+        let pinned = pinned.pinned(Digest::of(b""));
+        let expected = format!("docker.io/library/debian:12@{}", Digest::of(b""));
+        assert_eq!(pinned.to_string(), expected);
+    }
+
+    #[test]
+    fn an_invalid_name_in_json_is_reported_with_its_text() {
+        let error = serde_json::from_str::<Tag>(r#""a b""#).expect_err("invalid");
+        assert_eq!(
+            error.to_string(),
+            "invalid tag `a b`: use letters, digits, `.`, `_` and `-`, not ` `"
+        );
     }
 
     proptest! {

@@ -1,6 +1,6 @@
-//! Sizes as people write and read them.
+//! Sizes for people. Functions, called by `checks`, `report` and `docs`.
 
-/// `152 MB`, `1.5 GB`: decimal units, two digits at least.
+/// Returns a size as `152 MB` or `1.5 GB`: decimal units, two digits at least.
 pub fn human(bytes: u64) -> String {
     if bytes < 1000 {
         return format!("{bytes} B");
@@ -8,7 +8,7 @@ pub fn human(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["kB", "MB", "GB", "TB", "PB", "EB"] {
         value /= 1000.0;
-        // What would be rounded to four digits goes to the next unit.
+        // A value that is rounded to four digits has the next unit.
         if value < 9.95 {
             return format!("{value:.1} {unit}");
         }
@@ -19,12 +19,13 @@ pub fn human(bytes: u64) -> String {
     unreachable!("u64::MAX is 18 EB")
 }
 
-/// Two sizes that differ: in bytes, where people would read the same.
-pub fn both(one: u64, other: u64) -> (String, String) {
-    let shown = (human(one), human(other));
-    match shown.0 == shown.1 {
-        true => (format!("{one} bytes"), format!("{other} bytes")),
-        false => shown,
+/// Returns two sizes that differ, in bytes where their short forms are the same.
+pub fn human_pair(first: u64, second: u64) -> (String, String) {
+    let pair = (human(first), human(second));
+    if pair.0 == pair.1 {
+        (format!("{first} bytes"), format!("{second} bytes"))
+    } else {
+        pair
     }
 }
 
@@ -33,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes() {
+    fn a_size_has_two_or_three_digits_and_a_unit() {
         let shown = [
             0,
             999,
@@ -56,9 +57,12 @@ mod tests {
     }
 
     #[test]
-    fn two_sizes_are_told_apart() {
-        let text = |one, other| both(one, other);
-        assert_eq!(text(2_000_000, 1_000_000).0, "2.0 MB");
-        assert_eq!(text(1_000_001, 1_000_000).0, "1000001 bytes");
+    fn sizes_that_differ_are_shown_differently() {
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(human_pair(2_000_000, 1_000_000), pair("2.0 MB", "1.0 MB"));
+        assert_eq!(
+            human_pair(1_000_001, 1_000_000),
+            pair("1000001 bytes", "1000000 bytes")
+        );
     }
 }

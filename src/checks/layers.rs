@@ -60,7 +60,7 @@ pub fn layer_faults(
     if let Some(most) = limits.twice.filter(|most| twice > *most)
         && let Some(worst) = duplicates.iter().max_by_key(|step| step.bytes)
     {
-        let (all, most) = size::both(twice, most);
+        let (all, most) = size::human_pair(twice, most);
         let here = size::human(worst.bytes);
         let amount = if worst.bytes == twice {
             format!("{all} in all")
@@ -80,7 +80,7 @@ pub fn layer_faults(
 /// A stored finding is compared with this one by its text, so the text must not change.
 pub fn size_fault(limits: &LayerLimits, size: u64) -> Option<Fault> {
     let most = limits.size.filter(|most| size > *most)?;
-    let (size, most) = size::both(size, most);
+    let (size, most) = size::human_pair(size, most);
     Some(Fault {
         rule: Rule::Layers,
         kind: FaultKind::Image,
