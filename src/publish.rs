@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use futures_util::future::{join_all, try_join_all};
 
 use crate::event::{Event, Events};
-use crate::gather::{self, Names};
+use crate::gather;
 use crate::name::{Digest, Repository, Tag};
 use crate::oci::{Image, Index};
+use crate::plan::TagDigests;
 use crate::registry::{self, Locator, Manifest, Mount, Registry};
 use crate::stack::ImageId;
 use crate::tags;
@@ -128,7 +129,7 @@ pub async fn publish(
     registry: &Registry,
     staging: &Repository,
     items: &[Item],
-    names: &Names,
+    names: &TagDigests,
     events: &Events,
 ) -> Result<(), Error> {
     let open: Vec<(&Item, Vec<&Tag>)> = items

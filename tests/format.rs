@@ -6,7 +6,7 @@ use laminate::compile::{BaseConfig, BaseState, CA_SECRET, Compiler, StepEnvironm
 use laminate::llb::{Graph, Platform};
 use laminate::name::{Digest, Reference};
 use laminate::plan::key::FORMAT;
-use laminate::plan::{Component, KeyFacts, Periods, keys};
+use laminate::plan::{Component, KeyFacts, Keys, Periods};
 use laminate::stack::{ImageId, Overrides, load};
 
 const SPEC: &str = r#"
@@ -211,10 +211,10 @@ fn keys_of_every_kind_of_step_stay_the_same() {
         let digest = Digest::of(version.as_bytes());
         facts.bases.insert(reference, digest);
     }
-    let found: Vec<String> = keys(&stack, &facts)
-        .iter()
-        .map(|keyed| {
-            let keyed = keyed.as_ref().expect("its base is known");
+    let keys = Keys::new(&stack, &facts);
+    let found: Vec<String> = (0..stack.images.len())
+        .map(|index| {
+            let keyed = keys.get(ImageId(index)).expect("its base is known");
             let mut text = format!("{}\n", keyed.key);
             for component in &keyed.components {
                 let Component {

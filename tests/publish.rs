@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::support::fake::{Effect, Fake, Mounts};
 use laminate::event::Events;
-use laminate::gather::Names;
 use laminate::name::{Digest, Repository, Tag};
+use laminate::plan::TagDigests;
 use laminate::publish::{Error, Item, publish, stage};
 use laminate::registry::{Locator, Manifest, Options, Registry};
 use laminate::stack::ImageId;
@@ -63,7 +63,7 @@ fn items(fake: &Fake, names: &[&str]) -> Vec<Item> {
 
 async fn run(fake: &Fake, items: &[Item]) -> Result<(), String> {
     let staging = repository(fake, "ns/staging");
-    let known = Names::new();
+    let known = TagDigests::new();
     publish(&registry(), &staging, items, &known, &Events::none())
         .await
         .map_err(|error| error.to_string().replace(&fake.host, "HOST"))
@@ -94,7 +94,7 @@ async fn images_are_mounted_and_named_without_a_byte() {
 async fn what_is_known_to_be_right_is_not_asked_for() {
     let fake = Fake::start().await;
     let items = items(&fake, &["one", "two"]);
-    let known: Names = items
+    let known: TagDigests = items
         .iter()
         .map(|item| {
             let name = (item.repository.clone(), tag("r-1"));

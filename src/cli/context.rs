@@ -13,7 +13,7 @@ use crate::buildkit::{Address, Client, EngineOptions, PrivateEngine};
 use crate::event::{Event, Events};
 use crate::gather::{self, Gathered};
 use crate::llb::Platform;
-use crate::plan::{self, Request};
+use crate::plan::{self, Plan, Request};
 use crate::registry::{Credentials, Options, Registry};
 use crate::source::Sources;
 use crate::spec::lock::Lock;
@@ -132,14 +132,13 @@ impl Context {
     }
 
     /// Gathers the facts and plans. `registry` is `None` to contact nothing.
-    pub async fn gather(
+    pub async fn plan(
         &self,
         registry: Option<&Registry>,
         request: &Request,
-        refresh: &BTreeSet<ImageId>,
         events: &Events,
         cancel: &CancellationToken,
-    ) -> Result<Gathered, Failure> {
+    ) -> Result<(Gathered, Plan), Failure> {
         let platform = platform();
         let name = format!("{}/{}", platform.os, platform.architecture);
         let options = gather::Options {
@@ -148,7 +147,6 @@ impl Context {
             platform: &name,
             lock: self.lock.as_ref(),
             request,
-            refresh,
             now: jiff::Timestamp::now(),
         };
         let gathering =
@@ -167,7 +165,8 @@ impl Context {
                 });
             }
         }
-        Ok(gathered)
+        let plan = Plan::new(&self.stack, &gathered.keys, &gathered.facts, request)?;
+        Ok((gathered, plan))
     }
 
     /// The certificates steps trust, as bytes.

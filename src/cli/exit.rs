@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::source::Sources;
-use crate::{buildkit, export, gather, git, publish, registry, release, staging};
+use crate::{buildkit, export, gather, git, plan, publish, registry, release, staging};
 
 /// How the process ends. Programs rely on the codes: they are documented in `docs/cli.md` and never
 /// change.
@@ -230,6 +230,12 @@ impl From<staging::Error> for Failure {
 
 impl From<git::Error> for Failure {
     fn from(error: git::Error) -> Self {
+        Self::new(Exit::Environment, error.to_string())
+    }
+}
+
+impl From<plan::NoFreeTag> for Failure {
+    fn from(error: plan::NoFreeTag) -> Self {
         Self::new(Exit::Environment, error.to_string())
     }
 }

@@ -12,7 +12,7 @@ use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::gather::Gathered;
 use crate::name::Digest;
-use crate::plan::{self, Action, Planned, Proofs, Request};
+use crate::plan::{self, Action, Plan, Planned, Proofs, Request};
 use crate::registry::Registry;
 use crate::release::Channel;
 use crate::release::gates::{self, CHECKS, Known};
@@ -36,31 +36,24 @@ pub async fn run(
         ..Request::default()
     };
     let registry = context::registry_unless(args.offline)?;
-    let gathered = context
-        .gather(
-            registry.as_ref(),
-            &request,
-            &BTreeSet::new(),
-            events,
-            cancel,
-        )
+    let (gathered, plan) = context
+        .plan(registry.as_ref(), &request, events, cancel)
         .await?;
-    for text in slips(&context, registry.as_ref(), &gathered).await? {
+    for text in slips(&context, registry.as_ref(), &plan).await? {
         events.send(Event::Warning { text });
     }
-    let json = json(&context, &gathered);
-    summary::plan(&context, &gathered)?;
-    let exit = match gathered.plan.builds() || gathered.plan.proves() {
+    let json = json(&context, &gathered, &plan);
+    summary::plan(&context, &plan)?;
+    let exit = match plan.builds() || plan.proves() {
         true => Exit::Difference,
         false => Exit::Done,
     };
-    Ok(Answer::new(exit, json, text(&context, &gathered)))
+    Ok(Answer::new(exit, json, text(&context, &plan)))
 }
 
 /// The document of interface.md.
-pub fn json(context: &Context, gathered: &Gathered) -> Value {
-    let images: Vec<Value> = gathered
-        .plan
+pub fn json(context: &Context, gathered: &Gathered, plan: &Plan) -> Value {
+    let images: Vec<Value> = plan
         .images
         .iter()
         .map(|planned| image(context, gathered, planned))
@@ -137,7 +130,7 @@ fn silent(context: &Context) -> Vec<gates::Silence<'_>> {
 async fn slips(
     context: &Context,
     registry: Option<&Registry>,
-    gathered: &Gathered,
+    plan: &Plan,
 ) -> Result<Vec<String>, Failure> {
     let known = Known::of(&context.stack);
     let mut list = Vec::new();
@@ -157,7 +150,7 @@ async fn slips(
                 let current = ledger.current().await?;
                 let there = current.into_iter().flat_map(|(_, entry)| entry.images);
                 let there = there.map(|step| step.new);
-                let planned = gathered.plan.images.iter();
+                let planned = plan.images.iter();
                 let planned = planned.filter_map(|planned| match &planned.action {
                     Action::Reuse { digest } => Some(digest.clone()),
                     _ => None,
@@ -189,10 +182,8 @@ fn action(action: &Action) -> &'static str {
 pub const HEADERS: [&str; 4] = ["IMAGE", "ACTION", "RUNS", "WHY"];
 
 /// A row an image: name, what is done, what is run on it, why.
-pub fn rows(gathered: &Gathered) -> Vec<Vec<String>> {
-    gathered
-        .plan
-        .images
+pub fn rows(plan: &Plan) -> Vec<Vec<String>> {
+    plan.images
         .iter()
         .map(|planned| {
             let why = match &planned.action {
@@ -239,9 +230,9 @@ fn proofs(proofs: &Proofs) -> String {
 }
 
 /// `2 images to build, 3 to reuse`.
-pub fn count(gathered: &Gathered) -> String {
+pub fn count(plan: &Plan) -> String {
     let (mut build, mut reuse, mut hold) = (0, 0, 0);
-    for planned in &gathered.plan.images {
+    for planned in &plan.images {
         match planned.action {
             Action::Build { .. } => build += 1,
             Action::Reuse { .. } => reuse += 1,
@@ -259,11 +250,10 @@ pub fn count(gathered: &Gathered) -> String {
     text
 }
 
-fn text(context: &Context, gathered: &Gathered) -> String {
-    let mut text = table::plain(&HEADERS, &rows(gathered));
-    text.push_str(&format!("\n{}\n", count(gathered)));
-    let mut tags: Vec<String> = gathered
-        .plan
+fn text(context: &Context, plan: &Plan) -> String {
+    let mut text = table::plain(&HEADERS, &rows(plan));
+    text.push_str(&format!("\n{}\n", count(plan)));
+    let mut tags: Vec<String> = plan
         .images
         .iter()
         .filter(|planned| !matches!(planned.action, Action::Hold { .. }))
@@ -274,7 +264,7 @@ fn text(context: &Context, gathered: &Gathered) -> String {
     if !tags.is_empty() {
         text.push_str(&format!("tags: {}\n", tags.join(", ")));
     }
-    for planned in &gathered.plan.images {
+    for planned in &plan.images {
         for suite in &planned.proofs.suites {
             // That a new image is tested goes without saying.
             if let (Some(why), Action::Reuse { .. }) = (&suite.why, &planned.action) {
@@ -290,7 +280,7 @@ fn text(context: &Context, gathered: &Gathered) -> String {
             silence.images.join(", ")
         ));
     }
-    if gathered.facts.attempt > 1 {
+    if plan.attempt > 1 {
         text.push_str(
             "the plain tags are on other images already, so the whole release gets a suffix\n",
         );

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 
 use super::context::Context;
-use super::{Exit, Failure, plan};
-use crate::gather::Gathered;
+use super::{Exit, Failure, plan as plan_command};
+use crate::plan::Plan;
 use crate::report::table;
 
 /// Appends to the file a variable names; does nothing without one.
@@ -22,10 +22,13 @@ fn append(variable: &str, text: &str) -> Result<(), Failure> {
 }
 
 /// The plan as a table.
-pub fn plan(context: &Context, gathered: &Gathered) -> Result<(), Failure> {
-    let table = table::markdown(&["image", "action", "runs", "why"], &plan::rows(gathered));
+pub fn plan(context: &Context, plan: &Plan) -> Result<(), Failure> {
+    let table = table::markdown(
+        &["image", "action", "runs", "why"],
+        &plan_command::rows(plan),
+    );
     let name = context.stack.name.as_str();
-    let count = plan::count(gathered);
+    let count = plan_command::count(plan);
     append(
         "GITHUB_STEP_SUMMARY",
         &format!("### {name}: {count}\n\n{table}\n"),

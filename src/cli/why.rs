@@ -1,6 +1,6 @@
 //! `laminate why IMAGE`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -34,14 +34,8 @@ pub async fn run(
         .select(std::slice::from_ref(&args.image))?
         .unwrap_or_default();
     let registry = context::registry_unless(args.offline)?;
-    let gathered = context
-        .gather(
-            registry.as_ref(),
-            &Request::default(),
-            &BTreeSet::new(),
-            events,
-            cancel,
-        )
+    let (gathered, plan) = context
+        .plan(registry.as_ref(), &Request::default(), events, cancel)
         .await?;
     let stack = &context.stack;
     let records = match (registry, &stack.staging) {
@@ -55,7 +49,7 @@ pub async fn run(
     let mut text = String::new();
     let mut list = Vec::new();
     for id in wanted {
-        let planned = &gathered.plan.images[id.0];
+        let planned = &plan.images[id.0];
         match &planned.action {
             Action::Build { reasons } => {
                 text.push_str(&format!("{} is to be built:\n", planned.label));

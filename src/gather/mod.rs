@@ -8,20 +8,15 @@ use camino::Utf8Path;
 use futures_util::future::try_join_all;
 
 use crate::event::{Event, Events};
+use crate::evidence::Evidence;
 use crate::git;
 use crate::name::{Digest, Reference, Repository, Tag};
-use crate::plan::{self, Facts, KeyFacts, Keyed, Periods, Plan, Request};
+use crate::plan::{self, Facts, KeyFacts, Keys, Periods, Request, TagDigests};
 use crate::registry::{self, Locator, Registry};
 use crate::spec::lock::Lock;
 use crate::stack::{Base, ImageId, Stack};
 use crate::staging::{self, Staging, State};
 use crate::tags;
-
-/// What is known of fixed tags: the digest each is on, `None` if it is free.
-pub type Names = BTreeMap<(Repository, Tag), Option<Digest>>;
-
-/// A suffix no release ever needs; behind it something else is wrong.
-const MOST_ATTEMPTS: u32 = 1000;
 
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
@@ -33,23 +28,22 @@ pub struct Options<'a> {
     pub platform: &'a str,
     pub lock: Option<&'a Lock>,
     pub request: &'a Request,
-    /// Images `--refresh` names.
-    pub refresh: &'a BTreeSet<ImageId>,
     pub now: jiff::Timestamp,
 }
 
-/// The facts, and the plan made from them.
+/// Everything a plan is made from, and what else was found on the way.
 #[derive(Clone, Debug)]
 pub struct Gathered {
+    /// The key of each image.
+    pub keys: Keys,
+    /// The facts a plan is made from.
     pub facts: Facts,
-    pub plan: Plan,
     /// The digest of each outside base that is known.
     pub bases: BTreeMap<Reference, Digest>,
     /// Outside bases that are in no lock and were asked of a registry.
     pub unlocked: Vec<Reference>,
     /// Marks of `--refresh` made now, to be remembered when their images are built.
     pub refreshed: BTreeMap<String, String>,
-    pub names: Names,
     /// Sizes of images built before, bytes.
     pub sizes: BTreeMap<Digest, u64>,
 }
@@ -64,73 +58,45 @@ pub enum Error {
     Staging(#[from] staging::Error),
     #[error("the outside base {reference} does not exist, or is not for everybody to see")]
     NoBase { reference: String },
-    #[error(
-        "no fixed tag is free: {tag} and every suffix up to .{MOST_ATTEMPTS} are on other images"
-    )]
-    NoTag { tag: String },
 }
 
-/// Asks git and, if there is a registry to ask, the registry. Without one, images whose outside base
-/// is in no lock cannot be planned and are held.
+/// Asks git and, if there is a registry to ask, the registry. Without one, images whose external base
+/// is not locked cannot be planned and are held.
 pub async fn gather(
     stack: &Stack,
     options: &Options<'_>,
     registry: Option<&Registry>,
     events: &Events,
 ) -> Result<Gathered, Error> {
-    let files = [options.file, "specs.lock", "images"];
-    let commit = git::commit(options.folder, &files);
-    let repository = stack.staging.as_ref();
-    let staging = registry
-        .zip(repository)
-        .map(|(registry, repository)| Staging::new(registry, repository));
-    let staging = staging.as_ref();
-    let state = async {
-        match staging {
-            Some(staging) => Ok(staging.state().await?),
-            None => Ok(State::default()),
-        }
-    };
     if registry.is_some() {
         events.send(Event::Phase {
             text: "asking the registry".to_owned(),
         });
     }
-    let commit = async { Ok::<_, Error>(commit.await?) };
-    let (commit, state, (bases, unlocked)) =
-        tokio::try_join!(commit, state, bases(stack, options.lock, registry))?;
-
-    let mut refreshed = BTreeMap::new();
-    for id in options.refresh {
-        let label = plan::label(stack, &stack.images[id.0]);
-        refreshed.insert(label, options.now.to_string());
-    }
+    let staging = registry.zip(stack.staging.as_ref());
+    let staging = staging.map(|(registry, repository)| Staging::new(registry, repository));
+    let staging = staging.as_ref();
+    let files = [options.file, "specs.lock", "images"];
+    let (commit, state, (bases, unlocked)) = tokio::try_join!(
+        async { Ok::<_, Error>(git::commit(options.folder, &files).await?) },
+        state(staging),
+        bases(stack, options.lock, registry)
+    )?;
+    let refreshed = refresh_marks(stack, options);
     let mut marks = state.refreshed.clone();
     marks.extend(refreshed.clone());
-    let key_facts = KeyFacts {
-        platform: options.platform.to_owned(),
-        bases: bases.clone(),
-        periods: periods(options.now),
-        refreshed: marks,
-    };
-    let keys = plan::keys(stack, &key_facts);
-    let stored = match staging {
-        Some(staging) => stored(staging, &keys).await?,
-        None => BTreeMap::new(),
-    };
-    let evidence = match staging {
-        Some(staging) => {
-            let wanted: BTreeSet<&Digest> = stack
-                .images
-                .iter()
-                .zip(&keys)
-                .filter(|(image, _)| image.proof.is_wanted() || image.writable.is_some())
-                .filter_map(|(_, keyed)| Some(&keyed.as_ref()?.key))
-                .filter(|key| stored.contains_key(key))
-                .collect();
-            staging.evidence(wanted).await?
-        }
-        None => BTreeMap::new(),
+    let keys = Keys::new(
+        stack,
+        &KeyFacts {
+            platform: options.platform.to_owned(),
+            bases: bases.clone(),
+            periods: periods(options.now),
+            refreshed: marks,
+        },
+    );
+    let (stored, evidence) = match staging {
+        Some(staging) => stored_and_proven(stack, &keys, staging).await?,
+        None => Default::default(),
     };
     let mut facts = Facts {
         commit,
@@ -138,88 +104,86 @@ pub async fn gather(
         evidence,
         records: state.records(),
         locked: options.lock.is_some(),
-        attempt: 1,
+        tags: TagDigests::new(),
     };
-    let mut names = Names::new();
-    let mut plan = Plan::new(stack, &keys, &facts, options.request);
     if let Some(registry) = registry {
         loop {
-            look_up(stack, &plan, registry, &mut names).await?;
-            if !plan.is_taken(stack, &taken(&names)) {
+            let tags = plan::tags_to_look_up(stack, &keys, &facts, options.request);
+            if tags.is_empty() {
                 break;
             }
-            facts.attempt += 1;
-            if facts.attempt > MOST_ATTEMPTS {
-                return Err(Error::NoTag {
-                    tag: first_tag(&plan),
-                });
-            }
-            plan = Plan::new(stack, &keys, &facts, options.request);
+            facts.tags.extend(tag_digests(registry, tags).await?);
         }
     }
     Ok(Gathered {
+        keys,
         facts,
-        plan,
         bases,
         unlocked,
         refreshed,
-        names,
         sizes: state.sizes(),
     })
 }
 
-fn first_tag(plan: &Plan) -> String {
-    let mut tags = plan.images.iter().flat_map(|image| &image.tags);
-    tags.next().map(ToString::to_string).unwrap_or_default()
+async fn state(staging: Option<&Staging>) -> Result<State, Error> {
+    match staging {
+        Some(staging) => Ok(staging.state().await?),
+        None => Ok(State::default()),
+    }
 }
 
-fn taken(names: &Names) -> BTreeMap<(Repository, Tag), Digest> {
-    names
-        .iter()
-        .filter_map(|(name, digest)| Some((name.clone(), digest.clone()?)))
+/// Returns a mark for each image that `--refresh` selects, by label.
+fn refresh_marks(stack: &Stack, options: &Options<'_>) -> BTreeMap<String, String> {
+    let images = options.request.refresh.iter();
+    images
+        .map(|id| {
+            let label = plan::label(stack, &stack.images[id.0]);
+            (label, options.now.to_string())
+        })
         .collect()
 }
 
-/// Adds what the registry has under the plan's fixed tags.
-async fn look_up(
+/// Returns the digests staging has for the keys, and the evidence of those that are suites, checks or
+/// info of.
+async fn stored_and_proven(
     stack: &Stack,
-    plan: &Plan,
-    registry: &Registry,
-    names: &mut Names,
-) -> Result<(), Error> {
-    let mut wanted = BTreeSet::new();
-    for planned in &plan.images {
-        let held = matches!(planned.action, plan::Action::Hold { .. });
-        if let Some(repository) = &stack.images[planned.id.0].repository
-            && !held
-        {
-            for tag in &planned.tags {
-                wanted.insert((repository.clone(), tag.clone()));
-            }
-        }
-    }
-    let found = try_join_all(wanted.into_iter().map(|name| async move {
-        let there = registry
-            .head_manifest(&name.0, &Locator::Tag(name.1.clone()))
-            .await?;
-        Ok::<_, Error>((name, there.map(|descriptor| descriptor.digest)))
-    }));
-    names.extend(found.await?);
-    Ok(())
+    keys: &Keys,
+    staging: &Staging,
+) -> Result<(BTreeMap<Digest, Digest>, BTreeMap<Digest, Evidence>), Error> {
+    let stored = stored(staging, keys).await?;
+    let proven: BTreeSet<&Digest> = stack
+        .images
+        .iter()
+        .zip((0..).map(ImageId))
+        .filter(|(image, _)| image.proof.is_wanted() || image.writable.is_some())
+        .filter_map(|(_, id)| Some(&keys.get(id)?.key))
+        .filter(|key| stored.contains_key(key))
+        .collect();
+    let evidence = staging.evidence(proven).await?;
+    Ok((stored, evidence))
 }
 
-/// The digests staging holds for the keys.
-async fn stored(
-    staging: &Staging,
-    keys: &[Option<Keyed>],
-) -> Result<BTreeMap<Digest, Digest>, Error> {
-    let wanted: BTreeSet<&Digest> = keys.iter().flatten().map(|keyed| &keyed.key).collect();
-    let found = try_join_all(wanted.into_iter().map(|key| async move {
+/// Looks up what each tag points at.
+async fn tag_digests(
+    registry: &Registry,
+    tags: BTreeSet<(Repository, Tag)>,
+) -> Result<TagDigests, Error> {
+    let found = try_join_all(tags.into_iter().map(|(repository, tag)| async move {
+        let at = Locator::Tag(tag.clone());
+        let found = registry.head_manifest(&repository, &at).await?;
+        Ok::<_, Error>(((repository, tag), found.map(|found| found.digest)))
+    }));
+    Ok(found.await?.into_iter().collect())
+}
+
+/// Returns the digests staging has for the keys.
+async fn stored(staging: &Staging, keys: &Keys) -> Result<BTreeMap<Digest, Digest>, Error> {
+    let found = try_join_all(keys.digests().into_iter().map(|key| async move {
         let tag = Locator::Tag(tags::key(key));
-        let there = (staging.registry)
+        let found = (staging.registry)
             .head_manifest(&staging.repository, &tag)
             .await?;
-        Ok::<_, Error>(there.map(|descriptor| (key.clone(), descriptor.digest)))
+        Ok::<_, Error>(found.map(|found| (key.clone(), found.digest)))
     }));
     Ok(found.await?.into_iter().flatten().collect())
 }

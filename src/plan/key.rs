@@ -10,7 +10,15 @@ use serde_json::{Value, json};
 
 use super::canonical;
 use crate::name::{Digest, Reference};
-use crate::stack::{Base, File, Image, Kind, Refresh, Stack, Step};
+use crate::stack::{Base, File, Image, ImageId, Kind, Refresh, Stack, Step};
+
+/// How an image is named to people: its name, with its variant before it if the stack has several.
+pub fn label(stack: &Stack, image: &Image) -> String {
+    match &stack.variants[image.variant].name {
+        Some(variant) => format!("{variant}/{}", image.name.value),
+        None => image.name.value.to_string(),
+    }
+}
 
 /// Raised when equal specs compile to other images than before; part of every key.
 pub const FORMAT: u32 = 2;
@@ -87,9 +95,29 @@ pub struct Periods {
     pub month: String,
 }
 
-/// The keys of all images, in the order of [`Stack::images`]. An image whose outside base has no
-/// digest in `facts` (and all that stands on it) has none.
-pub fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<Option<Keyed>> {
+/// The keys of all images of a stack.
+#[derive(Clone, Debug, Default)]
+pub struct Keys(Vec<Option<Keyed>>);
+
+impl Keys {
+    /// Computes the keys. An image whose external base has no digest in `facts` has none, nor have its
+    /// descendants.
+    pub fn new(stack: &Stack, facts: &KeyFacts) -> Self {
+        Self(keys(stack, facts))
+    }
+
+    /// Returns the key of an image; `None` if the digest of its external base is unknown.
+    pub fn get(&self, id: ImageId) -> Option<&Keyed> {
+        self.0[id.0].as_ref()
+    }
+
+    /// Returns every key once; images that are built from the same things share one.
+    pub fn digests(&self) -> BTreeSet<&Digest> {
+        self.0.iter().flatten().map(|keyed| &keyed.key).collect()
+    }
+}
+
+fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<Option<Keyed>> {
     let mut keys: Vec<Option<Keyed>> = Vec::with_capacity(stack.images.len());
     for image in &stack.images {
         let base = match &image.base {
@@ -169,7 +197,7 @@ fn keyed(stack: &Stack, image: &Image, base: Component, facts: &KeyFacts) -> Key
         };
         list.push(Component::new(ComponentKind::Refresh, "refresh", period));
     }
-    if let Some(when) = facts.refreshed.get(&super::label(stack, image)) {
+    if let Some(when) = facts.refreshed.get(&label(stack, image)) {
         list.push(Component::new(ComponentKind::Refresh, "--refresh", when));
     }
     Keyed {

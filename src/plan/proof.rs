@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::canonical;
+use super::choice::Choice;
+use super::facts::Retest;
 use super::key::{digest_of_value, file_value};
-use super::{Action, canonical};
 use crate::evidence::{Checks, Evidence, Info, Verdict};
 use crate::name::Digest;
 use crate::stack::{Image, InfoCommand, Policy, Stack, Suite, Test};
@@ -57,37 +59,18 @@ impl Proofs {
     }
 }
 
-/// Which known verdicts are not believed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Retest {
-    #[default]
-    None,
-    All,
-    Suites(BTreeSet<String>),
-}
-
-impl Retest {
-    fn asks_for(&self, suite: &str) -> bool {
-        match self {
-            Self::None => false,
-            Self::All => true,
-            Self::Suites(names) => names.contains(suite),
-        }
-    }
-}
-
 /// What is to be proven of an image that is built or reused; nothing of one that is held.
-pub fn proofs(
+pub(super) fn proofs(
     stack: &Stack,
     image: &Image,
-    action: &Action,
+    choice: &Choice,
     evidence: Option<&Evidence>,
     retest: &Retest,
 ) -> Proofs {
-    let reused = match action {
-        Action::Hold { .. } => return Proofs::default(),
-        Action::Build { .. } => None,
-        Action::Reuse { digest } => Some(digest),
+    let reused = match choice {
+        Choice::Hold(_) => return Proofs::default(),
+        Choice::Build => None,
+        Choice::Reuse(digest) => Some(digest),
     };
     // Evidence on other bytes of the same key says nothing of these.
     let evidence = evidence.filter(|evidence| Some(&evidence.digest) == reused);

@@ -100,6 +100,15 @@ pub fn reasons(old: &[Component], new: &[Component], locked: bool) -> Vec<Reason
     list
 }
 
+/// Whether `new` has a refresh that `old` does not have.
+pub fn refreshes(old: &[Component], new: &[Component]) -> bool {
+    let same =
+        |a: &Component, b: &Component| (a.kind, &a.what, &a.value) == (b.kind, &b.what, &b.value);
+    new.iter()
+        .filter(|component| component.kind == ComponentKind::Refresh)
+        .any(|component| !old.iter().any(|known| same(known, component)))
+}
+
 fn changed(old: &Component, new: &Component, locked: bool) -> Reason {
     let what = &new.what;
     let (before, after) = (short(&old.value), short(&new.value));

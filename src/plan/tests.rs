@@ -1,11 +1,12 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::*;
-use crate::name::{ImageName, Reference, StackName};
+use crate::name::{Digest, ImageName, Reference, Repository, StackName, Tag};
 use crate::source::{Sources, Span, Spanned};
 use crate::stack::{
-    Build, Config, File, Files, Kind, OutsideBase, Pip, PipTool, Step, TagPart, TagTemplate,
-    Variant,
+    Base, Build, Config, File, Files, Image, ImageId, Kind, OutsideBase, Pip, PipTool, Stack, Step,
+    TagPart, TagTemplate, Variant,
 };
 
 fn span() -> Span {
@@ -128,8 +129,15 @@ fn key_facts() -> KeyFacts {
     }
 }
 
-fn all_keys(stack: &Stack) -> Vec<Option<Keyed>> {
-    keys(stack, &key_facts())
+fn all_keys(stack: &Stack) -> Keys {
+    Keys::new(stack, &key_facts())
+}
+
+fn keyed(stack: &Stack, index: usize) -> Keyed {
+    let keys = all_keys(stack);
+    keys.get(ImageId(index))
+        .cloned()
+        .expect("every base is known")
 }
 
 /// The facts after everything in `stack` was built.
@@ -140,11 +148,10 @@ fn built(stack: &Stack) -> Facts {
             time: 0,
             dirty: false,
         }),
-        attempt: 1,
         ..Facts::default()
     };
-    for (image, keyed) in stack.images.iter().zip(all_keys(stack)) {
-        let keyed = keyed.expect("every base is known");
+    for (image, index) in stack.images.iter().zip(0..) {
+        let keyed = keyed(stack, index);
         let digest = Digest::of(image.name.as_str().as_bytes());
         facts.stored.insert(keyed.key.clone(), digest.clone());
         facts.records.insert(
@@ -160,7 +167,7 @@ fn built(stack: &Stack) -> Facts {
 }
 
 fn show(stack: &Stack, facts: &Facts, request: &Request) -> String {
-    let plan = Plan::new(stack, &all_keys(stack), facts, request);
+    let plan = Plan::new(stack, &all_keys(stack), facts, request).expect("a tag is free");
     let lines: Vec<String> = plan
         .images
         .iter()
@@ -235,10 +242,10 @@ fn order_and_missing_and_new_are_told_apart() {
     stack.images[3].steps = two(["a", "b"]);
     let mut facts = built(&stack);
     stack.images[3].steps = two(["b", "a"]);
-    let ml = all_keys(&stack)[2].clone().expect("known").key;
+    let ml = keyed(&stack, 2).key;
     facts.stored.remove(&ml);
     facts.records.remove("sci");
-    let sci = all_keys(&stack)[1].clone().expect("known").key;
+    let sci = keyed(&stack, 1).key;
     facts.stored.remove(&sci);
     let shown = show(&stack, &facts, &Request::default());
     let ml_digest = Digest::of(b"ml");
@@ -279,8 +286,9 @@ fn selecting_an_image_brings_the_parents_that_are_missing() {
 #[test]
 fn an_unknown_outside_base_holds_all_that_stands_on_it() {
     let stack = stack();
-    let keys = keys(&stack, &KeyFacts::default());
+    let keys = Keys::new(&stack, &KeyFacts::default());
     let plan = Plan::new(&stack, &keys, &Facts::default(), &Request::default());
+    let plan = plan.expect("a tag is free");
     assert!(!plan.builds());
     assert!(
         plan.images
@@ -289,30 +297,56 @@ fn an_unknown_outside_base_holds_all_that_stands_on_it() {
     );
 }
 
+/// The plan for what is built already, with `tags` in the registry.
+fn tagged(stack: &Stack, tags: &[(&str, &str, Option<&[u8]>)]) -> Result<Plan, NoFreeTag> {
+    let mut facts = built(stack);
+    for (image, tag, content) in tags {
+        let repository = Repository::parse(&format!("localhost/x/{image}")).expect("a repository");
+        let tag = Tag::parse(tag).expect("a tag");
+        facts
+            .tags
+            .insert((repository, tag), content.map(Digest::of));
+    }
+    Plan::new(stack, &all_keys(stack), &facts, &Request::default())
+}
+
+fn first_tags(plan: &Plan) -> Vec<&str> {
+    plan.images.iter().map(|i| i.tags[0].as_str()).collect()
+}
+
 #[test]
-fn a_fixed_tag_on_other_bytes_needs_the_next_suffix() {
-    let stack = stack();
-    let mut facts = built(&stack);
-    let keys = all_keys(&stack);
-    let plan = Plan::new(&stack, &keys, &facts, &Request::default());
-    let repository = stack.images[0].repository.clone().expect("has one");
-    let tag = plan.images[0].tags[0].clone();
-    assert_eq!(tag.as_str(), "2021.2-d021570");
-    let name = (repository, tag);
-    let names = |digest: Digest| BTreeMap::from([(name.clone(), digest)]);
-    assert!(!plan.is_taken(&stack, &BTreeMap::new()));
-    assert!(!plan.is_taken(&stack, &names(Digest::of(b"base"))));
-    assert!(plan.is_taken(&stack, &names(Digest::of(b"other"))));
-    facts.attempt = 2;
-    let plan = Plan::new(&stack, &keys, &facts, &Request::default());
-    let tags: Vec<&str> = plan.images.iter().map(|i| i.tags[0].as_str()).collect();
-    assert_eq!(tags, ["2021.2-d021570.2"; 4]);
+fn immutable_tags_have_no_suffix_while_they_are_free() {
+    let plan = tagged(&stack(), &[("base", "2021.2-d021570", None)]).expect("a free tag");
+    assert_eq!(plan.attempt, 1);
+    assert_eq!(first_tags(&plan), ["2021.2-d021570"; 4]);
+}
+
+#[test]
+fn an_immutable_tag_that_points_at_the_image_is_free() {
+    let tags = [("base", "2021.2-d021570", Some(b"base".as_slice()))];
+    assert_eq!(tagged(&stack(), &tags).expect("a free tag").attempt, 1);
+}
+
+#[test]
+fn an_immutable_tag_on_another_image_gives_the_whole_release_the_next_suffix() {
+    let tags = [("base", "2021.2-d021570", Some(b"other".as_slice()))];
+    let plan = tagged(&stack(), &tags).expect("a free tag");
+    assert_eq!(first_tags(&plan), ["2021.2-d021570.2"; 4]);
+}
+
+#[test]
+fn one_suffix_after_the_other_is_tried() {
+    let tags = [
+        ("base", "2021.2-d021570", Some(b"other".as_slice())),
+        ("ml", "2021.2-d021570.2", Some(b"other".as_slice())),
+    ];
+    assert_eq!(tagged(&stack(), &tags).expect("a free tag").attempt, 3);
 }
 
 #[test]
 fn a_key_does_not_know_a_steps_name_but_knows_a_cleared_command() {
     let mut stack = stack();
-    let key = |stack: &Stack| all_keys(stack)[3].clone().expect("known").key;
+    let key = |stack: &Stack| keyed(stack, 3).key;
     let before = key(&stack);
     stack.images[3].config.cmd = Some(Vec::new());
     assert_ne!(key(&stack), before);

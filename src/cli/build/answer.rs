@@ -22,7 +22,7 @@ impl Work<'_> {
         let mut images = Vec::new();
         let mut rows = Vec::new();
         let mut said = String::new();
-        for planned in &self.gathered.plan.images {
+        for planned in &self.plan.images {
             let outcome = self.report.images.get(&planned.id);
             let mut value = plan_command::image(self.context, self.gathered, planned);
             let mut action = match (&planned.action, outcome) {

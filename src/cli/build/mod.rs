@@ -24,7 +24,7 @@ use crate::export;
 use crate::gather::Gathered;
 use crate::llb::Proxy;
 use crate::name::{Digest, Repository, Tag};
-use crate::plan::{Action, Planned, ReasonKind, Request};
+use crate::plan::{Action, Plan, Planned, Request};
 use crate::publish::{self, Staged};
 use crate::registry::{Credentials, Registry};
 use crate::report::table;
@@ -76,6 +76,7 @@ async fn go(
     let request = Request {
         selected: context.select(&args.images)?,
         no_reuse: args.no_reuse,
+        refresh,
         retest: proof::retest(stack, &args.proving.retest)?,
         prove_selected: only_test,
     };
@@ -96,10 +97,8 @@ async fn go(
     if !online && archive.is_none() {
         return Err(no_registry("there is no registry to build into"));
     }
-    let gathered = context
-        .gather(asked, &request, &refresh, events, cancel)
-        .await?;
-    bases_are_known(&context, &gathered, &request)?;
+    let (gathered, plan) = context.plan(asked, &request, events, cancel).await?;
+    bases_are_known(&context, &gathered, &plan, &request)?;
     if args.push {
         may_publish(&gathered, args)?;
         if !args.dry_run {
@@ -107,12 +106,12 @@ async fn go(
         }
     }
     if only_test {
-        proof::all_built(&gathered, &request)?;
+        proof::all_built(&plan, &request)?;
     }
     if args.dry_run {
-        return Ok(dry_run(&context, &gathered, args));
+        return Ok(dry_run(&context, &gathered, &plan, args));
     }
-    secret::check(stack, &gathered.plan, &values)?;
+    secret::check(stack, &plan, &values)?;
 
     let run_id = run_id(&gathered);
     let staging = match (online, args.push || archive.is_none()) {
@@ -122,6 +121,7 @@ async fn go(
     let mut work = Work {
         context: &context,
         gathered: &gathered,
+        plan: &plan,
         args,
         registry: &registry,
         staging,
@@ -133,10 +133,10 @@ async fn go(
         published: false,
     };
     let scratch = archive.as_deref().map(engine_archive).transpose()?;
-    if gathered.plan.builds() || gathered.plan.proves() {
+    if plan.builds() || plan.proves() {
         let options = run::Options {
             platform: context::platform(),
-            environment: step_environment(&gathered, &refresh, ca.is_some()),
+            environment: step_environment(&plan, ca.is_some()),
             services: services(credentials, values, ca),
             fail_fast: args.fail_fast,
             epoch: epoch(&gathered)?,
@@ -145,17 +145,9 @@ async fn go(
             archive: scratch.as_ref().map(|file| file.path().to_owned()),
             suites: std::thread::available_parallelism().map_or(2, usize::from),
         };
-        announce(&gathered, events);
+        announce(&plan, events);
         let engine = Engine::open(global, events, cancel).await?;
-        let report = run::run(
-            engine.client(),
-            stack,
-            &gathered.plan,
-            &options,
-            events,
-            cancel,
-        )
-        .await;
+        let report = run::run(engine.client(), stack, &plan, &options, events, cancel).await;
         if matches!(engine, Engine::Private(_)) {
             events.send(Event::Phase {
                 text: "stopping the engine".to_owned(),
@@ -230,11 +222,12 @@ fn engine_archive(out: &std::path::Path) -> Result<tempfile::NamedTempFile, Fail
 fn bases_are_known(
     context: &Context,
     gathered: &Gathered,
+    plan: &Plan,
     request: &Request,
 ) -> Result<(), Failure> {
     let asked = |id: &ImageId| request.selected.as_ref().is_none_or(|set| set.contains(id));
     let lacks = |planned: &&Planned| planned.keyed.is_none() && asked(&planned.id);
-    match gathered.plan.images.iter().find(lacks) {
+    match plan.images.iter().find(lacks) {
         None => Ok(()),
         Some(planned) => {
             let bases: Vec<String> = crate::gather::outside(&context.stack)
@@ -300,11 +293,7 @@ fn epoch(gathered: &Gathered) -> Result<Option<i64>, Failure> {
     }
 }
 
-fn step_environment(
-    gathered: &Gathered,
-    refresh: &std::collections::BTreeSet<ImageId>,
-    ca: bool,
-) -> StepEnvironment {
+fn step_environment(plan: &Plan, ca: bool) -> StepEnvironment {
     let variable = |names: [&str; 2]| {
         let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         names.into_iter().find_map(set).unwrap_or_default()
@@ -316,21 +305,14 @@ fn step_environment(
         no: variable(["NO_PROXY", "no_proxy"]),
         all: variable(["ALL_PROXY", "all_proxy"]),
     };
-    // A new period, too, is a wish for other bytes than BuildKit remembers.
-    let mut ignore_cache = refresh.clone();
-    for planned in &gathered.plan.images {
-        if let Action::Build { reasons } = &planned.action
-            && reasons
-                .iter()
-                .any(|reason| reason.kind == ReasonKind::Flag && reason.what.contains("refresh"))
-        {
-            ignore_cache.insert(planned.id);
-        }
-    }
+    let images = plan.images.iter();
     StepEnvironment {
         ca,
         proxy: (proxy != Proxy::default()).then_some(proxy),
-        ignore_cache,
+        ignore_cache: images
+            .filter(|planned| planned.ignore_cache)
+            .map(|planned| planned.id)
+            .collect(),
     }
 }
 
@@ -356,9 +338,9 @@ fn services(
     }
 }
 
-fn announce(gathered: &Gathered, events: &Events) {
+fn announce(plan: &Plan, events: &Events) {
     let labels = |wanted: fn(&Action) -> bool| {
-        let images = gathered.plan.images.iter();
+        let images = plan.images.iter();
         images
             .filter(|planned| wanted(&planned.action))
             .map(|planned| planned.label.clone())
@@ -370,20 +352,20 @@ fn announce(gathered: &Gathered, events: &Events) {
     });
 }
 
-fn dry_run(context: &Context, gathered: &Gathered, args: &BuildArgs) -> Answer {
-    let mut json = plan_command::json(context, gathered);
+fn dry_run(context: &Context, gathered: &Gathered, plan: &Plan, args: &BuildArgs) -> Answer {
+    let mut json = plan_command::json(context, gathered, plan);
     json["dry_run"] = json!(true);
-    let mut text = table::plain(&plan_command::HEADERS, &plan_command::rows(gathered));
-    text.push_str(&format!("\n{}\n", plan_command::count(gathered)));
+    let mut text = table::plain(&plan_command::HEADERS, &plan_command::rows(plan));
+    text.push_str(&format!("\n{}\n", plan_command::count(plan)));
     if args.push {
-        for planned in &gathered.plan.images {
+        for planned in &plan.images {
             let repository = context.stack.images[planned.id.0].repository.as_ref();
             if let (Some(repository), false) =
                 (repository, matches!(planned.action, Action::Hold { .. }))
             {
                 for tag in &planned.tags {
                     let name = (repository.clone(), tag.clone());
-                    let there = gathered.names.get(&name).is_some_and(Option::is_some);
+                    let there = gathered.facts.tags.get(&name).is_some_and(Option::is_some);
                     let what = match there {
                         true => "has its tag",
                         false => "gets its tag",
@@ -400,6 +382,7 @@ fn dry_run(context: &Context, gathered: &Gathered, args: &BuildArgs) -> Answer {
 struct Work<'a> {
     context: &'a Context,
     gathered: &'a Gathered,
+    plan: &'a Plan,
     args: &'a BuildArgs,
     registry: &'a Registry,
     /// Where this run's images are pushed; `None` if they only go into an archive.
@@ -433,13 +416,13 @@ impl Work<'_> {
         };
         let mut wanted = BTreeMap::new();
         for (variant, id) in &self.report.exported {
-            if let Some(keyed) = &self.gathered.plan.images[id.0].keyed {
+            if let Some(keyed) = &self.plan.images[id.0].keyed {
                 wanted.insert(variant.clone(), (*id, keyed.key.clone()));
             }
         }
         self.staged =
             publish::stage(self.registry, staging, &self.run_tag(), index, &wanted).await?;
-        for (id, leader) in run::leaders(&self.gathered.plan) {
+        for (id, leader) in run::leaders(self.plan) {
             if let Some(staged) = self.staged.get(&leader).cloned() {
                 self.staged.insert(id, staged);
             }
@@ -447,7 +430,7 @@ impl Work<'_> {
         let mut built = BTreeMap::new();
         let mut refreshed = BTreeMap::new();
         for (id, staged) in &self.staged {
-            let planned = &self.gathered.plan.images[id.0];
+            let planned = &self.plan.images[id.0];
             if let Some(keyed) = &planned.keyed {
                 let new = Built {
                     key: keyed.key.clone(),
@@ -488,7 +471,6 @@ impl Work<'_> {
             return Ok(());
         };
         let items: Vec<publish::Item> = self
-            .gathered
             .plan
             .images
             .iter()
@@ -501,7 +483,7 @@ impl Work<'_> {
                 })
             })
             .collect();
-        let names = &self.gathered.names;
+        let names = &self.gathered.facts.tags;
         publish::publish(self.registry, staging, &items, names, events).await
     }
 
@@ -515,7 +497,7 @@ impl Work<'_> {
             _ => None,
         };
         if let Some(engine) = &engine {
-            let leaders = run::leaders(&self.gathered.plan);
+            let leaders = run::leaders(self.plan);
             for (variant, leader) in &self.report.exported {
                 if let Some(image) = engine.images.get(variant) {
                     let same = leaders.iter().filter(|(_, other)| *other == leader);
@@ -529,7 +511,7 @@ impl Work<'_> {
             }
         }
         let mut items = Vec::new();
-        for planned in &self.gathered.plan.images {
+        for planned in &self.plan.images {
             if let Some(digest) = self.digest(planned) {
                 let names = self.names(planned);
                 items.push(export::Item { digest, names });

@@ -12,8 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::{Exit, Failure, color, exit};
 use crate::diagnostic::{Diagnostic, nearest, render};
 use crate::evidence::{Checks, Evidence, Finding, Rule, Verdict, junit};
-use crate::gather::Gathered;
-use crate::plan::{Action, Planned, Request, Retest};
+use crate::plan::{Action, Plan, Planned, Request, Retest};
 use crate::publish;
 use crate::run::Outcome;
 use crate::source::Span;
@@ -50,10 +49,9 @@ pub fn retest(stack: &Stack, said: &[String]) -> Result<Retest, Failure> {
 }
 
 /// `test` builds nothing: all that is asked for must be there.
-pub fn all_built(gathered: &Gathered, request: &Request) -> Result<(), Failure> {
+pub fn all_built(plan: &Plan, request: &Request) -> Result<(), Failure> {
     let asked = |id: &ImageId| request.selected.as_ref().is_none_or(|set| set.contains(id));
-    let missing: Vec<&str> = gathered
-        .plan
+    let missing: Vec<&str> = plan
         .images
         .iter()
         .filter(|planned| asked(&planned.id))
@@ -74,7 +72,7 @@ impl Work<'_> {
     /// Puts together what was known and what this run proved, and keeps the latter in staging.
     pub(super) async fn prove(&mut self) -> Result<(), Failure> {
         let mut news: BTreeMap<_, Evidence> = BTreeMap::new();
-        for planned in &self.gathered.plan.images {
+        for planned in &self.plan.images {
             let image = &self.context.stack.images[planned.id.0];
             let Some(keyed) = &planned.keyed else {
                 continue;
@@ -159,7 +157,7 @@ impl Work<'_> {
     /// Whether a suite or a check of an image that is there is not green: red, or not run although it
     /// was to be.
     pub(super) fn red(&self) -> bool {
-        self.gathered.plan.images.iter().any(|planned| {
+        self.plan.images.iter().any(|planned| {
             let there = match planned.action {
                 Action::Reuse { .. } => true,
                 Action::Build { .. } => matches!(
@@ -201,7 +199,7 @@ impl Work<'_> {
     pub(super) fn red_text(&self) -> String {
         let stack = &self.context.stack;
         let mut text = String::new();
-        for planned in &self.gathered.plan.images {
+        for planned in &self.plan.images {
             let Some(evidence) = self.evidence.get(&planned.id) else {
                 continue;
             };

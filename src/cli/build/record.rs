@@ -22,7 +22,7 @@ impl Work<'_> {
         };
         let stack = &self.context.stack;
         let mut images: Vec<ReleaseImage> = Vec::new();
-        for planned in &self.gathered.plan.images {
+        for planned in &self.plan.images {
             let image = &stack.images[planned.id.0];
             let (Some(repository), Some(digest), Some(keyed)) =
                 (&image.repository, self.digest(planned), &planned.keyed)
@@ -83,7 +83,7 @@ impl Work<'_> {
             .map(|evidence| (evidence.image.clone(), evidence.clone()))
             .collect();
         let staging = Staging::new(self.registry, staging);
-        let attempt = self.gathered.facts.attempt;
+        let attempt = self.plan.attempt;
         staging
             .write_release(attempt, made, &evidence, &spec)
             .await?;
@@ -97,7 +97,7 @@ impl Work<'_> {
         let lock = Lock {
             bases: self.gathered.bases.clone(),
         };
-        let images = self.gathered.plan.images.iter().map(|planned| {
+        let images = self.plan.images.iter().map(|planned| {
             let image = &stack.images[planned.id.0];
             let base = match &image.base {
                 Base::Image(parent) => stack.images[parent.0].name.to_string(),

@@ -1,0 +1,56 @@
+//! Chooses what is done with each image, before reasons and tags.
+
+use std::collections::BTreeSet;
+
+use super::facts::{Facts, Request};
+use super::key::Keys;
+use crate::name::Digest;
+use crate::stack::{Base, ImageId, Stack};
+
+/// What is done with an image, without the reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    Build,
+    Reuse(Digest),
+    Hold(&'static str),
+}
+
+/// Chooses what is done with each image, in the order of the stack.
+pub(super) fn choices(stack: &Stack, keys: &Keys, facts: &Facts, request: &Request) -> Vec<Choice> {
+    let needed = needed(stack, keys, facts, request);
+    (0..stack.images.len())
+        .map(ImageId)
+        .map(|id| match keys.get(id) {
+            None => Choice::Hold("the digest of its outside base is not known"),
+            Some(keyed) => match facts.stored.get(&keyed.key) {
+                Some(digest) if !request.forces(id) => Choice::Reuse(digest.clone()),
+                _ if needed.contains(&id) => Choice::Build,
+                _ => Choice::Hold("it was not asked for"),
+            },
+        })
+        .collect()
+}
+
+/// Returns the selected images, and those below them that must be built first.
+fn needed(stack: &Stack, keys: &Keys, facts: &Facts, request: &Request) -> BTreeSet<ImageId> {
+    let is_stored = |id: ImageId| {
+        keys.get(id)
+            .is_some_and(|keyed| facts.stored.contains_key(&keyed.key))
+            && !request.forces(id)
+    };
+    let mut needed = BTreeSet::new();
+    // Children come after their parents, so that one pass from the end is enough.
+    for index in (0..stack.images.len()).rev() {
+        let id = ImageId(index);
+        if request.asks_for(id) {
+            needed.insert(id);
+        }
+        if needed.contains(&id)
+            && !is_stored(id)
+            && let Base::Image(parent) = stack.images[index].base
+        {
+            needed.insert(parent);
+        }
+    }
+    needed
+}

@@ -1,0 +1,176 @@
+//! The plan itself: [`Plan::new`].
+
+use super::choice::{Choice, choices};
+use super::facts::{Facts, Request, Retest};
+use super::key::{Keyed, Keys, label};
+use super::proof::{self, Proofs};
+use super::reason::{self, Reason, ReasonKind};
+use super::tag::{self, NoFreeTag};
+use crate::name::{Digest, Tag};
+use crate::stack::{ImageId, Stack};
+
+/// What becomes of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Build {
+        reasons: Vec<Reason>,
+    },
+    Reuse {
+        digest: Digest,
+    },
+    /// Not asked for, or its base is not known; nothing is done with it.
+    Hold {
+        because: String,
+    },
+}
+
+/// An image of a plan.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// Its place in the stack and in [`Plan::images`].
+    pub id: ImageId,
+    /// Its label, see [`label`].
+    pub label: String,
+    /// `None` only if held because the digest of an external base is unknown.
+    pub keyed: Option<Keyed>,
+    /// What is done with it.
+    pub action: Action,
+    /// Whether its steps run even if BuildKit has them in its cache: `--refresh` selects it, or a new
+    /// period of its `refresh:` began.
+    pub ignore_cache: bool,
+    /// What is known to be proven of it, and what is to be run.
+    pub proofs: Proofs,
+    /// Its immutable tags; empty without a commit.
+    pub tags: Vec<Tag>,
+}
+
+/// What is done with each image, in the order of [`Stack::images`].
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// One entry an image of the stack.
+    pub images: Vec<Planned>,
+    /// The suffix of all immutable tags: 1 for none, `n` for `.n`.
+    pub attempt: u32,
+}
+
+impl Plan {
+    /// Decides what is done with each image. `keys` are those of the same stack. Fails if every suffix
+    /// of the immutable tags is in use for other images.
+    pub fn new(
+        stack: &Stack,
+        keys: &Keys,
+        facts: &Facts,
+        request: &Request,
+    ) -> Result<Self, NoFreeTag> {
+        let choices = choices(stack, keys, facts, request);
+        let attempt = tag::free_attempt(stack, &choices, facts)?;
+        let images = stack.images.iter().zip(choices).zip(0..);
+        let images = images
+            .map(|((image, choice), index)| {
+                let id = ImageId(index);
+                let keyed = keys.get(id);
+                let label = label(stack, image);
+                let proofs = proofs(stack, id, keyed, &choice, facts, request);
+                let action = match choice {
+                    Choice::Build => Action::Build {
+                        reasons: why(&label, keyed, facts, request.forces(id)),
+                    },
+                    Choice::Reuse(digest) => Action::Reuse { digest },
+                    Choice::Hold(because) => Action::Hold {
+                        because: because.to_owned(),
+                    },
+                };
+                Planned {
+                    id,
+                    ignore_cache: request.refresh.contains(&id)
+                        || is_refresh_due(&label, keyed, facts, &action, request.forces(id)),
+                    tags: tag::immutable_tags(image, facts.commit.as_ref(), attempt),
+                    proofs,
+                    label,
+                    keyed: keyed.cloned(),
+                    action,
+                }
+            })
+            .collect();
+        Ok(Self { images, attempt })
+    }
+
+    /// Whether any image is built.
+    pub fn builds(&self) -> bool {
+        self.images
+            .iter()
+            .any(|image| matches!(image.action, Action::Build { .. }))
+    }
+
+    /// Whether any suite, check or info is run.
+    pub fn proves(&self) -> bool {
+        self.images.iter().any(|image| image.proofs.runs())
+    }
+}
+
+fn proofs(
+    stack: &Stack,
+    id: ImageId,
+    keyed: Option<&Keyed>,
+    choice: &Choice,
+    facts: &Facts,
+    request: &Request,
+) -> Proofs {
+    let asked = request.asks_for(id);
+    // Images that were not selected are tagged with the rest, so they are proven as well.
+    if !asked && request.prove_selected {
+        return Proofs::default();
+    }
+    let evidence = keyed.and_then(|keyed| facts.evidence.get(&keyed.key));
+    let retest = if asked {
+        &request.retest
+    } else {
+        &Retest::None
+    };
+    proof::proofs(stack, &stack.images[id.0], choice, evidence, retest)
+}
+
+/// Returns why an image is built. `forced`: `--no-reuse` selects it.
+fn why(label: &str, keyed: Option<&Keyed>, facts: &Facts, forced: bool) -> Vec<Reason> {
+    let Some(keyed) = keyed else {
+        return Vec::new();
+    };
+    if forced {
+        return vec![Reason::new(
+            ReasonKind::Flag,
+            "--no-reuse",
+            "--no-reuse asks for it",
+        )];
+    }
+    match facts.records.get(label) {
+        None => vec![Reason::new(
+            ReasonKind::New,
+            label,
+            "it was never built for this registry",
+        )],
+        Some(record) if record.key == keyed.key => vec![Reason::new(
+            ReasonKind::Missing,
+            record.digest.as_str(),
+            "staging no longer has it",
+        )],
+        Some(record) => reason::reasons(&record.components, &keyed.components, facts.locked),
+    }
+}
+
+/// Whether an image is built because a period of its `refresh:` or a `--refresh` is newer than its
+/// last build.
+fn is_refresh_due(
+    label: &str,
+    keyed: Option<&Keyed>,
+    facts: &Facts,
+    action: &Action,
+    forced: bool,
+) -> bool {
+    let (Action::Build { .. }, Some(keyed), false) = (action, keyed, forced) else {
+        return false;
+    };
+    facts
+        .records
+        .get(label)
+        .is_some_and(|record| reason::refreshes(&record.components, &keyed.components))
+}
