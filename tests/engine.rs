@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::needed::needed;
-use laminate::buildkit::{Client, Error, Exporter, Request, Returned, Services, Update, solve};
+use laminate::buildkit::{
+    Built, Client, Error, Exporter, Request, Returned, Services, Update, solve,
+};
 use laminate::llb::{
     self, Exec, Graph, Meta, Mount, MountKind, Network, Origin, Output, Sharing, Source,
 };
@@ -100,6 +102,13 @@ fn sources() -> Vec<SourceFile> {
     }]
 }
 
+fn exported(returned: Returned) -> Built<()> {
+    Built {
+        returned: Some(returned),
+        value: (),
+    }
+}
+
 const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","config":{"Env":["A=b"]}}"#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,14 +143,12 @@ async fn one_solve_gives_several_images_and_failures_stop_nobody_else() {
     };
     let seen = Arc::new(Mutex::new(Vec::new()));
     let updates = seen.clone();
-    let failure = Arc::new(Mutex::new(None));
-    let failed = failure.clone();
     let vertex = bad.digests.keys().cloned().collect::<Vec<_>>();
     let names = ids.clone();
-    let response = solve(
+    let solved = solve(
         &world.client,
         request,
-        move |update| updates.lock().expect("no panic").push(update),
+        move |list| updates.lock().expect("no panic").extend(list),
         &CancellationToken::new(),
         |gateway| async move {
             let (one, two, bad) = tokio::join!(
@@ -149,24 +156,27 @@ async fn one_solve_gives_several_images_and_failures_stop_nobody_else() {
                 gateway.solve(two.pb),
                 gateway.solve(bad.pb)
             );
-            *failed.lock().expect("no panic") = bad.err();
             let mut returned = Returned::default();
             for (id, built, variant) in [(&names[0], one?, "x0"), (&names[1], two?, "x1")] {
                 returned.refs.push((id.clone(), built, platform(variant)));
                 let key = format!("containerimage.config/{id}");
                 returned.metadata.insert(key, CONFIG.as_bytes().to_vec());
             }
-            Ok(returned)
+            Ok(Built {
+                returned: Some(returned),
+                value: bad.err(),
+            })
         },
     )
     .await
     .expect("a solve");
     assert!(
-        response["containerimage.digest"].starts_with("sha256:"),
-        "{response:?}"
+        solved.response["containerimage.digest"].starts_with("sha256:"),
+        "{:?}",
+        solved.response
     );
 
-    let Some(Error::Failed(failure)) = failure.lock().expect("no panic").take() else {
+    let Some(Error::Failed(failure)) = solved.value else {
         panic!("the third fails");
     };
     assert_eq!(failure.exit_code, Some(7));
@@ -257,10 +267,10 @@ async fn an_archive_comes_through_the_session_with_a_secret_on_the_way() {
                 format!("containerimage.config/{id}"),
                 CONFIG.as_bytes().to_vec(),
             );
-            Ok(Returned {
+            Ok(exported(Returned {
                 refs: vec![(id, built, platform(""))],
                 metadata: BTreeMap::from([config]),
-            })
+            }))
         },
     )
     .await
@@ -291,8 +301,11 @@ async fn cancelling_stops_what_runs() {
     let ended = solve(
         &world.client,
         Request::default(),
-        move |update| {
-            if matches!(update, Update::Log { .. }) {
+        move |list| {
+            if list
+                .iter()
+                .any(|update| matches!(update, Update::Log { .. }))
+            {
                 *at.lock().expect("no panic") = Some(Instant::now());
                 trigger.cancel();
             }
@@ -300,7 +313,7 @@ async fn cancelling_stops_what_runs() {
         &cancel,
         |gateway| async move {
             gateway.solve(made.pb).await?;
-            Ok(Returned::default())
+            Ok(exported(Returned::default()))
         },
     )
     .await;
@@ -330,9 +343,32 @@ async fn a_wrong_exporter_ends_the_solve_at_once() {
         request,
         |_| {},
         &CancellationToken::new(),
-        |_| async { Ok(Returned::default()) },
+        |_| async { Ok(exported(Returned::default())) },
     )
     .await;
     let error = ended.expect_err("no such exporter").to_string();
     assert!(error.contains("nosuch"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_of_nothing_gives_its_value_and_no_export() {
+    let Some(world) = world("nothing").await else {
+        return;
+    };
+    let solved = solve(
+        &world.client,
+        Request::default(),
+        |_| {},
+        &CancellationToken::new(),
+        |_| async {
+            Ok(Built {
+                returned: None,
+                value: 7,
+            })
+        },
+    )
+    .await
+    .expect("it is no error");
+    assert_eq!(solved.value, 7);
+    assert!(solved.response.is_empty(), "{:?}", solved.response);
 }

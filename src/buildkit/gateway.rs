@@ -50,15 +50,6 @@ impl Ref {
     }
 }
 
-/// What a registry says of an image.
-#[derive(Clone, Debug)]
-pub struct ImageMeta {
-    /// What the reference names: that of the index, if it is one.
-    pub digest: String,
-    /// The config of the platform's image, JSON.
-    pub config: Vec<u8>,
-}
-
 /// An entry of a folder in a [`Ref`], links not followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
@@ -149,11 +140,14 @@ impl FileEntry {
             | go_mode::SOCKET
             | go_mode::CHARACTER
             | go_mode::IRREGULAR;
-        let kind = match () {
-            () if has(go_mode::FOLDER) => FileKind::Folder,
-            () if has(go_mode::LINK) => FileKind::Link,
-            () if has(other) => FileKind::Other,
-            () => FileKind::Regular,
+        let kind = if has(go_mode::FOLDER) {
+            FileKind::Folder
+        } else if has(go_mode::LINK) {
+            FileKind::Link
+        } else if has(other) {
+            FileKind::Other
+        } else {
+            FileKind::Regular
         };
         let mut mode = stat.mode & 0o777;
         for (bit, unix) in [
@@ -264,13 +258,13 @@ impl Gateway {
         }
     }
 
-    /// The digest and config behind a reference. `label` is shown while the registry is asked.
-    pub async fn resolve_image(
+    /// Returns the config of a reference's image, JSON. `label` is shown while the registry is asked.
+    pub async fn image_config(
         &self,
         reference: &str,
         platform: &Platform,
         label: &str,
-    ) -> Result<ImageMeta, Error> {
+    ) -> Result<Vec<u8>, Error> {
         let request = ResolveSourceMetaRequest {
             source: Some(pb::SourceOp {
                 identifier: format!("docker-image://{reference}"),
@@ -288,12 +282,9 @@ impl Gateway {
         let mut bridge = self.bridge.clone();
         let answer = bridge.resolve_source_meta(self.call(request)).await;
         match answer.map_err(Error::of)?.into_inner().image {
-            Some(image) => Ok(ImageMeta {
-                digest: image.digest,
-                config: image.config,
-            }),
+            Some(image) => Ok(image.config),
             None => Err(Error::Protocol {
-                reason: format!("nothing is said of the image {reference}"),
+                reason: format!("it has no config of the image {reference}"),
             }),
         }
     }

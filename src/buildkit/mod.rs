@@ -19,31 +19,35 @@ pub use address::Address;
 pub use connect::Client;
 pub use engine::{EngineError, Options as EngineOptions, PrivateEngine};
 pub use error::{Error, Failure, Place};
-pub use gateway::{FileEntry, FileKind, Gateway, ImageMeta, Ref};
+pub use gateway::{FileEntry, FileKind, Gateway, Ref};
 pub use session::{CredentialSource, Files, Services};
-pub use solve::{Exporter, Request, Returned, solve};
+pub use solve::{Built, Exporter, Request, Returned, Solved, solve};
 pub use status::{Update, Vertex};
 
 /// Messages up to this size are taken and sent, bytes; the daemon has the same limit both ways
 /// (cmd/buildkitd/main.go).
 pub const MESSAGE_LIMIT: usize = 16 << 20;
 
-/// A text nobody else makes: 25 letters and digits, as buildctl's ids.
+/// Returns a text that no other client has: 25 letters and digits, as buildctl's ids.
 fn unique() -> String {
-    use std::hash::{BuildHasher, Hasher};
     const LETTERS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut text = String::new();
-    while text.len() < 25 {
-        // Each `RandomState` has keys of its own, from the system's randomness.
-        let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
-        hasher.write_u32(std::process::id());
-        let mut number = hasher.finish();
-        for _ in 0..12 {
-            let index = usize::try_from(number % 36).expect("below 36");
-            text.push(char::from(LETTERS[index]));
-            number /= 36;
-        }
+    (0..25)
+        .map(|_| char::from(LETTERS[fastrand::usize(..LETTERS.len())]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unique;
+
+    #[test]
+    fn ids_have_25_letters_and_digits_and_differ() {
+        let (one, two) = (unique(), unique());
+        assert_eq!(one.len(), 25);
+        assert!(
+            one.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        );
+        assert_ne!(one, two);
     }
-    text.truncate(25);
-    text
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::session::Session;
 use super::status::Warnings;
-use super::{Client, Error, Gateway, Ref, Services, Update, unique};
+use super::{Client, Error, Failure, Gateway, Ref, Services, Update, unique};
 use crate::llb::Platform;
 
 /// What is asked for, beside what the gateway calls will say.
@@ -41,24 +41,42 @@ pub struct Returned {
     pub metadata: BTreeMap<String, Vec<u8>>,
 }
 
-/// How long an answer that is due is waited for.
+/// What the gateway calls of a build come to.
+#[derive(Clone, Debug)]
+pub struct Built<T> {
+    /// What is exported; `None` ends the solve without an export, which is no error.
+    pub returned: Option<Returned>,
+    /// Handed through to the caller of [`solve`].
+    pub value: T,
+}
+
+/// A build that came to its end.
+#[derive(Clone, Debug)]
+pub struct Solved<T> {
+    /// The exporters' answers: `containerimage.digest` and the like. Empty without an export.
+    pub response: BTreeMap<String, String>,
+    /// What the gateway calls made.
+    pub value: T,
+}
+
+/// How long to wait for an answer that is due.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs one build: exactly one `Control.Solve`. `build` makes the gateway calls; what it returns is
-/// exported, and its error ends the solve with that error. Returns the exporter's answer.
+/// exported, and its error ends the solve with that error.
 ///
-/// `updates` gets what the daemon says meanwhile. When `cancel` fires, running steps are stopped
-/// and [`Error::Cancelled`] is returned.
-pub async fn solve<Build, Building>(
+/// `updates` gets what each status response of the daemon contains. When `cancel` fires, running steps
+/// are stopped and [`Error::Cancelled`] is returned.
+pub async fn solve<T, Build, Building>(
     client: &Client,
     request: Request,
-    updates: impl Fn(Update) + Send + 'static,
+    updates: impl Fn(Vec<Update>) + Send + 'static,
     cancel: &CancellationToken,
     build: Build,
-) -> Result<BTreeMap<String, String>, Error>
+) -> Result<Solved<T>, Error>
 where
     Build: FnOnce(Gateway) -> Building,
-    Building: Future<Output = Result<Returned, Error>>,
+    Building: Future<Output = Result<Built<T>, Error>>,
 {
     let reference = unique();
     let session = Session::open(client, request.services).await?;
@@ -80,30 +98,29 @@ where
     let mut tasks = JoinSet::new();
     tasks.spawn(watch(client.clone(), reference.clone(), updates));
 
-    let answer = attend(client, message, &reference, &session, cancel, build).await;
+    let solved = attend(client, message, &reference, &session, cancel, build).await;
     drop(session);
     // The stream ends with the job; a daemon that forgets to end it is not waited for.
     let _late =
         tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
-    let response = answer?.into_inner().exporter_response;
-    Ok(response.into_iter().collect())
+    solved
 }
 
-type Solved = Result<tonic::Response<control::SolveResponse>, Error>;
+type Answer = Result<tonic::Response<control::SolveResponse>, Error>;
 
 /// The solve and the gateway calls. Both end with this future: calls that are dropped stop their
 /// steps, those that only lose their solve do not.
-async fn attend<Build, Building>(
+async fn attend<T, Build, Building>(
     client: &Client,
     message: control::SolveRequest,
     reference: &str,
     session: &Session,
     cancel: &CancellationToken,
     build: Build,
-) -> Solved
+) -> Result<Solved<T>, Error>
 where
     Build: FnOnce(Gateway) -> Building,
-    Building: Future<Output = Result<Returned, Error>>,
+    Building: Future<Output = Result<Built<T>, Error>>,
 {
     let mut caller = client.control();
     let gateway = Gateway::new(client, reference);
@@ -113,40 +130,65 @@ where
         inside.ping().await?;
         build(inside).await
     });
-    tokio::select! {
+    let built = tokio::select! {
         biased;
-        () = cancel.cancelled() => Err(Error::Cancelled),
-        reason = session.lost() => Err(Error::Lost { reason }),
+        () = cancel.cancelled() => return Err(Error::Cancelled),
+        reason = session.lost() => return Err(Error::Lost { reason }),
         // A wrong exporter ends the solve before any gateway call is answered.
-        ended = &mut solving => match ended {
-            Ok(_) => Err(Error::Protocol { reason: "the solve ended before its result".to_owned() }),
-            Err(error) => Err(error),
-        },
-        built = &mut building => {
-            let (request, failed) = match built {
-                Ok(returned) => (returned.into_request(), None),
-                Err(error) => (
-                    ReturnRequest { result: None, error: Some(error.clone().into_status()) },
-                    Some(error),
-                ),
-            };
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => Err(Error::Cancelled),
-                reason = session.lost() => Err(Error::Lost { reason }),
-                ended = end(&gateway, request, failed, &mut solving) => ended,
-            }
+        ended = &mut solving => return Err(ended.err().unwrap_or(Error::Protocol {
+            reason: "the solve ended before its result".to_owned(),
+        })),
+        built = &mut building => built,
+    };
+    let (request, failed, value) = match built {
+        Ok(Built {
+            returned: Some(returned),
+            value,
+        }) => (returned.into_request(), None, Some(value)),
+        Ok(Built {
+            returned: None,
+            value,
+        }) => {
+            let nothing = Failure::new("no image was built");
+            let error = Error::Failed(Box::new(nothing));
+            (end_with(&error), Some(error), Some(value))
         }
+        Err(error) => (end_with(&error), Some(error), None),
+    };
+    let is_export = failed.is_none();
+    let ended = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(Error::Cancelled),
+        reason = session.lost() => return Err(Error::Lost { reason }),
+        ended = end(&gateway, request, failed, &mut solving) => ended,
+    };
+    let response = match ended {
+        Ok(answer) => answer.into_inner().exporter_response.into_iter().collect(),
+        Err(error) if is_export || value.is_none() => return Err(error),
+        // That nothing is exported is what the caller wanted.
+        Err(_) => BTreeMap::new(),
+    };
+    let value = value.ok_or_else(|| Error::Protocol {
+        reason: "the solve succeeded although its build failed".to_owned(),
+    })?;
+    Ok(Solved { response, value })
+}
+
+/// The request that ends a build with an error.
+fn end_with(error: &Error) -> ReturnRequest {
+    ReturnRequest {
+        result: None,
+        error: Some(error.clone().into_status()),
     }
 }
 
-/// Says what came of the build, and waits for what the daemon makes of it.
+/// Returns the build's result to the daemon, and waits for what the daemon makes of it.
 async fn end(
     gateway: &Gateway,
     request: ReturnRequest,
     failed: Option<Error>,
-    mut solving: &mut std::pin::Pin<&mut impl Future<Output = Solved>>,
-) -> Solved {
+    mut solving: &mut std::pin::Pin<&mut impl Future<Output = Answer>>,
+) -> Answer {
     let returned = tokio::select! {
         returned = gateway.end(request) => returned,
         ended = &mut solving => return match failed {
@@ -165,7 +207,7 @@ async fn end(
 
 /// Of the build's own error and the one the solve ended with: the solve's if the build's only says
 /// that there is no solve.
-fn prefer(own: Error, ended: Solved) -> Error {
+fn prefer(own: Error, ended: Answer) -> Error {
     match (own, ended) {
         (Error::Failed(own), Err(theirs)) if own.message.contains("no such job") => theirs,
         (own, _) => own,
@@ -224,17 +266,15 @@ impl Returned {
     }
 }
 
-async fn watch(client: Client, reference: String, updates: impl Fn(Update)) {
+async fn watch(client: Client, reference: String, updates: impl Fn(Vec<Update>)) {
     let request = control::StatusRequest { r#ref: reference };
-    // Without a status the build goes on; what fails is told by the solve.
+    // Without a status the build goes on; the solve reports what fails.
     let Ok(answer) = client.control().status(request).await else {
         return;
     };
     let mut stream = answer.into_inner();
     let mut warnings = Warnings::default();
     while let Ok(Some(response)) = stream.message().await {
-        for update in warnings.updates(response) {
-            updates(update);
-        }
+        updates(warnings.updates(response));
     }
 }

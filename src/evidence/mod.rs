@@ -8,9 +8,11 @@ mod document;
 mod findings;
 pub mod junit;
 pub mod packages;
+mod suite;
 mod verdict;
 
 pub use document::{Evidence, Info, Older, VERSION, optional_time};
 pub use findings::{Allowed, Checks, Finding, Rule};
 pub use packages::Package;
+pub use suite::{SuiteOutput, SuiteRun, stopped_after};
 pub use verdict::{Case, Outcome, Verdict};

@@ -357,3 +357,372 @@ fn a_key_does_not_know_a_steps_name_but_knows_a_cleared_command() {
     stack.images[0].steps[0].kind = Kind::Run("false".to_owned());
     assert_ne!(key(&stack), before);
 }
+
+/// The images a plan builds, with the kinds of their reasons: `sci File, ml Parent`.
+fn builds(plan: &Plan) -> String {
+    let images = plan.images.iter().filter_map(|image| match &image.action {
+        Action::Build { reasons } => {
+            let kinds = reasons.iter().map(|reason| format!(" {:?}", reason.kind));
+            Some(format!("{}{}", image.label, kinds.collect::<String>()))
+        }
+        Action::Reuse { .. } | Action::Hold { .. } => None,
+    });
+    images.collect::<Vec<_>>().join(", ")
+}
+
+fn planned(stack: &Stack, keys: &KeyFacts, facts: &Facts, request: &Request) -> Plan {
+    let keys = Keys::new(stack, keys);
+    Plan::new(stack, &keys, facts, request).expect("a tag is free")
+}
+
+/// What is rebuilt when the stack changes after everything was built.
+fn after(change: impl FnOnce(&mut Stack)) -> String {
+    let mut stack = stack();
+    let facts = built(&stack);
+    change(&mut stack);
+    builds(&planned(&stack, &key_facts(), &facts, &Request::default()))
+}
+
+/// What is rebuilt when the facts change after everything was built.
+fn with_facts(change: impl FnOnce(&Stack, &mut KeyFacts, &mut Facts)) -> String {
+    let stack = stack();
+    let (mut keys, mut facts) = (key_facts(), built(&stack));
+    change(&stack, &mut keys, &mut facts);
+    builds(&planned(&stack, &keys, &facts, &Request::default()))
+}
+
+/// What a request builds of a stack whose images are all built.
+fn requested(request: Request) -> String {
+    let stack = stack();
+    builds(&planned(&stack, &key_facts(), &built(&stack), &request))
+}
+
+const REBUILT: &str = "sci Parent, ml Parent, r Parent";
+
+fn run_step(text: &str) -> Step {
+    step(text, Kind::Run(text.to_owned()))
+}
+
+#[test]
+fn nothing_is_rebuilt_when_nothing_changed() {
+    assert_eq!(after(|_| {}), "");
+}
+
+#[test]
+fn a_changed_step_rebuilds_its_image_and_the_descendants() {
+    let changed = after(|stack| stack.images[0].steps = vec![run_step("false")]);
+    assert_eq!(changed, format!("base Step Step, {REBUILT}"));
+}
+
+#[test]
+fn the_text_of_a_step_counts_not_its_title() {
+    let renamed = after(|stack| stack.images[0].steps[0].title = "the user".to_owned());
+    assert_eq!(renamed, "");
+}
+
+#[test]
+fn a_new_step_rebuilds_its_image() {
+    assert_eq!(
+        after(|stack| stack.images[3].steps.push(run_step("true"))),
+        "r Step"
+    );
+}
+
+#[test]
+fn a_removed_step_rebuilds_its_image() {
+    assert_eq!(
+        after(|stack| stack.images[1].steps.clear()),
+        "sci File Step, ml Parent"
+    );
+}
+
+#[test]
+fn the_executable_bit_of_a_file_counts() {
+    let changed = after(|stack| {
+        let file = File::Regular {
+            content: b"numpy==1\n".as_slice().into(),
+            executable: true,
+        };
+        let path = "images/sci/requirements.txt";
+        stack.files.0.insert(path.into(), file);
+    });
+    assert_eq!(changed, "sci File, ml Parent");
+}
+
+#[test]
+fn a_file_that_no_step_uses_does_not_count() {
+    let added = after(|stack| {
+        stack
+            .files
+            .0
+            .insert("images/sci/notes.txt".into(), text("x"));
+    });
+    assert_eq!(added, "");
+}
+
+#[test]
+fn a_variable_that_nothing_uses_does_not_count() {
+    let added = after(|stack| {
+        let vars = &mut stack.images[3].vars;
+        vars.insert("unused".to_owned(), "1".to_owned());
+    });
+    assert_eq!(added, "");
+}
+
+#[test]
+fn a_changed_environment_rebuilds_the_image() {
+    let changed = after(|stack| {
+        stack.images[3].config.cmd = Some(vec!["bash".to_owned()]);
+    });
+    assert_eq!(changed, "r Config");
+}
+
+#[test]
+fn a_changed_user_rebuilds_the_image() {
+    assert_eq!(
+        after(|stack| stack.images[2].user = Some("jovyan".to_owned())),
+        "ml Config"
+    );
+}
+
+#[test]
+fn tags_do_not_count() {
+    assert_eq!(after(|stack| stack.images[0].tags.clear()), "");
+}
+
+#[test]
+fn repositories_do_not_count() {
+    assert_eq!(after(|stack| stack.images[0].repository = None), "");
+}
+
+#[test]
+fn another_parent_rebuilds_the_image() {
+    let moved = after(|stack| stack.images[2].base = Base::Image(ImageId(0)));
+    assert_eq!(moved, "ml Parent");
+}
+
+#[test]
+fn the_name_of_the_stack_counts_for_every_image() {
+    let renamed = after(|stack| stack.name = StackName::parse("other").expect("a name"));
+    assert_eq!(
+        renamed,
+        "base Config, sci Parent Config, ml Parent Config, r Parent Config"
+    );
+}
+
+#[test]
+fn a_new_digest_of_the_external_base_rebuilds_everything() {
+    let moved = with_facts(|_, keys, _| {
+        keys.bases.insert(reference(), Digest::of(b"newer"));
+    });
+    assert_eq!(moved, format!("base Base, {REBUILT}"));
+}
+
+#[test]
+fn a_digest_from_the_lock_is_a_reason_of_the_lock() {
+    let moved = with_facts(|_, keys, facts| {
+        keys.bases.insert(reference(), Digest::of(b"newer"));
+        facts.locked = true;
+    });
+    assert_eq!(moved, format!("base Lock, {REBUILT}"));
+}
+
+#[test]
+fn another_platform_rebuilds_everything() {
+    let moved = with_facts(|_, keys, _| keys.platform = "linux/arm64".to_owned());
+    assert_eq!(
+        moved,
+        "base Config, sci Parent Config, ml Parent Config, r Parent Config"
+    );
+}
+
+#[test]
+fn the_commit_does_not_count() {
+    assert_eq!(with_facts(|_, _, facts| facts.commit = None), "");
+}
+
+#[test]
+fn an_image_that_staging_lost_is_rebuilt() {
+    let lost = with_facts(|stack, _, facts| {
+        facts.stored.remove(&keyed(stack, 3).key);
+    });
+    assert_eq!(lost, "r Missing");
+}
+
+#[test]
+fn an_image_that_staging_has_is_reused_although_its_record_is_lost() {
+    assert_eq!(with_facts(|_, _, facts| facts.records.clear()), "");
+}
+
+#[test]
+fn an_image_that_was_never_built_is_new() {
+    let new = with_facts(|stack, _, facts| {
+        facts.stored.remove(&keyed(stack, 3).key);
+        facts.records.remove("r");
+    });
+    assert_eq!(new, "r New");
+}
+
+#[test]
+fn a_lost_parent_is_not_rebuilt_for_a_child_that_is_there() {
+    let lost = with_facts(|stack, _, facts| {
+        facts.stored.remove(&keyed(stack, 0).key);
+    });
+    assert_eq!(lost, "base Missing");
+}
+
+#[test]
+fn a_lost_parent_is_not_rebuilt_if_only_its_child_is_selected() {
+    let stack = stack();
+    let mut facts = built(&stack);
+    facts.stored.remove(&keyed(&stack, 0).key);
+    let request = Request {
+        selected: Some(BTreeSet::from([ImageId(1)])),
+        ..Request::default()
+    };
+    assert_eq!(builds(&planned(&stack, &key_facts(), &facts, &request)), "");
+}
+
+#[test]
+fn no_reuse_rebuilds_everything() {
+    let request = Request {
+        no_reuse: true,
+        ..Request::default()
+    };
+    assert_eq!(requested(request), "base Flag, sci Flag, ml Flag, r Flag");
+}
+
+#[test]
+fn no_reuse_rebuilds_only_selected_images() {
+    let request = Request {
+        no_reuse: true,
+        selected: Some(BTreeSet::from([ImageId(3)])),
+        ..Request::default()
+    };
+    assert_eq!(requested(request), "r Flag");
+}
+
+/// What is rebuilt, and with `!` what ignores BuildKit's cache, when `base` has `refresh: daily`, was built
+/// on the first day, and `change` happens.
+fn refreshed(change: impl FnOnce(&mut KeyFacts, &mut Request)) -> String {
+    let mut stack = stack();
+    stack.images[0].refresh = Some(crate::stack::Refresh::Daily);
+    let mut keys = key_facts();
+    keys.periods.day = "2026-11-26".to_owned();
+    let mut facts = Facts::default();
+    let all = Keys::new(&stack, &keys);
+    for (image, index) in stack.images.iter().zip(0..) {
+        let Keyed { key, components } = all.get(ImageId(index)).cloned().expect("a known base");
+        let digest = Digest::of(image.name.as_str().as_bytes());
+        facts.stored.insert(key.clone(), digest.clone());
+        let record = Record {
+            key,
+            digest,
+            components,
+        };
+        facts.records.insert(label(&stack, image), record);
+    }
+    let mut request = Request::default();
+    change(&mut keys, &mut request);
+    let plan = planned(&stack, &keys, &facts, &request);
+    let ignoring = plan.images.iter().filter(|image| image.ignore_cache);
+    let ignoring: Vec<&str> = ignoring.map(|image| image.label.as_str()).collect();
+    format!(
+        "{}; ignoring the cache: {}",
+        builds(&plan),
+        ignoring.join(" ")
+    )
+}
+
+#[test]
+fn within_its_period_a_refreshed_image_is_reused() {
+    assert_eq!(refreshed(|_, _| {}), "; ignoring the cache: ");
+}
+
+#[test]
+fn a_new_period_rebuilds_without_the_cache() {
+    let next = refreshed(|keys, _| keys.periods.day = "2026-11-27".to_owned());
+    assert_eq!(
+        next,
+        format!("base Flag, {REBUILT}; ignoring the cache: base")
+    );
+}
+
+#[test]
+fn a_new_period_of_another_length_does_not_count() {
+    let next = refreshed(|keys, _| keys.periods.month = "2026-12".to_owned());
+    assert_eq!(next, "; ignoring the cache: ");
+}
+
+#[test]
+fn refresh_rebuilds_a_selected_image_without_the_cache() {
+    let selected = refreshed(|keys, request| {
+        keys.refreshed.insert("r".to_owned(), "now".to_owned());
+        request.refresh.insert(ImageId(3));
+    });
+    assert_eq!(selected, "r Flag; ignoring the cache: r");
+}
+
+#[test]
+fn an_earlier_refresh_stays_part_of_the_key() {
+    let before = refreshed(|keys, _| {
+        keys.refreshed.insert("r".to_owned(), "before".to_owned());
+    });
+    assert_eq!(before, "r Flag; ignoring the cache: r");
+}
+
+#[test]
+fn tags_of_images_that_are_built_or_reused_are_looked_up() {
+    let stack = stack();
+    let look_up = |facts: &Facts, request: &Request| {
+        tags_to_look_up(&stack, &all_keys(&stack), facts, request).len()
+    };
+    let mut facts = built(&stack);
+    assert_eq!(look_up(&facts, &Request::default()), 4);
+    facts.stored.remove(&keyed(&stack, 3).key);
+    let request = Request {
+        selected: Some(BTreeSet::from([ImageId(0)])),
+        ..Request::default()
+    };
+    assert_eq!(look_up(&facts, &request), 3, "r is held");
+    facts.commit = None;
+    assert_eq!(look_up(&facts, &Request::default()), 0, "there are no tags");
+}
+
+#[test]
+fn the_next_suffix_is_looked_up_only_if_a_tag_is_in_use() {
+    let stack = stack();
+    let keys = all_keys(&stack);
+    let mut facts = built(&stack);
+    let request = Request::default();
+    let first = tags_to_look_up(&stack, &keys, &facts, &request);
+    facts
+        .tags
+        .extend(first.iter().cloned().map(|place| (place, None)));
+    assert!(tags_to_look_up(&stack, &keys, &facts, &request).is_empty());
+    let place = first.first().cloned().expect("there are four");
+    facts.tags.insert(place, Some(Digest::of(b"other")));
+    let second = tags_to_look_up(&stack, &keys, &facts, &request);
+    let second: BTreeSet<&str> = second.iter().map(|(_, tag)| tag.as_str()).collect();
+    assert_eq!(second, BTreeSet::from(["2021.2-d021570.2"]));
+}
+
+#[test]
+fn when_every_suffix_is_in_use_the_plan_fails() {
+    let stack = stack();
+    let keys = all_keys(&stack);
+    let mut facts = built(&stack);
+    let request = Request::default();
+    loop {
+        let tags = tags_to_look_up(&stack, &keys, &facts, &request);
+        if tags.is_empty() {
+            break;
+        }
+        let other = Some(Digest::of(b"other"));
+        facts
+            .tags
+            .extend(tags.into_iter().map(|place| (place, other.clone())));
+    }
+    let error = Plan::new(&stack, &keys, &facts, &request).expect_err("no tag is free");
+    assert_eq!(error.tag, "2021.2-d021570");
+}

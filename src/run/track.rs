@@ -4,11 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use crate::buildkit::{Update, Vertex};
 use crate::event::{Event, Events, Tail};
 
 /// Lines of output kept of each operation.
 const KEPT: usize = 40;
+
+/// How long to wait for the last lines of an operation that failed.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// What an export is called.
 const EXPORTING: &str = "sending the images";
@@ -27,6 +32,8 @@ pub struct Step {
 pub struct Tracker {
     events: Events,
     inner: Mutex<Inner>,
+    /// Notified after each status response.
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -46,6 +53,7 @@ struct Seen {
     /// When it began for the last time, by our own clock.
     since: Option<Instant>,
     done: bool,
+    failed: bool,
 }
 
 impl Default for Seen {
@@ -56,6 +64,7 @@ impl Default for Seen {
             begun: false,
             since: None,
             done: false,
+            failed: false,
         }
     }
 }
@@ -65,6 +74,7 @@ impl Tracker {
         Self {
             events,
             inner: Mutex::default(),
+            changed: Notify::new(),
         }
     }
 
@@ -101,10 +111,40 @@ impl Tracker {
         self.inner.lock().expect("nothing panics while it is held")
     }
 
-    /// Takes in what the engine said.
-    pub fn update(&self, update: Update) {
-        let mut inner = self.lock();
-        let inner = &mut *inner;
+    /// Takes in one status response of the engine.
+    pub fn update(&self, updates: Vec<Update>) {
+        {
+            let mut inner = self.lock();
+            for update in updates {
+                self.take(&mut inner, update);
+            }
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until the engine has reported that an operation failed, and with that all it wrote.
+    ///
+    /// The error of a gateway call and the status stream come on two ways. Within the stream, an
+    /// operation's output comes with or before its end: the daemon flushes the streams of a process
+    /// before it notes the end (solver/llbsolver/ops/exec.go), and a response is taken in whole. A
+    /// stream that ended, or that never has the operation, is not waited for longer than [`LAST_LINES`].
+    pub async fn wait_for_failure(&self, digest: &str) {
+        let failed = || self.lock().seen.get(digest).is_some_and(|seen| seen.failed);
+        let reported = async {
+            loop {
+                let changed = self.changed.notified();
+                if failed() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if !digest.is_empty() {
+            let _late = tokio::time::timeout(LAST_LINES, reported).await;
+        }
+    }
+
+    fn take(&self, inner: &mut Inner, update: Update) {
         match update {
             Update::Vertex(vertex) => self.vertex(inner, vertex),
             Update::Log { vertex, bytes } => {
@@ -154,6 +194,7 @@ impl Tracker {
         if let (Some(start), Some(end)) = (vertex.started, vertex.completed) {
             seen.intervals.insert(start, end);
         }
+        seen.failed |= vertex.completed.is_some() && !vertex.error.is_empty();
         seen.since = match (vertex.started, vertex.completed) {
             (Some(_), None) => seen.since.or_else(|| Some(Instant::now())),
             _ => None,

@@ -1,0 +1,124 @@
+//! Drives a schedule: builds and proves images until all have ended.
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
+use super::base::{BaseSource, base_source, staged};
+use super::context::Context;
+use super::image::{self, BuiltImage, ImageBase};
+use super::outcome::{ImageError, Proven, StopReason};
+use super::prove::{Origin, Prover, prove};
+use super::schedule::Schedule;
+use crate::buildkit;
+use crate::event::Event;
+use crate::stack::ImageId;
+
+/// What a run came to before its export.
+pub struct Done {
+    /// Images the engine has, leaders alone.
+    pub built: BTreeMap<ImageId, BuiltImage>,
+    /// Why images failed.
+    pub errors: BTreeMap<ImageId, Box<ImageError>>,
+    /// What ran on images.
+    pub proven: BTreeMap<ImageId, Proven>,
+    /// How every image ended.
+    pub schedule: Schedule,
+}
+
+/// Work that ended.
+enum Finished {
+    Image(ImageId, Result<BuiltImage, StopReason>),
+    Proof(ImageId, Result<Proven, buildkit::Error>),
+}
+
+type Work<'a> = std::pin::Pin<Box<dyn Future<Output = Finished> + 'a>>;
+
+/// Builds all images of a schedule, each when its base is there, and proves them and those that are
+/// reused. Fails only with the whole run.
+pub async fn drive(context: &Context<'_>, schedule: Schedule) -> Result<Done, buildkit::Error> {
+    let prover = Prover::new(context);
+    let mut running: FuturesUnordered<Work<'_>> = FuturesUnordered::new();
+    let mut done = Done {
+        built: BTreeMap::new(),
+        errors: BTreeMap::new(),
+        proven: BTreeMap::new(),
+        schedule,
+    };
+    for id in done.schedule.start() {
+        running.push(building(context, id, pinned_base(context, id)));
+    }
+    for planned in context.plan.images.iter().filter(|p| p.proofs.runs()) {
+        if let Some(reference) = staged(context.stack, context.plan, planned.id) {
+            running.push(proving(&prover, planned.id, Origin::Pinned(reference)));
+        }
+    }
+    while let Some(finished) = running.next().await {
+        match finished {
+            Finished::Proof(id, proven) => {
+                done.proven.insert(id, proven?);
+            }
+            Finished::Image(id, Ok(image)) => {
+                let label = context.label(id);
+                let took = context.tracker.took(&label);
+                context.events.send(Event::ImageDone { image: label, took });
+                for child in done.schedule.built(id) {
+                    let base = ImageBase::Built(Box::new(image.clone()));
+                    running.push(building(context, child, base));
+                }
+                for id in done.schedule.followers(id) {
+                    if context.plan.images[id.0].proofs.runs() {
+                        let origin = Origin::Built(Box::new(image.clone()));
+                        running.push(proving(&prover, id, origin));
+                    }
+                }
+                done.built.insert(id, image);
+            }
+            Finished::Image(id, Err(StopReason::Image(error))) => {
+                report_failure(context, id, &error, &done.schedule.failed(id));
+                done.errors.insert(id, error);
+                if done.schedule.is_stopped() {
+                    break;
+                }
+            }
+            Finished::Image(_, Err(StopReason::Run(error))) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Returns the base of an image that waits for no other.
+fn pinned_base(context: &Context<'_>, id: ImageId) -> ImageBase {
+    let (stack, plan) = (context.stack, context.plan);
+    match base_source(stack, plan, &context.options.bases, id) {
+        Some(BaseSource::Pinned(reference)) => ImageBase::Pinned(reference),
+        Some(BaseSource::ThisRun(_)) | None => {
+            unreachable!(
+                "only images on pinned bases start first, and none is built on an unknown one"
+            )
+        }
+    }
+}
+
+fn building<'a>(context: &'a Context<'_>, id: ImageId, base: ImageBase) -> Work<'a> {
+    Box::pin(async move { Finished::Image(id, image::build(context, id, base).await) })
+}
+
+fn proving<'a>(prover: &'a Prover<'_, '_>, id: ImageId, origin: Origin) -> Work<'a> {
+    Box::pin(async move { Finished::Proof(id, prove(prover, id, origin).await) })
+}
+
+fn report_failure(context: &Context<'_>, id: ImageId, error: &ImageError, skipped: &[ImageId]) {
+    let label = context.label(id);
+    context.events.send(Event::ImageFailed {
+        image: label.clone(),
+        error: error.to_string(),
+    });
+    for id in skipped {
+        context.events.send(Event::ImageSkipped {
+            image: context.label(*id),
+            because: label.clone(),
+        });
+    }
+}

@@ -1,0 +1,137 @@
+//! Builds one image when its base is there.
+
+use std::collections::BTreeMap;
+
+use super::context::Context;
+use super::outcome::{ImageError, StopReason};
+use super::track::Step;
+use crate::buildkit::{self, Failure, Ref};
+use crate::compile::{BaseConfig, BaseState, Compiled};
+use crate::event::Event;
+use crate::llb::Definition;
+use crate::name::Reference;
+use crate::source::Sources;
+use crate::stack::{self, ImageId};
+
+/// An image the engine has built.
+#[derive(Clone)]
+pub struct BuiltImage {
+    /// It in the graph.
+    pub compiled: Compiled,
+    /// Its files.
+    pub result: Ref,
+    /// The config of the pinned image below all that this run built; the exporter keeps its history.
+    pub pinned_config: BaseConfig,
+    /// Titles of the steps since then, one a layer.
+    pub titles: Vec<String>,
+}
+
+/// What an image is built on.
+pub enum ImageBase {
+    /// An image of a registry.
+    Pinned(Reference),
+    /// An image built in this run.
+    Built(Box<BuiltImage>),
+}
+
+/// Builds one image on its base.
+pub async fn build(
+    context: &Context<'_>,
+    id: ImageId,
+    base: ImageBase,
+) -> Result<BuiltImage, StopReason> {
+    let label = context.label(id);
+    context.events.send(Event::ImageStarted {
+        image: label.clone(),
+    });
+    let steps = &context.image(id).steps;
+    let (state, pinned_config, mut titles) = begin(context, base, &label).await?;
+    titles.extend(steps.iter().map(|step| step.title.clone()));
+    let (compiled, definition) = {
+        let mut compiler = context.compiler();
+        let compiled = compiler
+            .image(id, state)
+            .map_err(|problem| ImageError::Spec(Box::new(problem)))?;
+        let definition = context.definition(&mut compiler, compiled.output);
+        (compiled, definition)
+    };
+    let by_digest = steps_by_digest(&compiled, &definition);
+    for (digest, index) in &by_digest {
+        let step = Step {
+            image: label.clone(),
+            title: steps[*index].title.clone(),
+            number: index + 1,
+            of: steps.len(),
+        };
+        context.tracker.add(digest.clone(), step);
+    }
+    match context.gateway.solve(definition.pb).await {
+        Ok(result) => Ok(BuiltImage {
+            compiled,
+            result,
+            pinned_config,
+            titles,
+        }),
+        Err(buildkit::Error::Failed(failure)) => {
+            let vertex = failure.vertex.as_deref().unwrap_or_default();
+            context.tracker.wait_for_failure(vertex).await;
+            Err(StopReason::from(ImageError::Step {
+                step: by_digest
+                    .get(vertex)
+                    .copied()
+                    .or_else(|| step_at(&context.stack.sources, steps, &failure)),
+                log: context.tracker.tail(vertex),
+                failure,
+            }))
+        }
+        Err(error) => Err(StopReason::Run(error)),
+    }
+}
+
+/// Returns what an image starts from, the config of the pinned image below it, and the titles of the
+/// steps in between.
+async fn begin(
+    context: &Context<'_>,
+    base: ImageBase,
+    label: &str,
+) -> Result<(BaseState, BaseConfig, Vec<String>), StopReason> {
+    match base {
+        ImageBase::Pinned(reference) => {
+            let config = context.config(&reference, label).await?;
+            let output = context.compiler().reference(&reference, label);
+            let state = BaseState {
+                output,
+                config: config.clone(),
+            };
+            Ok((state, config, Vec::new()))
+        }
+        ImageBase::Built(parent) => {
+            let parent = *parent;
+            Ok((parent.compiled.state(), parent.pinned_config, parent.titles))
+        }
+    }
+}
+
+/// Returns the step of each operation of an image, by digest.
+fn steps_by_digest(compiled: &Compiled, definition: &Definition) -> BTreeMap<String, usize> {
+    let digests = definition.digests.iter();
+    digests
+        .filter_map(|(digest, operation)| {
+            let index = compiled.operations.get(operation)?;
+            Some((digest.clone(), *index))
+        })
+        .collect()
+}
+
+/// Returns the step a failure is of by its place in the source map: for an operation that belongs to no
+/// step of its own.
+fn step_at(sources: &Sources, steps: &[stack::Step], failure: &Failure) -> Option<usize> {
+    let place = failure.place.as_ref()?;
+    steps.iter().position(|step| {
+        let (start, end) = (sources.start(step.span), sources.end(step.span));
+        let at = (place.line, place.column);
+        sources.path(step.span) == place.file
+            && (start.line, start.column) <= at
+            && at <= (end.line, end.column)
+    })
+}

@@ -1,0 +1,31 @@
+//! What a run is started with.
+
+use std::path::PathBuf;
+
+use super::base::BaseDigests;
+use crate::buildkit::Services;
+use crate::compile::StepEnvironment;
+use crate::llb::Platform;
+use crate::name::Repository;
+
+/// What a run needs beside stack and plan.
+pub struct Options {
+    /// The platform of every image.
+    pub platform: Platform,
+    /// What steps find around them: certificates, proxy, cache.
+    pub environment: StepEnvironment,
+    /// What the engine can ask for: credentials, secrets.
+    pub services: Services,
+    /// Whether the first image that fails stops everything.
+    pub fail_fast: bool,
+    /// The time of creation that new layers and configs carry, in seconds since 1970.
+    pub epoch: Option<i64>,
+    /// The digest of each external base.
+    pub bases: BaseDigests,
+    /// Receives the images by digest.
+    pub staging: Option<Repository>,
+    /// Receives the images as an OCI archive.
+    pub archive: Option<PathBuf>,
+    /// How many suites and info commands run at the same time; at least one does.
+    pub suites: usize,
+}

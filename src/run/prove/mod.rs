@@ -1,0 +1,110 @@
+//! Proves one image that is there: runs its suites, checks and info, in the request that builds.
+
+mod checks;
+mod info;
+mod subject;
+mod suite;
+
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+
+use subject::Subject;
+pub use subject::{Origin, Prover};
+
+use crate::buildkit;
+use crate::evidence::Verdict;
+use crate::plan::{PlannedSuite, Proofs};
+use crate::run::outcome::{ImageError, Proven, StopReason};
+use crate::stack::ImageId;
+
+/// Runs everything the plan has to run on an image.
+pub async fn prove(
+    prover: &Prover<'_, '_>,
+    id: ImageId,
+    origin: Origin,
+) -> Result<Proven, buildkit::Error> {
+    let proven = prove_subject(prover, id, origin).await;
+    proven.map_err(|error| about(&prover.context.label(id), error))
+}
+
+async fn prove_subject(
+    prover: &Prover<'_, '_>,
+    id: ImageId,
+    origin: Origin,
+) -> Result<Proven, buildkit::Error> {
+    let context = prover.context;
+    let proofs = &context.plan.images[id.0].proofs;
+    let proof = &context.image(id).proof;
+    let subject = match Subject::new(context, id, origin).await {
+        Ok(subject) => subject,
+        Err(StopReason::Image(error)) => return unusable(proofs, &error),
+        Err(StopReason::Run(error)) => return Err(error),
+    };
+    let suites = proof.suites.iter().zip(&proofs.suites);
+    let suites = suites.filter(|(_, planned)| is_open(planned));
+    let suites = try_join_all(suites.map(|(suite, planned)| {
+        suite::run_once(prover, id, &subject, suite, &planned.verdict.key)
+    }));
+    let commands = proof.info.iter().zip(&proofs.info);
+    let commands = commands.filter(|(_, planned)| planned.known.is_none());
+    let commands: Vec<_> = commands
+        .map(|(command, planned)| (command, &planned.key))
+        .collect();
+    let info = info::run(prover, id, &subject, &commands);
+    let checks = async {
+        match proofs
+            .checks
+            .as_ref()
+            .filter(|checks| checks.known.is_none())
+        {
+            Some(planned) => checks::run(prover, id, &subject, &planned.key)
+                .await
+                .map(Some),
+            None => Ok(None),
+        }
+    };
+    let (suites, info, checks) = tokio::try_join!(suites, info, checks)?;
+    Ok(Proven {
+        suites: suites.into_iter().collect(),
+        checks,
+        info,
+    })
+}
+
+fn is_open(suite: &PlannedSuite) -> bool {
+    suite.verdict.known.is_none()
+}
+
+/// Returns what follows from an image that cannot be looked at: each of its suites fails for that
+/// reason. Only a suite has a verdict to carry it; with checks to run, or without any suite, the run
+/// fails.
+fn unusable(proofs: &Proofs, error: &ImageError) -> Result<Proven, buildkit::Error> {
+    let checks = proofs.checks.as_ref();
+    let unchecked = checks.is_some_and(|checks| checks.known.is_none());
+    if unchecked || !proofs.suites.iter().any(is_open) {
+        let failure = buildkit::Failure::new(error.to_string());
+        return Err(buildkit::Error::Failed(Box::new(failure)));
+    }
+    let mut proven = Proven::default();
+    for suite in proofs.suites.iter().filter(|suite| is_open(suite)) {
+        let verdict = Verdict::failed(
+            suite.verdict.key.clone(),
+            None,
+            Timestamp::now(),
+            error.to_string(),
+        );
+        proven.suites.insert(suite.name.clone(), verdict);
+    }
+    Ok(proven)
+}
+
+/// Adds the image to an error of the engine, which does not know which one it was about.
+fn about(label: &str, error: buildkit::Error) -> buildkit::Error {
+    match error {
+        buildkit::Error::Failed(mut failure) => {
+            failure.message = format!("{label} cannot be looked at: {}", failure.message);
+            buildkit::Error::Failed(failure)
+        }
+        other => other,
+    }
+}

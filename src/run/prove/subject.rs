@@ -1,0 +1,118 @@
+//! What is proven, and what proofs of one run share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{OnceCell, Semaphore};
+
+use crate::buildkit::Ref;
+use crate::checks::Tree;
+use crate::compile::BaseState;
+use crate::evidence::Verdict;
+use crate::name::{Digest, Reference};
+use crate::run::context::Context;
+use crate::run::image::BuiltImage;
+use crate::run::outcome::StopReason;
+use crate::stack::ImageId;
+
+/// Images whose files are checked at the same time. A buildkitd answers more of them no faster, and
+/// each keeps the list of its files in memory.
+const CHECKS_AT_ONCE: usize = 4;
+
+/// Values by key that are made once a run.
+pub type Once<Key, Value> = Mutex<BTreeMap<Key, Arc<OnceCell<Value>>>>;
+
+/// What proofs of one run share.
+pub struct Prover<'c, 'a> {
+    /// The run.
+    pub context: &'c Context<'a>,
+    /// Each suite and each image's info commands take one, so that a machine does not run all of them
+    /// at once.
+    pub suites: Semaphore,
+    /// The checks of an image take one.
+    pub checks: Semaphore,
+    /// By the image's bytes, see [`Subject::bytes`], and the suite's key.
+    pub verdicts: Once<(String, Digest), Verdict>,
+    /// The files of external bases, by reference.
+    pub base_trees: Once<String, Arc<Tree>>,
+}
+
+impl<'c, 'a> Prover<'c, 'a> {
+    /// Begins without any verdict.
+    pub fn new(context: &'c Context<'a>) -> Self {
+        Self {
+            context,
+            suites: Semaphore::new(context.options.suites.max(1)),
+            checks: Semaphore::new(CHECKS_AT_ONCE),
+            verdicts: Mutex::default(),
+            base_trees: Mutex::default(),
+        }
+    }
+}
+
+/// Where the image to prove is.
+pub enum Origin {
+    /// Built in this run.
+    Built(Box<BuiltImage>),
+    /// In a registry.
+    Pinned(Reference),
+}
+
+/// An image to prove, in the graph.
+pub struct Subject {
+    /// What its suites start from.
+    pub state: BaseState,
+    /// Its files.
+    pub result: Ref,
+    /// How many layers it has, those of its bases among them.
+    pub layers: usize,
+    /// Where it is.
+    pub origin: Origin,
+}
+
+impl Subject {
+    /// Looks at an image: reads its config and has the engine get it.
+    pub async fn new(
+        context: &Context<'_>,
+        id: ImageId,
+        origin: Origin,
+    ) -> Result<Self, StopReason> {
+        match origin {
+            Origin::Built(built) => Ok(Self {
+                state: built.compiled.state(),
+                result: built.result.clone(),
+                layers: diff_ids(&built.pinned_config.0) + built.titles.len(),
+                origin: Origin::Built(built),
+            }),
+            Origin::Pinned(reference) => {
+                let label = context.label(id);
+                let config = context.config(&reference, &label).await?;
+                let output = context.compiler().reference(&reference, &label);
+                let result = context.solve(output).await.map_err(StopReason::Run)?;
+                Ok(Self {
+                    layers: diff_ids(&config.0),
+                    state: BaseState { output, config },
+                    result,
+                    origin: Origin::Pinned(reference),
+                })
+            }
+        }
+    }
+
+    /// Returns a text that is equal for equal bytes in this run: the digest of a pinned image; the key of
+    /// a built one, since one image is built for all of a key.
+    pub fn bytes(&self, context: &Context<'_>, id: ImageId) -> String {
+        match &self.origin {
+            Origin::Pinned(reference) => reference.to_string(),
+            Origin::Built(built) => match &context.plan.images[id.0].keyed {
+                Some(keyed) => format!("built {}", keyed.key),
+                None => built.result.name().to_owned(),
+            },
+        }
+    }
+}
+
+/// Returns how many layers the config of an image has.
+fn diff_ids(config: &serde_json::Value) -> usize {
+    config["rootfs"]["diff_ids"].as_array().map_or(0, Vec::len)
+}

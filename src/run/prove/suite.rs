@@ -1,0 +1,200 @@
+//! Runs one suite on an image.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::subject::{Prover, Subject};
+use crate::buildkit::{self, Failure, Ref};
+use crate::compile::LEFT;
+use crate::event::Event;
+use crate::evidence::{SuiteOutput, SuiteRun, Verdict, stopped_after};
+use crate::llb::Definition;
+use crate::name::Digest;
+use crate::run::context::Context;
+use crate::stack::{ImageId, Suite, Test};
+
+/// The most that is kept of what a suite writes, bytes.
+const LOG: u64 = 64 << 10;
+
+/// The most that is read of a report, bytes.
+const REPORT: u64 = 8 << 20;
+
+/// The time a suite gets to end by itself after its timeout.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The time that fetching pytest and the like gets beside a suite's own timeout.
+const FETCHING: Duration = Duration::from_secs(1800);
+
+/// A shorter secret is none, and hiding it would tear holes into every text; bytes.
+const SHORTEST_SECRET: usize = 6;
+
+/// Runs a suite, once for all images with the same bytes. Returns its name and verdict.
+pub async fn run_once(
+    prover: &Prover<'_, '_>,
+    id: ImageId,
+    subject: &Subject,
+    suite: &Suite,
+    key: &Digest,
+) -> Result<(String, Verdict), buildkit::Error> {
+    let image = subject.bytes(prover.context, id);
+    let cell = {
+        let mut cells = prover
+            .verdicts
+            .lock()
+            .expect("no code under this lock panics");
+        cells.entry((image, key.clone())).or_default().clone()
+    };
+    let verdict = cell
+        .get_or_try_init(|| run(prover, id, subject, suite, key))
+        .await?;
+    Ok((suite.name.value.clone(), verdict.clone()))
+}
+
+async fn run(
+    prover: &Prover<'_, '_>,
+    id: ImageId,
+    subject: &Subject,
+    suite: &Suite,
+    key: &Digest,
+) -> Result<Verdict, buildkit::Error> {
+    let _turn = prover.suites.acquire().await.expect("it is never closed");
+    let context = prover.context;
+    let (image, name) = (context.label(id), suite.name.value.clone());
+    let begun = Instant::now();
+    context.events.send(Event::SuiteStarted {
+        image: image.clone(),
+        suite: name.clone(),
+    });
+    let from = suite.from.as_ref().map(ToString::to_string);
+    let failed =
+        |reason: String| Verdict::failed(key.clone(), from.clone(), Timestamp::now(), reason);
+    let mut verdict = match compile(context, id, subject, suite) {
+        Err(reason) => failed(reason),
+        Ok((definition, vertex)) => {
+            let title = format!("test {name}");
+            context
+                .tracker
+                .add_suite(vertex.clone(), image.clone(), title);
+            tokio::select! {
+                solved = context.gateway.solve(definition.pb) => match solved {
+                    Ok(files) => {
+                        let output = read_output(context, &files).await?;
+                        let run = SuiteRun {
+                            key: key.clone(),
+                            from: from.clone(),
+                            timeout: suite.timeout,
+                            reports: matches!(suite.test, Some(Test::Pytest { .. })),
+                            seconds: context.tracker.ran(&vertex).as_secs_f64(),
+                            time: Timestamp::now(),
+                        };
+                        Verdict::from_output(run, output)
+                    }
+                    Err(buildkit::Error::Failed(failure)) => {
+                        let at = failure.vertex.clone().unwrap_or_default();
+                        context.tracker.wait_for_failure(&at).await;
+                        Verdict {
+                            log: context.tracker.tail(&at).join("\n"),
+                            ..failed(reason(&failure, &vertex))
+                        }
+                    }
+                    Err(error) => return Err(error),
+                },
+                // The suite's own watch stops it. If that does not, dropping the call stops the step.
+                () = overdue(context, &vertex, suite.timeout + GRACE) => Verdict {
+                    log: context.tracker.tail(&vertex).join("\n"),
+                    ..failed(stopped_after(suite.timeout))
+                },
+            }
+        }
+    };
+    hide_secrets(context, suite, &mut verdict);
+    context.events.send(Event::SuiteDone {
+        image,
+        suite: name,
+        passed: verdict.passed,
+        summary: verdict.summary(),
+        took: begun.elapsed(),
+    });
+    Ok(verdict)
+}
+
+/// Returns the definition of a suite and the digest of its operation; the message of the diagnostic if
+/// it cannot be compiled.
+fn compile(
+    context: &Context<'_>,
+    id: ImageId,
+    subject: &Subject,
+    suite: &Suite,
+) -> Result<(Definition, String), String> {
+    let mut compiler = context.compiler();
+    let output = compiler
+        .suite(id, &subject.state, suite)
+        .map_err(|problem| problem.message)?;
+    let definition = context.definition(&mut compiler, output);
+    let vertex = definition
+        .digests
+        .iter()
+        .find(|(_, operation)| **operation == output.op)
+        .map(|(digest, _)| digest.clone());
+    Ok((definition, vertex.expect("an operation has a digest")))
+}
+
+/// Reads what a suite left in its folder for results.
+async fn read_output(context: &Context<'_>, files: &Ref) -> Result<SuiteOutput, buildkit::Error> {
+    let text = async |name: &str, most: u64| {
+        let path = format!("{LEFT}/{name}");
+        let bytes = context.gateway.read_end(files, &path, most).await?;
+        let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok::<_, buildkit::Error>(text)
+    };
+    Ok(SuiteOutput {
+        exit: text("exit", 16)
+            .await?
+            .and_then(|code| code.trim().parse().ok()),
+        log: text("log", LOG).await?.unwrap_or_default(),
+        reason: text("reason", 4096)
+            .await?
+            .map(|reason| reason.trim().to_owned()),
+        junit: text("junit.xml", REPORT).await?,
+        overdue: text("overdue", 1).await?.is_some(),
+    })
+}
+
+/// Returns why a suite could not run to its end. `own`: the suite's operation; others are what it needs.
+fn reason(failure: &Failure, own: &str) -> String {
+    let what = match failure.name.as_deref() {
+        Some(name) if failure.vertex.as_deref() != Some(own) => format!("`{name}` failed"),
+        _ => "it could not be run".to_owned(),
+    };
+    match failure.exit_code {
+        Some(code) => format!("{what} (exit code {code})"),
+        None => format!("{what}: {failure}"),
+    }
+}
+
+/// Replaces secrets in a verdict, which is kept where many can read it.
+fn hide_secrets(context: &Context<'_>, suite: &Suite, verdict: &mut Verdict) {
+    for secret in &suite.secrets {
+        let value = context.options.services.secrets.get(&secret.id);
+        let value = value.and_then(|value| std::str::from_utf8(value).ok());
+        if let Some(value) = value.map(str::trim)
+            && value.len() >= SHORTEST_SECRET
+        {
+            verdict.hide(value);
+        }
+    }
+}
+
+/// Returns when an operation has been running for longer than `timeout`. An engine that does not report
+/// its work is not waited for without end.
+async fn overdue(context: &Context<'_>, vertex: &str, timeout: Duration) {
+    let most = Instant::now() + timeout + FETCHING;
+    while Instant::now() < most {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let running = context.tracker.running(vertex);
+        if running.is_some_and(|running| running > timeout) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,499 @@
+//! Decides which image is built when, and what a failure stops: a state machine without I/O.
+//!
+//! Images with one key are built once; the first of them is the leader and stands for all. `run` drives
+//! a [`Schedule`]: it builds what [`Schedule::start`] and [`Schedule::built`] return, and reports what
+//! [`Schedule::failed`] returns as skipped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::name::Digest;
+use crate::plan::{Action, Plan};
+use crate::stack::ImageId;
+
+/// An image to build.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The image.
+    pub id: ImageId,
+    /// Its key; images with the same key are the same bytes.
+    pub key: &'a Digest,
+    /// The image it is based on, if that is built in this run.
+    pub parent: Option<ImageId>,
+}
+
+/// Where an image is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its parent is not built yet.
+    Waiting,
+    /// It is being built.
+    Running,
+    /// The engine has it.
+    Built,
+    /// It could not be built.
+    Failed,
+    /// It was not built, or not to its end, since this image failed.
+    Skipped(ImageId),
+}
+
+/// The images of one run and their states.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    leaders: BTreeMap<ImageId, ImageId>,
+    /// Leaders by the leader they are based on.
+    children: BTreeMap<ImageId, Vec<ImageId>>,
+    /// Of leaders alone.
+    states: BTreeMap<ImageId, State>,
+    fail_fast: bool,
+    stopped: bool,
+}
+
+/// Returns the image that is built for each image to build: the first one with the same key.
+pub fn leaders(plan: &Plan) -> BTreeMap<ImageId, ImageId> {
+    let built = plan.images.iter().filter_map(|planned| {
+        let is_built = matches!(planned.action, Action::Build { .. });
+        let keyed = planned.keyed.as_ref().filter(|_| is_built)?;
+        Some((planned.id, &keyed.key))
+    });
+    first_of_each_key(built)
+}
+
+fn first_of_each_key<'a>(
+    images: impl Iterator<Item = (ImageId, &'a Digest)>,
+) -> BTreeMap<ImageId, ImageId> {
+    let mut first = BTreeMap::new();
+    images
+        .map(|(id, key)| (id, *first.entry(key).or_insert(id)))
+        .collect()
+}
+
+impl Schedule {
+    /// Takes the images to build, parents before their children. `fail_fast`: the first failure stops
+    /// everything.
+    pub fn new<'a>(entries: impl IntoIterator<Item = Entry<'a>>, fail_fast: bool) -> Self {
+        let entries: Vec<Entry<'a>> = entries.into_iter().collect();
+        let leaders = first_of_each_key(entries.iter().map(|entry| (entry.id, entry.key)));
+        let mut children: BTreeMap<ImageId, Vec<ImageId>> = BTreeMap::new();
+        let mut states = BTreeMap::new();
+        for entry in entries
+            .iter()
+            .filter(|entry| leaders[&entry.id] == entry.id)
+        {
+            states.insert(entry.id, State::Waiting);
+            if let Some(parent) = entry.parent {
+                children.entry(leaders[&parent]).or_default().push(entry.id);
+            }
+        }
+        Self {
+            leaders,
+            children,
+            states,
+            fail_fast,
+            stopped: false,
+        }
+    }
+
+    /// Returns the images that are built, leaders alone, in the order of the stack.
+    pub fn order(&self) -> impl Iterator<Item = ImageId> {
+        self.states.keys().copied()
+    }
+
+    /// Begins with the images that wait for no other, and returns them.
+    pub fn start(&mut self) -> Vec<ImageId> {
+        let children: BTreeSet<ImageId> = self.children.values().flatten().copied().collect();
+        let first: Vec<ImageId> = self.order().filter(|id| !children.contains(id)).collect();
+        self.run(&first);
+        first
+    }
+
+    /// Notes that an image was built. Returns its children, which begin now.
+    pub fn built(&mut self, id: ImageId) -> Vec<ImageId> {
+        self.states.insert(id, State::Built);
+        let ready = self.children.get(&id).cloned().unwrap_or_default();
+        self.run(&ready);
+        ready
+    }
+
+    /// Notes that an image failed. Returns the images that are skipped for that: its descendants, and if
+    /// the first failure stops everything, all that have not ended.
+    pub fn failed(&mut self, id: ImageId) -> Vec<ImageId> {
+        self.states.insert(id, State::Failed);
+        self.stopped = self.fail_fast;
+        let descendants = self.descendants(id);
+        let open = |state: State| matches!(state, State::Waiting | State::Running);
+        let skipped: Vec<ImageId> = self
+            .states
+            .iter()
+            .filter(|(id, state)| descendants.contains(id) || self.stopped && open(**state))
+            .map(|(id, _)| *id)
+            .collect();
+        for skipped in &skipped {
+            self.states.insert(*skipped, State::Skipped(id));
+        }
+        skipped
+    }
+
+    /// Whether a failure has stopped everything.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Returns the images a leader stands for, itself among them.
+    pub fn followers(&self, leader: ImageId) -> Vec<ImageId> {
+        let all = self.leaders.iter();
+        all.filter(|(_, other)| **other == leader)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Returns the state of every image. One whose leader failed is skipped because of it.
+    pub fn states(&self) -> BTreeMap<ImageId, State> {
+        let state = |(id, leader): (&ImageId, &ImageId)| {
+            let state = match self.states[leader] {
+                State::Failed if id != leader => State::Skipped(*leader),
+                state => state,
+            };
+            (*id, state)
+        };
+        self.leaders.iter().map(state).collect()
+    }
+
+    fn run(&mut self, ids: &[ImageId]) {
+        for id in ids {
+            self.states.insert(*id, State::Running);
+        }
+    }
+
+    fn descendants(&self, id: ImageId) -> BTreeSet<ImageId> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            let children = self.children.get(&id).into_iter().flatten();
+            open.extend(children.filter(|child| found.insert(**child)));
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Images by number: key, and parent in this run.
+    fn schedule(images: &[(&str, Option<usize>)], fail_fast: bool) -> Schedule {
+        let keys: Vec<Digest> = images
+            .iter()
+            .map(|(key, _)| Digest::of(key.as_bytes()))
+            .collect();
+        let entries = images.iter().zip(&keys).zip(0..);
+        Schedule::new(
+            entries.map(|(((_, parent), key), number)| Entry {
+                id: ImageId(number),
+                key,
+                parent: parent.map(ImageId),
+            }),
+            fail_fast,
+        )
+    }
+
+    /// 0 base → 1 sci → 2 ml; 0 base → 3 r.
+    fn tree(fail_fast: bool) -> Schedule {
+        schedule(
+            &[
+                ("base", None),
+                ("sci", Some(0)),
+                ("ml", Some(1)),
+                ("r", Some(0)),
+            ],
+            fail_fast,
+        )
+    }
+
+    /// 0 a, 1 the same as a; 2 b on 0, 3 the same as b on 1.
+    fn twins(fail_fast: bool) -> Schedule {
+        schedule(
+            &[("a", None), ("a", None), ("b", Some(0)), ("b", Some(1))],
+            fail_fast,
+        )
+    }
+
+    fn ids(list: &[ImageId]) -> Vec<usize> {
+        list.iter().map(|id| id.0).collect()
+    }
+
+    /// `0 built, 1 skipped for 0`, …
+    fn shown(schedule: &Schedule) -> String {
+        let states = schedule.states();
+        let states: Vec<String> = states
+            .iter()
+            .map(|(id, state)| match state {
+                State::Skipped(because) => format!("{} skipped for {}", id.0, because.0),
+                state => format!("{} {}", id.0, format!("{state:?}").to_lowercase()),
+            })
+            .collect();
+        states.join(", ")
+    }
+
+    #[test]
+    fn nothing_to_build_starts_nothing() {
+        let mut empty = schedule(&[], false);
+        assert_eq!(ids(&empty.start()), [0; 0]);
+        assert_eq!(shown(&empty), "");
+    }
+
+    #[test]
+    fn before_the_start_everything_waits() {
+        assert_eq!(
+            shown(&tree(false)),
+            "0 waiting, 1 waiting, 2 waiting, 3 waiting"
+        );
+    }
+
+    #[test]
+    fn images_on_known_bases_start_first() {
+        assert_eq!(ids(&tree(false).start()), [0]);
+    }
+
+    #[test]
+    fn independent_images_start_together() {
+        let mut schedule = schedule(&[("a", None), ("b", None), ("c", None)], false);
+        assert_eq!(ids(&schedule.start()), [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_started_is_running() {
+        let mut tree = tree(false);
+        tree.start();
+        assert_eq!(shown(&tree), "0 running, 1 waiting, 2 waiting, 3 waiting");
+    }
+
+    #[test]
+    fn children_begin_when_their_parent_is_built() {
+        let mut tree = tree(false);
+        tree.start();
+        assert_eq!(ids(&tree.built(ImageId(0))), [1, 3]);
+        assert_eq!(shown(&tree), "0 built, 1 running, 2 waiting, 3 running");
+    }
+
+    #[test]
+    fn a_grandchild_waits_for_its_own_parent() {
+        let mut tree = tree(false);
+        tree.start();
+        tree.built(ImageId(0));
+        assert_eq!(ids(&tree.built(ImageId(3))), [0; 0]);
+        assert_eq!(ids(&tree.built(ImageId(1))), [2]);
+    }
+
+    #[test]
+    fn at_the_end_everything_is_built() {
+        let mut tree = tree(false);
+        tree.start();
+        for id in [0, 1, 3, 2] {
+            tree.built(ImageId(id));
+        }
+        assert_eq!(shown(&tree), "0 built, 1 built, 2 built, 3 built");
+        assert!(!tree.is_stopped());
+    }
+
+    #[test]
+    fn a_failure_skips_all_descendants() {
+        let mut tree = tree(false);
+        tree.start();
+        assert_eq!(ids(&tree.failed(ImageId(0))), [1, 2, 3]);
+        assert_eq!(
+            shown(&tree),
+            "0 failed, 1 skipped for 0, 2 skipped for 0, 3 skipped for 0"
+        );
+    }
+
+    #[test]
+    fn a_failure_leaves_siblings_alone() {
+        let mut tree = tree(false);
+        tree.start();
+        tree.built(ImageId(0));
+        assert_eq!(ids(&tree.failed(ImageId(1))), [2]);
+        assert_eq!(
+            shown(&tree),
+            "0 built, 1 failed, 2 skipped for 1, 3 running"
+        );
+    }
+
+    #[test]
+    fn a_failed_leaf_skips_nothing() {
+        let mut tree = tree(false);
+        tree.start();
+        tree.built(ImageId(0));
+        assert_eq!(ids(&tree.failed(ImageId(3))), [0; 0]);
+    }
+
+    #[test]
+    fn a_sibling_can_be_built_after_a_failure() {
+        let mut tree = tree(false);
+        tree.start();
+        tree.built(ImageId(0));
+        tree.failed(ImageId(1));
+        tree.built(ImageId(3));
+        assert_eq!(shown(&tree), "0 built, 1 failed, 2 skipped for 1, 3 built");
+    }
+
+    #[test]
+    fn two_failures_each_skip_their_own() {
+        let mut schedule = schedule(
+            &[
+                ("a", None),
+                ("b", None),
+                ("on a", Some(0)),
+                ("on b", Some(1)),
+            ],
+            false,
+        );
+        schedule.start();
+        schedule.failed(ImageId(1));
+        schedule.failed(ImageId(0));
+        assert_eq!(
+            shown(&schedule),
+            "0 failed, 1 failed, 2 skipped for 0, 3 skipped for 1"
+        );
+    }
+
+    #[test]
+    fn without_fail_fast_a_failure_does_not_stop_the_run() {
+        let mut tree = tree(false);
+        tree.start();
+        tree.failed(ImageId(0));
+        assert!(!tree.is_stopped());
+    }
+
+    #[test]
+    fn fail_fast_stops_the_run() {
+        let mut tree = tree(true);
+        tree.start();
+        assert!(!tree.is_stopped());
+        tree.built(ImageId(0));
+        tree.failed(ImageId(1));
+        assert!(tree.is_stopped());
+    }
+
+    #[test]
+    fn fail_fast_skips_what_runs_and_what_waits() {
+        let mut tree = tree(true);
+        tree.start();
+        tree.built(ImageId(0));
+        assert_eq!(ids(&tree.failed(ImageId(1))), [2, 3]);
+        assert_eq!(
+            shown(&tree),
+            "0 built, 1 failed, 2 skipped for 1, 3 skipped for 1"
+        );
+    }
+
+    #[test]
+    fn fail_fast_leaves_what_is_built() {
+        let mut schedule = schedule(&[("a", None), ("b", None), ("c", None)], true);
+        schedule.start();
+        schedule.built(ImageId(2));
+        assert_eq!(ids(&schedule.failed(ImageId(0))), [1]);
+        assert_eq!(shown(&schedule), "0 failed, 1 skipped for 0, 2 built");
+    }
+
+    #[test]
+    fn images_with_one_key_are_built_once() {
+        let mut twins = twins(false);
+        assert_eq!(ids(&twins.order().collect::<Vec<_>>()), [0, 2]);
+        assert_eq!(ids(&twins.start()), [0]);
+    }
+
+    #[test]
+    fn a_leader_stands_for_itself_and_its_followers() {
+        let twins = twins(false);
+        assert_eq!(ids(&twins.followers(ImageId(0))), [0, 1]);
+        assert_eq!(ids(&twins.followers(ImageId(2))), [2, 3]);
+        assert_eq!(ids(&twins.followers(ImageId(1))), [0; 0]);
+    }
+
+    #[test]
+    fn an_image_with_its_own_key_leads_only_itself() {
+        assert_eq!(ids(&tree(false).followers(ImageId(1))), [1]);
+    }
+
+    #[test]
+    fn followers_are_built_with_their_leader() {
+        let mut twins = twins(false);
+        twins.start();
+        assert_eq!(ids(&twins.built(ImageId(0))), [2]);
+        assert_eq!(shown(&twins), "0 built, 1 built, 2 running, 3 running");
+    }
+
+    #[test]
+    fn followers_of_a_failed_leader_are_skipped_because_of_it() {
+        let mut twins = twins(false);
+        twins.start();
+        twins.built(ImageId(0));
+        twins.failed(ImageId(2));
+        assert_eq!(shown(&twins), "0 built, 1 built, 2 failed, 3 skipped for 2");
+    }
+
+    #[test]
+    fn followers_of_a_skipped_leader_are_skipped_for_the_same_image() {
+        let mut twins = twins(false);
+        twins.start();
+        twins.failed(ImageId(0));
+        assert_eq!(
+            shown(&twins),
+            "0 failed, 1 skipped for 0, 2 skipped for 0, 3 skipped for 0"
+        );
+    }
+
+    #[test]
+    fn a_child_of_a_follower_waits_for_the_leader() {
+        let mut schedule = schedule(&[("a", None), ("a", None), ("c", Some(1))], false);
+        assert_eq!(ids(&schedule.start()), [0]);
+        assert_eq!(ids(&schedule.built(ImageId(0))), [2]);
+    }
+
+    #[test]
+    fn a_child_of_a_failed_leaders_follower_is_skipped() {
+        let mut schedule = schedule(&[("a", None), ("a", None), ("c", Some(1))], false);
+        schedule.start();
+        assert_eq!(ids(&schedule.failed(ImageId(0))), [2]);
+    }
+
+    #[test]
+    fn with_fail_fast_followers_of_running_images_are_skipped() {
+        let mut schedule = schedule(&[("a", None), ("b", None), ("b", None)], true);
+        schedule.start();
+        schedule.failed(ImageId(0));
+        assert_eq!(
+            shown(&schedule),
+            "0 failed, 1 skipped for 0, 2 skipped for 0"
+        );
+    }
+
+    #[test]
+    fn skipped_images_are_reported_in_the_order_of_the_stack() {
+        let mut schedule = schedule(
+            &[
+                ("a", None),
+                ("b", Some(0)),
+                ("c", Some(1)),
+                ("d", Some(0)),
+                ("e", Some(2)),
+            ],
+            false,
+        );
+        schedule.start();
+        assert_eq!(ids(&schedule.failed(ImageId(0))), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn ids_of_images_that_are_not_built_may_be_missing() {
+        let key = Digest::of(b"late");
+        let entry = Entry {
+            id: ImageId(7),
+            key: &key,
+            parent: None,
+        };
+        let mut schedule = Schedule::new([entry], false);
+        assert_eq!(ids(&schedule.start()), [7]);
+        assert_eq!(shown(&schedule), "7 running");
+    }
+}
