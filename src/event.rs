@@ -1,111 +1,165 @@
-//! What happens during a run, as facts. Anybody may send one; one reporter shows them; without a
+//! What happens during a run, as facts: any part sends an [`Event`], one reporter shows them. Without a
 //! reporter the result is the same.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::name::Digest;
 
-/// Names an image to a reader: `scipy-ml-notebook`, `2021.2/scipy-ml-notebook`.
+/// An image as it is shown to people: `scipy-ml-notebook`, `2021.2/scipy-ml-notebook`.
 pub type ImageLabel = String;
 
+/// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A phase of the run began: `reading the stack`, `asking the registry`, `starting the engine`.
     Phase {
+        /// The phase.
         text: String,
     },
-    /// A line for people that is not tied to an image.
+    /// A line for people that belongs to no image.
     Note {
+        /// The line.
         text: String,
     },
+    /// A warning.
     Warning {
+        /// The warning, for people.
         text: String,
     },
-    /// What the run will build, in order; sent once before the solve.
+    /// The plan of a build; sent once before the solve.
     Planned {
+        /// Images to build, in order.
         build: Vec<ImageLabel>,
+        /// Images that are up to date.
         reuse: Vec<ImageLabel>,
     },
+    /// The build of an image began.
     ImageStarted {
+        /// The image.
         image: ImageLabel,
     },
-    /// A step of an image began; `number` counts from 1 to `of`.
+    /// A step of an image began.
     StepStarted {
+        /// The image.
         image: ImageLabel,
+        /// The step's title.
         step: String,
+        /// Its number in the image, from 1.
         number: usize,
+        /// How many steps the image has.
         of: usize,
     },
-    /// Bytes a step wrote to its output or error stream, not cut at lines.
+    /// Bytes that a step wrote to its output or error stream, not cut at lines.
     StepLog {
+        /// The image.
         image: ImageLabel,
+        /// The step's title.
         step: String,
+        /// The bytes.
         bytes: Vec<u8>,
     },
-    /// How far a transfer inside a step is; `total` 0 if unknown. Bytes.
+    /// Progress of a transfer inside a step.
     StepProgress {
+        /// The image.
         image: ImageLabel,
+        /// The step's title.
         step: String,
+        /// The transfer.
         what: String,
+        /// Bytes transferred.
         current: u64,
+        /// Bytes in all; 0 if unknown.
         total: u64,
     },
+    /// A step ended well.
     StepDone {
+        /// The image.
         image: ImageLabel,
+        /// The step's title.
         step: String,
+        /// Whether its result came from the engine's cache.
         cached: bool,
+        /// How long it ran.
         took: Duration,
     },
+    /// A step failed.
     StepFailed {
+        /// The image.
         image: ImageLabel,
+        /// The step's title.
         step: String,
+        /// The engine's message.
         error: String,
     },
+    /// An image was built.
     ImageDone {
+        /// The image.
         image: ImageLabel,
+        /// How long its steps ran.
         took: Duration,
     },
+    /// An image could not be built.
     ImageFailed {
+        /// The image.
         image: ImageLabel,
+        /// Why.
         error: String,
     },
-    /// A suite began on an image that is there.
+    /// A suite began.
     SuiteStarted {
+        /// The image it runs on.
         image: ImageLabel,
+        /// Its name.
         suite: String,
     },
-    /// A suite came to its end; `summary` is `12 passed` or `1 of 12 failed`.
+    /// A suite ended.
     SuiteDone {
+        /// The image it ran on.
         image: ImageLabel,
+        /// Its name.
         suite: String,
+        /// Its verdict.
         passed: bool,
+        /// `12 passed`, `1 of 12 failed`, or the reason of the failure.
         summary: String,
+        /// How long it took.
         took: Duration,
     },
-    /// An image's files were looked at.
+    /// The policy of an image was checked.
     Checked {
+        /// The image.
         image: ImageLabel,
+        /// How many findings there are.
         findings: usize,
+        /// How long it took.
         took: Duration,
     },
-    /// A descendant of one that failed.
+    /// An image is not built since another one failed.
     ImageSkipped {
+        /// The image.
         image: ImageLabel,
+        /// The image that failed.
         because: ImageLabel,
     },
-    /// The solve's results are on their way to the registry or the archive.
+    /// The engine sends the images to the registry or into the archive.
     Exporting {
+        /// A line for people.
         text: String,
+        /// Whether that is done.
         done: bool,
     },
+    /// An image has its tags.
     Published {
+        /// The image.
         image: ImageLabel,
+        /// Where it is.
         repository: String,
+        /// Its tags there.
         tags: Vec<String>,
+        /// Its manifest.
         digest: Digest,
     },
-    /// The last: who shows events stops here, also while somebody could still send one.
+    /// The last event: the reporter stops here, even if others could still be sent.
     Stop,
 }
 
@@ -114,219 +168,22 @@ pub enum Event {
 pub struct Events(Option<std::sync::mpsc::Sender<Event>>);
 
 impl Events {
-    /// Events nobody watches.
+    /// Returns a sender whose events are dropped.
     pub fn none() -> Self {
         Self(None)
     }
 
+    /// Returns a sender, and the receiver for the reporter.
     pub fn channel() -> (Self, std::sync::mpsc::Receiver<Event>) {
         let (sender, receiver) = std::sync::mpsc::channel();
         (Self(Some(sender)), receiver)
     }
 
+    /// Sends an event.
     pub fn send(&self, event: Event) {
         if let Some(sender) = &self.0 {
-            // The reporter may be gone already; that changes no result.
+            // A reporter that is gone already changes no result.
             let _ = sender.send(event);
-        }
-    }
-}
-
-/// The last lines of a stream of bytes, as a person would read them on a screen: without colours and
-/// other escapes, of a progress line drawn over itself only its last state, whatever is not UTF-8
-/// replaced. Keeps a bounded amount, however long the stream or one of its lines is.
-#[derive(Clone, Debug)]
-pub struct Tail {
-    limit: usize,
-    complete: VecDeque<String>,
-    /// Bytes behind the last line break, without what was drawn over.
-    open: Vec<u8>,
-    /// What `open` is drawn over, in case it turns out to only clear the line.
-    covered: Vec<u8>,
-    /// The last byte was a carriage return: a line break follows, or the line is drawn over.
-    returned: bool,
-}
-
-/// A longer line is cut: a step may write megabytes without a line break.
-const LONGEST_LINE: usize = 8 * 1024;
-
-impl Tail {
-    /// Keeps `limit` lines.
-    pub fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            complete: VecDeque::new(),
-            open: Vec::new(),
-            covered: Vec::new(),
-            returned: false,
-        }
-    }
-
-    /// Takes the next bytes, cut anywhere. Returns the lines that are complete now.
-    pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
-        let mut lines = Vec::new();
-        for &byte in bytes {
-            if byte == b'\n' {
-                lines.push(self.close());
-                continue;
-            }
-            if byte == b'\r' {
-                self.returned = true;
-                continue;
-            }
-            if std::mem::take(&mut self.returned) {
-                let drawn_over = std::mem::take(&mut self.open);
-                if !is_blank(&drawn_over) {
-                    self.covered = drawn_over;
-                }
-            }
-            self.open.push(byte);
-            if self.open.len() >= LONGEST_LINE {
-                let rest = self.open.split_off(whole_characters(&self.open));
-                lines.push(self.close());
-                self.open = rest;
-            }
-        }
-        lines
-    }
-
-    /// Ends the stream: a last line without a line break is complete too, and returned.
-    pub fn end(&mut self) -> Option<String> {
-        let open = self.open_line()?;
-        self.close();
-        Some(open)
-    }
-
-    /// The lines kept, oldest first, the one being written last.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.complete.iter().cloned().collect();
-        lines.extend(self.open_line());
-        let surplus = lines.len().saturating_sub(self.limit);
-        lines.split_off(surplus)
-    }
-
-    /// The last line with something on it.
-    pub fn last(&self) -> Option<String> {
-        let complete = || self.complete.iter().rev();
-        self.open_line()
-            .or_else(|| complete().find(|line| !line.trim().is_empty()).cloned())
-    }
-
-    /// The line being written, unless it is blank.
-    fn open_line(&self) -> Option<String> {
-        let line = self.readable();
-        (!line.trim().is_empty()).then_some(line)
-    }
-
-    fn readable(&self) -> String {
-        match is_blank(&self.open) {
-            true => readable(&self.covered),
-            false => readable(&self.open),
-        }
-    }
-
-    fn close(&mut self) -> String {
-        let line = self.readable();
-        self.open.clear();
-        self.covered.clear();
-        self.returned = false;
-        self.complete.push_back(line.clone());
-        if self.complete.len() > self.limit {
-            self.complete.pop_front();
-        }
-        line
-    }
-}
-
-fn is_blank(bytes: &[u8]) -> bool {
-    readable(bytes).trim().is_empty()
-}
-
-fn readable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let text = anstream::adapter::strip_str(&text).to_string();
-    text.trim_end().to_owned()
-}
-
-/// How many of `bytes` to take so that no character is cut at their end.
-fn whole_characters(bytes: &[u8]) -> usize {
-    let is_first = |byte: &u8| !(0x80..0xc0).contains(byte);
-    let Some(last) = bytes.iter().rposition(is_first) else {
-        return bytes.len();
-    };
-    match std::str::from_utf8(&bytes[last..]) {
-        Err(error) if error.error_len().is_none() => last,
-        _ => bytes.len(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn lines(limit: usize, chunks: &[&[u8]]) -> Vec<String> {
-        let mut tail = Tail::new(limit);
-        for chunk in chunks {
-            tail.push(chunk);
-        }
-        tail.lines()
-    }
-
-    #[test]
-    fn lines_and_characters_may_be_cut_anywhere() {
-        let cut: [&[u8]; 4] = [b"na\xc3", b"\xafve\ntw", b"o\r", b"\nthree"];
-        assert_eq!(lines(9, &cut), ["na\u{ef}ve", "two", "three"]);
-        assert_eq!(lines(2, &cut), ["two", "three"]);
-        assert_eq!(lines(9, &[b"\xff\n"]), ["\u{fffd}"]);
-    }
-
-    #[test]
-    fn escapes_are_not_kept() {
-        let colored = b"\x1b[1;31mred\x1b[0m \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\\x07\tend\n";
-        assert_eq!(lines(9, &[colored]), ["red link\tend"]);
-    }
-
-    #[test]
-    fn of_a_progress_line_the_last_state_is_kept() {
-        assert_eq!(
-            lines(9, &[b" 10%\r 50%", b"\r100%\nnext\n"]),
-            ["100%", "next"]
-        );
-        assert_eq!(lines(9, &[b" 10%\r 50%\r"]), [" 50%"]);
-        let cleared = b"100%\r\x1b[K\ndone\n";
-        assert_eq!(lines(9, &[cleared]), ["100%", "done"]);
-    }
-
-    #[test]
-    fn an_endless_line_is_cut_between_characters() {
-        let text = "\u{ef}".repeat(5000);
-        let mut tail = Tail::new(2);
-        let complete = tail.push(&text.as_bytes()[1..]);
-        assert_eq!(complete.len(), 1);
-        assert!(tail.lines().concat().ends_with("\u{ef}"));
-        assert_eq!(tail.lines().concat().matches('\u{fffd}').count(), 1);
-    }
-
-    #[test]
-    fn push_and_end_return_every_line_once() {
-        let mut tail = Tail::new(1);
-        assert_eq!(tail.push(b"a\n\nb\nc"), ["a", "", "b"]);
-        assert_eq!(tail.last().as_deref(), Some("c"));
-        assert_eq!(tail.end().as_deref(), Some("c"));
-        assert_eq!(tail.end(), None);
-        assert_eq!(tail.lines(), ["c"]);
-    }
-
-    proptest! {
-        #[test]
-        fn where_the_chunks_are_cut_changes_nothing(
-            text in "[a\u{e9}\\r\\n\u{1b}\\[m]{0,60}",
-            cut in 0usize..60,
-        ) {
-            let bytes = text.as_bytes();
-            let cut = cut.min(bytes.len());
-            prop_assert_eq!(lines(5, &[bytes]), lines(5, &[&bytes[..cut], &bytes[cut..]]));
         }
     }
 }

@@ -34,5 +34,6 @@ pub mod spec;
 pub mod stack;
 pub mod staging;
 pub mod tags;
+pub mod tail;
 #[doc(hidden)]
 pub mod testing;

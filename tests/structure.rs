@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of reading, and whether they are pure.
-const ORDER: [(&str, bool); 30] = [
+const ORDER: [(&str, bool); 31] = [
     ("source", true),
     ("name", true),
     ("tags", true),
@@ -14,6 +14,7 @@ const ORDER: [(&str, bool); 30] = [
     ("disk", false),
     ("diagnostic", true),
     ("event", true),
+    ("tail", true),
     ("evidence", true),
     ("spec", true),
     ("stack", true),

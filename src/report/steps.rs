@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::event::{ImageLabel, Tail};
+use crate::event::ImageLabel;
+use crate::tail::Tail;
 
 /// Lines of output shown with a step that failed.
 pub(super) const TAIL_LINES: usize = 20;

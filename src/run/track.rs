@@ -1,4 +1,5 @@
-//! From the engine's operations to images and their steps: events while they run, and what they took.
+//! Attributes the engine's operations to images and their steps: sends events while they run, and knows
+//! how long they took.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::buildkit::{Update, Vertex};
-use crate::event::{Event, Events, Tail};
+use crate::event::{Event, Events};
+use crate::tail::Tail;
 
 /// Lines of output kept of each operation.
 const KEPT: usize = 40;
@@ -15,20 +17,23 @@ const KEPT: usize = 40;
 /// How long to wait for the last lines of an operation that failed.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// What an export is called.
+/// The text of an export's events.
 const EXPORTING: &str = "sending the images";
 
-/// A step of an image, as its reader knows it.
+/// A step of an image, as it is shown to people.
 #[derive(Clone, Debug)]
 pub struct Step {
+    /// The image's label.
     pub image: String,
+    /// The step's title.
     pub title: String,
-    /// From 1.
+    /// Its number in the image, from 1.
     pub number: usize,
+    /// How many steps the image has.
     pub of: usize,
 }
 
-/// Which operation is which step, and what the engine said of it.
+/// The operations of a run, with their steps and what the engine reported.
 pub struct Tracker {
     events: Events,
     inner: Mutex<Inner>,
@@ -47,7 +52,7 @@ struct Inner {
 
 struct Seen {
     tail: Tail,
-    /// By their start, so that a state said twice counts once.
+    /// When it ran: ends by starts, so that a state reported twice counts once.
     intervals: BTreeMap<Duration, Duration>,
     begun: bool,
     /// When it began for the last time, by our own clock.
@@ -70,6 +75,7 @@ impl Default for Seen {
 }
 
 impl Tracker {
+    /// Begins without any operation.
     pub fn new(events: Events) -> Self {
         Self {
             events,
@@ -78,25 +84,25 @@ impl Tracker {
         }
     }
 
-    /// Says that an operation is a step of an image. Images may share one.
+    /// Adds an operation as a step of an image. Images can share one.
     pub fn add(&self, digest: String, step: Step) {
         let mut inner = self.lock();
         inner.steps.entry(digest).or_default().push(step);
     }
 
-    /// Says that an operation is a suite: what it writes is shown, what becomes of it says somebody else.
+    /// Adds an operation as a suite: its output is sent as events; `prove` sends its end.
     pub fn add_suite(&self, digest: String, image: String, title: String) {
         self.lock().suites.insert(digest, (image, title));
     }
 
-    /// How long an operation that runs has been running.
+    /// Returns how long an operation has been running, if it runs.
     pub fn running(&self, digest: &str) -> Option<Duration> {
         let inner = self.lock();
         let since = inner.seen.get(digest)?.since?;
         Some(since.elapsed())
     }
 
-    /// How long an operation ran.
+    /// Returns how long an operation ran.
     pub fn ran(&self, digest: &str) -> Duration {
         let inner = self.lock();
         let intervals = inner.seen.get(digest).map(|seen| &seen.intervals);
@@ -108,7 +114,7 @@ impl Tracker {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().expect("nothing panics while it is held")
+        self.inner.lock().expect("no code under this lock panics")
     }
 
     /// Takes in one status response of the engine.
@@ -200,8 +206,8 @@ impl Tracker {
             _ => None,
         };
         if !inner.steps.contains_key(&vertex.digest) {
-            // What the engine does beside steps has names it gave itself. The exporter starts its
-            // vertex anew for the push.
+            // What the engine does beside steps has its own names. The exporter starts its vertex a second
+            // time for the push.
             let exports = vertex.name.starts_with("exporting to ");
             if exports && vertex.started.is_some() && !inner.exporting {
                 inner.exporting = true;
@@ -251,7 +257,7 @@ impl Tracker {
         }
     }
 
-    /// Says that the solve is over.
+    /// Notes that the solve has ended.
     pub fn end(&self) {
         if self.lock().exporting {
             self.events.send(Event::Exporting {
@@ -261,7 +267,7 @@ impl Tracker {
         }
     }
 
-    /// The last lines an operation wrote.
+    /// Returns the last lines that an operation wrote.
     pub fn tail(&self, digest: &str) -> Vec<String> {
         let inner = self.lock();
         inner
@@ -271,7 +277,7 @@ impl Tracker {
             .unwrap_or_default()
     }
 
-    /// How long the steps of an image ran.
+    /// Returns how long the steps of an image ran.
     pub fn took(&self, image: &str) -> Duration {
         let inner = self.lock();
         let own = |steps: &Vec<Step>| steps.iter().any(|step| step.image == image);
