@@ -62,7 +62,7 @@ def test_build(stack, dry):
 
 def test_test(built, dry):
     plan = dry("test", "--retest")
-    assert [s["why"] for i in plan.json["images"] for s in i["proofs"]["suites"]] == ["--retest asks for it"]
+    assert [s["why"] for i in plan.json["images"] for s in i["proofs"]["suites"]] == ["requested by --retest"]
 
 
 def test_evidence(built, dry):

@@ -376,7 +376,7 @@ fn programs_get_all_of_it() {
         {
           "kind": "parent",
           "what": "base",
-          "text": "its base base is built anew"
+          "text": "its base base is rebuilt"
         }
       ],
       "verdicts": [
@@ -537,7 +537,7 @@ fn why_an_image_has_another_digest() {
     };
     insta::assert_snapshot!(shown(Some((&old, "leaf")), &new, "leaf"), @r"
     variable cuda changed from `126` to `128`
-    its base base is built anew
+    its base base is rebuilt
     base: images/base/requirements.txt changed
     base: debian:bookworm is now sha256:96f63dbb16f5, it was sha256:81d93757457f
     base: `env` changed

@@ -1,6 +1,6 @@
 //! Finds the facts a plan is made from: git, the lock, the registry, the clock.
 //!
-//! [`gather`] is called by every command that plans; [`Gathered`] is what it found.
+//! [`gather`] is called by every command that plans, and returns [`Gathered`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,7 @@ use crate::stack::{Base, ImageId, Stack};
 use crate::staging::{self, Staging, State};
 use crate::tags;
 
+/// What facts are gathered for.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
     /// The folder of the spec.
@@ -26,8 +27,11 @@ pub struct Options<'a> {
     pub file: &'a str,
     /// `linux/amd64`.
     pub platform: &'a str,
+    /// The lock, if the stack has one.
     pub lock: Option<&'a Lock>,
+    /// What the user wants built and proven.
     pub request: &'a Request,
+    /// The time of the run.
     pub now: jiff::Timestamp,
 }
 
@@ -38,11 +42,11 @@ pub struct Gathered {
     pub keys: Keys,
     /// The facts a plan is made from.
     pub facts: Facts,
-    /// The digest of each outside base that is known.
+    /// The digest of each external base that is known.
     pub bases: BTreeMap<Reference, Digest>,
-    /// Outside bases that are in no lock and were asked of a registry.
+    /// External bases that are not locked, so that a registry was asked for them.
     pub unlocked: Vec<Reference>,
-    /// Marks of `--refresh` made now, to be remembered when their images are built.
+    /// The marks of this run's `--refresh` by label, to be stored when their images are built.
     pub refreshed: BTreeMap<String, String>,
     /// Sizes of images built before, bytes.
     pub sizes: BTreeMap<Digest, u64>,
@@ -56,7 +60,7 @@ pub enum Error {
     Registry(#[from] registry::Error),
     #[error(transparent)]
     Staging(#[from] staging::Error),
-    #[error("the outside base {reference} does not exist, or is not for everybody to see")]
+    #[error("external base `{reference}` not found: it does not exist, or requires a login")]
     NoBase { reference: String },
 }
 
@@ -188,7 +192,7 @@ async fn stored(staging: &Staging, keys: &Keys) -> Result<BTreeMap<Digest, Diges
     Ok(found.await?.into_iter().flatten().collect())
 }
 
-/// The outside bases of a stack, each once.
+/// Returns the external bases of a stack, each once.
 pub fn outside(stack: &Stack) -> BTreeSet<&Reference> {
     let bases = stack.images.iter().filter_map(|image| match &image.base {
         Base::Outside(base) => Some(&base.reference.value),
@@ -199,8 +203,8 @@ pub fn outside(stack: &Stack) -> BTreeSet<&Reference> {
 
 type Pins = (BTreeMap<Reference, Digest>, Vec<Reference>);
 
-/// Digests from the reference itself, the lock, or the registry, in this order; and which came from
-/// a registry.
+/// Returns the digests of the external bases, from the reference itself, the lock, or the registry, in
+/// this order; and the references a registry was asked for.
 async fn bases(
     stack: &Stack,
     lock: Option<&Lock>,
@@ -231,7 +235,7 @@ async fn bases(
     Ok((pins, asked))
 }
 
-/// The digest a registry has behind a reference; that of the index if it is one.
+/// Returns the digest that a registry has for a reference; that of the index if it is one.
 pub async fn resolve(registry: &Registry, reference: &Reference) -> Result<Digest, Error> {
     let tag = reference.tag.clone().map(Locator::Tag);
     let digest = reference.digest.clone().map(Locator::Digest);
@@ -244,7 +248,7 @@ pub async fn resolve(registry: &Registry, reference: &Reference) -> Result<Diges
     }
 }
 
-/// The periods of `refresh:`, by the UTC calendar; weeks are ISO 8601's.
+/// Returns the periods of `refresh:`, by the UTC calendar; weeks are ISO 8601's.
 fn periods(now: jiff::Timestamp) -> Periods {
     let day = jiff::tz::Offset::UTC.to_datetime(now).date();
     let week = day.iso_week_date();

@@ -11,7 +11,9 @@ use crate::stack::{Base, ImageId, Stack};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     Build,
+    /// Staging has it under this digest.
     Reuse(Digest),
+    /// Nothing is done, for this reason.
     Hold(&'static str),
 }
 
@@ -21,11 +23,11 @@ pub(super) fn choices(stack: &Stack, keys: &Keys, facts: &Facts, request: &Reque
     (0..stack.images.len())
         .map(ImageId)
         .map(|id| match keys.get(id) {
-            None => Choice::Hold("the digest of its outside base is not known"),
+            None => Choice::Hold("the digest of its external base is unknown"),
             Some(keyed) => match facts.stored.get(&keyed.key) {
                 Some(digest) if !request.forces(id) => Choice::Reuse(digest.clone()),
                 _ if needed.contains(&id) => Choice::Build,
-                _ => Choice::Hold("it was not asked for"),
+                _ => Choice::Hold("not selected"),
             },
         })
         .collect()
@@ -42,7 +44,7 @@ fn needed(stack: &Stack, keys: &Keys, facts: &Facts, request: &Request) -> BTree
     // Children come after their parents, so that one pass from the end is enough.
     for index in (0..stack.images.len()).rev() {
         let id = ImageId(index);
-        if request.asks_for(id) {
+        if request.selects(id) {
             needed.insert(id);
         }
         if needed.contains(&id)

@@ -9,17 +9,22 @@ use super::tag::{self, NoFreeTag};
 use crate::name::{Digest, Tag};
 use crate::stack::{ImageId, Stack};
 
-/// What becomes of one image.
+/// What is done with an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// It is built.
     Build {
+        /// Why; at least one.
         reasons: Vec<Reason>,
     },
+    /// It is up to date.
     Reuse {
+        /// Its manifest in staging.
         digest: Digest,
     },
-    /// Not asked for, or its base is not known; nothing is done with it.
+    /// Nothing is done with it.
     Hold {
+        /// Why: not selected, or its base is unknown.
         because: String,
     },
 }
@@ -108,6 +113,7 @@ impl Plan {
     }
 }
 
+/// Returns what is known of an image and what is to be run on it.
 fn proofs(
     stack: &Stack,
     id: ImageId,
@@ -116,7 +122,7 @@ fn proofs(
     facts: &Facts,
     request: &Request,
 ) -> Proofs {
-    let asked = request.asks_for(id);
+    let asked = request.selects(id);
     // Images that were not selected are tagged with the rest, so they are proven as well.
     if !asked && request.prove_selected {
         return Proofs::default();
@@ -139,14 +145,14 @@ fn why(label: &str, keyed: Option<&Keyed>, facts: &Facts, forced: bool) -> Vec<R
         return vec![Reason::new(
             ReasonKind::Flag,
             "--no-reuse",
-            "--no-reuse asks for it",
+            "requested by --no-reuse",
         )];
     }
     match facts.records.get(label) {
         None => vec![Reason::new(
             ReasonKind::New,
             label,
-            "it was never built for this registry",
+            "never built for this registry",
         )],
         Some(record) if record.key == keyed.key => vec![Reason::new(
             ReasonKind::Missing,

@@ -11,23 +11,24 @@ use crate::stack::ImageId;
 /// not looked up and counts as free.
 pub type TagDigests = BTreeMap<(Repository, Tag), Option<Digest>>;
 
-/// What the surroundings say; found by `gather`.
+/// The facts a plan is made from, found by `gather`.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    /// The commit of the stack; `None` without one.
     pub commit: Option<Commit>,
-    /// The digest staging holds for a key.
+    /// The digest that staging has for a key.
     pub stored: BTreeMap<Digest, Digest>,
-    /// What each image was made from when it was last built, by [`label`].
+    /// The last build of each image, by [`label`](super::label).
     pub records: BTreeMap<String, Record>,
-    /// Whether the digests of outside bases come from `specs.lock`.
+    /// Whether the digests of external bases come from `specs.lock`.
     pub locked: bool,
-    /// What is proven of images, by their keys.
+    /// The evidence of images, by their keys.
     pub evidence: BTreeMap<Digest, Evidence>,
     /// The digest behind each immutable tag that was looked up.
     pub tags: TagDigests,
 }
 
-/// The commit a release is named after.
+/// The commit of the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
     /// 40 hex digits.
@@ -41,17 +42,23 @@ pub struct Commit {
 /// An image as it was last built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
+    /// Its key.
     pub key: Digest,
+    /// Its manifest.
     pub digest: Digest,
+    /// The components of the key.
     pub components: Vec<Component>,
 }
 
-/// Which known verdicts are not believed.
+/// Which suites run again although their verdicts are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Retest {
+    /// None of them.
     #[default]
     None,
+    /// All of them.
     All,
+    /// Those with these names.
     Suites(BTreeSet<String>),
 }
 
@@ -65,28 +72,29 @@ impl Retest {
     }
 }
 
-/// What the user asked for.
+/// What the user wants built and proven.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// `None`: every image.
     pub selected: Option<BTreeSet<ImageId>>,
-    /// Build even what staging holds already.
+    /// Build selected images even if staging has them.
     pub no_reuse: bool,
     /// Images that `--refresh` selects.
     pub refresh: BTreeSet<ImageId>,
-    /// Run suites again whose verdicts are known.
+    /// Suites of selected images that run again although their verdicts are known.
     pub retest: Retest,
-    /// Nothing is named, so images that are not asked for need not be proven.
+    /// Prove selected images alone: nothing is tagged, so the others need no proof.
     pub prove_selected: bool,
 }
 
 impl Request {
-    pub(super) fn asks_for(&self, id: ImageId) -> bool {
+    /// Whether an image is selected.
+    pub(super) fn selects(&self, id: ImageId) -> bool {
         self.selected.as_ref().is_none_or(|set| set.contains(&id))
     }
 
     /// Whether `--no-reuse` has an image built although staging has it.
     pub(super) fn forces(&self, id: ImageId) -> bool {
-        self.no_reuse && self.asks_for(id)
+        self.no_reuse && self.selects(id)
     }
 }

@@ -1,6 +1,6 @@
-//! An image's key: the hash of everything that determines it, and the list it was made from.
+//! An image's key: the hash of everything that determines it, and the list of its components.
 //!
-//! The list ([`Component`]s) is kept with the published image, so that a later plan can say which
+//! The list ([`Component`]s) is kept with the published image, so that a later plan can report which
 //! entry of it changed. Nothing of the host enters: no path, time, owner or commit.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,8 @@ use super::canonical;
 use crate::name::{Digest, Reference};
 use crate::stack::{Base, File, Image, ImageId, Kind, Refresh, Stack, Step};
 
-/// How an image is named to people: its name, with its variant before it if the stack has several.
+/// Returns an image's name as it is shown to people, with its variant before it if the stack has
+/// several.
 pub fn label(stack: &Stack, image: &Image) -> String {
     match &stack.variants[image.variant].name {
         Some(variant) => format!("{variant}/{}", image.name.value),
@@ -23,31 +24,42 @@ pub fn label(stack: &Stack, image: &Image) -> String {
 /// Raised when equal specs compile to other images than before; part of every key.
 pub const FORMAT: u32 = 2;
 
-/// What kind of thing a [`Component`] is.
+/// The kinds of [`Component`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ComponentKind {
+    /// [`FORMAT`].
     Format,
+    /// `linux/amd64`.
     Platform,
+    /// The name of the stack or of the image.
     Name,
+    /// The digest of the external base.
     Base,
+    /// The key of the base in the stack.
     Parent,
+    /// A variable that a step or the base uses.
     Var,
+    /// A file under `images/` that a step uses.
     File,
+    /// A step.
     Step,
+    /// A setting of the image: environment, user, config.
     Config,
+    /// The period of `refresh:`, or the last `--refresh`.
     Refresh,
 }
 
 /// One thing that determines an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Component {
+    /// Its kind.
     pub kind: ComponentKind,
-    /// What it is in the words of the spec: a path, a variable, a step's title.
+    /// Its name in the spec: a path, a variable, a step's title.
     pub what: String,
     /// Its value, or the digest of it.
     pub value: String,
-    /// Variables its value was made from: if one of them changed, that is the reason to name.
+    /// Variables its value was made from: if one of them changed, that is the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vars: Vec<String>,
 }
@@ -68,19 +80,21 @@ impl Component {
     }
 }
 
-/// An image's key and what it was made from.
+/// An image's key and its components.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyed {
+    /// The hash of the components.
     pub key: Digest,
+    /// Everything that determines the image.
     pub components: Vec<Component>,
 }
 
-/// What a key needs to know beside the stack.
+/// The facts keys are computed from, beside the stack.
 #[derive(Clone, Debug, Default)]
 pub struct KeyFacts {
     /// `linux/amd64`.
     pub platform: String,
-    /// The digest behind each outside base, from the lock or the registry.
+    /// The digest of each external base, from the lock or the registry.
     pub bases: BTreeMap<Reference, Digest>,
     /// The current period of each refresh: `2026-11-24`, `2026-W48`, `2026-11`.
     pub periods: Periods,
@@ -88,10 +102,14 @@ pub struct KeyFacts {
     pub refreshed: BTreeMap<String, String>,
 }
 
+/// The current periods of `refresh:`, in UTC.
 #[derive(Clone, Debug, Default)]
 pub struct Periods {
+    /// `2026-11-24`
     pub day: String,
+    /// `2026-W48`, as ISO 8601 numbers weeks.
     pub week: String,
+    /// `2026-11`
     pub month: String,
 }
 
@@ -206,14 +224,14 @@ fn keyed(stack: &Stack, image: &Image, base: Component, facts: &KeyFacts) -> Key
     }
 }
 
-/// What is said of the image beside its steps, as `env`, `config.labels`; unset ones are left out.
+/// Returns the settings of an image beside its steps, as `env`, `config.labels`; unset ones are left out.
 pub fn settings(image: &Image) -> Vec<(String, Value)> {
     let mut list = Vec::new();
     let mut add = |what: &str, value: Value| {
         let empty = match &value {
             Value::Null => true,
             Value::Object(map) => map.is_empty(),
-            // An empty list is something said: `cmd: []` clears.
+            // An empty list is a setting: `cmd: []` clears.
             _ => false,
         };
         if !empty {

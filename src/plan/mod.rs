@@ -24,7 +24,7 @@ pub use reason::{Reason, ReasonKind};
 pub use selector::{Selector, SelectorError, select};
 pub use tag::{NoFreeTag, tags_to_look_up};
 
-/// A step as the spec could write it, without its name.
+/// Returns a step as the spec could write it, without its name.
 pub fn expand(step: &crate::stack::Step) -> serde_json::Value {
     canonical::step(step)
 }

@@ -1,4 +1,4 @@
-//! What is still to be proven of each image: suites, checks and info that no evidence answers.
+//! What is to be run on each image: suites, checks and info without evidence.
 //!
 //! A verdict belongs to an image's digest and to the suite's key, which covers all that determines the
 //! suite. So editing a test runs that suite on the digest there is, and builds nothing.
@@ -15,11 +15,11 @@ use crate::evidence::{Checks, Evidence, Info, Verdict};
 use crate::name::Digest;
 use crate::stack::{Image, InfoCommand, Policy, Stack, Suite, Test};
 
-/// Raised when equal suites or policies come to other verdicts than before: the wrapper around a
-/// suite, pytest's version, the rules of a check.
+/// Raised when equal suites or policies come to other verdicts than before, since the wrapper around a
+/// suite, pytest's version or the rules of a check changed.
 pub const FORMAT: u32 = 2;
 
-/// What is known and what is to be run, of one image.
+/// What is known of one image and what is to be run on it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Proofs {
     /// In the order of the image's suites.
@@ -30,18 +30,24 @@ pub struct Proofs {
     pub info: Vec<Planned<Info>>,
 }
 
+/// A suite of an image.
+/// A suite of an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedSuite {
+    /// Its name.
     pub name: String,
+    /// Its verdict, if that is known.
     pub verdict: Planned<Verdict>,
-    /// Why it is run, in words.
+    /// Why it is run, for people.
     pub why: Option<String>,
 }
 
 /// Something with a key that may be known already.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planned<T> {
+    /// The hash of all that determines it, beside the image's bytes.
     pub key: Digest,
+    /// `None`: it is to be run.
     pub known: Option<T>,
 }
 
@@ -59,7 +65,8 @@ impl Proofs {
     }
 }
 
-/// What is to be proven of an image that is built or reused; nothing of one that is held.
+/// Returns what is known and what is to be run, of an image that is built or reused; nothing of one
+/// that is held.
 pub(super) fn proofs(
     stack: &Stack,
     image: &Image,
@@ -72,7 +79,7 @@ pub(super) fn proofs(
         Choice::Build => None,
         Choice::Reuse(digest) => Some(digest),
     };
-    // Evidence on other bytes of the same key says nothing of these.
+    // One key can have several digests: evidence is of one of them.
     let evidence = evidence.filter(|evidence| Some(&evidence.digest) == reused);
     let proof = &image.proof;
     Proofs {
@@ -120,10 +127,10 @@ fn planned_suite(
     let why = match (before, reused) {
         (_, None) => Some("the image is built"),
         (None, _) if other => Some("the suite changed"),
-        (None, _) => Some("it never ran on this digest"),
-        // What failed may have failed for a reason that is gone.
-        (Some(before), _) if !before.passed => Some("it was red"),
-        _ if retest.asks_for(&name) => Some("--retest asks for it"),
+        (None, _) => Some("never ran on this digest"),
+        // The cause of a failure may be gone.
+        (Some(before), _) if !before.passed => Some("it failed before"),
+        _ if retest.asks_for(&name) => Some("requested by --retest"),
         _ => None,
     };
     PlannedSuite {
@@ -139,7 +146,7 @@ fn planned_suite(
     }
 }
 
-/// The hash of all that determines a suite on a given image.
+/// Returns the hash of all that determines a suite on a given image.
 pub fn suite_key(stack: &Stack, suite: &Suite) -> Digest {
     let mut paths = BTreeSet::new();
     suite.collect_paths(&mut paths);
@@ -175,7 +182,8 @@ pub fn suite_key(stack: &Stack, suite: &Suite) -> Digest {
     }))
 }
 
-/// The hash of all that determines the checks of an image beside its bytes; `None`: it has no policy.
+/// Returns the hash of all that determines the checks of an image beside its bytes; `None`: it has no
+/// policy.
 pub fn checks_key(image: &Image) -> Option<Digest> {
     let policy = &image.proof.policy;
     (!policy.is_empty() || image.writable.is_some()).then(|| policy_key(image, policy))
@@ -190,13 +198,13 @@ fn policy_key(image: &Image, policy: &Policy) -> Digest {
         "user": policy.not_root.is_some(),
         "writable": writable.iter().map(|(gid, path)| json!([gid, path])).collect::<Vec<_>>(),
         "layers": layers.map(|l| json!([l.count, l.size, l.twice])),
-        // The verdict says the reason, too.
+        // The verdict has the reason as well.
         "allow": policy.allow.iter().map(|(path, a)| json!([path, a.reason])).collect::<Vec<_>>(),
     }))
 }
 
-/// Paths below which everything belongs to a group and is writable for it, with the group: what the
-/// image says of itself, and what its policy wants.
+/// Returns the paths below which everything belongs to a group and is writable for it, each with the
+/// group's ID: those the image declares, and those its policy requires.
 pub fn writable_paths(image: &Image) -> BTreeSet<(u32, String)> {
     let mut all = BTreeSet::new();
     if let Some(own) = &image.writable {

@@ -1,4 +1,4 @@
-//! Why an image is built: what differs from the list its last build was made from.
+//! Why an image is built: the differences to the list of components of its last build.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,25 +6,36 @@ use serde::Serialize;
 
 use super::key::{Component, ComponentKind};
 
-/// The kinds of reason a program can rely on (`reasons[].kind` of `plan --json`).
+/// The kinds of reasons, as programs read them (`reasons[].kind` of `plan --json`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReasonKind {
+    /// A file under `images/` differs.
     File,
+    /// A variable has another value.
     Var,
+    /// A step differs.
     Step,
+    /// The external base has another digest, or is another one.
     Base,
+    /// The base in the stack is rebuilt, or is another one.
     Parent,
+    /// `specs.lock` has another digest of the external base.
     Lock,
+    /// A setting, the platform or a name differs.
     Config,
+    /// A flag, a new period of `refresh:` or a new format of keys.
     Flag,
+    /// There is no record of an earlier build.
     New,
+    /// It was built from the same things, and staging lost it.
     Missing,
 }
 
 /// One reason, for people and programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reason {
+    /// Its kind, for programs.
     pub kind: ReasonKind,
     /// The file, variable, step, base or flag.
     pub what: String,
@@ -33,6 +44,8 @@ pub struct Reason {
 }
 
 impl Reason {
+    /// Makes a reason of its parts.
+    /// Makes a reason of its parts.
     pub fn new(kind: ReasonKind, what: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             kind,
@@ -42,8 +55,8 @@ impl Reason {
     }
 }
 
-/// What changed from `old` to `new`. Not empty if the two differ. Of a variable and what was made
-/// from it, the variable alone is named.
+/// Returns what changed from `old` to `new`; not empty if the two differ. If a variable changed, what was
+/// made from it is left out.
 pub fn reasons(old: &[Component], new: &[Component], locked: bool) -> Vec<Reason> {
     let by_id = |items: &'_ [Component]| -> BTreeMap<(ComponentKind, String), Component> {
         items
@@ -93,7 +106,7 @@ pub fn reasons(old: &[Component], new: &[Component], locked: bool) -> Vec<Reason
         list.push(Reason::new(
             ReasonKind::Step,
             "steps",
-            "the steps have another order",
+            "the steps are in a different order",
         ));
     }
     list.sort_by(|a, b| (a.kind, &a.what).cmp(&(b.kind, &b.what)));
@@ -119,11 +132,9 @@ fn changed(old: &Component, new: &Component, locked: bool) -> Reason {
             format!("variable {what} changed from `{before}` to `{after}`"),
         ),
         ComponentKind::File => Reason::new(ReasonKind::File, what, format!("{what} changed")),
-        ComponentKind::Step => Reason::new(
-            ReasonKind::Step,
-            what,
-            format!("step `{what}` is written differently"),
-        ),
+        ComponentKind::Step => {
+            Reason::new(ReasonKind::Step, what, format!("step `{what}` changed"))
+        }
         ComponentKind::Base if locked => Reason::new(
             ReasonKind::Lock,
             what,
@@ -137,7 +148,7 @@ fn changed(old: &Component, new: &Component, locked: bool) -> Reason {
         ComponentKind::Parent => Reason::new(
             ReasonKind::Parent,
             what,
-            format!("its base {what} is built anew"),
+            format!("its base {what} is rebuilt"),
         ),
         ComponentKind::Config | ComponentKind::Name => {
             Reason::new(ReasonKind::Config, what, format!("`{what}` changed"))
@@ -174,7 +185,7 @@ fn added(new: &Component) -> Reason {
         ComponentKind::Refresh => Reason::new(
             ReasonKind::Flag,
             what,
-            format!("`{what}` asks for it ({})", new.value),
+            format!("requested by `{what}` ({})", new.value),
         ),
         _ => Reason::new(ReasonKind::Config, what, format!("`{what}` is new")),
     }
@@ -193,7 +204,7 @@ fn removed(old: &Component) -> Reason {
     }
 }
 
-/// A value short enough for a sentence; digests as 12 hex digits.
+/// Returns a value short enough for a sentence: a digest as 12 hex digits, a text as 60 characters.
 fn short(value: &str) -> String {
     match value.strip_prefix("sha256:") {
         Some(hex) if hex.len() == 64 => format!("sha256:{}", &hex[..12]),

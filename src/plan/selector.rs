@@ -1,53 +1,79 @@
-//! Which images a command is about: `IMAGE`, `IMAGE+`, `+IMAGE`, `VARIANT/IMAGE`.
+//! Selectors of images on the command line: `IMAGE`, `IMAGE+`, `+IMAGE`, `VARIANT/IMAGE`.
 //!
-//! `cli` gives the words of the command line to [`select`] and puts the set into a `Request`.
+//! `cli` gives the arguments to [`select`] and puts the set into a `Request`.
 
 use std::collections::BTreeSet;
 
 use crate::diagnostic::nearest;
 use crate::stack::{Base, ImageId, Stack};
 
-/// One word of the command line that names images.
+/// One argument that selects images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selector {
     /// `None`: in every variant that has the image.
     pub variant: Option<String>,
+    /// The image's name.
     pub image: String,
-    /// `+IMAGE`: what it stands on, too.
+    /// `+IMAGE`: its bases in the stack as well.
     pub ancestors: bool,
-    /// `IMAGE+`: what stands on it, too.
+    /// `IMAGE+`: all that is based on it as well.
     pub descendants: bool,
 }
 
-/// Why a word selects nothing. The command line is wrong, not the spec.
+/// Why an argument selects no image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
+    /// It has none of the four forms.
     #[error(
-        "`{written}` does not name images; write IMAGE, IMAGE+, +IMAGE or VARIANT/IMAGE, a `+` at the very beginning or end"
+        "invalid selector `{written}`: use IMAGE, IMAGE+, +IMAGE or VARIANT/IMAGE, with `+` only at the very beginning or end"
     )]
-    Malformed { written: String },
-    #[error("no image is named `{image}`{}", did_you_mean(.near))]
-    UnknownImage { image: String, near: Option<String> },
-    #[error("no variant is named `{variant}`{}", did_you_mean(.near))]
-    UnknownVariant {
-        variant: String,
+    Malformed {
+        /// The argument.
+        written: String,
+    },
+    /// The stack has no such image.
+    #[error("unknown image `{image}`{}", did_you_mean(.near))]
+    UnknownImage {
+        /// The name.
+        image: String,
+        /// The nearest name of an image.
         near: Option<String>,
     },
-    #[error("the stack has no variants; write `{image}` instead of `{variant}/{image}`")]
-    NoVariants { variant: String, image: String },
+    /// The stack has no such variant.
+    #[error("unknown variant `{variant}`{}", did_you_mean(.near))]
+    UnknownVariant {
+        /// The name.
+        variant: String,
+        /// The nearest name of a variant.
+        near: Option<String>,
+    },
+    /// The stack has no variants at all.
+    #[error("the stack has no variants: use `{image}` instead of `{variant}/{image}`")]
+    NoVariants {
+        /// The variant's name.
+        variant: String,
+        /// The image's name.
+        image: String,
+    },
+    /// The variant leaves the image out.
     #[error("variant `{variant}` skips image `{image}`")]
-    Skipped { variant: String, image: String },
+    Skipped {
+        /// The variant's name.
+        variant: String,
+        /// The image's name.
+        image: String,
+    },
 }
 
 fn did_you_mean(near: &Option<String>) -> String {
     match near {
         Some(near) => format!("; did you mean `{near}`?"),
-        None => "; `laminate graph` shows those there are".to_owned(),
+        None => "; `laminate graph` lists all".to_owned(),
     }
 }
 
 impl Selector {
-    /// Reads one word. Whether the stack has such an image is not looked at.
+    /// Reads one argument, without looking at the stack.
     pub fn parse(written: &str) -> Result<Self, SelectorError> {
         let malformed = || SelectorError::Malformed {
             written: written.to_owned(),
@@ -77,12 +103,12 @@ impl Selector {
     }
 }
 
-/// The images any of `selectors` names; empty only if `selectors` is.
+/// Returns the images that any of `selectors` selects; none only if there are no selectors.
 pub fn select(stack: &Stack, selectors: &[String]) -> Result<BTreeSet<ImageId>, SelectorError> {
     let mut all = BTreeSet::new();
     for written in selectors {
         let selector = Selector::parse(written)?;
-        let named = named(stack, &selector)?;
+        let named = matching(stack, &selector)?;
         if selector.ancestors {
             all.extend(ancestors(stack, &named));
         }
@@ -94,7 +120,8 @@ pub fn select(stack: &Stack, selectors: &[String]) -> Result<BTreeSet<ImageId>, 
     Ok(all)
 }
 
-fn named(stack: &Stack, selector: &Selector) -> Result<BTreeSet<ImageId>, SelectorError> {
+/// Returns the images a selector is about, without ancestors and descendants.
+fn matching(stack: &Stack, selector: &Selector) -> Result<BTreeSet<ImageId>, SelectorError> {
     let image = &selector.image;
     let variant = match &selector.variant {
         Some(name) => Some((name, variant(stack, name, image)?)),
@@ -127,7 +154,7 @@ fn named(stack: &Stack, selector: &Selector) -> Result<BTreeSet<ImageId>, Select
     }
 }
 
-/// The index of the variant called `name`.
+/// Returns the index of the variant called `name`.
 fn variant(stack: &Stack, name: &str, image: &str) -> Result<usize, SelectorError> {
     let names = || {
         let variants = stack.variants.iter();
@@ -167,7 +194,7 @@ fn ancestors(stack: &Stack, of: &BTreeSet<ImageId>) -> BTreeSet<ImageId> {
 
 fn descendants(stack: &Stack, of: &BTreeSet<ImageId>) -> BTreeSet<ImageId> {
     let mut found = of.clone();
-    // Parents stand before their children, so that one pass is enough.
+    // Parents come before their children, so that one pass is enough.
     for (index, image) in stack.images.iter().enumerate() {
         if let Base::Image(parent) = image.base
             && found.contains(&parent)
@@ -188,7 +215,7 @@ mod tests {
     fn image(name: &str, variant: usize, parent: Option<usize>) -> Image {
         let base = match parent {
             Some(parent) => Base::Image(ImageId(parent)),
-            None => tests::outside(),
+            None => tests::external_base(),
         };
         Image {
             variant,
@@ -247,7 +274,7 @@ mod tests {
         assert_eq!(of(&["rstudio", "+ml", "sci"]), "base sci ml rstudio");
         assert_eq!(
             of(&["2021.2/sci"]),
-            "error: the stack has no variants; write `sci` instead of `2021.2/sci`"
+            "error: the stack has no variants: use `sci` instead of `2021.2/sci`"
         );
     }
 
@@ -266,20 +293,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_named() {
+    fn unknown_names_are_reported_with_the_nearest_one() {
         let stack = stack(&["2021.2", "2021.3"]);
         let of = |word: &str| selected(&stack, &["base", word]);
         assert_eq!(
             of("rstudo"),
-            "error: no image is named `rstudo`; did you mean `rstudio`?"
+            "error: unknown image `rstudo`; did you mean `rstudio`?"
         );
         assert_eq!(
             of("tensorflow"),
-            "error: no image is named `tensorflow`; `laminate graph` shows those there are"
+            "error: unknown image `tensorflow`; `laminate graph` lists all"
         );
         assert_eq!(
             of("2021.4/sci"),
-            "error: no variant is named `2021.4`; did you mean `2021.2`?"
+            "error: unknown variant `2021.4`; did you mean `2021.2`?"
         );
         assert_eq!(
             of("2021.3/rstudio"),
@@ -288,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_names_no_image_is_refused() {
+    fn an_invalid_selector_is_refused() {
         let stack = stack(&["2021.2", "2021.3"]);
         for word in [
             "",
@@ -304,8 +331,8 @@ mod tests {
             assert_eq!(
                 selected(&stack, &[word]),
                 format!(
-                    "error: `{word}` does not name images; write IMAGE, IMAGE+, +IMAGE or \
-                     VARIANT/IMAGE, a `+` at the very beginning or end"
+                    "error: invalid selector `{word}`: use IMAGE, IMAGE+, +IMAGE or VARIANT/IMAGE, \
+                     with `+` only at the very beginning or end"
                 )
             );
         }

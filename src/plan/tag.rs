@@ -16,7 +16,9 @@ const MOST_ATTEMPTS: u32 = 1000;
 
 /// Every suffix of the immutable tags is in use for other images.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no fixed tag is free: {tag} and every suffix up to .{MOST_ATTEMPTS} are on other images")]
+#[error(
+    "no free immutable tag: `{tag}` and all its suffixes up to `.{MOST_ATTEMPTS}` point at other images"
+)]
 pub struct NoFreeTag {
     /// The first image's tag without a suffix.
     pub tag: String,

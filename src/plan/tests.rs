@@ -75,14 +75,14 @@ fn reference() -> Reference {
     Reference::parse("debian:bookworm").expect("a reference")
 }
 
-pub fn outside() -> Base {
+pub fn external_base() -> Base {
     Base::Outside(OutsideBase {
         reference: Spanned::new(reference(), span()),
         vars: BTreeSet::new(),
     })
 }
 
-/// base → sci → ml, and r on base.
+/// base → sci → ml, and base → r.
 pub fn stack() -> Stack {
     let path = "images/sci/requirements.txt";
     let mut files = Files::default();
@@ -99,7 +99,7 @@ pub fn stack() -> Stack {
         images: vec![
             image(
                 "base",
-                outside(),
+                external_base(),
                 vec![step("run true", Kind::Run("true".to_owned()))],
             ),
             image("sci", Base::Image(ImageId(0)), vec![pip(path)]),
@@ -205,13 +205,13 @@ fn a_changed_file_is_the_reason_and_the_parent_that_of_its_children() {
         show(&stack, &facts, &Request::default()),
         "base reuse\n\
          sci build: File images/sci/requirements.txt: images/sci/requirements.txt changed\n\
-         ml build: Parent sci: its base sci is built anew\n\
+         ml build: Parent sci: its base sci is rebuilt\n\
          r reuse"
     );
 }
 
 #[test]
-fn a_variable_is_named_instead_of_what_was_made_from_it() {
+fn a_variable_is_the_reason_instead_of_what_was_made_from_it() {
     let mut stack = stack();
     let facts = |stack: &mut Stack, value: &str| {
         let image = &mut stack.images[3];
@@ -231,7 +231,7 @@ fn a_variable_is_named_instead_of_what_was_made_from_it() {
 }
 
 #[test]
-fn order_and_missing_and_new_are_told_apart() {
+fn order_missing_and_new_are_different_reasons() {
     let mut stack = stack();
     let two = |texts: [&str; 2]| {
         texts
@@ -253,9 +253,9 @@ fn order_and_missing_and_new_are_told_apart() {
         shown,
         format!(
             "base reuse\n\
-             sci build: New sci: it was never built for this registry\n\
+             sci build: New sci: never built for this registry\n\
              ml build: Missing {ml_digest}: staging no longer has it\n\
-             r build: Step steps: the steps have another order"
+             r build: Step steps: the steps are in a different order"
         )
     );
 }
@@ -271,20 +271,20 @@ fn selecting_an_image_brings_the_parents_that_are_missing() {
         no_reuse: false,
         ..Request::default()
     };
-    let new = "it was never built for this registry";
+    let new = "never built for this registry";
     assert_eq!(
         show(&stack, &facts, &request),
         format!(
             "base build: New base: {new}\n\
              sci build: New sci: {new}\n\
-             ml hold: it was not asked for\n\
-             r hold: it was not asked for"
+             ml hold: not selected\n\
+             r hold: not selected"
         )
     );
 }
 
 #[test]
-fn an_unknown_outside_base_holds_all_that_stands_on_it() {
+fn an_unknown_external_base_holds_its_descendants() {
     let stack = stack();
     let keys = Keys::new(&stack, &KeyFacts::default());
     let plan = Plan::new(&stack, &keys, &Facts::default(), &Request::default());
