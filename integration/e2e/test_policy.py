@@ -404,5 +404,5 @@ def test_an_image_that_cannot_be_checked_has_not_passed(make_stack, registry):
     answer = stack.laminate("build", "--push", status=4, engine="", env={
         "XDG_STATE_HOME": str(stack.folder.parent / "lost-state"), "LAMINATE_ENGINE": ""})
     assert answer.json["error"], answer.out
-    assert_shown(answer, "error: one cannot be looked at: ")
+    assert_shown(answer, "error: cannot inspect image `one`: ")
     assert (answer.json.get("published", False), stack.digest("two", f"l-{commit}")) == (False, None)

@@ -1,4 +1,4 @@
-//! Where a buildkitd listens.
+//! The address of a buildkitd, as [`Client`](super::Client) takes it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,29 +19,34 @@ impl FromStr for Address {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = |reason: &str| Error::Address {
+        let invalid = |reason: &str| Error::Address {
             text: text.to_owned(),
             reason: reason.to_owned(),
         };
         if let Some(path) = text.strip_prefix("unix://") {
             if !path.starts_with('/') {
-                return Err(wrong("a socket is named by an absolute path"));
+                return Err(invalid(
+                    "a socket needs an absolute path, for example `unix:///run/buildkit/buildkitd.sock`",
+                ));
             }
             return Ok(Self::Unix(PathBuf::from(path)));
         }
         if let Some(rest) = text.strip_prefix("tcp://") {
             let (host, port) = rest.rsplit_once(':').unwrap_or((rest, ""));
             if host.is_empty() || port.parse::<u16>().is_err() {
-                return Err(wrong("a host and a port are wanted, `tcp://host:1234`"));
+                return Err(invalid(
+                    "expected a host and a port, for example `tcp://host:1234`",
+                ));
             }
             return Ok(Self::Tcp(rest.to_owned()));
         }
         let known = text
             .split_once("://")
             .is_some_and(|(scheme, _)| scheme.contains("container") || scheme == "kube-pod");
-        Err(wrong(match known {
-            true => "engines in containers are not reached yet; give their socket or port",
-            false => "it begins with neither `unix://` nor `tcp://`",
+        Err(invalid(if known {
+            "engines in containers are not supported: use their socket or port"
+        } else {
+            "expected `unix://` or `tcp://` at its beginning"
         }))
     }
 }
@@ -60,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_shown_as_they_were_written() {
+    fn an_address_is_shown_as_it_was_written() {
         for text in [
             "unix:///run/buildkit/buildkitd.sock",
             "tcp://127.0.0.1:1234",
@@ -72,10 +77,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_says_why() {
-        let why = |text: &str| text.parse::<Address>().expect_err("no address").to_string();
-        insta::assert_snapshot!(why("/run/x.sock"), @"`/run/x.sock` is no address of an engine: it begins with neither `unix://` nor `tcp://`");
-        insta::assert_snapshot!(why("unix://x"), @"`unix://x` is no address of an engine: a socket is named by an absolute path");
-        insta::assert_snapshot!(why("tcp://host"), @"`tcp://host` is no address of an engine: a host and a port are wanted, `tcp://host:1234`");
+    fn an_invalid_address_is_refused_with_the_reason() {
+        let why = |text: &str| {
+            text.parse::<Address>()
+                .expect_err("it is invalid")
+                .to_string()
+        };
+        insta::assert_snapshot!(why("/run/x.sock"), @"invalid engine address `/run/x.sock`: expected `unix://` or `tcp://` at its beginning");
+        insta::assert_snapshot!(why("unix://x"), @"invalid engine address `unix://x`: a socket needs an absolute path, for example `unix:///run/buildkit/buildkitd.sock`");
+        insta::assert_snapshot!(why("tcp://host"), @"invalid engine address `tcp://host`: expected a host and a port, for example `tcp://host:1234`");
     }
 }

@@ -1,4 +1,4 @@
-//! A connection to a buildkitd.
+//! The connection to a buildkitd: [`Client`].
 
 use std::time::Duration;
 
@@ -20,13 +20,15 @@ const HEADER_LIMIT: u32 = 16 << 20;
 #[derive(Clone, Debug)]
 pub struct Client {
     channel: Channel,
+    /// Where it listens.
     pub address: Address,
-    /// `v0.32.2`; empty if it does not say.
+    /// `v0.32.2`; empty if it reports none.
     pub version: String,
 }
 
 impl Client {
-    /// Connects, and waits up to `patience` for an engine that is still starting.
+    /// Connects, and waits up to `patience` for an engine that is still starting. Fails with
+    /// [`Error::Connect`] after that.
     pub async fn connect(address: &Address, patience: Duration) -> Result<Self, Error> {
         let endpoint = Endpoint::from_static("http://localhost")
             .connect_timeout(Duration::from_secs(10))
@@ -72,7 +74,7 @@ impl Client {
                     client.version = version.map(|v| v.version).unwrap_or_default();
                     return Ok(client);
                 }
-                // An engine too old to say its version is an engine.
+                // An engine that is too old to report its version is an engine.
                 Ok(Err(status)) if status.code() == Code::Unimplemented => return Ok(client),
                 Ok(Err(status)) => connection_reason(&status),
                 Err(_) => "it does not answer".to_owned(),
@@ -105,7 +107,7 @@ impl Client {
     }
 }
 
-/// The innermost cause: tonic's own text is `transport error`.
+/// Returns the innermost cause: tonic's own text is `transport error`.
 fn connection_reason(status: &tonic::Status) -> String {
     let mut reason = status.message().to_owned();
     let mut source = std::error::Error::source(status);

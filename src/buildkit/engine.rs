@@ -1,4 +1,4 @@
-//! A buildkitd of our own for the time of a run; its state stays for the next one.
+//! A private buildkitd for the time of a run; its state stays for the next one.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -12,116 +12,106 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use super::{Address, Client, Error, unique};
+use super::{Address, Client, unique};
 
-/// Where a private engine keeps what.
+/// The folders of a private engine.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its cache, kept between runs; made if need be.
+    /// For its cache, kept between runs; created if missing.
     pub state: PathBuf,
-    /// For its socket, which must have a short path; made if need be.
+    /// For its socket, whose path must be short (108 bytes, unix(7)); created if missing.
     pub runtime: PathBuf,
 }
 
-/// Why no engine could be started.
+/// Why an engine could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    #[error(
-        "no engine was named, and there is no `{program}` on PATH to start one\n\
-         help: install {program}, or name a running buildkitd with --engine or BUILDKIT_HOST"
-    )]
-    Missing { program: &'static str },
-    #[error("cannot prepare the engine's folder {path}: {error}", path = .path.display())]
+    /// A program it needs is missing.
+    #[error("cannot start an engine: `{program}` not found on PATH")]
+    Missing {
+        /// Its name.
+        program: &'static str,
+    },
+    /// A folder or file of the engine cannot be used.
+    #[error("cannot prepare {path} for the engine: {error}", path = .path.display())]
     Folder {
+        /// The folder or file.
         path: PathBuf,
+        /// Why not.
+        #[source]
         error: std::io::Error,
     },
-    #[error("buildkitd did not start: {reason}\nthe end of its log, {log}:\n{tail}", log = .log.display())]
+    /// It ended, or did not answer in time.
+    #[error("cannot start an engine: {reason}\nthe end of its log, {log}:\n{tail}", log = .log.display())]
     Start {
+        /// What was seen of it.
         reason: String,
+        /// Its log.
         log: PathBuf,
+        /// The last lines of the log.
         tail: String,
     },
-    #[error("{0}")]
-    Connect(#[from] Error),
+}
+
+impl EngineError {
+    /// Returns what to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Missing { program } => Some(format!(
+                "install {program}, or set --engine or BUILDKIT_HOST to a running buildkitd"
+            )),
+            Self::Folder { .. } | Self::Start { .. } => None,
+        }
+    }
 }
 
 /// A running engine; killed when dropped, stopped in order by [`PrivateEngine::stop`].
 pub struct PrivateEngine {
     child: Child,
+    /// The connection to it.
     pub client: Client,
     runtime: PathBuf,
     pid_file: PathBuf,
     _lock: File,
 }
 
+/// How long it may take to answer.
 const START: Duration = Duration::from_secs(60);
+
+/// How long it may take to stop by itself.
 const STOP: Duration = Duration::from_secs(10);
 
 impl PrivateEngine {
     /// Starts `buildkitd`, through `rootlesskit` unless we are root, and waits until it answers.
     /// `waiting` is called once if another run uses the same state and must end first.
     pub async fn start(options: &Options, waiting: impl FnOnce()) -> Result<Self, EngineError> {
-        let root = nix::unistd::geteuid().is_root();
-        let buildkitd = program("buildkitd")?;
-        if find("buildkit-runc").is_none() {
-            program("runc")?;
-        }
-        let folder = |path: &Path, error| EngineError::Folder {
-            path: path.to_owned(),
-            error,
-        };
+        let programs = Programs::find()?;
         let state = options.state.as_path();
-        std::fs::create_dir_all(state).map_err(|e| folder(state, e))?;
+        std::fs::create_dir_all(state).map_err(in_folder(state))?;
         let lock = lock(&state.join("laminate.lock"), waiting)
             .await
-            .map_err(|e| folder(state, e))?;
+            .map_err(in_folder(state))?;
         let pid_file = state.join("buildkitd.pid");
         end_orphan(&pid_file, state).await;
 
         let runtime = options.runtime.join(&unique()[..8]);
-        std::fs::create_dir_all(&runtime).map_err(|e| folder(&runtime, e))?;
+        std::fs::create_dir_all(&runtime).map_err(in_folder(&runtime))?;
         let private = std::fs::Permissions::from_mode(0o700);
-        std::fs::set_permissions(&runtime, private).map_err(|e| folder(&runtime, e))?;
+        std::fs::set_permissions(&runtime, private).map_err(in_folder(&runtime))?;
         let log = state.join("buildkitd.log");
-        let output = File::create(&log).map_err(|e| folder(&log, e))?;
-        let errors = output.try_clone().map_err(|e| folder(&log, e))?;
-        let socket = runtime.join("buildkitd.sock");
-        let address = Address::Unix(socket.clone());
+        let output = File::create(&log).map_err(in_folder(&log))?;
+        let errors = output.try_clone().map_err(in_folder(&log))?;
+        let address = Address::Unix(runtime.join("buildkitd.sock"));
 
-        let mut command = match root {
-            true => Command::new(&buildkitd),
-            false => {
-                let mut command = Command::new(program("rootlesskit")?);
-                command.arg("--net=host");
-                command.arg("--state-dir").arg(runtime.join("rootlesskit"));
-                command.arg(&buildkitd);
-                command.arg("--oci-worker-no-process-sandbox");
-                command
-            }
-        };
-        command
-            .arg("--root")
-            .arg(state.join("state"))
-            .arg("--addr")
-            .arg(address.to_string())
-            .arg("--otel-socket-path")
-            .arg(runtime.join("otel.sock"))
-            .arg("--oci-worker-net=host")
-            .arg("--containerd-worker=false")
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            // Ctrl-C is for us: the build is cancelled first, then the engine stopped.
-            .process_group(0)
-            .kill_on_drop(true);
+        let mut command = programs.command(state, &runtime, &address);
+        command.stdout(output).stderr(errors);
         let mut child = command.spawn().map_err(|error| EngineError::Start {
             reason: error.to_string(),
             log: log.clone(),
             tail: String::new(),
         })?;
         if let Some(pid) = child.id() {
-            std::fs::write(&pid_file, pid.to_string()).map_err(|e| folder(&pid_file, e))?;
+            std::fs::write(&pid_file, pid.to_string()).map_err(in_folder(&pid_file))?;
         }
         let failed = |reason: String| EngineError::Start {
             reason,
@@ -164,20 +154,82 @@ impl PrivateEngine {
     }
 }
 
+/// The programs an engine is started with.
+struct Programs {
+    buildkitd: PathBuf,
+    /// `None`: we are root.
+    rootlesskit: Option<PathBuf>,
+}
+
+impl Programs {
+    /// Looks for all that an engine needs.
+    fn find() -> Result<Self, EngineError> {
+        let buildkitd = program("buildkitd")?;
+        if find("buildkit-runc").is_none() {
+            program("runc")?;
+        }
+        let rootlesskit = if nix::unistd::geteuid().is_root() {
+            None
+        } else {
+            Some(program("rootlesskit")?)
+        };
+        Ok(Self {
+            buildkitd,
+            rootlesskit,
+        })
+    }
+
+    /// Returns the command that starts an engine.
+    fn command(&self, state: &Path, runtime: &Path, address: &Address) -> Command {
+        let mut command = match &self.rootlesskit {
+            None => Command::new(&self.buildkitd),
+            Some(rootlesskit) => {
+                let mut command = Command::new(rootlesskit);
+                command
+                    .arg("--net=host")
+                    .arg("--state-dir")
+                    .arg(runtime.join("rootlesskit"))
+                    .arg(&self.buildkitd)
+                    .arg("--oci-worker-no-process-sandbox");
+                command
+            }
+        };
+        command
+            .arg("--root")
+            .arg(state.join("state"))
+            .arg("--addr")
+            .arg(address.to_string())
+            .arg("--otel-socket-path")
+            .arg(runtime.join("otel.sock"))
+            .arg("--oci-worker-net=host")
+            .arg("--containerd-worker=false")
+            .stdin(Stdio::null())
+            // Ctrl-C is for us: the build is cancelled first, then the engine stopped.
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+}
+
+fn in_folder(path: &Path) -> impl FnOnce(std::io::Error) -> EngineError {
+    let path = path.to_owned();
+    move |error| EngineError::Folder { path, error }
+}
+
 impl Drop for PrivateEngine {
     fn drop(&mut self) {
-        // What cannot be removed is in a folder for such things.
+        // What cannot be removed is in a folder for temporary files.
         let _left = std::fs::remove_dir_all(&self.runtime);
         let _left = std::fs::remove_file(&self.pid_file);
     }
 }
 
+/// Looks for a program on PATH, and where a user's PATH often lacks what only root needs.
 fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|folder| folder.join(name))
-        .find(|place| place.is_file())
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    let folders = std::env::join_paths(folders).ok()?;
+    which::which_in_global(name, Some(folders)).ok()?.next()
 }
 
 fn program(name: &'static str) -> Result<PathBuf, EngineError> {
@@ -196,8 +248,8 @@ async fn lock(path: &Path, waiting: impl FnOnce()) -> std::io::Result<File> {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(std::fs::TryLockError::WouldBlock) => {
-                if let Some(say) = waiting.take() {
-                    say();
+                if let Some(waiting) = waiting.take() {
+                    waiting();
                 }
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
@@ -206,7 +258,7 @@ async fn lock(path: &Path, waiting: impl FnOnce()) -> std::io::Result<File> {
     }
 }
 
-/// Ends the engine of a run that was killed; it would hold the state for ever.
+/// Stops the engine of a run that was killed; it would lock the state for ever.
 async fn end_orphan(pid_file: &Path, state: &Path) {
     let Ok(text) = std::fs::read_to_string(pid_file) else {
         return;
@@ -221,9 +273,10 @@ async fn end_orphan(pid_file: &Path, state: &Path) {
     };
     let start = Instant::now();
     while is_ours() {
-        let signal = match start.elapsed() < STOP {
-            true => Signal::SIGTERM,
-            false => Signal::SIGKILL,
+        let signal = if start.elapsed() < STOP {
+            Signal::SIGTERM
+        } else {
+            Signal::SIGKILL
         };
         if kill(Pid::from_raw(number), signal).is_err() {
             return;
@@ -232,7 +285,7 @@ async fn end_orphan(pid_file: &Path, state: &Path) {
     }
 }
 
-/// The last lines of a log, at most 4 KiB of it.
+/// Returns the last 15 lines of a log, at most 4 KiB.
 fn tail(log: &Path) -> String {
     let read = || -> std::io::Result<String> {
         let mut file = File::open(log)?;

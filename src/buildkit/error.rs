@@ -1,43 +1,71 @@
-//! What can go wrong with an engine, and what its typed errors say (v0.32.2, solver/errdefs).
+//! Errors of an engine, and the typed details in them (v0.32.2, solver/errdefs).
+//!
+//! [`Error`] is what every call returns; [`Failure`] is an operation that failed.
 
 use bollard_buildkit_proto::google::rpc::Status as RpcStatus;
 use prost::Message as _;
 use serde::Deserialize;
 use tonic::Code;
 
-/// An engine that cannot be used, or an operation it refused.
+/// An engine that cannot be used, or an operation that it refused.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    #[error("`{text}` is no address of an engine: {reason}")]
-    Address { text: String, reason: String },
-    #[error("no engine answers at {address}: {reason}")]
-    Connect { address: String, reason: String },
-    #[error("buildkitd {version} is too old: it lacks {missing}; v0.32 has all that is needed")]
-    TooOld { version: String, missing: String },
-    /// An operation failed; what is known of it.
+    /// The address has none of the forms that are supported.
+    #[error("invalid engine address `{text}`: {reason}")]
+    Address {
+        /// The address.
+        text: String,
+        /// What is expected.
+        reason: String,
+    },
+    /// Nothing answers.
+    #[error("cannot connect to the engine at {address}: {reason}")]
+    Connect {
+        /// The engine's address.
+        address: String,
+        /// The innermost cause.
+        reason: String,
+    },
+    /// The engine lacks what a build needs.
+    #[error("buildkitd {version} is too old: it lacks {missing} (v0.32 has all that is needed)")]
+    TooOld {
+        /// Its version.
+        version: String,
+        /// Capabilities, separated by commas.
+        missing: String,
+    },
+    /// An operation failed.
     #[error("{0}")]
     Failed(Box<Failure>),
-    #[error("the connection to the engine was lost: {reason}")]
-    Lost { reason: String },
+    /// The engine is gone.
+    #[error("lost the connection to the engine: {reason}")]
+    Lost {
+        /// The cause.
+        reason: String,
+    },
+    /// The caller cancelled the build.
     #[error("interrupted")]
     Cancelled,
     /// An answer that breaks the protocol.
-    #[error("the engine's answer makes no sense: {reason}")]
-    Protocol { reason: String },
+    #[error("unexpected answer of the engine: {reason}")]
+    Protocol {
+        /// What is unexpected.
+        reason: String,
+    },
 }
 
-/// What is known of an operation that failed.
+/// An operation that failed.
 #[derive(Clone, Debug, Default)]
 pub struct Failure {
     /// The daemon's text: `process "/bin/sh -c …" did not complete successfully: exit code: 7`.
     pub message: String,
-    /// The digest of the operation, if the daemon named it.
+    /// The digest of the operation, if the daemon reported it.
     pub vertex: Option<String>,
-    /// The exit code of its process.
+    /// The exit code of its process, if it had one.
     pub exit_code: Option<u32>,
     /// The name the operation was given (`llb.customname`).
     pub name: Option<String>,
-    /// Where the source map says it comes from.
+    /// Its place by the source map.
     pub place: Option<Place>,
     /// As received, to be returned unchanged.
     status: RpcStatus,
@@ -46,8 +74,11 @@ pub struct Failure {
 /// The first range of a failed operation in the source map; lines and columns count from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
+    /// The name of the file in the source map.
     pub file: String,
+    /// The first line.
     pub line: u32,
+    /// The first column.
     pub column: u32,
 }
 
@@ -59,9 +90,9 @@ impl std::fmt::Display for Failure {
 
 impl Error {
     /// Reads a call's status; typed details are JSON behind the type's name.
-    pub(super) fn of(status: tonic::Status) -> Self {
+    pub(super) fn from_status(status: tonic::Status) -> Self {
         let lost = matches!(status.code(), Code::Unavailable) && status.details().is_empty();
-        // tonic says Unknown for a broken connection, with the cause as its source.
+        // tonic reports Unknown for a broken connection, with the cause as its source.
         let broken = std::error::Error::source(&status).is_some();
         if lost || broken {
             return Self::Lost {
@@ -71,10 +102,10 @@ impl Error {
         if status.code() == Code::Cancelled {
             return Self::Cancelled;
         }
-        Self::Failed(Box::new(Failure::of(&status)))
+        Self::Failed(Box::new(Failure::from_status(&status)))
     }
 
-    /// The status to return to the daemon for this error; its code is never 0, which would mean
+    /// Returns the status that reports this error to the daemon; its code is never 0, which would mean
     /// success.
     pub(super) fn into_status(self) -> RpcStatus {
         match self {
@@ -140,7 +171,7 @@ impl Failure {
         }
     }
 
-    fn of(status: &tonic::Status) -> Self {
+    fn from_status(status: &tonic::Status) -> Self {
         let decoded = RpcStatus::decode(status.details()).unwrap_or_default();
         let whole = match decoded.code {
             0 => RpcStatus {
@@ -156,43 +187,46 @@ impl Failure {
         };
         for detail in &whole.details {
             let name = detail.type_url.rsplit('/').next().unwrap_or_default();
-            let json = detail.value.as_slice();
-            match name {
-                "errdefs.Vertex+json" => {
-                    if let Ok(detail) = serde_json::from_slice::<VertexDetail>(json) {
-                        // The innermost comes first.
-                        failure.vertex.get_or_insert(detail.digest);
-                    }
-                }
-                "gatewayapi.ExitMessage+json" => {
-                    if let Ok(detail) = serde_json::from_slice::<ExitDetail>(json) {
-                        failure.exit_code.get_or_insert(detail.code);
-                    }
-                }
-                "errdefs.Solve+json" => {
-                    if let Ok(mut detail) = serde_json::from_slice::<SolveDetail>(json)
-                        && let Some(name) = detail.description.remove("llb.customname")
-                    {
-                        failure.name.get_or_insert(name);
-                    }
-                }
-                "errdefs.Source+json" => {
-                    if let Ok(detail) = serde_json::from_slice::<SourceDetail>(json)
-                        && let Some(file) = detail.info
-                        && let Some(Some(start)) = detail.ranges.into_iter().next().map(|r| r.start)
-                    {
-                        failure.place.get_or_insert(Place {
-                            file: file.filename,
-                            line: start.line,
-                            column: start.character,
-                        });
-                    }
-                }
-                _ => {}
-            }
+            failure.add(name, &detail.value);
         }
         failure.status = whole;
         failure
+    }
+
+    /// Adds a typed detail. The innermost comes first and counts; one that cannot be read is left out.
+    fn add(&mut self, name: &str, json: &[u8]) {
+        match name {
+            "errdefs.Vertex+json" => {
+                if let Ok(detail) = serde_json::from_slice::<VertexDetail>(json) {
+                    self.vertex.get_or_insert(detail.digest);
+                }
+            }
+            "gatewayapi.ExitMessage+json" => {
+                if let Ok(detail) = serde_json::from_slice::<ExitDetail>(json) {
+                    self.exit_code.get_or_insert(detail.code);
+                }
+            }
+            "errdefs.Solve+json" => {
+                if let Ok(mut detail) = serde_json::from_slice::<SolveDetail>(json)
+                    && let Some(name) = detail.description.remove("llb.customname")
+                {
+                    self.name.get_or_insert(name);
+                }
+            }
+            "errdefs.Source+json" => {
+                if let Ok(detail) = serde_json::from_slice::<SourceDetail>(json)
+                    && let Some(file) = detail.info
+                    && let Some(Some(start)) = detail.ranges.into_iter().next().map(|r| r.start)
+                {
+                    self.place.get_or_insert(Place {
+                        file: file.filename,
+                        line: start.line,
+                        column: start.character,
+                    });
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -230,7 +264,7 @@ mod tests {
         };
         let status =
             tonic::Status::with_details(Code::Unknown, "exit code: 7", sent.encode_to_vec().into());
-        let Error::Failed(failure) = Error::of(status) else {
+        let Error::Failed(failure) = Error::from_status(status) else {
             panic!("a failure");
         };
         assert_eq!(failure.exit_code, Some(7));
@@ -248,9 +282,9 @@ mod tests {
     #[test]
     fn an_error_of_ours_is_never_returned_as_success() {
         assert_ne!(Error::Cancelled.into_status().code, 0);
-        let failure = Failure::new("nothing is green");
+        let failure = Failure::new("no image was built");
         let status = Error::Failed(Box::new(failure)).into_status();
-        assert_eq!(status.message, "nothing is green");
+        assert_eq!(status.message, "no image was built");
         assert_ne!(status.code, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! The calls a gateway client makes while its build runs (`LLBBridge`).
+//! The calls that a gateway client makes while its build runs (`LLBBridge`): [`Gateway`].
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use tonic::transport::Channel;
 use super::{Client, Error};
 use crate::llb::Platform;
 
-/// Names the build a call belongs to (client/buildid/metadata.go).
+/// The metadata with the build that a call belongs to (client/buildid/metadata.go).
 const BUILD_ID: &str = "buildkit-controlapi-buildid";
 
-/// What a daemon must be able to do (frontend/gateway/pb/caps.go, solver/pb/caps.go).
+/// Capabilities that a daemon must have (frontend/gateway/pb/caps.go, solver/pb/caps.go).
 const NEEDED: [&str; 6] = [
     "gateway.solve.evaluate",
     "return",
@@ -30,7 +30,8 @@ const NEEDED: [&str; 6] = [
     "exporter.multiple",
 ];
 
-/// A build in progress, seen from inside. Clones make calls of the same build, all at once if wanted.
+/// A build in progress, seen from inside. Clones make calls of the same build, at the same time if
+/// need be.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     bridge: LlbBridgeClient<Channel>,
@@ -44,7 +45,7 @@ pub struct Gateway {
 pub struct Ref(pub(super) String);
 
 impl Ref {
-    /// What the engine calls it in this build.
+    /// Returns the engine's name of it in this build.
     pub fn name(&self) -> &str {
         &self.0
     }
@@ -55,10 +56,13 @@ impl Ref {
 pub struct FileEntry {
     /// Its name in the folder; any bytes but `/` and 0.
     pub name: Vec<u8>,
+    /// Its kind.
     pub kind: FileKind,
     /// Permissions with setuid, setgid and sticky, as `chmod` takes them: `0o4755`.
     pub mode: u32,
+    /// The user it belongs to.
     pub uid: u32,
+    /// The group it belongs to.
     pub gid: u32,
     /// Bytes; 0 for a folder.
     pub size: u64,
@@ -66,17 +70,21 @@ pub struct FileEntry {
     pub capabilities: u64,
 }
 
+/// The kinds of entries of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
+    /// A file with content.
     Regular,
+    /// A folder.
     Folder,
+    /// A symbolic link.
     Link,
     /// A device, socket or pipe.
     Other,
 }
 
-/// `ReadDir` with names as bytes: a name on a disk may be no UTF-8, the daemon sends it as it is, and
-/// prost would refuse the whole answer (frontend/gateway/pb/gateway.proto; stat.proto of fsutil).
+/// `ReadDir` with names as bytes: a name on a disk can be invalid UTF-8, the daemon sends it as it is,
+/// and prost would refuse the whole answer (frontend/gateway/pb/gateway.proto; stat.proto of fsutil).
 mod wire {
     #[derive(Clone, PartialEq, prost::Message)]
     pub struct ReadDirRequest {
@@ -133,7 +141,7 @@ mod go_mode {
 }
 
 impl FileEntry {
-    fn of(stat: wire::Stat) -> Self {
+    fn new(stat: wire::Stat) -> Self {
         let has = |bit: u32| stat.mode & bit != 0;
         let other = go_mode::DEVICE
             | go_mode::PIPE
@@ -177,8 +185,8 @@ impl FileEntry {
     }
 }
 
-/// Those permitted or inheritable (`struct vfs_cap_data` in linux/capability.h: little-endian, the
-/// version, then both sets by words). Of what is not understood all: it is safer.
+/// Returns the permitted and inheritable capabilities (`struct vfs_cap_data` in linux/capability.h: little-endian, the
+/// version, then both sets by words). All of them for an unknown version: that is safer.
 fn capabilities(value: &[u8]) -> u64 {
     let words: Vec<u64> = value
         .chunks_exact(4)
@@ -186,7 +194,7 @@ fn capabilities(value: &[u8]) -> u64 {
         .collect();
     match words[..] {
         [_, permitted, inheritable] => permitted | inheritable,
-        // The third version has the user root is, too.
+        // The third version also has the user that root is mapped to.
         [_, low, low_inheritable, high, high_inheritable]
         | [_, low, low_inheritable, high, high_inheritable, _] => {
             low | low_inheritable | (high | high_inheritable) << 32
@@ -211,16 +219,16 @@ impl Gateway {
         request
     }
 
-    /// Makes sure that the build is known and the daemon is able enough.
+    /// Waits until the daemon knows the build, and checks its capabilities.
     pub(super) async fn ping(&self) -> Result<(), Error> {
         let mut bridge = self.bridge.clone();
         let ping = bridge.ping(self.call(PingRequest {}));
         let pong = tokio::time::timeout(Duration::from_secs(15), ping)
             .await
             .map_err(|_| Error::Lost {
-                reason: "it does not answer".to_owned(),
+                reason: "no answer".to_owned(),
             })?
-            .map_err(Error::of)?
+            .map_err(Error::from_status)?
             .into_inner();
         let able: BTreeSet<&str> = pong
             .frontend_api_caps
@@ -230,13 +238,13 @@ impl Gateway {
             .map(|cap| cap.id.as_str())
             .collect();
         let missing: Vec<&str> = NEEDED.into_iter().filter(|id| !able.contains(id)).collect();
-        match missing.is_empty() {
-            true => Ok(()),
-            false => Err(Error::TooOld {
-                version: self.version.clone(),
-                missing: missing.join(", "),
-            }),
+        if missing.is_empty() {
+            return Ok(());
         }
+        Err(Error::TooOld {
+            version: self.version.clone(),
+            missing: missing.join(", "),
+        })
     }
 
     /// Has a definition solved and waits until it is done. Dropping the future stops its steps.
@@ -249,11 +257,14 @@ impl Gateway {
             ..SolveRequest::default()
         };
         let mut bridge = self.bridge.clone();
-        let answer = bridge.solve(self.call(request)).await.map_err(Error::of)?;
+        let answer = bridge
+            .solve(self.call(request))
+            .await
+            .map_err(Error::from_status)?;
         match answer.into_inner().result.and_then(|r| r.result) {
             Some(result::Result::Ref(reference)) => Ok(Ref(reference.id)),
             other => Err(Error::Protocol {
-                reason: format!("a solve gives one result, not {other:?}"),
+                reason: format!("expected one result of a solve, found {other:?}"),
             }),
         }
     }
@@ -281,15 +292,15 @@ impl Gateway {
         };
         let mut bridge = self.bridge.clone();
         let answer = bridge.resolve_source_meta(self.call(request)).await;
-        match answer.map_err(Error::of)?.into_inner().image {
+        match answer.map_err(Error::from_status)?.into_inner().image {
             Some(image) => Ok(image.config),
             None => Err(Error::Protocol {
-                reason: format!("it has no config of the image {reference}"),
+                reason: format!("no config of the image {reference}"),
             }),
         }
     }
 
-    /// The entries of a folder, by an absolute path.
+    /// Returns the entries of a folder, by an absolute path.
     pub async fn read_folder(&self, at: &Ref, path: &[u8]) -> Result<Vec<FileEntry>, Error> {
         let request = wire::ReadDirRequest {
             at: at.0.clone(),
@@ -302,12 +313,12 @@ impl Gateway {
         let method = PathAndQuery::from_static("/moby.buildkit.v1.frontend.LLBBridge/ReadDir");
         let codec = tonic_prost::ProstCodec::<wire::ReadDirRequest, wire::ReadDirResponse>::new();
         let answer = plain.unary(self.call(request), method, codec).await;
-        let entries = answer.map_err(Error::of)?.into_inner().entries;
-        Ok(entries.into_iter().map(FileEntry::of).collect())
+        let entries = answer.map_err(Error::from_status)?.into_inner().entries;
+        Ok(entries.into_iter().map(FileEntry::new).collect())
     }
 
-    /// The last `most` bytes of a file (all of it, if it is no longer); `None` if there is none. Links
-    /// are followed inside the tree. A message has room for 16 MiB.
+    /// Returns the last `most` bytes of a file, all of them if there are no more; `None` if the file is
+    /// missing. Links are followed inside the tree. `most` is below 16 MiB, the limit of a message.
     pub async fn read_end(
         &self,
         at: &Ref,
@@ -323,10 +334,11 @@ impl Gateway {
         let size = match bridge
             .stat_file(self.call(request))
             .await
-            .map_err(Error::of)
+            .map_err(Error::from_status)
         {
             Ok(answer) => answer.into_inner().stat.map_or(0, |stat| stat.size),
-            // The daemon has no code for it: Unknown, "open /x: no such file or directory".
+            // A missing file has no code of its own, only this text: Unknown, "open /x: no such file or
+            // directory".
             Err(Error::Failed(failure)) if failure.message.contains("no such file") => {
                 return Ok(None);
             }
@@ -348,7 +360,7 @@ impl Gateway {
         let answer = bridge
             .read_file(self.call(request))
             .await
-            .map_err(Error::of)?;
+            .map_err(Error::from_status)?;
         Ok(Some(answer.into_inner().data))
     }
 
@@ -360,7 +372,7 @@ impl Gateway {
         bridge
             .r#return(self.call(request))
             .await
-            .map_err(Error::of)?;
+            .map_err(Error::from_status)?;
         Ok(())
     }
 }
@@ -372,7 +384,7 @@ mod tests {
     use super::{FileEntry, capabilities, wire};
 
     #[test]
-    fn a_name_may_be_any_bytes() {
+    fn a_name_can_have_any_bytes() {
         let entry = wire::ReadDirResponse {
             entries: vec![wire::Stat {
                 path: b"srv/a\xff".to_vec(),
@@ -381,8 +393,8 @@ mod tests {
             }],
         };
         let bytes = entry.encode_to_vec();
-        let back = wire::ReadDirResponse::decode(&*bytes).expect("it is one");
-        let found = FileEntry::of(back.entries[0].clone());
+        let back = wire::ReadDirResponse::decode(&*bytes).expect("a valid message");
+        let found = FileEntry::new(back.entries[0].clone());
         assert_eq!((&*found.name, found.mode), (&b"a\xff"[..], 0o4755));
     }
 

@@ -2,9 +2,9 @@
 //! `Control.Solve` as its gateway client.
 //!
 //! Main types: [`Client`], [`PrivateEngine`], [`Gateway`]; [`solve`] is the whole protocol. `run` calls
-//! it. It knows graphs as definitions and images as references; nothing of stacks.
+//! it. It has graphs as definitions and images as references; stacks are unknown to it.
 //!
-//! Protocol facts are those of moby/buildkit v0.32.2; a comment names the file a fact is from.
+//! Protocol facts are those of moby/buildkit v0.32.2; a comment has the file a fact is from.
 
 mod address;
 mod connect;
@@ -24,7 +24,7 @@ pub use session::{CredentialSource, Files, Services};
 pub use solve::{Built, Exporter, Request, Returned, Solved, solve};
 pub use status::{Update, Vertex};
 
-/// Messages up to this size are taken and sent, bytes; the daemon has the same limit both ways
+/// The longest message that is sent and received, bytes; the daemon has the same limit both ways
 /// (cmd/buildkitd/main.go).
 pub const MESSAGE_LIMIT: usize = 16 << 20;
 

@@ -16,26 +16,30 @@ use super::status::Warnings;
 use super::{Client, Error, Failure, Gateway, Ref, Services, Update, unique};
 use crate::llb::Platform;
 
-/// What is asked for, beside what the gateway calls will say.
+/// The parts of a build that are fixed before its gateway calls.
 #[derive(Default)]
 pub struct Request {
     /// At most one of a kind: the daemon merges their answers.
     pub exporters: Vec<Exporter>,
+    /// Attributes that exporters read as well: `platform`, `build-arg:SOURCE_DATE_EPOCH`.
     pub frontend_attrs: BTreeMap<String, String>,
+    /// What the daemon can ask for.
     pub services: Services,
 }
 
-/// `image`, `oci`, …, and its attributes. A misspelt attribute is silently ignored by the daemon.
+/// An exporter. The daemon ignores misspelt attributes without a word.
 #[derive(Clone, Debug)]
 pub struct Exporter {
+    /// `image`, `oci`, …
     pub kind: String,
+    /// Its attributes.
     pub attrs: BTreeMap<String, String>,
 }
 
-/// What is exported: each file system under an id, in the order of the index. None of them is for a
-/// request without exporters.
+/// What is exported. Empty for a request without exporters.
 #[derive(Clone, Debug, Default)]
 pub struct Returned {
+    /// Each file system with its ID and platform, in the order of the index.
     pub refs: Vec<(String, Ref, Platform)>,
     /// `containerimage.config/<id>` and the like.
     pub metadata: BTreeMap<String, Vec<u8>>,
@@ -125,7 +129,7 @@ where
     let mut caller = client.control();
     let gateway = Gateway::new(client, reference);
     let inside = gateway.clone();
-    let mut solving = pin!(async move { caller.solve(message).await.map_err(Error::of) });
+    let mut solving = pin!(async move { caller.solve(message).await.map_err(Error::from_status) });
     let mut building = pin!(async move {
         inside.ping().await?;
         build(inside).await
@@ -205,8 +209,8 @@ async fn end(
     }
 }
 
-/// Of the build's own error and the one the solve ended with: the solve's if the build's only says
-/// that there is no solve.
+/// Returns the build's own error or the one the solve ended with: the solve's if the build's own only
+/// reports that the solve is gone, which has no code of its own.
 fn prefer(own: Error, ended: Answer) -> Error {
     match (own, ended) {
         (Error::Failed(own), Err(theirs)) if own.message.contains("no such job") => theirs,

@@ -1,4 +1,4 @@
-//! What an engine says of its work (`Control.Status`), as plain data.
+//! Reports of an engine on its work (`Control.Status`) as plain data: [`Update`].
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -6,36 +6,47 @@ use std::time::Duration;
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{self, StatusResponse};
 
-/// One thing the engine said.
+/// One report of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
-    /// The whole state of an operation; it replaces what was said of it before.
+    /// The whole state of an operation; it replaces earlier ones.
     Vertex(Vertex),
-    /// Bytes a step wrote; they may end inside a line or a character.
+    /// Bytes that a step wrote; they can end inside a line or a character.
     Log {
+        /// The operation's digest.
         vertex: String,
+        /// The bytes.
         bytes: Vec<u8>,
     },
-    /// How far something inside an operation is, in bytes; `total` 0 if unknown.
+    /// Progress of a part of an operation.
     Progress {
+        /// The operation's digest.
         vertex: String,
+        /// The part: a layer, a download.
         what: String,
+        /// Bytes done.
         current: u64,
+        /// Bytes in all; 0 if unknown.
         total: u64,
     },
+    /// A warning of a frontend, for people.
     Warning(String),
 }
 
-/// An operation. It may start and complete several times: cache probing, lazy pulls.
+/// An operation. It can start and complete several times: cache probing, lazy pulls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vertex {
+    /// The digest of its definition; synthetic for an export and the like.
     pub digest: String,
+    /// Its name for people.
     pub name: String,
-    /// Since 1970, by the daemon's clock.
+    /// When it started, since 1970, by the daemon's clock.
     pub started: Option<Duration>,
+    /// When it completed, by the same clock.
     pub completed: Option<Duration>,
+    /// Whether its result came from the cache.
     pub cached: bool,
-    /// Empty if none; `context canceled` for one that was dropped with its build.
+    /// Its error; empty if none, `context canceled` for one that was dropped with its build.
     pub error: String,
 }
 
@@ -53,15 +64,16 @@ fn since_epoch(time: &Option<Timestamp>) -> Option<Duration> {
 }
 
 impl Warnings {
-    /// What a response says, in an order in which a vertex comes before its logs.
+    /// Returns what a response contains; a vertex comes before its logs.
     pub fn updates(&mut self, response: StatusResponse) -> Vec<Update> {
         let mut list: Vec<Update> = response.vertexes.into_iter().map(vertex).collect();
         for status in response.statuses {
             list.push(Update::Progress {
                 vertex: status.vertex,
-                what: match status.name.is_empty() {
-                    true => status.id,
-                    false => status.name,
+                what: if status.name.is_empty() {
+                    status.id
+                } else {
+                    status.name
                 },
                 current: u64::try_from(status.current).unwrap_or(0),
                 total: u64::try_from(status.total).unwrap_or(0),
@@ -75,7 +87,7 @@ impl Warnings {
         }
         for warning in response.warnings {
             let text = String::from_utf8_lossy(&warning.short).into_owned();
-            // Level 0 is the exporter comparing platforms, which here name images
+            // Level 0 is the exporter comparing platforms, which stand for images here
             // (exporter/verifier/platforms.go); frontends warn from level 1 on.
             if warning.level > 0 && self.0.insert((warning.vertex, warning.short)) {
                 list.push(Update::Warning(text));
@@ -101,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn warnings_are_said_once_and_those_about_platforms_never() {
+    fn warnings_are_reported_once_and_those_about_platforms_never() {
         let warning = |level, text: &str| v1::VertexWarning {
             vertex: "v".to_owned(),
             level,

@@ -248,7 +248,11 @@ impl From<registry::Error> for Failure {
 
 impl From<buildkit::EngineError> for Failure {
     fn from(error: buildkit::EngineError) -> Self {
-        Self::new(Exit::Environment, error.to_string())
+        let failure = Self::new(Exit::Environment, error.to_string());
+        match error.help() {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
     }
 }
 

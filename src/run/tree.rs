@@ -1,4 +1,4 @@
-//! Reads a file system of the engine, folder by folder, many at once: nothing runs in it.
+//! Reads a file system of the engine folder by folder, several at the same time; nothing runs in it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,10 +9,10 @@ use futures_util::stream::FuturesUnordered;
 use crate::buildkit::{Error, FileEntry, FileKind, Gateway, Ref};
 use crate::checks::{Entry, Kind, TEXT_FOLDER, TEXTS, Tree};
 
-/// Folders asked for at once. More than this a buildkitd answers no faster: 42,539 entries take 1.2 s.
+/// Folders read at the same time. A buildkitd answers more of them no faster: 42,539 entries take 1.2 s.
 const AT_ONCE: usize = 16;
 
-/// The longest file whose text is wanted, bytes.
+/// The most that is read of a text, bytes.
 const LONGEST: u64 = 1 << 20;
 
 fn entry(found: &FileEntry) -> Entry {
@@ -34,7 +34,7 @@ fn entry(found: &FileEntry) -> Entry {
     }
 }
 
-/// A name as text: what is no UTF-8 as `\xff`.
+/// Returns a name as text, invalid UTF-8 in it as `\xff`.
 fn readable(name: &[u8]) -> String {
     let mut text = String::new();
     for chunk in name.utf8_chunks() {
@@ -46,7 +46,7 @@ fn readable(name: &[u8]) -> String {
     text
 }
 
-/// All entries. `enters` says which folders are looked into.
+/// Returns all entries. `enters`: whether a folder is read.
 pub async fn read(
     gateway: &Gateway,
     at: &Ref,
@@ -82,7 +82,7 @@ pub async fn read(
     }
 }
 
-/// The texts the checks want, of those the tree has.
+/// Returns the texts that the checks read, of those the tree has.
 pub async fn texts(
     gateway: &Gateway,
     at: &Ref,
@@ -92,7 +92,7 @@ pub async fn texts(
     let wanted = below.map(|(path, _)| path).chain(TEXTS);
     let mut texts = BTreeMap::new();
     for path in wanted {
-        // sudo and login follow links, too.
+        // sudo and login also follow links.
         let readable = |entry: &Entry| matches!(entry.kind, Kind::Regular | Kind::Link);
         if tree.0.get(path).is_some_and(readable)
             && let Some(bytes) = gateway.read_end(at, path, LONGEST).await?

@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 /// of some formats have no times. Content does not depend on it.
 const TIME: i64 = 315_532_800_000_000_000;
 
-/// Bytes a packet carries at most (session/filesync in the daemon's own client).
+/// The most bytes in one packet (session/filesync in the daemon's own client).
 const PIECE: usize = 32 << 10;
 
 /// The one file of a tree.

@@ -32,20 +32,20 @@ use super::{Client, Error, MESSAGE_LIMIT, unique};
 pub type CredentialSource =
     Arc<dyn Fn(String) -> BoxFuture<'static, Option<(String, String)>> + Send + Sync>;
 
-/// What the daemon may ask for during a build.
+/// What the daemon can ask for during a build.
 #[derive(Clone, Default)]
 pub struct Services {
-    /// `None`: no registry needs a login.
+    /// Credentials of registries; `None`: no registry requires a login.
     pub credentials: Option<CredentialSource>,
     /// Secrets by id. Missing ones are answered as such.
     pub secrets: BTreeMap<String, Vec<u8>>,
-    /// Where the archive of the exporter with this index goes.
+    /// The file of an exporter's archive, by the exporter's index.
     pub archives: BTreeMap<usize, PathBuf>,
     /// Contents of local sources.
     pub files: Files,
 }
 
-/// The methods served, as the daemon wants to know them.
+/// The methods that are served, as the daemon expects them in metadata.
 const METHODS: [&str; 8] = [
     "/grpc.health.v1.Health/Check",
     "/moby.filesync.v1.Auth/Credentials",
@@ -57,8 +57,9 @@ const METHODS: [&str; 8] = [
     "/moby.filesync.v1.FileSync/DiffCopy",
 ];
 
-/// The daemon's way to us; closed when dropped.
+/// The daemon's way to call us; closed when dropped.
 pub struct Session {
+    /// Its ID, for requests.
     pub id: String,
     lost: CancellationToken,
     _closed: DropGuard,
@@ -66,6 +67,7 @@ pub struct Session {
 }
 
 impl Session {
+    /// Opens a session that serves `services`.
     pub async fn open(client: &Client, services: Services) -> Result<Self, Error> {
         let id = unique();
         let (near, far) = tokio::io::duplex(1 << 20);
@@ -109,7 +111,11 @@ impl Session {
         for method in METHODS {
             metadata.append("x-docker-expose-session-grpc-method", text(method));
         }
-        let answer = client.control().session(request).await.map_err(Error::of)?;
+        let answer = client
+            .control()
+            .session(request)
+            .await
+            .map_err(Error::from_status)?;
         let mut inbound = answer.into_inner();
         let lost = CancellationToken::new();
         let ended = lost.clone().drop_guard();

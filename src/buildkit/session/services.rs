@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Services;
 
-/// Says that we are there; two answers missed and the daemon closes the session (session/grpc.go).
+/// Answers health checks; after two missed answers the daemon closes the session (session/grpc.go).
 pub struct Alive;
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -129,7 +129,7 @@ impl FileSend for Services {
         let path = self
             .archives
             .get(&exporter)
-            .ok_or_else(|| Status::not_found("no archive is wanted of this exporter"))?;
+            .ok_or_else(|| Status::not_found("unknown exporter: it has no archive"))?;
         let failed = |error: std::io::Error| {
             Status::internal(format!("cannot write {}: {error}", path.display()))
         };

@@ -102,7 +102,7 @@ fn unusable(proofs: &Proofs, error: &ImageError) -> Result<Proven, buildkit::Err
 fn about(label: &str, error: buildkit::Error) -> buildkit::Error {
     match error {
         buildkit::Error::Failed(mut failure) => {
-            failure.message = format!("{label} cannot be looked at: {}", failure.message);
+            failure.message = format!("cannot inspect image `{label}`: {}", failure.message);
             buildkit::Error::Failed(failure)
         }
         other => other,
