@@ -5,11 +5,10 @@
 
 use std::fmt::Write as _;
 
-use camino::Utf8Path;
 use laminate::compile::{BaseConfig, BaseState, Compiler, StepEnvironment};
 use laminate::llb::{Definition, Graph, Platform};
 use laminate::name::{Digest, Reference};
-use laminate::stack::{ImageId, Overrides, Stack, load};
+use laminate::stack::ImageId;
 use prost::Message as _;
 
 const SPEC: &str = r#"
@@ -83,31 +82,20 @@ images:
       used: { serve: 80, then: { run: "curl localhost" } }
 "#;
 
-/// A folder with the stack of [`SPEC`] in it.
-fn stack() -> Stack {
-    let kept = tempfile::tempdir().expect("a folder");
-    let folder = Utf8Path::from_path(kept.path()).expect("UTF-8");
-    for (name, text) in [
-        ("specs.yml", SPEC),
-        ("images/plain/environment.yml", "dependencies: [scipy]\n"),
-        ("images/plain/requirements.txt", "-r more.txt\nsix\n"),
-        ("images/plain/more.txt", "wheel\n"),
-        ("images/plain/x", "x\n"),
-        ("images/plain/tree/y", "y\n"),
-        ("images/plain/setup.sh", "#!/bin/sh\ntrue\n"),
-        ("images/mixed/x", "x\n"),
-        ("images/mixed/tree/d/y", "y\n"),
-        ("images/mixed/setup.sh", "#!/bin/sh\ntrue\n"),
-        ("images/mixed/checks/test_a.py", "def test_a(): pass\n"),
-        ("images/mixed/requirements.txt", "requests\n"),
-        ("images/mixed/pinned.txt", "pytest==8\n"),
-    ] {
-        let path = folder.join(name);
-        std::fs::create_dir_all(path.parent().expect("below the folder")).expect("a folder");
-        std::fs::write(path, text).expect("a file");
-    }
-    load(&folder.join("specs.yml"), &Overrides::default()).expect("a valid stack")
-}
+const FILES: [(&str, &str); 12] = [
+    ("images/plain/environment.yml", "dependencies: [scipy]\n"),
+    ("images/plain/requirements.txt", "-r more.txt\nsix\n"),
+    ("images/plain/more.txt", "wheel\n"),
+    ("images/plain/x", "x\n"),
+    ("images/plain/tree/y", "y\n"),
+    ("images/plain/setup.sh", "#!/bin/sh\ntrue\n"),
+    ("images/mixed/x", "x\n"),
+    ("images/mixed/tree/d/y", "y\n"),
+    ("images/mixed/setup.sh", "#!/bin/sh\ntrue\n"),
+    ("images/mixed/checks/test_a.py", "def test_a(): pass\n"),
+    ("images/mixed/requirements.txt", "requests\n"),
+    ("images/mixed/pinned.txt", "pytest==8\n"),
+];
 
 /// Appends the operations of a definition to `text`, each once in the whole.
 fn show(definition: &Definition, seen: &mut Vec<String>, text: &mut String) {
@@ -174,7 +162,7 @@ fn show(definition: &Definition, seen: &mut Vec<String>, text: &mut String) {
 
 #[test]
 fn each_text_is_as_it_was() {
-    let stack = stack();
+    let stack = laminate::testing::stack_with(SPEC, &FILES);
     let environment = StepEnvironment {
         ca: true,
         ..StepEnvironment::default()

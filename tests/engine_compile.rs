@@ -1,232 +1,87 @@
-//! What the compiler makes, run by a real buildkitd through `buildctl`: the commands laminate writes
-//! work in a small Debian, texts arrive byte for byte, writable paths are right in their own layer.
+//! Compiled steps, run by a real buildkitd through `buildctl`: the commands work in a small Debian, texts
+//! arrive byte for byte, and each layer leaves its writable paths writable.
 //!
-//! Wants `LAMINATE_TEST_ENGINE` (an address) and `LAMINATE_TEST_BASE` (a Debian in a registry the
-//! engine reaches), which `integration/test` sets. Without them the test says that it did not run; in
-//! CI that is a failure.
+//! Needs `LAMINATE_TEST_ENGINE` (an address) and `LAMINATE_TEST_BASE` (a Debian in a registry that the
+//! engine reaches), which `integration/test` sets. Without them the test prints that it did not run; in
+//! CI it fails.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{Read, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use laminate::compile::{BaseConfig, BaseState, CA_SECRET, Compiler, StepEnvironment};
 use laminate::llb::{Graph, Platform};
-use laminate::name::{ImageName, Reference, StackName};
-use laminate::source::{Sources, Span, Spanned};
-use laminate::stack::{
-    Append, AppendFrom, Base, Build, Config, Copy, CopyEntry, CopyFrom, EnvChange, EnvPart,
-    EnvText, File, Files, Image, ImageId, Kind, Link, Mode, OutsideBase, Perms, Pip, PipTool,
-    Stack, Step, Variant, Writable, Write,
-};
+use laminate::name::Reference;
+use laminate::stack::{ImageId, Stack};
 use prost::Message as _;
 
 const TEXT: &str =
     "plain ${HOME} $${x} $$ \"double\" 'single' `back` \\ \\n %s é 🚀\n  indented\ttab\n";
 
-fn span() -> Span {
-    let mut sources = Sources::default();
-    Span {
-        source: sources.add("specs.yml", "x"),
-        start: 0,
-        end: 1,
-    }
-}
-
-fn step(title: &str, kind: Kind) -> Step {
-    Step {
-        span: span(),
-        title: title.to_owned(),
-        kind,
-        user: None,
-        cwd: None,
-        env: BTreeMap::new(),
-        shell: None,
-        secrets: Vec::new(),
-        network: None,
-        finish: Vec::new(),
-        vars: BTreeSet::new(),
-    }
-}
-
-fn run(text: &str) -> Step {
-    step("run", Kind::Run(text.to_owned()))
-}
-
-fn root(step: Step) -> Step {
-    Step {
-        user: Some("root".to_owned()),
-        ..step
-    }
-}
-
-fn pip(requirements: &[&str], packages: &[&str], tool: PipTool) -> Step {
-    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-    let pip = Pip {
-        requirements: requirements.iter().map(|path| (*path).into()).collect(),
-        includes: Vec::new(),
-        packages: owned(packages),
-        tool,
-        index: None,
-        extra_index: Vec::new(),
-        upgrade: false,
-    };
-    step("pip", Kind::Pip(pip))
-}
-
-fn written(to: &str) -> Step {
-    let write = Write {
-        to: to.to_owned(),
-        text: TEXT.to_owned(),
-        owner: None,
-        mode: None,
-        span: span(),
-    };
-    step("write", Kind::Write(vec![write]))
-}
-
-fn appended(to: &str) -> Step {
-    let append = Append {
-        to: to.to_owned(),
-        from: AppendFrom::Text(TEXT.to_owned()),
-        span: span(),
-    };
-    step("append", Kind::Append(vec![append]))
-}
-
-fn steps() -> Vec<Step> {
-    let copied = Copy {
-        from: CopyFrom::Files {
-            pattern: "tool".to_owned(),
-            entries: vec![CopyEntry {
-                file: "images/base/tool".into(),
-                to: String::new(),
-            }],
-        },
-        to: "/opt/conda/bin/tool".to_owned(),
-        owner: None,
-        mode: Some(Mode::Octal(0o755)),
-        span: span(),
-    };
-    let link = Link {
-        path: "/usr/local/bin/py".to_owned(),
-        target: "/opt/conda/bin/python".to_owned(),
-        span: span(),
-    };
-    let perms = Perms {
-        path: "/run/screen".to_owned(),
-        owner: None,
-        mode: Some(Mode::Octal(0o1777)),
-        recursive: false,
-        span: span(),
-    };
-    let packages = ["python3", "python3-venv"].map(str::to_owned).to_vec();
-    let mut finished = run("mkdir /run/screen");
-    finished.finish = vec![perms];
-    vec![
-        step(
-            "apt",
-            Kind::Apt {
-                packages,
-                recommends: false,
-            },
-        ),
-        root(run("useradd --uid 1000 --gid 100 --create-home jovyan\n\
-             python3 -m venv /opt/conda\n\
-             chown -R jovyan /opt/conda\n")),
-        pip(&["images/base/requirements.txt"], &[], PipTool::Uv),
-        pip(&[], &["six==1.16.0"], PipTool::Pip),
-        run(
-            "umask 077\nmkdir -p /opt/conda/closed/deep\necho x >/opt/conda/closed/deep/file\n\
-             cp /bin/true /opt/conda/bin/own\n",
-        ),
-        root(run(&format!("cat >/run.txt <<'THE-END'\n{TEXT}THE-END\n"))),
-        written("/write.txt"),
-        appended("/write.txt"),
-        written("/opt/conda/etc/write.txt"),
-        appended("/opt/conda/etc/write.txt"),
-        step("copy", Kind::Copy(vec![copied])),
-        step("link", Kind::Link(vec![link])),
-        root(finished),
-        root(step(
-            "group",
-            Kind::Group(vec![
-                run("echo one >/home/jovyan/group"),
-                appended("/home/jovyan/group"),
-            ]),
-        )),
-        run(
-            "test \"$(python -c 'import idna, six; print(idna.__version__, six.__version__)')\" = '3.10 1.16.0'\n\
-             test \"$(id -u):$(id -g)\" = 1000:100\n\
-             test \"$(readlink /usr/local/bin/py)\" = /opt/conda/bin/python\n\
-             tool\n",
-        ),
-    ]
-}
+/// A step of each kind, with and without files below writable paths. `@TEXT@` and `@HERE@` stand for
+/// [`TEXT`], as it is and in a shell script.
+const SPEC: &str = r#"
+stack: engine
+images:
+  base:
+    base: "@BASE@"
+    user: jovyan
+    writable: { gid: 100, paths: [/home/jovyan, /opt/conda] }
+    env: { PATH: "/opt/conda/bin:${env:PATH}" }
+    steps:
+      - apt: [python3, python3-venv]
+      - run: |
+          useradd --uid 1000 --gid 100 --create-home jovyan
+          python3 -m venv /opt/conda
+          chown -R jovyan /opt/conda
+        as: root
+      - pip: requirements.txt
+      - pip: { packages: [six==1.16.0], tool: pip }
+      - run: |
+          umask 077
+          mkdir -p /opt/conda/closed/deep
+          echo x >/opt/conda/closed/deep/file
+          cp /bin/true /opt/conda/bin/own
+      - run: @HERE@
+        as: root
+      - write: { /write.txt: @TEXT@ }
+      - append: { /write.txt: @TEXT@ }
+      - write: { /opt/conda/etc/write.txt: @TEXT@ }
+      - append: { /opt/conda/etc/write.txt: @TEXT@ }
+      - copy: { /opt/conda/bin/tool: { from: tool, mode: "755" } }
+      - link: { /usr/local/bin/py: /opt/conda/bin/python }
+      - run: mkdir /run/screen
+        as: root
+        finish: { /run/screen: { mode: "1777" } }
+      - group:
+          - run: echo one >/home/jovyan/group
+          - append: { /home/jovyan/group: @TEXT@ }
+        as: root
+      - run: |
+          test "$(python -c 'import idna, six; print(idna.__version__, six.__version__)')" = '3.10 1.16.0'
+          test "$(id -u):$(id -g)" = 1000:100
+          test "$(readlink /usr/local/bin/py)" = /opt/conda/bin/python
+          tool
+"#;
 
 fn stack(base: &Reference) -> Stack {
-    let mut sources = Sources::default();
-    sources.add("specs.yml", "x");
-    let file = |content: &str, executable| File::Regular {
-        content: content.as_bytes().into(),
-        executable,
-    };
-    let path = EnvText(vec![
-        EnvPart::Text("/opt/conda/bin:".to_owned()),
-        EnvPart::Env("PATH".to_owned()),
-    ]);
-    let image = Image {
-        name: Spanned::new(ImageName::parse("base").expect("a name"), span()),
-        variant: 0,
-        base: Base::Outside(OutsideBase {
-            reference: Spanned::new(base.clone(), span()),
-            vars: BTreeSet::new(),
-        }),
-        repository: None,
-        vars: BTreeMap::new(),
-        env: BTreeMap::from([("PATH".to_owned(), EnvChange::Set(path))]),
-        user: Some("jovyan".to_owned()),
-        shell: None,
-        steps: steps(),
-        config: Config::default(),
-        writable: Some(Writable {
-            gid: 100,
-            paths: vec!["/home/jovyan".to_owned(), "/opt/conda".to_owned()],
-            span: span(),
-        }),
-        tags: Vec::new(),
-        refresh: None,
-        proof: Default::default(),
-    };
-    Stack {
-        name: StackName::parse("engine").expect("a name"),
-        registry: None,
-        staging: None,
-        build: Build::default(),
-        variants: vec![Variant {
-            name: None,
-            series: None,
-        }],
-        images: vec![image],
-        files: Files(BTreeMap::from([
-            (
-                "images/base/requirements.txt".into(),
-                file("idna==3.10\n", false),
-            ),
-            (
-                "images/base/tool".into(),
-                file("#!/bin/sh\nexit 0\n", false),
-            ),
-        ])),
-        channels: Vec::new(),
-        refs: Default::default(),
-        sources: Arc::new(sources),
-        warnings: Vec::new(),
-    }
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let spec = SPEC
+        .replace("@BASE@", &base.to_string())
+        .replace(
+            "@HERE@",
+            &quoted(&format!("cat >/run.txt <<'THE-END'\n{TEXT}THE-END\n")),
+        )
+        .replace("@TEXT@", &quoted(TEXT));
+    let files = [
+        ("images/base/requirements.txt", "idna==3.10\n"),
+        ("images/base/tool", "#!/bin/sh\nexit 0\n"),
+    ];
+    laminate::testing::stack_with(&spec, &files)
 }
 
-/// What a layer has at each path: type, mode, group, content.
+/// An entry of a layer.
 struct Entry {
     kind: tar::EntryType,
     mode: u32,
@@ -292,14 +147,14 @@ fn check(layers: &[BTreeMap<String, Entry>]) {
                 .iter()
                 .any(|place| Path::new(path).starts_with(place));
             let folder = entry.kind == tar::EntryType::Directory;
-            let wanted = match entry.kind {
+            let expected = match entry.kind {
                 tar::EntryType::Directory => 0o2070,
                 tar::EntryType::Regular => 0o060,
                 _ => 0,
             };
             // A link's target counts, and has an entry of its own.
             let plain = folder || entry.kind == tar::EntryType::Regular;
-            if ours && plain && (entry.gid != 100 || entry.mode & wanted != wanted) {
+            if ours && plain && (entry.gid != 100 || entry.mode & expected != expected) {
                 wrong.push(format!("{path} {:o} {}", entry.mode, entry.gid));
             }
             if entry.kind == tar::EntryType::Regular && !entry.content.is_empty() {
@@ -354,15 +209,7 @@ fn every_kind_of_step_runs() {
         ca: ca.is_some(),
         ..StepEnvironment::default()
     };
-    let platform = Platform {
-        os: "linux".to_owned(),
-        architecture: match std::env::consts::ARCH {
-            "x86_64" => "amd64".to_owned(),
-            "aarch64" => "arm64".to_owned(),
-            other => other.to_owned(),
-        },
-        variant: String::new(),
-    };
+    let platform = Platform::linux(std::env::consts::ARCH);
     let mut compiler = Compiler::new(&stack, &environment, Graph::new(platform));
     let output = compiler.reference(&base, "base");
     let config = BaseConfig::parse(
@@ -401,6 +248,7 @@ fn every_kind_of_step_runs() {
         String::from_utf8_lossy(&ended.stderr)
     );
     let layers = layers(&archive);
-    assert_eq!(layers.len(), 1 + steps().len(), "one step is one layer");
+    let steps = stack.images[0].steps.len();
+    assert_eq!(layers.len(), 1 + steps, "one step is one layer");
     check(&layers);
 }

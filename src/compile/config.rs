@@ -260,13 +260,11 @@ mod tests {
             "history": [{"created_by": "x"}],
         });
         let base = BaseConfig::parse(base.to_string().as_bytes()).expect("an object");
-        let mut image = image();
-        assert_eq!(config(&image, &base), base);
-        image.config.entrypoint = Some(vec!["/start".to_owned()]);
-        image.config.workdir = Some("/work".to_owned());
-        image.user = Some("1000".to_owned());
-        image.config.labels.insert("b".to_owned(), "2".to_owned());
-        image.config.ports.insert("8888/tcp".to_owned());
+        assert_eq!(config(&image(""), &base), base);
+        let image = image(
+            "user: \"1000\"\n\
+             config: { entrypoint: [/start], workdir: /work, labels: { b: \"2\" }, ports: [8888] }",
+        );
         assert_eq!(
             config(&image, &base).0,
             json!({

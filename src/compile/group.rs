@@ -109,122 +109,116 @@ fn add_inputs(whole: &mut Command, command: Command, names: &MountNames) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compile::command::image_folder;
     use crate::compile::config::BaseConfig;
-    use crate::compile::tests::{copy_from_image, image, pip, step, write};
-    use crate::stack::{EnvChange, EnvPart, EnvText, Kind, Network, PipTool};
+    use crate::compile::tests::{image, script as script_of, step};
+    use crate::stack::Kind;
 
-    fn run(text: &str) -> Step {
-        step(Kind::Run(text.to_owned()))
-    }
-
-    fn group(user: Option<&str>) -> Step {
-        Step {
-            user: user.map(str::to_owned),
-            ..step(Kind::Group(Vec::new()))
-        }
-    }
-
-    fn merged(user: Option<&str>, members: &[Step]) -> Result<Command, Diagnostic> {
+    /// Returns the command of a group; `keys` follow its members.
+    fn merged(members: &str, keys: &str) -> Result<Command, Diagnostic> {
+        let group = step(&format!("{{ group: [{members}] {keys} }}"));
+        let Kind::Group(members) = &group.kind else {
+            panic!("it is a group");
+        };
         let base = br#"{"config":{"User":"jovyan","Env":["PATH=/bin"]}}"#;
         let base = BaseConfig::parse(base).expect("an object");
-        merge(&group(user), members, &StepDefaults::new(&image(), &base))
+        merge(&group, members, &StepDefaults::new(&image(""), &base))
     }
 
-    fn script(members: &[Step]) -> String {
-        let whole = merged(Some("root"), members).expect("one user");
-        whole.args[2].expand(&MountNames::default())
+    fn whole(members: &str) -> Command {
+        merged(members, ", as: root").expect("one user")
+    }
+
+    fn script(members: &str) -> String {
+        script_of(&whole(members))
     }
 
     #[test]
     fn each_member_runs_in_a_subshell() {
         assert_eq!(
-            script(&[run("a"), run("b")]),
+            script("{ run: a }, { run: b }"),
             "set -e\n(\n/bin/sh -e -c a\n)\n(\n/bin/sh -e -c b\n)\n"
         );
     }
 
     #[test]
     fn folder_and_variables_of_a_member_are_its_own() {
-        let path = EnvText(vec![
-            EnvPart::Text("/a b:".to_owned()),
-            EnvPart::Env("PATH".to_owned()),
-        ]);
-        let member = Step {
-            cwd: Some("/c d".to_owned()),
-            env: [("PATH".to_owned(), EnvChange::Set(path))].into(),
-            ..run("a")
-        };
-        assert!(script(&[member]).contains("(\ncd '/c d'\nexport PATH='/a b:/bin'\n/bin/sh"));
+        let script =
+            script("{ run: a, cwd: /c d, env: { PATH: \"/a b:${env:PATH}\" } }, { run: b }");
+        assert!(script.contains("(\ncd '/c d'\nexport PATH='/a b:/bin'\n/bin/sh -e -c a\n)\n"));
+        assert!(script.ends_with("(\n/bin/sh -e -c b\n)\n"));
     }
 
     #[test]
     fn texts_of_members_are_kept_apart() {
-        let whole = merged(None, &[write("/a", "one"), write("/b", "two")]).expect("one user");
-        assert_eq!(whole.texts["0-write0"], "one");
-        assert_eq!(whole.texts["1-write0"], "two");
-        let script = whole.args[2].expand(&MountNames::default());
-        assert!(script.contains("cat /run/laminate/texts/1-write0 >/b"));
+        let made = whole("{ write: { /a: one } }, { write: { /b: two } }");
+        assert_eq!(made.texts["0-write0"], "one");
+        assert_eq!(made.texts["1-write0"], "two");
+        assert!(script_of(&made).contains("cat /run/laminate/texts/1-write0 >/b"));
     }
 
     #[test]
     fn images_of_members_are_numbered_through() {
-        let members = [copy_from_image("golang:1"), copy_from_image("alpine:3")];
-        let whole = merged(None, &members).expect("one user");
-        assert_eq!(whole.images.len(), 2);
-        let script = whole.args[2].expand(&MountNames::default());
-        assert!(
-            script.contains(&format!("{}/x", image_folder(1))),
-            "{script}"
+        let made = whole(
+            "{ copy: { /a: { image: \"golang:1\", from: /x } } }, \
+             { copy: { /b: { image: \"alpine:3\", from: /x } } }",
         );
+        assert_eq!(made.images.len(), 2);
+        let script = script_of(&made);
+        assert!(script.contains(" /run/laminate/image0/x /a\n"), "{script}");
+        assert!(script.contains(" /run/laminate/image1/x /b\n"), "{script}");
     }
 
     #[test]
     fn texts_of_the_user_are_not_changed() {
-        let script = script(&[
-            copy_from_image("golang:1"),
-            run("cat /run/laminate/texts/x /run/laminate/image0/y"),
-        ]);
+        let script = script(
+            "{ copy: { /a: { image: \"golang:1\", from: /x } } }, \
+             { run: cat /run/laminate/texts/x /run/laminate/image0/y }",
+        );
         assert!(script.contains("'cat /run/laminate/texts/x /run/laminate/image0/y'"));
     }
 
     #[test]
-    fn members_share_a_cache() {
-        let members = [pip(PipTool::Uv), pip(PipTool::Uv)];
-        let whole = merged(None, &members).expect("one user");
-        assert_eq!(whole.caches.len(), 1);
-        assert!(whole.uv);
+    fn members_share_a_cache_and_uv() {
+        let made = whole("{ pip: [six] }, { pip: [wheel] }, { run: a }");
+        assert_eq!(made.caches.len(), 1);
+        assert!(made.uv);
     }
 
     #[test]
     fn one_member_that_needs_the_network_is_enough() {
-        assert!(merged(None, &[write("/a", "")]).expect("one user").offline);
-        let both = [write("/a", ""), run("curl")];
-        assert!(!merged(Some("root"), &both).expect("one user").offline);
+        assert!(whole("{ write: { /a: a } }, { link: { /b: /a } }").offline);
+        assert!(!whole("{ write: { /a: a } }, { run: curl }").offline);
     }
 
     #[test]
-    fn members_have_one_user() {
-        assert!(!merged(None, &[run("a")]).expect("one user").root);
-        assert!(merged(None, &[write("/a", "")]).expect("one user").root);
-        let problem = merged(None, &[write("/a", ""), run("b")]).expect_err("two users");
+    fn members_run_as_one_user() {
+        let mixed = "{ write: { /a: a } }, { run: b }";
+        let problem = merged(mixed, "").expect_err("root and jovyan");
         assert_eq!(
             problem.message,
             "the steps of a group run as different users"
         );
-        assert!(merged(Some("0"), &[write("/a", ""), run("b")]).is_ok());
+        assert!(merged(mixed, ", as: root").expect("one user").root);
+        assert!(
+            merged("{ write: { /a: a } }, { apt: [git] }", "")
+                .expect("one user")
+                .root
+        );
+        assert!(!merged("{ run: a }, { run: b }", "").expect("one user").root);
     }
 
     #[test]
     fn keys_of_a_whole_layer_belong_to_the_group() {
-        let member = Step {
-            network: Some(Network::None),
-            ..run("a")
-        };
-        let problem = merged(None, &[member]).expect_err("rejected");
-        assert_eq!(
-            problem.message,
-            "a member of a group cannot have `secrets`, `finish` or `network`"
-        );
+        for key in [
+            "network: none",
+            "secrets: { token: /run/token }",
+            "finish: { /x: { mode: \"600\" } }",
+        ] {
+            let problem = merged(&format!("{{ run: a, {key} }}"), "").expect_err(key);
+            assert_eq!(
+                problem.message,
+                "a member of a group cannot have `secrets`, `finish` or `network`"
+            );
+        }
     }
 }

@@ -36,11 +36,10 @@ mod tests {
     use super::*;
 
     fn writable() -> Writable {
-        Writable {
-            gid: 100,
-            paths: vec!["/home/a b".to_owned(), "/opt/conda".to_owned()],
-            span: crate::compile::tests::span(),
-        }
+        let keys = "writable: { gid: 100, paths: [/home/a b, /opt/conda] }";
+        crate::compile::tests::image(keys)
+            .writable
+            .expect("declared")
     }
 
     #[test]

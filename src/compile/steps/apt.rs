@@ -33,28 +33,28 @@ pub fn command(packages: &[String], recommends: bool) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn script(packages: &[&str], recommends: bool) -> String {
-        let packages: Vec<String> = packages.iter().map(|name| (*name).to_owned()).collect();
-        command(&packages, recommends).args[2].expand(&Default::default())
-    }
+    use crate::compile::tests::{command, script};
 
     #[test]
     fn recommended_packages_are_installed_on_request() {
-        assert!(script(&["git"], false).contains("install -y --no-install-recommends git\n"));
-        assert!(script(&["git"], true).contains("install -y --install-recommends git\n"));
+        let script = |yaml: &str| script(&command(yaml));
+        let plain = script("{ apt: [git] }");
+        assert!(plain.contains("install -y --no-install-recommends git\n"));
+        let more = script("{ apt: { packages: [git], recommends: true } }");
+        assert!(more.contains("install -y --install-recommends git\n"));
     }
 
     #[test]
-    fn a_package_is_one_word() {
-        assert!(script(&["git", "a;b"], false).contains(" git 'a;b'\n"));
-    }
-
-    #[test]
-    fn it_runs_as_root_with_the_network_and_caches_of_its_own() {
-        let made = command(&["git".to_owned()], false);
+    fn it_runs_as_root_with_the_network() {
+        let made = command("{ apt: [git] }");
         assert!(made.root && !made.offline);
-        assert!(made.caches.len() == 2 && made.caches.iter().all(|cache| cache.private));
+    }
+
+    #[test]
+    fn downloads_and_lists_are_in_caches_with_one_writer() {
+        let caches = command("{ apt: [git] }").caches;
+        let targets: Vec<&str> = caches.iter().map(|cache| &*cache.target).collect();
+        assert_eq!(targets, ["/var/cache/apt", "/var/lib/apt/lists"]);
+        assert!(caches.iter().all(|cache| cache.private));
     }
 }

@@ -46,29 +46,23 @@ pub fn command(conda: &Conda) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn script(packages: &[&str], channels: &[&str], file: Option<&str>) -> String {
-        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
-        let conda = Conda {
-            packages: owned(packages),
-            channels: owned(channels),
-            file: file.map(Into::into),
-        };
-        command(&conda).args[2].expand(&Default::default())
-    }
+    use crate::compile::tests::{command, script};
 
     #[test]
     fn packages_are_installed_from_the_channels() {
-        let script = script(&["numpy", "blas=*=mkl"], &["a", "b"], None);
+        let script = script(&command(
+            "{ conda: { packages: [numpy, \"blas=*=mkl\"], channels: [a, b] } }",
+        ));
         assert!(script.ends_with("\"$tool\" install -y -c a -c b numpy 'blas=*=mkl'\n"));
         assert!(!script.contains("env update"));
     }
 
     #[test]
     fn a_file_alone_installs_no_packages() {
-        let script = script(&[], &[], Some("env.yml"));
-        assert!(script.contains("micromamba install -y -f /run/laminate/files/env.yml ;;\n"));
-        assert!(script.ends_with("esac\n"));
+        let made = command("{ conda: { file: environment.yml } }");
+        assert_eq!(made.files, ["images/base/environment.yml"]);
+        let script = script(&made);
+        assert!(script.contains("--file /run/laminate/files/images/base/environment.yml ;;\n"));
+        assert!(script.ends_with("esac\n"), "{script}");
     }
 }

@@ -175,74 +175,54 @@ fn mode_text(mode: &Mode) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::compile::command::MountNames;
-    use crate::compile::tests::span;
-    use crate::name::Reference;
-    use crate::source::Spanned;
+    use crate::compile::tests::{command, script};
 
-    /// Returns the script after its `umask`.
-    fn script(made: &Command) -> String {
-        let text = made.args[2].expand(&MountNames::default());
-        let text = text.strip_prefix("umask 022\n");
-        text.expect("each script begins with a umask").to_owned()
-    }
-
-    fn files(to: &str, entry: &str, mode: Option<Mode>) -> Copy {
-        Copy {
-            from: CopyFrom::Files {
-                pattern: String::new(),
-                entries: vec![CopyEntry {
-                    file: "images/a/x".into(),
-                    to: entry.to_owned(),
-                }],
-            },
-            to: to.to_owned(),
-            owner: None,
-            mode,
-            span: span(),
-        }
-    }
-
-    fn from_image(path: &str, to: &str) -> Copy {
-        let reference = Reference::parse("golang:1").expect("valid");
-        Copy {
-            from: CopyFrom::Image {
-                reference: Spanned::new(reference, span()),
-                path: path.to_owned(),
-            },
-            owner: Some("1:2".to_owned()),
-            ..files(to, "", None)
-        }
+    /// Returns the script of a step after its `umask`.
+    fn placed(yaml: &str) -> String {
+        let script = script(&command(yaml));
+        let script = script.strip_prefix("umask 022\n");
+        script.expect("each script begins with a umask").to_owned()
     }
 
     #[test]
     fn each_kind_runs_as_root_without_the_network() {
-        for made in [copy(&[]), write(&[]), append(&[]), link(&[]), perms(&[])] {
-            assert!(made.root && made.offline);
+        for yaml in [
+            "{ copy: { /x: x } }",
+            "{ write: { /x: x } }",
+            "{ append: { /x: x } }",
+            "{ link: { /x: /y } }",
+            "{ perms: { /x: { mode: \"600\" } } }",
+        ] {
+            let made = command(yaml);
+            assert!(made.root && made.offline, "{yaml}");
         }
     }
 
     #[test]
     fn a_copied_file_replaces_what_is_there() {
-        let made = copy(&[files("/opt/a b/", "x", None)]);
-        assert_eq!(made.files, ["images/a/x"]);
-        assert!(script(&made).starts_with("mkdir -p '/opt/a b'\nif [ -d "));
-        assert!(script(&made).contains("rm -f '/opt/a b/x'; cp -P --preserve=mode "));
+        let yaml = "{ copy: { \"/opt/a b/\": x } }";
+        assert_eq!(command(yaml).files, ["images/base/x"]);
+        assert_eq!(
+            placed(yaml),
+            "mkdir -p '/opt/a b'\n\
+             if [ -d /run/laminate/files/images/base/x ] && [ ! -L /run/laminate/files/images/base/x ]; \
+             then mkdir -p '/opt/a b/x'; else rm -f '/opt/a b/x'; \
+             cp -P --preserve=mode /run/laminate/files/images/base/x '/opt/a b/x'; fi\n"
+        );
     }
 
     #[test]
     fn the_mode_of_a_copied_link_is_left_alone() {
-        let made = copy(&[files("/x", "", Some(Mode::Octal(0o600)))]);
-        assert!(script(&made).ends_with("[ -L /x ] || chmod 0600 /x\n"));
+        let script = placed("{ copy: { /x: { from: x, mode: \"600\" } } }");
+        assert!(script.ends_with("[ -L /x ] || chmod 0600 /x\n"), "{script}");
     }
 
     #[test]
     fn a_folder_of_an_image_is_copied_by_its_contents() {
-        let made = copy(&[from_image("/usr/go/", "/opt/go")]);
-        assert_eq!(made.images.len(), 1);
+        let yaml = "{ copy: { /opt/go: { image: \"golang:1\", from: /usr/go/, owner: \"1:2\" } } }";
+        assert_eq!(command(yaml).images.len(), 1);
         assert_eq!(
-            script(&made),
+            placed(yaml),
             "mkdir -p /opt\n\
              cp -a --no-preserve=ownership /run/laminate/image0/usr/go/. /opt/go\n\
              chown -R -h 1:2 /opt/go\n"
@@ -251,23 +231,19 @@ mod tests {
 
     #[test]
     fn each_image_is_mounted_under_its_own_number() {
-        let made = copy(&[from_image("/a", "/a"), from_image("/b", "/b")]);
-        assert!(script(&made).contains(" /run/laminate/image0/a /a\n"));
-        assert!(script(&made).contains(" /run/laminate/image1/b /b\n"));
+        let script = placed(
+            "{ copy: { /a: { image: \"golang:1\", from: /a }, /b: { image: \"alpine:3\", from: /b } } }",
+        );
+        assert!(script.contains(" /run/laminate/image0/a /a\n"), "{script}");
+        assert!(script.contains(" /run/laminate/image1/b /b\n"), "{script}");
     }
 
     #[test]
     fn a_written_text_is_mounted_and_not_on_the_command_line() {
-        let made = write(&[Write {
-            to: "/etc/x".to_owned(),
-            text: "$TEXT".to_owned(),
-            owner: Some("root".to_owned()),
-            mode: Some(Mode::Symbolic("u+s".to_owned())),
-            span: span(),
-        }]);
-        assert_eq!(made.texts["write0"], "$TEXT");
+        let yaml = "{ write: { /etc/x: { text: $TEXT, owner: root, mode: u+s } } }";
+        assert_eq!(command(yaml).texts["write0"], "$TEXT");
         assert_eq!(
-            script(&made),
+            placed(yaml),
             "mkdir -p /etc\nrm -f /etc/x\ncat /run/laminate/texts/write0 >/etc/x\n\
              chown -h root /etc/x\nchmod u+s /etc/x\n"
         );
@@ -275,48 +251,34 @@ mod tests {
 
     #[test]
     fn files_and_texts_are_appended() {
-        let append_from = |from| Append {
-            to: "/etc/x".to_owned(),
-            from,
-            span: span(),
-        };
-        let made = append(&[
-            append_from(AppendFrom::File("images/a/x".into())),
-            append_from(AppendFrom::Text("more".to_owned())),
-        ]);
+        let yaml = "{ append: { /etc/x: { from: x }, /etc/y: more } }";
         assert_eq!(
-            script(&made),
-            "mkdir -p /etc\ncat /run/laminate/files/images/a/x >>/etc/x\n\
-             mkdir -p /etc\ncat /run/laminate/texts/append1 >>/etc/x\n"
+            placed(yaml),
+            "mkdir -p /etc\ncat /run/laminate/files/images/base/x >>/etc/x\n\
+             mkdir -p /etc\ncat /run/laminate/texts/append1 >>/etc/y\n"
         );
-        assert_eq!(made.texts["append1"], "more");
+        assert_eq!(command(yaml).texts["append1"], "more");
     }
 
     #[test]
     fn a_link_replaces_a_link() {
-        let made = link(&[Link {
-            path: "/usr/bin/py".to_owned(),
-            target: "python 3".to_owned(),
-            span: span(),
-        }]);
         assert_eq!(
-            script(&made),
+            placed("{ link: { /usr/bin/py: python 3 } }"),
             "mkdir -p /usr/bin\nln -sfn -- 'python 3' /usr/bin/py\n"
         );
     }
 
     #[test]
-    fn recursive_perms_do_not_follow_links() {
-        let perms = |recursive| Perms {
-            path: "/opt".to_owned(),
-            owner: Some("0:100".to_owned()),
-            mode: Some(Mode::Octal(0o2775)),
-            recursive,
-            span: span(),
+    fn only_recursive_perms_leave_links_alone() {
+        let perms = |recursive: &str| {
+            placed(&format!(
+                "{{ perms: {{ /opt: {{ owner: \"0:100\", mode: \"2775\"{recursive} }} }} }}"
+            ))
         };
+        assert_eq!(perms(""), "chown 0:100 /opt\nchmod 2775 /opt\n");
         assert_eq!(
-            set_perms(&[perms(true), perms(false)]),
-            "chown -R -h 0:100 /opt\nchmod -R 2775 /opt\nchown 0:100 /opt\nchmod 2775 /opt\n"
+            perms(", recursive: true"),
+            "chown -R -h 0:100 /opt\nchmod -R 2775 /opt\n"
         );
     }
 }

@@ -69,64 +69,48 @@ fn arguments(pip: &Pip) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::compile::tests::{command, script};
 
-    fn pip(tool: PipTool) -> Pip {
-        Pip {
-            requirements: Vec::new(),
-            includes: Vec::new(),
-            packages: vec!["six".to_owned()],
-            tool,
-            index: None,
-            extra_index: Vec::new(),
-            upgrade: false,
-        }
-    }
-
-    fn script(pip: &Pip) -> String {
-        command(pip).args[2].expand(&Default::default())
-    }
+    const UV: &str = "{ pip: [six] }";
+    const PIP: &str = "{ pip: { packages: [six], tool: pip } }";
 
     #[test]
     fn uv_is_mounted_only_for_uv() {
-        assert!(command(&pip(PipTool::Uv)).uv);
-        assert!(!command(&pip(PipTool::Pip)).uv);
+        assert!(command(UV).uv);
+        assert!(!command(PIP).uv);
     }
 
     #[test]
     fn each_tool_has_a_cache_of_its_own() {
-        assert_eq!(command(&pip(PipTool::Uv)).caches[0].id, "laminate-uv");
-        assert_eq!(command(&pip(PipTool::Pip)).caches[0].id, "laminate-pip");
+        assert_eq!(command(UV).caches[0].id, "laminate-uv");
+        assert_eq!(command(PIP).caches[0].id, "laminate-pip");
+    }
+
+    #[test]
+    fn only_uvs_locks_are_removed() {
+        assert!(script(&command(UV)).contains("rm -f"));
+        assert!(!script(&command(PIP)).contains("lock"));
     }
 
     #[test]
     fn included_requirements_are_mounted_and_not_arguments() {
-        let pip = Pip {
-            requirements: vec!["a.txt".into()],
-            includes: vec!["b.txt".into()],
-            ..pip(PipTool::Pip)
-        };
-        assert_eq!(command(&pip).files, ["a.txt", "b.txt"]);
-        assert_eq!(arguments(&pip), " -r /run/laminate/files/a.txt -- six");
-    }
-
-    #[test]
-    fn indexes_and_upgrade_come_before_what_is_installed() {
-        let pip = Pip {
-            index: Some("https://a/b?c".to_owned()),
-            extra_index: vec!["https://d".to_owned()],
-            upgrade: true,
-            ..pip(PipTool::Uv)
-        };
+        let made = command("{ pip: { requirements: requirements.txt, tool: pip } }");
         assert_eq!(
-            arguments(&pip),
-            " --upgrade --index-url 'https://a/b?c' --extra-index-url https://d -- six"
+            made.files,
+            ["images/base/requirements.txt", "images/base/more.txt"]
         );
+        let script = script(&made);
+        assert!(script.ends_with(" -r /run/laminate/files/images/base/requirements.txt\n"));
     }
 
     #[test]
-    fn pip_is_not_asked_for_uvs_locks() {
-        assert!(script(&pip(PipTool::Uv)).contains("rm -f"));
-        assert!(!script(&pip(PipTool::Pip)).contains("lock"));
+    fn indexes_and_upgrade_come_before_the_packages() {
+        let script = script(&command(
+            "{ pip: { packages: [\"six>1\"], upgrade: true, index: \"https://a/b?c\", \
+             extra-index: [\"https://d\"] } }",
+        ));
+        assert!(script.contains(
+            " --upgrade --index-url 'https://a/b?c' --extra-index-url https://d -- 'six>1'\n"
+        ));
     }
 }

@@ -1,0 +1,287 @@
+//! Images with steps of each kind.
+
+use super::*;
+
+const WRITABLE: &str = "writable: { gid: 100, paths: [/opt/conda] }\n";
+
+#[test]
+fn a_shell_text_reaches_the_engine_byte_for_byte() {
+    let text = "echo \"${X}\" '\\n' $${Y} \t`z`\n";
+    let yaml = serde_json::Value::from(text);
+    let ops = compile(&format!("steps: [{{ run: {yaml} }}]"));
+    assert_eq!(meta(ops.last()).args, ["/bin/sh", "-e", "-c", text]);
+}
+
+#[test]
+fn steps_run_as_the_user_of_the_image_else_of_the_base() {
+    assert_eq!(meta(compile("steps: [{ run: a }]").last()).user, "jovyan");
+    let own = compile("user: me\nsteps: [{ run: a }]");
+    assert_eq!(meta(own.last()).user, "me");
+    let root = compile("steps: [{ run: a, as: root }]");
+    assert_eq!(meta(root.last()).user, "0");
+}
+
+#[test]
+fn packages_are_installed_as_root() {
+    let ops = compile("apt: [git]");
+    assert_eq!(meta(ops.last()).user, "0");
+    assert_eq!(ops.last().network, 0);
+}
+
+#[test]
+fn a_step_runs_in_its_folder_else_in_that_of_the_base() {
+    let cwd = |step: &str| {
+        meta(compile(&format!("steps: [{step}]")).last())
+            .cwd
+            .clone()
+    };
+    assert_eq!(cwd("{ run: a }"), "/");
+    assert_eq!(cwd("{ run: a, cwd: /opt }"), "/opt");
+}
+
+#[test]
+fn files_are_placed_without_a_command() {
+    for step in [
+        "{ write: { /etc/x: x } }",
+        "{ copy: { /etc/x: x } }",
+        "{ link: { /etc/x: /y } }",
+        "{ copy: { /srv/: { image: \"golang:1\", from: /usr/go/ } } }",
+    ] {
+        let ops = compile(&format!("{WRITABLE}steps: [{step}]"));
+        assert!(ops.commands().is_empty(), "{step}");
+    }
+}
+
+#[test]
+fn files_below_writable_paths_are_placed_by_a_command_without_the_network() {
+    for step in [
+        "{ write: { /opt/conda/x: x } }",
+        "{ copy: { /opt/conda/x: x } }",
+        "{ link: { /opt: /y } }",
+    ] {
+        let ops = compile(&format!("{WRITABLE}steps: [{step}]"));
+        assert_eq!(ops.last().network, NO_NETWORK, "{step}");
+        assert!(meta(ops.last()).args[2].contains("chgrp -h 100"), "{step}");
+    }
+}
+
+#[test]
+fn special_modes_and_finish_take_a_command() {
+    for (step, takes_command) in [
+        ("{ write: { /x: { text: x, mode: \"755\" } } }", false),
+        ("{ write: { /x: { text: x, mode: \"2755\" } } }", true),
+        ("{ copy: { /x: { from: x, mode: u+x } } }", false),
+        ("{ copy: { /x: { from: x, mode: u+s } } }", true),
+        (
+            "{ write: { /x: x }, finish: { /x: { owner: \"1\" } } }",
+            true,
+        ),
+        ("{ append: { /x: x } }", true),
+        ("{ perms: { /x: { mode: \"600\" } } }", true),
+    ] {
+        let ops = compile(&format!("steps: [{step}]"));
+        assert_eq!(!ops.commands().is_empty(), takes_command, "{step}");
+    }
+}
+
+#[test]
+fn finish_runs_after_the_command_and_before_the_correction_of_writable_paths() {
+    let ops = compile(&format!(
+        "{WRITABLE}steps: [{{ run: a, finish: {{ /opt: {{ mode: g+w }} }} }}]"
+    ));
+    let args = &meta(ops.last()).args;
+    assert_eq!(args[4..6], ["/bin/sh", "-c"]);
+    assert_eq!(args[6], "set -e\n/bin/sh -e -c a\nchmod g+w /opt\n");
+}
+
+#[test]
+fn a_script_is_mounted_with_the_folder_it_is_in() {
+    let ops = compile("steps: [{ script: setup.sh }]");
+    let path = "/run/laminate/files/images/base/setup.sh";
+    assert_eq!(meta(ops.last()).args, [path]);
+    let files = mount(ops.last(), "/run/laminate/files").expect("mounted");
+    assert!(files.readonly && files.selector == "/files");
+    assert!(mount(ops.last(), "/run/laminate/texts").is_none());
+}
+
+#[test]
+fn certificates_are_mounted_for_steps_with_the_network() {
+    let ops = compile_in("steps: [{ run: a }]", &with_ca());
+    let env = &meta(ops.last()).env;
+    assert!(env.contains(&"PIP_CERT=/run/laminate/ca.pem".to_owned()));
+    let mount = mount(ops.last(), "/run/laminate/ca.pem").expect("mounted");
+    let secret = mount.secret_opt.as_ref().expect("it is a secret");
+    assert_eq!((secret.id.as_str(), secret.optional), (CA_SECRET, false));
+}
+
+#[test]
+fn certificates_are_not_mounted_without_the_network() {
+    let ops = compile_in("steps: [{ run: a, network: none }]", &with_ca());
+    assert_eq!(ops.last().network, NO_NETWORK);
+    assert!(mount(ops.last(), "/run/laminate/ca.pem").is_none());
+}
+
+#[test]
+fn certificates_of_the_base_are_kept() {
+    let ops = compile_in("env: { PIP_CERT: /own }\nsteps: [{ run: a }]", &with_ca());
+    let env = &meta(ops.last()).env;
+    assert!(env.contains(&"PIP_CERT=/own".to_owned()));
+    assert!(env.contains(&"CURL_CA_BUNDLE=/run/laminate/ca.pem".to_owned()));
+}
+
+#[test]
+fn the_own_environment_of_a_step_overrides_that_of_its_command() {
+    let ops = compile("steps: [{ apt: [git], env: { DEBIAN_FRONTEND: text } }]");
+    let env = &meta(ops.last()).env;
+    assert_eq!(*env, ["PATH=/bin", "DEBIAN_FRONTEND=text"]);
+}
+
+#[test]
+fn users_do_not_share_a_cache() {
+    let cache = |keys: &str| {
+        let ops = compile(keys);
+        let mount = mount(ops.last(), "/run/laminate/cache").expect("mounted");
+        let id = &mount.cache_opt.as_ref().expect("it is a cache").id;
+        (id.clone(), mount.selector.clone(), mount.input >= 0)
+    };
+    let own = ("laminate-pip-jovyan".to_owned(), "/cache".to_owned(), true);
+    assert_eq!(
+        cache("steps: [{ pip: { packages: [six], tool: pip } }]"),
+        own
+    );
+    let root = ("laminate-pip".to_owned(), String::new(), false);
+    assert_eq!(
+        cache("steps: [{ pip: { packages: [six], tool: pip }, as: root }]"),
+        root
+    );
+}
+
+#[test]
+fn caches_of_apt_have_one_writer() {
+    let ops = compile("apt: [git]");
+    let mount = mount(ops.last(), "/var/cache/apt").expect("mounted");
+    let cache = mount.cache_opt.as_ref().expect("it is a cache");
+    assert_eq!(cache.sharing, pb::CacheSharingOpt::Private as i32);
+}
+
+#[test]
+fn uv_is_fetched_as_root_into_a_tree_of_its_own() {
+    let ops = compile("pip: requirements.txt");
+    let [fetch, install] = ops.commands()[..] else {
+        panic!("one command fetches, one installs");
+    };
+    assert_eq!(meta(fetch).user, "0");
+    assert_eq!(mount(fetch, "/run/laminate/uv").expect("mounted").output, 1);
+    assert!(
+        mount(install, "/run/laminate/uv")
+            .expect("mounted")
+            .readonly
+    );
+}
+
+#[test]
+fn steps_with_the_images_own_pip_fetch_nothing() {
+    let ops = compile("steps: [{ pip: { packages: [six], tool: pip } }]");
+    assert_eq!(ops.commands().len(), 1);
+}
+
+#[test]
+fn included_requirements_are_in_the_step() {
+    let ops = compile("steps: [{ pip: { requirements: requirements.txt, tool: pip } }]");
+    let paths = ops.made_files();
+    assert!(paths.contains(&"/files/images/base/more.txt"), "{paths:?}");
+}
+
+#[test]
+fn secrets_are_mounted_where_the_step_has_them() {
+    let ops = compile("steps: [{ run: a, secrets: { token: /run/token } }]");
+    let mount = mount(ops.last(), "/run/token").expect("mounted");
+    let secret = mount.secret_opt.as_ref().expect("it is a secret");
+    assert_eq!((secret.id.as_str(), secret.mode), ("token", 0o444));
+}
+
+#[test]
+fn proxies_are_given_to_steps() {
+    let proxy = Proxy {
+        https: "http://proxy:3128".to_owned(),
+        ..Proxy::default()
+    };
+    let environment = StepEnvironment {
+        proxy: Some(proxy),
+        ..StepEnvironment::default()
+    };
+    let ops = compile_in("steps: [{ run: a }]", &environment);
+    let proxy = meta(ops.last()).proxy_env.as_ref().expect("it is set");
+    assert_eq!(proxy.https_proxy, "http://proxy:3128");
+}
+
+#[test]
+fn a_step_that_must_run_ignores_the_cache() {
+    for must_run in [false, true] {
+        let environment = StepEnvironment {
+            ignore_cache: must_run.then_some(ImageId(0)).into_iter().collect(),
+            ..StepEnvironment::default()
+        };
+        let read = |compiler: &mut Compiler, made: Compiled| {
+            let metadata = compiler.graph.marshal(made.output, &[]).pb.metadata;
+            metadata.values().any(|meta| meta.ignore_cache)
+        };
+        let stack = stack("steps: [{ run: a }]");
+        let found = with_image(&stack, &environment, read).expect("it compiles");
+        assert_eq!(found, must_run);
+    }
+}
+
+#[test]
+fn each_operation_belongs_to_its_step() {
+    let stack = stack("steps: [{ run: a }, { write: { /x: x } }, { run: b }]");
+    let (steps, states) = with_image(&stack, &StepEnvironment::default(), |_, made| {
+        let steps: Vec<usize> = made.operations.values().copied().collect();
+        (steps, made.states.len())
+    })
+    .expect("it compiles");
+    assert_eq!((steps, states), (vec![0, 1, 2], 4));
+}
+
+#[test]
+fn a_large_content_is_sent_beside_the_graph() {
+    let text = "x".repeat((64 << 10) + 1);
+    let stack = stack(&format!("steps: [{{ write: {{ /x: {text} }} }}]"));
+    let (ops, names) = with_image(&stack, &StepEnvironment::default(), |compiler, made| {
+        let names: Vec<String> = compiler.large.keys().cloned().collect();
+        (Operations::read(compiler, made.output), names)
+    })
+    .expect("it compiles");
+    assert_eq!(names, [Digest::of(text.as_bytes()).hex()]);
+    let copied = |action: &&pb::file_action::Action| matches!(action, pb::file_action::Action::Copy(copy) if copy.src == "/f" && copy.dest == "/x");
+    assert!(ops.actions().iter().any(copied));
+}
+
+#[test]
+fn a_group_is_one_operation() {
+    let ops = compile("steps: [{ group: [{ append: { /x: more } }, { run: a }], as: root }]");
+    assert_eq!(ops.commands().len(), 1);
+    assert!(meta(ops.last()).args[2].contains("/run/laminate/texts/0-append0"));
+}
+
+#[test]
+fn a_group_below_writable_paths_is_corrected_once() {
+    let ops = compile(&format!(
+        "{WRITABLE}steps: [{{ group: [{{ write: {{ /opt/conda/x: x }} }}, {{ run: a }}], as: root }}]"
+    ));
+    let args = meta(ops.last()).args.join("\n");
+    assert_eq!(args.matches("marker=").count(), 1);
+}
+
+#[test]
+fn the_same_image_gives_the_same_bytes() {
+    let digest = || {
+        let read = |compiler: &mut Compiler, made: Compiled| {
+            let definition = compiler.graph.marshal(made.output, &[]);
+            Digest::of(&definition.pb.def.concat())
+        };
+        let stack = stack("apt: [git, jq]\npip: requirements.txt");
+        with_image(&stack, &with_ca(), read).expect("it compiles")
+    };
+    assert_eq!(digest(), digest());
+}
