@@ -21,7 +21,7 @@ done <"$table"
 done
 return 1
 }
-# shellcheck disable=SC2317 # `wait_for` calls it
+# shellcheck disable=SC2317,SC2329 # `wait_for` calls it
 answers() {
 url="http://127.0.0.1:$port$1"
 python=$(command -v python || command -v python3)
