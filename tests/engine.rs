@@ -1,7 +1,7 @@
-//! The client against a real buildkitd: one solve with several results, failures and where they come
-//! from, archives, cancelling.
+//! The client against a real buildkitd: one solve with several results, failures with their places and
+//! last lines, archives, cancelling.
 //!
-//! Wants `LAMINATE_TEST_ENGINE` (an address) and `LAMINATE_TEST_BASE` (a small Debian in a registry
+//! Needs `LAMINATE_TEST_ENGINE` (an address) and `LAMINATE_TEST_BASE` (a small Debian in a registry
 //! that takes pushes), which `integration/test` sets.
 
 use std::collections::BTreeMap;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use crate::support::needed::needed;
 use laminate::buildkit::{
-    Built, Client, Error, Exporter, Request, Returned, Services, Update, solve,
+    Built, Client, Error, Exporter, Request, Returned, Services, Solved, Update, solve,
 };
 use laminate::llb::{
-    self, Exec, Graph, Meta, Mount, MountKind, Network, Origin, Output, Sharing, Source,
+    self, Definition, Exec, Graph, Meta, Mount, MountKind, Network, Origin, Output, Sharing, Source,
 };
 use laminate::source::SourceFile;
 use tokio_util::sync::CancellationToken;
@@ -111,22 +111,13 @@ fn exported(returned: Returned) -> Built<()> {
 
 const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","config":{"Env":["A=b"]}}"#;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_solve_gives_several_images_and_failures_stop_nobody_else() {
-    let Some(world) = world("several").await else {
-        return;
-    };
-    let mut graph = graph();
-    let root = base(&mut graph, &world);
-    let one = run(&mut graph, root, "echo one >/one", 11, vec![]);
-    let two = run(&mut graph, root, "sleep 1; echo two >/two", 12, vec![]);
-    let bad = run(&mut graph, root, "echo last words >&2; exit 7", 13, vec![]);
-    let make = |output| graph.marshal(output, &sources());
-    let (one, two, bad) = (make(one), make(two), make(bad));
-    let ids = [
-        format!("linux/{}/x0", platform("").architecture),
-        format!("linux/{}/x1", platform("").architecture),
-    ];
+/// The status responses of a solve.
+type Responses = Arc<Mutex<Vec<Vec<Update>>>>;
+
+/// The request of two images that are pushed by digest, and their IDs.
+fn two_images(world: &World) -> (Request, [String; 2]) {
+    let architecture = platform("").architecture;
+    let ids = ["x0", "x1"].map(|variant| format!("linux/{architecture}/{variant}"));
     let attrs = [
         ("name", world.repository.as_str()),
         ("push", "true"),
@@ -141,14 +132,26 @@ async fn one_solve_gives_several_images_and_failures_stop_nobody_else() {
         frontend_attrs: BTreeMap::from([("platform".to_owned(), ids.join(","))]),
         services: Services::default(),
     };
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let updates = seen.clone();
-    let vertex = bad.digests.keys().cloned().collect::<Vec<_>>();
-    let names = ids.clone();
-    let solved = solve(
+    (request, ids)
+}
+
+/// Solves two images, and a step that fails. Returns the answer, with the step's error as its value.
+async fn solve_two_and_a_failure(
+    world: &World,
+    bad: Definition,
+    responses: &Responses,
+) -> Solved<Option<Error>> {
+    let mut graph = graph();
+    let root = base(&mut graph, world);
+    let one = run(&mut graph, root, "echo one >/one", 11, vec![]);
+    let two = run(&mut graph, root, "sleep 1; echo two >/two", 12, vec![]);
+    let [one, two] = [one, two].map(|output| graph.marshal(output, &sources()));
+    let (request, ids) = two_images(world);
+    let seen = responses.clone();
+    solve(
         &world.client,
         request,
-        move |list| updates.lock().expect("no panic").extend(list),
+        move |list| seen.lock().expect("no panic").push(list),
         &CancellationToken::new(),
         |gateway| async move {
             let (one, two, bad) = tokio::join!(
@@ -157,7 +160,7 @@ async fn one_solve_gives_several_images_and_failures_stop_nobody_else() {
                 gateway.solve(bad.pb)
             );
             let mut returned = Returned::default();
-            for (id, built, variant) in [(&names[0], one?, "x0"), (&names[1], two?, "x1")] {
+            for (id, built, variant) in [(&ids[0], one?, "x0"), (&ids[1], two?, "x1")] {
                 returned.refs.push((id.clone(), built, platform(variant)));
                 let key = format!("containerimage.config/{id}");
                 returned.metadata.insert(key, CONFIG.as_bytes().to_vec());
@@ -169,7 +172,21 @@ async fn one_solve_gives_several_images_and_failures_stop_nobody_else() {
         },
     )
     .await
-    .expect("a solve");
+    .expect("a solve")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_solve_gives_several_images_and_a_failure_stops_no_other() {
+    let Some(world) = world("several").await else {
+        return;
+    };
+    let mut graph = graph();
+    let root = base(&mut graph, &world);
+    let bad = run(&mut graph, root, "echo last words >&2; exit 7", 13, vec![]);
+    let bad = graph.marshal(bad, &sources());
+    let vertices = bad.digests.keys().cloned().collect::<Vec<_>>();
+    let responses = Responses::default();
+    let solved = solve_two_and_a_failure(&world, bad, &responses).await;
     assert!(
         solved.response["containerimage.digest"].starts_with("sha256:"),
         "{:?}",
@@ -180,19 +197,26 @@ async fn one_solve_gives_several_images_and_failures_stop_nobody_else() {
         panic!("the third fails");
     };
     assert_eq!(failure.exit_code, Some(7));
-    let digest = failure.vertex.expect("the daemon names the operation");
+    let digest = failure.vertex.expect("the daemon reports the operation");
     assert!(
-        vertex.contains(&digest),
-        "{digest} is one of ours: {vertex:?}"
+        vertices.contains(&digest),
+        "{digest} is one of ours: {vertices:?}"
     );
     let place = failure.place.expect("the source map is attached");
     assert_eq!(
         (place.file.as_str(), place.line, place.column),
         ("specs.yml", 13, 3)
     );
-    let updates = seen.lock().expect("no panic");
-    let words: Vec<u8> = updates
+    let responses = responses.lock().expect("no panic");
+    // The run waits for the operation's failure alone, so its output must be there by then.
+    let is_failure = |update: &Update| matches!(update, Update::Vertex(vertex) if vertex.digest == digest && !vertex.error.is_empty());
+    let failed = responses
         .iter()
+        .position(|list| list.iter().any(is_failure));
+    let until = &responses[..=failed.expect("the stream has the failure")];
+    let words: Vec<u8> = until
+        .iter()
+        .flatten()
         .filter_map(|update| match update {
             Update::Log { vertex, bytes } if *vertex == digest => Some(bytes.clone()),
             _ => None,
@@ -200,11 +224,9 @@ async fn one_solve_gives_several_images_and_failures_stop_nobody_else() {
         .flatten()
         .collect();
     assert_eq!(String::from_utf8_lossy(&words), "last words\n");
-    let warnings: Vec<_> = updates
-        .iter()
-        .filter(|u| matches!(u, Update::Warning(_)))
-        .collect();
-    assert!(warnings.is_empty(), "{warnings:?}");
+    let mut updates = responses.iter().flatten();
+    let warning = updates.find(|update| matches!(update, Update::Warning(_)));
+    assert_eq!(warning, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -169,7 +169,7 @@ where
     let response = match ended {
         Ok(answer) => answer.into_inner().exporter_response.into_iter().collect(),
         Err(error) if is_export || value.is_none() => return Err(error),
-        // That nothing is exported is what the caller wanted.
+        // The caller asked for no export.
         Err(_) => BTreeMap::new(),
     };
     let value = value.ok_or_else(|| Error::Protocol {

@@ -145,13 +145,13 @@ fn matching(stack: &Stack, selector: &Selector) -> Result<BTreeSet<ImageId>, Sel
         .into_iter()
         .filter(|id| stack.images[id.0].variant == index)
         .collect();
-    match there.is_empty() {
-        true => Err(SelectorError::Skipped {
+    if there.is_empty() {
+        return Err(SelectorError::Skipped {
             variant: name.clone(),
             image: image.clone(),
-        }),
-        false => Ok(there),
+        });
     }
+    Ok(there)
 }
 
 /// Returns the index of the variant called `name`.

@@ -74,9 +74,10 @@ pub async fn run(
     .await;
     tracker.end();
     let Solved { response, value } = solved?;
-    let index = match value.built.is_empty() {
-        true => None,
-        false => Some(index(&response)?),
+    let index = if value.built.is_empty() {
+        None
+    } else {
+        Some(index(&response)?)
     };
     let exported = value
         .built

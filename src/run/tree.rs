@@ -54,17 +54,17 @@ pub async fn read(
 ) -> Result<Tree, Error> {
     let mut tree = Tree::default();
     let mut waiting = vec![(String::new(), b"/".to_vec())];
-    let mut asked = FuturesUnordered::new();
+    let mut reading = FuturesUnordered::new();
     loop {
-        while asked.len() < AT_ONCE
+        while reading.len() < AT_ONCE
             && let Some((folder, raw)) = waiting.pop()
         {
-            asked.push(async move {
+            reading.push(async move {
                 let entries = gateway.read_folder(at, &raw).await;
                 (folder, raw, entries)
             });
         }
-        let Some((folder, raw, entries)) = asked.next().await else {
+        let Some((folder, raw, entries)) = reading.next().await else {
             return Ok(tree);
         };
         for found in entries? {
@@ -89,9 +89,9 @@ pub async fn texts(
     tree: &Tree,
 ) -> Result<BTreeMap<String, String>, Error> {
     let below = tree.at_and_below(TEXT_FOLDER);
-    let wanted = below.map(|(path, _)| path).chain(TEXTS);
+    let paths = below.map(|(path, _)| path).chain(TEXTS);
     let mut texts = BTreeMap::new();
-    for path in wanted {
+    for path in paths {
         // sudo and login also follow links.
         let readable = |entry: &Entry| matches!(entry.kind, Kind::Regular | Kind::Link);
         if tree.0.get(path).is_some_and(readable)

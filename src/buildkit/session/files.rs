@@ -14,8 +14,8 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
-/// The time every file says it was made at, nanoseconds since 1970: 1980-01-01, before which archives
-/// of some formats have no times. Content does not depend on it.
+/// The time of modification of every file, nanoseconds since 1970: 1980-01-01, before which archives of
+/// some formats have no times. Content does not depend on it.
 const TIME: i64 = 315_532_800_000_000_000;
 
 /// The most bytes in one packet (session/filesync in the daemon's own client).
@@ -36,12 +36,12 @@ impl Files {
     /// Serves a tree that holds one file of this name and content.
     pub fn add(&self, tree: String, name: &str, content: Arc<[u8]>) {
         let name = name.to_owned();
-        let mut files = self.0.lock().expect("nothing panics while it is held");
+        let mut files = self.0.lock().expect("no code under this lock panics");
         files.insert(tree, File { name, content });
     }
 
     fn get(&self, tree: &str) -> Option<File> {
-        let files = self.0.lock().expect("nothing panics while it is held");
+        let files = self.0.lock().expect("no code under this lock panics");
         files.get(tree).cloned()
     }
 }
@@ -74,11 +74,11 @@ impl FileSync for Files {
             .get(&name)
             .ok_or_else(|| Status::not_found(format!("no access allowed to dir {name:?}")))?;
         let mut inbound = request.into_inner();
-        let (wanted, mut asked) = mpsc::unbounded_channel();
+        let (requests, mut received) = mpsc::unbounded_channel();
         // Read at once, whatever we are sending: small frames left unread end the connection.
         tokio::spawn(async move {
             while let Ok(Some(packet)) = inbound.message().await {
-                if wanted.send(packet).is_err() {
+                if requests.send(packet).is_err() {
                     return;
                 }
             }
@@ -97,19 +97,19 @@ impl FileSync for Files {
                 stat: Some(stat),
                 ..packet(PacketType::PacketStat)
             };
-            // The second says that the list is whole.
+            // The second ends the list.
             for packet in [listed, packet(PacketType::PacketStat)] {
                 if answers.send(Ok(packet)).await.is_err() {
                     return;
                 }
             }
-            while let Some(asked) = asked.recv().await {
-                match asked.r#type() {
+            while let Some(request) = received.recv().await {
+                match request.r#type() {
                     PacketType::PacketReq => {
                         let pieces = content.chunks(PIECE).chain([[].as_slice()]);
                         for piece in pieces {
                             let data = Packet {
-                                id: asked.id,
+                                id: request.id,
                                 data: piece.to_vec(),
                                 ..packet(PacketType::PacketData)
                             };
@@ -119,7 +119,7 @@ impl FileSync for Files {
                         }
                     }
                     PacketType::PacketFin => {
-                        // The daemon has hung up only if it wants nothing more.
+                        // The daemon has hung up only if it needs nothing more.
                         let _hung_up = answers.send(Ok(packet(PacketType::PacketFin))).await;
                         return;
                     }
