@@ -12,7 +12,7 @@ use super::{Answer, Exit, Failure, evidence};
 use crate::event::{Event, Events};
 use crate::name::{Commit, Digest};
 use crate::record::{Drift, LedgerEntry, MoveKind, Release, TagMove};
-use crate::release::gates::GateState;
+use crate::release::gates::{GateState, Source};
 use crate::release::{self, Order, Target, targets};
 use crate::report::table;
 use crate::stack;
@@ -291,8 +291,8 @@ fn gates_are_proven(channel: &str, states: &[GateState], waive: &[String]) -> Re
         .iter()
         .map(|state| {
             let mut parts = Vec::new();
-            if !state.red.is_empty() {
-                parts.push(format!("is red for {}", state.red.join(", ")));
+            if !state.failed.is_empty() {
+                parts.push(format!("is red for {}", state.failed.join(", ")));
             }
             if !state.open.is_empty() {
                 parts.push(format!("is not proven for {}", state.open.join(", ")));
@@ -305,7 +305,7 @@ fn gates_are_proven(channel: &str, states: &[GateState], waive: &[String]) -> Re
         .collect();
     let gate = &first.name;
     let help = match first.open.first() {
-        Some(image) if !first.inside => format!(
+        Some(image) if first.source == Source::Evidence => format!(
             "`laminate evidence add --gate {gate} {image} --passed` proves it; or --waive {gate} --reason TEXT"
         ),
         _ => {

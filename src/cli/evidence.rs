@@ -14,7 +14,7 @@ use crate::event::{Event, Events};
 use crate::evidence::{Case, junit};
 use crate::name::Digest;
 use crate::record::{GateVerdict, Release, ReleaseImage};
-use crate::release::gates::{self, CHECKS, GateState, Known};
+use crate::release::gates::{self, CHECKS, GateState, Source, SpecGates};
 use crate::report::table;
 
 pub async fn run(
@@ -34,8 +34,8 @@ async fn add(place: &Place, args: &EvidenceAddArgs, events: &Events) -> Result<A
     if !args.dry_run {
         refs::may_prove(&place.context).await?;
     }
-    let inside = Known::of(&place.context.stack);
-    if inside.is_inside(&args.gate) {
+    let spec = SpecGates::new(&place.context.stack);
+    if spec.source(&args.gate) == Source::Run {
         return Err(proven_inside(&args.gate));
     }
     let cases = match &args.file {
@@ -220,8 +220,8 @@ pub async fn states(
             .filter(|gate| !channel.gates.contains(gate))
             .cloned(),
     );
-    let known = Known::of(&place.context.stack);
-    Ok(gates::gates(&place.staging, &known, release, &labels, &wanted).await?)
+    let spec = SpecGates::new(&place.context.stack);
+    Ok(gates::states(&place.staging, &spec, release, &labels, &wanted).await?)
 }
 
 async fn list(place: &Place, args: &EvidenceListArgs) -> Result<Answer, Failure> {
@@ -232,12 +232,12 @@ async fn list(place: &Place, args: &EvidenceListArgs) -> Result<Answer, Failure>
         for state in states(place, channel, &release, &[]).await? {
             let verdict = match state.is_proven() {
                 true => "green",
-                false if !state.red.is_empty() => "red",
+                false if !state.failed.is_empty() => "red",
                 false => "open",
             };
             let parts = [
-                ("green", &state.green),
-                ("red", &state.red),
+                ("green", &state.passed),
+                ("red", &state.failed),
                 ("open", &state.open),
             ];
             let told: Vec<String> = parts
@@ -253,7 +253,7 @@ async fn list(place: &Place, args: &EvidenceListArgs) -> Result<Answer, Failure>
             ]);
             list.push(json!({
                 "channel": channel.name, "gate": state.name, "proven": state.is_proven(),
-                "green": state.green, "red": state.red, "open": state.open, "silent": state.silent,
+                "green": state.passed, "red": state.failed, "open": state.open, "silent": state.uncovered,
             }));
         }
     }

@@ -15,7 +15,7 @@ use crate::name::Digest;
 use crate::plan::{self, Action, Plan, Planned, Proofs, Request};
 use crate::registry::Registry;
 use crate::release::Channel;
-use crate::release::gates::{self, CHECKS, Known};
+use crate::release::gates::{self, CHECKS, Source, SpecGates};
 use crate::report::table;
 use crate::stack::{Base, ImageId};
 use crate::staging::Staging;
@@ -121,8 +121,8 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
     value
 }
 
-fn silent(context: &Context) -> Vec<gates::Silence<'_>> {
-    gates::silent(&context.stack, &Known::of(&context.stack))
+fn silent(context: &Context) -> Vec<gates::Uncovered<'_>> {
+    gates::uncovered(&context.stack, &SpecGates::new(&context.stack))
 }
 
 /// Gates that are probably a suite's name with a slip in it: they would be evidence from outside. One
@@ -132,13 +132,13 @@ async fn slips(
     registry: Option<&Registry>,
     plan: &Plan,
 ) -> Result<Vec<String>, Failure> {
-    let known = Known::of(&context.stack);
+    let spec = SpecGates::new(&context.stack);
     let mut list = Vec::new();
     for channel in &context.stack.channels {
         for gate in &channel.gates {
-            let near = match known.is_inside(&gate.name) {
-                true => None,
-                false => nearest(&gate.name, known.suites().chain([CHECKS])),
+            let near = match spec.source(&gate.name) {
+                Source::Run => None,
+                Source::Evidence => nearest(&gate.name, spec.suites().chain([CHECKS])),
             };
             let Some(near) = near else { continue };
             if let (Some(registry), Some(staging)) = (registry, &context.stack.staging) {
