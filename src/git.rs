@@ -68,7 +68,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Tells the reasons of a failed git apart, by its messages in English.
+    /// Returns the error for git's messages, which are in English.
     fn failed(task: &str, stderr: &str) -> Self {
         let (task, reason) = (task.to_owned(), stderr.trim().to_owned());
         if reason.contains("not a git repository") {

@@ -1,6 +1,4 @@
-//! `laminate lock`.
-
-use std::collections::BTreeMap;
+//! `laminate lock`: pins external bases in specs.lock.
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +16,7 @@ use crate::registry::Credentials;
 use crate::spec::lock::Lock;
 use crate::stack::{Base, Stack};
 
+/// Runs the command.
 pub async fn run(
     global: &Global,
     args: &LockArgs,
@@ -30,11 +29,11 @@ pub async fn run(
         .into_iter()
         .filter(|reference| reference.digest.is_none())
         .collect();
-    let named = named(&bases, args)?;
+    let selected = selected(&bases, args)?;
     let before = context.lock.clone().unwrap_or_default();
-    let moves = |reference: &&Reference| {
-        !before.bases.contains_key(*reference)
-            || args.update.is_some() && (named.is_empty() || named.contains(*reference))
+    let is_resolved = |reference: &Reference| {
+        let updated = selected.is_empty() || selected.contains(reference);
+        !before.bases.contains_key(reference) || args.update.is_some() && updated
     };
     let registry = context::registry(Credentials::from_environment())?;
     events.send(Event::Phase {
@@ -42,12 +41,13 @@ pub async fn run(
     });
     let resolving = futures_util::future::try_join_all(bases.iter().map(|reference| {
         let registry = &registry;
-        let moves = moves(reference);
+        let is_resolved = is_resolved(reference);
         let before = &before;
         async move {
-            let digest = match moves {
-                true => gather::resolve(registry, reference).await?,
-                false => before.bases[*reference].clone(),
+            let digest = if is_resolved {
+                gather::resolve(registry, reference).await?
+            } else {
+                before.bases[*reference].clone()
             };
             Ok::<_, gather::Error>(((*reference).clone(), digest))
         }
@@ -71,57 +71,39 @@ pub async fn run(
     ))
 }
 
-/// The bases `--update` names.
-fn named(bases: &[&Reference], args: &LockArgs) -> Result<Vec<Reference>, Failure> {
-    let mut named = Vec::new();
-    for text in args.update.iter().flatten() {
-        let reference = Reference::parse(text).ok();
-        match reference.filter(|reference| bases.contains(&reference)) {
-            Some(reference) => named.push(reference),
-            None => {
-                let known: Vec<String> = bases.iter().map(ToString::to_string).collect();
-                let help = match nearest(text, known.iter().map(String::as_str)) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("there are: {}", known.join(", ")),
-                };
-                return Err(
-                    Failure::new(Exit::Usage, format!("no image stands on `{text}`")).help(help),
-                );
-            }
-        }
-    }
-    Ok(named)
+/// Returns the bases of `--update`; none for all of them.
+fn selected(bases: &[&Reference], args: &LockArgs) -> Result<Vec<Reference>, Failure> {
+    let texts = args.update.iter().flatten();
+    texts.map(|text| select(bases, text)).collect()
 }
 
-/// What became of each base, and which images that rebuilds.
+/// Returns the base that a text refers to.
+fn select(bases: &[&Reference], text: &str) -> Result<Reference, Failure> {
+    let reference = Reference::parse(text).ok();
+    if let Some(reference) = reference.filter(|reference| bases.contains(&reference)) {
+        return Ok(reference);
+    }
+    let known: Vec<String> = bases.iter().map(ToString::to_string).collect();
+    let help = match nearest(text, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("use one of: {}", known.join(", ")),
+    };
+    let text = format!("no image is based on `{text}`");
+    Err(Failure::new(Exit::Usage, text).help(help))
+}
+
+/// Returns the change of each base and the images it rebuilds, for people and for programs.
 fn describe(stack: &Stack, before: &Lock, after: &Lock) -> (String, Vec<Value>) {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     let mut list = Vec::new();
     for (reference, digest) in &after.bases {
         let old = before.bases.get(reference);
-        let images = match old == Some(digest) {
-            true => Vec::new(),
-            false => standing_on(stack, reference),
+        let images = if old == Some(digest) {
+            Vec::new()
+        } else {
+            based_on(stack, reference)
         };
-        match old {
-            Some(old) if old == digest => {
-                text.push_str(&format!("{reference} stays at {}\n", named_short(digest)));
-            }
-            Some(old) => {
-                text.push_str(&format!(
-                    "{reference} moves from {} to {}; it rebuilds {}\n",
-                    named_short(old),
-                    named_short(digest),
-                    images.join(", ")
-                ));
-            }
-            None => {
-                text.push_str(&format!(
-                    "{reference} is pinned to {}\n",
-                    named_short(digest)
-                ));
-            }
-        }
+        lines.push(describe_base(reference, old, digest, &images));
         list.push(json!({
             "reference": reference.to_string(),
             "old": old.map(Digest::as_str),
@@ -129,22 +111,34 @@ fn describe(stack: &Stack, before: &Lock, after: &Lock) -> (String, Vec<Value>) 
             "rebuilds": images,
         }));
     }
-    let gone: BTreeMap<_, _> = before
-        .bases
-        .iter()
-        .filter(|(reference, _)| !after.bases.contains_key(reference))
-        .collect();
-    for reference in gone.keys() {
-        text.push_str(&format!("{reference} is no longer used\n"));
+    let unused = before.bases.keys();
+    let unused = unused.filter(|reference| !after.bases.contains_key(reference));
+    lines.extend(unused.map(|reference| format!("{reference} is no longer used\n")));
+    (lines.concat(), list)
+}
+
+/// Returns the line about one base.
+fn describe_base(
+    reference: &Reference,
+    old: Option<&Digest>,
+    new: &Digest,
+    images: &[String],
+) -> String {
+    let short = |digest: &Digest| format!("sha256:{}", digest.short());
+    match old {
+        Some(old) if old == new => format!("{reference} stays at {}\n", short(new)),
+        Some(old) => format!(
+            "{reference} moves from {} to {}; rebuilds {}\n",
+            short(old),
+            short(new),
+            images.join(", ")
+        ),
+        None => format!("{reference} is pinned to {}\n", short(new)),
     }
-    (text, list)
 }
 
-fn named_short(digest: &Digest) -> String {
-    format!("sha256:{}", digest.short())
-}
-
-fn standing_on(stack: &Stack, reference: &Reference) -> Vec<String> {
+/// Returns the labels of the images based on an external base, directly or not.
+fn based_on(stack: &Stack, reference: &Reference) -> Vec<String> {
     let mut on = vec![false; stack.images.len()];
     for (index, image) in stack.images.iter().enumerate() {
         on[index] = match &image.base {
@@ -159,4 +153,44 @@ fn standing_on(stack: &Stack, reference: &Reference) -> Vec<String> {
         .filter(|(_, on)| *on)
         .map(|(image, _)| label(stack, image))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(text: &str) -> Reference {
+        Reference::parse(text).expect("a reference")
+    }
+
+    #[test]
+    fn a_line_has_the_old_and_the_new_digest() {
+        let debian = reference("debian:12");
+        let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
+        let line = |old: Option<&Digest>| {
+            let line = describe_base(&debian, old, &new, &["a".to_owned(), "b".to_owned()]);
+            line.replace(new.short(), "NEW")
+                .replace("docker.io/library/", "")
+        };
+        assert_eq!(line(None), "debian:12 is pinned to sha256:NEW\n");
+        assert_eq!(line(Some(&new)), "debian:12 stays at sha256:NEW\n");
+        assert_eq!(
+            line(Some(&old)).replace(old.short(), "OLD"),
+            "debian:12 moves from sha256:OLD to sha256:NEW; rebuilds a, b\n"
+        );
+    }
+
+    #[test]
+    fn a_base_is_selected_by_its_short_name() {
+        let (debian, ubuntu) = (reference("debian:12"), reference("ubuntu:24.04"));
+        let bases = [&debian, &ubuntu];
+        assert_eq!(select(&bases, "debian:12").ok(), Some(debian.clone()));
+        let failure = select(&bases, "docker.io/library/debian:11").expect_err("not a base");
+        assert_eq!(
+            failure.shown(false),
+            "error: no image is based on `docker.io/library/debian:11`\n\
+             help: did you mean `docker.io/library/debian:12`?\n"
+        );
+        assert!(select(&bases, "").is_err());
+    }
 }

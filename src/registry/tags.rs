@@ -75,7 +75,7 @@ impl Registry {
         Ok(right(found.as_ref()))
     }
 
-    /// Looks a tag up until it is as expected, or the time to settle is over.
+    /// Looks a tag up until it is as expected, or the time to settle has passed.
     async fn shown(
         &self,
         repository: &Repository,

@@ -1,5 +1,7 @@
-//! A folder with pages: written where they differ, removed where they are of nothing any longer. A file
-//! beside them lists what is ours; whatever else is in the folder stays.
+//! A folder with pages: pages that differ are written, and stale ones removed. A list in the folder has
+//! the files that laminate wrote; all others stay.
+//!
+//! Main types: [`Folder`] and the [`Changes`] to it. Called by `laminate docs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,50 +12,55 @@ use super::super::{Exit, Failure};
 use crate::disk::write_atomically;
 use crate::docs::{Links, Made, is_page};
 
-/// The list of what was written.
+/// The file with the list.
 const LIST: &str = ".laminate-docs.json";
+/// The version of its format.
 const VERSION: u32 = 1;
 
+/// The pages that laminate wrote into a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct List {
     version: u32,
-    /// How pages lead to each other.
+    /// The form of the links between pages.
     links: String,
     pages: BTreeSet<String>,
 }
 
-/// A folder and what was written into it before.
+/// A folder and the list of what was written into it before.
 pub struct Folder {
     path: Utf8PathBuf,
     list: Option<List>,
 }
 
-/// A page that is to be there.
+/// A page of the folder after the changes.
 pub struct Page {
     text: String,
+    /// The file is missing or has another text.
     pub is_changed: bool,
 }
 
-/// What becomes of a folder.
+/// The changes to a folder.
 pub struct Changes {
+    /// All pages, by file.
     pub pages: BTreeMap<String, Page>,
+    /// The files that are removed.
     pub removed: Vec<String>,
     list: List,
-    /// The list is another than before.
-    lists: bool,
+    is_list_changed: bool,
 }
 
 impl Changes {
+    /// Returns the files that are written.
     pub fn changed(&self) -> Vec<&String> {
         let changed = self.pages.iter().filter(|(_, page)| page.is_changed);
         changed.map(|(file, _)| file).collect()
     }
 
-    /// All files that are written or removed.
+    /// Returns all files that are written or removed, the list among them.
     pub fn files(&self) -> Vec<&str> {
         let pages = self.changed().into_iter().chain(&self.removed);
         let mut files: Vec<&str> = pages.map(String::as_str).collect();
-        if self.lists {
+        if self.is_list_changed {
             files.push(LIST);
         }
         files
@@ -64,7 +71,7 @@ fn failure(error: std::io::Error) -> Failure {
     Failure::new(Exit::Environment, error.to_string())
 }
 
-/// The bytes of a file; `None` if there is none.
+/// Reads a file; `None` if there is none.
 fn read(path: &Utf8Path) -> Result<Option<Vec<u8>>, Failure> {
     match fs_err::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -73,29 +80,28 @@ fn read(path: &Utf8Path) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
+/// Reads the list; fails with the reason why it is invalid.
+fn parse_list(bytes: &[u8]) -> Result<List, String> {
+    let list: List = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if list.version != VERSION {
+        return Err(format!("unsupported version {}", list.version));
+    }
+    Ok(list)
+}
+
 impl Folder {
-    /// Reads what was written into a folder, which need not exist.
+    /// Reads the list of a folder, which need not exist. Fails if the list is invalid.
     pub fn open(path: Utf8PathBuf) -> Result<Self, Failure> {
         let file = path.join(LIST);
-        let list = match read(&file)? {
-            None => None,
-            Some(bytes) => {
-                let strange = |reason: String| {
-                    Failure::new(Exit::Environment, format!("{file} cannot be understood: {reason}"))
-                        .help("remove it; pages there are then taken for somebody else's, so say --overwrite once")
-                };
-                let list: List =
-                    serde_json::from_slice(&bytes).map_err(|error| strange(error.to_string()))?;
-                if list.version != VERSION {
-                    return Err(strange(format!("it is of version {}", list.version)));
-                }
-                Some(list)
-            }
-        };
+        let list = read(&file)?.map(|bytes| parse_list(&bytes)).transpose();
+        let list = list.map_err(|reason| {
+            Failure::new(Exit::Environment, format!("invalid list `{file}`: {reason}"))
+                .help("remove it, and use --overwrite once: without it, laminate does not know which pages it wrote")
+        })?;
         Ok(Self { path, list })
     }
 
-    /// Pages of ours that are there.
+    /// Returns the pages that laminate wrote and that are still there.
     pub fn written(&self) -> BTreeSet<String> {
         let pages = self.list.iter().flat_map(|list| &list.pages);
         pages
@@ -104,13 +110,13 @@ impl Folder {
             .collect()
     }
 
-    /// How the pages that are there lead to each other.
+    /// Returns the form of the links between the pages that are there.
     pub fn links(&self) -> Option<&str> {
         self.list.as_ref().map(|list| list.links.as_str())
     }
 
-    /// Compares pages with what is there. Somebody else's file is not written over, unless that is
-    /// asked for.
+    /// Compares pages with the folder. Fails if a file would be replaced that laminate did not write,
+    /// unless `overwrite` is set.
     pub fn changes(&self, made: Made, links: Links, overwrite: bool) -> Result<Changes, Failure> {
         let written = self.written();
         let removed = made.stale(&written).cloned().collect();
@@ -133,25 +139,25 @@ impl Folder {
             return Err(Failure::new(
                 Exit::Environment,
                 format!(
-                    "laminate has not written these, and would write over them: {}",
+                    "cannot replace files that laminate did not write: {}",
                     foreign.join(", ")
                 ),
             )
-            .help("move them away, or say --overwrite"));
+            .help("move them away, or use --overwrite"));
         }
         Ok(Changes {
-            lists: self.list.as_ref() != Some(&list),
+            is_list_changed: self.list.as_ref() != Some(&list),
             pages,
             removed,
             list,
         })
     }
 
-    /// Does it. What is to be ours is listed before it is written, so that a run that was stopped can
-    /// be run again.
+    /// Carries out the changes. Files are listed before they are written, so that a run that was
+    /// stopped can be repeated.
     pub fn write(&self, changes: &Changes) -> Result<(), Failure> {
         fs_err::create_dir_all(&self.path).map_err(failure)?;
-        if changes.lists {
+        if changes.is_list_changed {
             let mut list = changes.list.clone();
             list.pages.extend(changes.removed.iter().cloned());
             self.put_list(&list)?;
@@ -163,14 +169,14 @@ impl Folder {
         for file in &changes.removed {
             fs_err::remove_file(self.path.join(file)).map_err(failure)?;
         }
-        if changes.lists && !changes.removed.is_empty() {
+        if changes.is_list_changed && !changes.removed.is_empty() {
             self.put_list(&changes.list)?;
         }
         Ok(())
     }
 
     fn put_list(&self, list: &List) -> Result<(), Failure> {
-        let mut text = serde_json::to_string_pretty(list).expect("plain data");
+        let mut text = serde_json::to_string_pretty(list).expect("a list is plain data");
         text.push('\n');
         self.put(LIST, text.as_bytes())
     }
@@ -199,7 +205,7 @@ mod tests {
         }
     }
 
-    /// Writes pages; what was changed and what was removed.
+    /// Writes pages; returns the files that were changed and those that were removed.
     fn write(
         path: &Utf8Path,
         made: Made,
@@ -217,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_written_and_only_what_is_ours_removed() {
+    fn pages_that_changed_are_written_and_stale_ones_removed() {
         let scratch = tempfile::tempdir().expect("a folder");
         let path = Utf8Path::from_path(scratch.path())
             .expect("a readable name")
@@ -249,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_file_is_not_written_over_unasked() {
+    fn another_file_is_replaced_with_overwrite_only() {
         let scratch = tempfile::tempdir().expect("a folder");
         let path = Utf8Path::from_path(scratch.path()).expect("a readable name");
         fs_err::write(path.join("Home.md"), "Welcome").expect("written");
@@ -259,8 +265,8 @@ mod tests {
         let refused = write(path, pages(), false).expect_err("refused");
         assert_eq!(
             refused.shown(false),
-            "error: laminate has not written these, and would write over them: Home.md\n\
-             help: move them away, or say --overwrite\n"
+            "error: cannot replace files that laminate did not write: Home.md\n\
+             help: move them away, or use --overwrite\n"
         );
         assert!(!path.join("a.md").exists());
         std::os::unix::fs::symlink("outside", path.join("a.md")).expect("a link");
@@ -273,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_cannot_name_files_that_are_no_pages() {
+    fn a_file_that_is_not_a_page_stays_although_it_is_listed() {
         let scratch = tempfile::tempdir().expect("a folder");
         let path = Utf8Path::from_path(scratch.path())
             .expect("a readable name")
@@ -287,5 +293,16 @@ mod tests {
         let done = write(&path, made(&[("Home.md", "1")], &[]), false).expect("written");
         assert_eq!(done.1, names(&[]));
         assert!(outside.exists() && path.join("mine.txt").exists());
+    }
+
+    #[test]
+    fn a_list_of_another_version_is_refused() {
+        let list = |version: u32| format!(r#"{{"version":{version},"links":"wiki","pages":[]}}"#);
+        assert!(parse_list(list(1).as_bytes()).is_ok());
+        assert_eq!(
+            parse_list(list(2).as_bytes()).err().as_deref(),
+            Some("unsupported version 2")
+        );
+        assert!(parse_list(b"{}").is_err());
     }
 }

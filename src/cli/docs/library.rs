@@ -1,4 +1,6 @@
-//! What the registry has of releases, read when a page needs it, each thing once.
+//! Releases, and what the registry has of their images, read once and when a page needs it.
+//!
+//! Main type: [`Library`]. Called by `laminate docs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,69 +18,43 @@ use crate::registry::{Locator, Registry};
 use crate::release;
 use crate::staging;
 
-/// Releases that get pages though no channel is at them.
+/// How many of the newest releases get pages even if no channel is at them.
 const NEWEST: usize = 10;
-/// The largest config read, bytes.
+/// The largest config that is read, bytes.
 const LIMIT: u64 = 16 << 20;
 
-/// Releases, channels, and what is known of them so far.
+/// Releases, channels, and what was read of them so far.
 pub struct Library<'a> {
     place: &'a Place,
     wiki: Wiki,
-    /// Releases that get pages anyway.
-    wanted: BTreeSet<Digest>,
+    /// The releases that always get pages.
+    selected: BTreeSet<Digest>,
+    /// By release.
     known: BTreeMap<Digest, Vec<Known>>,
-    /// By repository and digest.
+    /// By repository and digest; `None` where the registry does not have the image.
     stored: HashMap<(Repository, Digest), Option<Stored>>,
+    /// By the digest of its document.
     evidence: HashMap<Digest, Option<Evidence>>,
 }
 
 impl<'a> Library<'a> {
-    /// Lists releases and channels.
+    /// Lists releases and channels. Fails without a release.
     pub async fn open(place: &'a Place, args: &DocsArgs) -> Result<Self, Failure> {
-        let staging = &place.staging;
-        let mut releases = staging.release_list().await?;
-        let shown = match &args.release {
-            Some(name) => {
-                let (digest, release) = release::find(staging, name).await?;
-                if !releases.iter().any(|(other, _)| *other == digest) {
-                    releases.push((digest.clone(), release));
-                    Releases::sort(&mut releases);
-                }
-                digest
-            }
-            None => match releases.first() {
-                Some((digest, _)) => digest.clone(),
-                None => {
-                    return Err(Failure::new(
-                        Exit::Usage,
-                        format!("there is no release in {}", staging.repository),
-                    )
-                    .help("`laminate build --push` makes one"));
-                }
-            },
-        };
-        let declared = place.context.stack.channels.iter();
-        let channels = try_join_all(declared.map(|declared| async move {
-            let entries = place.channel(&declared.name).history().await?;
-            Ok::<_, release::Error>(Channel {
-                name: declared.name.clone(),
-                entries: entries.into_iter().map(|(_, entry)| entry).collect(),
-            })
-        }))
-        .await?;
-        let at: BTreeSet<&Digest> = channels
+        let mut releases = place.staging.release_list().await?;
+        let shown = shown(place, args, &mut releases).await?;
+        let channels = channels(place).await?;
+        let current: BTreeSet<&Digest> = channels
             .iter()
             .filter_map(|channel| Some(&channel.entries.first()?.release))
             .collect();
-        let is_wanted = |(number, (digest, _)): &(usize, &(Digest, Release))| {
-            args.all || *number < NEWEST || at.contains(digest) || *digest == shown
+        let is_selected = |(number, (digest, _)): &(usize, &(Digest, Release))| {
+            args.all || *number < NEWEST || current.contains(digest) || *digest == shown
         };
-        let wanted = releases.iter().enumerate().filter(is_wanted);
-        let wanted = wanted.map(|(_, (digest, _))| digest.clone()).collect();
+        let selected = releases.iter().enumerate().filter(is_selected);
+        let selected = selected.map(|(_, (digest, _))| digest.clone()).collect();
         Ok(Self {
             place,
-            wanted,
+            selected,
             wiki: Wiki {
                 stack: place.context.stack.name.to_string(),
                 links: Links::default(),
@@ -94,80 +70,65 @@ impl<'a> Library<'a> {
         })
     }
 
-    /// The release on the first page.
+    /// Returns the release on the first page.
     pub fn shown(&self) -> &Digest {
         &self.wiki.shown
     }
 
-    pub fn commit7(&self) -> &str {
+    /// Returns the commit of that release, abbreviated.
+    pub fn commit(&self) -> &str {
         let mut releases = self.wiki.releases.iter();
         let shown = releases.find(|(digest, _)| *digest == self.wiki.shown);
         let commit = shown.map(|(_, release)| release.commit.abbreviated());
         commit.unwrap_or_default()
     }
 
-    /// Makes the pages for a place where some are `written`, with their links made as `before`.
+    /// Returns the pages for a folder where some are `written`, with links of the form `before`.
     pub async fn pages(
         &mut self,
         links: Links,
         written: BTreeSet<String>,
         before: Option<&str>,
     ) -> Result<Made, Failure> {
-        let mut wanted = self.wanted.clone();
-        // A page that stays as it is must not lead to pages of another kind.
+        let mut selected = self.selected.clone();
+        // A page that stays as it is must not have links of another form.
         if before.is_some_and(|before| before != links.as_str()) {
             let names = Names::new(self.wiki.releases.iter());
-            let is_there = |(digest, release): &&(Digest, Release)| {
+            let has_page = |(digest, release): &&(Digest, Release)| {
                 let mut pages = release
                     .images
                     .iter()
                     .filter_map(|image| names.release(digest, image));
                 pages.any(|page| written.contains(&docs::file(page)))
             };
-            let again = self.wiki.releases.iter().filter(is_there);
-            wanted.extend(again.map(|(digest, _)| digest.clone()));
+            let with_pages = self.wiki.releases.iter().filter(has_page);
+            selected.extend(with_pages.map(|(digest, _)| digest.clone()));
         }
-        self.read(&wanted).await?;
+        self.read(&selected).await?;
         self.wiki.links = links;
         self.wiki.written = written;
         let known = self.known.iter();
         self.wiki.known = known
-            .filter(|(digest, _)| wanted.contains(*digest))
+            .filter(|(digest, _)| selected.contains(*digest))
             .map(|(digest, known)| (digest.clone(), known.clone()))
             .collect();
         Ok(docs::pages(&self.wiki))
     }
 
-    /// Reads what is not known yet of some releases. An image is in many, so each is read once.
-    async fn read(&mut self, wanted: &BTreeSet<Digest>) -> Result<(), Failure> {
-        let staging = &self.place.staging;
+    /// Reads what was not read yet of some releases. Releases share images, so each is read once.
+    async fn read(&mut self, selected: &BTreeSet<Digest>) -> Result<(), Failure> {
         let releases = self.wiki.releases.iter();
-        let releases: Vec<&(Digest, Release)> = releases
-            .filter(|(digest, _)| wanted.contains(digest) && !self.known.contains_key(digest))
+        let releases: Vec<(Digest, Release)> = releases
+            .filter(|(digest, _)| selected.contains(digest) && !self.known.contains_key(digest))
+            .cloned()
             .collect();
-        let images = || releases.iter().flat_map(|(_, release)| &release.images);
-
-        let missing: BTreeMap<_, &ReleaseImage> = images()
-            .map(|image| (at(image), image))
-            .filter(|(at, _)| !self.stored.contains_key(at))
+        let images: Vec<&ReleaseImage> = releases
+            .iter()
+            .flat_map(|(_, release)| &release.images)
             .collect();
-        let found = missing.into_iter().map(|(at, image)| async move {
-            Ok::<_, Failure>((at, stored(&staging.registry, image).await?))
-        });
-        let found = try_join_all(found).await?;
-        self.stored.extend(found);
-
-        let missing: BTreeMap<&Digest, &ReleaseImage> = images()
-            .filter_map(|image| Some((image.evidence.as_ref()?, image)))
-            .filter(|(digest, _)| !self.evidence.contains_key(digest))
-            .collect();
-        let found = missing.into_iter().map(|(digest, image)| async move {
-            let evidence = staging.evidence_of(image).await?;
-            Ok::<_, staging::Error>((digest.clone(), evidence))
-        });
-        let found = try_join_all(found).await?;
-        self.evidence.extend(found);
-
+        self.read_stored(&images).await?;
+        self.read_evidence(&images).await?;
+        let staging = &self.place.staging;
         let specs = try_join_all(releases.iter().map(|(digest, release)| async move {
             let spec = staging.spec_of(release).await?;
             Ok::<_, staging::Error>((digest, release, spec))
@@ -181,19 +142,88 @@ impl<'a> Library<'a> {
                     .as_ref()
                     .and_then(|digest| self.evidence.get(digest).cloned().flatten()),
                 resolved: specs.next().map(|image| image.resolved),
-                stored: self.stored.get(&at(image)).cloned().flatten(),
+                stored: self.stored.get(&location(image)).cloned().flatten(),
             });
             self.known.insert(digest.clone(), known.collect());
         }
         Ok(())
     }
+
+    /// Reads manifests and configs.
+    async fn read_stored(&mut self, images: &[&ReleaseImage]) -> Result<(), Failure> {
+        let registry = &self.place.staging.registry;
+        let missing: BTreeMap<_, &ReleaseImage> = images
+            .iter()
+            .map(|image| (location(image), *image))
+            .filter(|(location, _)| !self.stored.contains_key(location))
+            .collect();
+        let found = missing.into_iter().map(|(location, image)| async move {
+            Ok::<_, Failure>((location, stored(registry, image).await?))
+        });
+        let found = try_join_all(found).await?;
+        self.stored.extend(found);
+        Ok(())
+    }
+
+    /// Reads evidence.
+    async fn read_evidence(&mut self, images: &[&ReleaseImage]) -> Result<(), Failure> {
+        let staging = &self.place.staging;
+        let missing: BTreeMap<&Digest, &ReleaseImage> = images
+            .iter()
+            .filter_map(|image| Some((image.evidence.as_ref()?, *image)))
+            .filter(|(digest, _)| !self.evidence.contains_key(*digest))
+            .collect();
+        let found = missing.into_iter().map(|(digest, image)| async move {
+            let evidence = staging.evidence_of(image).await?;
+            Ok::<_, staging::Error>((digest.clone(), evidence))
+        });
+        let found = try_join_all(found).await?;
+        self.evidence.extend(found);
+        Ok(())
+    }
 }
 
-fn at(image: &ReleaseImage) -> (Repository, Digest) {
+/// Returns the release on the first page: the one of `--release`, which is added to the list if needed,
+/// else the newest.
+async fn shown(
+    place: &Place,
+    args: &DocsArgs,
+    releases: &mut Vec<(Digest, Release)>,
+) -> Result<Digest, Failure> {
+    if let Some(name) = &args.release {
+        let (digest, release) = release::find(&place.staging, name).await?;
+        if !releases.iter().any(|(other, _)| *other == digest) {
+            releases.push((digest.clone(), release));
+            Releases::sort(releases);
+        }
+        return Ok(digest);
+    }
+    let newest = releases.first().map(|(digest, _)| digest.clone());
+    newest.ok_or_else(|| {
+        let text = format!("no release in `{}`", place.staging.repository);
+        Failure::new(Exit::Usage, text).help("make one with `laminate build --push`")
+    })
+}
+
+/// Reads the ledgers of all channels.
+async fn channels(place: &Place) -> Result<Vec<Channel>, Failure> {
+    let declared = place.context.stack.channels.iter();
+    let channels = declared.map(|declared| async move {
+        let entries = place.channel(&declared.name).history().await?;
+        Ok::<_, release::Error>(Channel {
+            name: declared.name.clone(),
+            entries: entries.into_iter().map(|(_, entry)| entry).collect(),
+        })
+    });
+    Ok(try_join_all(channels).await?)
+}
+
+/// Returns where an image is stored.
+fn location(image: &ReleaseImage) -> (Repository, Digest) {
     (image.repository.clone(), image.digest.clone())
 }
 
-/// Reads a manifest and its config; `None` if the registry has it no longer.
+/// Reads a manifest and its config; `None` if the registry no longer has the manifest.
 async fn stored(registry: &Registry, image: &ReleaseImage) -> Result<Option<Stored>, Failure> {
     let repository = &image.repository;
     let at = Locator::Digest(image.digest.clone());

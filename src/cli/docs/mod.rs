@@ -1,8 +1,10 @@
-//! `laminate docs`: reads what there is of releases and channels, and writes their pages.
+//! `laminate docs`: reads releases and channels, and writes their pages into a folder or a wiki.
 
 mod folder;
 mod library;
 mod remote;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use serde_json::{Value, json};
@@ -16,8 +18,12 @@ use super::{Answer, Exit, Failure};
 use crate::event::{Event, Events};
 use folder::{Changes, Folder};
 use library::Library;
-use remote::Remote;
+use remote::{Checkout, Remote};
 
+/// How often pages are pushed if another writer pushes at the same time.
+const PUSHES: usize = 2;
+
+/// Runs the command.
 pub async fn run(
     global: &Global,
     args: &DocsArgs,
@@ -28,28 +34,27 @@ pub async fn run(
     if args.push_wiki.is_some() && !args.dry_run {
         refs::may(&place.context, Writes::Docs).await?;
     }
-    let here = global.directory.clone().unwrap_or_default();
+    let folder = global.directory.clone().unwrap_or_default();
     let work = async {
         let mut library = Library::open(&place, args).await?;
-        let mut told = Told::default();
+        let mut summary = Summary::default();
         if let Some(out) = args.out.as_ref().filter(|path| !path.as_str().is_empty()) {
-            let changes = write(&mut library, args, here.join(out)).await?;
-            told.add(&changes, args.dry_run);
+            let changes = write(&mut library, args, folder.join(out)).await?;
+            summary.add(&changes, args.dry_run);
         }
         let mut wiki = Value::Null;
         if let Some(url) = args.push_wiki.as_ref().filter(|url| !url.is_empty()) {
             events.send(Event::Phase {
-                text: "asking the wiki's repository".to_owned(),
+                text: "reading the wiki's repository".to_owned(),
             });
-            let remote = Remote::new(url, &here, args.branch.as_deref());
-            wiki = push(&mut library, args, &place, &remote, &mut told).await?;
+            let remote = Remote::new(url, &folder, args.branch.as_deref());
+            wiki = push(&mut library, args, &place, &remote, &mut summary).await?;
         }
-        let release = library.shown().as_str();
-        let mut json = told.json();
-        json["release"] = json!(release);
+        let mut json = summary.json();
+        json["release"] = json!(library.shown().as_str());
         json["wiki"] = wiki;
         json["dry_run"] = json!(args.dry_run);
-        Ok(Answer::new(Exit::Done, json, told.text))
+        Ok(Answer::new(Exit::Done, json, summary.text))
     };
     unless_cancelled(cancel, work).await
 }
@@ -71,65 +76,62 @@ async fn write(
     Ok(changes)
 }
 
-/// Commits and pushes the pages that differ. If somebody else has pushed meanwhile it is all done once
-/// more on top of theirs: pages are made, so nothing is to be merged.
+/// Commits and pushes the pages that differ. If another writer has pushed meanwhile, the pages are made
+/// once more on top of that commit: they are generated, so there is nothing to merge.
 async fn push(
     library: &mut Library<'_>,
     args: &DocsArgs,
     place: &Place,
     remote: &Remote,
-    told: &mut Told,
+    summary: &mut Summary,
 ) -> Result<Value, Failure> {
-    let message = format!("docs: release {}", library.commit7());
-    let mut refused = None;
-    for _ in 0..2 {
+    let message = format!("docs: release {}", library.commit());
+    let mut rejection = String::new();
+    for _ in 0..PUSHES {
         let checkout = remote.checkout().await?;
         let changes = write(library, args, checkout.path()).await?;
-        let json = |commit: Option<&str>| {
-            json!({
-                "branch": checkout.branch, "commit": commit, "pushed": commit.is_some(),
-                "changed": changes.changed(), "removed": changes.removed,
-            })
-        };
-        let is_new = match args.dry_run {
-            true => false,
-            false => checkout.add(&changes.files()).await?,
-        };
+        let is_new = !args.dry_run && checkout.add(&changes.files()).await?;
         if !is_new {
-            told.add(&changes, args.dry_run);
-            return Ok(json(None));
+            summary.add(&changes, args.dry_run);
+            return Ok(wiki_json(&checkout, &changes, None));
         }
         let commit = checkout.commit(&place.context.folder, &message).await?;
-        match checkout.push().await? {
-            None => {
-                told.add(&changes, false);
-                let short = &commit[..commit.len().min(7)];
-                told.text.push_str(&format!(
-                    "pushed {short} to branch {} of the wiki\n",
-                    checkout.branch
-                ));
-                return Ok(json(Some(&commit)));
-            }
-            Some(text) => refused = Some(text),
-        }
+        let Some(reason) = checkout.push().await? else {
+            summary.add(&changes, false);
+            summary.add_push(&checkout.branch, &commit);
+            return Ok(wiki_json(&checkout, &changes, Some(&commit)));
+        };
+        rejection = reason;
     }
-    let text = refused.unwrap_or_default();
     Err(Failure::new(
         Exit::Environment,
-        format!("the wiki's repository refuses the push, twice: {text}"),
+        format!("the wiki's repository refuses the push, {PUSHES} times: {rejection}"),
     )
-    .help("if somebody else pushes all the time, run it again"))
+    .help("run the command again when no one else pushes"))
 }
 
-/// What is said of pages, in each place they went to.
+fn wiki_json(checkout: &Checkout<'_>, changes: &Changes, commit: Option<&str>) -> Value {
+    json!({
+        "branch": checkout.branch,
+        "commit": commit,
+        "pushed": commit.is_some(),
+        "changed": changes.changed(),
+        "removed": changes.removed,
+    })
+}
+
+/// The changes of a run, in all places.
 #[derive(Default)]
-struct Told {
-    pages: std::collections::BTreeMap<String, bool>,
-    removed: std::collections::BTreeSet<String>,
+struct Summary {
+    /// By file: whether it was changed.
+    pages: BTreeMap<String, bool>,
+    removed: BTreeSet<String>,
+    /// The same for people.
     text: String,
 }
 
-impl Told {
+impl Summary {
+    /// Adds the changes of one place.
     fn add(&mut self, changes: &Changes, dry_run: bool) {
         for (file, page) in &changes.pages {
             *self.pages.entry(file.clone()).or_default() |= page.is_changed;
@@ -151,11 +153,46 @@ impl Told {
         ));
     }
 
+    /// Adds a commit that was pushed.
+    fn add_push(&mut self, branch: &str, commit: &str) {
+        let short = commit.get(..7).unwrap_or(commit);
+        self.text.push_str(&format!(
+            "pushed {short} to branch `{branch}` of the wiki\n"
+        ));
+    }
+
     fn json(&self) -> Value {
         let pages = self.pages.iter();
         let pages: Vec<Value> = pages
             .map(|(path, changed)| json!({ "path": path, "changed": changed }))
             .collect();
         json!({ "pages": pages, "removed": self.removed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pushed_commit_is_shown_in_short() {
+        let mut summary = Summary::default();
+        summary.add_push("master", &"0123456789".repeat(4));
+        assert_eq!(
+            summary.text,
+            "pushed 0123456 to branch `master` of the wiki\n"
+        );
+    }
+
+    #[test]
+    fn pages_in_the_answer_have_their_path_and_state() {
+        let mut summary = Summary::default();
+        summary.pages.insert("Home.md".to_owned(), true);
+        summary.removed.insert("a.md".to_owned());
+        let expected = json!({
+            "pages": [{ "path": "Home.md", "changed": true }],
+            "removed": ["a.md"],
+        });
+        assert_eq!(summary.json(), expected);
     }
 }
