@@ -148,6 +148,19 @@ pub enum Event {
         /// Whether that is done.
         done: bool,
     },
+    /// Blobs the registry refused to mount were copied through this machine.
+    BlobsCopied {
+        /// The image they belong to.
+        image: ImageLabel,
+        /// Where they were copied to.
+        repository: String,
+        /// How many.
+        blobs: usize,
+        /// Their size as stored, bytes.
+        bytes: u64,
+        /// Why the first of them was not mounted.
+        reason: String,
+    },
     /// An image has its tags.
     Published {
         /// The image.

@@ -1,11 +1,11 @@
-//! One OCI archive with every image of a stack by its names, for skopeo, podman and docker.
+//! Writes one OCI archive with every image of a stack and its names, for skopeo, podman and docker.
 //!
-//! [`write`] takes the blobs of images built in the run from the archive the engine sent, and those of
-//! reused images from staging. Called by `build --export`.
+//! [`write`] takes the blobs of images built in the run from the archive the engine sent ([`EngineArchive`]),
+//! and those of reused images from staging. Called by `build` for `--export`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt as _;
@@ -18,110 +18,140 @@ use crate::registry::{self, Locator, Registry};
 
 /// An image and the names it has in the archive (`ghcr.io/ucsd-ets/base:2021.2-d021570`).
 #[derive(Clone, Debug)]
-pub struct Item {
+pub struct NamedImage {
+    /// Its digest.
     pub digest: Digest,
+    /// Its names, each with a tag.
     pub names: Vec<String>,
 }
 
+/// Why the archive could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot write {path}: {error}", path = .path.display())]
+    /// The archive cannot be written.
+    #[error("cannot write {}: {source}", .path.display())]
     File {
+        /// The archive.
         path: PathBuf,
-        error: std::io::Error,
+        /// Why.
+        source: io::Error,
     },
-    #[error("the engine's archive cannot be read: {0}")]
-    Archive(String),
-    #[error("{0}")]
+    /// The archive the engine sent cannot be read.
+    #[error("cannot read the engine's archive: {0}")]
+    EngineFile(#[source] io::Error),
+    /// The archive the engine sent has no `index.json`.
+    #[error("cannot read the engine's archive: no index.json in it")]
+    NoIndex,
+    /// The `index.json` of the engine's archive lists neither images nor an index of them.
+    #[error("cannot read the engine's archive: its index.json lists no image")]
+    EmptyIndex,
+    /// An index of the engine's archive is invalid.
+    #[error("cannot read the engine's archive: {0}")]
+    InvalidIndex(#[source] oci::Error),
+    /// A request to the registry failed.
+    #[error(transparent)]
     Registry(#[from] registry::Error),
+    /// An image is neither in the engine's archive nor in staging.
     #[error("image {0} is neither in the engine's archive nor in staging")]
     Missing(Digest),
+    /// An image cannot be read.
+    #[error("cannot read image {digest}: {source}")]
+    Image {
+        /// Its digest.
+        digest: Digest,
+        /// What is invalid.
+        source: oci::Error,
+    },
 }
 
-/// The blobs of an archive and where each lies in it.
-pub struct Engine {
+/// The archive an engine sent.
+pub struct EngineArchive {
     path: PathBuf,
+    /// Where each blob begins, and its size, bytes.
     blobs: BTreeMap<Digest, (u64, u64)>,
-    /// The images it has, by the variant of their platform.
+    /// Its images, by the variant of their platform.
     pub images: BTreeMap<String, Descriptor>,
 }
 
-impl Engine {
-    /// Reads what an engine's `oci` exporter made.
+impl EngineArchive {
+    /// Reads what the `oci` exporter of an engine wrote.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let broken = |error: std::io::Error| Error::Archive(error.to_string());
-        let file = File::open(path).map_err(broken)?;
-        let mut archive = tar::Archive::new(BufReader::new(file));
-        let mut blobs = BTreeMap::new();
-        let mut index = None;
-        for entry in archive.entries_with_seek().map_err(broken)? {
-            let mut entry = entry.map_err(broken)?;
-            let name = entry.path().map_err(broken)?.display().to_string();
-            if let Some(hex) = name.strip_prefix("blobs/sha256/") {
-                if let Ok(digest) = Digest::parse(&format!("sha256:{hex}")) {
-                    blobs.insert(digest, (entry.raw_file_position(), entry.size()));
-                }
-            } else if name == "index.json" {
-                let mut text = Vec::new();
-                entry.read_to_end(&mut text).map_err(broken)?;
-                index = Some(text);
-            }
-        }
-        let mut engine = Self {
+        let file = File::open(path).map_err(Error::EngineFile)?;
+        let (blobs, index) = scan(file).map_err(Error::EngineFile)?;
+        let mut archive = Self {
             path: path.to_owned(),
             blobs,
             images: BTreeMap::new(),
         };
-        let outer = index.ok_or_else(|| Error::Archive("it has no index.json".to_owned()))?;
-        engine.images = engine.find(&outer)?;
-        Ok(engine)
+        archive.images = archive.find(&index.ok_or(Error::NoIndex)?)?;
+        Ok(archive)
     }
 
-    /// The images of an index, or of the one index it names.
+    /// Returns the images of an index, or of the index it lists.
     fn find(&self, index: &[u8]) -> Result<BTreeMap<String, Descriptor>, Error> {
-        let parse = |bytes: &[u8]| {
-            Index::parse(bytes).map_err(|error| Error::Archive(format!("its index.json: {error}")))
-        };
+        let parse = |bytes: &[u8]| Index::parse(bytes).map_err(Error::InvalidIndex);
         let outer = parse(index)?;
-        let found = outer.by_variant();
-        if !found.is_empty() {
-            return Ok(found);
+        let images = outer.by_variant();
+        if !images.is_empty() {
+            return Ok(images);
         }
-        let lacks = || Error::Archive("its index.json lists no index".to_owned());
-        let inner = &outer.entries.first().ok_or_else(lacks)?.manifest;
-        let inner = self.read(&inner.digest)?.ok_or_else(lacks)?;
+        let inner = &outer.entries.first().ok_or(Error::EmptyIndex)?.manifest;
+        let inner = self.read(&inner.digest)?.ok_or(Error::EmptyIndex)?;
         Ok(parse(&inner)?.by_variant())
     }
 
+    /// Returns a blob; `None` if the archive does not have it.
     fn read(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
         let Some((at, size)) = self.blobs.get(digest) else {
             return Ok(None);
         };
-        let read = || -> std::io::Result<Vec<u8>> {
+        let read = || -> io::Result<Vec<u8>> {
             let mut file = File::open(&self.path)?;
             file.seek(SeekFrom::Start(*at))?;
             let mut bytes = Vec::new();
             file.take(*size).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        Ok(Some(read().map_err(|e| Error::Archive(e.to_string()))?))
+        read().map(Some).map_err(Error::EngineFile)
     }
 }
 
-/// Writes the archive; `out` is replaced when the new one is whole. Returns each image's
-/// size, of config and layers as stored, bytes.
+/// Blobs of an archive, and its `index.json`.
+type Scanned = (BTreeMap<Digest, (u64, u64)>, Option<Vec<u8>>);
+
+fn scan(file: File) -> io::Result<Scanned> {
+    let mut archive = tar::Archive::new(BufReader::new(file));
+    let mut blobs = BTreeMap::new();
+    let mut index = None;
+    for entry in archive.entries_with_seek()? {
+        let mut entry = entry?;
+        let name = entry.path()?.display().to_string();
+        if let Some(hex) = name.strip_prefix("blobs/sha256/") {
+            if let Ok(digest) = Digest::parse(&format!("sha256:{hex}")) {
+                blobs.insert(digest, (entry.raw_file_position(), entry.size()));
+            }
+        } else if name == "index.json" {
+            let mut text = Vec::new();
+            entry.read_to_end(&mut text)?;
+            index = Some(text);
+        }
+    }
+    Ok((blobs, index))
+}
+
+/// Writes the archive; `out` is replaced when the new one is complete. Returns the size of each image's config and layers as stored, bytes.
 pub async fn write(
     out: &Path,
-    items: &[Item],
-    engine: Option<&Engine>,
+    images: &[NamedImage],
+    engine: Option<&EngineArchive>,
     staging: Option<(&Registry, &Repository)>,
 ) -> Result<BTreeMap<Digest, u64>, Error> {
-    let failed = |error: std::io::Error| Error::File {
+    let failed = |source: io::Error| Error::File {
         path: out.to_owned(),
-        error,
+        source,
     };
     let file = AtomicFile::create(out).map_err(failed)?;
-    let sizes = fill(file.as_file(), out, items, engine, staging).await?;
+    let sizes = fill(file.as_file(), out, images, engine, staging).await?;
     file.as_file().sync_all().map_err(failed)?;
     file.commit().map_err(failed)?;
     Ok(sizes)
@@ -131,8 +161,8 @@ pub async fn write(
 async fn fill(
     file: &File,
     path: &Path,
-    items: &[Item],
-    engine: Option<&Engine>,
+    images: &[NamedImage],
+    engine: Option<&EngineArchive>,
     staging: Option<(&Registry, &Repository)>,
 ) -> Result<BTreeMap<Digest, u64>, Error> {
     let mut archive = Writer {
@@ -142,11 +172,11 @@ async fn fill(
         engine,
         staging,
     };
-    let sizes = archive.all(items).await?;
+    let sizes = archive.all(images).await?;
     let flushed = archive.tar.into_inner().and_then(|mut tar| tar.flush());
-    flushed.map_err(|error| Error::File {
+    flushed.map_err(|source| Error::File {
         path: path.to_owned(),
-        error,
+        source,
     })?;
     Ok(sizes)
 }
@@ -155,31 +185,34 @@ struct Writer<'a> {
     tar: tar::Builder<BufWriter<&'a File>>,
     path: PathBuf,
     written: BTreeSet<Digest>,
-    engine: Option<&'a Engine>,
+    engine: Option<&'a EngineArchive>,
     staging: Option<(&'a Registry, &'a Repository)>,
 }
 
 impl Writer<'_> {
-    async fn all(&mut self, items: &[Item]) -> Result<BTreeMap<Digest, u64>, Error> {
+    async fn all(&mut self, images: &[NamedImage]) -> Result<BTreeMap<Digest, u64>, Error> {
         self.put("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         let mut index = Vec::new();
         let mut docker = Vec::new();
         let mut sizes = BTreeMap::new();
-        for item in items {
-            let (bytes, media_type) = self.manifest(&item.digest).await?;
-            let image = Image::parse(&bytes).map_err(|_| Error::Missing(item.digest.clone()))?;
+        for named in images {
+            let (bytes, media_type) = self.manifest(&named.digest).await?;
+            let image = Image::parse(&bytes).map_err(|source| Error::Image {
+                digest: named.digest.clone(),
+                source,
+            })?;
             for blob in image.blobs() {
                 self.blob(blob).await?;
             }
-            if self.written.insert(item.digest.clone()) {
-                self.put(&place(&item.digest), &bytes)?;
+            if self.written.insert(named.digest.clone()) {
+                self.put(&place(&named.digest), &bytes)?;
             }
-            sizes.insert(item.digest.clone(), image.size());
+            sizes.insert(named.digest.clone(), image.size());
             let manifest = Descriptor::of(media_type, &bytes);
-            let names = item.names.iter();
+            let names = named.names.iter();
             index.extend(names.map(|name| (manifest.clone(), name.as_str())));
-            // What `docker load` reads, from the time before it read OCI archives.
-            docker.push(docker_entry(&image, &item.names));
+            // `docker load` reads this one where it does not read OCI archives.
+            docker.push(docker_entry(&image, &named.names));
         }
         let entries = index.iter().map(|(manifest, name)| (manifest, *name));
         self.put("index.json", &oci::layout_index(entries))?;
@@ -213,9 +246,10 @@ impl Writer<'_> {
         if !self.written.insert(blob.digest.clone()) {
             return Ok(());
         }
-        let failed = |error: std::io::Error| Error::File {
-            path: self.path.clone(),
-            error,
+        let path = self.path.clone();
+        let failed = |source: io::Error| Error::File {
+            path: path.clone(),
+            source,
         };
         let name = place(&blob.digest);
         if let Some(engine) = self.engine
@@ -232,7 +266,7 @@ impl Writer<'_> {
         let Some((registry, staging)) = self.staging else {
             return Err(Error::Missing(blob.digest.clone()));
         };
-        // Proven only at its end, so it goes to a file of its own first.
+        // Its digest is verified at its end, so it goes to a file of its own first.
         let mut stream = registry.blob_stream(staging, &blob.digest).await?;
         let mut kept = tempfile::tempfile().map_err(failed)?;
         while let Some(piece) = stream.next().await {
@@ -249,9 +283,9 @@ impl Writer<'_> {
         let mut header = header(bytes.len() as u64);
         self.tar
             .append_data(&mut header, name, bytes)
-            .map_err(|error| Error::File {
+            .map_err(|source| Error::File {
                 path: self.path.clone(),
-                error,
+                source,
             })
     }
 }
@@ -260,7 +294,8 @@ fn place(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// The same for every archive: nothing of this machine or moment is in it.
+/// Returns the header of an entry. It has nothing of this machine or moment, so equal images give equal
+/// archives.
 fn header(size: u64) -> tar::Header {
     let mut header = tar::Header::new_ustar();
     header.set_size(size);

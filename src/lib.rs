@@ -4,6 +4,7 @@
 //! Read the modules in this order; each one imports only what stands above it
 //! (`tests/structure.rs` holds them to it).
 
+pub mod build;
 pub mod buildkit;
 pub mod checks;
 pub mod cli;

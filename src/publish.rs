@@ -1,52 +1,115 @@
-//! Names what a run made: in staging, so that it is found again and no garbage collector takes it,
-//! and under the fixed tags of its own repository.
+//! Tags what a run made: in staging, so that it is found again and no garbage collector deletes it, and with
+//! the immutable tags of its own repository.
 //!
-//! [`stage`] and [`publish`] are called by `build`. No layer passes through here: blobs are mounted,
-//! and a manifest keeps its bytes.
+//! [`stage`] and [`publish`] are called by `build`. Layers do not pass through this machine unless the
+//! registry refuses to mount them, and a manifest keeps its bytes.
 
 use std::collections::BTreeMap;
 
 use futures_util::future::{join_all, try_join_all};
 
 use crate::event::{Event, Events};
-use crate::gather;
 use crate::name::{Digest, Repository, Tag};
-use crate::oci::{Image, Index};
+use crate::oci::{self, Image, Index};
 use crate::plan::TagDigests;
-use crate::registry::{self, Locator, Manifest, Mount, Registry};
+use crate::registry::{self, Locator, Manifest, Mount, MountRefusal, Registry};
 use crate::stack::ImageId;
 use crate::tags;
 
+/// Why images could not be staged or tagged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0}")]
+    /// A request to the registry failed.
+    #[error(transparent)]
     Registry(#[from] registry::Error),
-    #[error("{0}")]
-    Gather(#[from] gather::Error),
-    #[error("{place} is not what was just put there: {reason}")]
-    Strange { place: String, reason: String },
-    /// A fixed tag is on other bytes, which is never changed.
-    #[error("the fixed tag {repository}:{tag} is on {found}, and {wanted} was to get it")]
-    Taken {
+    /// A manifest that was pushed is not there.
+    #[error("{repository}@{digest} was pushed, and the registry does not have it")]
+    NotFound {
+        /// Where it was pushed to.
         repository: Repository,
-        tag: Tag,
-        found: Digest,
-        wanted: Digest,
+        /// Its digest.
+        digest: Digest,
     },
-    /// Some images have their tags and some not.
-    #[error("{} of {of} images got their tags; these did not:\n{}", .of - .failed.len(), .failed.join("\n"))]
-    Partly { of: usize, failed: Vec<String> },
+    /// The index of a run cannot be read.
+    #[error("cannot read the run's index {repository}:{tag}: {source}")]
+    Index {
+        /// The staging repository.
+        repository: Repository,
+        /// The run's tag.
+        tag: Tag,
+        /// What is invalid.
+        source: oci::Error,
+    },
+    /// The index of a run lacks an image that was built.
+    #[error("the run's index {repository}:{tag} has no image for platform variant `{variant}`")]
+    NotInIndex {
+        /// The staging repository.
+        repository: Repository,
+        /// The run's tag.
+        tag: Tag,
+        /// The variant that stands for the image.
+        variant: String,
+    },
+    /// An image that was pushed cannot be read.
+    #[error("cannot read the image {repository}@{digest}: {source}")]
+    Image {
+        /// The staging repository.
+        repository: Repository,
+        /// The image's digest.
+        digest: Digest,
+        /// What is invalid.
+        source: oci::Error,
+    },
+    /// An immutable tag points at other bytes; it is never moved.
+    #[error("immutable tag {repository}:{tag} points at {found}, not at {expected}")]
+    Taken {
+        /// The image's repository.
+        repository: Repository,
+        /// The tag.
+        tag: Tag,
+        /// What it points at.
+        found: Digest,
+        /// The image it was for.
+        expected: Digest,
+    },
+    /// Some images are tagged and some are not.
+    #[error("{} of {of} images are tagged; these are not:\n{}", .of - .failed.len(), lines(.failed))]
+    Partly {
+        /// How many images were to be tagged.
+        of: usize,
+        /// Those that are not.
+        failed: Vec<Untagged>,
+    },
+}
+
+/// An image that could not be tagged.
+#[derive(Debug)]
+pub struct Untagged {
+    /// The image's label.
+    pub label: String,
+    /// Why.
+    pub error: registry::Error,
+}
+
+fn lines(failed: &[Untagged]) -> String {
+    let lines = failed.iter();
+    let lines: Vec<String> = lines
+        .map(|untagged| format!("{}: {}", untagged.label, untagged.error))
+        .collect();
+    lines.join("\n")
 }
 
 /// An image in staging.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Staged {
+    /// Its digest.
     pub digest: Digest,
-    /// Of its config and layers as stored, bytes.
+    /// The size of its config and layers as stored, bytes.
     pub size: u64,
 }
 
-/// The bytes of an image's config and layers as a repository has them; `None` if it has no such image.
+/// Returns the size of an image's config and layers as a repository has them, bytes; `None` if it does not
+/// have the image.
 pub async fn size(
     registry: &Registry,
     repository: &Repository,
@@ -65,47 +128,53 @@ async fn manifest(
 ) -> Result<Manifest, Error> {
     let at = Locator::Digest(digest.clone());
     let found = registry.manifest(repository, &at).await?;
-    found.ok_or_else(|| Error::Strange {
-        place: format!("{repository}@{digest}"),
-        reason: "the registry does not have it".to_owned(),
+    found.ok_or_else(|| Error::NotFound {
+        repository: repository.clone(),
+        digest: digest.clone(),
     })
 }
 
-/// Tags a run's index `run-<run>` and each image `key-<key>`. `wanted` is each exported image's
-/// variant in the index, with the image and its key.
+fn parse(repository: &Repository, manifest: &Manifest) -> Result<Image, Error> {
+    Image::parse(&manifest.bytes).map_err(|source| Error::Image {
+        repository: repository.clone(),
+        digest: manifest.digest.clone(),
+        source,
+    })
+}
+
+/// Tags a run's index `run-<run>` and each of its images `key-<key>`. `exported` is the image and its key
+/// by the platform variant that stands for it in the index.
 pub async fn stage(
     registry: &Registry,
     staging: &Repository,
     run: &Tag,
     index: &Digest,
-    wanted: &BTreeMap<String, (ImageId, Digest)>,
+    exported: &BTreeMap<String, (ImageId, Digest)>,
 ) -> Result<BTreeMap<ImageId, Staged>, Error> {
     let whole = manifest(registry, staging, index).await?;
     registry
         .put_manifest(staging, &Locator::Tag(run.clone()), &whole)
         .await?;
-    let index = Index::parse(&whole.bytes).map_err(|error| Error::Strange {
-        place: format!("{staging}:{run}"),
-        reason: error.to_string(),
+    let index = Index::parse(&whole.bytes).map_err(|source| Error::Index {
+        repository: staging.clone(),
+        tag: run.clone(),
+        source,
     })?;
     let children = index.by_variant();
-    let staged = try_join_all(wanted.iter().map(|(variant, (id, key))| {
+    let staged = try_join_all(exported.iter().map(|(variant, (id, key))| {
         let child = children.get(variant);
         async move {
-            let child = child.ok_or_else(|| Error::Strange {
-                place: format!("{staging}:{run}"),
-                reason: format!("it has no image {variant}"),
+            let child = child.ok_or_else(|| Error::NotInIndex {
+                repository: staging.clone(),
+                tag: run.clone(),
+                variant: variant.clone(),
             })?;
-            let image = manifest(registry, staging, &child.digest).await?;
+            let manifest = manifest(registry, staging, &child.digest).await?;
             let tag = Locator::Tag(tags::key(key));
-            registry.put_manifest(staging, &tag, &image).await?;
-            let content = Image::parse(&image.bytes).map_err(|error| Error::Strange {
-                place: format!("{staging}@{}", child.digest),
-                reason: error.to_string(),
-            })?;
+            registry.put_manifest(staging, &tag, &manifest).await?;
             let staged = Staged {
                 digest: child.digest.clone(),
-                size: content.size(),
+                size: parse(staging, &manifest)?.size(),
             };
             Ok::<_, Error>((*id, staged))
         }
@@ -113,107 +182,114 @@ pub async fn stage(
     Ok(staged.await?.into_iter().collect())
 }
 
-/// An image and the names it is to have.
+/// An image and the tags it gets.
 #[derive(Clone, Debug)]
-pub struct Item {
+pub struct ImageTags {
+    /// The image's label.
     pub label: String,
+    /// Its repository.
     pub repository: Repository,
+    /// Its digest, in staging.
     pub digest: Digest,
+    /// Its immutable tags.
     pub tags: Vec<Tag>,
 }
 
-/// Puts every image under its fixed tags. `names` says what is known of them already: a tag that is
-/// right is not asked for again. All tags are looked at before the first is written, and read back
-/// after.
+/// Puts every image under its immutable tags. A tag that `known` has on the right digest is not asked for
+/// again. All tags are looked up before the first is written, and all bytes are in place before the first
+/// image is tagged; each tag is read back after it was written.
 pub async fn publish(
     registry: &Registry,
     staging: &Repository,
-    items: &[Item],
-    names: &TagDigests,
+    images: &[ImageTags],
+    known: &TagDigests,
     events: &Events,
 ) -> Result<(), Error> {
-    let open: Vec<(&Item, Vec<&Tag>)> = items
-        .iter()
-        .map(|item| {
-            let missing = |tag: &&Tag| {
-                let name = (item.repository.clone(), (**tag).clone());
-                names.get(&name).cloned().flatten().as_ref() != Some(&item.digest)
-            };
-            (item, item.tags.iter().filter(missing).collect())
-        })
-        .filter(|(_, tags): &(_, Vec<&Tag>)| !tags.is_empty())
-        .collect();
-    let free = try_join_all(open.iter().flat_map(|(item, tags)| {
-        tags.iter().map(move |tag| async move {
-            let at = Locator::Tag((*tag).clone());
-            match registry.head_manifest(&item.repository, &at).await? {
-                Some(found) if found.digest != item.digest => Err(Error::Taken {
-                    repository: item.repository.clone(),
-                    tag: (*tag).clone(),
-                    found: found.digest,
-                    wanted: item.digest.clone(),
-                }),
-                found => Ok(((item.repository.clone(), (*tag).clone()), found.is_none())),
-            }
-        })
-    }));
-    let free: BTreeMap<(Repository, Tag), bool> = free.await?.into_iter().collect();
-    // The bytes of images are in place before any of them gets a name.
-    let placed = try_join_all(open.iter().map(|(item, tags)| {
-        let free = &free;
-        async move {
-            let missing: Vec<&Tag> = tags
-                .iter()
-                .filter(|tag| free[&(item.repository.clone(), (**tag).clone())])
-                .copied()
-                .collect();
-            if missing.is_empty() {
-                return Ok(None);
-            }
-            let manifest = manifest(registry, staging, &item.digest).await?;
-            place(registry, staging, &item.repository, &manifest).await?;
-            Ok::<_, Error>(Some((*item, missing, manifest)))
-        }
+    let missing = look_up(registry, &unknown(images, known)).await?;
+    let placed = try_join_all(missing.into_iter().map(|(image, tags)| async move {
+        let manifest = manifest(registry, staging, &image.digest).await?;
+        place(registry, staging, image, &manifest, events).await?;
+        Ok::<_, Error>((image, tags, manifest))
     }));
     let placed = placed.await?;
-    let named = join_all(
-        placed
-            .iter()
-            .flatten()
-            .map(|(item, tags, manifest)| async move {
-                for tag in tags {
-                    let at = Locator::Tag((*tag).clone());
-                    registry
-                        .put_manifest(&item.repository, &at, manifest)
-                        .await
-                        .map_err(|error| format!("{}: {error}", item.label))?;
-                }
-                Ok::<_, String>(())
-            }),
-    );
-    let failed: Vec<String> = named.await.into_iter().filter_map(Result::err).collect();
+    let tagged = join_all(placed.iter().map(|(image, tags, manifest)| async move {
+        for tag in tags {
+            let at = Locator::Tag((*tag).clone());
+            let written = registry.put_manifest(&image.repository, &at, manifest);
+            written.await.map_err(|error| Untagged {
+                label: image.label.clone(),
+                error,
+            })?;
+        }
+        Ok::<_, Untagged>(())
+    }));
+    let failed: Vec<Untagged> = tagged.await.into_iter().filter_map(Result::err).collect();
     if !failed.is_empty() {
-        let of = items.len();
-        return Err(Error::Partly { of, failed });
+        return Err(Error::Partly {
+            of: images.len(),
+            failed,
+        });
     }
-    for item in items {
+    for image in images {
         events.send(Event::Published {
-            image: item.label.clone(),
-            repository: item.repository.to_string(),
-            tags: item.tags.iter().map(ToString::to_string).collect(),
-            digest: item.digest.clone(),
+            image: image.label.clone(),
+            repository: image.repository.to_string(),
+            tags: image.tags.iter().map(ToString::to_string).collect(),
+            digest: image.digest.clone(),
         });
     }
     Ok(())
 }
 
-/// Makes an image's blobs those of its own repository too, unless it has the image already.
+/// Images with some of their tags.
+type Selected<'a> = Vec<(&'a ImageTags, Vec<&'a Tag>)>;
+
+/// Returns the tags that are not known to point at their image.
+fn unknown<'a>(images: &'a [ImageTags], known: &TagDigests) -> Selected<'a> {
+    let tags = images.iter().map(|image| {
+        let is_unknown = |tag: &&Tag| {
+            let name = (image.repository.clone(), (**tag).clone());
+            known.get(&name).cloned().flatten().as_ref() != Some(&image.digest)
+        };
+        (image, image.tags.iter().filter(is_unknown).collect())
+    });
+    tags.filter(|(_, tags): &(_, Vec<&Tag>)| !tags.is_empty())
+        .collect()
+}
+
+/// Looks up all tags and returns those that do not exist. Fails if one points at another image.
+async fn look_up<'a>(registry: &Registry, images: &Selected<'a>) -> Result<Selected<'a>, Error> {
+    let found = try_join_all(images.iter().map(|(image, tags)| async move {
+        let found = try_join_all(tags.iter().map(|tag| async move {
+            let at = Locator::Tag((*tag).clone());
+            match registry.head_manifest(&image.repository, &at).await? {
+                Some(found) if found.digest == image.digest => Ok(None),
+                Some(found) => Err(Error::Taken {
+                    repository: image.repository.clone(),
+                    tag: (*tag).clone(),
+                    found: found.digest,
+                    expected: image.digest.clone(),
+                }),
+                None => Ok(Some(*tag)),
+            }
+        }));
+        let missing: Vec<&Tag> = found.await?.into_iter().flatten().collect();
+        Ok::<_, Error>((*image, missing))
+    }));
+    let found = found.await?.into_iter();
+    Ok(found.filter(|(_, tags)| !tags.is_empty()).collect())
+}
+
+/// Puts an image's blobs into its own repository, unless that has the image already. Blobs that the
+/// registry refuses to mount are copied through this machine, which is reported.
 async fn place(
     registry: &Registry,
     staging: &Repository,
-    repository: &Repository,
+    image: &ImageTags,
     manifest: &Manifest,
+    events: &Events,
 ) -> Result<(), Error> {
+    let repository = &image.repository;
     if staging == repository {
         return Ok(());
     }
@@ -221,20 +297,25 @@ async fn place(
     if registry.head_manifest(repository, &at).await?.is_some() {
         return Ok(());
     }
-    let image = Image::parse(&manifest.bytes).map_err(|error| Error::Strange {
-        place: format!("{staging}@{}", manifest.digest),
-        reason: error.to_string(),
-    })?;
-    try_join_all(image.blobs().into_iter().map(|blob| async move {
+    let content = parse(staging, manifest)?;
+    let copied = try_join_all(content.blobs().into_iter().map(|blob| async move {
         match registry.mount(repository, staging, &blob.digest).await? {
-            Mount::Mounted => {}
-            // The registry does not mount: the bytes go the long way, once.
-            Mount::Refused(_) => {
+            Mount::Mounted => Ok(None),
+            Mount::Refused(reason) => {
                 registry.copy_blob(repository, staging, blob).await?;
+                Ok::<_, Error>(Some((blob.size, reason)))
             }
         }
-        Ok::<_, Error>(())
-    }))
-    .await?;
+    }));
+    let copied: Vec<(u64, MountRefusal)> = copied.await?.into_iter().flatten().collect();
+    if let Some((_, reason)) = copied.first() {
+        events.send(Event::BlobsCopied {
+            image: image.label.clone(),
+            repository: repository.to_string(),
+            blobs: copied.len(),
+            bytes: copied.iter().map(|(size, _)| size).sum(),
+            reason: reason.to_string(),
+        });
+    }
     Ok(())
 }

@@ -46,3 +46,9 @@ pub fn text_files(list: &[(&str, &str)]) -> Files {
     }
     files
 }
+
+/// The registry in this process that `tests/` use as well.
+#[cfg(test)]
+#[path = "../tests/support/registry.rs"]
+#[allow(dead_code, reason = "shared with the integration tests")]
+pub(crate) mod fake;

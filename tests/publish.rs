@@ -1,14 +1,14 @@
-//! Naming images when the registry misbehaves: a fixed tag is never moved, a fault leaves whole images
-//! under whole names, and the same command again ends what was begun.
+//! Tagging images when the registry misbehaves: an immutable tag never moves, a fault leaves no tag on half an
+//! image, and the same command completes what was begun.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::fake::{Effect, Fake, Mounts};
-use laminate::event::Events;
+use laminate::event::{Event, Events};
 use laminate::name::{Digest, Repository, Tag};
 use laminate::plan::TagDigests;
-use laminate::publish::{Error, Item, publish, stage};
+use laminate::publish::{Error, ImageTags, publish, stage};
 use laminate::registry::{Locator, Manifest, Options, Registry};
 use laminate::stack::ImageId;
 
@@ -49,10 +49,10 @@ fn image(fake: &Fake, name: &str) -> (Digest, Vec<u8>) {
     (Digest::of(&bytes), bytes)
 }
 
-fn items(fake: &Fake, names: &[&str]) -> Vec<Item> {
+fn items(fake: &Fake, names: &[&str]) -> Vec<ImageTags> {
     names
         .iter()
-        .map(|name| Item {
+        .map(|name| ImageTags {
             label: (*name).to_owned(),
             repository: repository(fake, &format!("ns/{name}")),
             digest: image(fake, name).0,
@@ -61,7 +61,7 @@ fn items(fake: &Fake, names: &[&str]) -> Vec<Item> {
         .collect()
 }
 
-async fn run(fake: &Fake, items: &[Item]) -> Result<(), String> {
+async fn run(fake: &Fake, items: &[ImageTags]) -> Result<(), String> {
     let staging = repository(fake, "ns/staging");
     let known = TagDigests::new();
     publish(&registry(), &staging, items, &known, &Events::none())
@@ -69,8 +69,8 @@ async fn run(fake: &Fake, items: &[Item]) -> Result<(), String> {
         .map_err(|error| error.to_string().replace(&fake.host, "HOST"))
 }
 
-fn named(fake: &Fake, items: &[Item]) -> Vec<bool> {
-    let at = |item: &Item| fake.tag(item.repository.path(), "r-1");
+fn tagged(fake: &Fake, items: &[ImageTags]) -> Vec<bool> {
+    let at = |item: &ImageTags| fake.tag(item.repository.path(), "r-1");
     items
         .iter()
         .map(|item| at(item).as_deref() == Some(item.digest.as_str()))
@@ -78,11 +78,11 @@ fn named(fake: &Fake, items: &[Item]) -> Vec<bool> {
 }
 
 #[tokio::test]
-async fn images_are_mounted_and_named_without_a_byte() {
+async fn images_are_mounted_and_tagged_without_a_byte() {
     let fake = Fake::start().await;
     let items = items(&fake, &["one", "two"]);
     run(&fake, &items).await.expect("published");
-    assert_eq!(named(&fake, &items), [true, true]);
+    assert_eq!(tagged(&fake, &items), [true, true]);
     assert_eq!(fake.count("PUT", "/blobs/"), 0);
     assert_eq!(fake.count("PATCH", ""), 0);
     let before = fake.state().log.len();
@@ -91,7 +91,7 @@ async fn images_are_mounted_and_named_without_a_byte() {
 }
 
 #[tokio::test]
-async fn what_is_known_to_be_right_is_not_asked_for() {
+async fn tags_known_to_be_right_are_not_asked_for() {
     let fake = Fake::start().await;
     let items = items(&fake, &["one", "two"]);
     let known: TagDigests = items
@@ -114,13 +114,13 @@ async fn a_tag_on_other_bytes_stops_all_before_the_first_write() {
     let items = items(&fake, &["one", "two"]);
     fake.add_manifest("ns/two", "r-1", br#"{"schemaVersion": 2}"#);
     let other = fake.tag("ns/two", "r-1");
-    let said = run(&fake, &items).await.expect_err("taken");
+    let message = run(&fake, &items).await.expect_err("taken");
     assert!(
-        said.starts_with("the fixed tag HOST/ns/two:r-1 is on "),
-        "{said}"
+        message.starts_with("immutable tag HOST/ns/two:r-1 points at "),
+        "{message}"
     );
     assert_eq!(fake.tag("ns/two", "r-1"), other, "it did not move");
-    assert_eq!(fake.tag("ns/one", "r-1"), None, "nothing was named");
+    assert_eq!(fake.tag("ns/one", "r-1"), None, "nothing was tagged");
     assert_eq!(fake.count("PUT", ""), 0);
     assert_eq!(fake.count("POST", ""), 0);
 }
@@ -130,9 +130,45 @@ async fn a_registry_that_does_not_mount_gets_each_blob_once() {
     let fake = Fake::start().await;
     let items = items(&fake, &["one"]);
     fake.state().mounts = Mounts::Never;
-    run(&fake, &items).await.expect("published");
-    assert_eq!(named(&fake, &items), [true]);
+    let staging = repository(&fake, "ns/staging");
+    let (events, received) = Events::channel();
+    publish(&registry(), &staging, &items, &TagDigests::new(), &events)
+        .await
+        .expect("published");
+    assert_eq!(tagged(&fake, &items), [true]);
     assert_eq!(fake.count("PUT", "/blobs/uploads/"), 3);
+    let copied = received.try_iter().find_map(|event| match event {
+        Event::BlobsCopied {
+            image,
+            blobs,
+            bytes,
+            reason,
+            ..
+        } => Some((image, blobs, bytes, reason)),
+        _ => None,
+    });
+    let (image, blobs, bytes, reason) = copied.expect("it is reported");
+    assert_eq!((image.as_str(), blobs, bytes), ("one", 3, 13 + 14 + 12));
+    assert!(reason.contains("asks for an upload instead"), "{reason}");
+}
+
+#[tokio::test]
+async fn nothing_is_reported_as_copied_where_blobs_are_mounted() {
+    let fake = Fake::start().await;
+    let items = items(&fake, &["one"]);
+    let staging = repository(&fake, "ns/staging");
+    let (events, received) = Events::channel();
+    publish(&registry(), &staging, &items, &TagDigests::new(), &events)
+        .await
+        .expect("published");
+    let events: Vec<Event> = received.try_iter().collect();
+    let [Event::Published { image, tags, .. }] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    assert_eq!(
+        (image.as_str(), tags.as_slice()),
+        ("one", &["r-1".to_owned()][..])
+    );
 }
 
 #[tokio::test]
@@ -145,31 +181,31 @@ async fn faults_that_pass_are_not_seen() {
         fake.answer(1, "POST", "mount=", 503, "busy");
         fake.answer(1, "HEAD", "manifests/", 500, "");
         run(&fake, &items).await.expect("published");
-        assert_eq!(named(&fake, &items), [true, true]);
+        assert_eq!(tagged(&fake, &items), [true, true]);
     }
 }
 
 #[tokio::test]
-async fn one_that_cannot_be_named_is_told_and_the_next_try_ends_it() {
+async fn an_image_that_cannot_be_tagged_is_reported_and_the_next_run_tags_it() {
     let fake = Fake::start().await;
     let items = items(&fake, &["one", "two", "three"]);
     fake.answer(1, "PUT", "ns/two/manifests/r-1", 403, "not you");
-    let said = run(&fake, &items).await.expect_err("denied");
-    let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines[0], "2 of 3 images got their tags; these did not:");
-    assert!(lines[1].starts_with("two: "), "{said}");
-    assert_eq!(named(&fake, &items), [true, false, true]);
+    let message = run(&fake, &items).await.expect_err("denied");
+    let lines: Vec<&str> = message.lines().collect();
+    assert_eq!(lines[0], "2 of 3 images are tagged; these are not:");
+    assert!(lines[1].starts_with("two: "), "{message}");
+    assert_eq!(tagged(&fake, &items), [true, false, true]);
     run(&fake, &items).await.expect("published");
-    assert_eq!(named(&fake, &items), [true, true, true]);
+    assert_eq!(tagged(&fake, &items), [true, true, true]);
 }
 
 #[tokio::test]
-async fn no_name_is_given_while_the_bytes_of_one_are_missing() {
+async fn no_tag_is_written_while_the_bytes_of_one_image_are_missing() {
     let fake = Fake::start().await;
     let items = items(&fake, &["one", "two"]);
     fake.answer(100, "POST", "ns/two/blobs", 403, "not you");
     run(&fake, &items).await.expect_err("denied");
-    assert_eq!(named(&fake, &items), [false, false]);
+    assert_eq!(tagged(&fake, &items), [false, false]);
 }
 
 #[tokio::test]
@@ -209,5 +245,5 @@ async fn a_run_is_found_again_by_its_keys() {
     // An index that lacks what was built is not taken for done.
     let wanted = BTreeMap::from([("x1".to_owned(), (ImageId(1), key))]);
     let lacks = stage(&registry, &staging, &tag("run-2"), &index.digest, &wanted).await;
-    assert!(matches!(lacks, Err(Error::Strange { .. })), "{lacks:?}");
+    assert!(matches!(lacks, Err(Error::NotInIndex { .. })), "{lacks:?}");
 }

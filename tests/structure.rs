@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of reading, and whether they are pure.
-const ORDER: [(&str, bool); 31] = [
+const ORDER: [(&str, bool); 32] = [
     ("source", true),
     ("name", true),
     ("tags", true),
@@ -32,6 +32,7 @@ const ORDER: [(&str, bool); 31] = [
     ("publish", false),
     ("export", false),
     ("release", false),
+    ("build", false),
     ("nodes", true),
     ("report", false),
     ("docs", true),

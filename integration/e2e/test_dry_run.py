@@ -54,7 +54,7 @@ def test_build(stack, dry):
     for image in done.json["images"]:
         assert image["tags"]
         for tag in image["tags"]:
-            assert f"{image['repository']}:{tag} gets its tag" in text
+            assert f"{image['repository']}:{tag} would be tagged" in text
     suites = {i["image"]: [s["action"] for s in i["proofs"]["suites"]] for i in plan.json["images"]}
     assert suites == {"ground": [], "leaf": ["run"]}
     assert dry("build", "--push").actions() == {"ground": "reuse", "leaf": "reuse"}

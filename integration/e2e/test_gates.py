@@ -169,7 +169,7 @@ def test_refs_and_pull_requests_write_only_what_they_may(stack, first, registry)
     stack.replace("specs.yml", "echo other", "echo feature")
     commit = stack.commit("a feature")
     pull = {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_REF": "refs/pull/1/merge"}
-    for env, words in ((pull, "a pull request writes nothing but staging"), ({}, "`refs/heads/feature` may not publish")):
+    for env, words in ((pull, "a pull request may not publish: it may write to staging only"), ({}, "`refs/heads/feature` may not publish")):
         refused = stack.laminate("build", "--push", status=7, env=env)
         assert words in refused.err
     with registry.recorded() as requests:

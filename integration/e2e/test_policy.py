@@ -58,8 +58,8 @@ def test_a_folder_opened_to_all_is_shown_once_on_its_step(open_folder):
     assert (failed.json["published"], failed.json["solves"]) == (False, 1)
     for name in ("ground", "child", "leaf"):
         assert stack.digest(name, f"o-{stack.commit7}") is None
-    assert_shown(failed, f"image `ground`: /var is writable for everybody (mode 0777), and so are {below} paths below it",
-                 "this step brought it", "echo mode; chmod -R 777 /var", "root: locked")
+    assert_shown(failed, f"image `ground`: /var is writable for everybody (mode 0777) (also {below} paths below it)",
+                 "made by this step", "echo mode; chmod -R 777 /var", "root: locked")
 
 
 def test_an_inherited_finding_is_shown_with_its_base(open_folder):
@@ -67,7 +67,7 @@ def test_an_inherited_finding_is_shown_with_its_base(open_folder):
     for name, base in (("child", "ground"), ("leaf", "child")):
         found = failed.image(name)["checks"]["findings"]
         assert [(f["path"], f["inherited"], f.get("step")) for f in found] == [("/var", base, None)]
-        assert_shown(failed, f"image `{name}` has 1 finding of its base `{base}`")
+        assert_shown(failed, f"image `{name}` inherits 1 finding from base `{base}`")
     assert failed.err.count("/var is writable") == 1
 
 
@@ -166,8 +166,8 @@ def test_a_new_setuid_file_or_capability_is_found(make_stack):
     }
     own = [f for f in findings(answer, "child") if f[1] == stack.line("/usr/bin/yes")]
     assert [(path, text) for path, _, _, text in own if path == "/usr/bin/yes"] == [("/usr/bin/yes", "is setgid for group 0 (mode 2755)")]
-    assert_shown(answer, "image `child` has 5 findings of its base `ground`",
-         "nothing is wrong with /usr/bin/nothing", "this allowance is not needed",
+    assert_shown(answer, "image `child` inherits 5 findings from base `ground`",
+         "unused `allow` entry: no finding at `/usr/bin/nothing`", "no image needs it",
          f"specs.yml:{stack.line('/usr/bin/nothing')}:")
 
 
@@ -191,8 +191,8 @@ def test_a_finding_is_allowed_with_a_reason(make_stack):
         "/usr/lib/openssh/ssh-keysign": "keys of the host", "/usr/bin/ssh-agent": "it comes so",
         "/srv/sh": "they are for tests", "/srv/capable": "they are for tests", "/usr/bin/wall": "all hear it"}
     # One image that needs it is enough.
-    assert answer.err.count("this allowance is not needed") == 1
-    assert_shown(answer, "warning: nothing is wrong with /usr/bin/nothing",
+    assert answer.err.count("unused `allow` entry") == 1
+    assert_shown(answer, "warning: unused `allow` entry: no finding at `/usr/bin/nothing`",
          f"specs.yml:{stack.line('/usr/bin/nothing')}:")
 
 

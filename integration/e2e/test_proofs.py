@@ -108,7 +108,7 @@ def test_a_failed_suite_tags_nothing_and_runs_alone_once_repaired(stack, first, 
     assert stack.digest("left", f"p-{commit}") is None
     own = failed.verdicts("right")["own"]
     assert (own["passed"], own["reason"]) == (False, "exit code 1")
-    for text in ("image `right`: suite `own` is red: exit code 1", "specs.yml", "| looking"):
+    for text in ("image `right`: suite `own` failed: exit code 1", "specs.yml", "| looking"):
         assert text in failed.err
     assert [v["suite"] for v in failed.verdicts("left").values() if not v["passed"]] == []
     # Only that test is repaired.
@@ -237,7 +237,7 @@ def test_pytest_comes_beside_the_image_and_its_report_is_read(make_stack):
     common = failed.verdicts("one")["common"]
     assert (common["tests"], common["failed"], common["skipped"]) == (5, 1, 1)
     assert common["failures"][0]["name"] == "test_numbers[2]"
-    for text in ("suite `common` is red: 1 of 5 failed", "test_it::test_numbers[2]: assert 2 == 1", "specs.yml"):
+    for text in ("suite `common` failed: 1 of 5 failed", "test_it::test_numbers[2]: assert 2 == 1", "specs.yml"):
         assert text in failed.err, f"no {text!r} in {failed.err}"
     assert "test_numbers[2]" in (python.folder / "junit.xml").read_text()
     (python.folder / "junit.xml").unlink()

@@ -7,12 +7,12 @@ use super::args::{Global, MovingArgs, PromoteArgs, RevertArgs};
 use super::context::actor;
 use super::interrupt::unless_cancelled;
 use super::place::Place;
-use super::refs::{self, Writes};
 use super::{Answer, Exit, Failure, evidence};
 use crate::event::{Event, Events};
 use crate::name::{Commit, Digest};
 use crate::record::{Drift, LedgerEntry, MoveKind, Release, TagMove};
 use crate::release::gates::{GateState, Source};
+use crate::release::refs::Writes;
 use crate::release::{self, Order, Target, targets};
 use crate::report::table;
 use crate::stack;
@@ -40,7 +40,8 @@ pub async fn promote(
 ) -> Result<Answer, Failure> {
     let place = Place::open(global, events)?;
     if !args.moving.dry_run {
-        refs::may(&place.context, Writes::Promote).await?;
+        let caller = place.context.caller().await;
+        caller.check(&place.context.stack.refs, Writes::Promote)?;
     }
     let Some(to) = &args.to else {
         return automatically(&place, args, events, cancel).await;
@@ -378,7 +379,8 @@ pub async fn revert(
 ) -> Result<Answer, Failure> {
     let place = Place::open(global, events)?;
     if !args.moving.dry_run {
-        refs::may(&place.context, Writes::Promote).await?;
+        let caller = place.context.caller().await;
+        caller.check(&place.context.stack.refs, Writes::Promote)?;
     }
     place.declared(&args.channel)?;
     let channel = place.channel(&args.channel);

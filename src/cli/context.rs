@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::interrupt::unless_cancelled;
 use super::{Exit, Failure, Global};
-use crate::buildkit::{Address, Client, EngineOptions, PrivateEngine};
+use crate::build::{EngineSource, Environment};
 use crate::event::{Event, Events};
 use crate::gather::{self, Gathered};
-use crate::llb::Platform;
+use crate::git;
+use crate::llb::{Platform, Proxy};
 use crate::plan::{self, Plan, Request};
 use crate::registry::{Credentials, Options, Registry};
+use crate::release::refs::{Caller, Question, Runner};
 use crate::source::Sources;
 use crate::spec::lock::Lock;
 use crate::stack::{ImageId, Overrides, Stack};
@@ -169,6 +170,20 @@ impl Context {
         Ok((gathered, plan))
     }
 
+    /// Returns for what the command runs: what CI's variables report, completed by git.
+    pub async fn caller(&self) -> Caller {
+        let runner = Runner::from_variables(variable);
+        let answer = match runner.question() {
+            None => None,
+            Some(Question::Branch) => git::branch(&self.folder).await,
+            Some(Question::Head) => {
+                let commit = git::commit(&self.folder, &["."]).await;
+                commit.ok().flatten().map(|commit| commit.hash)
+            }
+        };
+        runner.caller(answer)
+    }
+
     /// The certificates steps trust, as bytes.
     pub fn ca(&self, global: &Global) -> Result<Option<Vec<u8>>, Failure> {
         let given = global.ca.clone().filter(|path| !path.as_str().is_empty());
@@ -196,10 +211,9 @@ impl Context {
 
 /// Returns the user a command runs for: the CI user if a runner sets one, else `USER`, else `unknown`.
 pub fn actor() -> String {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER"]
         .into_iter()
-        .find_map(set)
+        .find_map(variable)
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
@@ -229,84 +243,45 @@ pub fn registry(credentials: Credentials) -> Result<Registry, Failure> {
     Ok(Registry::new(options)?)
 }
 
-/// An engine for one run.
-pub enum Engine {
-    Named(Client),
-    Private(Box<PrivateEngine>),
-}
-
-impl Engine {
-    /// Connects to the engine that was named, or starts one.
-    pub async fn open(
-        global: &Global,
-        events: &Events,
-        cancel: &CancellationToken,
-    ) -> Result<Self, Failure> {
-        let named = global
-            .engine
-            .clone()
-            .filter(|text| !text.is_empty())
-            .or_else(|| std::env::var("BUILDKIT_HOST").ok())
-            .filter(|text| !text.is_empty());
-        let opening = async {
-            match named {
-                Some(text) => {
-                    let address: Address = text.parse()?;
-                    let client = Client::connect(&address, Duration::from_secs(5)).await?;
-                    Ok(Self::Named(client))
-                }
-                None => {
-                    events.send(Event::Phase {
-                        text: "starting the engine".to_owned(),
-                    });
-                    let options = engine_options()?;
-                    let waiting = || {
-                        events.send(Event::Note {
-                            text: "another laminate uses the engine; waiting for it".to_owned(),
-                        });
-                    };
-                    Ok(Self::Private(Box::new(
-                        PrivateEngine::start(&options, waiting).await?,
-                    )))
-                }
-            }
-        };
-        unless_cancelled(cancel, opening).await
-    }
-
-    pub fn client(&self) -> &Client {
-        match self {
-            Self::Named(client) => client,
-            Self::Private(engine) => &engine.client,
-        }
-    }
-
-    /// Stops it, if it is ours.
-    pub async fn close(self) {
-        if let Self::Private(engine) = self {
-            engine.stop().await;
-        }
+/// Returns what a build reads of this machine.
+pub fn build_environment(credentials: Credentials, caller: Caller) -> Environment {
+    let either = |names: [&str; 2]| names.into_iter().find_map(variable).unwrap_or_default();
+    Environment {
+        platform: platform(),
+        proxy: Proxy {
+            http: either(["HTTP_PROXY", "http_proxy"]),
+            https: either(["HTTPS_PROXY", "https_proxy"]),
+            ftp: either(["FTP_PROXY", "ftp_proxy"]),
+            no: either(["NO_PROXY", "no_proxy"]),
+            all: either(["ALL_PROXY", "all_proxy"]),
+        },
+        source_date_epoch: variable("SOURCE_DATE_EPOCH"),
+        caller,
+        credentials,
+        suites: std::thread::available_parallelism().map_or(2, usize::from),
+        now: jiff::Timestamp::now,
     }
 }
 
-fn engine_options() -> Result<EngineOptions, Failure> {
+/// Returns where the engine comes from: `--engine`, else `BUILDKIT_HOST`, else one is started for the run.
+pub fn engine_source(global: &Global) -> EngineSource {
+    let address = global.engine.clone().filter(|text| !text.is_empty());
+    if let Some(address) = address.or_else(|| variable("BUILDKIT_HOST")) {
+        return EngineSource::Address(address);
+    }
     let folder = |name: &str| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
+        let path = std::env::var_os(name).filter(|value| !value.is_empty());
+        path.map(PathBuf::from)
     };
-    let state = folder("XDG_STATE_HOME")
-        .or_else(|| Some(folder("HOME")?.join(".local/state")))
-        .ok_or_else(|| {
-            Failure::new(
-                Exit::Environment,
-                "there is no folder for the engine's state",
-            )
-            .help("set HOME or XDG_STATE_HOME")
-        })?;
+    let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
     let runtime = folder("XDG_RUNTIME_DIR").unwrap_or_else(std::env::temp_dir);
-    Ok(EngineOptions {
-        state: state.join("laminate/engine"),
+    EngineSource::Private {
+        state: state.map(|path| path.join("laminate/engine")),
         runtime: runtime.join(format!("laminate-{}", nix::unistd::geteuid())),
-    })
+    }
+}
+
+/// Returns the value of a variable that is set and not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -8,7 +8,7 @@ use super::args::{EvidenceAddArgs, EvidenceCommand, EvidenceListArgs, Global};
 use super::context::actor;
 use super::interrupt::unless_cancelled;
 use super::place::Place;
-use super::{Answer, Exit, Failure, refs};
+use super::{Answer, Exit, Failure};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::evidence::{Case, junit};
@@ -32,7 +32,7 @@ pub async fn run(
 
 async fn add(place: &Place, args: &EvidenceAddArgs, events: &Events) -> Result<Answer, Failure> {
     if !args.dry_run {
-        refs::may_prove(&place.context).await?;
+        place.context.caller().await.check_evidence()?;
     }
     let spec = SpecGates::new(&place.context.stack);
     if spec.source(&args.gate) == Source::Run {

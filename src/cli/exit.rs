@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::diagnostic::{self, Diagnostic, Severity};
+use crate::release::refs::Denied;
 use crate::source::Sources;
 use crate::{buildkit, export, gather, git, plan, publish, registry, release, staging};
 
@@ -309,6 +310,29 @@ impl From<release::Error> for Failure {
             Error::Lost { .. } | Error::Overtaken { .. } => failure.help("check `laminate status`, then try again"),
             Error::NoRelease { .. } => failure.help("`laminate history` lists releases"),
             _ => failure,
+        }
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        let failure = Self::new(Exit::Publish, denied.to_string());
+        match denied {
+            Denied::Request(_) => {
+                failure.help("run `laminate build` without --push: it builds and proves everything")
+            }
+            Denied::RequestEvidence => failure,
+            Denied::Ref {
+                writes, allowed, ..
+            }
+            | Denied::NoRef { writes, allowed } => {
+                let key = writes.key();
+                failure.help(if allowed.is_empty() {
+                    format!("`policy.refs.{key}` allows no ref")
+                } else {
+                    format!("`policy.refs.{key}` allows: {}", allowed.join(", "))
+                })
+            }
         }
     }
 }

@@ -20,8 +20,6 @@ mod prepull;
 mod rebuild;
 mod records;
 mod reference;
-mod refs;
-mod secret;
 mod show;
 mod summary;
 mod why;

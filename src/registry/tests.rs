@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use super::{Content, Credentials, Options, Pushed, Registry};
 use crate::name::{Digest, Repository};
-use fake::{Auth, Effect, Fake};
-
-#[allow(dead_code, reason = "shared with the integration tests")]
-#[path = "../../tests/support/registry.rs"]
-mod fake;
+use crate::testing::fake::{Auth, Effect, Fake};
 
 fn registry(credentials: Credentials) -> Registry {
     let options = Options {

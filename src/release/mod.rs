@@ -10,6 +10,7 @@ mod error;
 pub mod gates;
 mod ledger;
 pub mod number;
+pub mod refs;
 mod tags;
 
 pub use channel::{Order, Target, targets};

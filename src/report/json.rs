@@ -22,6 +22,7 @@
 //! | `suite_done` | `image`, `suite`, `passed`, `summary`, `seconds` |
 //! | `checked` | `image`, `findings`: how many, `seconds` |
 //! | `exporting` | `text`, `done` |
+//! | `blobs_copied` | `image`, `repository`, `blobs`: how many, `bytes`, `reason`: why they were not mounted |
 //! | `published` | `image`, `repository`, `tags`, `digest` |
 
 use std::io::Write;
@@ -140,6 +141,16 @@ impl<W: Write + Send> Json<W> {
             Event::Exporting { text, done } => {
                 json!({"event": "exporting", "text": text, "done": done})
             }
+            Event::BlobsCopied {
+                image,
+                repository,
+                blobs,
+                bytes,
+                reason,
+            } => json!({
+                "event": "blobs_copied", "image": image, "repository": repository, "blobs": blobs,
+                "bytes": bytes, "reason": reason,
+            }),
             Event::Published {
                 image,
                 repository,

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use super::steps::{Steps, failure, log_line};
-use super::table::human_duration;
+use super::table::{human_duration, human_size};
 use super::{Ink, Paint, View};
 use crate::event::Event;
 
@@ -118,6 +118,16 @@ impl<W: Write + Send> Plain<W> {
                 true => vec![format!("{text}: done")],
                 false => vec![text.clone()],
             },
+            Event::BlobsCopied {
+                image,
+                repository,
+                blobs,
+                bytes,
+                reason,
+            } => vec![format!(
+                "[{image}] copied {}",
+                copied(repository, *blobs, *bytes, reason)
+            )],
             Event::Published {
                 image,
                 repository,
@@ -246,6 +256,15 @@ pub(super) fn published(repository: &str, tags: &[String], digest: &str) -> Stri
         true => format!("{repository}: no tag ({short})"),
         false => format!("{repository}: {} ({short})", tags.join(", ")),
     }
+}
+
+/// Returns `3 blobs (39 B) to ghcr.io/x/sci through this machine: REASON`.
+pub(super) fn copied(repository: &str, blobs: usize, bytes: u64, reason: &str) -> String {
+    format!(
+        "{} ({}) to {repository} through this machine: {reason}",
+        counted(blobs, "blob"),
+        human_size(bytes)
+    )
 }
 
 /// `1 finding`, `2 findings`.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::plain::{planned, published, urgent};
+use super::plain::{copied, planned, published, urgent};
 use super::steps::{Step, Steps, failure};
 use super::table::{human_duration, human_size};
 use super::{Ink, Paint, TICK, View};
@@ -220,6 +220,16 @@ impl Terminal {
                     true => format!("{text}: done"),
                     false => text.clone(),
                 };
+            }
+            Event::BlobsCopied {
+                image,
+                repository,
+                blobs,
+                bytes,
+                reason,
+            } => {
+                let text = copied(repository, *blobs, *bytes, reason);
+                self.outcome(Ink::Warning, "copied", image, &text);
             }
             Event::Published {
                 image,

@@ -124,6 +124,13 @@ fn story() -> Vec<Event> {
             text: text("pushing to localhost/x/stack"),
             done: true,
         },
+        Event::BlobsCopied {
+            image: text("base"),
+            repository: text("localhost/x/base"),
+            blobs: 3,
+            bytes: 39,
+            reason: text("localhost refused"),
+        },
         Event::Published {
             image: text("base"),
             repository: text("localhost/x/base"),
@@ -171,6 +178,7 @@ fn plain_lines() {
     [lab] skipped, because ml failed
     pushing to localhost/x/stack
     pushing to localhost/x/stack: done
+    [base] copied 3 blobs (39 B) to localhost/x/base through this machine: localhost refused
     [base] localhost/x/base: 2021.2-d021570 (sha256:0123456789ab)
     "#);
 }
@@ -205,6 +213,7 @@ fn plain_lines_with_the_output_of_steps() {
     [lab] skipped, because ml failed
     pushing to localhost/x/stack
     pushing to localhost/x/stack: done
+    [base] copied 3 blobs (39 B) to localhost/x/base through this machine: localhost refused
     [base] localhost/x/base: 2021.2-d021570 (sha256:0123456789ab)
     "#);
 }
@@ -263,6 +272,7 @@ fn json_lines() {
     {"event":"image_skipped","image":"lab","because":"ml"}
     {"event":"exporting","text":"pushing to localhost/x/stack","done":false}
     {"event":"exporting","text":"pushing to localhost/x/stack","done":true}
+    {"event":"blobs_copied","image":"base","repository":"localhost/x/base","blobs":3,"bytes":39,"reason":"localhost refused"}
     {"event":"published","image":"base","repository":"localhost/x/base","tags":["2021.2-d021570"],"digest":"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}
     "#);
 }
@@ -320,6 +330,7 @@ fn a_terminal_keeps_what_is_over() {
     [ml] | error: no numpy
     failed  ml    step `pip requirements.txt` failed
     skipped lab   because ml failed
+    copied  base  3 blobs (39 B) to localhost/x/base through this machine: localhost refused
     named   base  localhost/x/base: 2021.2-d021570 (sha256:0123456789ab)
     "#);
 }

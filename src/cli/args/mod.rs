@@ -12,7 +12,7 @@ use clap::builder::FalseyValueParser as Flag;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-pub use self::build::{BuildArgs, LockArgs, PlanArgs, TestArgs};
+pub use self::build::{BuildArgs, LockArgs, PlanArgs, ProvingArgs, TestArgs};
 pub use self::output::{CompletionsArgs, DocsArgs, GraphArgs, GraphFormat, PrepullArgs, WhyArgs};
 pub use self::release::{
     DiffArgs, DiffFormat, EvidenceAddArgs, EvidenceCommand, EvidenceListArgs, HistoryArgs,

@@ -1,179 +1,193 @@
-//! What a build says at its end, for programs and for people.
+//! The answer of a build that ended: a row and a JSON object for each image, and the run.
 
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{Work, proof};
+use super::findings;
+use crate::build::{Ending, Recorded};
+use crate::cli::context::Context;
 use crate::cli::{Answer, Exit, Failure, color, exit, plan as plan_command, summary};
 use crate::diagnostic::{Diagnostic, render};
+use crate::evidence::Evidence;
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Planned};
 use crate::report::table;
 use crate::run::{ImageError, Outcome};
+use crate::stack::Stack;
 
-impl Work<'_> {
-    pub(super) fn answer(
-        self,
-        started: Instant,
-        problem: Option<Failure>,
-    ) -> Result<Answer, Failure> {
-        let stack = &self.context.stack;
-        let mut images = Vec::new();
-        let mut rows = Vec::new();
-        let mut said = String::new();
-        for planned in &self.plan.images {
-            let outcome = self.report.images.get(&planned.id);
-            let mut value = plan_command::image(self.context, self.gathered, planned);
-            let mut action = match (&planned.action, outcome) {
-                (Action::Build { .. }, Some(Outcome::Built { .. })) => "built",
-                (Action::Build { .. }, Some(Outcome::Failed(_))) => "failed",
-                (Action::Build { .. }, _) => "skipped",
-                (Action::Reuse { .. }, _) => "reused",
-                (Action::Hold { .. }, _) => "held",
+const HEADERS: [&str; 7] = ["IMAGE", "ACTION", "TIME", "SIZE", "DIGEST", "PROOF", "TAGS"];
+
+/// Returns what a build reports, also of one that failed.
+pub(super) fn answer(
+    context: &Context,
+    recorded: Recorded<'_>,
+    started: Instant,
+) -> Result<Answer, Failure> {
+    let gathered = recorded.gathered();
+    let planned = &recorded.plan().images;
+    let rows: Vec<Vec<String>> = planned.iter().map(|image| row(&recorded, image)).collect();
+    let mut images: Vec<Value> = Vec::new();
+    let mut messages = String::new();
+    for planned in planned {
+        let mut value = plan_command::image(context, gathered, planned);
+        describe(&mut value, &recorded, planned);
+        if let Some(Outcome::Failed(error)) = recorded.outcome(planned.id) {
+            let (json, text) = image_error(recorded.stack(), planned, error);
+            value["error"] = json;
+            messages.push_str(&text);
+        }
+        images.push(value);
+    }
+    let run = recorded.run().to_string();
+    let published = recorded.is_published();
+    let outputs = [
+        ("run", run.as_str()),
+        ("published", if published { "true" } else { "false" }),
+    ];
+    summary::build(context, &HEADERS, &rows, &outputs)?;
+    messages.push_str(&findings::text(&recorded));
+    let staging = recorded.index().map(|(repository, digest, tag)| {
+        json!({ "repository": repository.to_string(), "digest": digest.as_str(), "tag": tag.as_str() })
+    });
+    let mut json = json!({
+        "stack": context.stack.name.as_str(),
+        "run": run,
+        "commit": gathered.facts.commit.as_ref().map(|commit| &commit.hash),
+        "solves": recorded.solves(),
+        "seconds": started.elapsed().as_secs_f64(),
+        "staging": staging,
+        "images": images,
+        "published": published,
+        "error": null,
+    });
+    let ending = recorded.ending();
+    let failure = recorded.into_fault().map(Failure::from);
+    if let Some(failure) = &failure {
+        json["error"] = failure.json();
+        messages.push_str(&failure.shown(color()));
+    }
+    let exit = match ending {
+        Ending::BuildFailed => Exit::Step,
+        Ending::ProofFailed => Exit::Gate,
+        Ending::Complete => Exit::Done,
+        Ending::Faulty => failure.map_or(Exit::Done, |failure| failure.exit),
+    };
+    let mut answer = Answer::new(exit, json, table::plain(&HEADERS, &rows));
+    answer.said = messages;
+    Ok(answer)
+}
+
+/// What became of an image, as `action` of JSON and in the table.
+fn action(recorded: &Recorded<'_>, planned: &Planned) -> &'static str {
+    match (&planned.action, recorded.outcome(planned.id)) {
+        (_, Some(Outcome::Skipped { .. })) => "skipped",
+        (Action::Build { .. }, Some(Outcome::Built { .. })) => "built",
+        (Action::Build { .. }, Some(Outcome::Failed(_))) => "failed",
+        (Action::Build { .. }, None) => "skipped",
+        (Action::Reuse { .. }, _) => "reused",
+        (Action::Hold { .. }, _) => "held",
+    }
+}
+
+fn row(recorded: &Recorded<'_>, planned: &Planned) -> Vec<String> {
+    let took = match recorded.outcome(planned.id) {
+        Some(Outcome::Built { took }) => table::human_duration(*took),
+        _ => String::new(),
+    };
+    let size = recorded.size(planned).map(table::human_size);
+    let digest = recorded.digest(planned);
+    let digest = digest.map(|digest| digest.short().to_owned());
+    let evidence = recorded.evidence(planned.id);
+    let tags: Vec<&str> = if recorded.is_published() {
+        planned.tags.iter().map(Tag::as_str).collect()
+    } else {
+        Vec::new()
+    };
+    vec![
+        planned.label.clone(),
+        action(recorded, planned).to_owned(),
+        took,
+        size.unwrap_or_default(),
+        digest.unwrap_or_default(),
+        evidence.map(proof_cell).unwrap_or_default(),
+        tags.join(" "),
+    ]
+}
+
+/// Returns `4 passed` or `1 of 4 failed`, of suites and checks.
+fn proof_cell(evidence: &Evidence) -> String {
+    let suites = evidence.suites.values().map(|verdict| verdict.passed);
+    let checks = evidence.checks.as_ref().map(|checks| checks.passed);
+    let all: Vec<bool> = suites.chain(checks).collect();
+    match all.iter().filter(|passed| !**passed).count() {
+        _ if all.is_empty() => String::new(),
+        0 => format!("{} passed", all.len()),
+        failed => format!("{failed} of {} failed", all.len()),
+    }
+}
+
+/// Adds to an image of the plan what became of it.
+fn describe(value: &mut Value, recorded: &Recorded<'_>, planned: &Planned) {
+    let digest = recorded.digest(planned);
+    value["digest"] = json!(digest.as_ref().map(Digest::as_str));
+    value["size"] = json!(recorded.size(planned));
+    match recorded.outcome(planned.id) {
+        Some(Outcome::Built { took }) => value["seconds"] = json!(took.as_secs_f64()),
+        Some(Outcome::Skipped { because }) => value["because"] = json!(because),
+        Some(Outcome::Failed(_)) | None => {}
+    }
+    value["action"] = json!(action(recorded, planned));
+    let evidence = recorded.evidence(planned.id);
+    findings::json(value, recorded.stack(), planned, evidence);
+}
+
+/// A failed image, for programs and for people.
+fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, String) {
+    let image = &stack.images[planned.id.0];
+    let label = &planned.label;
+    let mut exit_code = None;
+    let mut log: &[String] = &[];
+    let (kind, problem) = match error {
+        ImageError::Step {
+            step,
+            failure,
+            log: lines,
+        } => {
+            exit_code = failure.exit_code;
+            log = lines;
+            let step = step.and_then(|index| image.steps.get(index));
+            let title = match (step, &failure.name) {
+                (Some(step), _) => format!("step `{}`", step.title),
+                (None, Some(name)) => format!("`{name}`"),
+                (None, None) => "a step".to_owned(),
             };
-            let digest = self.digest(planned);
-            value["digest"] = json!(digest.as_ref().map(Digest::as_str));
-            let size = self.size(planned);
-            value["size"] = json!(size);
-            let mut took = String::new();
-            match outcome {
-                Some(Outcome::Built { took: time }) => {
-                    value["seconds"] = json!(time.as_secs_f64());
-                    took = table::human_duration(*time);
-                }
-                Some(Outcome::Failed(error)) => {
-                    let (json, text) = self.failure(planned, error);
-                    value["error"] = json;
-                    said.push_str(&text);
-                }
-                Some(Outcome::Skipped { because }) => {
-                    value["because"] = json!(because);
-                    action = "skipped";
-                }
-                None => {}
-            }
-            value["action"] = json!(action);
-            let evidence = self.evidence.get(&planned.id);
-            proof::json(&mut value, self.context, planned, evidence);
-            rows.push(vec![
-                planned.label.clone(),
-                action.to_owned(),
-                took,
-                size.map(table::human_size).unwrap_or_default(),
-                digest
-                    .as_ref()
-                    .map(|d| d.short().to_owned())
-                    .unwrap_or_default(),
-                evidence.map(proof::cell).unwrap_or_default(),
-                match self.published {
-                    true => planned
-                        .tags
-                        .iter()
-                        .map(Tag::as_str)
-                        .collect::<Vec<_>>()
-                        .join(" "),
-                    false => String::new(),
-                },
-            ]);
-            images.push(value);
+            let span = step.map_or(image.name.span, |step| step.span);
+            let problem = Diagnostic::error(format!("image `{label}`: {title} failed"));
+            ("step", problem.at(span, error.to_string()))
         }
-        let staging = match (&self.staging, &self.report.index) {
-            (Some(repository), Some(index)) => json!({
-                "repository": repository.to_string(),
-                "digest": index.as_str(),
-                "tag": self.run_tag().as_str(),
-            }),
-            _ => Value::Null,
-        };
-        let headers = ["IMAGE", "ACTION", "TIME", "SIZE", "DIGEST", "PROOF", "TAGS"];
-        let run = self.run.to_string();
-        summary::build(
-            self.context,
-            &headers,
-            &rows,
-            &[
-                ("run", &run),
-                ("published", if self.published { "true" } else { "false" }),
-            ],
-        )?;
-        said.push_str(&self.red_text());
-        let exit = match (&problem, self.failed(), self.red()) {
-            (_, true, _) => Exit::Step,
-            (_, false, true) => Exit::Gate,
-            (Some(failure), false, false) => failure.exit,
-            (None, false, false) => Exit::Done,
-        };
-        if let Some(failure) = &problem {
-            said.push_str(&failure.shown(color()));
+        ImageError::Spec(problem) => ("spec", (**problem).clone()),
+        ImageError::Base { .. } => {
+            let problem = Diagnostic::error(format!("image `{label}`: {error}"));
+            ("base", problem.at(image.name.span, "this image"))
         }
-        let json = json!({
-            "stack": stack.name.as_str(),
-            "run": run,
-            "commit": self.gathered.facts.commit.as_ref().map(|commit| &commit.hash),
-            "solves": self.report.solves,
-            "seconds": started.elapsed().as_secs_f64(),
-            "staging": staging,
-            "images": images,
-            "published": self.published,
-            "error": problem.as_ref().map(Failure::json),
-        });
-        let mut answer = Answer::new(exit, json, table::plain(&headers, &rows));
-        answer.said = said;
-        Ok(answer)
+    };
+    exit::annotate(&stack.sources, &problem);
+    let span = problem.primary.as_ref().map(|label| label.span);
+    let mut text = render(std::slice::from_ref(&problem), &stack.sources, color());
+    // The log of a step was shown when it failed; that of an operation outside of steps was not.
+    if matches!(error, ImageError::Step { step: None, .. }) {
+        for line in log {
+            text.push_str(&format!("  | {line}\n"));
+        }
     }
-
-    /// A failed image, for programs and for people.
-    fn failure(&self, planned: &Planned, error: &ImageError) -> (Value, String) {
-        let stack = &self.context.stack;
-        let sources = &stack.sources;
-        let image = &stack.images[planned.id.0];
-        let label = &planned.label;
-        let (problem, span, kind, code, log) = match error {
-            ImageError::Step { step, failure, log } => {
-                let step = step.and_then(|index| image.steps.get(index));
-                let what = match (step, &failure.name) {
-                    (Some(step), _) => format!("step `{}`", step.title),
-                    (None, Some(name)) => format!("`{name}`"),
-                    (None, None) => "a step".to_owned(),
-                };
-                let span = step.map_or(image.name.span, |step| step.span);
-                let problem = Diagnostic::error(format!("image `{label}`: {what} failed"))
-                    .at(span, error.to_string());
-                (
-                    problem,
-                    Some(span),
-                    "step",
-                    failure.exit_code,
-                    log.as_slice(),
-                )
-            }
-            ImageError::Spec(problem) => {
-                let span = problem.primary.as_ref().map(|label| label.span);
-                ((**problem).clone(), span, "spec", None, [].as_slice())
-            }
-            ImageError::Base { .. } => {
-                let problem = Diagnostic::error(format!("image `{label}`: {error}"))
-                    .at(image.name.span, "this image");
-                (problem, Some(image.name.span), "base", None, [].as_slice())
-            }
-        };
-        exit::annotate(sources, &problem);
-        let mut text = render(std::slice::from_ref(&problem), sources, color());
-        // What a step wrote last was shown when it failed; of what we do for a step it was not.
-        if matches!(error, ImageError::Step { step: None, .. }) {
-            for line in log {
-                text.push_str(&format!("  | {line}\n"));
-            }
-        }
-        text.push('\n');
-        let json = json!({
-            "kind": kind,
-            "where": span.map(|span| exit::place(sources, span)),
-            "exit_code": code,
-            "log_tail": log,
-            "text": error.to_string(),
-        });
-        (json, text)
-    }
+    text.push('\n');
+    let json = json!({
+        "kind": kind,
+        "where": span.map(|span| exit::place(&stack.sources, span)),
+        "exit_code": exit_code,
+        "log_tail": log,
+        "text": error.to_string(),
+    });
+    (json, text)
 }

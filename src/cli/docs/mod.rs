@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::args::{DocsArgs, Global};
 use super::interrupt::unless_cancelled;
 use super::place::Place;
-use super::refs::{self, Writes};
 use super::{Answer, Exit, Failure};
 use crate::event::{Event, Events};
+use crate::release::refs::Writes;
 use folder::{Changes, Folder};
 use library::Library;
 use remote::{Checkout, Remote};
@@ -32,7 +32,8 @@ pub async fn run(
 ) -> Result<Answer, Failure> {
     let place = Place::open(global, events)?;
     if args.push_wiki.is_some() && !args.dry_run {
-        refs::may(&place.context, Writes::Docs).await?;
+        let caller = place.context.caller().await;
+        caller.check(&place.context.stack.refs, Writes::Docs)?;
     }
     let folder = global.directory.clone().unwrap_or_default();
     let work = async {

@@ -1,0 +1,99 @@
+//! Why a build cannot begin, go on or end; `cli` decides the exit code from it.
+
+use std::path::PathBuf;
+
+use camino::Utf8PathBuf;
+
+use crate::name::Reference;
+use crate::release::refs::Denied;
+use crate::{buildkit, export, publish, staging};
+
+/// A fault of the whole build. An image or suite that failed is none: see [`super::Recorded`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `--push` was given, and the stack has no registry.
+    #[error("`--push` requires a registry")]
+    PushWithoutRegistry,
+    /// Neither a registry nor an archive is there to build into.
+    #[error("no registry to build into")]
+    NoRegistry,
+    /// Without the digest of its base an image has no cache key.
+    #[error("image `{label}` cannot be built offline: no digest known for {}", list(.bases))]
+    UnknownBase {
+        /// The first image asked for that has no key.
+        label: String,
+        /// External bases without a digest.
+        bases: Vec<Reference>,
+    },
+    /// The folder of the stack is in no git repository, or in one without commits.
+    #[error("cannot publish without a commit: immutable tags contain it")]
+    NoCommit,
+    /// Files of the stack differ from the commit.
+    #[error(
+        "cannot publish: specs.yml, specs.lock or images/ differ from the commit their tags contain"
+    )]
+    Dirty,
+    /// The ref may not publish.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// Images to test are not built.
+    #[error("images not built yet: {}", .labels.join(", "))]
+    NotBuilt {
+        /// Their labels.
+        labels: Vec<String>,
+    },
+    /// Steps or suites that will run need secrets without a value.
+    #[error("missing values for secrets: {}", .ids.join(", "))]
+    MissingSecrets {
+        /// The secrets' ids, in alphabetical order.
+        ids: Vec<String>,
+    },
+    /// `SOURCE_DATE_EPOCH` cannot be read.
+    #[error("invalid SOURCE_DATE_EPOCH `{text}`: expected seconds since 1970")]
+    Epoch {
+        /// Its value.
+        text: String,
+    },
+    /// The folder of the archive cannot be written.
+    #[error("cannot write in {}: {source}", .folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The JUnit report cannot be written.
+    #[error("cannot write the JUnit report {path}: {source}")]
+    Junit {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Neither `HOME` nor `XDG_STATE_HOME` is set.
+    #[error("no folder for the engine's state")]
+    NoStateFolder,
+    /// Interrupted by the user.
+    #[error("interrupted")]
+    Cancelled,
+    /// No engine could be started.
+    #[error(transparent)]
+    Engine(#[from] buildkit::EngineError),
+    /// The engine failed as a whole.
+    #[error(transparent)]
+    Buildkit(#[from] buildkit::Error),
+    /// A document in staging, such as the release, cannot be read or written.
+    #[error(transparent)]
+    Staging(#[from] staging::Error),
+    /// Images could not be staged or tagged.
+    #[error(transparent)]
+    Publish(#[from] publish::Error),
+    /// The archive could not be written.
+    #[error(transparent)]
+    Export(#[from] export::Error),
+}
+
+fn list(bases: &[Reference]) -> String {
+    let bases: Vec<String> = bases.iter().map(ToString::to_string).collect();
+    bases.join(", ")
+}

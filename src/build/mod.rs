@@ -1,0 +1,36 @@
+//! The build from start to end: checks a request against the plan, has an engine carry the plan out, stores
+//! what was learned, and tags what passed.
+//!
+//! Each phase is a type that is consumed by the next one: [`Prepared`] → `Ran` → `Proven` → `Published` →
+//! [`Recorded`]. [`build`] goes through all of them; `build` and `test` of `cli` call it.
+
+mod engine;
+mod error;
+mod export;
+mod job;
+mod prepared;
+mod proven;
+mod published;
+mod ran;
+mod recorded;
+#[cfg(test)]
+mod tests;
+
+pub use engine::{Buildkit, Engine, EngineSource};
+pub use error::Error;
+pub use job::{Environment, Goal, Job, Options};
+pub use prepared::Prepared;
+pub use recorded::{Ending, Recorded};
+
+/// Carries out a plan that passed its checks. Images that fail and suites that fail are part of what is
+/// returned, and nothing is tagged then; an error is a fault of the whole run.
+pub async fn build<'a>(
+    prepared: Prepared<'a>,
+    engine: &impl Engine,
+) -> Result<Recorded<'a>, Error> {
+    let ran = prepared.run(engine).await?;
+    let proven = ran.prove().await;
+    let published = proven.publish().await;
+    let recorded = published.record().await;
+    recorded.export().await
+}

@@ -1,0 +1,235 @@
+//! The first phase: a request that passed all checks, and all that its run needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tempfile::NamedTempFile;
+
+use jiff::Timestamp;
+
+use super::error::Error;
+use super::job::{Goal, Job};
+use crate::buildkit::Services;
+use crate::compile::{CA_SECRET, StepEnvironment};
+use crate::event::Event;
+use crate::gather;
+use crate::llb::Proxy;
+use crate::name::{Reference, Repository, Tag};
+use crate::plan::{Action, Planned};
+use crate::registry::Credentials;
+use crate::release::refs::Writes;
+use crate::run;
+use crate::stack::{ImageId, Kind, Step};
+
+/// A build that may begin.
+pub struct Prepared<'a> {
+    pub(super) job: Job<'a>,
+    /// Where the run's images are pushed; `None` if they only go into an archive.
+    pub(super) staging: Option<Repository>,
+    /// The run's id, by the time it began.
+    pub(super) run: Tag,
+    /// When it began.
+    pub(super) began: Timestamp,
+    /// The image whose bytes each built image gets.
+    pub(super) leaders: BTreeMap<ImageId, ImageId>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Checks a request against the plan that was made for it. Nothing is written.
+    pub fn new(job: Job<'a>) -> Result<Self, Error> {
+        check_bases(&job)?;
+        if job.options.push {
+            check_commit(&job)?;
+            if !job.options.dry_run {
+                let caller = &job.environment.caller;
+                caller.check(&job.stack.refs, Writes::Publish)?;
+            }
+        }
+        if job.options.goal == Goal::Test {
+            check_built(&job)?;
+        }
+        let now = (job.environment.now)();
+        let is_pushed = job.options.push || job.options.archive.is_none();
+        let staging = job.stack.staging.as_ref();
+        let staging = staging.filter(|_| job.options.is_online(job.stack) && is_pushed);
+        Ok(Self {
+            staging: staging.cloned(),
+            run: run_id(&job, now),
+            began: now,
+            leaders: run::leaders(job.plan),
+            job,
+        })
+    }
+
+    /// What the engine must know beside the plan.
+    pub(super) fn run_options(
+        &self,
+        archive: Option<&NamedTempFile>,
+    ) -> Result<run::Options, Error> {
+        let environment = self.job.environment;
+        let options = self.job.options;
+        Ok(run::Options {
+            platform: environment.platform.clone(),
+            environment: StepEnvironment {
+                ca: options.ca.is_some(),
+                proxy: (environment.proxy != Proxy::default()).then(|| environment.proxy.clone()),
+                ignore_cache: (self.job.plan.images.iter())
+                    .filter(|planned| planned.ignore_cache)
+                    .map(|planned| planned.id)
+                    .collect(),
+            },
+            services: self.services(),
+            fail_fast: options.fail_fast,
+            epoch: self.epoch()?,
+            bases: self.job.gathered.bases.clone(),
+            staging: self.staging.clone(),
+            archive: archive.map(|file| file.path().to_owned()),
+            suites: environment.suites,
+        })
+    }
+
+    /// The time of new layers and configs, seconds since 1970: `SOURCE_DATE_EPOCH`, else that of the commit.
+    pub(super) fn epoch(&self) -> Result<Option<i64>, Error> {
+        let commit = self.job.gathered.facts.commit.as_ref();
+        match &self.job.environment.source_date_epoch {
+            Some(text) => {
+                let seconds = text
+                    .parse()
+                    .map_err(|_| Error::Epoch { text: text.clone() });
+                seconds.map(Some)
+            }
+            None => Ok(commit.map(|commit| commit.time)),
+        }
+    }
+
+    fn services(&self) -> Services {
+        let mut secrets = self.job.options.secrets.clone();
+        if let Some(ca) = &self.job.options.ca {
+            secrets.insert(CA_SECRET.to_owned(), ca.clone());
+        }
+        let credentials: Credentials = self.job.environment.credentials.clone();
+        Services {
+            credentials: Some(Arc::new(move |host: String| {
+                let credentials = credentials.clone();
+                Box::pin(async move {
+                    // Without credentials the engine asks anonymously, and the registry's answer is shown.
+                    let found = credentials.credentials(&host).await.ok().flatten()?;
+                    Some((found.username, found.secret))
+                })
+            })),
+            secrets,
+            ..Services::default()
+        }
+    }
+
+    /// Reports which images are built and which are reused.
+    pub(super) fn announce(&self) {
+        let labels = |is_listed: fn(&Action) -> bool| {
+            let images = self.job.plan.images.iter();
+            images
+                .filter(|planned| is_listed(&planned.action))
+                .map(|planned| planned.label.clone())
+                .collect()
+        };
+        self.job.events.send(Event::Planned {
+            build: labels(|action| matches!(action, Action::Build { .. })),
+            reuse: labels(|action| matches!(action, Action::Reuse { .. })),
+        });
+    }
+}
+
+/// Returns an id that sorts by time; two runs of one second differ.
+fn run_id(job: &Job<'_>, now: Timestamp) -> Tag {
+    let time = now.strftime("%Y%m%dT%H%M%S");
+    let commit = match &job.gathered.facts.commit {
+        Some(commit) => format!("-{}", commit.hash.get(..7).unwrap_or_default()),
+        None => String::new(),
+    };
+    let random = fastrand::u32(..1 << 24);
+    Tag::parse(&format!("{time}{commit}-{random:06x}")).expect("digits, letters and dashes")
+}
+
+impl Job<'_> {
+    fn is_selected(&self, planned: &Planned) -> bool {
+        let selected = self.options.request.selected.as_ref();
+        selected.is_none_or(|set| set.contains(&planned.id))
+    }
+}
+
+/// Checks that every image asked for has a cache key; it has none if it was planned offline and its base is
+/// not locked.
+fn check_bases(job: &Job<'_>) -> Result<(), Error> {
+    let lacks_key = |planned: &&Planned| planned.keyed.is_none() && job.is_selected(planned);
+    let Some(planned) = job.plan.images.iter().find(lacks_key) else {
+        return Ok(());
+    };
+    let bases: Vec<Reference> = gather::outside(job.stack)
+        .into_iter()
+        .filter(|reference| !job.gathered.bases.contains_key(reference))
+        .cloned()
+        .collect();
+    Err(Error::UnknownBase {
+        label: planned.label.clone(),
+        bases,
+    })
+}
+
+/// Checks that immutable tags, which contain the commit, mean what was built.
+fn check_commit(job: &Job<'_>) -> Result<(), Error> {
+    match &job.gathered.facts.commit {
+        None => Err(Error::NoCommit),
+        Some(commit) if commit.dirty && !job.options.allow_dirty => Err(Error::Dirty),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Checks that all images asked for are built, since `test` builds none.
+fn check_built(job: &Job<'_>) -> Result<(), Error> {
+    let labels: Vec<String> = (job.plan.images.iter())
+        .filter(|planned| job.is_selected(planned))
+        .filter(|planned| !matches!(planned.action, Action::Reuse { .. }))
+        .map(|planned| planned.label.clone())
+        .collect();
+    if labels.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::NotBuilt { labels })
+    }
+}
+
+/// Checks that every secret of a step or suite that will run has a value.
+pub(super) fn check_secrets(job: &Job<'_>) -> Result<(), Error> {
+    let mut needed = BTreeSet::new();
+    for planned in &job.plan.images {
+        let image = &job.stack.images[planned.id.0];
+        if matches!(planned.action, Action::Build { .. }) {
+            for step in &image.steps {
+                collect_secrets(step, &mut needed);
+            }
+        }
+        for (suite, planned) in image.proof.suites.iter().zip(&planned.proofs.suites) {
+            if planned.verdict.known.is_none() {
+                needed.extend(suite.secrets.iter().map(|secret| secret.id.as_str()));
+            }
+        }
+    }
+    let missing = needed.into_iter();
+    let ids: Vec<String> = missing
+        .filter(|id| !job.options.secrets.contains_key(*id))
+        .map(str::to_owned)
+        .collect();
+    if ids.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::MissingSecrets { ids })
+    }
+}
+
+fn collect_secrets<'a>(step: &'a Step, ids: &mut BTreeSet<&'a str>) {
+    ids.extend(step.secrets.iter().map(|secret| secret.id.as_str()));
+    if let Kind::Group(steps) = &step.kind {
+        for step in steps {
+            collect_secrets(step, ids);
+        }
+    }
+}

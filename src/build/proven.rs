@@ -1,0 +1,228 @@
+//! The third phase: what is proven of each image, known before or found by this run, and whether it passed.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+
+use super::error::Error;
+use super::ran::Ran;
+use crate::checks;
+use crate::evidence::{Checks, Evidence, Finding, junit};
+use crate::name::Digest;
+use crate::plan::{Keyed, Planned};
+use crate::publish;
+use crate::run;
+use crate::source::Span;
+use crate::stack::{Image, ImageId};
+use crate::staging::Staging;
+
+/// A run with its evidence in staging.
+pub(super) struct Proven<'a> {
+    pub ran: Ran<'a>,
+    /// What is proven of each image that is there.
+    pub evidence: BTreeMap<ImageId, Evidence>,
+    /// Why evidence or the JUnit report could not be written.
+    pub fault: Option<Error>,
+}
+
+impl<'a> Ran<'a> {
+    /// Joins what was known with what this run proved, stores the latter, and writes the JUnit report.
+    pub async fn prove(self) -> Proven<'a> {
+        let mut proven = Proven {
+            ran: self,
+            evidence: BTreeMap::new(),
+            fault: None,
+        };
+        let stored = proven.store().await;
+        let written = proven.write_junit();
+        proven.fault = stored.err().or(written.err());
+        proven
+    }
+}
+
+/// New evidence by cache key and digest. One key may be on two digests: rebuilt here, and reused there.
+type News = BTreeMap<(Digest, Digest), Evidence>;
+
+impl Proven<'_> {
+    async fn store(&mut self) -> Result<(), Error> {
+        let job = self.ran.prepared.job;
+        let mut news = News::new();
+        for planned in &job.plan.images {
+            if let Some(keyed) = &planned.keyed {
+                self.add(planned, keyed, &mut news).await?;
+            }
+        }
+        if let Some(staging) = &self.ran.prepared.staging {
+            let staging = Staging::new(job.registry, staging);
+            try_join_all(news.values().map(|new| staging.add_evidence(new))).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds one image's evidence, and to `news` what staging does not have yet.
+    async fn add(
+        &mut self,
+        planned: &Planned,
+        keyed: &Keyed,
+        news: &mut News,
+    ) -> Result<(), Error> {
+        let image = &self.ran.prepared.job.stack.images[planned.id.0];
+        let proven = self.ran.report.proven.get(&planned.id);
+        let stored = self.ran.digest(planned);
+        // Without a registry nothing has a digest before it is in an archive.
+        let digest = stored.clone().or_else(|| proven.map(|_| keyed.key.clone()));
+        let Some(digest) = digest else {
+            return Ok(());
+        };
+        let empty = Evidence::new(&planned.label, keyed.key.clone(), digest.clone());
+        let mut new = proven.map(|proven| found(proven, empty.clone()));
+        let mut whole = known(image, planned, empty);
+        let is_limited = (image.proof.policy.layers.as_ref()).is_some_and(|l| l.size.is_some());
+        if is_limited && let Some(size) = self.stored_size(planned).await? {
+            let new = new.as_mut().and_then(|new| new.checks.as_mut());
+            for checks in [new, whole.checks.as_mut()].into_iter().flatten() {
+                check_size(checks, image, size);
+            }
+        }
+        if let Some(new) = &new {
+            whole.merge(new);
+        }
+        self.evidence.insert(planned.id, whole);
+        if let Some(mut new) = new
+            && stored.is_some()
+        {
+            // A command that could not be run is shown now, and run again the next time.
+            new.info.retain(|_, info| info.exit >= 0);
+            let key = (keyed.key.clone(), digest);
+            news.entry(key)
+                .and_modify(|known| known.merge(&new))
+                .or_insert(new);
+        }
+        Ok(())
+    }
+
+    /// The size of an image, bytes, asked of the registry if it is not remembered. An image that is only in
+    /// the engine's archive has none yet.
+    async fn stored_size(&self, planned: &Planned) -> Result<Option<u64>, Error> {
+        if let Some(size) = self.ran.size(planned).filter(|size| *size > 0) {
+            return Ok(Some(size));
+        }
+        let job = self.ran.prepared.job;
+        match (&job.stack.staging, self.ran.digest(planned)) {
+            (Some(staging), Some(digest)) if !job.options.offline => {
+                Ok(publish::size(job.registry, staging, &digest).await?)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether a suite or check of an image that is there failed, or was not run although it had to be.
+    pub fn has_failed_proof(&self) -> bool {
+        let planned = &self.ran.prepared.job.plan.images;
+        let mut there = planned.iter().filter(|planned| self.ran.is_there(planned));
+        there.any(|planned| !has_passed(planned, self.evidence.get(&planned.id)))
+    }
+
+    /// Whether images may be tagged: everything was built and passed, and is recorded.
+    pub fn may_publish(&self) -> bool {
+        !self.ran.has_failed() && !self.has_failed_proof() && self.fault.is_none()
+    }
+
+    fn write_junit(&self) -> Result<(), Error> {
+        let job = self.ran.prepared.job;
+        let Some(path) = &job.options.junit else {
+            return Ok(());
+        };
+        let suites = self.evidence.values().flat_map(|evidence| {
+            let suites = evidence.suites.iter();
+            suites.map(|(name, verdict)| (format!("{} {name}", evidence.image), verdict))
+        });
+        let xml = junit::report(job.stack.name.as_str(), suites);
+        std::fs::write(path, xml).map_err(|source| Error::Junit {
+            path: path.clone(),
+            source,
+        })
+    }
+
+    /// Entries of `policy.allow` that no image needs, with their paths, if all images that have them were
+    /// checked.
+    pub fn unused_allowances(&self) -> Vec<(Span, &str)> {
+        let mut known: BTreeMap<Span, (bool, &str)> = BTreeMap::new();
+        for (index, image) in self.ran.prepared.job.stack.images.iter().enumerate() {
+            let evidence = self.evidence.get(&ImageId(index));
+            let checks = evidence.and_then(|evidence| evidence.checks.as_ref());
+            for (path, allowance) in &image.proof.policy.allow {
+                let is_used = checks.is_none_or(|checks| !checks.unused.contains(path));
+                known.entry(allowance.span).or_insert((false, path)).0 |= is_used;
+            }
+        }
+        let unused = known.into_iter().filter(|(_, (is_used, _))| !is_used);
+        unused.map(|(span, (_, path))| (span, path)).collect()
+    }
+}
+
+/// What a run found about an image, as evidence.
+fn found(proven: &run::Proven, empty: Evidence) -> Evidence {
+    Evidence {
+        suites: proven.suites.clone(),
+        info: proven.info.clone(),
+        checks: proven.checks.clone(),
+        ..empty
+    }
+}
+
+/// What was known about an image before, of what the plan asks for.
+fn known(image: &Image, planned: &Planned, empty: Evidence) -> Evidence {
+    let proofs = &planned.proofs;
+    let suites = proofs.suites.iter().filter_map(|suite| {
+        let known = suite.verdict.known.clone()?;
+        Some((suite.name.clone(), known))
+    });
+    let info = image.proof.info.iter().zip(&proofs.info);
+    let info = info.filter_map(|(command, planned)| {
+        let known = planned.known.clone()?;
+        Some((command.name.clone(), known))
+    });
+    let checks = proofs.checks.as_ref();
+    Evidence {
+        suites: suites.collect(),
+        info: info.collect(),
+        checks: checks.and_then(|checks| checks.known.clone()),
+        ..empty
+    }
+}
+
+/// Adds a finding to an image's checks if it is larger than `layers.size` allows, which is known only once
+/// the image was pushed. `size` in bytes.
+pub(super) fn check_size(checks: &mut Checks, image: &Image, size: u64) {
+    let limits = image.proof.policy.layers.as_ref();
+    let Some(fault) = limits.and_then(|limits| checks::size_fault(limits, size)) else {
+        return;
+    };
+    let finding = Finding {
+        rule: fault.rule,
+        path: fault.path,
+        text: fault.text,
+        below: 0,
+        elsewhere: 0,
+        step: None,
+        inherited: None,
+    };
+    if !checks.findings.contains(&finding) {
+        checks.findings.push(finding);
+    }
+    checks.passed = false;
+}
+
+/// Whether evidence shows that everything planned for an image passed, in the edition that is planned.
+pub(super) fn has_passed(planned: &Planned, evidence: Option<&Evidence>) -> bool {
+    let suites = planned.proofs.suites.iter().all(|suite| {
+        let verdict = evidence.and_then(|evidence| evidence.suites.get(&suite.name));
+        verdict.is_some_and(|verdict| verdict.passed && verdict.key == suite.verdict.key)
+    });
+    let checks = evidence.and_then(|evidence| evidence.checks.as_ref());
+    let checked = planned.proofs.checks.as_ref().is_none_or(|expected| {
+        checks.is_some_and(|checks| checks.passed && checks.key == expected.key)
+    });
+    suites && checked
+}

@@ -1,0 +1,161 @@
+//! The second phase: the engine has ended, and what it made is in staging.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::engine::Engine;
+use super::error::Error;
+use super::prepared::{Prepared, check_secrets};
+use crate::name::{Digest, Tag};
+use crate::plan::{Action, Planned};
+use crate::publish::{self, Staged};
+use crate::run::{Outcome, Report};
+use crate::stack::ImageId;
+use crate::staging::{Built, Staging};
+use crate::tags;
+
+/// A plan that was carried out.
+pub(super) struct Ran<'a> {
+    pub prepared: Prepared<'a>,
+    pub report: Report,
+    /// The images this run made, in staging or in the engine's archive.
+    pub staged: BTreeMap<ImageId, Staged>,
+    /// The archive the engine sent; removed when dropped.
+    pub engine_archive: Option<NamedTempFile>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Has the engine carry out the plan and stores the images it made. Without anything to build or prove
+    /// no engine is needed.
+    pub(super) async fn run(self, engine: &impl Engine) -> Result<Ran<'a>, Error> {
+        check_secrets(&self.job)?;
+        let archive = self.job.options.archive.as_deref();
+        let engine_archive = archive.map(engine_archive).transpose()?;
+        let plan = self.job.plan;
+        if !plan.builds() && !plan.proves() {
+            return Ok(Ran::new(self, Report::default(), engine_archive));
+        }
+        let options = self.run_options(engine_archive.as_ref())?;
+        self.announce();
+        let report = engine.run(self.job.stack, plan, &options).await?;
+        let mut ran = Ran::new(self, report, engine_archive);
+        ran.stage().await?;
+        Ok(ran)
+    }
+}
+
+/// Creates a file for the engine's archive beside the one to write: it has about the same size, so it fits
+/// there if anywhere.
+fn engine_archive(archive: &Path) -> Result<NamedTempFile, Error> {
+    let folder = match archive.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    NamedTempFile::new_in(&folder).map_err(|source| Error::Folder { folder, source })
+}
+
+impl<'a> Ran<'a> {
+    pub fn new(
+        prepared: Prepared<'a>,
+        report: Report,
+        engine_archive: Option<NamedTempFile>,
+    ) -> Self {
+        Self {
+            prepared,
+            report,
+            staged: BTreeMap::new(),
+            engine_archive,
+        }
+    }
+
+    /// The tag of the run's index in staging.
+    pub fn run_tag(&self) -> Tag {
+        tags::run(&self.prepared.run)
+    }
+
+    /// Tags what was pushed and remembers what it was made from; also if siblings failed.
+    pub async fn stage(&mut self) -> Result<(), Error> {
+        let Prepared { job, staging, .. } = &self.prepared;
+        let (Some(staging), Some(index)) = (staging, &self.report.index) else {
+            return Ok(());
+        };
+        let planned = |id: &ImageId| &job.plan.images[id.0];
+        let mut exported = BTreeMap::new();
+        for (variant, id) in &self.report.exported {
+            if let Some(keyed) = &planned(id).keyed {
+                exported.insert(variant.clone(), (*id, keyed.key.clone()));
+            }
+        }
+        let run = self.run_tag();
+        let staged = publish::stage(job.registry, staging, &run, index, &exported).await?;
+        for (id, leader) in &self.prepared.leaders {
+            if let Some(staged) = staged.get(leader) {
+                self.staged.insert(*id, staged.clone());
+            }
+        }
+        let mut built = BTreeMap::new();
+        let mut refreshed = BTreeMap::new();
+        for (id, staged) in &self.staged {
+            let planned = planned(id);
+            if let Some(keyed) = &planned.keyed {
+                let image = Built {
+                    key: keyed.key.clone(),
+                    digest: staged.digest.clone(),
+                    time: Some(self.prepared.began),
+                    size: staged.size,
+                    components: keyed.components.clone(),
+                };
+                built.insert(planned.label.clone(), image);
+            }
+            if let Some(mark) = job.gathered.refreshed.get(&planned.label) {
+                refreshed.insert(planned.label.clone(), mark.clone());
+            }
+        }
+        let staging = Staging::new(job.registry, staging);
+        staging.add_to_state(&built, &refreshed).await?;
+        Ok(())
+    }
+
+    /// Whether an image failed, or was skipped because another one did.
+    pub fn has_failed(&self) -> bool {
+        let mut outcomes = self.report.images.values();
+        outcomes.any(|outcome| !matches!(outcome, Outcome::Built { .. }))
+    }
+
+    /// Whether an image is there after the run: reused or built.
+    pub fn is_there(&self, planned: &Planned) -> bool {
+        match planned.action {
+            Action::Reuse { .. } => true,
+            Action::Build { .. } => matches!(
+                self.report.images.get(&planned.id),
+                Some(Outcome::Built { .. })
+            ),
+            Action::Hold { .. } => false,
+        }
+    }
+
+    /// The digest of an image that is there; `None` also for one that is in no registry and no archive yet.
+    pub fn digest(&self, planned: &Planned) -> Option<Digest> {
+        match &planned.action {
+            Action::Reuse { digest } => Some(digest.clone()),
+            Action::Build { .. } => {
+                let staged = self.staged.get(&planned.id);
+                staged.map(|staged| staged.digest.clone())
+            }
+            Action::Hold { .. } => None,
+        }
+    }
+
+    /// The size of an image's config and layers as stored, bytes; `None` if it is not known.
+    pub fn size(&self, planned: &Planned) -> Option<u64> {
+        match self.staged.get(&planned.id) {
+            Some(staged) => Some(staged.size),
+            None => {
+                let sizes = &self.prepared.job.gathered.sizes;
+                sizes.get(&self.digest(planned)?).copied()
+            }
+        }
+    }
+}

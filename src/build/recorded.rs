@@ -1,0 +1,304 @@
+//! The last phase: a published build is recorded as a release, and a build that passed is exported if an
+//! archive was asked for.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::error::Error;
+use super::proven::Proven;
+use super::published::Published;
+use super::ran::Ran;
+use crate::evidence::Evidence;
+use crate::gather::Gathered;
+use crate::name::{Commit, Digest, Repository, Tag};
+use crate::plan::{self, Plan, Planned};
+use crate::record::{DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredSpec};
+use crate::run::Outcome;
+use crate::source::Span;
+use crate::spec::lock::Lock;
+use crate::stack::{Base, Image, ImageId, Stack};
+use crate::staging::{self, Staging};
+
+/// A build that has ended.
+pub struct Recorded<'a> {
+    pub(super) published: Published<'a>,
+}
+
+/// How a build ended. Of several causes the first in this order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// An image failed or was skipped.
+    BuildFailed,
+    /// A suite or a check failed.
+    ProofFailed,
+    /// Everything passed, and something could not be stored or tagged: see [`Recorded::into_fault`].
+    Faulty,
+    /// Everything asked for is done.
+    Complete,
+}
+
+impl<'a> Published<'a> {
+    /// Records what was published together as a release. A fault is kept, since the images are tagged.
+    pub(super) async fn record(mut self) -> Recorded<'a> {
+        if self.is_published
+            && let Err(error) = write_release(&self.proven).await
+        {
+            self.proven.fault = Some(error.into());
+        }
+        Recorded { published: self }
+    }
+}
+
+impl<'a> Recorded<'a> {
+    fn proven(&self) -> &Proven<'a> {
+        &self.published.proven
+    }
+
+    pub(super) fn ran_mut(&mut self) -> &mut Ran<'a> {
+        &mut self.published.proven.ran
+    }
+
+    pub(super) fn ran(&self) -> &Ran<'a> {
+        &self.published.proven.ran
+    }
+
+    /// The stack that was built.
+    pub fn stack(&self) -> &'a Stack {
+        self.ran().prepared.job.stack
+    }
+
+    /// The facts it was built from.
+    pub fn gathered(&self) -> &'a Gathered {
+        self.ran().prepared.job.gathered
+    }
+
+    /// The plan that was carried out.
+    pub fn plan(&self) -> &'a Plan {
+        self.ran().prepared.job.plan
+    }
+
+    /// The id of the run.
+    pub fn run(&self) -> &Tag {
+        &self.ran().prepared.run
+    }
+
+    /// How many requests were sent to the engine.
+    pub fn solves(&self) -> u32 {
+        self.ran().report.solves
+    }
+
+    /// The index of the images built, and where it is in staging.
+    pub fn index(&self) -> Option<(&Repository, &Digest, Tag)> {
+        let ran = self.ran();
+        let staging = ran.prepared.staging.as_ref()?;
+        Some((staging, ran.report.index.as_ref()?, ran.run_tag()))
+    }
+
+    /// What became of an image in this run; `None` if there was nothing to do for it.
+    pub fn outcome(&self, id: ImageId) -> Option<&Outcome> {
+        self.ran().report.images.get(&id)
+    }
+
+    /// What is proven of an image.
+    pub fn evidence(&self, id: ImageId) -> Option<&Evidence> {
+        self.proven().evidence.get(&id)
+    }
+
+    /// The digest of an image that is there.
+    pub fn digest(&self, planned: &Planned) -> Option<Digest> {
+        self.ran().digest(planned)
+    }
+
+    /// The size of an image's config and layers as stored, bytes.
+    pub fn size(&self, planned: &Planned) -> Option<u64> {
+        self.ran().size(planned)
+    }
+
+    /// Whether the images have their immutable tags.
+    pub fn is_published(&self) -> bool {
+        self.published.is_published
+    }
+
+    /// Returns why something could not be stored or tagged.
+    pub fn into_fault(self) -> Option<Error> {
+        self.published.proven.fault
+    }
+
+    /// Returns how the build ended.
+    pub fn ending(&self) -> Ending {
+        let proven = self.proven();
+        if proven.ran.has_failed() {
+            Ending::BuildFailed
+        } else if proven.has_failed_proof() {
+            Ending::ProofFailed
+        } else if proven.fault.is_some() {
+            Ending::Faulty
+        } else {
+            Ending::Complete
+        }
+    }
+
+    /// Entries of `policy.allow` that no image needs, with their paths.
+    pub fn unused_allowances(&self) -> Vec<(Span, &str)> {
+        self.proven().unused_allowances()
+    }
+}
+
+/// Writes what was published together. A part of a stack is no release, and neither is a build without a
+/// commit.
+async fn write_release(proven: &Proven<'_>) -> Result<(), staging::Error> {
+    let job = proven.ran.prepared.job;
+    let (Some(staging), Some(commit)) = (&proven.ran.prepared.staging, &job.gathered.facts.commit)
+    else {
+        return Ok(());
+    };
+    let mut images: Vec<ReleaseImage> = Vec::new();
+    for planned in &job.plan.images {
+        let Some(image) = release_image(proven, planned, &images) else {
+            return Ok(());
+        };
+        images.push(image);
+    }
+    let release = Release {
+        stack: job.stack.name.to_string(),
+        commit: Commit::parse(&commit.hash).expect("git prints a whole hash"),
+        time: (job.environment.now)(),
+        run: proven.ran.prepared.run.to_string(),
+        git_ref: job.environment.caller.git_ref.clone(),
+        spec: None,
+        images,
+    };
+    let evidence = proven.evidence.values();
+    let evidence: BTreeMap<String, Evidence> = evidence
+        .map(|evidence| (evidence.image.clone(), evidence.clone()))
+        .collect();
+    let spec = stored_spec(proven);
+    let staging = Staging::new(job.registry, staging);
+    let attempt = job.plan.attempt;
+    staging
+        .write_release(attempt, release, &evidence, &spec)
+        .await?;
+    Ok(())
+}
+
+/// An image of a release, or `None` if it has no repository, digest or key. `before` are the images before
+/// it, among them its base.
+fn release_image(
+    proven: &Proven<'_>,
+    planned: &Planned,
+    before: &[ReleaseImage],
+) -> Option<ReleaseImage> {
+    let job = proven.ran.prepared.job;
+    let image = &job.stack.images[planned.id.0];
+    let (depth, base, base_digest) = match &image.base {
+        Base::Image(parent) => {
+            let name = job.stack.images[parent.0].name.to_string();
+            (before[parent.0].depth + 1, name, None)
+        }
+        Base::Outside(base) => {
+            let reference = &base.reference.value;
+            let digest = job.gathered.bases.get(reference);
+            (0, reference.to_string(), digest.cloned())
+        }
+    };
+    let evidence = proven.evidence.get(&planned.id);
+    let checks = evidence.and_then(|evidence| evidence.checks.as_ref());
+    Some(ReleaseImage {
+        image: image.name.to_string(),
+        variant: variant(job.stack, image),
+        repository: image.repository.clone()?,
+        digest: proven.ran.digest(planned)?,
+        key: planned.keyed.as_ref()?.key.clone(),
+        tags: planned.tags.clone(),
+        depth,
+        base: Some(base),
+        base_digest,
+        size: proven.ran.size(planned).unwrap_or_default(),
+        verdicts: evidence
+            .map(|evidence| verdicts(evidence, planned))
+            .unwrap_or_default(),
+        dropped: (image.proof.dropped.iter())
+            .map(|dropped| DroppedSuite {
+                suite: dropped.suite.clone(),
+                reason: dropped.reason.clone(),
+            })
+            .collect(),
+        checks: checks.map(|checks| checks.passed),
+        checks_key: checks.map(|checks| checks.key.clone()),
+        evidence: None,
+    })
+}
+
+fn variant(stack: &Stack, image: &Image) -> Option<String> {
+    let variant = stack.variants[image.variant].name.as_ref();
+    variant.map(ToString::to_string)
+}
+
+fn verdicts(evidence: &Evidence, planned: &Planned) -> Vec<ReleaseVerdict> {
+    let suites = planned.proofs.suites.iter();
+    suites
+        .filter_map(|suite| {
+            let verdict = evidence.suites.get(&suite.name)?;
+            Some(ReleaseVerdict {
+                suite: suite.name.clone(),
+                from: verdict.from.clone(),
+                key: Some(verdict.key.clone()),
+                digest: evidence.digest.clone(),
+                passed: verdict.passed,
+                tests: verdict.tests,
+                failed: verdict.failed,
+                cached: suite.verdict.known.is_some(),
+            })
+        })
+        .collect()
+}
+
+/// The spec as it was written, and as it was resolved.
+fn stored_spec(proven: &Proven<'_>) -> StoredSpec {
+    let job = proven.ran.prepared.job;
+    let lock = Lock {
+        bases: job.gathered.bases.clone(),
+    };
+    let images = job.plan.images.iter().map(|planned| {
+        let image = &job.stack.images[planned.id.0];
+        let mut resolved = json!({
+            "image": image.name.as_str(),
+            "variant": variant(job.stack, image),
+            "base": pinned_base(job.stack, job.gathered, image),
+        });
+        for (name, value) in plan::settings(image) {
+            resolved[name] = value;
+        }
+        resolved["steps"] = image.steps.iter().map(plan::expand).collect();
+        let keyed = planned.keyed.as_ref();
+        StoredImage {
+            resolved,
+            components: keyed
+                .map(|keyed| keyed.components.clone())
+                .unwrap_or_default(),
+        }
+    });
+    StoredSpec {
+        files: (job.stack.sources.iter())
+            .map(|(_, file)| (file.path.clone(), file.text.to_string()))
+            .collect(),
+        lock: lock.to_string(),
+        vars: job.options.vars.clone(),
+        images: images.collect(),
+    }
+}
+
+/// The name of an image's base in the stack, or its external base by digest.
+fn pinned_base(stack: &Stack, gathered: &Gathered, image: &Image) -> String {
+    match &image.base {
+        Base::Image(parent) => stack.images[parent.0].name.to_string(),
+        Base::Outside(base) => {
+            let reference = &base.reference.value;
+            match gathered.bases.get(reference) {
+                Some(digest) => reference.pinned(digest.clone()).to_string(),
+                None => reference.to_string(),
+            }
+        }
+    }
+}

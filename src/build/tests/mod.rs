@@ -1,0 +1,357 @@
+//! The phases of a build against a registry in this process, with an engine that only pushes what it is asked
+//! to.
+
+mod archives;
+mod phases;
+mod preparing;
+mod proofs;
+mod releases;
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::event::{Event, Events};
+use crate::evidence::{Checks, Evidence, Verdict};
+use crate::gather::{self, Gathered};
+use crate::llb::{Platform, Proxy};
+use crate::name::{Digest, Repository, Tag};
+use crate::plan::{Action, Commit, Facts, KeyFacts, Keys, Periods, Plan, Planned, TagDigests};
+use crate::registry::{self, Credentials, Registry};
+use crate::release::refs::{Caller, Denied};
+use crate::run::{self, ImageError, Outcome, Report};
+use crate::stack::{ImageId, Stack};
+use crate::testing::fake::Fake;
+
+const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const BASE: &str =
+    "example.org/debian@sha256:1111111111111111111111111111111111111111111111111111111111111111";
+
+/// Two images, the child with a suite.
+const PAIR: &str = r#"
+stack: demo
+registry: HOST/ns
+tags: ["r-${commit7}"]
+images:
+  base: { base: BASE, steps: [{ run: make }] }
+  child:
+    base: base
+    steps: [{ run: make more }]
+    tests: { common: { run: "true" } }
+"#;
+
+fn now() -> jiff::Timestamp {
+    "2026-11-26T12:00:00Z".parse().expect("a time")
+}
+
+fn later() -> jiff::Timestamp {
+    "2026-11-26T12:30:00Z".parse().expect("a time")
+}
+
+/// A stack, the registry it is pushed to, and what is asked for.
+struct World {
+    fake: Fake,
+    registry: Registry,
+    stack: Stack,
+    options: Options,
+    environment: Environment,
+    facts: Facts,
+    sizes: BTreeMap<Digest, u64>,
+    events: Events,
+    received: std::sync::mpsc::Receiver<Event>,
+}
+
+impl World {
+    async fn start(yaml: &str) -> Self {
+        let fake = Fake::start().await;
+        let yaml = yaml.replace("HOST", &fake.host).replace("BASE", BASE);
+        let registry = Registry::new(registry::Options {
+            backoff: Duration::from_millis(1),
+            timeout: Duration::from_secs(5),
+            settling: Duration::from_secs(1),
+            ..registry::Options::default()
+        });
+        let (events, received) = Events::channel();
+        Self {
+            fake,
+            registry: registry.expect("a client"),
+            stack: crate::testing::stack(&yaml),
+            options: Options::default(),
+            environment: Environment {
+                platform: Platform::linux("x86_64"),
+                proxy: Proxy::default(),
+                source_date_epoch: None,
+                caller: Caller::default(),
+                credentials: Credentials::none(),
+                suites: 1,
+                now,
+            },
+            facts: Facts {
+                commit: Some(Commit {
+                    hash: COMMIT.to_owned(),
+                    time: 1_700_000_000,
+                    dirty: false,
+                }),
+                ..Facts::default()
+            },
+            sizes: BTreeMap::new(),
+            events,
+            received,
+        }
+    }
+
+    fn gathered(&self) -> (Gathered, Plan) {
+        let facts = self.facts.clone();
+        let bases = gather::outside(&self.stack).into_iter();
+        let bases = bases.filter_map(|base| Some((base.clone(), base.digest.clone()?)));
+        let key_facts = KeyFacts {
+            platform: "linux/amd64".to_owned(),
+            bases: bases.collect(),
+            periods: Periods::default(),
+            refreshed: BTreeMap::new(),
+        };
+        let keys = Keys::new(&self.stack, &key_facts);
+        let plan = Plan::new(&self.stack, &keys, &facts, &self.options.request);
+        let gathered = Gathered {
+            keys,
+            facts,
+            bases: key_facts.bases,
+            unlocked: Vec::new(),
+            refreshed: BTreeMap::new(),
+            sizes: self.sizes.clone(),
+        };
+        (gathered, plan.expect("a free tag"))
+    }
+
+    /// Checks the request and lets the engine carry out the plan.
+    async fn build(&self, engine: &Pushing<'_>) -> Result<Built, Error> {
+        let (gathered, plan) = self.gathered();
+        let prepared = Prepared::new(self.job(&gathered, &plan))?;
+        let recorded = build(prepared, engine).await?;
+        let digest = |planned: &Planned| Some((planned.label.clone(), recorded.digest(planned)?));
+        Ok(Built {
+            ending: recorded.ending(),
+            published: recorded.is_published(),
+            digests: plan.images.iter().filter_map(digest).collect(),
+            solves: recorded.solves(),
+            run: recorded.run().clone(),
+            unused: recorded.unused_allowances().len(),
+            fault: recorded.into_fault(),
+        })
+    }
+
+    fn job<'a>(&'a self, gathered: &'a Gathered, plan: &'a Plan) -> Job<'a> {
+        Job {
+            stack: &self.stack,
+            gathered,
+            plan,
+            options: &self.options,
+            environment: &self.environment,
+            registry: &self.registry,
+            events: &self.events,
+        }
+    }
+
+    /// Why the request is refused before anything is run.
+    fn refusal(&self) -> Error {
+        let (gathered, plan) = self.gathered();
+        let prepared = Prepared::new(self.job(&gathered, &plan));
+        prepared.map(|_| ()).expect_err("refused")
+    }
+
+    fn id(&self, name: &str) -> ImageId {
+        let mut images = self.stack.images.iter();
+        let index = images.position(|image| image.name.value.as_str() == name);
+        ImageId(index.expect("an image"))
+    }
+
+    fn key(&self, name: &str) -> Digest {
+        let (_, plan) = self.gathered();
+        let keyed = plan.images[self.id(name).0].keyed.as_ref();
+        keyed.expect("its base is known").key.clone()
+    }
+
+    fn tag(&self, image: &str, tag: &str) -> Option<String> {
+        self.fake.tag(&format!("ns/{image}"), tag)
+    }
+
+    fn tags(&self) -> [Option<String>; 2] {
+        ["base", "child"].map(|image| self.tag(image, "r-0123456"))
+    }
+
+    /// Lets staging have an image, as a run before this one left it.
+    fn store(&mut self, name: &str) -> Digest {
+        let digest = push(&self.fake, name).manifest.0;
+        self.facts.stored.insert(self.key(name), digest.clone());
+        digest
+    }
+
+    fn release(&self, tag: &str) -> serde_json::Value {
+        let digest = self.tag("demo", tag).expect("a release");
+        let state = self.fake.state();
+        let repository = &state.repositories["ns/demo"];
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&repository.manifests[&digest].1).expect("JSON");
+        let blob = manifest["layers"][0]["digest"].as_str().expect("a layer");
+        serde_json::from_slice(&repository.blobs[blob]).expect("JSON")
+    }
+}
+
+/// What is asserted of a build.
+#[derive(Debug)]
+struct Built {
+    ending: Ending,
+    published: bool,
+    digests: BTreeMap<String, Digest>,
+    solves: u32,
+    run: Tag,
+    unused: usize,
+    fault: Option<Error>,
+}
+
+/// An image in staging.
+struct PushedImage {
+    manifest: (Digest, usize),
+}
+
+/// Puts an image into staging: a config, and a layer of 10 bytes.
+fn push(fake: &Fake, name: &str) -> PushedImage {
+    let blob = |bytes: &[u8]| {
+        let digest = fake.add_blob("ns/demo", bytes);
+        json!({ "mediaType": "application/octet-stream", "digest": digest, "size": bytes.len() })
+    };
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": OCI,
+        "config": blob(format!("config of {name}").as_bytes()),
+        "layers": [blob(b"0123456789")],
+    });
+    let bytes = manifest.to_string().into_bytes();
+    fake.add_manifest("ns/demo", &format!("pushed-{name}"), &bytes);
+    PushedImage {
+        manifest: (Digest::of(&bytes), bytes.len()),
+    }
+}
+
+/// An engine that builds every image and passes every suite but those it is told to fail.
+struct Pushing<'a> {
+    fake: &'a Fake,
+    failing_images: Vec<&'a str>,
+    failing_suites: Vec<&'a str>,
+    /// Suites and checks it does not run although they are planned.
+    skips_proofs: bool,
+    calls: Cell<u32>,
+}
+
+impl<'a> Pushing<'a> {
+    fn new(fake: &'a Fake) -> Self {
+        Self {
+            fake,
+            failing_images: Vec::new(),
+            failing_suites: Vec::new(),
+            skips_proofs: false,
+            calls: Cell::new(0),
+        }
+    }
+
+    fn proven(&self, planned: &Planned) -> run::Proven {
+        let suites = planned.proofs.suites.iter();
+        let suites = suites.filter(|suite| suite.verdict.known.is_none() && !self.skips_proofs);
+        let checks = planned.proofs.checks.as_ref();
+        run::Proven {
+            suites: suites
+                .map(|suite| {
+                    let passed = !self.failing_suites.contains(&suite.name.as_str());
+                    (suite.name.clone(), verdict(&suite.verdict.key, passed))
+                })
+                .collect(),
+            checks: checks.filter(|_| !self.skips_proofs).map(|checks| Checks {
+                key: checks.key.clone(),
+                passed: true,
+                time: now(),
+                findings: Vec::new(),
+                allowed: Vec::new(),
+                unused: vec!["/nothing".to_owned()],
+            }),
+            info: BTreeMap::new(),
+        }
+    }
+}
+
+fn verdict(key: &Digest, passed: bool) -> Verdict {
+    Verdict {
+        key: key.clone(),
+        from: None,
+        passed,
+        reason: None,
+        tests: 1,
+        failed: u32::from(!passed),
+        skipped: 0,
+        seconds: 0.5,
+        time: now(),
+        cases: Vec::new(),
+        log: String::new(),
+    }
+}
+
+impl Engine for Pushing<'_> {
+    async fn run(
+        &self,
+        stack: &Stack,
+        plan: &Plan,
+        options: &run::Options,
+    ) -> Result<Report, Error> {
+        self.calls.set(self.calls.get() + 1);
+        let leaders = run::leaders(plan);
+        let mut report = Report {
+            solves: 1,
+            ..Report::default()
+        };
+        let mut manifests = Vec::new();
+        for planned in &plan.images {
+            let name = stack.images[planned.id.0].name.value.as_str();
+            if matches!(planned.action, Action::Build { .. }) {
+                let outcome = if self.failing_images.contains(&name) {
+                    Outcome::Failed(Box::new(ImageError::Base {
+                        reference: BASE.to_owned(),
+                        reason: "it is broken".to_owned(),
+                    }))
+                } else {
+                    Outcome::Built {
+                        took: Duration::from_secs(1),
+                    }
+                };
+                let is_built = matches!(outcome, Outcome::Built { .. });
+                report.images.insert(planned.id, outcome);
+                if !is_built {
+                    continue;
+                }
+                if leaders[&planned.id] == planned.id && options.staging.is_some() {
+                    let variant = format!("x{}", manifests.len());
+                    let (digest, size) = push(self.fake, name).manifest;
+                    manifests.push(json!({
+                        "mediaType": OCI, "digest": digest.as_str(), "size": size,
+                        "platform": { "os": "linux", "architecture": "amd64", "variant": variant },
+                    }));
+                    report.exported.insert(variant, planned.id);
+                }
+            }
+            if planned.proofs.runs() {
+                report.proven.insert(planned.id, self.proven(planned));
+            }
+        }
+        if !manifests.is_empty() {
+            let index = json!({
+                "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+                "manifests": manifests,
+            });
+            let bytes = index.to_string().into_bytes();
+            self.fake.add_manifest("ns/demo", "pushed-index", &bytes);
+            report.index = Some(Digest::of(&bytes));
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,50 @@
+//! The answer of `build --dry-run` and `test --dry-run`: the plan, and the tags images would get.
+
+use serde_json::json;
+
+use crate::build::Options;
+use crate::cli::context::Context;
+use crate::cli::{Answer, Exit, plan as plan_command};
+use crate::gather::Gathered;
+use crate::plan::{Action, Plan};
+use crate::report::table;
+
+/// Returns the plan as text and JSON, with `dry_run`.
+pub(super) fn answer(
+    context: &Context,
+    gathered: &Gathered,
+    plan: &Plan,
+    options: &Options,
+) -> Answer {
+    let mut json = plan_command::json(context, gathered, plan);
+    json["dry_run"] = json!(true);
+    let mut text = table::plain(&plan_command::HEADERS, &plan_command::rows(plan));
+    text.push_str(&format!("\n{}\n", plan_command::count(plan)));
+    if options.push {
+        text.push_str(&tags(context, gathered, plan));
+    }
+    Answer::new(Exit::Done, json, text)
+}
+
+/// Returns a line for each immutable tag of the plan.
+fn tags(context: &Context, gathered: &Gathered, plan: &Plan) -> String {
+    let mut text = String::new();
+    for planned in &plan.images {
+        let repository = context.stack.images[planned.id.0].repository.as_ref();
+        let is_held = matches!(planned.action, Action::Hold { .. });
+        let Some(repository) = repository.filter(|_| !is_held) else {
+            continue;
+        };
+        for tag in &planned.tags {
+            let name = (repository.clone(), tag.clone());
+            let is_tagged = gathered.facts.tags.get(&name).is_some_and(Option::is_some);
+            let state = if is_tagged {
+                "is tagged already"
+            } else {
+                "would be tagged"
+            };
+            text.push_str(&format!("{repository}:{tag} {state}\n"));
+        }
+    }
+    text
+}

@@ -1,0 +1,73 @@
+//! Exit codes and hints for faults of a build.
+
+use crate::build::Error;
+use crate::cli::{Exit, Failure};
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error {
+            Error::PushWithoutRegistry | Error::NoRegistry => Self::new(Exit::Environment, text)
+                .help("set `registry:` in specs.yml, --registry or LAMINATE_REGISTRY; or write an archive with --export oci:FILE"),
+            Error::UnknownBase { .. } => Self::new(Exit::Environment, text)
+                .help("run `laminate lock` once with access to the registry"),
+            Error::NoCommit => Self::new(Exit::Publish, text)
+                .help("commit the stack first, or build without --push"),
+            Error::Dirty => Self::new(Exit::Publish, text)
+                .help("commit the changes, or pass --allow-dirty"),
+            Error::NotBuilt { .. } => Self::new(Exit::Environment, text)
+                .help("run `laminate build`, or select images that are built"),
+            Error::MissingSecrets { ids } => {
+                let id = ids.first().map(String::as_str).unwrap_or_default();
+                Self::new(Exit::Environment, text)
+                    .help(format!("pass --secret {id}=FILE or --secret {id}=env:NAME"))
+            }
+            Error::NoStateFolder => {
+                Self::new(Exit::Environment, text).help("set HOME or XDG_STATE_HOME")
+            }
+            Error::Epoch { .. } | Error::Folder { .. } | Error::Junit { .. } => {
+                Self::new(Exit::Environment, text)
+            }
+            Error::Cancelled => Self::interrupted(),
+            Error::Denied(denied) => denied.into(),
+            Error::Engine(error) => error.into(),
+            Error::Buildkit(error) => error.into(),
+            Error::Publish(error) => error.into(),
+            Error::Staging(error) => error.into(),
+            Error::Export(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_has_the_exit_code_of_its_kind() {
+        let missing = Error::MissingSecrets {
+            ids: vec!["a".to_owned(), "b".to_owned()],
+        };
+        for (error, exit) in [
+            (Error::NoRegistry, Exit::Environment),
+            (Error::NoCommit, Exit::Publish),
+            (Error::Dirty, Exit::Publish),
+            (Error::Cancelled, Exit::Interrupted),
+            (missing, Exit::Environment),
+        ] {
+            let text = error.to_string();
+            assert_eq!(Failure::from(error).exit, exit, "{text}");
+        }
+    }
+
+    #[test]
+    fn missing_secrets_are_listed_with_an_example() {
+        let failure = Failure::from(Error::MissingSecrets {
+            ids: vec!["a".to_owned(), "b".to_owned()],
+        });
+        insta::assert_snapshot!(failure.shown(false), @r"
+        error: missing values for secrets: a, b
+        help: pass --secret a=FILE or --secret a=env:NAME
+        ");
+    }
+}

@@ -1,0 +1,266 @@
+//! Suites and checks that failed, for people and as JSON.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::build::Recorded;
+use crate::checks;
+use crate::cli::{color, exit};
+use crate::diagnostic::{Diagnostic, render};
+use crate::evidence::{Checks, Evidence, Finding, Rule, Verdict};
+use crate::plan::Planned;
+use crate::source::Span;
+use crate::stack::{Base, Image, Stack};
+
+/// Lines of a failed test's report that are shown.
+const SHOWN: usize = 30;
+
+/// Returns everything that failed, on its place in the spec, and entries of `allow` that are not needed.
+pub(super) fn text(recorded: &Recorded<'_>) -> String {
+    let stack = recorded.stack();
+    let mut text = String::new();
+    for planned in &recorded.plan().images {
+        let Some(evidence) = recorded.evidence(planned.id) else {
+            continue;
+        };
+        let image = &stack.images[planned.id.0];
+        for (name, verdict) in evidence.suites.iter().filter(|(_, v)| !v.passed) {
+            text.push_str(&suite(stack, image, &planned.label, name, verdict));
+        }
+        if let Some(checks) = &evidence.checks {
+            let base = match &image.base {
+                Base::Image(parent) => recorded.evidence(*parent),
+                Base::Outside(_) => None,
+            };
+            let base = base.and_then(|base| base.checks.as_ref());
+            for problem in problems(image, &planned.label, checks, base) {
+                exit::annotate(&stack.sources, &problem);
+                text.push_str(&rendered(&problem, stack));
+            }
+        }
+    }
+    for (span, path) in recorded.unused_allowances() {
+        let problem = Diagnostic::warning(format!("unused `allow` entry: no finding at `{path}`"));
+        text.push_str(&rendered(&problem.at(span, "no image needs it"), stack));
+    }
+    text
+}
+
+fn rendered(problem: &Diagnostic, stack: &Stack) -> String {
+    let mut text = render(std::slice::from_ref(problem), &stack.sources, color());
+    text.push('\n');
+    text
+}
+
+/// A suite that failed: where it is declared, and each test that failed with the end of its report.
+fn suite(stack: &Stack, image: &Image, label: &str, name: &str, verdict: &Verdict) -> String {
+    let summary = verdict.summary();
+    let mut problem =
+        Diagnostic::error(format!("image `{label}`: suite `{name}` failed: {summary}"));
+    let mut suites = image.proof.suites.iter();
+    if let Some(suite) = suites.find(|suite| suite.name.value == name) {
+        problem = problem.at(suite.name.span, summary);
+    }
+    exit::annotate(&stack.sources, &problem);
+    let mut text = render(std::slice::from_ref(&problem), &stack.sources, color());
+    for case in verdict.failed_cases() {
+        let name = match case.class.as_str() {
+            "" => case.name.clone(),
+            class => format!("{class}::{}", case.name),
+        };
+        let message = case.message.as_deref().unwrap_or_default();
+        let first = message.lines().next().unwrap_or_default();
+        text.push_str(&format!("  {name}: {first}\n"));
+        text.push_str(&tail(case.text.as_deref().unwrap_or_default()));
+    }
+    if verdict.failed_cases().next().is_none() {
+        text.push_str(&tail(&verdict.log));
+    }
+    text.push('\n');
+    text
+}
+
+/// The last lines of a text, marked as quoted.
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let start = lines.len().saturating_sub(SHOWN);
+    lines[start..]
+        .iter()
+        .map(|line| format!("  | {line}\n"))
+        .collect()
+}
+
+/// Findings on their steps. Those that the base in the stack has are shown there, and counted here.
+fn problems(image: &Image, label: &str, checks: &Checks, base: Option<&Checks>) -> Vec<Diagnostic> {
+    let mut list = Vec::new();
+    let mut inherited: BTreeMap<&str, usize> = BTreeMap::new();
+    for finding in &checks.findings {
+        let covers = |other: &Finding| {
+            other.rule == finding.rule && checks::is_at_or_below(&finding.path, &other.path)
+        };
+        match &finding.inherited {
+            Some(name) if base.is_some_and(|base| base.findings.iter().any(covers)) => {
+                *inherited.entry(name).or_insert(0) += 1;
+            }
+            _ => list.push(problem(image, label, finding)),
+        }
+    }
+    for (base, count) in inherited {
+        let findings = match count {
+            1 => "1 finding".to_owned(),
+            n => format!("{n} findings"),
+        };
+        let text = format!("image `{label}` inherits {findings} from base `{base}`");
+        let problem = Diagnostic::error(text).at(image.name.span, "this image");
+        list.push(problem.help(format!("fix `{base}`")));
+    }
+    list
+}
+
+/// One finding, on the step that made it.
+fn problem(image: &Image, label: &str, finding: &Finding) -> Diagnostic {
+    let path = printable(&finding.path);
+    let subject = match path.as_str() {
+        "" => finding.text.clone(),
+        path => format!("{path} {}", finding.text),
+    };
+    let more = more(finding);
+    let problem = Diagnostic::error(format!("image `{label}`: {subject}{more}"));
+    let step = finding.step.and_then(|step| image.steps.get(step));
+    let mut problem = match (step, &finding.inherited) {
+        (Some(step), _) => problem.at(step.span, "made by this step"),
+        (None, Some(base)) => problem.at(image.name.span, format!("inherited from base `{base}`")),
+        (None, None) if path.is_empty() => problem.at(image.name.span, "in this image"),
+        (None, None) => problem.at(image.name.span, "inherited from the external base"),
+    };
+    if let Some(span) = rule_span(image, finding.rule) {
+        let label = match finding.rule {
+            Rule::Layers => "limit set here",
+            Rule::Writable => "required here",
+            Rule::Root | Rule::User => "forbidden here",
+        };
+        problem = problem.also(span, label);
+    }
+    match (finding.rule, path.as_str()) {
+        (_, "") => problem,
+        (Rule::Layers, _) => problem.help(
+            "create the file with its final mode and owner in one step; `finish:` changes them in the same layer",
+        ),
+        (_, path) => problem.help(format!(
+            "fix it in the step that makes it, or allow it with a reason: \
+             `policy: {{ allow: {{ {path}: \"the reason\" }} }}`"
+        )),
+    }
+}
+
+/// Returns how many more paths a finding stands for: ` (also 3 paths below it, 2 elsewhere)`.
+fn more(finding: &Finding) -> String {
+    let below = match finding.below {
+        0 => None,
+        1 => Some("1 path below it".to_owned()),
+        n => Some(format!("{n} paths below it")),
+    };
+    let elsewhere = match finding.elsewhere {
+        0 => None,
+        n => Some(format!("{n} elsewhere from this step")),
+    };
+    let parts: Vec<String> = below.into_iter().chain(elsewhere).collect();
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!(" (also {})", parts.join(" and "))
+    }
+}
+
+/// A path on one line: a file name may contain any character.
+fn printable(path: &str) -> String {
+    let escaped = |c: char| {
+        if c.is_control() {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    path.chars().map(escaped).collect()
+}
+
+fn rule_span(image: &Image, rule: Rule) -> Option<Span> {
+    let policy = &image.proof.policy;
+    match rule {
+        Rule::Root => policy.root_locked,
+        Rule::User => policy.not_root,
+        Rule::Layers => policy.layers.as_ref().map(|layers| layers.span),
+        Rule::Writable => match &policy.writable {
+            Some(policy) => Some(policy.span),
+            None => image.writable.as_ref().map(|writable| writable.span),
+        },
+    }
+}
+
+/// Adds `verdicts`, `dropped`, `checks` and `info` to the JSON of an image.
+pub(super) fn json(
+    value: &mut Value,
+    stack: &Stack,
+    planned: &Planned,
+    evidence: Option<&Evidence>,
+) {
+    let image = &stack.images[planned.id.0];
+    let suites = evidence.into_iter().flat_map(|evidence| &evidence.suites);
+    value["verdicts"] = suites
+        .map(|(name, verdict)| verdict_json(name, verdict, planned))
+        .collect();
+    value["dropped"] = (image.proof.dropped.iter())
+        .map(|dropped| json!({ "suite": dropped.suite, "reason": dropped.reason }))
+        .collect();
+    let checks = evidence.and_then(|evidence| evidence.checks.as_ref());
+    value["checks"] = checks
+        .map(|checks| checks_json(stack, image, checks))
+        .unwrap_or_default();
+    let info = evidence.into_iter().flat_map(|evidence| &evidence.info);
+    value["info"] = info
+        .map(|(name, info)| {
+            json!({
+                "name": name,
+                "exit": info.exit,
+                "packages": info.packages.as_ref().map(Vec::len),
+            })
+        })
+        .collect();
+}
+
+fn verdict_json(name: &str, verdict: &Verdict, planned: &Planned) -> Value {
+    let mut suites = planned.proofs.suites.iter();
+    let is_cached = suites.any(|suite| suite.name == name && suite.verdict.known.is_some());
+    let failures = verdict
+        .failed_cases()
+        .map(|case| json!({ "name": case.name, "class": case.class, "message": case.message }));
+    json!({
+        "suite": name,
+        "from": verdict.from,
+        "passed": verdict.passed,
+        "tests": verdict.tests,
+        "failed": verdict.failed,
+        "skipped": verdict.skipped,
+        "cached": is_cached,
+        "seconds": verdict.seconds,
+        "reason": verdict.reason,
+        "failures": failures.collect::<Vec<_>>(),
+    })
+}
+
+fn checks_json(stack: &Stack, image: &Image, checks: &Checks) -> Value {
+    let findings = checks.findings.iter().map(|finding| {
+        let step = finding.step.and_then(|step| image.steps.get(step));
+        let span = step.map_or(image.name.span, |step| step.span);
+        let mut value = json!(finding);
+        value["where"] = exit::place(&stack.sources, span);
+        value
+    });
+    json!({
+        "passed": checks.passed,
+        "findings": findings.collect::<Vec<_>>(),
+        "allowed": checks.allowed,
+        "unused": checks.unused,
+    })
+}
