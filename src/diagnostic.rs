@@ -109,10 +109,11 @@ impl Diagnostic {
         Self::error(format!("unused {what}")).at(span, reason)
     }
 
-    /// Two keys of which only one can be there: "`skip` and `only` in variant `a` exclude each other".
+    /// Two keys of which only one can be there: "`skip` and `only` cannot be used together in
+    /// variant `a`".
     pub fn conflict(first: (&str, Span), second: (&str, Span), owner: &str) -> Self {
         Self::error(format!(
-            "`{}` and `{}` in {owner} exclude each other",
+            "`{}` and `{}` cannot be used together in {owner}",
             first.0, second.0
         ))
         .at(second.1, format!("conflicts with `{}`", first.0))
@@ -332,7 +333,7 @@ mod tests {
         unused `ready`
         1 only used with `serve`
 
-        `skip` and `only` in variant `a` exclude each other
+        `skip` and `only` cannot be used together in variant `a`
         2 conflicts with `skip`
         1 `skip` is set here
 

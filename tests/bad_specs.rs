@@ -1,9 +1,9 @@
-//! Specs that are wrong: each message whole, on its place; all of a file at once; and no text makes
-//! the program panic.
+//! Invalid specs: each message whole, on its place; all faults of all files at once; and no text
+//! makes the program panic.
 
-use camino::Utf8Path;
 use laminate::diagnostic::render;
 use laminate::stack::{LoadFailure, Overrides, Stack, load};
+use laminate::testing::parse;
 use proptest::prelude::*;
 
 const GOOD: &str = r#"stack: bad
@@ -20,7 +20,7 @@ images:
     apt: [git]
 "#;
 
-/// What is done to the good spec: a text of it and what stands there instead.
+/// Changes of the valid spec: a text of it and its replacement.
 const BAD: &[(&str, &str)] = &[
     ("stack: bad", "stak: bad"),
     ("stack: bad", "stack: Bad Name"),
@@ -178,58 +178,38 @@ const BAD: &[(&str, &str)] = &[
     ),
 ];
 
-fn files(folder: &Utf8Path) {
-    let child = folder.join("images/child");
-    std::fs::create_dir_all(&child).expect("a folder");
-    for (name, text) in [
-        ("requirements.txt", "six==1.16.0\n"),
-        ("includes.txt", "-r ../nowhere.txt\n"),
-    ] {
-        std::fs::write(child.join(name), text).expect("a file");
-    }
-}
+/// Files under `images/` of all specs.
+const FILES: &[(&str, &str)] = &[
+    ("images/child/requirements.txt", "six==1.16.0\n"),
+    ("images/child/includes.txt", "-r ../nowhere.txt\n"),
+];
 
-fn read(folder: &Utf8Path, spec: &str) -> Result<Stack, String> {
-    let file = folder.join("specs.yml");
-    std::fs::write(&file, spec).expect("a file");
-    load(&file, &Overrides::default()).map_err(|failure| match failure {
-        LoadFailure::Files(error) => error.to_string(),
-        LoadFailure::Spec { sources, problems } => render(&problems, &sources, false),
-    })
-}
-
-fn folder() -> (tempfile::TempDir, camino::Utf8PathBuf) {
-    let kept = tempfile::tempdir().expect("a folder");
-    let path = Utf8Path::from_path(kept.path()).expect("UTF-8").to_owned();
-    files(&path);
-    (kept, path)
+fn read(spec: &str) -> Result<Stack, String> {
+    parse(spec, FILES, &Overrides::default())
 }
 
 #[test]
 fn each_message_is_whole_and_on_its_place() {
-    let (_kept, folder) = folder();
-    assert!(read(&folder, GOOD).is_ok(), "the good spec is good");
+    read(GOOD).expect("the unchanged spec is valid");
     let mut all = String::new();
     for (old, new) in BAD {
         assert!(GOOD.contains(old), "{old}");
-        let said = match read(&folder, &GOOD.replacen(old, new, 1)) {
+        let found = match read(&GOOD.replacen(old, new, 1)) {
             Ok(_) => "ACCEPTED\n".to_owned(),
-            Err(said) => said,
+            Err(found) => found,
         };
-        all.push_str(&format!("=== {old:?} → {new:?}\n{said}\n"));
+        all.push_str(&format!("=== {old:?} → {new:?}\n{found}\n"));
     }
-    assert!(BAD.len() >= 40);
+    assert!(BAD.len() >= 100);
     assert!(!all.contains("ACCEPTED"), "{all}");
     insta::assert_snapshot!(all);
 }
 
 #[test]
-fn all_errors_of_all_files_are_said_at_once() {
-    let (_kept, folder) = folder();
-    for name in ["ground", "nobody"] {
-        std::fs::create_dir_all(folder.join("images").join(name)).expect("a folder");
-    }
-    std::fs::write(folder.join("images/ground/image.yml"), "bse: x\n").expect("a file");
+fn all_faults_of_all_files_are_reported_at_once() {
+    let mut files = FILES.to_vec();
+    files.push(("images/ground/image.yml", "bse: x\n"));
+    files.push(("images/unused/x", ""));
     let spec = GOOD
         .replace("stack: bad", "stack: bad\nfoo: bar")
         .replace(
@@ -238,35 +218,61 @@ fn all_errors_of_all_files_are_said_at_once() {
         )
         .replace("base: ground", "base: grund")
         .replace("apt: [git]", "aptt: [git]");
-    insta::assert_snapshot!(read(&folder, &spec).expect_err("wrong"));
+    let found = parse(&spec, &files, &Overrides::default());
+    insta::assert_snapshot!(found.expect_err("it is invalid"));
 }
 
 #[test]
 fn a_cycle_of_three_is_shown_whole() {
-    let (_kept, folder) = folder();
     let spec = "stack: x\nimages:\n  child: { base: b }\n  b: { base: c }\n  c: { base: child }\n";
-    insta::assert_snapshot!(read(&folder, spec).expect_err("wrong"), @r"
-    error: images stand on each other: child → b → c → child
+    insta::assert_snapshot!(read(spec).expect_err("it is invalid"), @r"
+    error: dependency cycle: child → b → c → child
      --> specs.yml:3:18
       |
     3 |   child: { base: b }
-      |                  ^ `child` stands on `b`
+      |                  ^ `child` depends on `b`
     4 |   b: { base: c }
-      |              - `b` stands on `c`
+      |              - `b` depends on `c`
     5 |   c: { base: child }
-      |              ----- `c` stands on `child`
+      |              ----- `c` depends on `child`
     ");
+}
+
+/// The disk is read by `load` alone; the messages are those of `parse`.
+#[test]
+fn faults_of_a_file_on_the_disk_are_reported() {
+    let kept = tempfile::tempdir().expect("a folder");
+    let folder = camino::Utf8Path::from_path(kept.path()).expect("UTF-8");
+    let file = folder.join("stack.yml");
+    let failure = load(&file, &Overrides::default());
+    assert!(
+        matches!(failure, Err(LoadFailure::Files(_))),
+        "no such file"
+    );
+    std::fs::write(&file, "stack: [x]\n").expect("a file");
+    let Err(LoadFailure::Spec { sources, problems }) = load(&file, &Overrides::default()) else {
+        panic!("it is invalid");
+    };
+    let found = render(&problems, &sources, false);
+    assert!(found.contains("--> stack.yml:1:8"), "{found}");
+    std::fs::create_dir_all(folder.join("images/a")).expect("a folder");
+    std::fs::write(folder.join("images/a/image.yml"), b"\xff").expect("a file");
+    let Err(LoadFailure::Files(error)) = load(&file, &Overrides::default()) else {
+        panic!("it is unreadable");
+    };
+    assert_eq!(
+        error.to_string(),
+        "file `images/a/image.yml` is not valid UTF-8"
+    );
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn no_text_makes_it_panic(at in 0..GOOD.len(), cut in 0..40_usize, put in "[ -~\n]{0,12}") {
-        let (_kept, folder) = folder();
         let mut spec = GOOD.to_owned();
         let end = (at + cut).min(spec.len());
         spec.replace_range(at..end, &put);
-        // Right or wrong, it is said.
-        let _said = read(&folder, &spec);
+        let _found = read(&spec);
     }
 }

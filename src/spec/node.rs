@@ -64,11 +64,19 @@ impl Node {
             if matches!(text.as_str(), "" | "~" | "null"))
     }
 
+    /// Returns the entries of a mapping; none for other values.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            Value::Scalar { .. } | Value::List(_) => &[],
+        }
+    }
+
     /// Returns its type with an article, for messages: `a list`.
     pub fn describe(&self) -> &'static str {
         match &self.value {
             _ if self.is_null() => "nothing",
-            Value::Scalar { .. } => "a text",
+            Value::Scalar { .. } => "a string",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
         }
@@ -262,7 +270,7 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
     fn entry(&mut self, key: Node, value: Node, entries: &mut Vec<Entry>) {
         let Value::Scalar { text, .. } = &key.value else {
             let found = key.describe();
-            let problem = Diagnostic::expected("a key", "a text", key.span, found);
+            let problem = Diagnostic::expected("a key", "a string", key.span, found);
             self.problems.push(problem);
             return;
         };

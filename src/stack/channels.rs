@@ -1,194 +1,209 @@
-//! `channels:`: named sets of moving tags.
+//! `channels:`: named sets of floating tags.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Gate;
-use super::decode::Reader;
-use super::proof::name;
+use super::reader::Reader;
 use crate::diagnostic::Diagnostic;
 use crate::name::Tag;
 use crate::source::Span;
-use crate::spec::node::{Entry, Node, Value};
+use crate::spec::node::{Entry, Key, Node, Value};
 use crate::tags::{LONGEST_CHANNEL, RESERVED};
 
-/// A channel's tag in one variant, and where it is written.
-pub struct ChannelTag {
-    pub channel: String,
+/// A named set of floating tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// Its key.
+    pub name: String,
+    /// What must have passed before it can be moved.
     pub gates: Vec<Gate>,
+    /// Whether `promote --auto` moves it, following the default branch.
     pub auto: bool,
+    /// The channel its releases come from.
     pub from: Option<String>,
+    /// The tag it moves on the images of each variant, by index into `Stack::variants`.
+    pub tags: BTreeMap<usize, Tag>,
+}
+
+/// What must have passed before a channel can be moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// `checks`, a suite, or the name external evidence is recorded under.
+    pub name: String,
+    /// The images that must pass. `None`: every image that has the suite, and for external evidence
+    /// every image.
+    pub images: Option<BTreeSet<String>>,
+}
+
+/// A channel in one variant.
+#[derive(Clone, Debug)]
+pub struct ChannelTag {
+    /// The channel, without tags.
+    pub channel: Channel,
+    /// The tag it moves in this variant.
     pub tag: Tag,
+    /// The tag in its file.
     pub span: Span,
 }
 
-/// `channels:`, in the scope of one variant; the tags it would move.
-pub fn channels(
-    reader: &Reader,
-    node: &Node,
-    variant: Option<&str>,
-    variants: &BTreeSet<String>,
-    images: &BTreeSet<&str>,
-) -> Vec<ChannelTag> {
-    let entries = reader.some_entries(node, "`channels`").unwrap_or_default();
-    let names: BTreeMap<&str, Span> = entries
-        .iter()
-        .map(|entry| (entry.key.text.as_str(), entry.key.span))
-        .collect();
-    let mut tags = Vec::new();
-    follow(reader, entries);
-    for entry in entries {
-        channel_name(reader, entry);
-        let what = format!("channel `{}`", entry.key.text);
-        let known = ["tag", "gates", "from", "variant", "auto"];
-        let Some(fields) = reader.fields(&entry.value, &what, &known) else {
-            continue;
-        };
-        let gates = match fields.get("gates") {
-            Some(node) => gates(reader, node, images),
-            None => Vec::new(),
-        };
-        let auto = fields.get("auto");
-        let auto = auto.and_then(|node| reader.flag(node, "`auto`"));
-        let from = fields
-            .get("from")
-            .and_then(|node| reader.text(node, "`from`"));
-        if let Some(node) = fields.get("from")
-            && let Some(text) = reader.text(node, "`from`")
-            && (!names.contains_key(text.as_str()) || text == entry.key.text)
-        {
-            reader.say(
-                Diagnostic::error(format!("{what} takes from an unknown channel `{text}`"))
-                    .at(node.span, "no other channel of that name")
-                    .did_you_mean(&text, names.keys().copied()),
-            );
-        }
-        let own = match fields.get("variant") {
-            Some(node) => {
-                let text = reader.text(node, "`variant`");
-                if let Some(text) = &text
-                    && !variants.contains(text)
-                {
-                    reader.say(
-                        Diagnostic::error(format!("there is no variant `{text}`"))
-                            .at(node.span, format!("named by {what}"))
-                            .did_you_mean(text, variants.iter().map(String::as_str)),
-                    );
-                }
-                text
-            }
-            None => None,
-        };
-        let Some(node) = fields.get("tag") else {
-            reader.say(
-                Diagnostic::error(format!("{what} has no `tag`"))
-                    .at(fields.span, "the tag it moves is wanted"),
-            );
-            continue;
-        };
-        if own.is_some() && own.as_deref() != variant {
-            continue;
-        }
-        let Some(text) = reader.text(node, "`tag`") else {
-            continue;
-        };
-        match Tag::parse(&text) {
-            Ok(tag) => tags.push(ChannelTag {
-                channel: entry.key.text.clone(),
-                gates,
-                auto: auto.unwrap_or_default(),
-                from,
-                tag,
-                span: node.span,
-            }),
-            Err(error) => reader.say(
-                Diagnostic::error(format!("`{text}` is no tag")).at(node.span, error.to_string()),
-            ),
-        }
-    }
-    tags
+/// Names a channel can refer to.
+pub struct Known<'a> {
+    /// All images.
+    pub images: BTreeSet<&'a str>,
+    /// All variants.
+    pub variants: BTreeSet<&'a str>,
+    /// The variant that is read; `None` if the spec has none.
+    pub variant: Option<&'a str>,
 }
 
-/// Says what is wrong with how channels take from each other: in a circle, or by itself from one that
-/// does not move by itself.
-fn follow(reader: &Reader, entries: &[Entry]) {
-    let field = |entry: &'_ Entry, key: &str| match &entry.value.value {
-        Value::Map(fields) => fields.iter().find(|field| field.key.text == key).cloned(),
-        _ => None,
-    };
-    let from = |entry: &Entry| {
-        let node = field(entry, "from")?.value;
-        let Value::Scalar { .. } = &node.value else {
-            return None;
-        };
-        let name = reader.text(&node, "`from`")?;
-        let other = entries.iter().find(|other| other.key.text == name)?;
-        Some((other, node.span))
-    };
-    let is_auto = |entry: &Entry| {
-        field(entry, "auto").is_some_and(|field| reader.flag(&field.value, "`auto`") == Some(true))
-    };
-    for entry in entries {
-        let name = &entry.key.text;
-        let Some((other, span)) = from(entry).filter(|(other, _)| other.key.text != *name) else {
+const KEYS: [&str; 5] = ["tag", "gates", "from", "variant", "auto"];
+
+/// Reads `channels:` for one variant; returns the tags it moves there.
+pub fn read(reader: &Reader, node: &Node, known: &Known) -> Vec<ChannelTag> {
+    let entries = reader.some_entries(node, "`channels`").unwrap_or_default();
+    check_sources(reader, entries);
+    entries
+        .iter()
+        .filter_map(|entry| channel(reader, entry, entries, known))
+        .collect()
+}
+
+fn channel(reader: &Reader, entry: &Entry, all: &[Entry], known: &Known) -> Option<ChannelTag> {
+    check_name(reader, &entry.key);
+    let what = format!("channel `{}`", entry.key.text);
+    let fields = reader.fields(&entry.value, &what, &KEYS)?;
+    let gates = fields.get("gates");
+    let gates = gates.map(|node| self::gates(reader, node, &known.images));
+    let auto = fields.get("auto");
+    let auto = auto.and_then(|node| reader.flag(node, "`auto`"));
+    let from = fields.get("from").and_then(|node| {
+        let text = reader.text(node, "`from`")?;
+        let names = all.iter().map(|other| other.key.text.as_str());
+        let others: Vec<&str> = names.filter(|name| *name != entry.key.text).collect();
+        if !others.contains(&text.as_str()) {
+            reader.report(Diagnostic::unknown("channel", &text, node.span, others));
+        }
+        Some(text)
+    });
+    let variant = fields.get("variant").and_then(|node| {
+        let text = reader.text(node, "`variant`")?;
+        if !known.variants.contains(text.as_str()) {
+            let variants = known.variants.iter().copied();
+            reader.report(Diagnostic::unknown("variant", &text, node.span, variants));
+        }
+        Some(text)
+    });
+    let node = reader.required(&fields, &what, "tag")?;
+    if variant.is_some() && variant.as_deref() != known.variant {
+        return None;
+    }
+    let text = reader.text(node, "`tag`")?;
+    match Tag::parse(&text) {
+        Ok(tag) => Some(ChannelTag {
+            channel: Channel {
+                name: entry.key.text.clone(),
+                gates: gates.unwrap_or_default(),
+                auto: auto.unwrap_or_default(),
+                from,
+                tags: BTreeMap::new(),
+            },
+            tag,
+            span: node.span,
+        }),
+        Err(error) => {
+            let reason = error.to_string();
+            reader.report(Diagnostic::invalid("tag", &text, node.span, reason));
+            None
+        }
+    }
+}
+
+/// The fields of a channel that decide how it follows another one.
+struct Source<'a> {
+    key: &'a Key,
+    from: Option<(String, Span)>,
+    auto: bool,
+}
+
+/// Reports cycles of `from:`, and channels that follow automatically one that does not.
+fn check_sources(reader: &Reader, entries: &[Entry]) {
+    let sources: Vec<Source> = entries.iter().map(|entry| source(reader, entry)).collect();
+    let find = |name: &str| sources.iter().find(|source| source.key.text == name);
+    for source in &sources {
+        let name = source.key.text.as_str();
+        let Some((from, span)) = &source.from else {
             continue;
         };
-        if is_auto(entry) && !is_auto(other) {
-            let other = &other.key.text;
-            reader.say(
+        let Some(other) = find(from).filter(|_| from != name) else {
+            continue;
+        };
+        if source.auto && !other.auto {
+            reader.report(
                 Diagnostic::error(format!(
-                    "channel `{name}` moves by itself, and takes from `{other}`, which does not"
+                    "channel `{name}` is moved automatically, but its source `{from}` is not"
                 ))
-                .at(span, format!("`{other}` has no `auto: true`"))
+                .at(*span, format!("`{from}` has no `auto: true`"))
                 .help(format!(
-                    "give `{other}` `auto: true`, too, or leave it out of `{name}`"
+                    "add `auto: true` to `{from}`, or remove it from `{name}`"
                 )),
             );
         }
-        let mut circle = vec![name.as_str()];
-        let mut next = Some((other, span));
-        while let Some((other, _)) =
-            next.filter(|(other, _)| !circle.contains(&other.key.text.as_str()))
+        let mut cycle: Vec<(&str, Span)> = vec![(name, *span)];
+        let mut next = Some(other);
+        while let Some(other) = next
+            && !cycle.iter().any(|(name, _)| *name == other.key.text)
+            && let Some((from, span)) = &other.from
         {
-            circle.push(&other.key.text);
-            next = from(other);
+            cycle.push((other.key.text.as_str(), *span));
+            next = find(from);
         }
-        // Each circle is said once, at its first channel.
-        let first = entries
-            .iter()
-            .find(|entry| circle.contains(&entry.key.text.as_str()));
-        let closed = next.is_some_and(|(last, _)| last.key.text == *name);
-        if closed && first.is_some_and(|first| first.key.text == *name) {
-            circle.push(name);
-            reader.say(
-                Diagnostic::error(format!(
-                    "channels take from each other: {}",
-                    circle.join(" → ")
-                ))
-                .at(span, "none of them can be the first at a release"),
-            );
+        // Each cycle is reported once, at its first channel.
+        let is_closed = next.is_some_and(|last| last.key.text == name);
+        let mut order = sources.iter().map(|source| source.key.text.as_str());
+        let first = order.find(|name| cycle.iter().any(|(member, _)| member == name));
+        if is_closed && first == Some(name) {
+            reader.report(Diagnostic::cycle("channel", &cycle));
         }
     }
 }
 
-fn channel_name(reader: &Reader, entry: &Entry) {
-    let text = &entry.key.text;
-    if !name(reader, entry, "a channel") {
+fn source<'a>(reader: &Reader, entry: &'a Entry) -> Source<'a> {
+    let field = |key: &str| match &entry.value.value {
+        Value::Map(fields) => fields.iter().find(|field| field.key.text == key),
+        Value::Scalar { .. } | Value::List(_) => None,
+    };
+    let from = field("from").filter(|field| matches!(field.value.value, Value::Scalar { .. }));
+    let from = from.and_then(|field| {
+        let text = reader.text(&field.value, "`from`")?;
+        Some((text, field.value.span))
+    });
+    let auto = field("auto").and_then(|field| reader.flag(&field.value, "`auto`"));
+    Source {
+        key: &entry.key,
+        from,
+        auto: auto.unwrap_or_default(),
+    }
+}
+
+fn check_name(reader: &Reader, key: &Key) {
+    if !reader.name(key, "channel") {
         return;
     }
-    let wrong = match text.chars().count() {
-        _ if RESERVED.contains(&text.as_str()) => {
-            "laminate's own documents in staging have this name"
-        }
-        n if n > LONGEST_CHANNEL => "it has more than 100 characters",
-        _ => return,
+    let reason = if RESERVED.contains(&key.text.as_str()) {
+        "reserved for laminate's own tags in the staging repository".to_owned()
+    } else if key.text.chars().count() > LONGEST_CHANNEL {
+        format!("longer than {LONGEST_CHANNEL} characters")
+    } else {
+        return;
     };
-    reader.say(
-        Diagnostic::error(format!("no channel can have the name `{text}`"))
-            .at(entry.key.span, wrong),
-    );
+    reader.report(Diagnostic::invalid(
+        "channel name",
+        &key.text,
+        key.span,
+        reason,
+    ));
 }
 
-/// `gates:`: names, or `NAME: [IMAGE, …]` for some images only.
+/// Reads `gates:`: names, or `NAME: [IMAGE, …]` for some images only.
 fn gates(reader: &Reader, node: &Node, images: &BTreeSet<&str>) -> Vec<Gate> {
     let items = match &node.value {
         Value::List(list) if list.is_empty() => &[],
@@ -209,11 +224,8 @@ fn gates(reader: &Reader, node: &Node, images: &BTreeSet<&str>) -> Vec<Gate> {
                     continue;
                 };
                 if !images.contains(text.as_str()) {
-                    reader.say(
-                        Diagnostic::error(format!("{what} names an unknown image `{text}`"))
-                            .at(image.span, "no image of that name")
-                            .did_you_mean(&text, images.iter().copied()),
-                    );
+                    let known = images.iter().copied();
+                    reader.report(Diagnostic::unknown("image", &text, image.span, known));
                 }
                 named.insert(text);
             }

@@ -1,47 +1,59 @@
-//! Paths of the spec that name files under `images/`.
+//! Paths in a spec that refer to files under `images/`.
 
 use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::decode::Reader;
-use super::{CopyEntry, File, Files};
+use super::reader::Reader;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
-use crate::spec::tree::{Lost, clean};
+use crate::spec::tree::{File, Files, Lost, clean};
 
-/// Finds files for one who declares paths in `folder` (`images/<name>`, or `images` for the stack).
+/// Finds files for paths that are relative to one folder. Faults are reported.
 pub struct Paths<'a> {
+    /// All files under `images/`.
     pub files: &'a Files,
+    /// `images/<name>` for an image, `images` for the stack.
     pub folder: Utf8PathBuf,
 }
 
+/// One file that is copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyEntry {
+    /// Where it is, under `images/`.
+    pub file: Utf8PathBuf,
+    /// Its path relative to the target; empty if the target itself is the file.
+    pub to: String,
+}
+
 impl Paths<'_> {
-    /// A regular file; links are followed.
+    /// Returns a regular file; links are followed.
     pub fn file(&self, reader: &Reader, text: &str, span: Span) -> Option<Utf8PathBuf> {
         let path = self.any(reader, text, span)?;
-        match self.files.0.get(&path) {
-            Some(File::Regular { .. }) => Some(path),
-            _ => {
-                reader.say(
-                    Diagnostic::error(format!("{path} is a folder")).at(span, "a file is wanted"),
-                );
-                None
-            }
+        if let Some(File::Regular { .. }) = self.files.0.get(&path) {
+            return Some(path);
         }
+        let what = format!("`{path}`");
+        reader.report(Diagnostic::expected(&what, "a file", span, "a folder"));
+        None
     }
 
-    /// A folder; links are followed.
+    /// Returns a folder; links are followed.
     pub fn folder(&self, reader: &Reader, text: &str, span: Span) -> Option<Utf8PathBuf> {
         let path = self.any(reader, text, span)?;
-        match self.files.0.get(&path) {
-            Some(File::Folder) => Some(path),
-            _ => {
-                reader.say(
-                    Diagnostic::error(format!("{path} is a file")).at(span, "a folder is wanted"),
-                );
-                None
-            }
+        if let Some(File::Folder) = self.files.0.get(&path) {
+            return Some(path);
+        }
+        let what = format!("`{path}`");
+        reader.report(Diagnostic::expected(&what, "a folder", span, "a file"));
+        None
+    }
+
+    /// Returns the bytes of a regular file.
+    pub fn content(&self, path: &Utf8Path) -> Option<&[u8]> {
+        match self.files.0.get(path) {
+            Some(File::Regular { content, .. }) => Some(content),
+            Some(File::Link { .. } | File::Folder) | None => None,
         }
     }
 
@@ -49,39 +61,34 @@ impl Paths<'_> {
         match self.files.follow(&self.folder, text) {
             Ok(path) => Some(path.to_owned()),
             Err(lost) => {
-                self.lost(reader, text, span, &lost);
+                reader.report(self.lost(text, span, &lost));
                 None
             }
         }
     }
 
-    fn lost(&self, reader: &Reader, text: &str, span: Span, lost: &Lost) {
-        let problem = match lost {
-            Lost::Outside => Diagnostic::error(format!("`{text}` leaves images/"))
-                .at(span, format!("paths are relative to {}/", self.folder))
-                .help("put the file below images/; `../shared/x` is a file several images use"),
-            Lost::Loop => Diagnostic::error(format!("`{text}` is a link that leads to itself"))
-                .at(span, "links name each other"),
+    fn lost(&self, text: &str, span: Span, lost: &Lost) -> Diagnostic {
+        match lost {
+            Lost::Outside => Diagnostic::error(format!("path `{text}` leaves `images/`"))
+                .at(span, format!("paths are relative to `{}/`", self.folder))
+                .help("move the file below `images/`; several images can use `../shared/x`"),
+            Lost::Loop => Diagnostic::error(format!("link `{text}` leads to itself"))
+                .at(span, "its links form a loop"),
             Lost::Missing => {
-                let wanted = clean(&self.folder, text).unwrap_or_default();
-                let beside: Vec<&str> = self
-                    .files
-                    .0
-                    .keys()
-                    .filter(|path| path.parent() == wanted.parent())
-                    .filter_map(|path| path.file_name())
-                    .collect();
-                let name = wanted.file_name().unwrap_or_default();
-                Diagnostic::error(format!("there is no file {wanted}"))
-                    .at(span, "it is named here")
-                    .did_you_mean(name, beside)
+                let path = clean(&self.folder, text).unwrap_or_default();
+                let all = self.files.0.keys();
+                let siblings = all.filter(|other| other.parent() == path.parent());
+                let siblings = siblings.filter_map(|path| path.file_name());
+                let name = path.file_name().unwrap_or_default();
+                Diagnostic::error(format!("missing file `{path}`"))
+                    .at(span, "no such file")
+                    .did_you_mean(name, siblings)
             }
-        };
-        reader.say(problem);
+        }
     }
 
-    /// What a `copy` from here takes: a file, a folder, `folder/` (its contents), or a pattern.
-    /// `into`: the target is a folder that what is named goes into.
+    /// Returns what a `copy` takes: a file, a folder, `folder/` (its contents), or a pattern's
+    /// matches. `into`: the target is a folder in which they keep their names.
     pub fn copy(
         &self,
         reader: &Reader,
@@ -93,44 +100,41 @@ impl Paths<'_> {
             return self.matching(reader, pattern, span);
         }
         let contents = pattern.ends_with('/') || pattern == ".";
-        // A link is copied as the link it is, so the last part is not followed.
+        // A link is copied as a link, so the last part is not followed.
         let Some(path) = clean(&self.folder, pattern) else {
-            self.lost(reader, pattern, span, &Lost::Outside);
+            reader.report(self.lost(pattern, span, &Lost::Outside));
             return None;
         };
         let Some(file) = self.files.0.get(&path) else {
-            self.lost(reader, pattern, span, &Lost::Missing);
+            reader.report(self.lost(pattern, span, &Lost::Missing));
             return None;
         };
-        let name = path.file_name().unwrap_or_default();
+        let is_folder = *file == File::Folder;
+        if contents && !is_folder {
+            let what = format!("`{path}`");
+            reader.report(
+                Diagnostic::expected(&what, "a folder", span, "a file")
+                    .help("remove the `/` at the end: it copies the contents of a folder"),
+            );
+            return None;
+        }
         let mut list = Vec::new();
-        match file {
-            File::Folder if contents => self.tree(&path, "", &mut list),
-            File::Folder => {
-                let to = if into { name } else { "" };
-                list.push(CopyEntry {
-                    file: path.clone(),
-                    to: to.to_owned(),
-                });
-                self.tree(&path, to, &mut list);
-            }
-            _ if contents => {
-                reader.say(
-                    Diagnostic::error(format!("{path} is a file"))
-                        .at(span, "the `/` at its end means the contents of a folder"),
-                );
-                return None;
-            }
-            _ => {
-                let to = if into { name } else { "" };
-                list.push(CopyEntry {
-                    file: path.clone(),
-                    to: to.to_owned(),
-                });
-            }
+        let to = match path.file_name() {
+            Some(name) if into && !contents => name,
+            _ => "",
+        };
+        if !contents {
+            list.push(CopyEntry {
+                file: path.clone(),
+                to: to.to_owned(),
+            });
+        }
+        if is_folder {
+            self.tree(&path, to, &mut list);
         }
         if list.is_empty() {
-            reader.say(Diagnostic::error(format!("{path} is empty")).at(span, "nothing is copied"));
+            let problem = Diagnostic::error(format!("folder `{path}` is empty"));
+            reader.report(problem.at(span, "nothing to copy"));
             return None;
         }
         Some(list)
@@ -138,10 +142,11 @@ impl Paths<'_> {
 
     fn tree(&self, folder: &Utf8Path, to: &str, list: &mut Vec<CopyEntry>) {
         for (path, _) in self.files.below(folder) {
-            let rest = path.strip_prefix(folder).expect("it lies below");
-            let to = match to {
-                "" => rest.to_string(),
-                to => format!("{to}/{rest}"),
+            let rest = path.strip_prefix(folder).expect("it is below the folder");
+            let to = if to.is_empty() {
+                rest.to_string()
+            } else {
+                format!("{to}/{rest}")
             };
             list.push(CopyEntry {
                 file: path.clone(),
@@ -150,10 +155,10 @@ impl Paths<'_> {
         }
     }
 
-    /// What matches goes into the target, under its own name.
+    /// Files that match keep their names in the target.
     fn matching(&self, reader: &Reader, pattern: &str, span: Span) -> Option<Vec<CopyEntry>> {
         let Some(whole) = clean(&self.folder, pattern) else {
-            self.lost(reader, pattern, span, &Lost::Outside);
+            reader.report(self.lost(pattern, span, &Lost::Outside));
             return None;
         };
         let glob = globset::GlobBuilder::new(whole.as_str())
@@ -162,9 +167,8 @@ impl Paths<'_> {
         let glob = match glob {
             Ok(glob) => glob.compile_matcher(),
             Err(error) => {
-                reader.say(
-                    Diagnostic::error("this is no pattern").at(span, error.kind().to_string()),
-                );
+                let reason = error.kind().to_string();
+                reader.report(Diagnostic::invalid("pattern", pattern, span, reason));
                 return None;
             }
         };
@@ -186,9 +190,8 @@ impl Paths<'_> {
             }
         }
         if list.is_empty() {
-            reader.say(
-                Diagnostic::error(format!("nothing matches {whole}")).at(span, "this pattern"),
-            );
+            let problem = Diagnostic::error(format!("no file matches `{whole}`"));
+            reader.report(problem.at(span, "this pattern"));
             return None;
         }
         Some(list)

@@ -1,568 +1,376 @@
-//! From the tree of a spec to a [`Stack`]: variants unfolded, names resolved, everything checked.
+//! From [`Declarations`] to a [`Stack`]: images ordered after their bases, inheritance, and what has
+//! to be unique.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use camino::Utf8PathBuf;
-
-use super::decode::{Fields, Reader};
-use super::unfold::Scope;
-use super::variables::{BUILT_IN, Variables};
-use super::{Base, Build, File, Files, Image, ImageId, Overrides, Refs, Stack, Variant, proof};
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::name::{ImageName, Repository, StackName, VariantName};
+use super::channels::{Channel, ChannelTag};
+use super::declare::{Declarations, DeclaredVariant, used_files};
+use super::declare_image::{DeclaredBase, DeclaredImage};
+use super::info;
+use super::model::{Base, Image, ImageId, Proof, Stack, Variant};
+use super::policy;
+use super::problems::Problems;
+use super::scope::Overrides;
+use super::suite;
+use super::writable::Writable;
+use crate::diagnostic::Diagnostic;
+use crate::name::{ImageName, Repository, Tag};
 use crate::source::{Span, Spanned};
 use crate::spec::Spec;
-use crate::spec::node::{Entry, Key, Node, Value};
+use crate::spec::tree::Files;
 
-const TOP: [&str; 15] = [
-    "stack", "registry", "staging", "series", "vars", "tags", "channels", "writable", "policy",
-    "info", "tests", "images", "variants", "build", "shell",
-];
-
-/// What a commit is replaced by to see whether a tag is legal.
-const SOME_COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-
-pub(super) type Problems = RefCell<Vec<Diagnostic>>;
-
-impl Stack {
-    /// Makes sense of a spec. All that is wrong is said at once.
-    pub fn new(spec: &Spec, overrides: &Overrides) -> Result<Self, Vec<Diagnostic>> {
-        let problems = RefCell::new(spec.problems.clone());
-        let stack = Whole {
-            spec,
-            overrides,
-            problems: &problems,
-        }
-        .stack();
-        let mut all = problems.into_inner();
-        // One place read for several variants is said once.
-        let mut seen: Vec<Diagnostic> = Vec::new();
-        all.retain(|problem| match seen.contains(problem) {
-            true => false,
-            false => {
-                seen.push(problem.clone());
-                true
+impl Declarations {
+    /// Resolves all references. Returns `None` if the stack has no name; faults are reported.
+    pub fn resolve(self, spec: &Spec, overrides: &Overrides, problems: &Problems) -> Option<Stack> {
+        check_selected(&self.variants, overrides, problems);
+        let files = files_of(&self.variants, &spec.files);
+        let mut unique = Unique::new(problems);
+        let mut images = Vec::new();
+        let mut channels = Channels::new(problems);
+        let mut variants = Vec::new();
+        for (index, declared) in self.variants.into_iter().enumerate() {
+            let is_selected = is_selected(&declared.variant, overrides);
+            channels.add(index, &declared);
+            let variant = declared.variant.clone();
+            let first = ImageId(images.len());
+            let resolved = resolve_images(index, declared, first, problems);
+            unique.add(&variant, &resolved);
+            // A variant that is not selected is checked as well.
+            if is_selected {
+                images.extend(resolved);
             }
-        });
-        let wrong = all.iter().any(|p| p.severity == Severity::Error);
-        match stack {
-            Some(mut stack) if !wrong => {
-                stack.warnings = all;
-                Ok(stack)
-            }
-            _ => Err(all),
+            variants.push(variant);
         }
-    }
-}
-
-pub(super) struct Whole<'a> {
-    pub spec: &'a Spec,
-    pub overrides: &'a Overrides,
-    pub problems: &'a Problems,
-}
-
-/// An image as it is declared.
-pub(super) struct Declared<'a> {
-    pub key: &'a Key,
-    pub name: ImageName,
-    /// `None` if there is nothing to read, which was said.
-    pub node: Option<&'a Node>,
-}
-
-/// A variant as it is declared.
-pub(super) struct Unfolded<'a> {
-    pub variant: Variant,
-    pub key: Option<&'a Key>,
-    pub vars: Option<&'a Node>,
-    pub images: BTreeSet<String>,
-}
-
-impl<'a> Whole<'a> {
-    pub fn say(&self, problem: Diagnostic) {
-        self.problems.borrow_mut().push(problem);
-    }
-
-    fn stack(&self) -> Option<Stack> {
-        let root = self.spec.root.as_ref()?;
-        let none = Variables::default();
-        let reader = Reader::new(&none, self.problems);
-        let top = reader.fields(root, "the spec", &TOP)?;
-        let name = self.name(&reader, &top);
-        let (registry, staging) = self.registry(&reader, &top, name.as_ref());
-        let images = self.images(&reader, &top);
-        let variants = self.variants(&reader, &top, &images);
-        let everywhere = self.names(&top, &images, &variants);
-        self.unknown_overrides(&everywhere);
-        let mut stack = Stack {
-            name: name.unwrap_or_else(|| StackName::parse("unnamed").expect("a legal name")),
-            registry,
-            staging,
-            build: self.build(&reader, &top),
-            variants: Vec::new(),
-            images: Vec::new(),
-            channels: Vec::new(),
-            refs: self.refs(&reader, &top),
-            files: Files::default(),
-            sources: Arc::new(self.spec.sources.clone()),
+        Some(Stack {
+            name: self.name?,
+            registry: self.registry,
+            staging: self.staging,
+            build: self.build,
+            variants,
+            images,
+            files,
+            channels: channels.list,
+            refs: self.refs,
+            sources: Arc::new(spec.sources.clone()),
             warnings: Vec::new(),
-        };
-        let mut used = BTreeSet::new();
-        let mut channel_tags: BTreeMap<String, (Span, String)> = BTreeMap::new();
-        for unfolded in &variants {
-            let index = stack.variants.len();
-            stack.variants.push(unfolded.variant.clone());
-            let scope = Scope {
-                whole: self,
-                top: &top,
-                unfolded,
-                everywhere: &everywhere,
-                images: &images,
-                index,
-            };
-            let general = scope.stack_wide(&mut used);
-            scope.channels(&variants, &mut channel_tags, &mut stack.channels);
-            scope.images(&mut stack, &mut used, &general);
-        }
-        self.repositories(&stack);
-        self.tags(&stack);
-        self.folders(&top, &images, &used);
-        stack.files = files_of(&stack, &self.spec.files);
-        if !self.overrides.variants.is_empty() {
-            self.only_variants(&mut stack);
-        }
-        Some(stack)
+        })
     }
+}
 
-    fn name(&self, reader: &Reader, top: &Fields) -> Option<StackName> {
-        let Some(node) = top.get("stack") else {
-            self.say(
-                Diagnostic::error("the stack has no name")
-                    .at(first_line(top.span), "`stack:` is missing")
-                    .help("begin with `stack: NAME`"),
+fn files_of(variants: &[DeclaredVariant], all: &Files) -> Files {
+    let used = used_files(all, variants).into_iter();
+    let files = used.filter_map(|path| all.0.get_key_value(path));
+    Files(
+        files
+            .map(|(path, file)| (path.clone(), file.clone()))
+            .collect(),
+    )
+}
+
+fn is_selected(variant: &Variant, overrides: &Overrides) -> bool {
+    let name = variant.name.as_ref().map(|name| name.as_str());
+    overrides.variants.is_empty()
+        || name.is_some_and(|name| overrides.variants.iter().any(|selected| selected == name))
+}
+
+/// Reports selected variants that do not exist.
+fn check_selected(variants: &[DeclaredVariant], overrides: &Overrides, problems: &Problems) {
+    let names = variants.iter().filter_map(|v| v.variant.name.as_ref());
+    let known: Vec<&str> = names.map(|name| name.as_str()).collect();
+    for selected in &overrides.variants {
+        if !known.contains(&selected.as_str()) {
+            problems.report(
+                Diagnostic::error(format!("unknown variant `{selected}`"))
+                    .did_you_mean(selected, known.iter().copied()),
             );
-            return None;
-        };
-        let text = reader.text(node, "`stack`")?;
-        match StackName::parse(&text) {
-            Ok(name) => Some(name),
-            Err(error) => {
-                self.say(
-                    Diagnostic::error(format!("`{text}` is no name of a stack"))
-                        .at(node.span, error.to_string()),
-                );
-                None
+        }
+    }
+}
+
+/// Returns the images of a variant, parents first; `first` is the id of the first one.
+fn resolve_images(
+    variant: usize,
+    declared: DeclaredVariant,
+    first: ImageId,
+    problems: &Problems,
+) -> Vec<Image> {
+    let (suites, _) = suite::inherit(&[], &declared.tests, problems);
+    let general = Proof {
+        suites,
+        dropped: Vec::new(),
+        policy: declared.policy,
+        info: declared.info,
+    };
+    let order = order(&declared.images, problems);
+    let mut read: Vec<Option<DeclaredImage>> = declared.images.into_iter().map(Some).collect();
+    let mut images: Vec<Image> = Vec::new();
+    for index in order {
+        let image = read[index].take().expect("each index is in the order once");
+        let (base, inherited) = match image.base {
+            // Reported already; nothing can be said about the image.
+            None => continue,
+            Some(DeclaredBase::External(ref base)) => {
+                let inherited = (&declared.writable, &general);
+                (Base::Outside(base.clone()), inherited)
             }
-        }
-    }
-
-    fn registry(
-        &self,
-        reader: &Reader,
-        top: &Fields,
-        name: Option<&StackName>,
-    ) -> (Option<Repository>, Option<Repository>) {
-        let read = |key: &str, given: &Option<String>| -> Option<Repository> {
-            let (text, node) = match (given, top.get(key)) {
-                (Some(text), _) => (text.clone(), None),
-                (None, Some(node)) => (reader.text(node, &format!("`{key}`"))?, Some(node)),
-                (None, None) => return None,
-            };
-            let reason = match Repository::parse(&text) {
-                Ok(repository) if Repository::names_host(&text) => return Some(repository),
-                Ok(_) => "a host and a namespace are wanted, `ghcr.io/campus`".to_owned(),
-                Err(error) => error.to_string(),
-            };
-            let problem = Diagnostic::error(format!("`{text}` is no place for images"));
-            self.say(match node {
-                Some(node) => problem.at(node.span, reason),
-                None => problem.help(format!("--{key}: {reason}")),
-            });
-            None
-        };
-        let registry = read("registry", &self.overrides.registry);
-        // Another registry has another staging, too, unless that is named as well.
-        let moved = self.overrides.registry.is_some() && self.overrides.staging.is_none();
-        let staging = match moved {
-            true => None,
-            false => read("staging", &self.overrides.staging),
-        };
-        let staging = staging.or_else(|| registry.as_ref()?.join(name?.as_str()).ok());
-        (registry, staging)
-    }
-
-    fn build(&self, reader: &Reader, top: &Fields) -> Build {
-        let mut build = Build::default();
-        if let Some(node) = top.get("build")
-            && let Some(fields) = reader.fields(node, "`build`", &["ca"])
-            && let Some(node) = fields.get("ca")
-        {
-            build.ca = reader.text(node, "`ca`").map(Utf8PathBuf::from);
-        }
-        build
-    }
-
-    fn refs(&self, reader: &Reader, top: &Fields) -> Refs {
-        let policy = top.get("policy").map(|node| &node.value);
-        let Some(Value::Map(entries)) = policy else {
-            return Refs::default();
-        };
-        let entry = entries.iter().find(|entry| entry.key.text == "refs");
-        entry
-            .map(|entry| proof::refs(reader, &entry.value))
-            .unwrap_or_default()
-    }
-
-    fn images(&self, reader: &Reader, top: &Fields<'a>) -> Vec<Declared<'a>> {
-        let Some(node) = top.get("images") else {
-            self.say(
-                Diagnostic::error("the stack has no images")
-                    .at(first_line(top.span), "`images:` is missing"),
-            );
-            return Vec::new();
-        };
-        let mut list = Vec::new();
-        for entry in reader.some_entries(node, "`images`").unwrap_or_default() {
-            let name = match ImageName::parse(&entry.key.text) {
-                Ok(name) => name,
-                Err(error) => {
-                    self.say(
-                        Diagnostic::error(format!("`{}` is no name of an image", entry.key.text))
-                            .at(entry.key.span, error.to_string()),
-                    );
+            Some(DeclaredBase::InStack(ref name)) => {
+                let is_base = |image: &Image| image.name.as_str() == name.value;
+                let Some(at) = images.iter().position(is_base) else {
                     continue;
-                }
-            };
-            let own = self.spec.images.get(name.as_str());
-            let node = match (entry.value.is_null(), own) {
-                (true, Some(own)) => Some(own),
-                (true, None) => {
-                    self.say(
-                        Diagnostic::error(format!("nothing is said of image `{name}`"))
-                            .at(entry.key.span, "this entry is empty")
-                            .help(format!(
-                                "give it a `base:`, or declare it in images/{name}/image.yml"
-                            )),
-                    );
-                    None
-                }
-                (false, Some(own)) => {
-                    self.say(
-                        Diagnostic::error(format!("image `{name}` is declared twice"))
-                            .at(entry.key.span, "here")
-                            .also(first_line(own.span), "and here")
-                            .help(format!(
-                                "leave `{name}:` alone in the spec, or remove image.yml"
-                            )),
-                    );
-                    None
-                }
-                (false, None) => Some(&entry.value),
-            };
-            list.push(Declared {
-                key: &entry.key,
-                name,
-                node,
-            });
-        }
-        list
+                };
+                let parent = &images[at];
+                let inherited = (&parent.writable, &parent.proof);
+                (Base::Image(ImageId(first.0 + at)), inherited)
+            }
+        };
+        let image = inherit(image, variant, base, inherited, problems);
+        check_writable_policy(&image, problems);
+        images.push(image);
     }
+    images
+}
 
-    fn variants(
-        &self,
-        reader: &Reader,
-        top: &Fields<'a>,
-        images: &[Declared<'a>],
-    ) -> Vec<Unfolded<'a>> {
-        let all: BTreeSet<String> = images.iter().map(|image| image.name.to_string()).collect();
-        let series = top
-            .get("series")
-            .and_then(|node| reader.text(node, "`series`"));
-        let single = |series: Option<String>| Unfolded {
-            variant: Variant { name: None, series },
-            key: None,
-            vars: None,
-            images: all.clone(),
-        };
-        let Some(node) = top.get("variants") else {
-            return vec![single(series)];
-        };
-        let mut list = Vec::new();
-        for entry in reader.some_entries(node, "`variants`").unwrap_or_default() {
-            let name = match VariantName::parse(&entry.key.text) {
-                Ok(name) => name,
-                Err(error) => {
-                    self.say(
-                        Diagnostic::error(format!("`{}` is no name of a variant", entry.key.text))
-                            .at(entry.key.span, error.to_string()),
-                    );
-                    continue;
-                }
-            };
-            let mut unfolded = Unfolded {
-                variant: Variant {
-                    series: Some(name.to_string()),
-                    name: Some(name),
-                },
-                key: Some(&entry.key),
-                vars: None,
-                images: all.clone(),
-            };
-            if !entry.value.is_null() {
-                self.variant(reader, entry, &all, &mut unfolded);
-            }
-            list.push(unfolded);
-        }
-        match list.is_empty() {
-            true => vec![single(series)],
-            false => list,
-        }
+/// Returns an image with what it inherits from its base, or from the stack.
+fn inherit(
+    image: DeclaredImage,
+    variant: usize,
+    base: Base,
+    inherited: (&Option<Writable>, &Proof),
+    problems: &Problems,
+) -> Image {
+    let (writable, proof) = inherited;
+    let (suites, dropped) = suite::inherit(&proof.suites, &image.tests, problems);
+    Image {
+        name: image.name,
+        variant,
+        base,
+        repository: image.repository,
+        vars: image.vars,
+        env: image.env,
+        user: image.user,
+        shell: image.shell,
+        steps: image.steps,
+        config: image.config,
+        writable: image.writable.or_else(|| writable.clone()),
+        tags: image.tags,
+        refresh: image.refresh,
+        proof: Proof {
+            suites,
+            dropped,
+            policy: policy::inherit(&proof.policy, &image.policy),
+            info: info::inherit(&proof.info, &image.info),
+        },
     }
+}
 
-    fn variant(
-        &self,
-        reader: &Reader,
-        entry: &'a Entry,
-        all: &BTreeSet<String>,
-        unfolded: &mut Unfolded<'a>,
-    ) {
-        let what = format!("variant `{}`", entry.key.text);
-        let known = ["vars", "series", "skip", "only"];
-        let Some(fields) = reader.fields(&entry.value, &what, &known) else {
-            return;
-        };
-        unfolded.vars = fields.get("vars");
-        if let Some(node) = fields.get("series") {
-            unfolded.variant.series = reader.text(node, "`series`");
+/// Reports a policy of writable paths without a group.
+fn check_writable_policy(image: &Image, problems: &Problems) {
+    if let Some(policy) = &image.proof.policy.writable
+        && policy.gid.is_none()
+        && image.writable.is_none()
+    {
+        problems.report(
+            Diagnostic::error("missing group in `writable` of `policy`")
+                .at(
+                    policy.span,
+                    format!("image `{}` has no `writable:`", image.name.value),
+                )
+                .help("write `writable: { gid: 100, paths: […] }` here"),
+        );
+    }
+}
+
+/// Returns indices such that each image comes after its base. Reports dependency cycles.
+fn order(images: &[DeclaredImage], problems: &Problems) -> Vec<usize> {
+    let indices: BTreeMap<&str, usize> = images
+        .iter()
+        .enumerate()
+        .map(|(index, image)| (image.name.as_str(), index))
+        .collect();
+    let parent = |index: usize| match &images[index].base {
+        Some(DeclaredBase::InStack(name)) => indices.get(name.value.as_str()).copied(),
+        Some(DeclaredBase::External(_)) | None => None,
+    };
+    let mut order: Vec<usize> = Vec::new();
+    let mut is_seen = vec![false; images.len()];
+    for start in 0..images.len() {
+        let mut path: Vec<usize> = Vec::new();
+        let mut next = Some(start);
+        while let Some(index) = next {
+            if let Some(from) = path.iter().position(|other| *other == index) {
+                report_cycle(images, &path[from..], problems);
+                break;
+            }
+            if is_seen[index] {
+                break;
+            }
+            is_seen[index] = true;
+            path.push(index);
+            next = parent(index);
         }
-        let named = |name: &str| -> Option<BTreeSet<String>> {
-            let node = fields.get(name)?;
-            let mut set = BTreeSet::new();
-            for item in reader.list(node, &format!("`{name}`"))? {
-                let text = reader.text(item, "an image")?;
-                if !all.contains(&text) {
-                    self.say(
-                        Diagnostic::error(format!("{what} names an unknown image `{text}`"))
-                            .at(item.span, "no image of that name")
-                            .did_you_mean(&text, all.iter().map(String::as_str)),
-                    );
-                }
-                set.insert(text);
-            }
-            Some(set)
-        };
-        match (named("skip"), named("only")) {
-            (Some(_), Some(_)) => {
-                let second = fields.entry("only").map_or(fields.span, |e| e.key.span);
-                self.say(
-                    Diagnostic::error(format!("{what} has both `skip` and `only`"))
-                        .at(second, "one of them says it all"),
-                );
-            }
-            (Some(skip), None) => unfolded.images.retain(|name| !skip.contains(name)),
-            (None, Some(only)) => unfolded.images.retain(|name| only.contains(name)),
-            (None, None) => {}
+        order.extend(path.into_iter().rev());
+    }
+    order
+}
+
+fn report_cycle(images: &[DeclaredImage], members: &[usize], problems: &Problems) {
+    let members: Vec<(&str, Span)> = members
+        .iter()
+        .filter_map(|index| match &images[*index].base {
+            Some(DeclaredBase::InStack(base)) => Some((images[*index].name.as_str(), base.span)),
+            Some(DeclaredBase::External(_)) | None => None,
+        })
+        .collect();
+    problems.report(Diagnostic::cycle("dependency", &members));
+}
+
+/// Collects channels, and reports tags that two of them move.
+struct Channels<'p> {
+    list: Vec<Channel>,
+    /// Who moves a tag.
+    taken: BTreeMap<Tag, TakenTag>,
+    problems: &'p Problems,
+}
+
+struct TakenTag {
+    channel: String,
+    variant: String,
+    span: Span,
+}
+
+impl<'p> Channels<'p> {
+    fn new(problems: &'p Problems) -> Self {
+        Self {
+            list: Vec::new(),
+            taken: BTreeMap::new(),
+            problems,
         }
     }
 
-    /// Names of variables that are declared anywhere.
-    fn names(&self, top: &Fields, images: &[Declared], variants: &[Unfolded]) -> BTreeSet<String> {
-        let mut names = BTreeSet::new();
-        let mut add = |node: Option<&Node>| {
-            if let Some(Node {
-                value: Value::Map(entries),
-                ..
-            }) = node
-            {
-                names.extend(entries.iter().map(|entry| entry.key.text.clone()));
+    fn add(&mut self, index: usize, declared: &DeclaredVariant) {
+        let name = declared.variant.name.as_ref();
+        let variant = name.map(ToString::to_string).unwrap_or_default();
+        for tag in &declared.channels {
+            if let Some(taken) = self.taken.get(&tag.tag) {
+                self.report(taken, tag, &variant);
+                continue;
             }
+            let taken = TakenTag {
+                channel: tag.channel.name.clone(),
+                variant: variant.clone(),
+                span: tag.span,
+            };
+            self.taken.insert(tag.tag.clone(), taken);
+            let known = self.list.iter_mut();
+            match known.into_iter().find(|c| c.name == tag.channel.name) {
+                Some(channel) => {
+                    channel.tags.insert(index, tag.tag.clone());
+                }
+                None => {
+                    let mut channel = tag.channel.clone();
+                    channel.tags.insert(index, tag.tag.clone());
+                    self.list.push(channel);
+                }
+            }
+        }
+    }
+
+    fn report(&self, taken: &TakenTag, tag: &ChannelTag, variant: &str) {
+        let text = &tag.tag;
+        let problem = if taken.span == tag.span {
+            let label = format!("the same in variants `{}` and `{variant}`", taken.variant);
+            Diagnostic::error(format!("tag `{text}` would point at two different images"))
+                .at(tag.span, label)
+                .help("add `${series}`, or set `variant:` to the variant it belongs to")
+        } else {
+            let (first, second) = (&taken.channel, &tag.channel.name);
+            Diagnostic::error(format!(
+                "channels `{first}` and `{second}` move the same tag `{text}`"
+            ))
+            .at(tag.span, "moved again here")
+            .also(taken.span, "first moved here")
         };
-        add(top.get("vars"));
-        for unfolded in variants {
-            add(unfolded.vars);
+        self.problems.report(problem);
+    }
+}
+
+/// Reports repositories and immutable tags that two images have.
+struct Unique<'p> {
+    repositories: BTreeMap<Repository, Spanned<ImageName>>,
+    /// By image and tag: the variant that has it.
+    tags: BTreeMap<(String, Tag), Variant>,
+    problems: &'p Problems,
+}
+
+impl<'p> Unique<'p> {
+    fn new(problems: &'p Problems) -> Self {
+        Self {
+            repositories: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            problems,
+        }
+    }
+
+    fn add(&mut self, variant: &Variant, images: &[Image]) {
+        for image in images {
+            self.add_repository(image);
         }
         for image in images {
-            if let Some(Node {
-                value: Value::Map(entries),
-                ..
-            }) = image.node
-            {
-                let vars = entries.iter().find(|entry| entry.key.text == "vars");
-                add(vars.map(|entry| &entry.value));
-            }
-        }
-        names
-    }
-
-    fn unknown_overrides(&self, everywhere: &BTreeSet<String>) {
-        for name in self.overrides.vars.keys() {
-            if BUILT_IN.contains(&name.as_str()) {
-                self.say(Diagnostic::error(format!(
-                    "`{name}` is given its value by the stack, not by --var"
-                )));
-            } else if !everywhere.contains(name) {
-                self.say(
-                    Diagnostic::warning(format!(
-                        "--var {name}: no variable of that name is declared"
-                    ))
-                    .did_you_mean(name, everywhere.iter().map(String::as_str)),
-                );
-            }
+            self.add_tags(variant, image);
         }
     }
 
-    /// Each repository is one image's.
-    fn repositories(&self, stack: &Stack) {
-        let mut first: BTreeMap<String, (&Spanned<ImageName>, usize)> = BTreeMap::new();
-        for (index, image) in stack.images.iter().enumerate() {
-            let Some(repository) = &image.repository else {
-                continue;
-            };
-            let (other, _) = first
-                .entry(repository.to_string())
-                .or_insert((&image.name, index));
-            if other.value != image.name.value {
-                self.say(
-                    Diagnostic::error(format!("two images go to {repository}"))
-                        .at(image.name.span, "this one")
-                        .also(other.span, "and this one"),
-                );
-            }
-        }
-    }
-
-    /// Each fixed tag is one image's.
-    fn tags(&self, stack: &Stack) {
-        let mut first: BTreeMap<(String, String), usize> = BTreeMap::new();
-        for image in &stack.images {
-            let mut own = BTreeSet::new();
-            for template in &image.tags {
-                let tag = match template.tag(SOME_COMMIT, 1) {
-                    Ok(tag) => tag,
-                    Err(error) => {
-                        self.say(
-                            Diagnostic::error("this is no tag")
-                                .at(template.span, error.to_string()),
-                        );
-                        continue;
-                    }
-                };
-                if !own.insert(tag.to_string()) {
-                    self.say(
-                        Diagnostic::error("a tag is there twice").at(template.span, "the second"),
-                    );
-                    continue;
-                }
-                let name = (image.name.to_string(), tag.to_string());
-                let other = *first.entry(name).or_insert(image.variant);
-                if other != image.variant {
-                    let label = |index: usize| {
-                        let name = &stack.variants[index].name;
-                        name.as_ref().map(ToString::to_string).unwrap_or_default()
-                    };
-                    self.say(
-                        Diagnostic::error(format!(
-                            "variants `{}` and `{}` have the same tag",
-                            label(other),
-                            label(image.variant)
-                        ))
-                        .at(template.span, "an image would have to be two")
-                        .help("put `${series}` or `${variant}` into it"),
-                    );
-                }
-            }
-        }
-    }
-
-    /// Each folder of images/ is an image's, or used by one.
-    fn folders(&self, top: &Fields, images: &[Declared], used: &BTreeSet<Utf8PathBuf>) {
-        let Some(entry) = top.entry("images") else {
+    fn add_repository(&mut self, image: &Image) {
+        let Some(repository) = &image.repository else {
             return;
         };
-        for (path, file) in &self.spec.files.0 {
-            if *file != File::Folder || path.components().count() != 2 {
-                continue;
-            }
-            let name = path.file_name().unwrap_or_default();
-            let declared = images.iter().any(|image| image.name.as_str() == name);
-            if declared || used.iter().any(|file| file.starts_with(path)) {
-                continue;
-            }
-            let known = images.iter().map(|image| image.name.as_str());
-            let problem = Diagnostic::error(format!("{path}/ is no image's and nobody uses it"))
-                .at(entry.key.span, format!("there is no `{name}` here"));
-            let near = crate::diagnostic::nearest(name, known);
-            self.say(problem.help(match near {
-                Some(near) => format!("did you mean it to be `{near}`?"),
-                None => "add an entry, or remove the folder".to_owned(),
-            }));
+        let first = self.repositories.entry(repository.clone());
+        let first = first.or_insert_with(|| image.name.clone());
+        if first.value != image.name.value {
+            let (a, b) = (&first.value, &image.name.value);
+            self.problems.report(
+                Diagnostic::error(format!(
+                    "images `{a}` and `{b}` have the same repository `{repository}`"
+                ))
+                .at(image.name.span, "second image")
+                .also(first.span, "first image")
+                .help("remove or change one `repository:`"),
+            );
         }
     }
 
-    fn only_variants(&self, stack: &mut Stack) {
-        let known: Vec<String> = stack
-            .variants
-            .iter()
-            .filter_map(|variant| variant.name.as_ref().map(ToString::to_string))
-            .collect();
-        for wanted in &self.overrides.variants {
-            if !known.contains(wanted) {
-                self.say(
-                    Diagnostic::error(format!("--variant {wanted}: there is no such variant"))
-                        .did_you_mean(wanted, known.iter().map(String::as_str)),
+    fn add_tags(&mut self, variant: &Variant, image: &Image) {
+        let mut own: BTreeMap<Tag, Span> = BTreeMap::new();
+        for template in &image.tags {
+            let text = template.to_string();
+            let span = template.span;
+            let tag = match template.example() {
+                Ok(tag) => tag,
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.problems
+                        .report(Diagnostic::invalid("tag", &text, span, reason));
+                    continue;
+                }
+            };
+            if let Some(first) = own.insert(tag.clone(), span) {
+                self.problems
+                    .report(Diagnostic::duplicate("tag", &text, span, first));
+                continue;
+            }
+            let key = (image.name.to_string(), tag);
+            let other = self.tags.entry(key).or_insert_with(|| variant.clone());
+            if let (Some(first), Some(second)) = (&other.name, &variant.name)
+                && first != second
+            {
+                let label = format!("the same in variants `{first}` and `{second}`");
+                self.problems.report(
+                    Diagnostic::error(format!("tag `{text}` would point at two different images"))
+                        .at(span, label)
+                        .help("add `${series}` or `${variant}`"),
                 );
             }
         }
-        let keeps = |index: usize| {
-            let name = &stack.variants[index].name;
-            name.as_ref()
-                .is_some_and(|name| self.overrides.variants.iter().any(|w| w == name.as_str()))
-        };
-        let mut moved = BTreeMap::new();
-        let mut kept: Vec<Image> = Vec::new();
-        for (index, image) in stack.images.iter().enumerate() {
-            if keeps(image.variant) {
-                moved.insert(ImageId(index), ImageId(kept.len()));
-                kept.push(image.clone());
-            }
-        }
-        for image in &mut kept {
-            if let Base::Image(parent) = &mut image.base {
-                *parent = moved[parent];
-            }
-        }
-        stack.images = kept;
     }
-}
-
-/// The first line of something long.
-fn first_line(span: Span) -> Span {
-    Span {
-        end: span.start + 1,
-        ..span
-    }
-}
-
-/// Files some image uses.
-fn files_of(stack: &Stack, all: &Files) -> Files {
-    let mut used = BTreeSet::new();
-    let mut tests = BTreeSet::new();
-    for image in &stack.images {
-        for step in &image.steps {
-            step.collect_files(&mut used);
-        }
-        for suite in &image.proof.suites {
-            suite.collect_paths(&mut tests);
-        }
-    }
-    for path in tests {
-        used.insert(path);
-        used.extend(all.below(path).map(|(path, _)| path));
-    }
-    let kept = used
-        .into_iter()
-        .filter_map(|path| all.0.get_key_value(path))
-        .map(|(path, file)| (path.clone(), file.clone()));
-    Files(kept.collect())
 }

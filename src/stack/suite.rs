@@ -1,22 +1,22 @@
-//! `tests:`: suites that prove an image, and how they are inherited.
+//! `tests:`: suites that are run on an image and on those based on it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use super::config::{self, duration};
-use super::decode::{Fields, Reader};
+use super::config::duration;
+use super::env::{self, Env};
 use super::paths::Paths;
-use super::proof::{Dropped, name};
-use super::step::Steps;
-use super::{Env, Network, Secret};
+use super::problems::Problems;
+use super::reader::{Fields, Reader};
+use super::steps::{Network, Secret, includes, network, secrets};
 use crate::diagnostic::Diagnostic;
 use crate::name::ImageName;
-use crate::source::{Span, Spanned};
+use crate::source::Spanned;
 use crate::spec::node::{Entry, Node, Value};
 
-/// A suite that says nothing of it is stopped after this time.
+/// After this time a suite without `timeout:` is stopped.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 const KINDS: [&str; 4] = ["pytest", "run", "script", "serve"];
@@ -38,44 +38,50 @@ const KEYS: [&str; 14] = [
     "replace",
 ];
 
-/// A suite as it runs on an image.
+/// A suite as it is run on an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suite {
-    /// The span is that of its key.
+    /// Its key.
     pub name: Spanned<String>,
     /// The image that declares it; `None`: the stack.
     pub from: Option<ImageName>,
-    /// The image's own command runs beside it.
+    /// The image's own command runs during the test.
     pub serve: Option<Serve>,
-    /// `None`: that the image's own command answers is the test.
+    /// `None`: the suite passes when the image's own command answers.
     pub test: Option<Test>,
-    /// `as:`; else the user of the image's config.
+    /// `as:`; by default the user of the image's config.
     pub user: Option<String>,
+    /// `env:`.
     pub env: Env,
-    /// `shell:` of its image or the stack, for `run`.
+    /// The `shell:` of its image or the stack, for `run`.
     pub shell: Option<Vec<String>>,
+    /// After this time it is stopped and has failed.
     pub timeout: Duration,
+    /// `network:`; by default none.
     pub network: Network,
+    /// `secrets:`.
     pub secrets: Vec<Secret>,
 }
 
-/// `serve:`: the image's entrypoint and command, started as a user's hub starts them.
+/// `serve:`: the image's entrypoint and command are started as a user's hub starts them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serve {
-    /// Waited for.
+    /// The test starts when this port is open.
     pub port: u16,
-    /// A path that answers with success before the test begins.
+    /// The test starts when this path is answered with success.
     pub ready: Option<String>,
 }
 
+/// What a suite runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Test {
+    /// `pytest:`.
     Pytest {
         /// A folder under `images/`.
         folder: Utf8PathBuf,
-        /// What the tests import beside pytest, installed next to it.
+        /// What the tests import besides pytest; installed next to it.
         requirements: Option<Utf8PathBuf>,
-        /// Files that one includes by `-r` or `-c`.
+        /// Files it includes by `-r` or `-c`.
         includes: Vec<Utf8PathBuf>,
     },
     /// Shell text, as written.
@@ -84,8 +90,18 @@ pub enum Test {
     Script(Utf8PathBuf),
 }
 
+impl SuiteEntry {
+    /// Adds the files and folders under `images/` it uses.
+    pub(super) fn collect_paths<'a>(&'a self, paths: &mut BTreeSet<&'a Utf8PathBuf>) {
+        match &self.change {
+            SuiteChange::Add(suite) | SuiteChange::Replace(suite) => suite.collect_paths(paths),
+            SuiteChange::Skip { .. } => {}
+        }
+    }
+}
+
 impl Suite {
-    /// Adds the files under `images/` it names; of a folder everything below counts.
+    /// Adds the files and folders under `images/` it uses.
     pub fn collect_paths<'a>(&'a self, paths: &mut BTreeSet<&'a Utf8PathBuf>) {
         match &self.test {
             Some(Test::Pytest {
@@ -104,200 +120,207 @@ impl Suite {
     }
 }
 
-/// What one entry of `tests:` says.
+/// A suite an image inherits but does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// Its name.
+    pub suite: String,
+    /// `skip:`.
+    pub reason: String,
+}
+
+/// One entry of `tests:`.
 #[derive(Clone, Debug)]
-pub struct Declared {
+pub struct SuiteEntry {
+    /// Its key.
     pub name: Spanned<String>,
-    pub says: Says,
+    /// What it does to the inherited suites.
+    pub change: SuiteChange,
 }
 
+/// What an entry of `tests:` does to the inherited suites.
 #[derive(Clone, Debug)]
-pub enum Says {
-    Suite { suite: Box<Suite>, replace: bool },
-    Skip { reason: String },
+pub enum SuiteChange {
+    /// Adds a suite.
+    Add(Box<Suite>),
+    /// Replaces the suite of this name.
+    Replace(Box<Suite>),
+    /// Drops the suite of this name.
+    Skip {
+        /// Why.
+        reason: String,
+    },
 }
 
-/// Reads `tests:` of the stack or of the image `from`. `shell` is what `run` uses there.
-pub fn read(
-    reader: &Reader,
-    paths: &Paths,
-    node: &Node,
-    from: Option<&ImageName>,
-    shell: Option<&Vec<String>>,
-    used: &mut BTreeSet<Utf8PathBuf>,
-) -> Vec<Declared> {
-    let mut list = Vec::new();
-    for entry in reader.some_entries(node, "`tests`").unwrap_or_default() {
-        let what = format!("suite `{}`", entry.key.text);
-        name(reader, entry, "a suite");
-        if entry.key.text == "checks" {
-            reader.say(
-                Diagnostic::error("a suite cannot be named `checks`")
-                    .at(entry.key.span, "that is the gate of what `policy:` finds"),
-            );
-        }
-        let Some(fields) = reader.fields(&entry.value, &what, &KEYS) else {
-            continue;
-        };
-        let named = Spanned::new(entry.key.text.clone(), entry.key.span);
-        let says = match fields.get("skip") {
-            Some(node) => {
-                for other in KEYS.iter().filter_map(|key| fields.entry(key)) {
-                    if other.key.text != "skip" {
-                        reader.say(
-                            Diagnostic::error(format!("{what} is skipped, and more is said of it"))
-                                .at(other.key.span, "nothing is done with this")
-                                .also(node.span, "skipped here"),
-                        );
-                    }
-                }
-                reader
-                    .text(node, "`skip` (the reason)")
-                    .map(|reason| Says::Skip { reason })
+/// Where suites are declared.
+pub struct Declarer<'a> {
+    /// The image; `None`: the stack.
+    pub image: Option<&'a ImageName>,
+    /// The `shell:` there.
+    pub shell: Option<&'a Vec<String>>,
+}
+
+/// Reads `tests:`.
+pub fn read(reader: &Reader, paths: &Paths, node: &Node, declarer: &Declarer) -> Vec<SuiteEntry> {
+    let entries = reader.some_entries(node, "`tests`").unwrap_or_default();
+    entries
+        .iter()
+        .filter_map(|entry| {
+            let what = format!("suite `{}`", entry.key.text);
+            reader.name(&entry.key, "suite");
+            if entry.key.text == "checks" {
+                let reason = "`checks` is the gate of `policy:`";
+                let span = entry.key.span;
+                reader.report(Diagnostic::invalid("suite name", "checks", span, reason));
             }
-            None => Of {
+            let suite = SuiteReader {
                 reader,
                 paths,
                 what: &what,
-            }
-            .suite(&entry.value, &fields, &named, from)
-            .map(|mut suite| {
-                suite.shell = shell.cloned();
-                let mut files = BTreeSet::new();
-                suite.collect_paths(&mut files);
-                used.extend(files.into_iter().cloned());
-                let replace = fields.get("replace");
-                let replace = replace.and_then(|node| reader.flag(node, "`replace`"));
-                Says::Suite {
-                    suite: Box::new(suite),
-                    replace: replace.unwrap_or_default(),
-                }
-            }),
-        };
-        list.extend(says.map(|says| Declared { name: named, says }));
-    }
-    list
+                fields: reader.fields(&entry.value, &what, &KEYS)?,
+                node: &entry.value,
+            };
+            let name = Spanned::new(entry.key.text.clone(), entry.key.span);
+            let change = suite.change(&name, declarer)?;
+            Some(SuiteEntry { name, change })
+        })
+        .collect()
 }
 
-struct Of<'a> {
+struct SuiteReader<'a> {
     reader: &'a Reader<'a>,
     paths: &'a Paths<'a>,
+    /// For messages.
     what: &'a str,
+    fields: Fields<'a>,
+    node: &'a Node,
 }
 
-impl Of<'_> {
-    fn suite(
-        &self,
-        node: &Node,
-        fields: &Fields,
-        named: &Spanned<String>,
-        from: Option<&ImageName>,
-    ) -> Option<Suite> {
+impl SuiteReader<'_> {
+    fn change(&self, name: &Spanned<String>, declarer: &Declarer) -> Option<SuiteChange> {
+        if let Some(node) = self.fields.get("skip") {
+            for key in KEYS.iter().filter(|key| **key != "skip") {
+                if let Some(entry) = self.fields.entry(key) {
+                    let problem = self.unused(entry, "a skipped suite is not run");
+                    self.reader.report(problem.also(node.span, "skipped here"));
+                }
+            }
+            let reason = self.reader.text(node, "`skip` (the reason)")?;
+            return Some(SuiteChange::Skip { reason });
+        }
+        let suite = Box::new(self.suite(name, declarer)?);
+        let replace = self.fields.get("replace");
+        let replace = replace.and_then(|node| self.reader.flag(node, "`replace`"));
+        Some(if replace.unwrap_or_default() {
+            SuiteChange::Replace(suite)
+        } else {
+            SuiteChange::Add(suite)
+        })
+    }
+
+    fn suite(&self, name: &Spanned<String>, declarer: &Declarer) -> Option<Suite> {
         let reader = self.reader;
-        let kind = self.kind(node, self.what, &KINDS)?;
-        let mut serve = None;
-        let test = match kind.key.text.as_str() {
-            "serve" => {
-                let port = reader.number(&kind.value, "`serve` (a port)", 65_535)?;
-                if port == 0 {
-                    reader.say(Diagnostic::error("nothing listens on port 0").at(
-                        kind.value.span,
-                        "the port of the image's own command is wanted",
-                    ));
-                }
-                if let Some(entry) = fields.entry("requirements") {
-                    reader.say(
-                        Diagnostic::error(format!(
-                            "{} has `requirements` beside `serve`",
-                            self.what
-                        ))
-                        .at(entry.key.span, "they belong to the tests")
-                        .help("put it into `then:`, beside `pytest`"),
-                    );
-                }
-                let ready = match fields.get("ready") {
-                    Some(node) => Some(self.ready(node)?),
-                    None => None,
-                };
-                serve = Some(Serve {
-                    port: u16::try_from(port).expect("a number up to 65535"),
-                    ready,
-                });
-                match fields.get("then") {
-                    Some(then) => {
-                        let known = ["pytest", "run", "script", "requirements"];
-                        let fields = reader.fields(then, "`then`", &known)?;
-                        let kind = self.kind(then, "`then`", &TEST_KINDS)?;
-                        Some(self.test(kind, &fields)?)
-                    }
-                    None => None,
-                }
-            }
-            _ => {
-                self.only_with_serve(fields);
-                Some(self.test(kind, fields)?)
-            }
+        let kind = self.kind(self.node, self.what, &KINDS)?;
+        let (serve, test) = if kind.key.text == "serve" {
+            let (serve, test) = self.serve(kind)?;
+            (Some(serve), test)
+        } else {
+            self.only_with_serve();
+            (None, Some(self.test(kind, &self.fields)?))
         };
-        let steps = Steps {
-            reader,
-            paths: self.paths,
-        };
-        let network = fields.get("network").and_then(|node| {
-            let known = [("default", Network::Default), ("none", Network::None)];
-            reader.one_of(node, "`network`", &known)
-        });
-        if let (Some(Network::Default), true, Some(entry)) =
-            (network, serve.is_some(), fields.entry("network"))
+        let network = self.fields.get("network");
+        let network = network.and_then(|node| self::network(reader, node));
+        if let Some(entry) = self.fields.entry("network")
+            && network == Some(Network::Default)
+            && serve.is_some()
         {
-            // An engine may give its steps the host's network: whoever listens there would answer.
-            reader.say(
-                Diagnostic::error(format!("{} starts the image's command in a shared network", self.what))
-                    .at(entry.key.span, "another image, or the host, may listen on the same port")
-                    .help("leave `network` out: the suite then has a network of its own, with nothing but itself"),
+            // An engine can give its steps the host's network: another listener would answer.
+            reader.report(
+                Diagnostic::error(format!(
+                    "{} starts the image's command in a shared network",
+                    self.what
+                ))
+                .at(
+                    entry.key.span,
+                    "another image or the host can listen on the same port",
+                )
+                .help("remove `network:`: the suite then gets a network of its own"),
             );
         }
-        let timeout = fields
-            .get("timeout")
-            .and_then(|node| duration(reader, node, "timeout"));
-        if timeout == Some(0)
-            && let Some(entry) = fields.entry("timeout")
-        {
-            reader.say(
-                Diagnostic::error(format!("{} has no time at all", self.what))
-                    .at(entry.value.span, "a time longer than nothing is wanted"),
-            );
-        }
+        let user = self.fields.get("as");
+        let env = self.fields.get("env");
+        let secrets = self.fields.get("secrets");
         Some(Suite {
-            name: named.clone(),
-            from: from.cloned(),
+            name: name.clone(),
+            from: declarer.image.cloned(),
             serve,
             test,
-            user: fields.get("as").and_then(|node| reader.text(node, "`as`")),
-            env: fields
-                .get("env")
-                .map(|node| config::env(reader, node))
-                .unwrap_or_default(),
-            shell: None,
-            timeout: timeout.map_or(TIMEOUT, Duration::from_nanos),
+            user: user.and_then(|node| reader.text(node, "`as`")),
+            env: env.map(|node| env::read(reader, node)).unwrap_or_default(),
+            shell: declarer.shell.cloned(),
+            timeout: self.timeout(),
             network: network.unwrap_or(Network::None),
-            secrets: fields
-                .get("secrets")
-                .map(|node| steps.secrets(node))
+            secrets: secrets
+                .map(|node| self::secrets(reader, node))
                 .unwrap_or_default(),
         })
     }
 
-    fn only_with_serve(&self, fields: &Fields) {
+    fn serve(&self, kind: &Entry) -> Option<(Serve, Option<Test>)> {
+        let reader = self.reader;
+        let port = reader.number(&kind.value, "`serve` (a port)", 65_535)?;
+        if port == 0 {
+            let reason = "expected the port of the image's own command";
+            reader.report(Diagnostic::invalid("port", "0", kind.value.span, reason));
+        }
+        if let Some(entry) = self.fields.entry("requirements") {
+            let problem = self.unused(entry, "`serve` installs nothing");
+            reader.report(problem.help("move it into `then:`, next to `pytest`"));
+        }
+        let ready = match self.fields.get("ready") {
+            Some(node) => Some(self.ready(node)?),
+            None => None,
+        };
+        let serve = Serve {
+            port: u16::try_from(port).expect("it is at most 65535"),
+            ready,
+        };
+        let Some(then) = self.fields.get("then") else {
+            return Some((serve, None));
+        };
+        let known = ["pytest", "run", "script", "requirements"];
+        let fields = reader.fields(then, "`then`", &known)?;
+        let kind = self.kind(then, "`then`", &TEST_KINDS)?;
+        Some((serve, Some(self.test(kind, &fields)?)))
+    }
+
+    fn timeout(&self) -> Duration {
+        let Some(node) = self.fields.get("timeout") else {
+            return TIMEOUT;
+        };
+        match duration(self.reader, node, "timeout") {
+            Some(0) => {
+                let expected = "longer than 0";
+                let problem = Diagnostic::expected("`timeout`", expected, node.span, "0");
+                self.reader.report(problem);
+                TIMEOUT
+            }
+            Some(nanos) => Duration::from_nanos(nanos),
+            None => TIMEOUT,
+        }
+    }
+
+    fn unused(&self, entry: &Entry, reason: &str) -> Diagnostic {
+        let what = format!("`{}` in {}", entry.key.text, self.what);
+        Diagnostic::unused(&what, entry.key.span, reason)
+    }
+
+    fn only_with_serve(&self) {
         for key in ["ready", "then"] {
-            if let Some(entry) = fields.entry(key) {
-                self.reader.say(
-                    Diagnostic::error(format!("{} has `{key}` without `serve`", self.what))
-                        .at(
-                            entry.key.span,
-                            "nothing is started that could be waited for",
-                        )
-                        .help("`serve: PORT` starts the image's own command"),
-                );
+            if let Some(entry) = self.fields.entry(key) {
+                let problem = self.unused(entry, "only used with `serve`");
+                let help = "add `serve: PORT` to start the image's own command";
+                self.reader.report(problem.help(help));
             }
         }
     }
@@ -306,37 +329,39 @@ impl Of<'_> {
         let text = self.reader.text(node, "`ready`")?;
         let good = text.starts_with('/')
             && !text.contains(|c: char| c.is_ascii_whitespace() || c.is_control());
-        if !good {
-            self.reader.say(
-                Diagnostic::error("`ready` is a path on the port")
-                    .at(node.span, format!("`{text}` is not"))
-                    .help("it begins with `/`: `ready: /api`"),
-            );
+        if good {
+            return Some(text);
         }
-        good.then_some(text)
+        let found = format!("`{text}`");
+        self.reader.report(
+            Diagnostic::expected("`ready`", "the path of a URL", node.span, &found)
+                .help("start it with `/`: `ready: /api`"),
+        );
+        None
     }
 
-    /// The one entry that says what the suite is.
+    /// Returns the only entry that is a kind of test.
     fn kind<'n>(&self, node: &'n Node, what: &str, known: &[&str]) -> Option<&'n Entry> {
         let Value::Map(entries) = &node.value else {
             return None;
         };
-        let kinds: Vec<&Entry> = entries
+        let mut kinds = entries
             .iter()
-            .filter(|entry| known.contains(&entry.key.text.as_str()))
-            .collect();
-        match kinds.as_slice() {
-            [one] => return Some(one),
-            [] => self.reader.say(
-                Diagnostic::error(format!("{what} tests nothing"))
-                    .at(node.span, "a kind is wanted")
-                    .help(format!("say one of: {}", known.join(", "))),
-            ),
-            [_, second, ..] => self.reader.say(
-                Diagnostic::error(format!("{what} has two kinds"))
-                    .at(second.key.span, "make it two suites"),
-            ),
-        }
+            .filter(|entry| known.contains(&entry.key.text.as_str()));
+        let Some(first) = kinds.next() else {
+            self.reader.report(
+                Diagnostic::error(format!("missing kind of test in {what}"))
+                    .at(node.span, "nothing to run")
+                    .help(format!("use one of: {}", known.join(", "))),
+            );
+            return None;
+        };
+        let Some(second) = kinds.next() else {
+            return Some(first);
+        };
+        let pair = [first, second].map(|entry| (entry.key.text.as_str(), entry.key.span));
+        let problem = Diagnostic::conflict(pair[0], pair[1], what);
+        self.reader.report(problem.help("make it two suites"));
         None
     }
 
@@ -347,20 +372,15 @@ impl Of<'_> {
             Some(node) => {
                 let text = reader.text(node, "`requirements`")?;
                 let file = self.paths.file(reader, &text, node.span)?;
-                let steps = Steps {
-                    reader,
-                    paths: self.paths,
-                };
-                let includes = steps.includes(&file, node.span)?;
+                let includes = includes(reader, self.paths, &file, node.span)?;
                 (Some(file), includes)
             }
             None => (None, Vec::new()),
         };
-        if let (Some(entry), true) = (fields.entry("requirements"), kind.key.text != "pytest") {
-            reader.say(
-                Diagnostic::error(format!("{} has `requirements` without `pytest`", self.what))
-                    .at(entry.key.span, "they are installed next to pytest"),
-            );
+        if let Some(entry) = fields.entry("requirements")
+            && kind.key.text != "pytest"
+        {
+            reader.report(self.unused(entry, "only used with `pytest`"));
         }
         match kind.key.text.as_str() {
             "pytest" => {
@@ -381,60 +401,47 @@ impl Of<'_> {
     }
 }
 
-/// Puts what an image declares on what it inherits: the suites in force, and those it drops.
+/// Applies the entries of an image to the suites it inherits. Returns the suites to run and those
+/// that are dropped.
 pub fn inherit(
     inherited: &[Suite],
-    declared: &[Declared],
-    say: impl Fn(Diagnostic),
+    declared: &[SuiteEntry],
+    problems: &Problems,
 ) -> (Vec<Suite>, Vec<Dropped>) {
     let mut suites = inherited.to_vec();
     let mut dropped = Vec::new();
-    for one in declared {
-        let name = &one.name.value;
+    let known = || inherited.iter().map(|suite| suite.name.value.as_str());
+    for entry in declared {
+        let name = &entry.name.value;
+        let span = entry.name.span;
         let at = suites.iter().position(|suite| suite.name.value == *name);
-        match (&one.says, at) {
-            (Says::Skip { reason }, Some(at)) => {
+        match (&entry.change, at) {
+            (SuiteChange::Skip { reason }, Some(at)) => {
                 suites.remove(at);
                 dropped.push(Dropped {
                     suite: name.clone(),
                     reason: reason.clone(),
                 });
             }
-            (Says::Skip { .. }, None) => say(Diagnostic::error(format!(
-                "there is no suite `{name}` to skip"
-            ))
-            .at(one.name.span, "the image inherits none of that name")
-            .did_you_mean(
-                name,
-                inherited.iter().map(|suite| suite.name.value.as_str()),
-            )),
-            (Says::Suite { suite, replace }, at) => {
-                if let (Some(at), false) = (at, replace) {
-                    say(again(name, one.name.span, suites[at].name.span));
-                }
-                if let (None, true) = (at, replace) {
-                    say(
-                        Diagnostic::error(format!("suite `{name}` replaces nothing"))
-                            .at(one.name.span, "the image inherits none of that name")
-                            .did_you_mean(
-                                name,
-                                inherited.iter().map(|suite| suite.name.value.as_str()),
-                            ),
-                    );
-                }
-                match at {
-                    Some(at) => suites[at] = (**suite).clone(),
-                    None => suites.push((**suite).clone()),
-                }
+            (SuiteChange::Skip { .. }, None) => problems.report(
+                Diagnostic::unknown("suite", name, span, known())
+                    .at(span, "the image inherits no suite of this name"),
+            ),
+            (SuiteChange::Replace(suite), Some(at)) => suites[at] = (**suite).clone(),
+            (SuiteChange::Replace(_), None) => problems.report(
+                Diagnostic::error(format!("suite `{name}` replaces nothing"))
+                    .at(span, "the image inherits no suite of this name")
+                    .help("remove `replace: true`")
+                    .did_you_mean(name, known()),
+            ),
+            (SuiteChange::Add(suite), None) => suites.push((**suite).clone()),
+            (SuiteChange::Add(_), Some(at)) => {
+                let first = suites[at].name.span;
+                let problem = Diagnostic::duplicate("suite", name, span, first);
+                let help = "add `replace: true`, or choose another name";
+                problems.report(problem.help(help));
             }
         }
     }
     (suites, dropped)
-}
-
-fn again(name: &str, here: Span, before: Span) -> Diagnostic {
-    Diagnostic::error(format!("the image inherits a suite `{name}` already"))
-        .at(here, "a second one of that name")
-        .also(before, "the first")
-        .help("say `replace: true` beside it, or give it another name")
 }

@@ -1,174 +1,233 @@
-//! The variables an image sees, with their values.
+//! The variables an image can use, with their values.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
+use super::problems::Problems;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Node, Value};
 use crate::spec::template::{Part, Template};
 
-/// Names the stack itself gives a value to.
+/// Variables the stack sets itself.
 pub const BUILT_IN: [&str; 4] = ["stack", "series", "variant", "image"];
 
-/// Names with values; some may have none because they are wrong, which was said.
+/// Variables that only exist in `tags:`.
+pub const OF_TAGS: [&str; 3] = ["commit", "commit7", "n"];
+
+/// Values by name. A variable whose value is invalid has none; that is reported where it is set.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
+    /// The values.
     pub values: BTreeMap<String, String>,
     broken: BTreeSet<String>,
-    /// Names some other image has.
+    /// Names of variables any image has.
     elsewhere: BTreeSet<String>,
 }
 
-/// Where a value is written.
+/// Where a value comes from.
 #[derive(Clone, Debug)]
 pub enum Written<'a> {
-    /// In a file.
+    /// A file.
     Node(&'a Node),
-    /// On the command line; taken as it is.
+    /// The command line; may not contain variables.
     Given(&'a str),
 }
 
+/// Why a variable has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unset {
+    /// Its value is invalid, which is reported already.
+    Broken,
+    /// `series`, and the stack sets none.
+    NoSeries,
+    /// `variant`, and the stack has none.
+    NoVariants,
+    /// `image`, in a setting of the whole stack.
+    OutsideImages,
+    /// Only other images have it.
+    OtherImages,
+    /// It is set nowhere.
+    Nowhere,
+}
+
+impl fmt::Display for Unset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broken => "its value is invalid",
+            Self::NoSeries => "the spec has no `series:`",
+            Self::NoVariants => "the spec has no `variants:`",
+            Self::OutsideImages => "this applies to the whole stack",
+            Self::OtherImages => "only set in other images",
+            Self::Nowhere => "not set anywhere",
+        })
+    }
+}
+
 impl Variables {
-    /// Finds all values. `declared` is what is in force; `elsewhere` are names other images have.
+    /// Finds the values of `declared`. `elsewhere` are the names of variables any image has.
     pub fn new(
         declared: &BTreeMap<String, Written>,
         built_in: BTreeMap<String, String>,
         elsewhere: &BTreeSet<String>,
-        problems: &mut Vec<Diagnostic>,
+        problems: &Problems,
     ) -> Self {
-        let mut made = Self {
-            values: built_in,
-            broken: BTreeSet::new(),
-            elsewhere: elsewhere.clone(),
+        let mut resolver = Resolver {
+            variables: Self {
+                values: built_in,
+                broken: BTreeSet::new(),
+                elsewhere: elsewhere.clone(),
+            },
+            declared,
+            problems,
         };
         for name in declared.keys() {
-            made.resolve(name, declared, &mut Vec::new(), problems);
+            resolver.resolve(name, &mut Vec::new());
         }
-        made
+        resolver.variables
     }
 
-    fn resolve<'n>(
-        &mut self,
-        name: &'n str,
-        declared: &'n BTreeMap<String, Written>,
-        path: &mut Vec<(&'n str, Span)>,
-        problems: &mut Vec<Diagnostic>,
-    ) {
-        if self.values.contains_key(name) || self.broken.contains(name) {
-            return;
+    /// Returns the value of a variable.
+    pub fn get(&self, name: &str) -> Result<&str, Unset> {
+        if let Some(value) = self.values.get(name) {
+            return Ok(value);
         }
-        let node = match &declared[name] {
-            Written::Given(text) => {
-                self.values.insert(name.to_owned(), (*text).to_owned());
-                return;
-            }
-            Written::Node(node) => node,
-        };
-        let Value::Scalar { text, .. } = &node.value else {
-            let text = format!("here is {}", node.describe());
-            problems.push(
-                Diagnostic::error(format!("the variable `{name}` is a text")).at(node.span, text),
-            );
-            self.broken.insert(name.to_owned());
-            return;
-        };
-        if let Some(at) = path.iter().position(|(before, _)| *before == name) {
-            let names: Vec<&str> = path[at..].iter().map(|(name, _)| *name).collect();
-            let mut problem = Diagnostic::error("variables are made of each other")
-                .at(path[at].1, format!("{} → {name}", names.join(" → ")));
-            for (other, span) in &path[at + 1..] {
-                problem = problem.also(*span, format!("`{other}`"));
-            }
-            problems.push(problem);
-            for (name, _) in &path[at..] {
-                self.broken.insert((*name).to_owned());
-            }
-            return;
-        }
-        // Problems of the text itself are said when it is read below.
-        let template = match Template::parse(text) {
-            Ok(template) => template,
-            Err(error) => {
-                problems.push(
-                    Diagnostic::error("this is no variable")
-                        .at(node.span, error.to_string())
-                        .help("a literal `${` is written `$${`"),
-                );
-                self.broken.insert(name.to_owned());
-                return;
-            }
-        };
-        path.push((name, node.span));
-        let mut value = String::new();
-        let mut whole = true;
-        for part in &template.0 {
-            match part {
-                Part::Text(text) => value.push_str(text),
-                Part::Env(_) => {
-                    problems.push(
-                        Diagnostic::error("`${env:…}` is known in values of `env:` only")
-                            .at(node.span, "there is no environment here"),
-                    );
-                    whole = false;
-                }
-                Part::Var(variable) => {
-                    let wanted = variable.name.as_str();
-                    if let Some((known, _)) = declared.get_key_value(wanted) {
-                        self.resolve(known, declared, path, problems);
-                    }
-                    match self.values.get(wanted) {
-                        Some(text) => value.push_str(text),
-                        None => {
-                            whole = false;
-                            let known = declared.contains_key(wanted)
-                                || self.elsewhere.contains(wanted)
-                                || self.broken.contains(wanted);
-                            if !known {
-                                let names = self.names().chain(declared.keys().map(String::as_str));
-                                let names: BTreeSet<&str> = names.collect();
-                                problems.push(
-                                    Diagnostic::error(format!("there is no variable `{wanted}`"))
-                                        .at(node.span, format!("used by `{name}`"))
-                                        .did_you_mean(wanted, names),
-                                );
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        path.pop();
-        match whole {
-            true => {
-                self.values.insert(name.to_owned(), value);
-            }
-            false => {
-                self.broken.insert(name.to_owned());
-            }
-        }
+        Err(match name {
+            _ if self.broken.contains(name) => Unset::Broken,
+            "series" => Unset::NoSeries,
+            "variant" => Unset::NoVariants,
+            "image" => Unset::OutsideImages,
+            _ if self.elsewhere.contains(name) => Unset::OtherImages,
+            _ => Unset::Nowhere,
+        })
     }
 
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
-    }
-
-    /// Whether it has no value because of something that was said already.
-    pub fn is_broken(&self, name: &str) -> bool {
-        self.broken.contains(name)
-    }
-
+    /// Returns the names of variables with a value.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)
     }
+}
 
-    /// What to say of a name that has no value here.
-    pub fn where_known(&self, name: &str) -> String {
-        match name {
-            "series" => "no `series:` is set".to_owned(),
-            "variant" => "the stack has no variants".to_owned(),
-            "image" => "this is said of the whole stack".to_owned(),
-            _ if self.elsewhere.contains(name) => "only other images have it".to_owned(),
-            _ => "not set anywhere".to_owned(),
+/// Returns the error for a variable without a value.
+pub fn unknown<'a>(
+    name: &str,
+    span: Span,
+    label: impl Into<String>,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Diagnostic {
+    Diagnostic::error(format!("unknown variable `{name}`"))
+        .at(span, label)
+        .did_you_mean(name, known)
+}
+
+/// Returns the error for `${env:…}` outside of `env:`.
+pub fn no_environment(span: Span) -> Diagnostic {
+    Diagnostic::error("`${env:…}` can only be used in values of `env:`")
+        .at(span, "not a value of `env:`")
+}
+
+/// Returns the error for a text that cannot be cut at its variables.
+pub fn invalid_template(span: Span, reason: String) -> Diagnostic {
+    Diagnostic::error("invalid variable")
+        .at(span, reason)
+        .help("write `$${` for a literal `${`")
+}
+
+struct Resolver<'n, 'p> {
+    variables: Variables,
+    declared: &'n BTreeMap<String, Written<'n>>,
+    problems: &'p Problems,
+}
+
+impl<'n> Resolver<'n, '_> {
+    /// Finds the value of a variable after those it uses; `path` are those that wait for it.
+    fn resolve(&mut self, name: &'n str, path: &mut Vec<(&'n str, Span)>) {
+        let variables = &self.variables;
+        if variables.values.contains_key(name) || variables.broken.contains(name) {
+            return;
         }
+        let declared = self.declared;
+        let value = match &declared[name] {
+            Written::Given(text) => Some((*text).to_owned()),
+            Written::Node(node) => self.value(name, node, path),
+        };
+        match value {
+            Some(value) => {
+                self.variables.values.insert(name.to_owned(), value);
+            }
+            None => {
+                self.variables.broken.insert(name.to_owned());
+            }
+        }
+    }
+
+    fn value(
+        &mut self,
+        name: &'n str,
+        node: &'n Node,
+        path: &mut Vec<(&'n str, Span)>,
+    ) -> Option<String> {
+        let Value::Scalar { text, .. } = &node.value else {
+            let what = format!("variable `{name}`");
+            let found = node.describe();
+            self.problems
+                .report(Diagnostic::expected(&what, "a string", node.span, found));
+            return None;
+        };
+        if let Some(at) = path.iter().position(|(before, _)| *before == name) {
+            self.problems
+                .report(Diagnostic::cycle("variable", &path[at..]));
+            return None;
+        }
+        let template = match Template::parse(text) {
+            Ok(template) => template,
+            Err(error) => {
+                self.problems
+                    .report(invalid_template(node.span, error.to_string()));
+                return None;
+            }
+        };
+        path.push((name, node.span));
+        let parts: Vec<Option<String>> = template
+            .0
+            .iter()
+            .map(|part| self.part(name, node.span, part, path))
+            .collect();
+        path.pop();
+        parts.into_iter().collect()
+    }
+
+    fn part(
+        &mut self,
+        name: &str,
+        span: Span,
+        part: &Part,
+        path: &mut Vec<(&'n str, Span)>,
+    ) -> Option<String> {
+        let used = match part {
+            Part::Text(text) => return Some(text.clone()),
+            Part::Env(_) => {
+                self.problems.report(no_environment(span));
+                return None;
+            }
+            Part::Var(variable) => variable.name.as_str(),
+        };
+        let declared = self.declared;
+        if let Some((known, _)) = declared.get_key_value(used) {
+            self.resolve(known, path);
+        }
+        if let Some(value) = self.variables.values.get(used) {
+            return Some(value.clone());
+        }
+        let is_known = declared.contains_key(used)
+            || self.variables.elsewhere.contains(used)
+            || self.variables.broken.contains(used);
+        if !is_known {
+            let declared = declared.keys().map(String::as_str);
+            let names: BTreeSet<&str> = self.variables.names().chain(declared).collect();
+            let label = format!("used by `{name}`");
+            self.problems.report(unknown(used, span, label, names));
+        }
+        None
     }
 }

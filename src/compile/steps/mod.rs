@@ -21,10 +21,7 @@ use crate::stack::{Kind, Step};
 /// `shell` runs the text of a `run` step.
 pub fn command(step: &Step, shell: &[String]) -> Option<Command> {
     let command = match &step.kind {
-        Kind::Apt {
-            packages,
-            recommends,
-        } => apt::command(packages, *recommends),
+        Kind::Apt(step) => apt::command(&step.packages, step.recommends),
         Kind::Pip(pip) => pip::command(pip),
         Kind::Conda(conda) => conda::command(conda),
         Kind::Copy(list) => file_commands::copy(list),

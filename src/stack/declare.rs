@@ -1,0 +1,411 @@
+//! What a spec declares, before anything is resolved: each variant with its variables replaced.
+//!
+//! [`Declarations::read`] reads the tree; names refer to nothing yet, and nothing is inherited.
+//! `resolve` makes a `Stack` of it.
+
+use std::collections::BTreeSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::channels::{self, ChannelTag};
+use super::declare_image::{DeclaredImage, ImageNode};
+use super::info::{self, InfoCommand};
+use super::model::{Build, Variant};
+use super::paths::Paths;
+use super::policy::{self, Policy, Refs};
+use super::problems::Problems;
+use super::reader::{Fields, Reader};
+use super::scope::{Overrides, Scope, Top};
+use super::suite::{self, Declarer, SuiteEntry};
+use super::variables::{BUILT_IN, Variables};
+use super::variant_node::{self, VariantNode};
+use super::writable::{self, Writable};
+use crate::diagnostic::Diagnostic;
+use crate::name::{ImageName, Repository, StackName};
+use crate::source::Span;
+use crate::spec::Spec;
+use crate::spec::node::{Entry, Node, Value};
+use crate::spec::tree::{File, Files};
+
+const TOP: [&str; 15] = [
+    "stack", "registry", "staging", "series", "vars", "tags", "channels", "writable", "policy",
+    "info", "tests", "images", "variants", "build", "shell",
+];
+
+/// What a spec declares. `None` stands for something that is missing or invalid, which is reported.
+#[derive(Debug)]
+pub struct Declarations {
+    /// `stack:`.
+    pub name: Option<StackName>,
+    /// `registry:`, or that of the command line.
+    pub registry: Option<Repository>,
+    /// `staging:`, or that of the command line, or below the registry.
+    pub staging: Option<Repository>,
+    /// `build:`.
+    pub build: Build,
+    /// `policy.refs`.
+    pub refs: Refs,
+    /// In the order of the file; one without a name if the spec has none.
+    pub variants: Vec<DeclaredVariant>,
+}
+
+/// One variant: the whole spec with its variables replaced.
+#[derive(Debug)]
+pub struct DeclaredVariant {
+    /// Name and series.
+    pub variant: Variant,
+    /// `tests:` of the stack.
+    pub tests: Vec<SuiteEntry>,
+    /// `policy:` of the stack.
+    pub policy: Policy,
+    /// `info:` of the stack.
+    pub info: Vec<InfoCommand>,
+    /// `writable:` of the stack.
+    pub writable: Option<Writable>,
+    /// `channels:`.
+    pub channels: Vec<ChannelTag>,
+    /// In the order of the file, without those the variant leaves out.
+    pub images: Vec<DeclaredImage>,
+}
+
+/// Reads the settings of the whole spec.
+struct SpecReader<'a> {
+    spec: &'a Spec,
+    overrides: &'a Overrides,
+    problems: &'a Problems,
+    top: Fields<'a>,
+    /// Without variables.
+    reader: Reader<'a>,
+}
+
+impl Declarations {
+    /// Reads a spec. Returns `None` if it is not a mapping.
+    pub fn read(spec: &Spec, overrides: &Overrides, problems: &Problems) -> Option<Self> {
+        let none = Variables::default();
+        let reader = Reader::new(&none, problems);
+        let reader = SpecReader {
+            top: reader.fields(spec.root.as_ref()?, "the spec", &TOP)?,
+            spec,
+            overrides,
+            problems,
+            reader,
+        };
+        Some(reader.declarations())
+    }
+}
+
+impl<'a> SpecReader<'a> {
+    fn declarations(&self) -> Declarations {
+        let name = self.name();
+        let (registry, staging) = self.registry(name.as_ref());
+        let images = self.images();
+        let names = images.iter().map(|image| image.name.to_string()).collect();
+        let variants = variant_node::read(&self.reader, &self.top, names);
+        let everywhere = variable_names(&self.top, &images, &variants);
+        self.check_overrides(&everywhere);
+        let read = |variant: &VariantNode| {
+            self.declare(variant, &variants, &images, &everywhere, registry.as_ref())
+        };
+        let variants: Vec<DeclaredVariant> = variants.iter().map(read).collect();
+        self.check_folders(&images, &variants);
+        Declarations {
+            name,
+            registry,
+            staging,
+            build: self.build(),
+            refs: self.refs(),
+            variants,
+        }
+    }
+
+    /// Reads all settings of one variant.
+    fn declare(
+        &self,
+        node: &VariantNode,
+        variants: &[VariantNode],
+        images: &[ImageNode],
+        everywhere: &BTreeSet<String>,
+        registry: Option<&Repository>,
+    ) -> DeclaredVariant {
+        let top = Top {
+            fields: &self.top,
+            files: &self.spec.files,
+            overrides: self.overrides,
+            problems: self.problems,
+            everywhere,
+            registry,
+        };
+        let scope = Scope {
+            top: &top,
+            variant: &node.variant,
+            key: node.key,
+            vars: node.vars,
+            images: &node.images,
+        };
+        let variables = scope.variables(None);
+        let reader = Reader::new(&variables, self.problems);
+        let paths = Paths {
+            files: &self.spec.files,
+            folder: Utf8PathBuf::from("images"),
+        };
+        let shell = self.top.get("shell");
+        let shell = shell.and_then(|node| reader.texts(node, "`shell`"));
+        let declarer = Declarer {
+            image: None,
+            shell: shell.as_ref(),
+        };
+        let tests = self.top.get("tests");
+        let policy = self.top.get("policy");
+        let info = self.top.get("info");
+        let writable = self.top.get("writable");
+        let channels = self.top.get("channels");
+        let names = variants.iter().filter_map(|v| v.variant.name.as_ref());
+        let known = channels::Known {
+            images: images.iter().map(|image| image.name.as_str()).collect(),
+            variants: names.map(|name| name.as_str()).collect(),
+            variant: node.variant.name.as_ref().map(|name| name.as_str()),
+        };
+        DeclaredVariant {
+            variant: node.variant.clone(),
+            tests: tests
+                .map(|node| suite::read(&reader, &paths, node, &declarer))
+                .unwrap_or_default(),
+            policy: policy
+                .map(|node| policy::read(&reader, node, policy::Owner::Stack))
+                .unwrap_or_default(),
+            info: info
+                .map(|node| info::read(&reader, node))
+                .unwrap_or_default(),
+            writable: writable.and_then(|node| writable::read(&reader, node)),
+            channels: channels
+                .map(|node| channels::read(&reader, node, &known))
+                .unwrap_or_default(),
+            images: images
+                .iter()
+                .filter(|image| node.images.contains(image.name.as_str()))
+                .filter_map(|image| DeclaredImage::read(&scope, image, images))
+                .collect(),
+        }
+    }
+
+    fn name(&self) -> Option<StackName> {
+        let Some(node) = self.top.get("stack") else {
+            let span = first_byte(self.top.span);
+            let problem = Diagnostic::missing("stack", "the spec", span);
+            self.problems.report(problem.help("add `stack: NAME`"));
+            return None;
+        };
+        let text = self.reader.text(node, "`stack`")?;
+        match StackName::parse(&text) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                let reason = error.to_string();
+                let problem = Diagnostic::invalid("stack name", &text, node.span, reason);
+                self.problems.report(problem);
+                None
+            }
+        }
+    }
+
+    /// Returns the registry and the staging repository.
+    fn registry(&self, name: Option<&StackName>) -> (Option<Repository>, Option<Repository>) {
+        let registry = self.repository("registry", self.overrides.registry.as_deref());
+        // Another registry has another staging repository, unless that is given as well.
+        let is_moved = self.overrides.registry.is_some() && self.overrides.staging.is_none();
+        let staging = if is_moved {
+            None
+        } else {
+            self.repository("staging", self.overrides.staging.as_deref())
+        };
+        let staging = staging.or_else(|| registry.as_ref()?.join(name?.as_str()).ok());
+        (registry, staging)
+    }
+
+    fn repository(&self, key: &str, given: Option<&str>) -> Option<Repository> {
+        let (text, node) = match (given, self.top.get(key)) {
+            (Some(text), _) => (text.to_owned(), None),
+            (None, Some(node)) => (self.reader.text(node, &format!("`{key}`"))?, Some(node)),
+            (None, None) => return None,
+        };
+        let reason = match Repository::parse(&text) {
+            Ok(repository) if Repository::names_host(&text) => return Some(repository),
+            Ok(_) => "expected HOST/NAMESPACE, for example `ghcr.io/campus`".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.problems.report(match node {
+            Some(node) => Diagnostic::invalid(key, &text, node.span, reason),
+            None => Diagnostic::error(format!("invalid --{key} `{text}`: {reason}")),
+        });
+        None
+    }
+
+    fn build(&self) -> Build {
+        let mut build = Build::default();
+        if let Some(node) = self.top.get("build")
+            && let Some(fields) = self.reader.fields(node, "`build`", &["ca"])
+            && let Some(node) = fields.get("ca")
+        {
+            build.ca = self.reader.text(node, "`ca`").map(Utf8PathBuf::from);
+        }
+        build
+    }
+
+    fn refs(&self) -> Refs {
+        let policy = self.top.get("policy").map(|node| &node.value);
+        let Some(Value::Map(entries)) = policy else {
+            return Refs::default();
+        };
+        let entry = entries.iter().find(|entry| entry.key.text == "refs");
+        entry
+            .map(|entry| policy::refs(&self.reader, &entry.value))
+            .unwrap_or_default()
+    }
+
+    fn images(&self) -> Vec<ImageNode<'a>> {
+        let Some(node) = self.top.get("images") else {
+            let span = first_byte(self.top.span);
+            self.problems
+                .report(Diagnostic::missing("images", "the spec", span));
+            return Vec::new();
+        };
+        let entries = self.reader.some_entries(node, "`images`");
+        let entries = entries.unwrap_or_default();
+        let mut list = Vec::new();
+        for entry in entries {
+            match ImageName::parse(&entry.key.text) {
+                Ok(name) => list.push(ImageNode {
+                    node: self.image_node(&name, entry),
+                    key: &entry.key,
+                    name,
+                }),
+                Err(error) => {
+                    let reason = error.to_string();
+                    let (text, span) = (&entry.key.text, entry.key.span);
+                    let problem = Diagnostic::invalid("image name", text, span, reason);
+                    self.problems.report(problem);
+                }
+            }
+        }
+        list
+    }
+
+    /// Returns the declaration of an image: its entry, or its `image.yml`.
+    fn image_node(&self, name: &ImageName, entry: &'a Entry) -> Option<&'a Node> {
+        let own = self.spec.images.get(name.as_str());
+        let path = format!("images/{name}/image.yml");
+        self.problems.report(match (entry.value.is_null(), own) {
+            (true, Some(own)) => return Some(own),
+            (false, None) => return Some(&entry.value),
+            (true, None) => Diagnostic::error(format!("image `{name}` is not declared"))
+                .at(entry.key.span, "this entry is empty")
+                .help(format!(
+                    "add `base:` here, or declare the image in `{path}`"
+                )),
+            (false, Some(own)) => {
+                let (second, first) = (first_byte(own.span), entry.key.span);
+                Diagnostic::duplicate("declaration of image", name.as_str(), second, first).help(
+                    format!("leave `{name}:` empty in the spec, or remove `{path}`"),
+                )
+            }
+        });
+        None
+    }
+
+    fn check_overrides(&self, everywhere: &BTreeSet<String>) {
+        for name in self.overrides.vars.keys() {
+            if BUILT_IN.contains(&name.as_str()) {
+                self.problems.report(
+                    Diagnostic::error(format!("cannot set variable `{name}` by --var"))
+                        .help("remove the option: laminate sets this variable"),
+                );
+            } else if !everywhere.contains(name) {
+                let known = everywhere.iter().map(String::as_str);
+                self.problems.report(
+                    Diagnostic::warning(format!(
+                        "unused --var {name}: the spec declares no such variable"
+                    ))
+                    .did_you_mean(name, known),
+                );
+            }
+        }
+    }
+
+    /// Reports folders of `images/` that belong to no image and that no image uses.
+    fn check_folders(&self, images: &[ImageNode], variants: &[DeclaredVariant]) {
+        let Some(entry) = self.top.entry("images") else {
+            return;
+        };
+        let used = used_files(&self.spec.files, variants);
+        for (path, file) in &self.spec.files.0 {
+            if *file != File::Folder || path.components().count() != 2 {
+                continue;
+            }
+            let name = path.file_name().unwrap_or_default();
+            let is_declared = images.iter().any(|image| image.name.as_str() == name);
+            if is_declared || used.iter().any(|file| file.starts_with(path)) {
+                continue;
+            }
+            let message = format!("folder `{path}/` belongs to no image and is not used");
+            let known = images.iter().map(|image| image.name.as_str());
+            self.problems.report(
+                Diagnostic::error(message)
+                    .at(entry.key.span, format!("no image `{name}` here"))
+                    .help(format!("add image `{name}`, or remove the folder"))
+                    .did_you_mean(name, known),
+            );
+        }
+    }
+}
+
+/// Returns the files that steps and suites of the variants use.
+pub fn used_files<'a>(all: &'a Files, variants: &'a [DeclaredVariant]) -> BTreeSet<&'a Utf8Path> {
+    let mut files = BTreeSet::new();
+    let mut tests = BTreeSet::new();
+    for variant in variants {
+        for image in &variant.images {
+            for step in &image.steps {
+                step.collect_files(&mut files);
+            }
+        }
+        let images = variant.images.iter().flat_map(|image| &image.tests);
+        for entry in variant.tests.iter().chain(images) {
+            entry.collect_paths(&mut tests);
+        }
+    }
+    let mut used: BTreeSet<&Utf8Path> = files.into_iter().map(|path| path.as_path()).collect();
+    for path in tests {
+        used.insert(path);
+        used.extend(all.below(path).map(|(path, _)| path.as_path()));
+    }
+    used
+}
+
+/// Returns the names of variables that are declared anywhere.
+fn variable_names(
+    top: &Fields,
+    images: &[ImageNode],
+    variants: &[VariantNode],
+) -> BTreeSet<String> {
+    let of_images = images.iter().filter_map(|image| {
+        let entries = image.node?.entries();
+        let vars = entries.iter().find(|entry| entry.key.text == "vars");
+        vars.map(|entry| &entry.value)
+    });
+    let of_variants = variants.iter().filter_map(|variant| variant.vars);
+    let all = top
+        .get("vars")
+        .into_iter()
+        .chain(of_variants)
+        .chain(of_images);
+    all.flat_map(|node| node.entries())
+        .map(|entry| entry.key.text.clone())
+        .collect()
+}
+
+/// Marks the start of something long.
+fn first_byte(span: Span) -> Span {
+    Span {
+        end: span.start + 1,
+        ..span
+    }
+}

@@ -1,0 +1,155 @@
+//! `env:`: changes to the environment.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::reader::{Reader, part_of};
+use crate::diagnostic::Diagnostic;
+use crate::spec::node::{Node, Value};
+use crate::spec::template::Part;
+
+/// Changes to the environment, by name. `${env:X}` in a value is X *before* all of them, so their
+/// order does not matter.
+pub type Env = BTreeMap<String, EnvChange>;
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvChange {
+    /// Replaces the value.
+    Set(EnvText),
+    /// Adds to the end of the value.
+    Append {
+        /// The addition.
+        text: EnvText,
+        /// Put between the two, unless the value is unset or empty.
+        sep: String,
+    },
+    /// Adds to the start of the value.
+    Prepend {
+        /// The addition.
+        text: EnvText,
+        /// Put between the two, unless the value is unset or empty.
+        sep: String,
+    },
+}
+
+/// A text that may use variables of the environment it is put into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvText(pub Vec<EnvPart>);
+
+/// A part of an [`EnvText`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvPart {
+    /// Literal text.
+    Text(String),
+    /// `${env:NAME}`; empty if unset.
+    Env(String),
+}
+
+/// Reads `env:`.
+pub fn read(reader: &Reader, node: &Node) -> Env {
+    let mut env = Env::new();
+    for entry in reader.entries(node, "`env`").unwrap_or_default() {
+        let Some(name) = reader.key(&entry.key) else {
+            continue;
+        };
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let kind = "environment variable name";
+            let reason = "must not be empty or contain `=`";
+            reader.report(Diagnostic::invalid(kind, &name, entry.key.span, reason));
+            continue;
+        }
+        if let Some(change) = change(reader, &entry.value) {
+            env.insert(name, change);
+        }
+    }
+    env
+}
+
+fn change(reader: &Reader, node: &Node) -> Option<EnvChange> {
+    let Value::Map(_) = node.value else {
+        return text(reader, node).map(EnvChange::Set);
+    };
+    let what = "a value of `env`";
+    let fields = reader.fields(node, what, &["append", "prepend", "sep"])?;
+    let sep = match fields.get("sep") {
+        Some(node) => reader.text(node, "`sep`")?,
+        None => ":".to_owned(),
+    };
+    let found = match (fields.get("append"), fields.get("prepend")) {
+        (Some(node), None) => {
+            let text = text(reader, node)?;
+            return Some(EnvChange::Append { text, sep });
+        }
+        (None, Some(node)) => {
+            let text = text(reader, node)?;
+            return Some(EnvChange::Prepend { text, sep });
+        }
+        (Some(_), Some(_)) => "both",
+        (None, None) => "neither",
+    };
+    let expected = "a string, or a mapping with one of `append` and `prepend`";
+    reader.report(Diagnostic::expected(what, expected, node.span, found));
+    None
+}
+
+fn text(reader: &Reader, node: &Node) -> Option<EnvText> {
+    // `X: ""`, and `X:` for short, set an empty value.
+    if node.is_null() {
+        return Some(EnvText(Vec::new()));
+    }
+    let text = reader.literal(node, "a value of `env`")?;
+    let template = reader.template(text, node.span)?;
+    // Texts side by side become one: equal values have equal keys.
+    let mut joined: Vec<EnvPart> = Vec::new();
+    for part in &template.0 {
+        let part = match part {
+            Part::Text(text) => EnvPart::Text(text.clone()),
+            Part::Env(variable) => EnvPart::Env(variable.name.clone()),
+            Part::Var(variable) => {
+                let at = part_of(node.span, text, variable.start, variable.end);
+                EnvPart::Text(reader.variable(&variable.name, at)?)
+            }
+        };
+        match (joined.last_mut(), part) {
+            (Some(EnvPart::Text(before)), EnvPart::Text(text)) => before.push_str(&text),
+            (_, part) => joined.push(part),
+        }
+    }
+    Some(EnvText(joined))
+}
+
+/// Returns changes to the environment as JSON that does not depend on how they were written. It is
+/// part of keys.
+pub fn canonical_env(env: &Env) -> Json {
+    let map: Map<String, Json> = env
+        .iter()
+        .map(|(name, change)| {
+            let value = match change {
+                EnvChange::Set(value) => canonical_text(value),
+                EnvChange::Append { text: value, sep } => {
+                    json!({ "append": canonical_text(value), "sep": sep })
+                }
+                EnvChange::Prepend { text: value, sep } => {
+                    json!({ "prepend": canonical_text(value), "sep": sep })
+                }
+            };
+            (name.clone(), value)
+        })
+        .collect();
+    Json::Object(map)
+}
+
+/// A text as the spec writes it: a literal `${` as `$${`.
+fn canonical_text(text: &EnvText) -> Json {
+    let written: String = text
+        .0
+        .iter()
+        .map(|part| match part {
+            EnvPart::Text(text) => text.replace("${", "$${"),
+            EnvPart::Env(name) => format!("${{env:{name}}}"),
+        })
+        .collect();
+    json!(written)
+}

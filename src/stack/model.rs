@@ -1,0 +1,211 @@
+//! The resolved stack: what `plan`, `compile` and everything after them read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Index;
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+
+use super::channels::Channel;
+use super::config::Config;
+use super::env::Env;
+use super::info::InfoCommand;
+use super::policy::{Policy, Refs};
+use super::steps::Step;
+use super::suite::{Dropped, Suite};
+use super::tags::TagTemplate;
+use super::writable::Writable;
+use crate::diagnostic::Diagnostic;
+use crate::name::{ImageName, Reference, Repository, StackName, VariantName};
+use crate::source::{Sources, Spanned};
+use crate::spec::tree::Files;
+
+/// All images of one `specs.yml`. Nothing in it is invalid.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// `stack:`.
+    pub name: StackName,
+    /// `<host>/<namespace>` the images go to, `ghcr.io/ucsd-ets`; `None`: nothing is published.
+    pub registry: Option<Repository>,
+    /// Where layers and documents of runs are kept; by default `<registry>/<stack>`.
+    pub staging: Option<Repository>,
+    /// `build:`.
+    pub build: Build,
+    /// In the order of the file; one without a name if the spec has none.
+    pub variants: Vec<Variant>,
+    /// Parents before children; the images of one variant together, in the order of `variants`.
+    pub images: Vec<Image>,
+    /// Every file under `images/` that an image uses, by its path relative to the folder of
+    /// `specs.yml`.
+    pub files: Files,
+    /// In the order of the file.
+    pub channels: Vec<Channel>,
+    /// Which git refs can write what.
+    pub refs: Refs,
+    /// The texts all spans refer to.
+    pub sources: Arc<Sources>,
+    /// What is allowed but probably not intended.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Index<ImageId> for Stack {
+    type Output = Image;
+
+    fn index(&self, id: ImageId) -> &Image {
+        &self.images[id.0]
+    }
+}
+
+impl Stack {
+    /// Returns an image of this stack.
+    pub fn image(&self, id: ImageId) -> &Image {
+        &self[id]
+    }
+
+    /// Returns the ids of all images, parents before children.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = ImageId> + use<> {
+        (0..self.images.len()).map(ImageId)
+    }
+
+    /// Returns an image's name for people: with its variant before it if the stack has variants.
+    pub fn label(&self, id: ImageId) -> String {
+        self.label_of(&self[id])
+    }
+
+    /// Returns the label of an image of this stack.
+    pub fn label_of(&self, image: &Image) -> String {
+        match &self.variants[image.variant].name {
+            Some(variant) => format!("{variant}/{}", image.name.value),
+            None => image.name.value.to_string(),
+        }
+    }
+
+    /// Returns the image's base if that is an image of the stack.
+    pub fn base(&self, id: ImageId) -> Option<ImageId> {
+        match &self[id].base {
+            Base::Image(base) => Some(*base),
+            Base::Outside(_) => None,
+        }
+    }
+
+    /// Returns the images of the stack an image is based on, its base first.
+    pub fn ancestors(&self, id: ImageId) -> impl Iterator<Item = ImageId> {
+        std::iter::successors(self.base(id), |id| self.base(*id))
+    }
+
+    /// Returns the external bases of all images, each once.
+    pub fn external_bases(&self) -> BTreeSet<&Reference> {
+        let bases = self.images.iter().filter_map(|image| match &image.base {
+            Base::Outside(base) => Some(&base.reference.value),
+            Base::Image(_) => None,
+        });
+        bases.collect()
+    }
+}
+
+/// How steps use the network (`build:`). It is not part of keys or layers.
+#[derive(Clone, Debug, Default)]
+pub struct Build {
+    /// A bundle of certificates (PEM) on the host, mounted into steps that have a network.
+    pub ca: Option<Utf8PathBuf>,
+}
+
+/// The stack is built once for each variant, with its own variables and series.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// `None` if the spec has no variants.
+    pub name: Option<VariantName>,
+    /// `series:`; by default the variant's name.
+    pub series: Option<String>,
+}
+
+/// Identifies an image of one [`Stack`]: an index into its images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageId(pub usize);
+
+/// One image of one variant.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The name, and its key under `images:`.
+    pub name: Spanned<ImageName>,
+    /// An index into the variants of the stack.
+    pub variant: usize,
+    /// `base:`.
+    pub base: Base,
+    /// Where it is published, if the stack has a registry.
+    pub repository: Option<Repository>,
+    /// Every variable it can use, with its value in this variant.
+    pub vars: BTreeMap<String, String>,
+    /// `env:`.
+    pub env: Env,
+    /// `user:`: the user of its steps and, unless `config.user` is set, of the finished image.
+    pub user: Option<String>,
+    /// `shell:` of the image or the stack.
+    pub shell: Option<Vec<String>>,
+    /// Short keys first, then `steps:`.
+    pub steps: Vec<Step>,
+    /// `config:`.
+    pub config: Config,
+    /// Its own `writable:`, or that of its base, or that of the stack.
+    pub writable: Option<Writable>,
+    /// Immutable tags, in the order of the file.
+    pub tags: Vec<TagTemplate>,
+    /// `refresh:`: the period that is part of the key.
+    pub refresh: Option<Refresh>,
+    /// What is run on it after it is built. It is not part of the key.
+    pub proof: Proof,
+}
+
+/// What an image is based on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// An image of the same variant, with a lower id.
+    Image(ImageId),
+    /// An image that is not in the stack.
+    Outside(OutsideBase),
+}
+
+/// A base that is not in the stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutsideBase {
+    /// The image.
+    pub reference: Spanned<Reference>,
+    /// Variables its text contains.
+    pub vars: BTreeSet<String>,
+}
+
+/// How often an image is rebuilt even if nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// Every day.
+    Daily,
+    /// Every ISO week.
+    Weekly,
+    /// Every month.
+    Monthly,
+}
+
+/// What is run on an image after it is built.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Those of its base, then its own.
+    pub suites: Vec<Suite>,
+    /// Inherited suites it does not run.
+    pub dropped: Vec<Dropped>,
+    /// `policy:`, with what it inherits.
+    pub policy: Policy,
+    /// `info:`, with what it inherits.
+    pub info: Vec<InfoCommand>,
+}
+
+impl Proof {
+    /// Whether anything is run.
+    pub fn is_wanted(&self) -> bool {
+        !self.is_empty()
+    }
+
+    /// Whether nothing is run.
+    pub fn is_empty(&self) -> bool {
+        self.suites.is_empty() && self.policy.is_empty() && self.info.is_empty()
+    }
+}

@@ -1,0 +1,333 @@
+//! Reads values out of the tree of a spec. A fault is reported on its place, and reading goes on.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use super::problems::Problems;
+use super::variables::{OF_TAGS, Unset, Variables, invalid_template, no_environment, unknown};
+use crate::diagnostic::Diagnostic;
+use crate::source::Span;
+use crate::spec::node::{Entry, Key, Node, Value};
+use crate::spec::template::{Part, Template, TemplateError};
+
+/// Reads values with the variables of one image of one variant, or of the whole stack.
+///
+/// Its methods return `None` for a value that is invalid, and report it. `what` is the value's name in
+/// messages: "`apt`", "an entry of `apt`".
+pub struct Reader<'a> {
+    /// Variables that can be used.
+    pub vars: &'a Variables,
+    /// Faults found so far.
+    pub problems: &'a Problems,
+    /// Variables that were replaced since it was emptied.
+    pub used: RefCell<BTreeSet<String>>,
+}
+
+/// The entries of a mapping whose keys were checked.
+pub struct Fields<'a> {
+    /// The place of the mapping.
+    pub span: Span,
+    entries: &'a [Entry],
+}
+
+impl<'a> Fields<'a> {
+    /// Returns the value of a key.
+    pub fn get(&self, name: &str) -> Option<&'a Node> {
+        self.entry(name).map(|entry| &entry.value)
+    }
+
+    /// Returns the key and its value.
+    pub fn entry(&self, name: &str) -> Option<&'a Entry> {
+        self.entries.iter().find(|entry| entry.key.text == name)
+    }
+}
+
+/// Returns the place of bytes `start..end` of a scalar's text, or of all of it if the file writes the
+/// text in another way.
+pub fn part_of(node: Span, text: &str, start: usize, end: usize) -> Span {
+    let length = usize::try_from(node.end.saturating_sub(node.start)).unwrap_or(0);
+    // Quotes before the text shift it by one.
+    let shift = match length.checked_sub(text.len()) {
+        Some(0) => 0,
+        Some(2) => 1,
+        _ => return node,
+    };
+    let at = |offset: usize| node.start + u32::try_from(offset + shift).unwrap_or(0);
+    Span {
+        start: at(start),
+        end: at(end),
+        ..node
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Returns a reader that has used no variable so far.
+    pub fn new(vars: &'a Variables, problems: &'a Problems) -> Self {
+        Self {
+            vars,
+            problems,
+            used: RefCell::default(),
+        }
+    }
+
+    /// Reports a fault.
+    pub fn report(&self, problem: Diagnostic) {
+        self.problems.report(problem);
+    }
+
+    /// Reads a string that must be there, and replaces its variables.
+    pub fn text(&self, node: &Node, what: &str) -> Option<String> {
+        let written = self.literal(node, what)?;
+        self.fill(written, node.span)
+    }
+
+    /// Reads a string as it is written.
+    pub fn literal<'n>(&self, node: &'n Node, what: &str) -> Option<&'n str> {
+        match &node.value {
+            Value::Scalar { text, .. } if !node.is_null() => Some(text),
+            _ => {
+                let found = node.describe();
+                self.report(Diagnostic::expected(what, "a string", node.span, found));
+                None
+            }
+        }
+    }
+
+    /// Reads a key and replaces its variables.
+    pub fn key(&self, key: &Key) -> Option<String> {
+        self.fill(&key.text, key.span)
+    }
+
+    /// Cuts a text at its variables.
+    pub fn template(&self, text: &str, span: Span) -> Option<Template> {
+        match Template::parse(text) {
+            Ok(template) => Some(template),
+            Err(error) => {
+                let (start, end) = match &error {
+                    TemplateError::Open { start } => (*start, *start + 2),
+                    TemplateError::Name { start, end, .. } => (*start, *end),
+                };
+                let span = part_of(span, text, start, end);
+                self.report(invalid_template(span, error.to_string()));
+                None
+            }
+        }
+    }
+
+    /// Returns the value of a variable that is used at `span`.
+    pub fn variable(&self, name: &str, span: Span) -> Option<String> {
+        match self.vars.get(name) {
+            Ok(value) => {
+                self.used.borrow_mut().insert(name.to_owned());
+                Some(value.to_owned())
+            }
+            Err(Unset::Broken) => None,
+            Err(_) if OF_TAGS.contains(&name) => {
+                self.report(
+                    Diagnostic::error(format!("`${{{name}}}` can only be used in `tags:`")).at(
+                        span,
+                        "an image cannot depend on its commit or version number",
+                    ),
+                );
+                None
+            }
+            Err(reason) => {
+                let known = self.vars.names();
+                self.report(unknown(name, span, reason.to_string(), known));
+                None
+            }
+        }
+    }
+
+    fn fill(&self, text: &str, span: Span) -> Option<String> {
+        let template = self.template(text, span)?;
+        let parts: Vec<Option<String>> = template
+            .0
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => Some(text.clone()),
+                Part::Var(variable) => {
+                    let at = part_of(span, text, variable.start, variable.end);
+                    self.variable(&variable.name, at)
+                }
+                Part::Env(variable) => {
+                    let at = part_of(span, text, variable.start, variable.end);
+                    self.report(no_environment(at));
+                    None
+                }
+            })
+            .collect();
+        parts.into_iter().collect()
+    }
+
+    /// Reads a list that is not empty.
+    pub fn list<'n>(&self, node: &'n Node, what: &str) -> Option<&'n [Node]> {
+        let found = node.describe();
+        self.report(match &node.value {
+            Value::List(list) if !list.is_empty() => return Some(list),
+            Value::List(_) => empty(what, node.span, "an empty list"),
+            Value::Scalar { text, .. } if !node.is_null() => {
+                Diagnostic::expected(what, "a list", node.span, found)
+                    .help(format!("write `[{text}]`"))
+            }
+            Value::Scalar { .. } | Value::Map(_) => {
+                Diagnostic::expected(what, "a list", node.span, found)
+            }
+        });
+        None
+    }
+
+    /// Reads a list of strings that is not empty.
+    pub fn texts(&self, node: &Node, what: &str) -> Option<Vec<String>> {
+        let list = self.list(node, what)?;
+        let what = format!("an entry of {what}");
+        // Read all of them, so that every fault is reported.
+        let items: Vec<Option<String>> = list.iter().map(|item| self.text(item, &what)).collect();
+        items.into_iter().collect()
+    }
+
+    /// Reads a list of strings that may be empty.
+    pub fn texts_or_none(&self, node: &Node, what: &str) -> Option<Vec<String>> {
+        match &node.value {
+            Value::List(list) if list.is_empty() => Some(Vec::new()),
+            _ => self.texts(node, what),
+        }
+    }
+
+    /// Reads a mapping with any keys.
+    pub fn entries<'n>(&self, node: &'n Node, what: &str) -> Option<&'n [Entry]> {
+        match &node.value {
+            Value::Map(entries) => Some(entries),
+            Value::Scalar { .. } | Value::List(_) => {
+                let found = node.describe();
+                self.report(Diagnostic::expected(what, "a mapping", node.span, found));
+                None
+            }
+        }
+    }
+
+    /// Reads a mapping that is not empty.
+    pub fn some_entries<'n>(&self, node: &'n Node, what: &str) -> Option<&'n [Entry]> {
+        let entries = self.entries(node, what)?;
+        if entries.is_empty() {
+            self.report(empty(what, node.span, "an empty mapping"));
+            return None;
+        }
+        Some(entries)
+    }
+
+    /// Reads a mapping and reports keys that are not `known`.
+    pub fn fields<'n>(&self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
+        let entries = self.entries(node, what)?;
+        for entry in entries {
+            let name = entry.key.text.as_str();
+            if !known.contains(&name) {
+                self.unknown_key(&entry.key, what, known);
+            }
+        }
+        Some(Fields {
+            span: node.span,
+            entries,
+        })
+    }
+
+    /// Reports a key that `what` does not have.
+    pub fn unknown_key(&self, key: &Key, what: &str, known: &[&str]) {
+        let known = known.iter().copied();
+        let problem = Diagnostic::unknown("key", &key.text, key.span, known);
+        self.report(problem.at(key.span, format!("not a key of {what}")));
+    }
+
+    /// Reads `true` or `false`.
+    pub fn flag(&self, node: &Node, what: &str) -> Option<bool> {
+        match self.text(node, what)?.as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            other => {
+                let found = format!("`{other}`");
+                let expected = "`true` or `false`";
+                self.report(Diagnostic::expected(what, expected, node.span, &found));
+                None
+            }
+        }
+    }
+
+    /// Reads one of a few words.
+    pub fn one_of<T: Copy>(&self, node: &Node, what: &str, known: &[(&str, T)]) -> Option<T> {
+        let text = self.text(node, what)?;
+        if let Some((_, value)) = known.iter().find(|(name, _)| *name == text) {
+            return Some(*value);
+        }
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        let expected = match names.as_slice() {
+            [name] => format!("`{name}`"),
+            names => format!("one of: {}", names.join(", ")),
+        };
+        let found = format!("`{text}`");
+        self.report(
+            Diagnostic::expected(what, &expected, node.span, &found).did_you_mean(&text, names),
+        );
+        None
+    }
+
+    /// Reads a number from 0 to `most`.
+    pub fn number(&self, node: &Node, what: &str, most: u32) -> Option<u32> {
+        let text = self.text(node, what)?;
+        match text.parse::<u32>() {
+            Ok(number) if number <= most => Some(number),
+            _ => {
+                let expected = format!("a number from 0 to {most}");
+                let found = format!("`{text}`");
+                self.report(Diagnostic::expected(what, &expected, node.span, &found));
+                None
+            }
+        }
+    }
+
+    /// Checks an absolute path in an image, without `.` and `..`.
+    pub fn absolute(&self, text: &str, span: Span, what: &str) -> Option<String> {
+        let good = text.starts_with('/')
+            && !text.split('/').any(|part| matches!(part, "." | ".."))
+            && !text.contains("//")
+            && !text.contains('\0');
+        if good {
+            return Some(text.to_owned());
+        }
+        let found = format!("`{text}`");
+        self.report(
+            Diagnostic::expected(what, "an absolute path in the image", span, &found)
+                .help("start it with `/`, and leave out `.`, `..` and `//`"),
+        );
+        None
+    }
+
+    /// Checks a name of a suite, a channel or an info command: letters, digits, `.`, `_` and `-`.
+    pub fn name(&self, key: &Key, kind: &str) -> bool {
+        let good = key.text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && key
+                .text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+        if !good {
+            let reason = "use letters, digits, `.`, `_` and `-`, and start with a letter or digit";
+            let kind = format!("{kind} name");
+            self.report(Diagnostic::invalid(&kind, &key.text, key.span, reason));
+        }
+        good
+    }
+
+    /// Returns a key that must be there.
+    pub fn required<'n>(&self, fields: &Fields<'n>, owner: &str, key: &str) -> Option<&'n Node> {
+        let node = fields.get(key);
+        if node.is_none() {
+            self.report(Diagnostic::missing(key, owner, fields.span));
+        }
+        node
+    }
+}
+
+fn empty(what: &str, span: Span, found: &str) -> Diagnostic {
+    Diagnostic::error(format!("{what} must not be empty"))
+        .at(span, format!("found {found}"))
+        .help("remove it, or add an entry")
+}

@@ -1,0 +1,187 @@
+//! `write`, `append` and `link`: files made from the spec.
+
+use camino::Utf8PathBuf;
+use serde_json::{Value as Json, json};
+
+use super::context::{StepReader, with_targets};
+use super::ownership::{self, Mode, Ownership, canonical_mode};
+use crate::source::Span;
+use crate::spec::node::{Node, Value};
+use crate::stack::reader::Fields;
+
+/// One target of a `write` step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Absolute path of the file.
+    pub to: String,
+    /// Its whole content.
+    pub text: String,
+    /// `owner:`.
+    pub owner: Option<String>,
+    /// `mode:`.
+    pub mode: Option<Mode>,
+    /// The value in its file.
+    pub span: Span,
+}
+
+/// One target of an `append` step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// Absolute path of the file.
+    pub to: String,
+    /// What is added to its end.
+    pub from: AppendFrom,
+    /// The value in its file.
+    pub span: Span,
+}
+
+/// What an `append` step adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppendFrom {
+    /// A text of the spec.
+    Text(String),
+    /// The content of a file under `images/`.
+    File(Utf8PathBuf),
+}
+
+/// One target of a `link` step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Absolute path of the symbolic link.
+    pub path: String,
+    /// What it leads to, as written.
+    pub target: String,
+    /// The value in its file.
+    pub span: Span,
+}
+
+/// Reads a mapping from files to texts; sorted by file.
+pub(super) fn read_write(step: &StepReader, node: &Node) -> Option<Vec<Write>> {
+    let reader = step.reader;
+    let mut list = step.targets(node, "write", |to, entry| {
+        let to = step.no_folder(to, "write", entry)?;
+        let (text, ownership) = if let Value::Map(_) = entry.value.value {
+            let known = ["text", "mode", "owner", "vars"];
+            let fields = reader.fields(&entry.value, "an entry of `write`", &known)?;
+            let ownership = ownership::read(reader, &fields)?;
+            (body(step, &fields, "an entry of `write`")?, ownership)
+        } else {
+            (verbatim(step, &entry.value)?, Ownership::default())
+        };
+        Some(Write {
+            to,
+            text,
+            owner: ownership.owner,
+            mode: ownership.mode,
+            span: entry.value.span,
+        })
+    })?;
+    list.sort_by(|a, b| a.to.cmp(&b.to));
+    Some(list)
+}
+
+/// Reads a mapping from files to texts or files; sorted by file.
+pub(super) fn read_append(step: &StepReader, node: &Node) -> Option<Vec<Append>> {
+    let reader = step.reader;
+    let mut list = step.targets(node, "append", |to, entry| {
+        let to = step.no_folder(to, "append", entry)?;
+        let from = if let Value::Map(_) = entry.value.value {
+            let known = ["from", "text", "vars"];
+            let fields = reader.fields(&entry.value, "an entry of `append`", &known)?;
+            match fields.get("from") {
+                Some(node) => {
+                    let text = reader.text(node, "`from`")?;
+                    AppendFrom::File(step.paths.file(reader, &text, node.span)?)
+                }
+                None => AppendFrom::Text(body(step, &fields, "an entry of `append`")?),
+            }
+        } else {
+            AppendFrom::Text(verbatim(step, &entry.value)?)
+        };
+        Some(Append {
+            to,
+            from,
+            span: entry.value.span,
+        })
+    })?;
+    list.sort_by(|a, b| a.to.cmp(&b.to));
+    Some(list)
+}
+
+/// Reads a mapping from links to what they lead to; sorted by link.
+pub(super) fn read_link(step: &StepReader, node: &Node) -> Option<Vec<Link>> {
+    let mut list = step.targets(node, "link", |path, entry| {
+        Some(Link {
+            path: step.no_folder(path, "link", entry)?,
+            target: step.reader.text(&entry.value, "the target of a link")?,
+            span: entry.value.span,
+        })
+    })?;
+    list.sort_by(|a, b| a.path.cmp(&b.path));
+    Some(list)
+}
+
+/// Reads a text byte for byte; it can be empty.
+fn verbatim(step: &StepReader, node: &Node) -> Option<String> {
+    match &node.value {
+        Value::Scalar { text, .. } if text.is_empty() => Some(String::new()),
+        _ => step.reader.literal(node, "the text").map(str::to_owned),
+    }
+}
+
+/// Reads `text:`, verbatim unless `vars: true`.
+fn body(step: &StepReader, fields: &Fields, owner: &str) -> Option<String> {
+    let node = step.reader.required(fields, owner, "text")?;
+    let has_vars = match fields.get("vars") {
+        Some(node) => step.reader.flag(node, "`vars`")?,
+        None => false,
+    };
+    if has_vars {
+        step.reader.text(node, "`text`")
+    } else {
+        verbatim(step, node)
+    }
+}
+
+pub(super) fn title_write(list: &[Write]) -> String {
+    with_targets("write", list.iter().map(|write| &write.to))
+}
+
+pub(super) fn title_append(list: &[Append]) -> String {
+    with_targets("append", list.iter().map(|append| &append.to))
+}
+
+pub(super) fn title_link(list: &[Link]) -> String {
+    with_targets("link", list.iter().map(|link| &link.path))
+}
+
+pub(super) fn canonical_write(list: &[Write]) -> Json {
+    list.iter()
+        .map(|write| {
+            let mode = canonical_mode(&write.mode);
+            json!({ "to": write.to, "text": write.text, "owner": write.owner, "mode": mode })
+        })
+        .collect()
+}
+
+pub(super) fn canonical_append(list: &[Append]) -> Json {
+    list.iter()
+        .map(|append| match &append.from {
+            AppendFrom::Text(text) => json!({ "to": append.to, "text": text }),
+            AppendFrom::File(file) => json!({ "to": append.to, "from": file }),
+        })
+        .collect()
+}
+
+pub(super) fn canonical_link(list: &[Link]) -> Json {
+    list.iter()
+        .map(|link| json!({ "path": link.path, "target": link.target }))
+        .collect()
+}
+
+pub(super) fn files_append(list: &[Append]) -> impl Iterator<Item = &Utf8PathBuf> {
+    list.iter().filter_map(|append| match &append.from {
+        AppendFrom::File(path) => Some(path),
+        AppendFrom::Text(_) => None,
+    })
+}

@@ -1,0 +1,31 @@
+//! Steps: short keys, `steps:` and `group:` to [`Step`]s.
+//!
+//! Each kind has a file that reads it, titles it, gives its part of the key and lists its files.
+//! `stack` reads steps with [`StepReader`]; `compile` turns them into operations.
+
+mod apt;
+mod conda;
+mod context;
+mod copy;
+mod files;
+mod ownership;
+mod perms;
+mod pip;
+mod read;
+mod run;
+mod secrets;
+mod step;
+
+pub use apt::Apt;
+pub use conda::Conda;
+pub(super) use context::StepReader;
+pub use copy::{Copy, CopyFrom};
+pub use files::{Append, AppendFrom, Link, Write};
+pub use ownership::Mode;
+pub use perms::Perms;
+pub(super) use pip::includes;
+pub use pip::{Pip, PipTool};
+pub(super) use read::{SHORT, TO_COME, report_to_come};
+pub use secrets::{Network, Secret, canonical_secrets};
+pub(super) use secrets::{network, secrets};
+pub use step::{Kind, Step};

@@ -1,0 +1,229 @@
+//! Reads short keys, `steps:` and `group:`.
+
+use std::collections::BTreeSet;
+
+use super::apt::Apt;
+use super::conda::Conda;
+use super::context::{StepReader, shortened};
+use super::pip::Pip;
+use super::secrets::{network, secrets};
+use super::step::{Kind, Step};
+use super::{copy, files, perms, run};
+use crate::diagnostic::Diagnostic;
+use crate::source::Span;
+use crate::spec::node::{Entry, Node, Value};
+use crate::stack::env;
+use crate::stack::reader::{Fields, Reader};
+use crate::stack::variables::Unset;
+
+/// Kinds of steps, in the order of their short keys where they have one.
+const KINDS: [&str; 12] = [
+    "apt", "conda", "pip", "copy", "write", "append", "link", "perms", "run", "exec", "script",
+    "group",
+];
+
+/// Kinds that are not supported yet.
+pub const TO_COME: [&str; 4] = ["deb", "cran", "check", "dockerfile"];
+
+/// Settings of all kinds.
+const SETTINGS: [&str; 9] = [
+    "name", "as", "cwd", "env", "shell", "secrets", "network", "when", "finish",
+];
+
+/// Short keys of an image, in the order their steps have.
+pub const SHORT: [&str; 4] = ["apt", "conda", "pip", "copy"];
+
+/// Whether a list of steps is that of a group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Image,
+    Group,
+}
+
+/// Reports a kind that is not supported yet.
+pub fn report_to_come(reader: &Reader, name: &str, span: Span) {
+    let help = match name {
+        "deb" => "install it in a `run` step",
+        "cran" => "install R packages in a `run` step, or from Debian by `apt` (`r-cran-…`)",
+        "check" => "check it in a `run` step",
+        _ => "write its steps in the spec, or use its image as an external base",
+    };
+    reader.report(
+        Diagnostic::error(format!("unsupported key `{name}`"))
+            .at(span, "planned for a later version")
+            .help(help),
+    );
+}
+
+impl StepReader<'_> {
+    /// Reads the step of a short key.
+    pub fn short(&self, entry: &Entry) -> Option<Step> {
+        self.reader.used.borrow_mut().clear();
+        let kind = self.kind(&entry.key.text, &entry.value)?;
+        let span = Span {
+            end: entry.value.span.end.max(entry.key.span.end),
+            ..entry.key.span
+        };
+        Some(self.step(span, kind, None, None))
+    }
+
+    /// Reads `steps:`. Steps that `when:` leaves out are checked as well.
+    pub fn steps(&self, node: &Node) -> Vec<Step> {
+        self.list(node, "`steps`", Level::Image)
+    }
+
+    fn list(&self, node: &Node, what: &str, level: Level) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for item in self.reader.list(node, what).unwrap_or_default() {
+            // The variables of a step are its own.
+            let outer = self.reader.used.take();
+            let step = self.item(item, level);
+            *self.reader.used.borrow_mut() = outer;
+            steps.extend(step);
+        }
+        steps
+    }
+
+    /// Reads one step; `None` also if `when:` leaves it out.
+    fn item(&self, node: &Node, level: Level) -> Option<Step> {
+        let reader = self.reader;
+        let Value::Map(entries) = &node.value else {
+            let found = node.describe();
+            let problem = Diagnostic::expected("a step", "a mapping", node.span, found);
+            let help = format!("start it with its kind: {}", KINDS.join(", "));
+            reader.report(problem.help(help));
+            return None;
+        };
+        let kind = self.only_kind(node, entries)?;
+        if level == Level::Group && kind.key.text == "group" {
+            let problem = Diagnostic::error("nested `group`");
+            let problem = problem.at(kind.key.span, "inside of another group");
+            reader.report(problem.help("move its steps into the outer group"));
+            return None;
+        }
+        let known: Vec<&str> = KINDS.iter().chain(&SETTINGS).copied().collect();
+        let fields = reader.fields(node, "a step", &known)?;
+        // Read the settings even if the kind is invalid, so that every fault is reported.
+        let made = self.kind(&kind.key.text, &kind.value);
+        let applies = match fields.get("when") {
+            Some(node) => self.when(node),
+            None => Some(true),
+        };
+        let name = match fields.get("name") {
+            Some(node) => Some(reader.text(node, "`name`")?),
+            None => None,
+        };
+        let step = self.step(node.span, made?, name, Some(&fields));
+        applies?.then_some(step)
+    }
+
+    /// Returns the only entry that is a kind of step.
+    fn only_kind<'n>(&self, node: &Node, entries: &'n [Entry]) -> Option<&'n Entry> {
+        let reader = self.reader;
+        let is_one = |entry: &Entry, list: &[&str]| list.contains(&entry.key.text.as_str());
+        if let Some(entry) = entries.iter().find(|entry| is_one(entry, &TO_COME)) {
+            report_to_come(reader, &entry.key.text, entry.key.span);
+            return None;
+        }
+        let known: Vec<&str> = KINDS.iter().chain(&SETTINGS).copied().collect();
+        let mut kinds = entries.iter().filter(|entry| is_one(entry, &KINDS));
+        let (first, second) = (kinds.next(), kinds.next());
+        let problem = match (first, second) {
+            (Some(kind), None) => return Some(kind),
+            (Some(first), Some(second)) => {
+                let pair = [first, second].map(|e| (e.key.text.as_str(), e.key.span));
+                Diagnostic::conflict(pair[0], pair[1], "a step")
+                    .help("make it two steps; `group:` puts several steps into one layer")
+            }
+            (None, _) => Diagnostic::error("missing kind of step")
+                .at(node.span, "this step does nothing")
+                .help(format!("use one of: {}", KINDS.join(", "))),
+        };
+        for entry in entries.iter().filter(|entry| !is_one(entry, &known)) {
+            reader.unknown_key(&entry.key, "a step", &known);
+        }
+        reader.report(problem);
+        None
+    }
+
+    fn kind(&self, name: &str, node: &Node) -> Option<Kind> {
+        match name {
+            "apt" => Apt::read(self, node).map(Kind::Apt),
+            "pip" => Pip::read(self, node).map(Kind::Pip),
+            "conda" => Conda::read(self, node).map(Kind::Conda),
+            "copy" => copy::read(self, node).map(Kind::Copy),
+            "write" => files::read_write(self, node).map(Kind::Write),
+            "append" => files::read_append(self, node).map(Kind::Append),
+            "link" => files::read_link(self, node).map(Kind::Link),
+            "perms" => perms::read(self, node).map(Kind::Perms),
+            "run" => run::read_run(self, node).map(Kind::Run),
+            "exec" => run::read_exec(self, node).map(Kind::Exec),
+            "script" => run::read_script(self, node).map(Kind::Script),
+            "group" => {
+                let steps = self.list(node, "`group`", Level::Group);
+                let used: Vec<String> = steps.iter().flat_map(|s| s.vars.clone()).collect();
+                self.reader.used.borrow_mut().extend(used);
+                (!steps.is_empty()).then_some(Kind::Group(steps))
+            }
+            _ => unreachable!("callers pass entries of `KINDS` and `SHORT`"),
+        }
+    }
+
+    fn step(&self, span: Span, kind: Kind, name: Option<String>, fields: Option<&Fields>) -> Step {
+        let reader = self.reader;
+        let get = |key: &str| fields.and_then(|fields| fields.get(key));
+        let title = match name {
+            Some(name) => shortened(&name),
+            None => kind.title(),
+        };
+        let mut step = Step {
+            span,
+            title,
+            kind,
+            user: get("as").and_then(|node| reader.text(node, "`as`")),
+            cwd: get("cwd").and_then(|node| {
+                let text = reader.text(node, "`cwd`")?;
+                reader.absolute(&text, node.span, "`cwd`")
+            }),
+            env: get("env")
+                .map(|node| env::read(reader, node))
+                .unwrap_or_default(),
+            shell: get("shell").and_then(|node| reader.texts(node, "`shell`")),
+            secrets: get("secrets")
+                .map(|node| secrets(reader, node))
+                .unwrap_or_default(),
+            network: get("network").and_then(|node| network(reader, node)),
+            finish: get("finish")
+                .map(|node| perms::read_finish(self, node))
+                .unwrap_or_default(),
+            vars: BTreeSet::new(),
+        };
+        step.vars = reader.used.take();
+        step
+    }
+
+    /// Reads `when:`: whether every variable has one of its values.
+    fn when(&self, node: &Node) -> Option<bool> {
+        let reader = self.reader;
+        let before = reader.used.borrow().clone();
+        let mut all = true;
+        for entry in reader.some_entries(node, "`when`")? {
+            let name = entry.key.text.as_str();
+            let values = match &entry.value.value {
+                Value::List(_) => reader.texts(&entry.value, "a value of `when`")?,
+                _ => vec![reader.text(&entry.value, "a value of `when`")?],
+            };
+            match reader.vars.get(name) {
+                Ok(value) => all &= values.iter().any(|expected| expected == value),
+                // An image without the variable does not have this value.
+                Err(Unset::OtherImages) => all = false,
+                Err(_) => {
+                    reader.variable(name, entry.key.span);
+                }
+            }
+        }
+        // A step does not depend on the variables that let it in.
+        *reader.used.borrow_mut() = before;
+        Some(all)
+    }
+}

@@ -1,0 +1,181 @@
+//! One step: its kind and the settings all kinds have.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8PathBuf;
+use serde_json::{Map, Value as Json, json};
+
+use super::apt::Apt;
+use super::conda::Conda;
+use super::context::shortened;
+use super::copy::{self, Copy};
+use super::files::{self, Append, Link, Write};
+use super::perms::{self, Perms};
+use super::pip::Pip;
+use super::run;
+use super::secrets::{Network, Secret, canonical_secrets};
+use crate::source::Span;
+use crate::stack::env::{Env, canonical_env};
+
+/// One change of an image; one step is one layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The item in its file, shown when the step fails.
+    pub span: Span,
+    /// `name:`, or one line made from kind and content: `apt git jq`, `run useradd -m jovyan`.
+    pub title: String,
+    /// What it does.
+    pub kind: Kind,
+    /// `as:`.
+    pub user: Option<String>,
+    /// `cwd:`, absolute.
+    pub cwd: Option<String>,
+    /// `env:`, for this step only.
+    pub env: Env,
+    /// `shell:`.
+    pub shell: Option<Vec<String>>,
+    /// `secrets:`.
+    pub secrets: Vec<Secret>,
+    /// `network:`; `None`: the default of its kind.
+    pub network: Option<Network>,
+    /// `finish:`, applied in the same layer after the step.
+    pub finish: Vec<Perms>,
+    /// Variables whose values it contains.
+    pub vars: BTreeSet<String>,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Installs Debian packages.
+    Apt(Apt),
+    /// Installs Python packages.
+    Pip(Pip),
+    /// Installs conda packages.
+    Conda(Conda),
+    /// Copies files, sorted by target.
+    Copy(Vec<Copy>),
+    /// Writes files, sorted by target.
+    Write(Vec<Write>),
+    /// Adds to files, sorted by target.
+    Append(Vec<Append>),
+    /// Makes symbolic links, sorted by path.
+    Link(Vec<Link>),
+    /// Changes owners and modes, in the order of the file.
+    Perms(Vec<Perms>),
+    /// Runs shell text, byte for byte as written.
+    Run(String),
+    /// Runs a program with arguments.
+    Exec(Vec<String>),
+    /// Runs a file under `images/` by its `#!` line.
+    Script(Utf8PathBuf),
+    /// Runs several steps in one layer; groups are never nested.
+    Group(Vec<Step>),
+}
+
+impl Kind {
+    /// Returns one line for people.
+    pub(super) fn title(&self) -> String {
+        shortened(&match self {
+            Self::Apt(apt) => apt.title(),
+            Self::Pip(pip) => pip.title(),
+            Self::Conda(conda) => conda.title(),
+            Self::Copy(list) => copy::title(list),
+            Self::Write(list) => files::title_write(list),
+            Self::Append(list) => files::title_append(list),
+            Self::Link(list) => files::title_link(list),
+            Self::Perms(list) => perms::title(list),
+            Self::Run(text) => run::title_run(text),
+            Self::Exec(args) => run::title_exec(args),
+            Self::Script(path) => run::title_script(path),
+            Self::Group(steps) => {
+                let titles: Vec<&str> = steps.iter().map(|step| step.title.as_str()).collect();
+                format!("group: {}", titles.join("; "))
+            }
+        })
+    }
+
+    fn canonical(&self) -> (&'static str, Json) {
+        match self {
+            Self::Apt(apt) => ("apt", apt.canonical()),
+            Self::Pip(pip) => ("pip", pip.canonical()),
+            Self::Conda(conda) => ("conda", conda.canonical()),
+            Self::Copy(list) => ("copy", copy::canonical(list)),
+            Self::Write(list) => ("write", files::canonical_write(list)),
+            Self::Append(list) => ("append", files::canonical_append(list)),
+            Self::Link(list) => ("link", files::canonical_link(list)),
+            Self::Perms(list) => ("perms", perms::canonical(list)),
+            Self::Run(text) => ("run", json!(text)),
+            Self::Exec(args) => ("exec", json!(args)),
+            Self::Script(path) => ("script", json!(path)),
+            Self::Group(steps) => ("group", steps.iter().map(Step::canonical).collect()),
+        }
+    }
+}
+
+impl Step {
+    /// Returns the step as JSON that depends only on what it does, without its name and place. It is
+    /// part of the image's key.
+    pub fn canonical(&self) -> Json {
+        let mut map = Map::new();
+        let (kind, value) = self.kind.canonical();
+        map.insert(kind.into(), value);
+        let mut add = |name: &str, value: Json| {
+            map.insert(name.into(), value);
+        };
+        if let Some(user) = &self.user {
+            add("as", json!(user));
+        }
+        if let Some(cwd) = &self.cwd {
+            add("cwd", json!(cwd));
+        }
+        if !self.env.is_empty() {
+            add("env", canonical_env(&self.env));
+        }
+        if let Some(shell) = &self.shell {
+            add("shell", json!(shell));
+        }
+        if !self.secrets.is_empty() {
+            add("secrets", canonical_secrets(&self.secrets));
+        }
+        if let Some(network) = self.network {
+            add("network", network.canonical());
+        }
+        if !self.finish.is_empty() {
+            add("finish", perms::canonical(&self.finish));
+        }
+        Json::Object(map)
+    }
+
+    /// Adds the files under `images/` it uses.
+    pub fn collect_files<'a>(&'a self, files: &mut BTreeSet<&'a Utf8PathBuf>) {
+        match &self.kind {
+            Kind::Pip(pip) => files.extend(pip.files()),
+            Kind::Conda(conda) => files.extend(&conda.file),
+            Kind::Copy(list) => files.extend(copy::files(list)),
+            Kind::Append(list) => files.extend(files::files_append(list)),
+            Kind::Script(path) => files.extend([path]),
+            Kind::Group(steps) => {
+                for step in steps {
+                    step.collect_files(files);
+                }
+            }
+            Kind::Apt(_)
+            | Kind::Write(_)
+            | Kind::Link(_)
+            | Kind::Perms(_)
+            | Kind::Run(_)
+            | Kind::Exec(_) => {}
+        }
+    }
+
+    /// Adds the variables it and the steps of its group contain.
+    pub fn collect_vars<'a>(&'a self, vars: &mut BTreeSet<&'a String>) {
+        vars.extend(&self.vars);
+        if let Kind::Group(steps) = &self.kind {
+            for step in steps {
+                step.collect_vars(vars);
+            }
+        }
+    }
+}

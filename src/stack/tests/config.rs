@@ -1,0 +1,123 @@
+//! `env:` and `config:`.
+
+use super::*;
+use crate::stack::{Config, EnvChange, EnvPart, EnvText, Healthcheck};
+
+fn config(text: &str) -> Config {
+    one(&format!("    config: {text}\n")).images[0]
+        .config
+        .clone()
+}
+
+fn env(text: &str) -> EnvChange {
+    let stack = one(&format!("    vars: {{ v: x }}\n    env: {{ A: {text} }}\n"));
+    stack.images[0].env["A"].clone()
+}
+
+fn text(text: &str) -> EnvText {
+    EnvText(vec![EnvPart::Text(text.to_owned())])
+}
+
+#[test]
+fn env_sets_a_value_with_variables_replaced() {
+    assert_eq!(env("'a-${v}-b'"), EnvChange::Set(text("a-x-b")));
+}
+
+#[test]
+fn env_can_use_the_environment() {
+    let parts = vec![
+        EnvPart::Text("/x:".to_owned()),
+        EnvPart::Env("PATH".to_owned()),
+    ];
+    assert_eq!(env("'/${v}:${env:PATH}'"), EnvChange::Set(EnvText(parts)));
+}
+
+#[test]
+fn env_can_be_empty() {
+    assert_eq!(env(""), EnvChange::Set(EnvText(Vec::new())));
+    assert_eq!(env("''"), EnvChange::Set(EnvText(Vec::new())));
+}
+
+#[test]
+fn env_appends_and_prepends_with_a_colon_by_default() {
+    let sep = ":".to_owned();
+    assert_eq!(
+        env("{ append: b }"),
+        EnvChange::Append {
+            text: text("b"),
+            sep
+        }
+    );
+    let sep = ",".to_owned();
+    assert_eq!(
+        env("{ prepend: b, sep: ',' }"),
+        EnvChange::Prepend {
+            text: text("b"),
+            sep
+        }
+    );
+}
+
+#[test]
+fn config_is_inherited_by_default() {
+    assert_eq!(one("").images[0].config, Config::default());
+}
+
+#[test]
+fn an_empty_command_is_not_an_inherited_one() {
+    let config = config("{ cmd: [], entrypoint: [a, b] }");
+    assert_eq!(config.cmd, Some(Vec::new()));
+    assert_eq!(
+        config.entrypoint,
+        Some(vec!["a".to_owned(), "b".to_owned()])
+    );
+}
+
+#[test]
+fn a_port_is_tcp_by_default() {
+    let ports = config("{ ports: [8888, 53/udp] }").ports;
+    assert_eq!(
+        ports.into_iter().collect::<Vec<_>>(),
+        ["53/udp", "8888/tcp"]
+    );
+}
+
+#[test]
+fn a_label_can_be_empty() {
+    let labels = config("{ labels: { a: b, c: } }").labels;
+    assert_eq!((labels["a"].as_str(), labels["c"].as_str()), ("b", ""));
+}
+
+#[test]
+fn a_health_check_is_a_program_or_shell_text() {
+    let test = |text: &str| config(text).healthcheck.expect("it has one").test;
+    assert_eq!(test("{ healthcheck: { test: [a, b] } }"), ["CMD", "a", "b"]);
+    assert_eq!(test("{ healthcheck: { test: a b } }"), ["CMD-SHELL", "a b"]);
+    assert_eq!(test("{ healthcheck: none }"), ["NONE"]);
+}
+
+#[test]
+fn durations_are_nanoseconds() {
+    let check =
+        config("{ healthcheck: { test: x, interval: 2m, timeout: 500ms, start-period: 1h } }");
+    let Healthcheck {
+        interval,
+        timeout,
+        start_period,
+        start_interval,
+        ..
+    } = check.healthcheck.expect("it has one");
+    assert_eq!(
+        (interval, timeout, start_period, start_interval),
+        (120_000_000_000, 500_000_000, 3_600_000_000_000, 0)
+    );
+}
+
+#[test]
+fn build_has_a_bundle_of_certificates() {
+    let stack = stack("stack: x\nbuild: { ca: /etc/ca.pem }\nimages: { a: { base: debian:12 } }");
+    assert_eq!(
+        stack.build.ca.as_deref().map(|path| path.as_str()),
+        Some("/etc/ca.pem")
+    );
+}

@@ -1,0 +1,204 @@
+//! `copy`, `write`, `append`, `link`, `perms` and `script`.
+
+use super::*;
+use crate::stack::{Append, AppendFrom, CopyFrom, Kind, Mode};
+
+const FILES: &[(&str, &str)] = &[
+    ("images/a/x", "x"),
+    ("images/a/tool.sh", "#!/bin/sh\n"),
+    ("images/a/tree/y", "y"),
+    ("images/a/tree/deep/z", "z"),
+];
+
+/// Returns what `copy: { TO: FROM }` takes, as `file → path`.
+fn copied(to: &str, from: &str) -> Vec<String> {
+    let steps = steps_with(&format!("    copy: {{ {to}: '{from}' }}\n"), FILES);
+    let Kind::Copy(list) = &steps[0].kind else {
+        panic!("it is a copy step");
+    };
+    let CopyFrom::Files { entries, .. } = &list[0].from else {
+        panic!("it copies files");
+    };
+    let show = |path: &str| path.trim_start_matches("images/").to_owned();
+    let entries = entries.iter();
+    entries
+        .map(|entry| format!("{} → {}", show(entry.file.as_str()), entry.to))
+        .collect()
+}
+
+#[test]
+fn a_file_becomes_the_target() {
+    assert_eq!(copied("/x", "x"), ["a/x → "]);
+}
+
+#[test]
+fn a_file_keeps_its_name_in_a_target_folder() {
+    assert_eq!(copied("/etc/", "x"), ["a/x → x"]);
+}
+
+#[test]
+fn a_folder_becomes_the_target() {
+    assert_eq!(
+        copied("/opt", "tree"),
+        [
+            "a/tree → ",
+            "a/tree/deep → deep",
+            "a/tree/deep/z → deep/z",
+            "a/tree/y → y"
+        ]
+    );
+}
+
+#[test]
+fn a_folder_keeps_its_name_in_a_target_folder() {
+    assert_eq!(
+        copied("/opt/", "tree"),
+        [
+            "a/tree → tree",
+            "a/tree/deep → tree/deep",
+            "a/tree/deep/z → tree/deep/z",
+            "a/tree/y → tree/y"
+        ]
+    );
+}
+
+#[test]
+fn a_folder_with_a_slash_is_its_contents() {
+    let contents = [
+        "a/tree/deep → deep",
+        "a/tree/deep/z → deep/z",
+        "a/tree/y → y",
+    ];
+    assert_eq!(copied("/opt", "tree/"), contents);
+    assert_eq!(copied("/opt/", "tree/"), contents);
+}
+
+#[test]
+fn a_pattern_does_not_cross_folders() {
+    assert_eq!(
+        copied("/opt", "*"),
+        [
+            "a/tool.sh → tool.sh",
+            "a/tree → tree",
+            "a/tree/deep → tree/deep",
+            "a/tree/deep/z → tree/deep/z",
+            "a/tree/y → tree/y",
+            "a/x → x",
+        ]
+    );
+    assert_eq!(copied("/opt", "*.sh"), ["a/tool.sh → tool.sh"]);
+    assert_eq!(copied("/opt", "**/z"), ["a/tree/deep/z → z"]);
+}
+
+#[test]
+fn files_of_a_shared_folder_can_be_copied() {
+    let steps = steps_with(
+        "    copy: { /s: ../shared/s }\n",
+        &[("images/shared/s", "s")],
+    );
+    let mut files = std::collections::BTreeSet::new();
+    steps[0].collect_files(&mut files);
+    assert_eq!(files.into_iter().collect::<Vec<_>>(), ["images/shared/s"]);
+}
+
+#[test]
+fn copies_are_sorted_by_target() {
+    let steps = steps_with("    copy: { /b: x, /a: x }\n", FILES);
+    assert_eq!(steps[0].title, "copy /a /b");
+}
+
+#[test]
+fn a_copy_has_an_owner_and_a_mode() {
+    let steps = steps_with(
+        "    copy: { /x: { from: x, owner: '1:2', mode: 0755 } }\n",
+        FILES,
+    );
+    let Kind::Copy(list) = &steps[0].kind else {
+        panic!("it is a copy step");
+    };
+    assert_eq!(list[0].owner.as_deref(), Some("1:2"));
+    assert_eq!(list[0].mode, Some(Mode::Octal(0o755)));
+}
+
+#[test]
+fn a_copy_can_take_files_of_another_image() {
+    let steps = steps_with(
+        "    copy: { /x: { image: 'busybox:1', from: /bin/sh } }\n",
+        &[],
+    );
+    let Kind::Copy(list) = &steps[0].kind else {
+        panic!("it is a copy step");
+    };
+    let CopyFrom::Image { reference, path } = &list[0].from else {
+        panic!("it copies from an image");
+    };
+    assert_eq!(
+        (reference.to_string().as_str(), path.as_str()),
+        ("docker.io/library/busybox:1", "/bin/sh")
+    );
+}
+
+#[test]
+fn write_replaces_variables_only_if_asked() {
+    let settings = "    vars: { v: x }\n    steps: [{ write: { /a: '${v}', /b: { text: '${v}', vars: true }, /c: '' } }]\n";
+    let steps = steps_with(settings, &[]);
+    let Kind::Write(list) = &steps[0].kind else {
+        panic!("it is a write step");
+    };
+    let texts: Vec<&str> = list.iter().map(|write| write.text.as_str()).collect();
+    assert_eq!(texts, ["${v}", "x", ""]);
+}
+
+#[test]
+fn append_takes_a_text_or_a_file() {
+    let steps = steps_with(
+        "    steps: [{ append: { /a: text, /b: { from: x } } }]\n",
+        FILES,
+    );
+    let Kind::Append(list) = &steps[0].kind else {
+        panic!("it is an append step");
+    };
+    let from: Vec<&AppendFrom> = list.iter().map(|Append { from, .. }| from).collect();
+    assert_eq!(
+        from,
+        [
+            &AppendFrom::Text("text".to_owned()),
+            &AppendFrom::File("images/a/x".into())
+        ]
+    );
+}
+
+#[test]
+fn perms_keep_the_order_of_the_file() {
+    let steps = steps_with(
+        "    steps: [{ perms: { /b: { mode: '700' }, /a: { owner: root, recursive: true } } }]\n",
+        &[],
+    );
+    let Kind::Perms(list) = &steps[0].kind else {
+        panic!("it is a perms step");
+    };
+    let list: Vec<(&str, bool)> = list
+        .iter()
+        .map(|p| (p.path.as_str(), p.recursive))
+        .collect();
+    assert_eq!(list, [("/b", false), ("/a", true)]);
+}
+
+#[test]
+fn a_script_is_a_file_with_an_interpreter() {
+    let steps = steps_with("    steps: [{ script: tool.sh }]\n", FILES);
+    assert_eq!(steps[0].kind, Kind::Script("images/a/tool.sh".into()));
+}
+
+#[test]
+fn links_are_sorted_and_kept_as_written() {
+    let steps = steps_with("    steps: [{ link: { /b: ../x, /a: /y } }]\n", &[]);
+    let Kind::Link(list) = &steps[0].kind else {
+        panic!("it is a link step");
+    };
+    let list: Vec<(&str, &str)> = list
+        .iter()
+        .map(|l| (l.path.as_str(), l.target.as_str()))
+        .collect();
+    assert_eq!(list, [("/a", "/y"), ("/b", "../x")]);
+}

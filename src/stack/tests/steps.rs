@@ -1,0 +1,209 @@
+//! Steps: short keys, kinds, settings and titles.
+
+use super::*;
+use crate::stack::{Apt, Conda, Kind, Mode, Network, Pip, PipTool};
+
+fn only(settings: &str) -> Step {
+    let mut steps = steps_with(settings, &[]);
+    assert_eq!(steps.len(), 1);
+    steps.remove(0)
+}
+
+#[test]
+fn short_keys_come_first_in_their_own_order() {
+    let settings = "    steps: [{ run: x }]\n    pip: [six]\n    conda: [numpy]\n    apt: [git]\n";
+    assert_eq!(
+        titles(settings),
+        ["apt git", "conda numpy", "pip six", "run x"]
+    );
+}
+
+#[test]
+fn apt_installs_no_recommended_packages_by_default() {
+    let kind = only("    apt: [git, jq]\n").kind;
+    let packages = vec!["git".to_owned(), "jq".to_owned()];
+    assert_eq!(
+        kind,
+        Kind::Apt(Apt {
+            packages,
+            recommends: false
+        })
+    );
+    let kind = only("    apt: { packages: [git], recommends: true }\n").kind;
+    assert!(matches!(
+        kind,
+        Kind::Apt(Apt {
+            recommends: true,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn pip_uses_uv_by_default() {
+    let Kind::Pip(Pip {
+        tool,
+        packages,
+        upgrade,
+        ..
+    }) = only("    pip: [six]\n").kind
+    else {
+        panic!("it is a pip step");
+    };
+    assert_eq!(
+        (tool, packages.as_slice(), upgrade),
+        (PipTool::Uv, &["six".to_owned()][..], false)
+    );
+}
+
+#[test]
+fn pip_finds_the_files_that_requirements_include() {
+    let files = [
+        ("images/a/r.txt", "-r more.txt # why\nsix\n"),
+        (
+            "images/a/more.txt",
+            "--constraint=../shared/c.txt\n-r r.txt\n-r https://example.org/x\n",
+        ),
+        ("images/shared/c.txt", "numpy<2\n"),
+    ];
+    let steps = steps_with("    pip: r.txt\n", &files);
+    let Kind::Pip(pip) = &steps[0].kind else {
+        panic!("it is a pip step");
+    };
+    assert_eq!(pip.requirements, ["images/a/r.txt"]);
+    assert_eq!(pip.includes, ["images/a/more.txt", "images/shared/c.txt"]);
+}
+
+#[test]
+fn conda_takes_packages_a_file_or_both() {
+    let files = [("images/a/environment.yml", "name: x\n")];
+    let steps = steps_with(
+        "    conda: { packages: [numpy], file: environment.yml }\n",
+        &files,
+    );
+    let expected = Conda {
+        packages: vec!["numpy".to_owned()],
+        channels: Vec::new(),
+        file: Some("images/a/environment.yml".into()),
+    };
+    assert_eq!(steps[0].kind, Kind::Conda(expected));
+}
+
+#[test]
+fn run_is_literal_and_exec_is_not() {
+    let settings =
+        "    vars: { v: x }\n    steps:\n      - run: 'echo ${v}'\n      - exec: ['${v}']\n";
+    let steps = steps_with(settings, &[]);
+    assert_eq!(steps[0].kind, Kind::Run("echo ${v}".to_owned()));
+    assert_eq!(steps[1].kind, Kind::Exec(vec!["x".to_owned()]));
+}
+
+#[test]
+fn a_step_lists_the_variables_it_contains() {
+    let settings = "    vars: { v: x, w: y }\n    steps:\n      - exec: ['${v}']\n        env: { A: '${w}' }\n      - run: x\n";
+    let steps = steps_with(settings, &[]);
+    assert_eq!(steps[0].vars.iter().collect::<Vec<_>>(), ["v", "w"]);
+    assert!(steps[1].vars.is_empty());
+}
+
+#[test]
+fn when_is_not_part_of_a_step() {
+    let settings = "    vars: { v: x }\n    steps: [{ run: x, when: { v: [y, x] } }]\n";
+    assert!(only(settings).vars.is_empty());
+}
+
+#[test]
+fn all_variables_of_when_must_match() {
+    let settings = "    vars: { v: x, w: y }\n    steps:\n      - { run: yes, when: { v: x, w: y } }\n      - { run: no, when: { v: x, w: x } }\n";
+    assert_eq!(titles(settings), ["run yes"]);
+}
+
+#[test]
+fn when_does_not_match_in_an_image_without_the_variable() {
+    let spec = "stack: x\nimages:\n  a: { base: debian:12, vars: { gpu: 'yes' } }\n  b: { base: a, steps: [{ run: x, when: { gpu: 'yes' } }] }\n";
+    assert!(image(&stack(spec), "b").steps.is_empty());
+}
+
+#[test]
+fn steps_that_when_leaves_out_are_checked() {
+    let spec = "stack: x\nvars: { v: x }\nimages: { a: { base: debian:12, steps: [{ pip: none.txt, when: { v: y } }] } }";
+    assert_eq!(faults(spec), ["missing file `images/a/none.txt`"]);
+}
+
+#[test]
+fn a_group_is_one_step() {
+    let step = only("    steps:\n      - group: [{ run: x }, { apt: [git] }]\n        as: root\n");
+    let Kind::Group(steps) = &step.kind else {
+        panic!("it is a group");
+    };
+    assert_eq!(steps.len(), 2);
+    assert_eq!(step.user.as_deref(), Some("root"));
+    assert_eq!(step.title, "group: run x; apt git");
+}
+
+#[test]
+fn a_group_contains_the_variables_of_its_steps() {
+    let step =
+        only("    vars: { v: x }\n    steps: [{ group: [{ exec: ['${v}'] }, { run: y }] }]\n");
+    assert_eq!(step.vars.iter().collect::<Vec<_>>(), ["v"]);
+}
+
+#[test]
+fn a_step_has_its_settings() {
+    let step = only(
+        "    steps:\n      - run: x\n        name: greet\n        as: root\n        cwd: /tmp\n        shell: [/bin/sh]\n        network: none\n        secrets: [token]\n        finish: { /home: { mode: g+rx } }\n",
+    );
+    assert_eq!(step.title, "greet");
+    assert_eq!(
+        (step.user.as_deref(), step.cwd.as_deref()),
+        (Some("root"), Some("/tmp"))
+    );
+    assert_eq!(step.network, Some(Network::None));
+    assert_eq!(step.secrets[0].target, "/run/secrets/token");
+    assert_eq!(step.finish[0].mode, Some(Mode::Symbolic("g+rx".to_owned())));
+}
+
+#[test]
+fn secrets_can_have_a_path_and_are_sorted() {
+    let step = only("    steps: [{ run: x, secrets: { b: /b, a: /a } }]\n");
+    let secrets: Vec<(&str, &str)> = step
+        .secrets
+        .iter()
+        .map(|s| (s.id.as_str(), s.target.as_str()))
+        .collect();
+    assert_eq!(secrets, [("a", "/a"), ("b", "/b")]);
+}
+
+#[test]
+fn finish_is_a_mapping_or_a_list_of_perms() {
+    let step = only(
+        "    steps: [{ run: x, finish: [{ perms: { /a: { mode: '755' } } }, { perms: { /b: { owner: root } } }] }]\n",
+    );
+    let paths: Vec<&str> = step
+        .finish
+        .iter()
+        .map(|perms| perms.path.as_str())
+        .collect();
+    assert_eq!(paths, ["/a", "/b"]);
+}
+
+#[test]
+fn a_long_title_is_shortened() {
+    let long = "y".repeat(80);
+    let titles = titles(&format!(
+        "    steps: [{{ run: {long} }}, {{ run: \"one\\ntwo\" }}]\n"
+    ));
+    assert_eq!(titles[0].chars().count(), 60);
+    assert!(titles[0].ends_with('…'));
+    assert_eq!(titles[1], "run one …");
+}
+
+#[test]
+fn refresh_is_a_period() {
+    use crate::stack::Refresh;
+    assert_eq!(
+        one("    refresh: weekly\n").images[0].refresh,
+        Some(Refresh::Weekly)
+    );
+    assert_eq!(one("").images[0].refresh, None);
+}

@@ -1,0 +1,95 @@
+//! Variables and which value wins.
+
+use super::*;
+
+/// Returns the value of `v` in image `a`.
+fn value(spec: &str) -> String {
+    image(&stack(spec), "a").vars["v"].clone()
+}
+
+#[test]
+fn an_image_overrides_the_stack() {
+    let spec =
+        "stack: x\nvars: { v: stack }\nimages: { a: { base: debian:12, vars: { v: image } } }";
+    assert_eq!(value(spec), "image");
+}
+
+#[test]
+fn a_variant_overrides_the_stack_and_an_image_the_variant() {
+    let spec = "stack: x\nvars: { v: stack, w: stack }\nvariants: { n: { vars: { v: variant, w: variant } } }\nimages: { a: { base: debian:12, vars: { w: image } } }";
+    let stack = stack(spec);
+    let vars = &image(&stack, "n/a").vars;
+    assert_eq!(
+        (vars["v"].as_str(), vars["w"].as_str()),
+        ("variant", "image")
+    );
+}
+
+#[test]
+fn the_command_line_overrides_everything() {
+    let spec =
+        "stack: x\nvars: { v: stack }\nimages: { a: { base: debian:12, vars: { v: image } } }";
+    let mut overrides = Overrides::default();
+    overrides
+        .vars
+        .insert("v".to_owned(), "${not} replaced".to_owned());
+    let stack = parse(spec, &[], &overrides).expect("it is valid");
+    assert_eq!(image(&stack, "a").vars["v"], "${not} replaced");
+}
+
+#[test]
+fn variables_can_use_variables_in_any_order() {
+    let spec = "stack: x\nvars: { v: '${w}!', w: '${z}-${image}', z: 1 }\nimages: { a: { base: debian:12 } }";
+    assert_eq!(value(spec), "1-a!");
+}
+
+#[test]
+fn an_overridden_variable_is_used_by_others() {
+    let spec = "stack: x\nvars: { v: '${w}', w: stack }\nimages: { a: { base: debian:12, vars: { w: image } } }";
+    assert_eq!(value(spec), "image");
+}
+
+#[test]
+fn the_stack_sets_name_series_variant_and_image() {
+    let spec = "stack: x\nvars: { v: '${stack} ${series} ${variant} ${image}' }\nvariants: { n: { series: s } }\nimages: { a: { base: debian:12 } }";
+    let stack = stack(spec);
+    assert_eq!(image(&stack, "n/a").vars["v"], "x s n a");
+}
+
+#[test]
+fn scalars_are_kept_as_written() {
+    let spec = "stack: x\nvars: { v: 3.10 }\nimages: { a: { base: debian:12 } }";
+    assert_eq!(value(spec), "3.10");
+}
+
+#[test]
+fn an_escaped_variable_is_literal() {
+    let spec = "stack: x\nvars: { v: 'a$${b}' }\nimages: { a: { base: debian:12 } }";
+    assert_eq!(value(spec), "a${b}");
+}
+
+#[test]
+fn an_unused_variable_of_the_command_line_is_a_warning() {
+    let mut overrides = Overrides::default();
+    overrides.vars.insert("wrd".to_owned(), "x".to_owned());
+    let spec = "stack: x\nvars: { word: y }\nimages: { a: { base: debian:12 } }";
+    let stack = parse(spec, &[], &overrides).expect("it is valid");
+    assert_eq!(stack.warnings.len(), 1);
+    assert_eq!(
+        stack.warnings[0].help.as_deref(),
+        Some("did you mean `word`?")
+    );
+}
+
+#[test]
+fn a_cycle_of_variables_is_reported() {
+    let spec =
+        "stack: x\nvars: { a: '${b}', b: '${c}', c: '${a}' }\nimages: { a: { base: debian:12 } }";
+    assert_eq!(faults(spec), ["variable cycle: a → b → c → a"]);
+}
+
+#[test]
+fn an_invalid_variable_is_reported_where_it_is_set_only() {
+    let spec = "stack: x\nvars: { v: [x] }\nimages: { a: { base: debian:12, user: '${v}', apt: ['${v}'] } }";
+    assert_eq!(faults(spec), ["variable `v` must be a string"]);
+}
