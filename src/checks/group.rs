@@ -89,3 +89,81 @@ pub fn findings(
     grouped.allowed.sort_by(|a, b| a.finding.cmp(&b.finding));
     grouped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::tests::span;
+
+    fn fault(path: &str) -> Fault {
+        Fault {
+            rule: Rule::Root,
+            kind: FaultKind::Setuid,
+            path: path.to_owned(),
+            text: "is setuid".to_owned(),
+        }
+    }
+
+    fn allow(paths: &[&str]) -> BTreeMap<String, Allowance> {
+        let allowance = |path: &&str| {
+            let reason = format!("because of {path}");
+            let span = span();
+            ((*path).to_owned(), Allowance { reason, span })
+        };
+        paths.iter().map(allowance).collect()
+    }
+
+    #[test]
+    fn the_nearest_allow_entry_counts() {
+        let faults = [(fault("/opt/a/x"), Some(0))];
+        let grouped = findings(&faults, &allow(&["/opt", "/opt/a", "/opt/b"]), None);
+        assert!(grouped.findings.is_empty());
+        assert_eq!(grouped.allowed[0].reason, "because of /opt/a");
+        assert_eq!(grouped.unused, ["/opt", "/opt/b"]);
+    }
+
+    #[test]
+    fn a_fault_of_the_image_as_a_whole_cannot_be_allowed_by_a_path() {
+        let grouped = findings(&[(fault(""), None)], &allow(&["/"]), None);
+        assert_eq!(grouped.findings.len(), 1);
+        assert_eq!(grouped.unused, ["/"]);
+    }
+
+    #[test]
+    fn a_fault_without_a_step_is_inherited_from_the_base_in_the_stack() {
+        let faults = [
+            (fault("/a"), None),
+            (fault("/b"), Some(0)),
+            (fault(""), None),
+        ];
+        let grouped = findings(&faults, &allow(&[]), Some("ground"));
+        let inherited: Vec<_> = grouped
+            .findings
+            .iter()
+            .map(|finding| (finding.path.as_str(), finding.inherited.as_deref()))
+            .collect();
+        assert_eq!(
+            inherited,
+            [("", None), ("/a", Some("ground")), ("/b", None)]
+        );
+    }
+
+    #[test]
+    fn findings_of_two_steps_are_two() {
+        let faults = [(fault("/a"), Some(0)), (fault("/a/b"), Some(1))];
+        assert_eq!(findings(&faults, &allow(&[]), None).findings.len(), 2);
+        let faults = faults.map(|(fault, _)| (fault, Some(0)));
+        let grouped = findings(&faults, &allow(&[]), None);
+        assert_eq!((grouped.findings.len(), grouped.findings[0].below), (1, 1));
+    }
+
+    #[test]
+    fn findings_of_two_kinds_are_two() {
+        let other = Fault {
+            kind: FaultKind::Owner,
+            ..fault("/a/b")
+        };
+        let faults = [(fault("/a"), Some(0)), (other, Some(0))];
+        assert_eq!(findings(&faults, &allow(&[]), None).findings.len(), 2);
+    }
+}

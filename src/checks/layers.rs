@@ -88,3 +88,85 @@ pub fn size_fault(limits: &LayerLimits, size: u64) -> Option<Fault> {
         text: format!("its layers are {size}, and {most} are allowed"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::Entry;
+    use crate::checks::tests::span;
+
+    fn limits(count: Option<usize>, size: Option<u64>, twice: Option<u64>) -> LayerLimits {
+        LayerLimits {
+            count,
+            size,
+            twice,
+            span: span(),
+        }
+    }
+
+    fn step(step: usize, bytes: u64) -> Duplicates {
+        Duplicates {
+            step,
+            bytes,
+            largest: format!("/{step}"),
+        }
+    }
+
+    fn file(path: &str, size: u64) -> (String, Entry) {
+        let entry = Entry {
+            kind: Kind::Regular,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            size,
+            capabilities: 0,
+        };
+        (path.to_owned(), entry)
+    }
+
+    #[test]
+    fn a_limit_is_the_most_that_is_allowed() {
+        let limits = limits(Some(2), Some(5), Some(7));
+        assert_eq!(layer_faults(&limits, 2, &[step(0, 7)]), []);
+        assert_eq!(layer_faults(&limits, 3, &[step(0, 8)]).len(), 2);
+        assert_eq!(size_fault(&limits, 5), None);
+        assert!(size_fault(&limits, 6).is_some());
+    }
+
+    #[test]
+    fn without_limits_nothing_is_a_fault() {
+        let limits = limits(None, None, None);
+        assert_eq!(layer_faults(&limits, 1000, &[step(0, u64::MAX)]), []);
+        assert_eq!(size_fault(&limits, u64::MAX), None);
+    }
+
+    #[test]
+    fn the_step_that_stores_most_again_is_reported() {
+        let limits = limits(None, None, Some(1));
+        let faults = layer_faults(&limits, 1, &[step(0, 1), step(1, 3), step(2, 2)]);
+        let (fault, step) = &faults[0];
+        assert_eq!((fault.path.as_str(), *step), ("/1", Some(1)));
+    }
+
+    #[test]
+    fn one_step_alone_is_reported_without_others() {
+        let limits = limits(None, None, Some(1));
+        let faults = layer_faults(&limits, 1, &[step(0, 0), step(1, 3)]);
+        assert!(
+            faults[0]
+                .0
+                .text
+                .ends_with("a second time: 3 B in all, and 1 B are allowed")
+        );
+    }
+
+    #[test]
+    fn a_layer_hides_the_older_sizes_of_its_files() {
+        let mut tree = Tree([file("/a", 5), file("/b", 7), file("/c", 9)].into());
+        let layer = Tree([file("/a", 1), file("/b", 1), file("/d", 1)].into());
+        let duplicates = apply_layer(&mut tree, &layer, 4);
+        assert_eq!((duplicates.step, duplicates.bytes), (4, 12));
+        assert_eq!(duplicates.largest, "/b");
+        assert_eq!((tree.0.len(), tree.0["/a"].size), (4, 1));
+    }
+}

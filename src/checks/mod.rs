@@ -9,7 +9,7 @@ mod group;
 mod layers;
 mod root;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 mod user;
 mod writable;

@@ -1,3 +1,5 @@
+//! Checks of whole trees.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
@@ -5,7 +7,7 @@ use crate::evidence::Rule;
 use crate::source::{Sources, Span};
 use crate::stack::{Allowance, LayerLimits};
 
-fn span() -> Span {
+pub fn span() -> Span {
     let mut sources = Sources::default();
     let source = sources.add("specs.yml", "x");
     Span {

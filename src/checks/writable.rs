@@ -33,3 +33,61 @@ pub fn faults(tree: &Tree, gid: u32, path: &str, list: &mut Vec<Fault>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::Entry;
+
+    /// Returns the texts of the faults of one entry, which belongs to group 100.
+    fn texts(kind: Kind, mode: u32, gid: u32) -> Vec<String> {
+        let entry = Entry {
+            kind,
+            mode,
+            uid: 0,
+            gid,
+            size: 0,
+            capabilities: 0,
+        };
+        let mut list = Vec::new();
+        let tree = Tree([("/opt".to_owned(), entry)].into());
+        faults(&tree, 100, "/opt", &mut list);
+        list.into_iter().map(|fault| fault.text).collect()
+    }
+
+    #[test]
+    fn a_folder_is_writable_and_setgid() {
+        assert!(texts(Kind::Folder, 0o2775, 100).is_empty());
+        assert_eq!(
+            texts(Kind::Folder, 0o775, 100),
+            ["is not setgid for group 100 (mode 0775)"]
+        );
+        assert_eq!(
+            texts(Kind::Folder, 0o2755, 100),
+            ["is not writable for group 100 (mode 2755)"]
+        );
+    }
+
+    #[test]
+    fn a_file_is_readable_and_writable() {
+        assert!(texts(Kind::Regular, 0o660, 100).is_empty());
+        assert_eq!(
+            texts(Kind::Regular, 0o620, 100),
+            ["is not writable for group 100 (mode 0620)"]
+        );
+    }
+
+    #[test]
+    fn the_group_is_looked_at_before_the_mode() {
+        assert_eq!(
+            texts(Kind::Regular, 0, 0),
+            ["belongs to group 0, not to 100"]
+        );
+    }
+
+    #[test]
+    fn links_and_devices_have_no_mode_of_their_own() {
+        assert!(texts(Kind::Link, 0, 0).is_empty());
+        assert!(texts(Kind::Other, 0, 0).is_empty());
+    }
+}

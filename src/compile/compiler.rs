@@ -37,7 +37,9 @@ pub struct BaseState {
 
 /// Compiles images of one stack into one graph.
 pub struct Compiler<'a> {
+    /// The stack.
     pub(super) stack: &'a Stack,
+    /// The network and cache of its steps.
     pub(super) environment: &'a StepEnvironment,
     /// Everything compiled so far.
     pub graph: Graph,
@@ -85,6 +87,7 @@ impl<'a> Compiler<'a> {
         crate::plan::label(self.stack, &self.stack.images[id.0])
     }
 
+    /// Returns the lines of the spec that an operation comes from.
     pub(super) fn origin_of(&self, span: Span) -> Origin {
         let sources = &self.stack.sources;
         let (start, end) = (sources.start(span), sources.end(span));

@@ -5,7 +5,9 @@ use super::ops::{Action, Exec, ExecOutputs, File, Meta, Mount, MountKind, OpId, 
 /// Operations in the order they were added.
 #[derive(Clone, Debug)]
 pub struct Graph {
+    /// The platform of all images and commands.
     pub(super) platform: Platform,
+    /// By [`OpId`].
     pub(super) nodes: Vec<Node>,
 }
 
@@ -20,17 +22,25 @@ pub struct Platform {
     pub variant: String,
 }
 
+/// An operation of the graph.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
+    /// The operation.
     pub operation: Operation,
+    /// How it is shown and run.
     pub meta: Meta,
 }
 
+/// The kinds of operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
+    /// A file system from outside.
     Source(Source),
+    /// A command.
     Exec(Box<Exec>),
+    /// Actions on files.
     File(File),
+    /// The files of `upper` that are not in `lower`; `None` is an empty file system.
     Diff {
         lower: Option<Output>,
         upper: Option<Output>,
