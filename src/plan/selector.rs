@@ -208,46 +208,23 @@ fn descendants(stack: &Stack, of: &BTreeSet<ImageId>) -> BTreeSet<ImageId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::VariantName;
-    use crate::plan::{label, tests};
-    use crate::stack::{Image, Variant};
-
-    fn image(name: &str, variant: usize, parent: Option<usize>) -> Image {
-        let base = match parent {
-            Some(parent) => Base::Image(ImageId(parent)),
-            None => tests::external_base(),
-        };
-        Image {
-            variant,
-            ..tests::image(name, base, Vec::new())
-        }
-    }
+    use crate::plan::label;
+    use crate::testing;
 
     /// base → sci → ml and base → rstudio; the second variant skips rstudio.
-    fn stack(variants: &[&str]) -> Stack {
-        let variant = |name: &&str| Variant {
-            name: VariantName::parse(name).ok(),
-            series: None,
-        };
-        let mut images = vec![
-            image("base", 0, None),
-            image("sci", 0, Some(0)),
-            image("ml", 0, Some(1)),
-            image("rstudio", 0, Some(0)),
-        ];
-        if variants.len() == 2 {
-            images.extend([
-                image("base", 1, None),
-                image("sci", 1, Some(4)),
-                image("ml", 1, Some(5)),
-            ]);
-        }
-        Stack {
-            variants: variants.iter().map(variant).collect(),
-            images,
-            ..tests::stack()
-        }
+    fn stack(variants: &str) -> Stack {
+        testing::stack(&format!(
+            "stack: datahub\n\
+             {variants}\n\
+             images:\n  \
+               base: {{ base: debian:bookworm }}\n  \
+               sci: {{ base: base }}\n  \
+               ml: {{ base: sci }}\n  \
+               rstudio: {{ base: base }}\n"
+        ))
     }
+
+    const VARIANTS: &str = r#"variants: { "2021.2": {}, "2021.3": { skip: [rstudio] } }"#;
 
     fn selected(stack: &Stack, words: &[&str]) -> String {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
@@ -263,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_stack_without_variants() {
-        let stack = stack(&[""]);
+        let stack = stack("");
         let of = |words: &[&str]| selected(&stack, words);
         assert_eq!(of(&[]), "");
         assert_eq!(of(&["sci"]), "sci");
@@ -280,7 +257,7 @@ mod tests {
 
     #[test]
     fn an_image_alone_means_it_in_every_variant() {
-        let stack = stack(&["2021.2", "2021.3"]);
+        let stack = stack(VARIANTS);
         let of = |words: &[&str]| selected(&stack, words);
         assert_eq!(of(&["sci"]), "2021.2/sci 2021.3/sci");
         assert_eq!(of(&["rstudio"]), "2021.2/rstudio");
@@ -294,7 +271,7 @@ mod tests {
 
     #[test]
     fn unknown_names_are_reported_with_the_nearest_one() {
-        let stack = stack(&["2021.2", "2021.3"]);
+        let stack = stack(VARIANTS);
         let of = |word: &str| selected(&stack, &["base", word]);
         assert_eq!(
             of("rstudo"),
@@ -316,7 +293,7 @@ mod tests {
 
     #[test]
     fn an_invalid_selector_is_refused() {
-        let stack = stack(&["2021.2", "2021.3"]);
+        let stack = stack(VARIANTS);
         for word in [
             "",
             "+",

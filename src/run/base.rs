@@ -66,3 +66,111 @@ pub fn references(stack: &Stack, plan: &Plan, bases: &BaseDigests) -> BTreeSet<R
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Facts, KeyFacts, Keys, Request};
+    use crate::testing;
+
+    /// base → sci → ml.
+    const SPEC: &str = "
+stack: datahub
+registry: localhost/x
+images:
+  base: { base: debian:bookworm }
+  sci: { base: base }
+  ml: { base: sci }
+";
+
+    struct Planned {
+        stack: Stack,
+        plan: Plan,
+        bases: BaseDigests,
+    }
+
+    /// The plan in which the images with these numbers are reused.
+    fn planned(reused: &[usize], bases: BaseDigests) -> Planned {
+        let stack = testing::stack(SPEC);
+        let key_facts = KeyFacts {
+            bases: bases.clone(),
+            ..KeyFacts::default()
+        };
+        let keys = Keys::new(&stack, &key_facts);
+        let mut facts = Facts::default();
+        for number in reused {
+            let keyed = keys.get(ImageId(*number)).expect("a known base");
+            let digest = Digest::of(number.to_string().as_bytes());
+            facts.stored.insert(keyed.key.clone(), digest);
+        }
+        let plan = Plan::new(&stack, &keys, &facts, &Request::default()).expect("a free tag");
+        Planned { stack, plan, bases }
+    }
+
+    fn known() -> BaseDigests {
+        let debian = Reference::parse("debian:bookworm").expect("a reference");
+        BTreeMap::from([(debian, Digest::of(b"debian"))])
+    }
+
+    /// `this run: 0`, or the pinned reference.
+    fn source(planned: &Planned, number: usize) -> Option<String> {
+        let Planned { stack, plan, bases } = planned;
+        let source = base_source(stack, plan, bases, ImageId(number))?;
+        Some(match source {
+            BaseSource::ThisRun(id) => format!("this run: {}", id.0),
+            BaseSource::Pinned(reference) => reference.to_string(),
+        })
+    }
+
+    fn all_references(planned: &Planned) -> Vec<String> {
+        let Planned { stack, plan, bases } = planned;
+        let all = references(stack, plan, bases);
+        all.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_parent_to_build_is_the_base_from_this_run() {
+        let planned = planned(&[], known());
+        assert_eq!(source(&planned, 1).as_deref(), Some("this run: 0"));
+        assert_eq!(source(&planned, 2).as_deref(), Some("this run: 1"));
+    }
+
+    #[test]
+    fn a_reused_parent_is_pinned_in_staging() {
+        let planned = planned(&[0], known());
+        let staging = planned.stack.staging.clone().expect("the registry has one");
+        let digest = Digest::of(b"0");
+        assert_eq!(source(&planned, 1), Some(format!("{staging}@{digest}")));
+    }
+
+    #[test]
+    fn an_external_base_is_pinned_to_its_digest() {
+        let found = source(&planned(&[], known()), 0).expect("it is known");
+        assert!(
+            found.ends_with(&format!("@{}", Digest::of(b"debian"))),
+            "{found}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_external_base_has_no_source() {
+        let planned = planned(&[], BaseDigests::new());
+        assert_eq!(source(&planned, 0), None);
+        assert_eq!(source(&planned, 1), None, "its parent is held");
+    }
+
+    #[test]
+    fn only_pinned_bases_of_images_to_build_have_their_config_read() {
+        assert_eq!(all_references(&planned(&[0, 1, 2], known())), [""; 0]);
+        let external = planned(&[], known());
+        assert_eq!(
+            all_references(&external),
+            [source(&external, 0).expect("known")]
+        );
+        let staged = planned(&[0], known());
+        assert_eq!(
+            all_references(&staged),
+            [source(&staged, 1).expect("known")]
+        );
+    }
+}

@@ -135,3 +135,56 @@ fn step_at(sources: &Sources, steps: &[stack::Step], failure: &Failure) -> Optio
             && at <= (end.line, end.column)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buildkit::Place;
+    use crate::testing;
+
+    const SPEC: &str = "
+stack: datahub
+images:
+  base:
+    base: debian:bookworm
+    steps:
+      - run: one
+      - run: two
+";
+
+    /// The step of a failure at the start of step `number`, moved by some lines.
+    fn step_of(file: &str, number: usize, lines: u32) -> Option<usize> {
+        let stack = testing::stack(SPEC);
+        let steps = &stack.images[0].steps;
+        let start = stack.sources.start(steps[number].span);
+        let mut failure = Failure::new("failed");
+        failure.place = Some(Place {
+            file: file.to_owned(),
+            line: start.line + lines,
+            column: start.column,
+        });
+        step_at(&stack.sources, steps, &failure)
+    }
+
+    #[test]
+    fn a_failure_is_of_the_step_at_its_place() {
+        assert_eq!(step_of("specs.yml", 0, 0), Some(0));
+        assert_eq!(step_of("specs.yml", 1, 0), Some(1));
+    }
+
+    #[test]
+    fn a_failure_at_another_place_is_of_no_step() {
+        assert_eq!(step_of("specs.yml", 1, 9), None);
+        assert_eq!(step_of("images/base/setup.sh", 0, 0), None);
+    }
+
+    #[test]
+    fn a_failure_without_a_place_is_of_no_step() {
+        let stack = testing::stack(SPEC);
+        let failure = Failure::new("failed");
+        assert_eq!(
+            step_at(&stack.sources, &stack.images[0].steps, &failure),
+            None
+        );
+    }
+}

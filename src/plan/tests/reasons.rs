@@ -1,0 +1,124 @@
+//! The texts of actions and reasons, whole.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+fn shown(stack: &Stack, facts: &Facts, request: &Request) -> String {
+    let plan = plan(stack, &key_facts(), facts, request);
+    let lines = plan.images.iter().map(|image| match &image.action {
+        Action::Build { reasons } => {
+            let reasons: Vec<String> = reasons
+                .iter()
+                .map(|r| format!("{:?} {}: {}", r.kind, r.what, r.text))
+                .collect();
+            format!("{} build: {}", image.label, reasons.join("; "))
+        }
+        Action::Reuse { .. } => format!("{} reuse", image.label),
+        Action::Hold { because } => format!("{} hold: {because}", image.label),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_changed_file_is_the_reason_and_the_parent_that_of_its_children() {
+    let facts = built(&stack());
+    let changed = stack_with(SPEC, &[("images/sci/requirements.txt", "numpy==2\n")]);
+    assert_eq!(
+        shown(&changed, &facts, &Request::default()),
+        "base reuse\n\
+         sci build: File images/sci/requirements.txt: images/sci/requirements.txt changed\n\
+         ml build: Parent sci: its base sci is rebuilt\n\
+         r reuse"
+    );
+}
+
+#[test]
+fn a_variable_is_the_reason_instead_of_what_was_made_from_it() {
+    let r = |version: &str| {
+        let steps = format!(
+            "r:\n    base: base\n    vars: {{ r: \"{version}\" }}\n    steps: [{{ apt: [\"r-base=${{r}}\"] }}]"
+        );
+        edited(&[("r:\n    base: base", &steps)])
+    };
+    assert_eq!(
+        shown(&r("4.2"), &built(&r("4.1")), &Request::default()),
+        "base reuse\nsci reuse\nml reuse\n\
+         r build: Var r: variable r changed from `4.1` to `4.2`"
+    );
+}
+
+#[test]
+fn order_missing_and_new_are_different_reasons() {
+    let r = |steps: &str| {
+        let text = format!("r:\n    base: base\n    steps: [{steps}]");
+        edited(&[("r:\n    base: base", &text)])
+    };
+    let before = r("{ run: a }, { run: b }");
+    let mut facts = built(&before);
+    facts.stored.remove(&key(&before, ML));
+    facts.records.remove("sci");
+    facts.stored.remove(&key(&before, SCI));
+    let digest = Digest::of(b"ml");
+    assert_eq!(
+        shown(&r("{ run: b }, { run: a }"), &facts, &Request::default()),
+        format!(
+            "base reuse\n\
+             sci build: New sci: never built for this registry\n\
+             ml build: Missing {digest}: staging no longer has it\n\
+             r build: Step steps: the steps are in a different order"
+        )
+    );
+}
+
+#[test]
+fn selecting_an_image_builds_the_parents_that_are_missing() {
+    let request = Request {
+        selected: Some(BTreeSet::from([SCI])),
+        ..Request::default()
+    };
+    let new = "never built for this registry";
+    assert_eq!(
+        shown(&stack(), &Facts::default(), &request),
+        format!(
+            "base build: New base: {new}\n\
+             sci build: New sci: {new}\n\
+             ml hold: not selected\n\
+             r hold: not selected"
+        )
+    );
+}
+
+#[test]
+fn an_unknown_external_base_holds_its_descendants() {
+    let stack = stack();
+    let plan = plan(
+        &stack,
+        &KeyFacts::default(),
+        &built(&stack),
+        &Request::default(),
+    );
+    let because = "the digest of its external base is unknown".to_owned();
+    for image in plan.images {
+        assert_eq!(
+            image.action,
+            Action::Hold {
+                because: because.clone()
+            }
+        );
+    }
+}
+
+#[test]
+fn a_rebuild_on_request_has_the_flag_as_its_reason() {
+    let stack = stack();
+    let request = Request {
+        no_reuse: true,
+        selected: Some(BTreeSet::from([ML])),
+        ..Request::default()
+    };
+    assert_eq!(
+        shown(&stack, &built(&stack), &request),
+        "base reuse\nsci reuse\nml build: Flag --no-reuse: requested by --no-reuse\nr reuse"
+    );
+}
