@@ -6,10 +6,11 @@ use std::sync::PoisonError;
 
 use reqwest::Url;
 
+use super::answer::Answer;
 use super::auth::{self, Authorization, Challenge};
 use super::clients::Clients;
 use super::credentials::{Credential, Credentials};
-use super::error::{Answer, Attempt, Error, unreachable};
+use super::error::{Attempt, Error, unreachable};
 use super::host::{Host, Hosts, retry_after};
 use super::options::Options;
 

@@ -351,7 +351,7 @@ fn wrong_digest(attempt: Attempt, expected: &Digest, found: &Digest) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::error::Answer;
+    use super::super::answer::Answer;
     use super::*;
 
     fn next(links: &[&str]) -> Option<String> {

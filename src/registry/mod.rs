@@ -4,6 +4,7 @@
 //! repositories, tags and digests, but no images of a stack. `docs/registry.md` lists what it requires
 //! of a registry.
 
+mod answer;
 mod artifact;
 mod auth;
 mod authorize;
@@ -22,9 +23,10 @@ mod tests;
 mod transport;
 
 pub use crate::oci::{Descriptor, Manifest};
+pub use answer::{Answer, Code};
 pub use artifact::{Attachment, Document};
 pub use blobs::{BlobStream, Content, Mount, MountRefusal, Pushed};
 pub use client::{Locator, Registry};
 pub use credentials::{Credential, CredentialError, Credentials};
-pub use error::{Answer, Attempt, Code, Error, Operation};
+pub use error::{Attempt, Error, Operation};
 pub use options::Options;

@@ -63,7 +63,8 @@ impl Retries {
 
 #[cfg(test)]
 mod tests {
-    use super::super::error::{Answer, Attempt, Operation};
+    use super::super::answer::Answer;
+    use super::super::error::{Attempt, Operation};
     use super::*;
 
     const BACKOFF: Duration = Duration::from_millis(500);

@@ -9,10 +9,11 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::answer::Answer;
 use super::auth::{self, Authorization, Challenge};
 use super::authorize::{Authorizer, covered};
 use super::clients::same_origin;
-use super::error::{Answer, Attempt, Error, unreachable};
+use super::error::{Attempt, Error, unreachable};
 use super::host::{Host, jittered, retry_after};
 use super::options::Options;
 use super::retry::Retries;

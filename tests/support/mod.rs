@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod channel;
+pub mod client;
 #[path = "registry.rs"]
 pub mod fake;
 pub mod needed;
