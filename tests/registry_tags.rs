@@ -1,4 +1,4 @@
-//! Tags only the first writer gets, tags that are taken away, and writes to a registry that is ill.
+//! Tags that only their first writer gets, tags that are deleted, and writes to a registry that fails.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ async fn a_tag_is_claimed_once() {
 }
 
 #[tokio::test]
-async fn who_writes_last_of_those_who_saw_it_free_has_it() {
+async fn the_last_writer_of_those_that_saw_a_tag_free_has_it() {
     // At once after our write, and when it has been read back.
     for (method, earlier) in [("PUT", 0), ("HEAD", 1)] {
         let fake = Fake::start().await;
@@ -79,7 +79,7 @@ async fn where_tags_are_immutable_the_second_writer_is_refused() {
 }
 
 #[tokio::test]
-async fn a_tag_is_taken_away_and_nothing_else() {
+async fn a_tag_is_deleted_and_nothing_else() {
     for tokens in [false, true] {
         let fake = Fake::start().await;
         let (registry, (r, tag)) = (registry(), place(&fake));
@@ -96,7 +96,7 @@ async fn a_tag_is_taken_away_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_registry_that_keeps_its_tags_is_no_error() {
+async fn a_registry_that_keeps_its_tags_is_not_an_error() {
     for status in [400, 401, 403, 405] {
         let fake = Fake::start().await;
         let (registry, (r, tag)) = (registry(), place(&fake));
@@ -114,7 +114,7 @@ async fn a_registry_that_keeps_its_tags_is_no_error() {
 }
 
 #[tokio::test]
-async fn a_dead_registry_is_not_asked_thirty_times_for_one_write() {
+async fn a_write_to_a_dead_registry_sends_twelve_requests() {
     let fake = Fake::start().await;
     let (registry, (r, tag)) = (registry(), place(&fake));
     fake.fault_from(0, usize::MAX, Effect::Reset { done: false });
@@ -124,7 +124,7 @@ async fn a_dead_registry_is_not_asked_thirty_times_for_one_write() {
 }
 
 #[tokio::test]
-async fn who_is_told_to_come_back_in_an_hour_holds_up_nobody() {
+async fn a_pause_of_an_hour_does_not_delay_other_requests() {
     let fake = Fake::start().await;
     let (registry, (r, tag)) = (registry(), place(&fake));
     let wait = vec![("retry-after", "3600".to_owned())];

@@ -51,7 +51,7 @@ pub async fn run(
     Ok(Answer::new(exit, json, text(&context, &plan)))
 }
 
-/// The document of interface.md.
+/// Returns the document of `laminate plan --json` (`docs/json.md`).
 pub fn json(context: &Context, gathered: &Gathered, plan: &Plan) -> Value {
     let images: Vec<Value> = plan
         .images

@@ -29,7 +29,7 @@ impl Stored {
     /// Returns an image with the bytes of its config read; `None` if they are not JSON.
     pub fn parse(image: &Image, config: &[u8]) -> Option<Self> {
         let config: Value = serde_json::from_slice(config).ok()?;
-        let told: Vec<&Value> = match &config["history"] {
+        let described: Vec<&Value> = match &config["history"] {
             Value::Array(list) => list
                 .iter()
                 .filter(|entry| entry["empty_layer"] != Value::Bool(true))
@@ -40,7 +40,7 @@ impl Stored {
         let layers = image.layers.iter().rev().enumerate();
         let mut layers: Vec<Layer> = layers
             .map(|(depth, layer)| {
-                let entry = told.iter().rev().nth(depth);
+                let entry = described.iter().rev().nth(depth);
                 let said = |name: &str| entry.and_then(|entry| entry[name].as_str());
                 let step = said("created_by").or_else(|| said("comment"));
                 Layer {

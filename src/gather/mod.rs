@@ -56,7 +56,7 @@ pub struct Gathered {
 pub enum Error {
     #[error(transparent)]
     Git(#[from] git::Error),
-    #[error("{0}")]
+    #[error(transparent)]
     Registry(#[from] registry::Error),
     #[error(transparent)]
     Staging(#[from] staging::Error),
