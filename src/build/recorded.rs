@@ -196,7 +196,7 @@ fn release_image(
             let name = job.stack.images[parent.0].name.to_string();
             (before[parent.0].depth + 1, name, None)
         }
-        Base::Outside(base) => {
+        Base::External(base) => {
             let reference = &base.reference.value;
             let digest = job.gathered.bases.get(reference);
             (0, reference.to_string(), digest.cloned())
@@ -293,7 +293,7 @@ fn stored_spec(proven: &Proven<'_>) -> StoredSpec {
 fn pinned_base(stack: &Stack, gathered: &Gathered, image: &Image) -> String {
     match &image.base {
         Base::Image(parent) => stack.images[parent.0].name.to_string(),
-        Base::Outside(base) => {
+        Base::External(base) => {
             let reference = &base.reference.value;
             match gathered.bases.get(reference) {
                 Some(digest) => reference.pinned(digest.clone()).to_string(),

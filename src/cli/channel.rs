@@ -330,7 +330,7 @@ fn numbered_tags<'a>(
         let image = stack
             .images
             .iter()
-            .find(|image| crate::plan::label(stack, image) == target.label);
+            .find(|image| stack.label_of(image) == target.label);
         let templates = image.into_iter().flat_map(|image| &image.tags);
         templates
             .filter(|template| template.is_numbered())

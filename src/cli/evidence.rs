@@ -154,7 +154,7 @@ fn proven_inside(gate: &str) -> Failure {
 async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseImage>, Failure> {
     let name = args.subject.as_str();
     let known = place.context.stack.images.iter();
-    let known = known.map(|image| crate::plan::label(&place.context.stack, image));
+    let known = known.map(|image| place.context.stack.label_of(image));
     let known: Vec<String> = known.collect();
     let is_image = known
         .iter()

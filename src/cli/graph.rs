@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::args::{Global, GraphArgs, GraphFormat};
 use super::{Answer, Exit, Failure, context};
-use crate::plan::label;
 use crate::stack::{Base, ImageId, Stack};
 
 pub fn run(global: &Global, args: &GraphArgs) -> Result<Answer, Failure> {
@@ -20,8 +19,8 @@ pub fn run(global: &Global, args: &GraphArgs) -> Result<Answer, Failure> {
 
 fn base_name(stack: &Stack, base: &Base) -> String {
     match base {
-        Base::Image(parent) => label(stack, &stack.images[parent.0]),
-        Base::Outside(base) => base.reference.value.to_string(),
+        Base::Image(parent) => stack.label(*parent),
+        Base::External(base) => base.reference.value.to_string(),
     }
 }
 
@@ -35,7 +34,7 @@ fn json(stack: &Stack) -> Value {
                 "variant": stack.variants[image.variant].name.as_ref().map(|name| name.as_str()),
                 "base": match &image.base {
                     Base::Image(parent) => json!({ "image": stack.images[parent.0].name.value.as_str() }),
-                    Base::Outside(base) => json!({ "reference": base.reference.value.to_string() }),
+                    Base::External(base) => json!({ "reference": base.reference.value.to_string() }),
                 },
             })
         })
@@ -49,7 +48,7 @@ fn tree(stack: &Stack) -> String {
     for (index, image) in stack.images.iter().enumerate() {
         match &image.base {
             Base::Image(parent) => children.entry(*parent).or_default().push(ImageId(index)),
-            Base::Outside(_) => roots
+            Base::External(_) => roots
                 .entry(base_name(stack, &image.base))
                 .or_default()
                 .push(ImageId(index)),
@@ -76,7 +75,7 @@ fn branches(
             true => ("└── ", "    "),
             false => ("├── ", "│   "),
         };
-        let name = label(stack, &stack.images[id.0]);
+        let name = stack.label(*id);
         text.push_str(&format!("{indent}{branch}{name}\n"));
         let next = children.get(id).map(Vec::as_slice).unwrap_or_default();
         branches(stack, next, children, &format!("{indent}{below}"), text);
@@ -87,7 +86,7 @@ fn mermaid(stack: &Stack) -> String {
     let mut text = String::from("flowchart TD\n");
     let mut outside: BTreeMap<String, usize> = BTreeMap::new();
     for image in &stack.images {
-        if let Base::Outside(_) = image.base {
+        if let Base::External(_) = image.base {
             let number = outside.len();
             let name = base_name(stack, &image.base);
             outside.entry(name).or_insert_with_key(|name| {
@@ -97,12 +96,12 @@ fn mermaid(stack: &Stack) -> String {
         }
     }
     for (index, image) in stack.images.iter().enumerate() {
-        text.push_str(&format!("  i{index}[\"{}\"]\n", label(stack, image)));
+        text.push_str(&format!("  i{index}[\"{}\"]\n", stack.label_of(image)));
     }
     for (index, image) in stack.images.iter().enumerate() {
         match &image.base {
             Base::Image(parent) => text.push_str(&format!("  i{} --> i{index}\n", parent.0)),
-            Base::Outside(_) => {
+            Base::External(_) => {
                 let number = outside[&base_name(stack, &image.base)];
                 text.push_str(&format!("  o{number} --> i{index}\n"));
             }

@@ -11,7 +11,6 @@ use crate::disk::write_atomically;
 use crate::event::{Event, Events};
 use crate::gather;
 use crate::name::{Digest, Reference};
-use crate::plan::label;
 use crate::registry::Credentials;
 use crate::spec::lock::Lock;
 use crate::stack::{Base, Stack};
@@ -143,7 +142,7 @@ fn based_on(stack: &Stack, reference: &Reference) -> Vec<String> {
     for (index, image) in stack.images.iter().enumerate() {
         on[index] = match &image.base {
             Base::Image(parent) => on[parent.0],
-            Base::Outside(base) => base.reference.value == *reference,
+            Base::External(base) => base.reference.value == *reference,
         };
     }
     stack
@@ -151,7 +150,7 @@ fn based_on(stack: &Stack, reference: &Reference) -> Vec<String> {
         .iter()
         .zip(on)
         .filter(|(_, on)| *on)
-        .map(|(image, _)| label(stack, image))
+        .map(|(image, _)| stack.label_of(image))
         .collect()
 }
 

@@ -86,7 +86,7 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
         "tags": planned.tags.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "base": match &image.base {
             Base::Image(parent) => json!({ "image": stack.images[parent.0].name.value.as_str() }),
-            Base::Outside(base) => json!({
+            Base::External(base) => json!({
                 "reference": base.reference.value.to_string(),
                 "digest": gathered.bases.get(&base.reference.value).map(Digest::as_str),
             }),
@@ -295,7 +295,7 @@ fn expand(context: &Context, name: &str) -> Result<Answer, Failure> {
     let mut list = Vec::new();
     for ImageId(index) in selected {
         let image = &context.stack.images[index];
-        let label = plan::label(&context.stack, image);
+        let label = context.stack.label_of(image);
         text.push_str(&format!("# {label}\nsteps:\n"));
         let mut steps = Vec::new();
         for step in &image.steps {

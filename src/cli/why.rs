@@ -15,7 +15,7 @@ use super::{Answer, Exit, Failure, context, plan as plan_command};
 use crate::compare;
 use crate::event::Events;
 use crate::name::{Commit, Digest};
-use crate::plan::{Action, Reason, Request, label};
+use crate::plan::{Action, Reason, Request};
 use crate::record::{Releases, StoredSpec, Turn};
 use crate::stack::Base;
 use crate::staging::Staging;
@@ -73,10 +73,10 @@ pub async fn run(
         loop {
             match base {
                 Base::Image(parent) => {
-                    lineage.push(label(stack, &stack.images[parent.0]));
+                    lineage.push(stack.label(*parent));
                     base = &stack.images[parent.0].base;
                 }
-                Base::Outside(outside) => {
+                Base::External(outside) => {
                     let reference = &outside.reference.value;
                     let digest = gathered.bases.get(reference);
                     let digest = digest.map(|d| format!("@{}", d.short()));

@@ -84,7 +84,7 @@ impl<'a> Compiler<'a> {
 
     /// Returns the name of an image as users know it.
     pub(super) fn label(&self, id: ImageId) -> String {
-        crate::plan::label(self.stack, &self.stack.images[id.0])
+        self.stack.label(id)
     }
 
     /// Returns the lines of the spec that an operation comes from.

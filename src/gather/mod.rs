@@ -141,7 +141,7 @@ fn refresh_marks(stack: &Stack, options: &Options<'_>) -> BTreeMap<String, Strin
     let images = options.request.refresh.iter();
     images
         .map(|id| {
-            let label = plan::label(stack, &stack.images[id.0]);
+            let label = stack.label(*id);
             (label, options.now.to_string())
         })
         .collect()
@@ -159,7 +159,7 @@ async fn stored_and_proven(
         .images
         .iter()
         .zip((0..).map(ImageId))
-        .filter(|(image, _)| image.proof.is_wanted() || image.writable.is_some())
+        .filter(|(image, _)| !image.proof.is_empty() || image.writable.is_some())
         .filter_map(|(_, id)| Some(&keys.get(id)?.key))
         .filter(|key| stored.contains_key(key))
         .collect();
@@ -195,7 +195,7 @@ async fn stored(staging: &Staging, keys: &Keys) -> Result<BTreeMap<Digest, Diges
 /// Returns the external bases of a stack, each once.
 pub fn outside(stack: &Stack) -> BTreeSet<&Reference> {
     let bases = stack.images.iter().filter_map(|image| match &image.base {
-        Base::Outside(base) => Some(&base.reference.value),
+        Base::External(base) => Some(&base.reference.value),
         Base::Image(_) => None,
     });
     bases.collect()

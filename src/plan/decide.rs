@@ -2,7 +2,7 @@
 
 use super::choice::{Choice, choices};
 use super::facts::{Facts, Request, Retest};
-use super::key::{Keyed, Keys, label};
+use super::key::{Keyed, Keys};
 use super::proof::{self, Proofs};
 use super::reason::{self, Reason, ReasonKind};
 use super::tag::{self, NoFreeTag};
@@ -34,7 +34,7 @@ pub enum Action {
 pub struct Planned {
     /// Its place in the stack and in [`Plan::images`].
     pub id: ImageId,
-    /// Its label, see [`label`].
+    /// Its label, see [`Stack::label`].
     pub label: String,
     /// `None` only if held because the digest of an external base is unknown.
     pub keyed: Option<Keyed>,
@@ -74,7 +74,7 @@ impl Plan {
             .map(|((image, choice), index)| {
                 let id = ImageId(index);
                 let keyed = keys.get(id);
-                let label = label(stack, image);
+                let label = stack.label_of(image);
                 let proofs = proofs(stack, id, keyed, &choice, facts, request);
                 let action = match choice {
                     Choice::Build => Action::Build {

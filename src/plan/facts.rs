@@ -18,7 +18,7 @@ pub struct Facts {
     pub commit: Option<Commit>,
     /// The digest that staging has for a key.
     pub stored: BTreeMap<Digest, Digest>,
-    /// The last build of each image, by [`label`](super::label).
+    /// The last build of each image, by [`Stack::label`](crate::stack::Stack::label).
     pub records: BTreeMap<String, Record>,
     /// Whether the digests of external bases come from `specs.lock`.
     pub locked: bool,

@@ -8,18 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::canonical;
 use crate::name::{Digest, Reference};
-use crate::stack::{Base, File, Image, ImageId, Kind, Refresh, Stack, Step};
-
-/// Returns an image's name as it is shown to people, with its variant before it if the stack has
-/// several.
-pub fn label(stack: &Stack, image: &Image) -> String {
-    match &stack.variants[image.variant].name {
-        Some(variant) => format!("{variant}/{}", image.name.value),
-        None => image.name.value.to_string(),
-    }
-}
+use crate::stack::{Base, File, Image, ImageId, Refresh, Stack, canonical_env};
 
 /// Raised when equal specs compile to other images than before; part of every key.
 pub const FORMAT: u32 = 2;
@@ -98,7 +88,7 @@ pub struct KeyFacts {
     pub bases: BTreeMap<Reference, Digest>,
     /// The current period of each refresh: `2026-11-24`, `2026-W48`, `2026-11`.
     pub periods: Periods,
-    /// The last `--refresh` of an image, by [`super::label`]: it stays part of the key.
+    /// The last `--refresh` of an image, by [`Stack::label`]: it stays part of the key.
     pub refreshed: BTreeMap<String, String>,
 }
 
@@ -143,7 +133,7 @@ fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<Option<Keyed>> {
                 let name = stack.images[parent.0].name.as_str();
                 Component::new(ComponentKind::Parent, name, parent_key.key.as_str())
             }),
-            Base::Outside(base) => facts.bases.get(&base.reference.value).map(|digest| {
+            Base::External(base) => facts.bases.get(&base.reference.value).map(|digest| {
                 let reference = base.reference.value.to_string();
                 Component::new(ComponentKind::Base, reference, digest.as_str())
                     .made_from(&base.vars)
@@ -163,11 +153,11 @@ fn keyed(stack: &Stack, image: &Image, base: Component, facts: &KeyFacts) -> Key
         base,
     ];
     let mut vars: BTreeSet<&String> = BTreeSet::new();
-    if let Base::Outside(base) = &image.base {
+    if let Base::External(base) = &image.base {
         vars.extend(&base.vars);
     }
     for step in &image.steps {
-        collect_vars(step, &mut vars);
+        step.collect_vars(&mut vars);
     }
     for name in vars {
         if let Some(value) = image.vars.get(name) {
@@ -195,9 +185,9 @@ fn keyed(stack: &Stack, image: &Image, base: Component, facts: &KeyFacts) -> Key
             1 => step.title.clone(),
             n => format!("{} ({n})", step.title),
         };
-        let value = digest_of(&canonical::step(step));
+        let value = digest_of(&step.canonical());
         let mut vars = BTreeSet::new();
-        collect_vars(step, &mut vars);
+        step.collect_vars(&mut vars);
         list.push(Component::new(ComponentKind::Step, what, value).made_from(vars));
     }
     for (what, value) in settings(image) {
@@ -215,7 +205,7 @@ fn keyed(stack: &Stack, image: &Image, base: Component, facts: &KeyFacts) -> Key
         };
         list.push(Component::new(ComponentKind::Refresh, "refresh", period));
     }
-    if let Some(when) = facts.refreshed.get(&label(stack, image)) {
+    if let Some(when) = facts.refreshed.get(&stack.label_of(image)) {
         list.push(Component::new(ComponentKind::Refresh, "--refresh", when));
     }
     Keyed {
@@ -238,7 +228,7 @@ pub fn settings(image: &Image) -> Vec<(String, Value)> {
             list.push((what.to_owned(), value));
         }
     };
-    add("env", canonical::env(&image.env));
+    add("env", canonical_env(&image.env));
     add("user", json!(image.user));
     add("shell", json!(image.shell));
     if let Some(writable) = &image.writable {
@@ -247,7 +237,7 @@ pub fn settings(image: &Image) -> Vec<(String, Value)> {
             json!({ "gid": writable.gid, "paths": writable.paths }),
         );
     }
-    for (name, value) in canonical::config(&image.config) {
+    for (name, value) in image.config.canonical() {
         add(&format!("config.{name}"), value);
     }
     list
@@ -285,14 +275,5 @@ pub(super) fn file_value(file: &File) -> String {
         }
         File::Link { target } => format!("link {target}"),
         File::Folder => "folder".to_owned(),
-    }
-}
-
-fn collect_vars<'a>(step: &'a Step, vars: &mut BTreeSet<&'a String>) {
-    vars.extend(&step.vars);
-    if let Kind::Group(steps) = &step.kind {
-        for step in steps {
-            collect_vars(step, vars);
-        }
     }
 }

@@ -4,7 +4,6 @@
 //! `gather` then finds the [`Facts`] that need keys; [`Plan::new`] decides. Both are pure functions.
 //! `cli` prints a plan, `run` carries one out.
 
-mod canonical;
 mod choice;
 mod decide;
 mod facts;
@@ -18,7 +17,7 @@ mod tests;
 
 pub use decide::{Action, Plan, Planned};
 pub use facts::{Commit, Facts, Record, Request, Retest, TagDigests};
-pub use key::{Component, KeyFacts, Keyed, Keys, Periods, label, settings};
+pub use key::{Component, KeyFacts, Keyed, Keys, Periods, settings};
 pub use proof::{PlannedSuite, Proofs, writable_paths};
 pub use reason::{Reason, ReasonKind};
 pub use selector::{Selector, SelectorError, select};
@@ -26,5 +25,5 @@ pub use tag::{NoFreeTag, tags_to_look_up};
 
 /// Returns a step as the spec could write it, without its name.
 pub fn expand(step: &crate::stack::Step) -> serde_json::Value {
-    canonical::step(step)
+    step.canonical()
 }

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::canonical;
 use super::choice::Choice;
 use super::facts::Retest;
 use super::key::{digest_of_value, file_value};
 use crate::evidence::{Checks, Evidence, Info, Verdict};
 use crate::name::Digest;
-use crate::stack::{Image, InfoCommand, Policy, Stack, Suite, Test};
+use crate::stack::{
+    Image, InfoCommand, Policy, Stack, Suite, Test, canonical_env, canonical_secrets,
+};
 
 /// Raised when equal suites or policies come to other verdicts than before, since the wrapper around a
 /// suite, pytest's version or the rules of a check changed.
@@ -175,9 +176,9 @@ pub fn suite_key(stack: &Stack, suite: &Suite) -> Digest {
         "test": test,
         "serve": serve.map(|serve| json!({ "port": serve.port, "ready": serve.ready })),
         "as": suite.user,
-        "env": canonical::env(&suite.env),
-        "network": canonical::network(suite.network),
-        "secrets": canonical::secrets(&suite.secrets),
+        "env": canonical_env(&suite.env),
+        "network": suite.network.canonical(),
+        "secrets": canonical_secrets(&suite.secrets),
         "files": files,
     }))
 }

@@ -208,7 +208,6 @@ fn descendants(stack: &Stack, of: &BTreeSet<ImageId>) -> BTreeSet<ImageId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::label;
     use crate::testing;
 
     /// base → sci → ml and base → rstudio; the second variant skips rstudio.
@@ -231,7 +230,7 @@ mod tests {
         match select(stack, &words) {
             Ok(set) => set
                 .iter()
-                .map(|id| label(stack, &stack.images[id.0]))
+                .map(|id| stack.label(*id))
                 .collect::<Vec<_>>()
                 .join(" "),
             Err(error) => format!("error: {error}"),

@@ -31,7 +31,7 @@ pub fn base_source(
             Action::Reuse { .. } => staged(stack, plan, *parent).map(BaseSource::Pinned),
             Action::Hold { .. } => None,
         },
-        Base::Outside(base) => {
+        Base::External(base) => {
             let digest = bases.get(&base.reference.value)?;
             let pinned = base.reference.value.pinned(digest.clone());
             Some(BaseSource::Pinned(pinned))

@@ -122,7 +122,7 @@ fn annotations(context: &Context<'_>, id: ImageId) -> Vec<(&'static str, String)
     if let Some(keyed) = &context.plan.images[id.0].keyed {
         annotations.push(("io.laminate.key", keyed.key.to_string()));
     }
-    if let Base::Outside(base) = &image.base
+    if let Base::External(base) = &image.base
         && let Some(digest) = context.options.bases.get(&base.reference.value)
     {
         let reference = base.reference.value.to_string();

@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use super::config::{self, Config};
 use super::env::{self, Env};
 use super::info::{self, InfoCommand};
-use super::model::{OutsideBase, Refresh};
+use super::model::{ExternalBase, Refresh};
 use super::paths::Paths;
 use super::policy::{self, Policy};
 use super::reader::Reader;
@@ -93,7 +93,7 @@ pub enum DeclaredBase {
     /// An image that is in the stack and in this variant.
     InStack(Spanned<String>),
     /// Any other image.
-    External(OutsideBase),
+    External(ExternalBase),
 }
 
 /// Reads one image.
@@ -238,7 +238,7 @@ impl<'a> ImageReader<'a> {
             return None;
         }
         match Reference::parse(&text) {
-            Ok(reference) => Some(DeclaredBase::External(OutsideBase {
+            Ok(reference) => Some(DeclaredBase::External(ExternalBase {
                 reference: Spanned::new(reference, node.span),
                 vars,
             })),

@@ -28,7 +28,7 @@ pub use channels::{Channel, Gate};
 pub use config::{Config, Healthcheck};
 pub use env::{Env, EnvChange, EnvPart, EnvText, canonical_env};
 pub use info::InfoCommand;
-pub use model::{Base, Build, Image, ImageId, OutsideBase, Proof, Refresh, Stack, Variant};
+pub use model::{Base, Build, ExternalBase, Image, ImageId, Proof, Refresh, Stack, Variant};
 pub use paths::CopyEntry;
 pub use policy::{Allowance, LayerLimits, Policy, Refs, WritablePolicy};
 pub use scope::Overrides;

@@ -84,7 +84,7 @@ impl Stack {
     pub fn base(&self, id: ImageId) -> Option<ImageId> {
         match &self[id].base {
             Base::Image(base) => Some(*base),
-            Base::Outside(_) => None,
+            Base::External(_) => None,
         }
     }
 
@@ -96,7 +96,7 @@ impl Stack {
     /// Returns the external bases of all images, each once.
     pub fn external_bases(&self) -> BTreeSet<&Reference> {
         let bases = self.images.iter().filter_map(|image| match &image.base {
-            Base::Outside(base) => Some(&base.reference.value),
+            Base::External(base) => Some(&base.reference.value),
             Base::Image(_) => None,
         });
         bases.collect()
@@ -162,12 +162,12 @@ pub enum Base {
     /// An image of the same variant, with a lower id.
     Image(ImageId),
     /// An image that is not in the stack.
-    Outside(OutsideBase),
+    External(ExternalBase),
 }
 
 /// A base that is not in the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutsideBase {
+pub struct ExternalBase {
     /// The image.
     pub reference: Spanned<Reference>,
     /// Variables its text contains.
@@ -199,11 +199,6 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// Whether anything is run.
-    pub fn is_wanted(&self) -> bool {
-        !self.is_empty()
-    }
-
     /// Whether nothing is run.
     pub fn is_empty(&self) -> bool {
         self.suites.is_empty() && self.policy.is_empty() && self.info.is_empty()

@@ -108,11 +108,11 @@ fn resolve_images(
     for index in order {
         let image = read[index].take().expect("each index is in the order once");
         let (base, inherited) = match image.base {
-            // Reported already; nothing can be said about the image.
+            // Reported already; without a base nothing can be inherited.
             None => continue,
             Some(DeclaredBase::External(ref base)) => {
                 let inherited = (&declared.writable, &general);
-                (Base::Outside(base.clone()), inherited)
+                (Base::External(base.clone()), inherited)
             }
             Some(DeclaredBase::InStack(ref name)) => {
                 let is_base = |image: &Image| image.name.as_str() == name.value;

@@ -30,7 +30,7 @@ pub struct Variables {
 pub enum Written<'a> {
     /// A file.
     Node(&'a Node),
-    /// The command line; may not contain variables.
+    /// The command line; used as it is, without replacing variables.
     Given(&'a str),
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::Digest;
-use crate::plan::{self, proof};
+use crate::plan::proof;
 use crate::stack::{Gate, Image, Stack};
 
 /// The gate that the checks of every policy prove.
@@ -52,7 +52,7 @@ impl SpecGates {
             let dropped = image.proof.dropped.iter();
             let dropped = dropped.map(|dropped| dropped.suite.clone());
             gates.suites.extend(dropped);
-            gates.images.insert(plan::label(stack, image), force);
+            gates.images.insert(stack.label_of(image), force);
         }
         gates
     }
@@ -124,7 +124,7 @@ pub fn uncovered<'a>(stack: &'a Stack, gates: &SpecGates) -> Vec<Uncovered<'a>> 
         for gate in &channel.gates {
             let source = gates.source(&gate.name);
             let images = stack.images.iter().filter(moved).filter_map(|image| {
-                let label = plan::label(stack, image);
+                let label = stack.label_of(image);
                 let has = gates.key(&gate.name, &label).is_some();
                 let scope = scope(gate, image.name.as_str(), source, has);
                 (scope == GateScope::Exempt).then_some(label)

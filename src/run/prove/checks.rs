@@ -66,7 +66,7 @@ pub async fn run(
     }
     let parent = match &image.base {
         Base::Image(parent) => Some(context.image(*parent).name.as_str()),
-        Base::Outside(_) => None,
+        Base::External(_) => None,
     };
     let grouped = checks::findings(&faults, &policy.allow, parent);
     context.events.send(Event::Checked {
@@ -94,7 +94,7 @@ async fn external_base_tree(
     let reference = loop {
         match &at.base {
             Base::Image(parent) => at = context.image(*parent),
-            Base::Outside(base) => break &base.reference.value,
+            Base::External(base) => break &base.reference.value,
         }
     };
     let digest = context.options.bases.get(reference).cloned();

@@ -44,7 +44,7 @@ fn external_bases_are_listed_once() {
 fn an_external_base_keeps_the_variables_of_its_text() {
     let stack =
         stack("stack: x\nvars: { v: 12, unused: y }\nimages: { a: { base: 'debian:${v}' } }");
-    let Base::Outside(base) = &stack[ImageId(0)].base else {
+    let Base::External(base) = &stack[ImageId(0)].base else {
         panic!("it is external");
     };
     assert_eq!(
