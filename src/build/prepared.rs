@@ -163,7 +163,7 @@ fn check_bases(job: &Job<'_>) -> Result<(), Error> {
     let Some(planned) = job.plan.images.iter().find(lacks_key) else {
         return Ok(());
     };
-    let bases: Vec<Reference> = gather::outside(job.stack)
+    let bases: Vec<Reference> = gather::external_bases(job.stack)
         .into_iter()
         .filter(|reference| !job.gathered.bases.contains_key(reference))
         .cloned()

@@ -89,17 +89,19 @@ impl Client {
         }
     }
 
+    /// Returns the client of `Control`.
     pub(super) fn control(&self) -> ControlClient<Channel> {
         ControlClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT)
     }
 
-    /// For a method whose messages are our own.
+    /// Returns the client of methods with messages of our own.
     pub(super) fn plain(&self) -> Grpc<Channel> {
         Grpc::new(self.channel.clone()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
+    /// Returns the client of `LLBBridge`.
     pub(super) fn bridge(&self) -> LlbBridgeClient<Channel> {
         LlbBridgeClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_LIMIT)

@@ -86,32 +86,44 @@ pub enum FileKind {
 /// `ReadDir` with names as bytes: a name on a disk can be invalid UTF-8, the daemon sends it as it is,
 /// and prost would refuse the whole answer (frontend/gateway/pb/gateway.proto; stat.proto of fsutil).
 mod wire {
+    /// The request.
     #[derive(Clone, PartialEq, prost::Message)]
     pub struct ReadDirRequest {
+        /// The file system, see [`super::Ref`].
         #[prost(string, tag = "1")]
         pub at: String,
+        /// A path.
         #[prost(bytes = "vec", tag = "2")]
         pub path: Vec<u8>,
     }
 
+    /// The answer.
     #[derive(Clone, PartialEq, prost::Message)]
     pub struct ReadDirResponse {
+        /// The entries of the folder.
         #[prost(message, repeated, tag = "1")]
         pub entries: Vec<Stat>,
     }
 
+    /// One entry.
     #[derive(Clone, PartialEq, prost::Message)]
     pub struct Stat {
+        /// A path.
         #[prost(bytes = "vec", tag = "1")]
         pub path: Vec<u8>,
+        /// Bits of [`super::go_mode`].
         #[prost(uint32, tag = "2")]
         pub mode: u32,
+        /// Its user.
         #[prost(uint32, tag = "3")]
         pub uid: u32,
+        /// Its group.
         #[prost(uint32, tag = "4")]
         pub gid: u32,
+        /// Bytes.
         #[prost(int64, tag = "5")]
         pub size: i64,
+        /// Extended attributes.
         #[prost(message, repeated, tag = "10")]
         pub attributes: Vec<Attribute>,
     }
@@ -119,8 +131,10 @@ mod wire {
     /// An entry of a map on the wire.
     #[derive(Clone, PartialEq, prost::Message)]
     pub struct Attribute {
+        /// The name.
         #[prost(bytes = "vec", tag = "1")]
         pub name: Vec<u8>,
+        /// The value.
         #[prost(bytes = "vec", tag = "2")]
         pub value: Vec<u8>,
     }
@@ -128,15 +142,25 @@ mod wire {
 
 /// Bits of Go's `fs.FileMode`, which is what the daemon sends.
 mod go_mode {
+    /// `ModeDir`
     pub const FOLDER: u32 = 1 << 31;
+    /// `ModeSymlink`
     pub const LINK: u32 = 1 << 27;
+    /// `ModeDevice`
     pub const DEVICE: u32 = 1 << 26;
+    /// `ModeNamedPipe`
     pub const PIPE: u32 = 1 << 25;
+    /// `ModeSocket`
     pub const SOCKET: u32 = 1 << 24;
+    /// `ModeSetuid`
     pub const SETUID: u32 = 1 << 23;
+    /// `ModeSetgid`
     pub const SETGID: u32 = 1 << 22;
+    /// `ModeCharDevice`
     pub const CHARACTER: u32 = 1 << 21;
+    /// `ModeSticky`
     pub const STICKY: u32 = 1 << 20;
+    /// `ModeIrregular`
     pub const IRREGULAR: u32 = 1 << 19;
 }
 
@@ -204,6 +228,7 @@ fn capabilities(value: &[u8]) -> u64 {
 }
 
 impl Gateway {
+    /// Returns the calls of a build that is about to begin.
     pub(super) fn new(client: &Client, build: &str) -> Self {
         Self {
             bridge: client.bridge(),

@@ -24,7 +24,7 @@ pub async fn run(
 ) -> Result<Answer, Failure> {
     let context = context::load(global)?;
     let stack = &context.stack;
-    let bases: Vec<&Reference> = gather::outside(stack)
+    let bases: Vec<&Reference> = gather::external_bases(stack)
         .into_iter()
         .filter(|reference| reference.digest.is_none())
         .collect();

@@ -52,16 +52,24 @@ pub struct Gathered {
     pub sizes: BTreeMap<Digest, u64>,
 }
 
+/// Why facts could not be gathered.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// git failed.
     #[error(transparent)]
     Git(#[from] git::Error),
+    /// A registry failed.
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    /// A document in staging cannot be read.
     #[error(transparent)]
     Staging(#[from] staging::Error),
+    /// An external base does not exist for us.
     #[error("external base `{reference}` not found: it does not exist, or requires a login")]
-    NoBase { reference: String },
+    NoBase {
+        /// The base.
+        reference: String,
+    },
 }
 
 /// Asks git and, if there is a registry to ask, the registry. Without one, images whose external base
@@ -193,7 +201,7 @@ async fn stored(staging: &Staging, keys: &Keys) -> Result<BTreeMap<Digest, Diges
 }
 
 /// Returns the external bases of a stack, each once.
-pub fn outside(stack: &Stack) -> BTreeSet<&Reference> {
+pub fn external_bases(stack: &Stack) -> BTreeSet<&Reference> {
     let bases = stack.images.iter().filter_map(|image| match &image.base {
         Base::External(base) => Some(&base.reference.value),
         Base::Image(_) => None,
@@ -212,7 +220,7 @@ async fn bases(
 ) -> Result<Pins, Error> {
     let mut pins = BTreeMap::new();
     let mut asked = Vec::new();
-    for reference in outside(stack) {
+    for reference in external_bases(stack) {
         let known = reference
             .digest
             .as_ref()

@@ -63,7 +63,8 @@ pub enum Retest {
 }
 
 impl Retest {
-    pub(super) fn asks_for(&self, suite: &str) -> bool {
+    /// Whether a suite runs again.
+    pub(super) fn includes(&self, suite: &str) -> bool {
         match self {
             Self::None => false,
             Self::All => true,

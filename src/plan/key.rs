@@ -260,10 +260,13 @@ fn digest_of(value: &Value) -> String {
     digest_of_value(value).as_str().to_owned()
 }
 
+/// Returns the digest of a value's JSON. Maps in it are sorted, or in an order that counts: `preserve_order`
+/// of serde_json is on, so the text is always the same.
 pub(super) fn digest_of_value(value: &Value) -> Digest {
     Digest::of(value.to_string().as_bytes())
 }
 
+/// Returns the value of a file in a key: its mode and the digest of its content, or a link's target.
 pub(super) fn file_value(file: &File) -> String {
     match file {
         File::Regular {

@@ -131,7 +131,7 @@ fn planned_suite(
         (None, _) => Some("never ran on this digest"),
         // The cause of a failure may be gone.
         (Some(before), _) if !before.passed => Some("it failed before"),
-        _ if retest.asks_for(&name) => Some("requested by --retest"),
+        _ if retest.includes(&name) => Some("requested by --retest"),
         _ => None,
     };
     PlannedSuite {

@@ -106,7 +106,7 @@ impl World {
 
     fn gathered(&self) -> (Gathered, Plan) {
         let facts = self.facts.clone();
-        let bases = gather::outside(&self.stack).into_iter();
+        let bases = gather::external_bases(&self.stack).into_iter();
         let bases = bases.filter_map(|base| Some((base.clone(), base.digest.clone()?)));
         let key_facts = KeyFacts {
             platform: "linux/amd64".to_owned(),
