@@ -82,11 +82,6 @@ impl<'a> Compiler<'a> {
         self.graph.source(source, Meta::default())
     }
 
-    /// Returns the name of an image as users know it.
-    pub(super) fn label(&self, id: ImageId) -> String {
-        self.stack.label(id)
-    }
-
     /// Returns the lines of the spec that an operation comes from.
     pub(super) fn origin_of(&self, span: Span) -> Origin {
         let sources = &self.stack.sources;

@@ -40,8 +40,8 @@ impl Compiled {
 impl Compiler<'_> {
     /// Adds an image on its base. Fails where a step cannot be one layer.
     pub fn image(&mut self, id: ImageId, base: BaseState) -> Result<Compiled, Diagnostic> {
-        let image = &self.stack.images[id.0];
-        let label = self.label(id);
+        let image = &self.stack[id];
+        let label = self.stack.label(id);
         let mut operations = BTreeMap::new();
         let mut output = base.output;
         let defaults = StepDefaults::new(image, &base.config);

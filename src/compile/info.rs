@@ -12,8 +12,8 @@ impl Compiler<'_> {
     /// Adds info commands on an image; returns a tree with a folder below [`LEFT`](super::LEFT) for each,
     /// by its name, with `out`, `err` and `exit`.
     pub fn info(&mut self, id: ImageId, state: &BaseState, commands: &[&InfoCommand]) -> Output {
-        let label = self.label(id);
-        let shell = shell_of(self.stack.images[id.0].shell.as_ref(), &state.config);
+        let label = self.stack.label(id);
+        let shell = shell_of(self.stack[id].shell.as_ref(), &state.config);
         let script = |command: &&InfoCommand| {
             let mut args = with_errexit(&shell);
             args.push(command.run.clone());

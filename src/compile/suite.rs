@@ -26,7 +26,7 @@ impl Compiler<'_> {
         state: &BaseState,
         suite: &Suite,
     ) -> Result<Output, Diagnostic> {
-        let label = self.label(id);
+        let label = self.stack.label(id);
         let meta = Meta {
             name: format!("{label}: test {}", suite.name.value),
             group: Some(group_of(&label)),
