@@ -17,6 +17,7 @@ use crate::name::{Digest, Repository, Tag};
 /// The client of all registries of a process; clones share connections and tokens.
 #[derive(Clone)]
 pub struct Registry {
+    /// Sends the requests.
     pub(super) transport: Arc<Transport>,
 }
 

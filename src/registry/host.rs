@@ -26,6 +26,7 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
+    /// Returns hosts of which none was contacted.
     pub fn new(options: &Options) -> Self {
         Self {
             plain_http: options.plain_http.clone(),
