@@ -7,13 +7,13 @@ use super::args::{Global, MovingArgs, PromoteArgs, RevertArgs};
 use super::context::actor;
 use super::interrupt::unless_cancelled;
 use super::place::Place;
-use super::{Answer, Exit, Failure, evidence};
+use super::{Answer, Exit, Failure};
 use crate::event::{Event, Events};
 use crate::name::{Commit, Digest};
 use crate::record::{Drift, LedgerEntry, MoveKind, Release, TagMove};
 use crate::release::gates::{GateState, Source};
 use crate::release::refs::Writes;
-use crate::release::{self, Order, Target, targets};
+use crate::release::{self, Order, Promoter, Refusal, Turn, targets};
 use crate::report::table;
 use crate::stack;
 
@@ -32,6 +32,7 @@ fn order(kind: MoveKind, release: &Digest, commit: &Commit, moving: &MovingArgs)
     }
 }
 
+/// Runs `laminate promote`.
 pub async fn promote(
     global: &Global,
     args: &PromoteArgs,
@@ -44,333 +45,215 @@ pub async fn promote(
         caller.check(&place.context.stack.refs, Writes::Promote)?;
     }
     let Some(to) = &args.to else {
-        return automatically(&place, args, events, cancel).await;
+        return promote_all(&place, args, events, cancel).await;
     };
     let declared = place.declared(to)?;
     let channel = place.channel(to);
     if args.resume || args.abort {
-        let entry = match args.resume {
-            true => channel.resume(args.moving.accept_drift).await?,
-            false => channel.abort(args.moving.accept_drift).await?,
+        let accept_drift = args.moving.accept_drift;
+        let entry = if args.resume {
+            channel.resume(accept_drift).await?
+        } else {
+            channel.abort(accept_drift).await?
         };
         return Ok(moved(to, None, Some(&entry), &[], false));
     }
-    let looked = place.release(args.release.as_deref());
-    let (digest, release) = unless_cancelled(cancel, looked).await?;
-    one(&place, args, (&digest, &release), declared, cancel).await
+    let release = place.release(args.release.as_deref());
+    let (digest, release) = unless_cancelled(cancel, release).await?;
+    let promoter = promoter(&place, args, &digest, &release);
+    promote_one(&promoter, declared, cancel).await
 }
 
-/// What became of a channel that follows by itself.
-enum Turn {
-    Moved(Answer),
-    /// It stays, and that is right.
-    Left(String),
-    /// It waits for the one it takes from.
-    Waits(String),
-}
-
-/// Every channel that follows by itself. One that is refused stops only those that take from it.
-async fn automatically(
+/// Promotes to every channel with `auto: true`. One that is refused stops only those that take from it.
+async fn promote_all(
     place: &Place,
     args: &PromoteArgs,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let order = order_of(&place.context.stack.channels);
-    let has = |gate: &String| {
-        let gates = order.iter().flat_map(|channel| &channel.gates);
-        gates.into_iter().any(|known| known.name == *gate) || args.require.contains(gate)
-    };
-    if let Some(gate) = args.waive.iter().find(|gate| !has(gate)) {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("no channel with `auto: true` has a gate `{gate}` to waive"),
-        ));
-    }
-    let looked = place.release(args.release.as_deref());
-    let (digest, release) = unless_cancelled(cancel, looked).await?;
-    let (mut text, mut said) = (String::new(), String::new());
-    let (mut list, mut refused, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-    let mut exit = Exit::Done;
+    release::check_waived(&place.context.stack, &args.waive, &args.require)?;
+    let release = place.release(args.release.as_deref());
+    let (digest, release) = unless_cancelled(cancel, release).await?;
+    let promoter = promoter(place, args, &digest, &release);
+    let mut outcome = Outcome::default();
     let mut moved: Vec<&str> = Vec::new();
-    for declared in order {
-        let name = declared.name.as_str();
-        let turn = match exit {
-            Exit::Done | Exit::Gate | Exit::Publish => {
-                turn(place, args, (&digest, &release), &moved, declared, cancel).await
-            }
-            // What is wrong there is wrong for all.
-            _ => Ok(Turn::Waits("it was not tried any more".to_owned())),
+    for channel in release::auto_order(&place.context.stack.channels) {
+        let name = channel.name.as_str();
+        if !outcome.may_go_on() {
+            outcome.wait(name, "it was not tried any more");
+            continue;
+        }
+        let turn = async {
+            Ok(promoter
+                .turn(channel, &moved, &place.context.folder)
+                .await?)
         };
-        match turn {
-            Ok(Turn::Moved(answer)) => {
-                moved.push(name);
-                text.push_str(&answer.text);
-                list.push(answer.json);
-            }
-            Ok(Turn::Left(why)) => {
+        match unless_cancelled(cancel, turn).await {
+            Ok(Turn::AtNewer(commit)) => {
+                let text = format!("is at a newer release already ({})", commit.short());
                 events.send(Event::Note {
-                    text: format!("channel {name} {why}"),
+                    text: format!("channel {name} {text}"),
                 });
-                skipped.push(json!({ "channel": name, "text": why }));
+                outcome.skip(name, &text);
             }
-            Ok(Turn::Waits(why)) => {
-                said.push_str(&format!("channel {name} is not moved: {why}\n"));
-                skipped.push(json!({ "channel": name, "text": why }));
+            Ok(Turn::Waits { from }) => {
+                let text = format!("it takes releases from `{from}`, which is not at this one");
+                outcome.wait(name, &text);
             }
-            Err(failure) => {
-                // A gate that is not green is the mildest.
-                if exit == Exit::Done || exit == Exit::Gate {
-                    exit = failure.exit;
+            Ok(Turn::Due) => match promote_one(&promoter, channel, cancel).await {
+                Ok(answer) => {
+                    moved.push(name);
+                    outcome.add(answer);
                 }
-                said.push_str(&failure.shown(false));
-                let json = failure.json();
-                refused.push(json!({
-                    "channel": name, "exit": json["exit"], "text": json["text"], "help": json["help"],
-                }));
-            }
+                Err(failure) => outcome.refuse(name, &failure),
+            },
+            Err(failure) => outcome.refuse(name, &failure),
         }
     }
-    if list.is_empty() && refused.is_empty() {
-        text.push_str("no channel is to be moved by itself\n");
-    }
-    let json = json!({ "channels": list, "refused": refused, "skipped": skipped });
-    Ok(Answer {
-        said,
-        ..Answer::new(exit, json, text)
-    })
+    Ok(outcome.answer())
 }
 
-/// Moves a channel if it is its turn; `moved` are those before it that are at the release now.
-async fn turn(
-    place: &Place,
-    args: &PromoteArgs,
-    (digest, release): (&Digest, &Release),
-    moved: &[&str],
-    declared: &stack::Channel,
-    cancel: &CancellationToken,
-) -> Result<Turn, Failure> {
-    let current = async |name: &str| Ok(place.channel(name).current().await?);
-    if let Some((_, entry)) = unless_cancelled(cancel, current(&declared.name)).await?
-        && entry.release != *digest
-    {
-        // A release that was cleaned away does not count as newer.
-        let at = async { Ok(place.staging.release(&entry.release).await?) };
-        if let Some((_, at)) = unless_cancelled(cancel, at).await?
-            && place.is_newer(&at, release).await
-        {
-            return Ok(Turn::Left(format!(
-                "is at a newer release already ({})",
-                at.commit.short()
-            )));
+/// What became of all channels.
+struct Outcome {
+    exit: Exit,
+    text: String,
+    messages: String,
+    channels: Vec<Value>,
+    refused: Vec<Value>,
+    skipped: Vec<Value>,
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self {
+            exit: Exit::Done,
+            text: String::new(),
+            messages: String::new(),
+            channels: Vec::new(),
+            refused: Vec::new(),
+            skipped: Vec::new(),
         }
     }
-    if let Some(other) = &declared.from
-        && !moved.contains(&other.as_str())
-        && (unless_cancelled(cancel, current(other)).await?)
-            .is_none_or(|(_, entry)| entry.release != *digest)
-    {
-        return Ok(Turn::Waits(format!(
-            "it takes from `{other}`, which is not at this release"
-        )));
-    }
-    Ok(Turn::Moved(
-        one(place, args, (digest, release), declared, cancel).await?,
-    ))
 }
 
-/// Channels with `auto: true`, each behind the one it takes from.
-fn order_of(all: &[stack::Channel]) -> Vec<&stack::Channel> {
-    let mut list: Vec<&stack::Channel> = Vec::new();
-    let mut open: Vec<&stack::Channel> = all.iter().filter(|channel| channel.auto).collect();
-    while !open.is_empty() {
-        let waits = |channel: &stack::Channel| {
-            open.iter()
-                .any(|other| channel.from.as_ref() == Some(&other.name))
-        };
-        let (later, now): (Vec<_>, Vec<_>) = open.iter().copied().partition(|c| waits(c));
-        // Channels that take from each other have no order.
-        let stuck = now.is_empty();
-        list.extend(if stuck { &later } else { &now });
-        open = if stuck { Vec::new() } else { later };
+impl Outcome {
+    /// Whether further channels are tried: a problem with the environment is one for all of them.
+    fn may_go_on(&self) -> bool {
+        matches!(self.exit, Exit::Done | Exit::Gate | Exit::Publish)
     }
-    list
+
+    fn add(&mut self, answer: Answer) {
+        self.text.push_str(&answer.text);
+        self.channels.push(answer.json);
+    }
+
+    fn skip(&mut self, channel: &str, text: &str) {
+        let skipped = json!({ "channel": channel, "text": text });
+        self.skipped.push(skipped);
+    }
+
+    fn wait(&mut self, channel: &str, text: &str) {
+        let line = format!("channel {channel} is not moved: {text}\n");
+        self.messages.push_str(&line);
+        self.skip(channel, text);
+    }
+
+    fn refuse(&mut self, channel: &str, failure: &Failure) {
+        // A gate that is not proven is the mildest.
+        if matches!(self.exit, Exit::Done | Exit::Gate) {
+            self.exit = failure.exit;
+        }
+        self.messages.push_str(&failure.shown(false));
+        let json = failure.json();
+        self.refused.push(json!({
+            "channel": channel, "exit": json["exit"], "text": json["text"], "help": json["help"],
+        }));
+    }
+
+    fn answer(mut self) -> Answer {
+        if self.channels.is_empty() && self.refused.is_empty() {
+            self.text.push_str("no channel to move\n");
+        }
+        let json = json!({
+            "channels": self.channels, "refused": self.refused, "skipped": self.skipped,
+        });
+        Answer {
+            said: self.messages,
+            ..Answer::new(self.exit, json, self.text)
+        }
+    }
 }
 
-async fn one(
-    place: &Place,
+fn promoter<'a>(
+    place: &'a Place,
     args: &PromoteArgs,
-    (digest, release): (&Digest, &Release),
-    declared: &stack::Channel,
+    digest: &Digest,
+    release: &'a Release,
+) -> Promoter<'a> {
+    Promoter {
+        stack: &place.context.stack,
+        staging: &place.staging,
+        release,
+        order: order(MoveKind::Promote, digest, &release.commit, &args.moving),
+        waive: args.waive.clone(),
+        require: args.require.clone(),
+        is_auto: args.auto,
+    }
+}
+
+/// Checks a promotion, which may be interrupted, and carries it out, which may not.
+async fn promote_one(
+    promoter: &Promoter<'_>,
+    channel: &stack::Channel,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let name = declared.name.as_str();
-    let channel = place.channel(name);
-    let required = args.require.iter().map(|name| stack::Gate {
-        name: name.clone(),
-        images: None,
-    });
-    let required: Vec<stack::Gate> = required.collect();
-    let looked = unless_cancelled(cancel, async {
-        let current = async { Ok(channel.current().await?) };
-        let states = evidence::states(place, declared, release, &required);
-        let (current, states) = tokio::try_join!(current, states)?;
-        let from = current.map(|(_, entry)| entry.release);
-        Ok((from, states))
-    });
-    let (from, states) = looked.await?;
-    // With --auto another channel may have the gate.
-    let waive = args.waive.iter().filter(|gate| {
-        let has = states.iter().any(|state| state.name == **gate);
-        has || !args.auto
-    });
-    let waive: Vec<String> = waive.cloned().collect();
-    gates_are_proven(name, &states, &waive)?;
-    if let Some(other) = &declared.from {
-        let at = place
-            .channel(other)
-            .current()
-            .await?
-            .map(|(_, entry)| entry.release);
-        // A dry run of several channels moves none of them.
-        let will = args.auto && args.moving.dry_run && place.declared(other)?.auto;
-        if at.as_ref() != Some(digest) && !will {
-            return Err(Failure::new(
-                Exit::Gate,
-                format!("channel `{name}` takes from `{other}`, which is not at this release"),
-            )
-            .help(format!("promote it to `{other}` first")));
-        }
-    }
-    let targets = place.targets(declared, release)?;
-    // Only what was open is waived.
-    let waived = states.iter().filter(|state| !state.is_proven());
-    let order = Order {
-        waived: waived.map(|state| state.name.clone()).collect(),
-        required: args.require.clone(),
-        ..order(MoveKind::Promote, digest, &release.commit, &args.moving)
-    };
-    let wanted = numbered_tags(place, &targets);
-    if !wanted.is_empty() && !args.moving.dry_run {
-        // A number is for good, so it is given when nothing stands against the move.
-        let dry = Order {
-            dry_run: true,
-            ..order.clone()
-        };
-        channel.move_to(&targets, &dry).await?;
-    }
-    let numbered = number(place, &wanted, digest, release, args.moving.dry_run).await?;
-    let entry = channel.move_to(&targets, &order).await?;
+    let check = async { Ok(promoter.check(channel).await?) };
+    let promotion = unless_cancelled(cancel, check).await?;
+    let promoted = promotion.carry_out().await?;
     Ok(moved(
-        name,
-        from.as_ref(),
-        entry.as_ref(),
-        &numbered,
-        args.moving.dry_run,
+        &channel.name,
+        promoted.from.as_ref(),
+        promoted.entry.as_ref(),
+        &promoted.numbered,
+        promoter.order.dry_run,
     ))
 }
 
-/// Refuses a move a gate stands against, and says what would prove it.
-fn gates_are_proven(channel: &str, states: &[GateState], waive: &[String]) -> Result<(), Failure> {
-    if let Some(name) = waive
-        .iter()
-        .find(|name| states.iter().all(|s| s.name != **name))
-    {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("channel `{channel}` has no gate `{name}` to waive"),
-        ));
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::UnknownGate { .. }
+            | Refusal::UnknownAutoGate { .. }
+            | Refusal::NoImage { .. } => Self::new(Exit::Usage, text),
+            Refusal::Gates { gates, .. } => {
+                let failure = Self::new(Exit::Gate, text);
+                match gates.first() {
+                    Some(gate) => failure.help(gate_help(gate)),
+                    None => failure,
+                }
+            }
+            Refusal::NotAtSource { from, .. } => {
+                Self::new(Exit::Gate, text).help(format!("promote it to `{from}` first"))
+            }
+            Refusal::Template(_) => Self::new(Exit::Spec, text),
+            Refusal::Release(error) => error.into(),
+        }
     }
-    let against: Vec<&GateState> = states
-        .iter()
-        .filter(|state| !state.is_proven() && !waive.contains(&state.name))
-        .collect();
-    let Some(first) = against.first() else {
-        return Ok(());
-    };
-    let lines: Vec<String> = against
-        .iter()
-        .map(|state| {
-            let mut parts = Vec::new();
-            if !state.failed.is_empty() {
-                parts.push(format!("is red for {}", state.failed.join(", ")));
-            }
-            if !state.open.is_empty() {
-                parts.push(format!("is not proven for {}", state.open.join(", ")));
-            }
-            if parts.is_empty() {
-                parts.push("says nothing about any image".to_owned());
-            }
-            format!("gate `{}` {}", state.name, parts.join(" and "))
-        })
-        .collect();
-    let gate = &first.name;
-    let help = match first.open.first() {
-        Some(image) if first.source == Source::Evidence => format!(
-            "`laminate evidence add --gate {gate} {image} --passed` proves it; or --waive {gate} --reason TEXT"
+}
+
+/// Returns how to prove a gate.
+fn gate_help(state: &GateState) -> String {
+    let gate = &state.name;
+    match (state.source, state.open.first()) {
+        (Source::Evidence, Some(image)) => format!(
+            "add evidence with `laminate evidence add --gate {gate} {image} --passed`, or pass --waive {gate} --reason TEXT"
         ),
-        _ => {
-            format!("`laminate test` runs suites and checks; or --waive {gate} --reason TEXT")
-        }
-    };
-    Err(Failure::new(
-        Exit::Gate,
-        format!("channel `{channel}` is not moved: {}", lines.join("; ")),
-    )
-    .help(help))
-}
-
-/// What is to get a version number, by the spec's templates.
-fn numbered_tags<'a>(
-    place: &'a Place,
-    targets: &'a [Target],
-) -> Vec<(&'a Target, &'a stack::TagTemplate)> {
-    let stack = &place.context.stack;
-    let of = |target: &'a Target| {
-        let image = stack
-            .images
-            .iter()
-            .find(|image| stack.label_of(image) == target.label);
-        let templates = image.into_iter().flat_map(|image| &image.tags);
-        templates
-            .filter(|template| template.is_numbered())
-            .map(move |template| (target, template))
-    };
-    targets.iter().flat_map(of).collect()
-}
-
-/// Puts tags with a version number on what is promoted, where the spec wants such.
-async fn number(
-    place: &Place,
-    wanted: &[(&Target, &stack::TagTemplate)],
-    digest: &Digest,
-    release: &Release,
-    dry_run: bool,
-) -> Result<Vec<String>, Failure> {
-    if wanted.is_empty() {
-        return Ok(Vec::new());
+        _ => format!("run `laminate test`, or pass --waive {gate} --reason TEXT"),
     }
-    let staging = &place.staging;
-    let known = release::number::known(staging, digest).await?;
-    let number = match (known, dry_run) {
-        (Some(number), _) => number,
-        (None, true) => release::number::next(staging).await?,
-        (None, false) => release::number::assign(staging, digest).await?,
-    };
-    let mut named = Vec::new();
-    for (target, template) in wanted {
-        let tag = template
-            .tag(release.commit.as_str(), number)
-            .map_err(|error| Failure::new(Exit::Spec, error.to_string()))?;
-        if !dry_run {
-            let (repository, digest) = (&target.repository, &target.digest);
-            release::number::put_tag(&staging.registry, repository, &tag, digest).await?;
-        }
-        named.push(format!("{}:{tag}", target.repository));
-    }
-    Ok(named)
 }
 
+/// Runs `laminate revert`.
 pub async fn revert(
     global: &Global,
     args: &RevertArgs,
@@ -410,7 +293,7 @@ pub async fn revert(
     ))
 }
 
-/// What a move did or would do.
+/// Returns the answer of a move: what it did or would do.
 fn moved(
     channel: &str,
     from: Option<&Digest>,
@@ -419,7 +302,7 @@ fn moved(
     dry_run: bool,
 ) -> Answer {
     let Some(entry) = entry else {
-        let text = format!("channel {channel} is there already\n");
+        let text = format!("channel {channel} is at this release already\n");
         let json = json!({
             "channel": channel, "from": from, "to": from, "moved": [], "numbered": numbered,
             "dry_run": dry_run,
@@ -484,6 +367,7 @@ fn drift_json(drift: &Drift) -> Value {
     })
 }
 
+/// Runs `laminate status`.
 pub async fn status(
     global: &Global,
     events: &Events,
@@ -500,7 +384,7 @@ pub async fn status(
             let ledger = channel.look().await?;
             let pending = ledger.open.as_ref().map(|(_, open)| {
                 format!(
-                    "  a {} to {} was begun and not ended: promote --to {name} --resume, or --abort\n",
+                    "  unfinished {} to {}: finish it with `promote --to {name} --resume`, or undo it with `--abort`\n",
                     open.kind,
                     open.release.short()
                 )
@@ -523,8 +407,8 @@ pub async fn status(
                 entry.time,
                 entry.actor
             ));
-            for one in &drift {
-                text.push_str(&format!("  {one}\n"));
+            for drift in &drift {
+                text.push_str(&format!("  {drift}\n"));
             }
             text.extend(pending);
             list.push(json!({
@@ -538,9 +422,10 @@ pub async fn status(
                 "pending": open,
             }));
         }
-        let exit = match differs {
-            true => Exit::Difference,
-            false => Exit::Done,
+        let exit = if differs {
+            Exit::Difference
+        } else {
+            Exit::Done
         };
         Ok(Answer::new(exit, json!({ "channels": list }), text))
     })

@@ -1,5 +1,6 @@
-//! `laminate evidence`: verdicts from outside, and what every gate says.
+//! `laminate evidence`: adds verdicts from outside, and lists the state of every gate.
 
+use camino::Utf8Path;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -13,10 +14,15 @@ use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::evidence::{Case, junit};
 use crate::name::Digest;
-use crate::record::{GateVerdict, Release, ReleaseImage};
-use crate::release::gates::{self, CHECKS, GateState, Source, SpecGates};
+use crate::record::{GateVerdict, ReleaseImage};
+use crate::release::gates::{self, CHECKS, Source, SpecGates};
+use crate::release::{channel_gates, channel_targets};
 use crate::report::table;
 
+/// Tests of a report that are kept with a verdict, at most.
+const MOST_CASES: usize = 200;
+
+/// Runs `laminate evidence add` or `list`.
 pub async fn run(
     global: &Global,
     command: &EvidenceCommand,
@@ -36,94 +42,53 @@ async fn add(place: &Place, args: &EvidenceAddArgs, events: &Events) -> Result<A
     }
     let spec = SpecGates::new(&place.context.stack);
     if spec.source(&args.gate) == Source::Run {
-        return Err(proven_inside(&args.gate));
+        return Err(proven_by_run(&args.gate));
     }
     let cases = match &args.file {
-        Some(path) => {
-            let text = fs_err::read_to_string(path)
-                .map_err(|error| Failure::new(Exit::Usage, format!("--file: {error}")))?;
-            junit::parse(&text).map_err(|error| {
-                Failure::new(Exit::Usage, format!("--file {path} is no report: {error}"))
-                    .help("JUnit's XML is wanted, as `pytest --junitxml=FILE` writes it")
-            })?
-        }
+        Some(path) => read_report(path)?,
         None => Vec::new(),
     };
     let failed = cases.iter().filter(|case| case.has_failed()).count();
-    let passed = match (args.passed, args.failed) {
-        (true, _) if failed > 0 => {
-            return Err(Failure::new(
-                Exit::Usage,
-                format!("--passed, and {failed} tests of the report failed"),
-            ));
-        }
-        (true, _) => true,
-        (_, true) => false,
-        _ if cases.is_empty() => {
-            return Err(
-                Failure::new(Exit::Usage, "the report has no test, so it is no verdict")
-                    .help("say --passed or --failed"),
-            );
-        }
-        _ => failed == 0,
-    };
-    let named = place.context.stack.channels.iter();
-    let known = named.flat_map(|channel| channel.gates.iter().map(|gate| gate.name.as_str()));
-    let known: Vec<&str> = known.collect();
-    if !known.contains(&args.gate.as_str()) {
-        let near = nearest(&args.gate, known.iter().copied());
-        let near = near.map(|near| format!(" (did you mean `{near}`?)"));
-        events.send(Event::Warning {
-            text: format!(
-                "no channel has a gate `{}`{}",
-                args.gate,
-                near.unwrap_or_default()
-            ),
-        });
-    }
+    let passed = has_passed(args, cases.len(), failed)?;
+    warn_of_unknown_gate(place, &args.gate, events);
     let images = subjects(place, args).await?;
     if images.iter().any(|i| gates::has_suite(i, &args.gate)) {
-        return Err(proven_inside(&args.gate));
+        return Err(proven_by_run(&args.gate));
     }
-    let kept: Vec<Case> = match cases.len() {
-        // Of a large report what failed is kept.
-        0..=200 => cases.clone(),
-        _ => cases
-            .iter()
-            .filter(|case| case.has_failed())
-            .take(200)
-            .cloned()
-            .collect(),
+    let tests = count(cases.len());
+    let kept = kept_cases(cases);
+    let verdict = |image: &ReleaseImage| GateVerdict {
+        gate: args.gate.clone(),
+        image: image.label(),
+        digest: image.digest.clone(),
+        passed,
+        note: args.note.clone(),
+        by: actor(),
+        time: jiff::Timestamp::now(),
+        tests,
+        failed: count(failed),
+        cases: kept.clone(),
     };
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let mut rows = Vec::new();
-    let mut verdicts = Vec::new();
-    for image in &images {
-        verdicts.push(GateVerdict {
-            gate: args.gate.clone(),
-            image: image.label(),
-            digest: image.digest.clone(),
-            passed,
-            note: args.note.clone(),
-            by: actor(),
-            time: jiff::Timestamp::now(),
-            tests: count(cases.len()),
-            failed: count(failed),
-            cases: kept.clone(),
-        });
-        rows.push(vec![
-            image.label(),
-            image.digest.to_string(),
-            args.gate.clone(),
-            if passed { "passed" } else { "failed" }.to_owned(),
-        ]);
-    }
+    let verdicts: Vec<GateVerdict> = images.iter().map(verdict).collect();
     if !args.dry_run {
-        let writing = verdicts
-            .iter()
-            .map(|verdict| place.staging.put_verdict(verdict));
-        try_join_all(writing).await?;
+        let writes = verdicts.iter();
+        try_join_all(writes.map(|verdict| place.staging.put_verdict(verdict))).await?;
     }
+    Ok(added(&verdicts, args.dry_run))
+}
+
+/// Returns the answer: each verdict that was added or would be.
+fn added(verdicts: &[GateVerdict], dry_run: bool) -> Answer {
+    let row = |verdict: &GateVerdict| {
+        let passed = if verdict.passed { "passed" } else { "failed" };
+        vec![
+            verdict.image.clone(),
+            verdict.digest.to_string(),
+            verdict.gate.clone(),
+            passed.to_owned(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = verdicts.iter().map(row).collect();
     let list: Vec<Value> = verdicts
         .iter()
         .map(
@@ -131,26 +96,83 @@ async fn add(place: &Place, args: &EvidenceAddArgs, events: &Events) -> Result<A
         )
         .collect();
     let mut text = table::plain(&["IMAGE", "DIGEST", "GATE", "VERDICT"], &rows);
-    if args.dry_run {
-        text.push_str("\nnothing was written\n");
+    if dry_run {
+        text.push_str("\ndry run: nothing was written\n");
     }
-    let json = json!({ "evidence": list, "dry_run": args.dry_run });
-    Ok(Answer::new(Exit::Done, json, text))
+    let json = json!({ "evidence": list, "dry_run": dry_run });
+    Answer::new(Exit::Done, json, text)
 }
 
-/// Nobody's word stands in for what laminate runs itself.
-fn proven_inside(gate: &str) -> Failure {
-    let what = match gate {
-        CHECKS => "is what `policy:` wants",
-        _ => "is a suite",
+/// Reads a JUnit report.
+fn read_report(path: &Utf8Path) -> Result<Vec<Case>, Failure> {
+    let text = fs_err::read_to_string(path)
+        .map_err(|error| Failure::new(Exit::Usage, format!("cannot read --file: {error}")))?;
+    junit::parse(&text).map_err(|error| {
+        Failure::new(Exit::Usage, format!("invalid JUnit report {path}: {error}"))
+            .help("pass JUnit XML, as `pytest --junitxml=FILE` writes it")
+    })
+}
+
+/// Returns the verdict: `--passed` or `--failed`, else that of the report. `tests` and `failed` count tests of
+/// the report.
+fn has_passed(args: &EvidenceAddArgs, tests: usize, failed: usize) -> Result<bool, Failure> {
+    match (args.passed, args.failed) {
+        (true, _) if failed > 0 => Err(Failure::new(
+            Exit::Usage,
+            format!("--passed contradicts the report: {failed} tests failed"),
+        )),
+        (true, _) => Ok(true),
+        (false, true) => Ok(false),
+        (false, false) if tests == 0 => Err(Failure::new(
+            Exit::Usage,
+            "no verdict: the report has no test",
+        )
+        .help("pass --passed or --failed")),
+        (false, false) => Ok(failed == 0),
+    }
+}
+
+fn warn_of_unknown_gate(place: &Place, gate: &str, events: &Events) {
+    let channels = place.context.stack.channels.iter();
+    let known = channels.flat_map(|channel| channel.gates.iter().map(|gate| gate.name.as_str()));
+    let known: Vec<&str> = known.collect();
+    if known.contains(&gate) {
+        return;
+    }
+    let near = nearest(gate, known.iter().copied());
+    let near = near.map(|near| format!(" (did you mean `{near}`?)"));
+    events.send(Event::Warning {
+        text: format!("no channel has a gate `{gate}`{}", near.unwrap_or_default()),
+    });
+}
+
+/// Tests of a report that are kept: all of a small one, of a large one the first that failed.
+fn kept_cases(cases: Vec<Case>) -> Vec<Case> {
+    if cases.len() <= MOST_CASES {
+        return cases;
+    }
+    let failed = cases.into_iter().filter(Case::has_failed);
+    failed.take(MOST_CASES).collect()
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// Evidence from outside does not replace what laminate runs itself.
+fn proven_by_run(gate: &str) -> Failure {
+    let kind = match gate {
+        CHECKS => "the checks of `policy:`",
+        _ => "a suite",
     };
     Failure::new(
         Exit::Usage,
-        format!("`{gate}` {what}: `laminate test` proves it"),
+        format!("cannot add evidence for `{gate}`: it is {kind}"),
     )
+    .help("run `laminate test`")
 }
 
-/// The images a user means: one of the release, by name or digest, or all of a release.
+/// Returns the images a user means: one of the release, by name or digest, or all of a release.
 async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseImage>, Failure> {
     let name = args.subject.as_str();
     let known = place.context.stack.images.iter();
@@ -175,7 +197,7 @@ async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseIm
         }
     }
     if args.release.is_some() {
-        let failure = Failure::new(Exit::Usage, format!("there is no image `{name}`"));
+        let failure = Failure::new(Exit::Usage, format!("unknown image `{name}`"));
         return Err(match nearest(name, known.iter().map(String::as_str)) {
             Some(near) => failure.help(format!("did you mean `{near}`?")),
             None => failure,
@@ -185,13 +207,12 @@ async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseIm
     Ok(release.images)
 }
 
-/// What a name stands for in a release. In several variants it may be one image, and is no answer
-/// where it is several.
+/// Returns the images of a name. It may be one image in several variants; different images are ambiguous.
 fn one_of(name: &str, found: Vec<ReleaseImage>) -> Result<Vec<ReleaseImage>, Failure> {
     let Some(first) = found.first() else {
         return Err(Failure::new(
             Exit::Usage,
-            format!("the release has no image `{name}`"),
+            format!("image `{name}` is not in the release"),
         ));
     };
     if found.iter().all(|image| image.digest == first.digest) {
@@ -200,28 +221,9 @@ fn one_of(name: &str, found: Vec<ReleaseImage>) -> Result<Vec<ReleaseImage>, Fai
     let labels: Vec<String> = found.iter().map(ReleaseImage::label).collect();
     Err(Failure::new(
         Exit::Usage,
-        format!("`{name}` is not the same image in every variant"),
+        format!("ambiguous image `{name}`: it differs between variants"),
     )
-    .help(format!("name one of them: {}", labels.join(", "))))
-}
-
-/// The gates of a channel for a release, with the labels of the images it moves.
-pub async fn states(
-    place: &Place,
-    channel: &crate::stack::Channel,
-    release: &Release,
-    more: &[crate::stack::Gate],
-) -> Result<Vec<GateState>, Failure> {
-    let targets = place.targets(channel, release)?;
-    let labels: Vec<&str> = targets.iter().map(|target| target.label.as_str()).collect();
-    let mut wanted = channel.gates.clone();
-    wanted.extend(
-        more.iter()
-            .filter(|gate| !channel.gates.contains(gate))
-            .cloned(),
-    );
-    let spec = SpecGates::new(&place.context.stack);
-    Ok(gates::states(&place.staging, &spec, release, &labels, &wanted).await?)
+    .help(format!("pass one of: {}", labels.join(", "))))
 }
 
 async fn list(place: &Place, args: &EvidenceListArgs) -> Result<Answer, Failure> {
@@ -229,18 +231,23 @@ async fn list(place: &Place, args: &EvidenceListArgs) -> Result<Answer, Failure>
     let mut rows = Vec::new();
     let mut list = Vec::new();
     for channel in &place.context.stack.channels {
-        for state in states(place, channel, &release, &[]).await? {
-            let verdict = match state.is_proven() {
-                true => "green",
-                false if !state.failed.is_empty() => "red",
-                false => "open",
+        let stack = &place.context.stack;
+        let targets = channel_targets(stack, channel, &release)?;
+        let states = channel_gates(&place.staging, stack, channel, &release, &targets, &[]);
+        for state in states.await? {
+            let verdict = if state.is_proven() {
+                "passed"
+            } else if state.failed.is_empty() {
+                "open"
+            } else {
+                "failed"
             };
             let parts = [
-                ("green", &state.passed),
-                ("red", &state.failed),
+                ("passed", &state.passed),
+                ("failed", &state.failed),
                 ("open", &state.open),
             ];
-            let told: Vec<String> = parts
+            let images: Vec<String> = parts
                 .iter()
                 .filter(|(_, images)| !images.is_empty())
                 .map(|(word, images)| format!("{word}: {}", images.join(", ")))
@@ -249,7 +256,7 @@ async fn list(place: &Place, args: &EvidenceListArgs) -> Result<Answer, Failure>
                 channel.name.clone(),
                 state.name.clone(),
                 verdict.to_owned(),
-                told.join("; "),
+                images.join("; "),
             ]);
             list.push(json!({
                 "channel": channel.name, "gate": state.name, "proven": state.is_proven(),
@@ -257,7 +264,7 @@ async fn list(place: &Place, args: &EvidenceListArgs) -> Result<Answer, Failure>
             }));
         }
     }
-    let text = table::plain(&["CHANNEL", "GATE", "IS", "IMAGES"], &rows);
+    let text = table::plain(&["CHANNEL", "GATE", "STATE", "IMAGES"], &rows);
     let json = json!({ "release": digest.as_str(), "commit": release.commit, "gates": list });
     Ok(Answer::new(Exit::Done, json, text))
 }
@@ -267,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_is_several_images_is_none() {
+    fn a_name_of_several_images_is_ambiguous() {
         let image = |variant: &str, digest: &str| -> ReleaseImage {
             serde_json::from_value(json!({
                 "image": "a", "variant": variant, "repository": "example.org/a", "digest": Digest::of(digest.as_bytes()),
@@ -279,8 +286,8 @@ mod tests {
         assert_eq!(same.expect("one image").len(), 2);
         let several = one_of("a", vec![image("1", "x"), image("2", "y")]);
         insta::assert_snapshot!(several.expect_err("two").shown(false), @r"
-        error: `a` is not the same image in every variant
-        help: name one of them: 1/a, 2/a
+        error: ambiguous image `a`: it differs between variants
+        help: pass one of: 1/a, 2/a
         ");
         assert!(one_of("a", Vec::new()).is_err());
     }

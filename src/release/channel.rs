@@ -57,6 +57,15 @@ pub struct Order {
     pub dry_run: bool,
 }
 
+/// A move that may be carried out.
+#[derive(Debug)]
+pub struct PreparedMove {
+    /// The entry it writes.
+    pub entry: LedgerEntry,
+    /// The manifests of images whose tags change.
+    manifests: Vec<Manifest>,
+}
+
 /// A tag of the channel's last entry: the digest recorded for it, and the digest it is on.
 struct Known {
     recorded: Digest,
@@ -76,6 +85,20 @@ impl Channel<'_> {
         targets: &[Target],
         order: &Order,
     ) -> Result<Option<LedgerEntry>, Error> {
+        match self.prepare(targets, order).await? {
+            None => Ok(None),
+            Some(prepared) if order.dry_run => Ok(Some(prepared.entry)),
+            Some(prepared) => self.complete(prepared).await.map(Some),
+        }
+    }
+
+    /// Reads all that a move needs and checks that nothing stands against it. `None` if the channel is there
+    /// already. Nothing is written.
+    pub async fn prepare(
+        &self,
+        targets: &[Target],
+        order: &Order,
+    ) -> Result<Option<PreparedMove>, Error> {
         let Ledger {
             current,
             open,
@@ -118,14 +141,17 @@ impl Channel<'_> {
             drift,
             images,
         };
-        if order.dry_run {
-            return Ok(Some(entry));
-        }
+        let manifests = ready.into_iter().flatten().collect();
+        Ok(Some(PreparedMove { entry, manifests }))
+    }
+
+    /// Carries out a move: writes its entry, moves the tags, and records that they are moved.
+    pub async fn complete(&self, prepared: PreparedMove) -> Result<LedgerEntry, Error> {
+        let PreparedMove { entry, manifests } = prepared;
         let at = self.claim(&entry).await?;
-        let ready: Vec<Manifest> = ready.into_iter().flatten().collect();
-        self.carry_out(&at, &entry, MoveOptions::first(&ready))
+        self.carry_out(&at, &entry, MoveOptions::first(&manifests))
             .await?;
-        Ok(Some(entry))
+        Ok(entry)
     }
 
     /// Returns which tags of the last entry are elsewhere, and where all of them are.

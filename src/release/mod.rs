@@ -4,18 +4,24 @@
 //! channel's tags are a projection of its last ledger entry; a [`Channel`] moves them as one set and
 //! back. Called by the commands that move channels and by those that show releases.
 
+mod auto;
 mod channel;
 mod ending;
 mod error;
 pub mod gates;
 mod ledger;
 pub mod number;
+mod promote;
 pub mod refs;
 mod tags;
+#[cfg(test)]
+mod tests;
 
-pub use channel::{Order, Target, targets};
+pub use auto::{Turn, auto_order, check_waived};
+pub use channel::{Order, PreparedMove, Target, targets};
 pub use error::{Cause, Error, TagProblem, Way};
 pub use ledger::{Channel, Ledger};
+pub use promote::{Promoted, Promoter, Promotion, Refusal, channel_gates, channel_targets};
 
 use crate::name::Digest;
 use crate::record::Release;
