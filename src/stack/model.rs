@@ -57,6 +57,11 @@ impl Index<ImageId> for Stack {
 }
 
 impl Stack {
+    /// Returns all images, parents before children; the images of one variant are together.
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
     /// Returns an image of this stack.
     pub fn image(&self, id: ImageId) -> &Image {
         &self[id]

@@ -12,6 +12,17 @@ fn parents_come_before_children_and_keep_the_order_of_the_file() {
 }
 
 #[test]
+fn an_image_is_found_by_its_id() {
+    let stack = stack(CHAIN);
+    let names: Vec<&str> = stack
+        .ids()
+        .map(|id| stack.image(id).name.as_str())
+        .collect();
+    assert_eq!(names, ["a", "b", "c", "d"]);
+    assert_eq!(stack.images().len(), 4);
+}
+
+#[test]
 fn a_base_is_an_id_of_the_same_stack() {
     let stack = stack(CHAIN);
     let bases: Vec<Option<ImageId>> = stack.ids().map(|id| stack.base(id)).collect();
