@@ -1,7 +1,7 @@
 #!/bin/bash
-# Starts JupyterLab: as JupyterHub's server of one user if a hub started the container.
+# Starts JupyterLab, or JupyterHub's single-user server if a hub started the container.
 set -e
-# What a user makes stays writable for the group, as what the image brought.
+# Files that a user creates are writable for the group, like those of the image.
 umask 002
 if [ -n "${JUPYTERHUB_API_TOKEN:-}" ]; then
     exec jupyterhub-singleuser "$@"

@@ -1,4 +1,4 @@
-"""What every image of the stack owes its users. Run as the image's user, in the image."""
+"""Tests of every image of the stack. They run in the image, as its user."""
 import shutil
 import subprocess
 import sys
@@ -16,13 +16,13 @@ def test_command_is_there(command):
 
 
 def test_installed_packages_fit_together():
-    # -B: what it leaves beside the packages it loads would be nobody's but this test's.
+    # -B: the test must not leave files next to the packages it imports.
     found = subprocess.run([sys.executable, "-B", "-m", "pip", "check"], capture_output=True, text=True)
     assert found.returncode == 0, found.stdout
 
 
 def test_user_may_add_packages():
-    """Students bring their own: the environment is writable for them."""
+    """Students install their own packages: the environment is writable for them."""
     site = subprocess.run([sys.executable, "-c", "import site; print(site.getsitepackages()[0])"],
                           capture_output=True, text=True, check=True).stdout.strip()
     probe = f"{site}/brought.pth"
