@@ -1,29 +1,7 @@
-//! `--progress json`: one JSON object a line on stderr for each event, as it happens. Programs rely
-//! on it: events and keys are added, never renamed or dropped.
+//! `--progress json`: one JSON object per line on stderr for each event, as it happens.
 //!
-//! Every object has `event`; `image` is a name as in `2021.2/scipy-ml-notebook` (without the variant
-//! if the stack has none), `seconds` a number with at most three decimals, sizes are bytes.
-//!
-//! | `event` | other keys |
-//! |---|---|
-//! | `phase` | `text`: what the run does now |
-//! | `note`, `warning` | `text` |
-//! | `planned` | `build`, `reuse`: lists of images, once, before anything is built |
-//! | `image_started` | `image` |
-//! | `step_started` | `image`, `step`, `number` (from 1), `of` |
-//! | `step_log` | `image`, `step`, `line`: one whole line of output, without escapes |
-//! | `step_progress` | `image`, `step`, `what`, `current`, `total` (`null` if not known) |
-//! | `step_done` | `image`, `step`, `cached`, `seconds` |
-//! | `step_failed` | `image`, `step`, `error`, `log_tail`: its last lines of output, 20 at most |
-//! | `image_done` | `image`, `seconds` |
-//! | `image_failed` | `image`, `error` |
-//! | `image_skipped` | `image`, `because`: the image that failed |
-//! | `suite_started` | `image`, `suite` |
-//! | `suite_done` | `image`, `suite`, `passed`, `summary`, `seconds` |
-//! | `checked` | `image`, `findings`: how many, `seconds` |
-//! | `exporting` | `text`, `done` |
-//! | `blobs_copied` | `image`, `repository`, `blobs`: how many, `bytes`, `reason`: why they were not mounted |
-//! | `published` | `image`, `repository`, `tags`, `digest` |
+//! Programs rely on the objects: events and keys are added, never renamed or removed. `docs/json.md` lists
+//! them.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -34,12 +12,14 @@ use super::View;
 use super::steps::Steps;
 use crate::event::Event;
 
+/// Writes JSON lines.
 pub(super) struct Json<W> {
     out: W,
     steps: Steps,
 }
 
 impl<W: Write + Send> Json<W> {
+    /// Writes to a stream.
     pub fn new(out: W) -> Self {
         Self {
             out,
@@ -47,7 +27,7 @@ impl<W: Write + Send> Json<W> {
         }
     }
 
-    /// The objects for one event.
+    /// Returns the objects for an event.
     fn objects(&mut self, event: &Event, now: Instant) -> Vec<Value> {
         let steps = &mut self.steps;
         let mut before = Vec::new();
@@ -64,13 +44,15 @@ impl<W: Write + Send> Json<W> {
                 step,
                 number,
                 of,
-            } => match steps.start(image, step, (*number, *of), now) {
-                true => json!({
+            } => {
+                if !steps.start(image, step, (*number, *of), now) {
+                    return before;
+                }
+                json!({
                     "event": "step_started", "image": image, "step": step,
                     "number": number, "of": of,
-                }),
-                false => return before,
-            },
+                })
+            }
             Event::StepLog { image, step, bytes } => {
                 let lines = steps.step(image, step, now).tail.push(bytes);
                 return lines.iter().map(|line| log(image, step, line)).collect();
@@ -171,16 +153,18 @@ impl<W: Write + Send> View for Json<W> {
     fn show(&mut self, event: &Event, now: Instant) {
         let objects = self.objects(event, now);
         let text: String = objects.iter().map(|object| format!("{object}\n")).collect();
-        // Whoever closed stderr does not want to know.
+        // If stderr is closed, there is no place to report it.
         let _ = self.out.write_all(text.as_bytes());
         let _ = self.out.flush();
     }
 }
 
+/// Returns a line of output.
 fn log(image: &str, step: &str, line: &str) -> Value {
     json!({"event": "step_log", "image": image, "step": step, "line": line})
 }
 
+/// Returns seconds with at most three decimals.
 fn seconds(took: Duration) -> f64 {
     took.as_millis() as f64 / 1000.0
 }

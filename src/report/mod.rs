@@ -1,10 +1,11 @@
-//! Tells people and programs on stderr how a run goes: events become lines, a live display or JSON.
+//! Shows the progress of a run on stderr: events become lines, a live display or JSON.
 //!
-//! [`Reporter`] reads the events on a thread of its own, so that nobody who works waits for a
-//! terminal. `cli` starts one and finishes it before it prints the result. [`table`] has what
-//! commands print results with.
+//! [`Reporter`] reads the events on its own thread, so that work does not wait for a terminal. `cli`
+//! starts one, and finishes it before it prints the result. [`table`] formats results, [`Paint`] colours
+//! them.
 
 mod json;
+mod paint;
 mod plain;
 mod steps;
 pub mod table;
@@ -15,6 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub use self::paint::{Ink, Paint};
 use crate::event::{Event, Events};
 
 /// How progress is shown (`--progress`).
@@ -34,7 +36,7 @@ pub enum Progress {
 }
 
 impl Progress {
-    /// What `Auto` means; the others are themselves. `ci` is the variable `CI`.
+    /// Returns the kind that `Auto` stands for, and any other kind as it is. `ci` is the variable `CI`.
     fn resolve(self, is_terminal: bool, ci: Option<&str>) -> Self {
         match self {
             Self::Auto if is_terminal && ci.is_none_or(str::is_empty) => Self::Tty,
@@ -44,18 +46,19 @@ impl Progress {
     }
 }
 
-/// One way to show events. `now` is given, so that tests have a clock of their own.
+/// A way to show events. `now` is an argument, so that tests can set the clock.
 trait View: Send {
+    /// Shows an event.
     fn show(&mut self, event: &Event, now: Instant);
 
-    /// Some time passed; what shows times may be drawn again.
+    /// Redraws times, when no event came for a while.
     fn tick(&mut self, _now: Instant) {}
 
-    /// Nothing comes any more.
+    /// Ends the display: no more events come.
     fn end(&mut self) {}
 }
 
-/// How often a display with times is drawn again.
+/// How often a display with times is redrawn.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Shows events until it is finished or dropped.
@@ -66,7 +69,7 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Starts to show what is sent to the [`Events`] returned. `verbose` adds the output of steps.
+    /// Starts to show the events sent to the returned [`Events`]. `verbose` adds the output of steps.
     pub fn start(progress: Progress, verbose: bool, color: bool) -> (Events, Self) {
         let ci = std::env::var_os("CI").map(|ci| ci.to_string_lossy().into_owned());
         let stderr = || Box::new(std::io::stderr()) as Box<dyn Write + Send>;
@@ -93,8 +96,8 @@ impl Reporter {
         (events, reporter)
     }
 
-    /// Shows what was sent until now and leaves the terminal as it should be. What is sent later is
-    /// lost; a sender that is still alive does no harm.
+    /// Shows all events sent so far and restores the terminal. Later events are lost; a sender that is
+    /// still alive does no harm.
     pub fn finish(mut self) {
         self.stop();
     }
@@ -102,7 +105,7 @@ impl Reporter {
     fn stop(&mut self) {
         self.events.send(Event::Stop);
         if let Some(thread) = self.thread.take() {
-            // A panic there was shown by its hook; the result of the run is the same.
+            // The panic hook has reported a panic there; it does not change the result of the run.
             let _ = thread.join();
         }
     }
@@ -123,37 +126,6 @@ fn watch(events: &Receiver<Event>, mut view: Box<dyn View>) {
         }
     }
     view.end();
-}
-
-/// Colours of the terminal, by what they say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ink {
-    Good,
-    Bad,
-    Warning,
-    Name,
-    Aside,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Paint {
-    color: bool,
-}
-
-impl Paint {
-    fn text(self, ink: Ink, text: &str) -> String {
-        let code = match ink {
-            Ink::Good => "32",
-            Ink::Bad => "1;31",
-            Ink::Warning => "1;33",
-            Ink::Name => "1",
-            Ink::Aside => "2",
-        };
-        match self.color {
-            true => format!("\x1b[{code}m{text}\x1b[0m"),
-            false => text.to_owned(),
-        }
-    }
 }
 
 #[cfg(test)]

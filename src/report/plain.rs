@@ -1,14 +1,16 @@
-//! Lines for CI logs and files: one for each thing that happens, never changed afterwards, and the
-//! same for every run that does the same, but for the times.
+//! Lines for CI logs and files (`--progress plain`, `quiet`): one for each event. Equal runs print equal
+//! lines, except for the times.
 
 use std::io::Write;
 use std::time::Instant;
 
+use super::View;
+use super::paint::{Ink, Paint};
 use super::steps::{Steps, failure, log_line};
 use super::table::{human_duration, human_size};
-use super::{Ink, Paint, View};
 use crate::event::Event;
 
+/// Writes lines.
 pub(super) struct Plain<W> {
     out: W,
     paint: Paint,
@@ -18,6 +20,7 @@ pub(super) struct Plain<W> {
 }
 
 impl<W: Write + Send> Plain<W> {
+    /// Shows all events. `verbose` adds the output of steps.
     pub fn new(out: W, verbose: bool, color: bool) -> Self {
         Self {
             out,
@@ -28,6 +31,7 @@ impl<W: Write + Send> Plain<W> {
         }
     }
 
+    /// Shows warnings and failures.
     pub fn only_failures(out: W, color: bool) -> Self {
         Self {
             only_failures: true,
@@ -35,7 +39,7 @@ impl<W: Write + Send> Plain<W> {
         }
     }
 
-    /// The lines for one event.
+    /// Returns the lines for an event.
     fn lines(&mut self, event: &Event, now: Instant) -> Vec<String> {
         if let Some(lines) = urgent(event, self.paint) {
             return lines;
@@ -43,36 +47,31 @@ impl<W: Write + Send> Plain<W> {
         match event {
             Event::StepLog { image, step, bytes } => {
                 let complete = self.steps.step(image, step, now).tail.push(bytes);
-                return match self.verbose {
-                    true => complete.iter().map(|line| log_line(image, line)).collect(),
-                    false => Vec::new(),
+                return if self.verbose {
+                    complete.iter().map(|line| log_line(image, line)).collect()
+                } else {
+                    Vec::new()
                 };
             }
             Event::StepFailed { image, step, error } => {
                 let mut lines = self.rest(image, step, now);
                 let step = self.steps.end(image, step, now);
-                let failure = failure(image, &step, error);
-                lines.extend(
-                    failure
-                        .iter()
-                        .enumerate()
-                        .map(|(number, line)| match number {
-                            0 => self.paint.text(Ink::Bad, line),
-                            _ => line.clone(),
-                        }),
-                );
+                let mut failure = failure(image, &step, error);
+                failure[0] = self.paint.text(Ink::Bad, &failure[0]);
+                lines.extend(failure);
                 return lines;
             }
             _ => {}
         }
         let lines = self.progress(event, now);
-        match self.only_failures {
-            true => Vec::new(),
-            false => lines,
+        if self.only_failures {
+            Vec::new()
+        } else {
+            lines
         }
     }
 
-    /// What `quiet` leaves out.
+    /// Returns the lines that `quiet` does not show.
     fn progress(&mut self, event: &Event, now: Instant) -> Vec<String> {
         let paint = self.paint;
         match event {
@@ -85,10 +84,11 @@ impl<W: Write + Send> Plain<W> {
                 step,
                 number,
                 of,
-            } => match self.steps.start(image, step, (*number, *of), now) {
-                true => vec![format!("[{image} {number}/{of}] {step}")],
-                false => Vec::new(),
-            },
+            } => {
+                let is_new = self.steps.start(image, step, (*number, *of), now);
+                let line = format!("[{image} {number}/{of}] {step}");
+                if is_new { vec![line] } else { Vec::new() }
+            }
             Event::StepDone {
                 image,
                 step,
@@ -97,27 +97,26 @@ impl<W: Write + Send> Plain<W> {
             } => {
                 let mut lines = self.rest(image, step, now);
                 let step = self.steps.end(image, step, now);
-                // A step that is cached may never have begun.
+                // A cached step may end without having started.
                 let title = match step.number {
                     Some(_) => String::new(),
                     None => format!("{}: ", step.title),
                 };
-                let how = match cached {
-                    true => paint.text(Ink::Aside, "cached"),
-                    false => format!("done in {}", human_duration(*took)),
+                let result = if *cached {
+                    paint.text(Ink::Aside, "cached")
+                } else {
+                    format!("done in {}", human_duration(*took))
                 };
-                lines.push(format!("[{image}{}] {title}{how}", step.place()));
+                lines.push(format!("[{image}{}] {title}{result}", step.place()));
                 lines
             }
             Event::ImageDone { image, took } => {
                 self.steps.end_image(image);
-                let how = format!("done in {}", human_duration(*took));
-                vec![format!("[{image}] {}", paint.text(Ink::Good, &how))]
+                let result = format!("done in {}", human_duration(*took));
+                vec![format!("[{image}] {}", paint.text(Ink::Good, &result))]
             }
-            Event::Exporting { text, done } => match done {
-                true => vec![format!("{text}: done")],
-                false => vec![text.clone()],
-            },
+            Event::Exporting { text, done: true } => vec![format!("{text}: done")],
+            Event::Exporting { text, done: false } => vec![text.clone()],
             Event::BlobsCopied {
                 image,
                 repository,
@@ -154,12 +153,12 @@ impl<W: Write + Send> Plain<W> {
                 took,
             } => vec![format!(
                 "[{image}] checks: {} in {}",
-                paint.text(Ink::Good, "nothing found"),
+                paint.text(Ink::Good, &findings_shown(0)),
                 human_duration(*took)
             )],
-            // Its first step, and its end, say so.
+            // Its first step and its result show it.
             Event::ImageStarted { .. } | Event::SuiteStarted { .. } => Vec::new(),
-            // Numbers that grow make no lines.
+            // Growing numbers are for live displays.
             Event::StepProgress { .. } => Vec::new(),
             Event::Warning { .. }
             | Event::StepLog { .. }
@@ -172,7 +171,7 @@ impl<W: Write + Send> Plain<W> {
         }
     }
 
-    /// The last line of a step's output, if it has no line break.
+    /// Returns the last line of a step's output, if it has no line break.
     fn rest(&mut self, image: &str, step: &str, now: Instant) -> Vec<String> {
         let rest = self.steps.step(image, step, now).tail.end();
         match rest {
@@ -189,13 +188,14 @@ impl<W: Write + Send> View for Plain<W> {
             text.push_str(&line);
             text.push('\n');
         }
-        // Whoever closed stderr does not want to know.
+        // If stderr is closed, there is no place to report it.
         let _ = self.out.write_all(text.as_bytes());
         let _ = self.out.flush();
     }
 }
 
-/// What every view for people prints, also a quiet one, if `event` is of that kind.
+/// Returns the lines of an event that every view for people shows, also a quiet one; `None` for other
+/// events.
 pub(super) fn urgent(event: &Event, paint: Paint) -> Option<Vec<String>> {
     match event {
         Event::Warning { text } => Some(vec![format!(
@@ -203,11 +203,11 @@ pub(super) fn urgent(event: &Event, paint: Paint) -> Option<Vec<String>> {
             paint.text(Ink::Warning, "warning:")
         )]),
         Event::ImageFailed { image, error } => {
-            let mut told = error.lines();
-            let first = told.next().unwrap_or_default();
+            let mut rest = error.lines();
+            let first = rest.next().unwrap_or_default();
             let failed = paint.text(Ink::Bad, "failed");
             let mut lines = vec![format!("[{image}] {failed}: {first}")];
-            lines.extend(told.map(|line| format!("[{image}] {line}")));
+            lines.extend(rest.map(|line| format!("[{image}] {line}")));
             Some(lines)
         }
         Event::SuiteDone {
@@ -227,18 +227,18 @@ pub(super) fn urgent(event: &Event, paint: Paint) -> Option<Vec<String>> {
             took,
         } if *findings > 0 => Some(vec![format!(
             "[{image}] checks: {} in {}",
-            paint.text(Ink::Bad, &counted(*findings, "finding")),
+            paint.text(Ink::Bad, &findings_shown(*findings)),
             human_duration(*took)
         )]),
         Event::ImageSkipped { image, because } => Some(vec![format!(
-            "[{image}] {}, because {because} failed",
+            "[{image}] {} because {because} failed",
             paint.text(Ink::Bad, "skipped")
         )]),
         _ => None,
     }
 }
 
-/// What will be built and what not.
+/// Returns the lines for what will be built and what is reused.
 pub(super) fn planned(build: &[String], reuse: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
     for (verb, images) in [("to build", build), ("reused", reuse)] {
@@ -249,28 +249,28 @@ pub(super) fn planned(build: &[String], reuse: &[String]) -> Vec<String> {
     lines
 }
 
-/// `ghcr.io/x/sci: 2021.2-d021570, stable (sha256:0123456789ab)`.
+/// Returns the tags of an image, as in `ghcr.io/x/sci: 2021.2-d021570, stable (sha256:0123456789ab)`.
 pub(super) fn published(repository: &str, tags: &[String], digest: &str) -> String {
     let short = digest.get(.."sha256:".len() + 12).unwrap_or(digest);
-    match tags.is_empty() {
-        true => format!("{repository}: no tag ({short})"),
-        false => format!("{repository}: {} ({short})", tags.join(", ")),
+    if tags.is_empty() {
+        format!("{repository}: no tag ({short})")
+    } else {
+        format!("{repository}: {} ({short})", tags.join(", "))
     }
 }
 
-/// Returns `3 blobs (39 B) to ghcr.io/x/sci through this machine: REASON`.
+/// Returns copied blobs, as in `3 blobs (39 B) to ghcr.io/x/sci through this machine: REASON`.
 pub(super) fn copied(repository: &str, blobs: usize, bytes: u64, reason: &str) -> String {
-    format!(
-        "{} ({}) to {repository} through this machine: {reason}",
-        counted(blobs, "blob"),
-        human_size(bytes)
-    )
+    let size = human_size(bytes);
+    let plural = if blobs == 1 { "blob" } else { "blobs" };
+    format!("{blobs} {plural} ({size}) to {repository} through this machine: {reason}")
 }
 
-/// `1 finding`, `2 findings`.
-fn counted(count: usize, what: &str) -> String {
+/// Returns `no findings`, `1 finding`, `2 findings`.
+pub(super) fn findings_shown(count: usize) -> String {
     match count {
-        1 => format!("1 {what}"),
-        n => format!("{n} {what}s"),
+        0 => "no findings".to_owned(),
+        1 => "1 finding".to_owned(),
+        n => format!("{n} findings"),
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of the steps that run: number, output, transfers. All views keep one.
+//! State of the steps that run: number, output, transfers. Every view keeps its own [`Steps`].
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -6,23 +6,26 @@ use std::time::Instant;
 use crate::event::ImageLabel;
 use crate::tail::Tail;
 
-/// Lines of output shown with a step that failed.
+/// Lines of output that are shown with a failed step.
 pub(super) const TAIL_LINES: usize = 20;
 
-/// One step that runs.
+/// A step that runs.
 #[derive(Debug)]
 pub(super) struct Step {
+    /// Its title, unique within its image.
     pub title: String,
-    /// Its number and how many its image has; `None` until it started: output may come first.
+    /// Its number, from 1, and the number of steps; `None` until it starts, as output can come earlier.
     pub number: Option<(usize, usize)>,
+    /// When it started.
     pub since: Instant,
+    /// The end of its output.
     pub tail: Tail,
-    /// Bytes and total of each transfer.
+    /// Current and total bytes of each transfer, by name; total 0 if unknown.
     pub transfers: BTreeMap<String, (u64, u64)>,
 }
 
 impl Step {
-    /// `2/5` behind a blank, or nothing.
+    /// Returns ` 2/5` with a leading blank, or nothing.
     pub fn place(&self) -> String {
         match self.number {
             Some((number, of)) => format!(" {number}/{of}"),
@@ -30,7 +33,7 @@ impl Step {
         }
     }
 
-    /// Bytes of all transfers and their total, 0 if one is not known.
+    /// Returns the bytes of all transfers and their total, which is 0 if one is unknown.
     pub fn transferred(&self) -> Option<(u64, u64)> {
         if self.transfers.is_empty() {
             return None;
@@ -42,12 +45,12 @@ impl Step {
     }
 }
 
-/// The steps of all images that run, each image's in the order they began.
+/// The running steps by image, in the order in which they started.
 #[derive(Debug, Default)]
 pub(super) struct Steps(BTreeMap<ImageLabel, Vec<Step>>);
 
 impl Steps {
-    /// Says whether that is new: an engine may report one beginning twice.
+    /// Starts a step. Returns false if it has started already: an engine may report a start twice.
     pub fn start(
         &mut self,
         image: &str,
@@ -64,7 +67,7 @@ impl Steps {
         true
     }
 
-    /// The step, made if nothing was heard of it.
+    /// Returns the step, which is added if it is new.
     pub fn step(&mut self, image: &str, title: &str, now: Instant) -> &mut Step {
         let steps = self.0.entry(image.to_owned()).or_default();
         let at = steps.iter().position(|step| step.title == title);
@@ -81,39 +84,40 @@ impl Steps {
         &mut steps[at]
     }
 
-    /// Takes the step out.
+    /// Removes the step and returns it.
     pub fn end(&mut self, image: &str, title: &str, now: Instant) -> Step {
         self.step(image, title, now);
-        let steps = self.0.get_mut(image).expect("it was made above");
+        let steps = self.0.get_mut(image).expect("it was added above");
         let at = steps.iter().position(|step| step.title == title);
-        steps.remove(at.expect("it was made above"))
+        steps.remove(at.expect("it was added above"))
     }
 
-    /// Forgets an image's steps.
+    /// Removes the steps of an image.
     pub fn end_image(&mut self, image: &str) {
         self.0.remove(image);
     }
 
-    /// The step of an image that began last.
+    /// Returns the step of an image that started last.
     pub fn running(&self, image: &str) -> Option<&Step> {
         let steps = self.0.get(image)?;
         steps.iter().rev().find(|step| step.number.is_some())
     }
 }
 
-/// What is printed of a step that failed, by every view for people.
+/// Returns the lines of a failed step, for every view for people. There is at least one.
 pub(super) fn failure(image: &str, step: &Step, error: &str) -> Vec<String> {
     let place = step.place();
     let mut lines = vec![format!("[{image}{place}] failed: {}", step.title)];
     lines.extend(error.lines().map(|line| format!("[{image}{place}] {line}")));
     let output = step.tail.lines();
     if !output.is_empty() {
-        lines.push(format!("[{image}{place}] its last output:"));
+        lines.push(format!("[{image}{place}] last output:"));
         lines.extend(output.iter().map(|line| log_line(image, line)));
     }
     lines
 }
 
+/// Returns a line of output, with its image.
 pub(super) fn log_line(image: &str, line: &str) -> String {
     format!("[{image}] | {line}").trim_end().to_owned()
 }

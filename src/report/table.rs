@@ -1,11 +1,11 @@
-//! Tables, sizes and durations for people: what commands print and what CI shows in its summary.
+//! Tables, sizes and durations for people: commands print them, and CI shows them in its summary.
 
 use std::time::Duration;
 
 pub use crate::size::human as human_size;
 
-/// A table with its columns aligned, two spaces between them, a line each, none with trailing
-/// blanks. Missing cells are empty.
+/// Returns a table with aligned columns, two blanks apart, without trailing blanks. Missing cells are
+/// empty.
 pub fn plain(headers: &[&str], rows: &[Vec<String>]) -> String {
     let all = || {
         let head = headers.iter().map(|cell| cell.to_string()).collect();
@@ -31,7 +31,7 @@ pub fn plain(headers: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// The same as a Markdown table; what Markdown would read as its own is escaped.
+/// Returns a Markdown table. Markup in cells is escaped, except code in backticks.
 pub fn markdown(headers: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut text = line(headers.iter().map(|cell| escape(cell)).collect());
@@ -43,10 +43,10 @@ pub fn markdown(headers: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A cell may be code in backticks; the rest is literal.
+/// Escapes a cell. Code in backticks stays; the rest is literal.
 fn escape(cell: &str) -> String {
     let mut escaped = String::new();
-    // Pieces with an odd number are between two backticks. An unpaired backtick begins none.
+    // Odd pieces are between two backticks, unless the last backtick has no partner.
     let pieces: Vec<&str> = cell.split('`').collect();
     for (number, piece) in pieces.iter().enumerate() {
         let is_code = number % 2 == 1 && number + 1 < pieces.len();
@@ -69,13 +69,13 @@ fn escape(cell: &str) -> String {
     escaped
 }
 
-/// Columns of a terminal, without escapes.
+/// Returns the number of terminal columns, without escapes.
 fn measure(cell: &str) -> usize {
     let text = anstream::adapter::strip_str(cell).to_string();
     unicode_width::UnicodeWidthStr::width(text.as_str())
 }
 
-/// `4.5 s`, `1m 04s`, `2h 00m`.
+/// Returns a duration, as in `4.5 s`, `1m 04s`, `2h 00m`.
 pub fn human_duration(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
     if tenths < 600 {
@@ -140,5 +140,29 @@ mod tests {
                 "1h 00m", "2h 00m"
             ]
         );
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        let row = |name: &str| vec![name.to_owned(), "x".to_owned()];
+        let table = plain(&["A", "B"], &[row("漢"), row("ab")]);
+        assert_eq!(table, "A   B\n漢  x\nab  x\n");
+    }
+
+    #[test]
+    fn colors_do_not_widen_a_column() {
+        let row = vec!["\u{1b}[1mab\u{1b}[0m".to_owned(), "x".to_owned()];
+        let table = plain(&["A", "B"], &[row]);
+        assert_eq!(table, "A   B\n\u{1b}[1mab\u{1b}[0m  x\n");
+    }
+
+    #[test]
+    fn an_unpaired_backtick_starts_no_code() {
+        assert_eq!(escape("a ` *b*"), "a ` \\*b\\*");
+    }
+
+    #[test]
+    fn a_line_break_in_code_becomes_a_blank() {
+        assert_eq!(escape("`a\nb`"), "`a b`");
     }
 }

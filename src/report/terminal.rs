@@ -1,17 +1,19 @@
-//! The live display: one line for the run, one for each image being built. What is over is printed
-//! once above them and stays.
+//! The live display (`--progress tty`): one line for the run, and one for each image being built. Results
+//! are printed above them and stay.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::plain::{copied, planned, published, urgent};
+use super::paint::{Ink, Paint};
+use super::plain::{copied, findings_shown, planned, published, urgent};
 use super::steps::{Step, Steps, failure};
 use super::table::{human_duration, human_size};
-use super::{Ink, Paint, TICK, View};
+use super::{TICK, View};
 use crate::event::{Event, ImageLabel};
 
+/// The live display.
 pub(super) struct Terminal {
     multi: MultiProgress,
     head: ProgressBar,
@@ -23,7 +25,7 @@ pub(super) struct Terminal {
     /// Images to build; 0 before the plan is known.
     planned: usize,
     /// Images built, failed or skipped.
-    over: usize,
+    finished: usize,
     /// Columns of the longest name.
     width: usize,
     began: Option<Instant>,
@@ -38,12 +40,13 @@ struct Running {
 }
 
 impl Terminal {
-    /// `None` if stderr cannot be drawn on: no terminal, or a dumb one.
+    /// Returns `None` if stderr cannot be drawn on: it is not a terminal, or a dumb one.
     pub fn stderr(verbose: bool, color: bool) -> Option<Self> {
         let target = ProgressDrawTarget::stderr();
         (!target.is_hidden()).then(|| Self::new(target, verbose, color))
     }
 
+    /// Draws on any target.
     pub fn new(target: ProgressDrawTarget, verbose: bool, color: bool) -> Self {
         let multi = MultiProgress::with_draw_target(target);
         let head = multi.add(line());
@@ -56,21 +59,32 @@ impl Terminal {
             verbose,
             phase: String::new(),
             planned: 0,
-            over: 0,
+            finished: 0,
             width: 0,
             began: None,
             drawn: None,
         }
     }
 
-    /// Prints what stays.
+    /// Prints lines that stay above the live display.
     fn print(&self, lines: &[String]) {
         for text in lines {
-            // Whoever closed stderr does not want to know.
+            // If stderr is closed, there is no place to report it.
             let _ = self.multi.println(text);
         }
     }
 
+    /// Prints the result of a suite or of checks.
+    fn verdict(&self, passed: bool, image: &str, text: &str) {
+        let (ink, word) = if passed {
+            (Ink::Good, "passed")
+        } else {
+            (Ink::Bad, "failed")
+        };
+        self.outcome(ink, word, image, text);
+    }
+
+    /// Prints a result: a word, the image, and details.
     fn outcome(&self, ink: Ink, word: &str, image: &str, text: &str) {
         let line = format!(
             "{} {image:width$}  {text}",
@@ -80,6 +94,7 @@ impl Terminal {
         self.print(&[line.trim_end().to_owned()]);
     }
 
+    /// Returns the line of an image, which is added if it is new.
     fn image(&mut self, image: &str) -> &mut Running {
         let multi = &self.multi;
         self.width = self.width.max(image.chars().count());
@@ -92,12 +107,13 @@ impl Terminal {
             })
     }
 
-    /// Takes the line of an image away, which is over then.
+    /// Removes the line of an image that is finished.
     fn remove(&mut self, image: &str) -> Option<Running> {
-        self.over += 1;
+        self.finished += 1;
         self.take(image)
     }
 
+    /// Removes a line.
     fn take(&mut self, image: &str) -> Option<Running> {
         self.steps.end_image(image);
         let running = self.images.remove(image)?;
@@ -106,7 +122,8 @@ impl Terminal {
         Some(running)
     }
 
-    fn note(&mut self, event: &Event, now: Instant) {
+    /// Updates the state for an event, and prints what stays.
+    fn update(&mut self, event: &Event, now: Instant) {
         let paint = self.paint;
         match event {
             Event::Phase { text } => self.phase.clone_from(text),
@@ -196,29 +213,23 @@ impl Terminal {
                 took,
             } => {
                 self.take(&suite_line(image, suite));
-                let (ink, word) = match passed {
-                    true => (Ink::Good, "green"),
-                    false => (Ink::Bad, "red"),
-                };
                 let text = format!("{suite}: {summary}, {}", human_duration(*took));
-                self.outcome(ink, word, image, &text);
+                self.verdict(*passed, image, &text);
             }
             Event::Checked {
                 image,
                 findings,
                 took,
             } => {
-                let (ink, word) = match findings {
-                    0 => (Ink::Good, "green"),
-                    _ => (Ink::Bad, "red"),
-                };
-                let text = format!("checks: {findings} found, {}", human_duration(*took));
-                self.outcome(ink, word, image, &text);
+                let found = findings_shown(*findings);
+                let text = format!("checks: {found}, {}", human_duration(*took));
+                self.verdict(*findings == 0, image, &text);
             }
             Event::Exporting { text, done } => {
-                self.phase = match done {
-                    true => format!("{text}: done"),
-                    false => text.clone(),
+                self.phase = if *done {
+                    format!("{text}: done")
+                } else {
+                    text.clone()
                 };
             }
             Event::BlobsCopied {
@@ -238,12 +249,13 @@ impl Terminal {
                 digest,
             } => {
                 let text = published(repository, tags, digest.as_str());
-                self.outcome(Ink::Good, "named", image, &text);
+                self.outcome(Ink::Good, "tagged", image, &text);
             }
             Event::Stop => {}
         }
     }
 
+    /// Draws all lines.
     fn draw(&mut self, now: Instant) {
         self.drawn = Some(now);
         let began = *self.began.get_or_insert(now);
@@ -252,7 +264,7 @@ impl Terminal {
             parts.push(self.paint.text(Ink::Name, &self.phase));
         }
         if self.planned > 0 {
-            parts.push(format!("{} of {} images", self.over, self.planned));
+            parts.push(format!("{} of {} images", self.finished, self.planned));
         }
         parts.push(human_duration(now.duration_since(began)));
         self.head.set_message(parts.join("  "));
@@ -267,6 +279,7 @@ impl Terminal {
         }
     }
 
+    /// Returns the text of a running step.
     fn step(&self, step: &Step, now: Instant) -> String {
         let mut parts = vec![format!("{} {}", step.place(), step.title).trim().to_owned()];
         if let Some((current, total)) = step.transferred() {
@@ -288,8 +301,8 @@ impl Terminal {
 
 impl View for Terminal {
     fn show(&mut self, event: &Event, now: Instant) {
-        self.note(event, now);
-        // A flood of output is no reason to draw more often than anybody can read.
+        self.update(event, now);
+        // A lot of output need not be drawn more often than people can read.
         if self.drawn.is_none_or(|drawn| now - drawn >= TICK) {
             self.draw(now);
         }
@@ -308,12 +321,12 @@ impl View for Terminal {
     }
 }
 
-/// The name a suite's line has among those of images.
+/// Returns the name of a suite's line among those of images.
 fn suite_line(image: &str, suite: &str) -> String {
     format!("{image} test {suite}")
 }
 
-/// A line cut at the terminal's width, whose text we make ourselves.
+/// Returns a line without text, which is cut at the width of the terminal.
 fn line() -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_msg}").expect("the template is constant");
     ProgressBar::new_spinner().with_style(style)

@@ -14,7 +14,7 @@ struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Written {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("nobody panicked").extend(bytes);
+        self.0.lock().expect("no thread panicked").extend(bytes);
         Ok(bytes.len())
     }
 
@@ -25,7 +25,7 @@ impl Write for Written {
 
 impl Written {
     fn text(&self) -> String {
-        let bytes = self.0.lock().expect("nobody panicked").clone();
+        let bytes = self.0.lock().expect("no thread panicked").clone();
         String::from_utf8(bytes).expect("views write UTF-8")
     }
 }
@@ -140,7 +140,7 @@ fn story() -> Vec<Event> {
     ]
 }
 
-fn told(view: &mut dyn View, story: &[Event]) {
+fn show_all(view: &mut dyn View, story: &[Event]) {
     let now = Instant::now();
     for event in story {
         view.show(event, now);
@@ -150,7 +150,7 @@ fn told(view: &mut dyn View, story: &[Event]) {
 
 fn plain(verbose: bool, color: bool) -> String {
     let written = Written::default();
-    told(&mut Plain::new(written.clone(), verbose, color), &story());
+    show_all(&mut Plain::new(written.clone(), verbose, color), &story());
     written.text()
 }
 
@@ -169,13 +169,13 @@ fn plain_lines() {
     [ml 1/5] pip requirements.txt
     [ml 1/5] failed: pip requirements.txt
     [ml 1/5] exit code: 1
-    [ml 1/5] its last output:
+    [ml 1/5] last output:
     [ml] | Collecting numpy
     [ml] |
     [ml] |  99%
     [ml] | error: no numpy
     [ml] failed: step `pip requirements.txt` failed
-    [lab] skipped, because ml failed
+    [lab] skipped because ml failed
     pushing to localhost/x/stack
     pushing to localhost/x/stack: done
     [base] copied 3 blobs (39 B) to localhost/x/base through this machine: localhost refused
@@ -204,13 +204,13 @@ fn plain_lines_with_the_output_of_steps() {
     [ml] | error: no numpy
     [ml 1/5] failed: pip requirements.txt
     [ml 1/5] exit code: 1
-    [ml 1/5] its last output:
+    [ml 1/5] last output:
     [ml] | Collecting numpy
     [ml] |
     [ml] |  99%
     [ml] | error: no numpy
     [ml] failed: step `pip requirements.txt` failed
-    [lab] skipped, because ml failed
+    [lab] skipped because ml failed
     pushing to localhost/x/stack
     pushing to localhost/x/stack: done
     [base] copied 3 blobs (39 B) to localhost/x/base through this machine: localhost refused
@@ -219,27 +219,28 @@ fn plain_lines_with_the_output_of_steps() {
 }
 
 #[test]
-fn quiet_says_only_what_is_wrong() {
+fn quiet_shows_only_warnings_and_failures() {
     let written = Written::default();
-    told(&mut Plain::only_failures(written.clone(), false), &story());
+    show_all(&mut Plain::only_failures(written.clone(), false), &story());
     insta::assert_snapshot!(written.text(), @r#"
     warning: debian:bookworm is not locked
     [ml 1/5] failed: pip requirements.txt
     [ml 1/5] exit code: 1
-    [ml 1/5] its last output:
+    [ml 1/5] last output:
     [ml] | Collecting numpy
     [ml] |
     [ml] |  99%
     [ml] | error: no numpy
     [ml] failed: step `pip requirements.txt` failed
-    [lab] skipped, because ml failed
+    [lab] skipped because ml failed
     "#);
 }
 
 #[test]
 fn colors_are_all_that_color_adds() {
     let colored = plain(true, true);
-    assert!(colored.contains("\x1b[1;31m[ml 1/5] failed: pip requirements.txt\x1b[0m\n"));
+    let red = Paint { color: true }.text(Ink::Bad, "[ml 1/5] failed: pip requirements.txt");
+    assert!(colored.contains(&format!("{red}\n")));
     let stripped = anstream::adapter::strip_str(&colored).to_string();
     assert_eq!(stripped, plain(true, false));
 }
@@ -247,7 +248,7 @@ fn colors_are_all_that_color_adds() {
 #[test]
 fn json_lines() {
     let written = Written::default();
-    told(&mut Json::new(written.clone()), &story());
+    show_all(&mut Json::new(written.clone()), &story());
     insta::assert_snapshot!(written.text(), @r#"
     {"event":"phase","text":"reading the stack"}
     {"event":"warning","text":"debian:bookworm is not locked"}
@@ -316,22 +317,23 @@ fn a_terminal_shows_the_last_line_of_output_if_asked() {
 }
 
 #[test]
-fn a_terminal_keeps_what_is_over() {
+fn a_terminal_keeps_results() {
     insta::assert_snapshot!(screen(story().len(), 64_000, false, true), @r#"
     warning: debian:bookworm is not locked
     reused: r
     built   base  1m 04s, 1 of 2 steps cached
     [ml 1/5] failed: pip requirements.txt
     [ml 1/5] exit code: 1
-    [ml 1/5] its last output:
+    [ml 1/5] last output:
     [ml] | Collecting numpy
     [ml] |
     [ml] |  99%
     [ml] | error: no numpy
     failed  ml    step `pip requirements.txt` failed
     skipped lab   because ml failed
-    copied  base  3 blobs (39 B) to localhost/x/base through this machine: localhost refused
-    named   base  localhost/x/base: 2021.2-d021570 (sha256:0123456789ab)
+    copied  base  3 blobs (39 B) to localhost/x/base through this machine: localhost
+     refused
+    tagged  base  localhost/x/base: 2021.2-d021570 (sha256:0123456789ab)
     "#);
 }
 
@@ -435,4 +437,129 @@ fn a_reporter_that_is_dropped_has_shown_everything() {
     });
     drop(reporter);
     assert_eq!(written.text(), "a note\n");
+}
+
+fn suite(passed: bool, summary: &str) -> Event {
+    Event::SuiteDone {
+        image: "ml".to_owned(),
+        suite: "common".to_owned(),
+        passed,
+        summary: summary.to_owned(),
+        took: Duration::from_millis(1500),
+    }
+}
+
+fn checked(findings: usize) -> Event {
+    Event::Checked {
+        image: "ml".to_owned(),
+        findings,
+        took: Duration::from_millis(200),
+    }
+}
+
+/// A suite and the checks, passed and failed.
+fn verdicts() -> [Event; 4] {
+    [
+        suite(true, "12 passed"),
+        suite(false, "1 of 12 failed"),
+        checked(0),
+        checked(2),
+    ]
+}
+
+#[test]
+fn plain_lines_of_verdicts() {
+    let written = Written::default();
+    let mut view = Plain::new(written.clone(), false, false);
+    show_all(&mut view, &verdicts());
+    insta::assert_snapshot!(written.text(), @r"
+    [ml] test common: 12 passed in 1.5 s
+    [ml] test common: 1 of 12 failed in 1.5 s
+    [ml] checks: no findings in 0.2 s
+    [ml] checks: 2 findings in 0.2 s
+    ");
+}
+
+#[test]
+fn quiet_shows_only_verdicts_that_failed() {
+    let written = Written::default();
+    let mut view = Plain::only_failures(written.clone(), false);
+    show_all(&mut view, &verdicts());
+    insta::assert_snapshot!(written.text(), @r"
+    [ml] test common: 1 of 12 failed in 1.5 s
+    [ml] checks: 2 findings in 0.2 s
+    ");
+}
+
+#[test]
+fn a_terminal_shows_verdicts_as_passed_and_failed() {
+    let memory = InMemoryTerm::new(24, 80);
+    let target = ProgressDrawTarget::term_like(Box::new(memory.clone()));
+    show_all(&mut Terminal::new(target, false, false), &verdicts());
+    insta::assert_snapshot!(memory.contents(), @r"
+    passed  ml  common: 12 passed, 1.5 s
+    failed  ml  common: 1 of 12 failed, 1.5 s
+    passed  ml  checks: no findings, 0.2 s
+    failed  ml  checks: 2 findings, 0.2 s
+    ");
+}
+
+#[test]
+fn an_export_prints_its_start_and_its_end() {
+    let written = Written::default();
+    let mut view = Plain::new(written.clone(), false, false);
+    for done in [false, true] {
+        let text = "pushing".to_owned();
+        view.show(&Event::Exporting { text, done }, Instant::now());
+    }
+    assert_eq!(written.text(), "pushing\npushing: done\n");
+}
+
+#[test]
+fn a_step_reported_twice_is_printed_once() {
+    let written = Written::default();
+    let mut view = Plain::new(written.clone(), false, false);
+    for _ in 0..2 {
+        view.show(&started("ml", "apt git", 1, 2), Instant::now());
+    }
+    assert_eq!(written.text(), "[ml 1/2] apt git\n");
+}
+
+#[test]
+fn an_image_without_tags_is_printed_with_its_digest() {
+    let written = Written::default();
+    let mut view = Plain::new(written.clone(), false, false);
+    let event = Event::Published {
+        image: "ml".to_owned(),
+        repository: "host/ml".to_owned(),
+        tags: Vec::new(),
+        digest: Digest::of(b"ml"),
+    };
+    view.show(&event, Instant::now());
+    let digest = Digest::of(b"ml");
+    let expected = format!("[ml] host/ml: no tag (sha256:{})\n", &digest.hex()[..12]);
+    assert_eq!(written.text(), expected);
+}
+
+#[test]
+fn docs_json_md_lists_every_event() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/json.md");
+    let docs = std::fs::read_to_string(path).expect("it is in the repository");
+    let written = Written::default();
+    let mut view = Json::new(written.clone());
+    let started = Event::SuiteStarted {
+        image: "ml".to_owned(),
+        suite: "common".to_owned(),
+    };
+    let note = Event::Note {
+        text: "a note".to_owned(),
+    };
+    show_all(&mut view, &story());
+    show_all(&mut view, &verdicts());
+    show_all(&mut view, &[started, note]);
+    for line in written.text().lines() {
+        let event: serde_json::Value = serde_json::from_str(line).expect("it is JSON");
+        let name = event["event"].as_str().expect("every event has a name");
+        assert!(docs.contains(&format!("`{name}`")), "{name}");
+    }
 }
