@@ -1,4 +1,4 @@
-//! `laminate graph`.
+//! `laminate graph`: the images of a stack as a tree, as a Mermaid flowchart, and as JSON.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use super::args::{Global, GraphArgs, GraphFormat};
 use super::{Answer, Exit, Failure, context};
 use crate::stack::{Base, ImageId, Stack};
 
+/// Loads the stack and draws it. Contacts nothing.
 pub fn run(global: &Global, args: &GraphArgs) -> Result<Answer, Failure> {
     let stack = context::load(global)?.stack;
     let text = match args.format {
@@ -71,9 +72,10 @@ fn branches(
 ) {
     for (number, id) in list.iter().enumerate() {
         let last = number + 1 == list.len();
-        let (branch, below) = match last {
-            true => ("└── ", "    "),
-            false => ("├── ", "│   "),
+        let (branch, below) = if last {
+            ("└── ", "    ")
+        } else {
+            ("├── ", "│   ")
         };
         let name = stack.label(*id);
         text.push_str(&format!("{indent}{branch}{name}\n"));
@@ -84,12 +86,12 @@ fn branches(
 
 fn mermaid(stack: &Stack) -> String {
     let mut text = String::from("flowchart TD\n");
-    let mut outside: BTreeMap<String, usize> = BTreeMap::new();
+    let mut external: BTreeMap<String, usize> = BTreeMap::new();
     for image in &stack.images {
         if let Base::External(_) = image.base {
-            let number = outside.len();
+            let number = external.len();
             let name = base_name(stack, &image.base);
-            outside.entry(name).or_insert_with_key(|name| {
+            external.entry(name).or_insert_with_key(|name| {
                 text.push_str(&format!("  o{number}([\"{name}\"])\n"));
                 number
             });
@@ -102,7 +104,7 @@ fn mermaid(stack: &Stack) -> String {
         match &image.base {
             Base::Image(parent) => text.push_str(&format!("  i{} --> i{index}\n", parent.0)),
             Base::External(_) => {
-                let number = outside[&base_name(stack, &image.base)];
+                let number = external[&base_name(stack, &image.base)];
                 text.push_str(&format!("  o{number} --> i{index}\n"));
             }
         }

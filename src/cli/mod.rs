@@ -1,6 +1,6 @@
-//! The command line: one file a command, and what they share.
+//! The command line: one file per command, and the code that commands share.
 //!
-//! stdout is data, stderr is for people. [`main`] is the whole program.
+//! stdout is for data, stderr for people. [`main`] is the whole program.
 
 mod args;
 mod build;
@@ -10,6 +10,7 @@ mod diff;
 mod docs;
 mod evidence;
 mod exit;
+mod failure;
 mod graph;
 mod history;
 mod interrupt;
@@ -29,18 +30,20 @@ use std::io::Write as _;
 use serde_json::{Value, json};
 
 pub use args::{Args, Command, Global};
-pub use exit::{Exit, Failure};
+pub use exit::Exit;
+pub use failure::Failure;
 
 use crate::report::Reporter;
 
-/// What a command says and how it ended.
+/// The result of a command that did not fail.
 struct Answer {
+    /// The exit code of the process.
     exit: Exit,
-    /// With `--json`: the one document on stdout.
+    /// The document on stdout, with `--json`.
     json: Value,
-    /// Without: the text on stdout.
+    /// The text on stdout, without `--json`.
     text: String,
-    /// For people, on stderr, behind all progress.
+    /// The text on stderr, after all progress.
     said: String,
 }
 
@@ -69,10 +72,10 @@ pub fn main() -> std::process::ExitCode {
         let args = Args::read();
         let global = args.global;
         match args.command {
-            // These start no runtime.
-            Command::Completions(args) => tell(&global, reference::completions(&args)),
-            Command::Reference => tell(&global, reference::reference()),
-            Command::Graph(args) => tell(&global, graph::run(&global, &args)),
+            // These need no async runtime.
+            Command::Completions(args) => print(&global, reference::completions(&args)),
+            Command::Reference => print(&global, reference::reference()),
+            Command::Graph(args) => print(&global, graph::run(&global, &args)),
             command => asynchronous(&global, command),
         }
     };
@@ -80,6 +83,7 @@ pub fn main() -> std::process::ExitCode {
     std::process::ExitCode::from(exit.code())
 }
 
+/// Runs a command that contacts something, and shows its progress.
 fn asynchronous(global: &Global, command: Command) -> Exit {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -87,8 +91,11 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            let failure = Failure::new(Exit::Environment, format!("no threads: {error}"));
-            return tell(global, Err(failure));
+            let failure = Failure::new(
+                Exit::Environment,
+                format!("cannot start the async runtime: {error}"),
+            );
+            return print(global, Err(failure));
         }
     };
     let color = color();
@@ -117,31 +124,27 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
         }
     });
     reporter.finish();
-    tell(global, answer)
+    print(global, answer)
 }
 
-/// Whether stderr gets colours: a terminal, unless `NO_COLOR` or `CLICOLOR_FORCE` say otherwise.
+/// Returns whether stderr gets colours: it is a terminal, and no variable overrides that (`NO_COLOR`,
+/// `CLICOLOR_FORCE`, `CLICOLOR`).
 fn color() -> bool {
-    use std::io::IsTerminal as _;
-    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty() && v != *"0");
-    match (set("NO_COLOR"), set("CLICOLOR_FORCE")) {
-        (true, _) => false,
-        (false, true) => true,
-        (false, false) => std::io::stderr().is_terminal(),
-    }
+    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }
 
-/// Writes an answer: data on stdout, the rest on stderr.
-fn tell(global: &Global, answer: Result<Answer, Failure>) -> Exit {
+/// Prints an answer or a failure: data on stdout, the rest on stderr. Returns the exit code.
+fn print(global: &Global, answer: Result<Answer, Failure>) -> Exit {
     let mut out = std::io::stdout().lock();
     let (exit, text) = match answer {
         Ok(answer) => {
             if !answer.said.is_empty() {
                 eprint!("{}", answer.said);
             }
-            let text = match global.json {
-                true => format!("{}\n", pretty(&answer.json)),
-                false => answer.text,
+            let text = if global.json {
+                format!("{}\n", pretty(&answer.json))
+            } else {
+                answer.text
             };
             (answer.exit, text)
         }
@@ -149,14 +152,15 @@ fn tell(global: &Global, answer: Result<Answer, Failure>) -> Exit {
             eprint!("{}", failure.shown(color()));
             failure.annotate();
             let json = json!({ "error": failure.json() });
-            let text = match global.json {
-                true => format!("{}\n", pretty(&json)),
-                false => String::new(),
+            let text = if global.json {
+                format!("{}\n", pretty(&json))
+            } else {
+                String::new()
             };
             (failure.exit, text)
         }
     };
-    // A closed pipe (`laminate plan | head`) is no error of ours.
+    // A closed pipe (`laminate plan | head`) is not an error.
     let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     exit
 }

@@ -1,4 +1,4 @@
-//! `laminate plan`.
+//! `laminate plan`, and how an image of a plan is shown, which `build` and `why` also use.
 
 use std::collections::BTreeSet;
 
@@ -20,6 +20,7 @@ use crate::report::table;
 use crate::stack::{Base, ImageId};
 use crate::staging::Staging;
 
+/// Plans, and returns the plan or the steps of one image.
 pub async fn run(
     global: &Global,
     args: &PlanArgs,
@@ -43,10 +44,13 @@ pub async fn run(
         events.send(Event::Warning { text });
     }
     let json = json(&context, &gathered, &plan);
-    summary::plan(&context, &plan)?;
-    let exit = match plan.builds() || plan.proves() {
-        true => Exit::Difference,
-        false => Exit::Done,
+    let name = context.stack.name.as_str();
+    let heading = format!("{name}: {}", count(&plan));
+    summary::add_table(&heading, &["image", "action", "runs", "why"], &rows(&plan))?;
+    let exit = if plan.builds() || plan.proves() {
+        Exit::Difference
+    } else {
+        Exit::Done
     };
     Ok(Answer::new(exit, json, text(&context, &plan)))
 }
@@ -63,7 +67,7 @@ pub fn json(context: &Context, gathered: &Gathered, plan: &Plan) -> Value {
         "commit": gathered.facts.commit.as_ref().map(|commit| &commit.hash),
         "dirty": gathered.facts.commit.as_ref().map(|commit| commit.dirty),
         "images": images,
-        "gates": silent(context)
+        "gates": uncovered(context)
             .iter()
             .map(|silence| json!({
                 "channel": silence.channel, "gate": silence.gate,
@@ -73,7 +77,7 @@ pub fn json(context: &Context, gathered: &Gathered, plan: &Plan) -> Value {
     })
 }
 
-/// What is said of an image whether planned or built.
+/// Returns the keys that an image has in the documents of `plan`, `build` and `why`.
 pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value {
     let stack = &context.stack;
     let image = &stack.images[planned.id.0];
@@ -121,12 +125,13 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
     value
 }
 
-fn silent(context: &Context) -> Vec<gates::Uncovered<'_>> {
+/// Returns the images that gates do not cover.
+fn uncovered(context: &Context) -> Vec<gates::Uncovered<'_>> {
     gates::uncovered(&context.stack, &SpecGates::new(&context.stack))
 }
 
-/// Gates that are probably a suite's name with a slip in it: they would be evidence from outside. One
-/// that evidence has been filed under is none.
+/// Returns a warning for each gate that is probably a misspelled suite: it would need evidence from
+/// outside. A gate that has such evidence is not misspelled.
 async fn slips(
     context: &Context,
     registry: Option<&Registry>,
@@ -136,11 +141,12 @@ async fn slips(
     let mut list = Vec::new();
     for channel in &context.stack.channels {
         for gate in &channel.gates {
-            let near = match spec.source(&gate.name) {
-                Source::Run => None,
-                Source::Evidence => nearest(&gate.name, spec.suites().chain([CHECKS])),
+            if matches!(spec.source(&gate.name), Source::Run) {
+                continue;
+            }
+            let Some(near) = nearest(&gate.name, spec.suites().chain([CHECKS])) else {
+                continue;
             };
-            let Some(near) = near else { continue };
             if let (Some(registry), Some(staging)) = (registry, &context.stack.staging) {
                 let staging = &Staging::new(registry, staging);
                 let ledger = Channel {
@@ -162,7 +168,7 @@ async fn slips(
                 }
             }
             list.push(format!(
-                "gate `{}` of channel `{}` is no suite, so it wants evidence from outside (did you mean `{near}`?)",
+                "gate `{}` of channel `{}` is not a suite, so it requires evidence from outside (did you mean `{near}`?)",
                 gate.name, channel.name
             ));
         }
@@ -170,6 +176,7 @@ async fn slips(
     Ok(list)
 }
 
+/// Returns the value of `action` in JSON.
 fn action(action: &Action) -> &'static str {
     match action {
         Action::Build { .. } => "build",
@@ -178,10 +185,19 @@ fn action(action: &Action) -> &'static str {
     }
 }
 
-/// The columns of [`rows`].
+/// Returns the action for people.
+fn action_shown(action: &Action) -> &'static str {
+    match action {
+        Action::Build { .. } => "build",
+        Action::Reuse { .. } => "reuse",
+        Action::Hold { .. } => "skip",
+    }
+}
+
+/// Headers of the columns of [`rows`].
 pub const HEADERS: [&str; 4] = ["IMAGE", "ACTION", "RUNS", "WHY"];
 
-/// A row an image: name, what is done, what is run on it, why.
+/// Returns a row for each image: its name, the action, what runs on it, and why.
 pub fn rows(plan: &Plan) -> Vec<Vec<String>> {
     plan.images
         .iter()
@@ -191,12 +207,12 @@ pub fn rows(plan: &Plan) -> Vec<Vec<String>> {
                     let texts: Vec<&str> = reasons.iter().map(|r| r.text.as_str()).collect();
                     texts.join("; ")
                 }
-                Action::Reuse { digest } => format!("unchanged, {}", digest.short()),
+                Action::Reuse { digest } => format!("up to date, {}", digest.short()),
                 Action::Hold { because } => because.clone(),
             };
             vec![
                 planned.label.clone(),
-                action(&planned.action).to_owned(),
+                action_shown(&planned.action).to_owned(),
                 proofs(&planned.proofs),
                 why,
             ]
@@ -204,7 +220,7 @@ pub fn rows(plan: &Plan) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// `3 suites, checks, info`: what is run; nothing if all is known.
+/// Returns what runs on an image, as in `3 suites, checks, info`; empty if all results are known.
 fn proofs(proofs: &Proofs) -> String {
     let suites = proofs
         .suites
@@ -229,27 +245,33 @@ fn proofs(proofs: &Proofs) -> String {
     parts.join(", ")
 }
 
-/// `2 images to build, 3 to reuse`.
+/// Returns how many images have which action, as in `2 images to build, 3 up to date`.
 pub fn count(plan: &Plan) -> String {
-    let (mut build, mut reuse, mut hold) = (0, 0, 0);
+    let (mut build, mut reuse, mut skip) = (0, 0, 0);
     for planned in &plan.images {
         match planned.action {
             Action::Build { .. } => build += 1,
             Action::Reuse { .. } => reuse += 1,
-            Action::Hold { .. } => hold += 1,
+            Action::Hold { .. } => skip += 1,
         }
     }
-    let mut text = match (build, reuse) {
-        (0, _) => format!("nothing to build, {reuse} to reuse"),
-        (1, _) => format!("1 image to build, {reuse} to reuse"),
-        _ => format!("{build} images to build, {reuse} to reuse"),
+    counts(build, reuse, skip)
+}
+
+fn counts(build: usize, reuse: usize, skip: usize) -> String {
+    let mut text = match build {
+        0 => "nothing to build".to_owned(),
+        1 => "1 image to build".to_owned(),
+        n => format!("{n} images to build"),
     };
-    if hold > 0 {
-        text.push_str(&format!(", {hold} held"));
+    text.push_str(&format!(", {reuse} up to date"));
+    if skip > 0 {
+        text.push_str(&format!(", {skip} skipped"));
     }
     text
 }
 
+/// Returns the plan for people.
 fn text(context: &Context, plan: &Plan) -> String {
     let mut text = table::plain(&HEADERS, &rows(plan));
     text.push_str(&format!("\n{}\n", count(plan)));
@@ -266,15 +288,15 @@ fn text(context: &Context, plan: &Plan) -> String {
     }
     for planned in &plan.images {
         for suite in &planned.proofs.suites {
-            // That a new image is tested goes without saying.
+            // A new image is always tested, so that needs no reason.
             if let (Some(why), Action::Reuse { .. }) = (&suite.why, &planned.action) {
                 text.push_str(&format!("{} test {}: {why}\n", planned.label, suite.name));
             }
         }
     }
-    for silence in silent(context) {
+    for silence in uncovered(context) {
         text.push_str(&format!(
-            "gate `{}` of channel `{}` says nothing about {}\n",
+            "gate `{}` of channel `{}` does not cover {}\n",
             silence.gate,
             silence.channel,
             silence.images.join(", ")
@@ -282,13 +304,13 @@ fn text(context: &Context, plan: &Plan) -> String {
     }
     if plan.attempt > 1 {
         text.push_str(
-            "the plain tags are on other images already, so the whole release gets a suffix\n",
+            "these tags have a suffix, because the tags without it are already on other images\n",
         );
     }
     text
 }
 
-/// The steps an image comes to, each as YAML's inline form.
+/// Returns the resolved steps of an image, each in YAML's inline form.
 fn expand(context: &Context, name: &str) -> Result<Answer, Failure> {
     let selected = context.select(&[name.to_owned()])?.unwrap_or_default();
     let mut text = String::new();
@@ -306,4 +328,32 @@ fn expand(context: &Context, name: &str) -> Result<Answer, Failure> {
         list.push(json!({ "image": label, "steps": steps }));
     }
     Ok(Answer::new(Exit::Done, json!({ "images": list }), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_are_counted() {
+        assert_eq!(counts(0, 3, 0), "nothing to build, 3 up to date");
+        assert_eq!(counts(1, 0, 0), "1 image to build, 0 up to date");
+        assert_eq!(
+            counts(2, 3, 1),
+            "2 images to build, 3 up to date, 1 skipped"
+        );
+    }
+
+    #[test]
+    fn a_skipped_image_keeps_its_json_value() {
+        let hold = Action::Hold {
+            because: String::new(),
+        };
+        assert_eq!((action(&hold), action_shown(&hold)), ("hold", "skip"));
+    }
+
+    #[test]
+    fn an_image_with_nothing_to_run_has_an_empty_cell() {
+        assert_eq!(proofs(&Proofs::default()), "");
+    }
 }

@@ -1,53 +1,74 @@
-//! The Markdown summary and outputs of a job on GitHub (`GITHUB_STEP_SUMMARY`, `GITHUB_OUTPUT`).
+//! Summary and outputs of a job on GitHub Actions: appends to the files of `GITHUB_STEP_SUMMARY` and
+//! `GITHUB_OUTPUT`. Elsewhere these variables are not set, and nothing happens.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use super::context::Context;
-use super::{Exit, Failure, plan as plan_command};
-use crate::plan::Plan;
+use super::{Exit, Failure};
 use crate::report::table;
 
-/// Appends to the file a variable names; does nothing without one.
-fn append(variable: &str, text: &str) -> Result<(), Failure> {
-    let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) else {
-        return Ok(());
-    };
-    let path = std::path::PathBuf::from(path);
-    let written = fs_err::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| Failure::new(Exit::Environment, format!("{variable}: {error}")))
-}
-
-/// The plan as a table.
-pub fn plan(context: &Context, plan: &Plan) -> Result<(), Failure> {
-    let table = table::markdown(
-        &["image", "action", "runs", "why"],
-        &plan_command::rows(plan),
-    );
-    let name = context.stack.name.as_str();
-    let count = plan_command::count(plan);
-    append(
+/// Adds a table to the summary.
+pub fn add_table(heading: &str, headers: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+    let table = table::markdown(headers, rows);
+    append_to_variable(
         "GITHUB_STEP_SUMMARY",
-        &format!("### {name}: {count}\n\n{table}\n"),
+        &format!("### {heading}\n\n{table}\n"),
     )
 }
 
-/// What a build did, as a table, and its outputs.
+/// Adds the table of a build to the summary, and its outputs.
 pub fn build(
     context: &Context,
     headers: &[&str],
     rows: &[Vec<String>],
     outputs: &[(&str, &str)],
 ) -> Result<(), Failure> {
-    let table = table::markdown(headers, rows);
-    let name = context.stack.name.as_str();
-    append("GITHUB_STEP_SUMMARY", &format!("### {name}\n\n{table}\n"))?;
-    let lines: String = outputs
+    add_table(context.stack.name.as_str(), headers, rows)?;
+    append_to_variable("GITHUB_OUTPUT", &output_lines(outputs))
+}
+
+/// Returns outputs as lines of `GITHUB_OUTPUT`.
+fn output_lines(outputs: &[(&str, &str)]) -> String {
+    let lines = outputs
         .iter()
-        .map(|(name, value)| format!("{name}={value}\n"))
-        .collect();
-    append("GITHUB_OUTPUT", &lines)
+        .map(|(name, value)| format!("{name}={value}\n"));
+    lines.collect()
+}
+
+/// Appends to the file a variable is set to.
+fn append_to_variable(variable: &str, text: &str) -> Result<(), Failure> {
+    let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) else {
+        return Ok(());
+    };
+    append(Path::new(&path), text)
+        .map_err(|error| Failure::new(Exit::Environment, format!("{variable}: {error}")))
+}
+
+fn append(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = fs_err::OpenOptions::new();
+    let mut file = options.create(true).append(true).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_lines() {
+        let lines = output_lines(&[("run", "r-1"), ("published", "true")]);
+        assert_eq!(lines, "run=r-1\npublished=true\n");
+    }
+
+    #[test]
+    fn a_summary_keeps_what_is_already_in_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("summary.md");
+        for text in ["one\n", "two\n"] {
+            append(&file, text).expect("it can be written");
+        }
+        let text = std::fs::read_to_string(&file).expect("it is there");
+        assert_eq!(text, "one\ntwo\n");
+    }
 }
