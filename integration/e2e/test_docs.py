@@ -95,9 +95,9 @@ def test_pages_are_written_and_later_only_what_changed(released, tmp_path):
     page = (out / f"leaf--1{tag}.md").read_text()
     leaf = first.image("leaf", "1")
     for text in (f"`{stack.registry}/leaf:1{tag}`", f"`{stack.registry}/leaf@{leaf['digest']}`",
-                 "<code>the &#124; word</code> | ground |", "outside base", f"[1/ground](ground--1{tag})", '"image": "leaf"'):
+                 "<code>the &#124; word</code> | ground |", "external base", f"[1/ground](ground--1{tag})", '"image": "leaf"'):
         assert text in page
-    assert "never promoted to" in (out / "Home.md").read_text()
+    assert "no release yet" in (out / "Home.md").read_text()
     assert changed(stack.laminate("docs", "--out", str(out))) == []
 
 

@@ -1,15 +1,16 @@
-//! The wiki of a stack: pages in Markdown, made from what is known of its releases and channels.
+//! The wiki of a stack: Markdown pages about its images, releases and channels.
 //!
-//! Main types: [`Wiki`], all that is known, and [`Made`], what becomes of it. [`pages`] is a pure
-//! function; `laminate docs` gathers the one and writes the other. [`text`] keeps what images and
-//! people say from becoming markup.
+//! Main types: [`Wiki`], the input, and [`Made`], the pages. [`pages`] is a pure function; `laminate docs`
+//! gathers its input and writes the pages. [`text`] escapes texts of images and people.
 
 mod names;
 mod page;
+mod parts;
 mod stored;
 #[cfg(test)]
 mod tests;
 mod text;
+mod verdicts;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,20 +26,21 @@ use crate::record::{LedgerEntry, Release};
 pub use names::{Names, file, is_page};
 pub use stored::{Layer, Stored};
 
-/// Texts by the names of their files.
+/// Pages by the names of their files.
 pub type Pages = BTreeMap<String, String>;
 
-/// How a page names another.
+/// How pages link to each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Links {
-    /// `Page`, as wikis do
+    /// By page name: `Page`.
     #[default]
     Wiki,
-    /// `Page.md`, as a folder of files does
+    /// By file name: `Page.md`.
     Plain,
 }
 
 impl Links {
+    /// Returns the name of the kind, as in `--links`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Wiki => "wiki",
@@ -47,49 +49,56 @@ impl Links {
     }
 }
 
-/// All that pages are made from.
+/// The input of all pages.
 #[derive(Clone, Debug)]
 pub struct Wiki {
+    /// The name of the stack.
     pub stack: String,
+    /// How pages link to each other.
     pub links: Links,
-    /// Newest first; one at least.
+    /// All releases, newest first; at least one.
     pub releases: Vec<(Digest, Release)>,
-    /// The one on the first page; one of `releases`.
+    /// The release on the first page; one of `releases`.
     pub shown: Digest,
-    /// What is known of releases that get pages, in the order of their images.
+    /// Details of the releases that get pages, in the order of their images.
     pub known: BTreeMap<Digest, Vec<Known>>,
+    /// All channels.
     pub channels: Vec<Channel>,
-    /// Files that were written before.
+    /// Files that earlier runs wrote.
     pub written: BTreeSet<String>,
 }
 
-/// What is known of an image of a release beside its record.
+/// Details of an image of a release that its record does not have.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Known {
+    /// Its verdicts and lists.
     pub evidence: Option<Evidence>,
-    /// Its spec after short keys, variants and variables.
+    /// Its resolved spec: after short keys, variants and variables.
     pub resolved: Option<Value>,
-    /// `None` where the registry has it no longer.
+    /// The stored image; `None` if it is no longer in the registry.
     pub stored: Option<Stored>,
 }
 
-/// A channel and its moves, newest first.
+/// A channel and its moves.
 #[derive(Clone, Debug)]
 pub struct Channel {
+    /// Its name.
     pub name: String,
+    /// Its moves, newest first.
     pub entries: Vec<LedgerEntry>,
 }
 
-/// What is to be written.
+/// The pages to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Made {
+    /// Generated pages.
     pub pages: Pages,
-    /// Files of earlier releases that stay as they are.
+    /// Existing pages of earlier releases, which stay as they are.
     pub kept: BTreeSet<String>,
 }
 
 impl Made {
-    /// Files that were written before and are of nothing any longer.
+    /// Returns files that earlier runs wrote and that no page needs now.
     pub fn stale<'a>(&'a self, written: &'a BTreeSet<String>) -> impl Iterator<Item = &'a String> {
         let wanted = |file: &&String| {
             !self.pages.contains_key(*file) && !self.kept.contains(*file) && is_page(file)
@@ -107,7 +116,7 @@ const TEMPLATES: [(&str, &str); 6] = [
     ("release", include_str!("templates/release.md")),
 ];
 
-/// The templates, with nothing escaped but by the filters of [`text`].
+/// Returns the templates. Only the filters of [`text`] escape.
 fn environment(links: Links) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -117,7 +126,7 @@ fn environment(links: Links) -> Environment<'static> {
         .lstrip_blocks(true)
         .keep_trailing_newline(true)
         .build();
-    environment.set_syntax(syntax.expect("only blanks are treated differently"));
+    environment.set_syntax(syntax.expect("the syntax is constant"));
     environment.add_filter("cell", |text: String| text::cell(&text));
     environment.add_filter("code", |text: String| text::code(&text));
     environment.add_filter("fence", |text: String, language: Option<String>| {
@@ -135,12 +144,12 @@ fn environment(links: Links) -> Environment<'static> {
     for (name, template) in TEMPLATES {
         environment
             .add_template(name, template)
-            .expect("our templates are right");
+            .expect("the templates are constant");
     }
     environment
 }
 
-/// Makes all pages.
+/// Generates all pages.
 pub fn pages(wiki: &Wiki) -> Made {
     let environment = environment(wiki.links);
     let mut pages = Pages::new();
@@ -150,16 +159,16 @@ pub fn pages(wiki: &Wiki) -> Made {
         let text = text.unwrap_or_else(|error| panic!("the template of {page}: {error:#}"));
         pages.insert(names::file(page), text);
     };
-    fn see(view: &impl serde::Serialize) -> minijinja::Value {
+    fn context(view: &impl serde::Serialize) -> minijinja::Value {
         minijinja::Value::from(Serde(view))
     }
     let book = view::Book::new(wiki);
-    add(names::HOME, "home", see(&book.home()));
-    add(names::STABLE, "stable", see(&book.stable()));
-    add(names::LINEAGE, "lineage", see(&book.lineage()));
-    add(names::SIDEBAR, "sidebar", see(&book.sidebar()));
+    add(names::HOME, "home", context(&book.home()));
+    add(names::STABLE, "stable", context(&book.stable()));
+    add(names::LINEAGE, "lineage", context(&book.lineage()));
+    add(names::SIDEBAR, "sidebar", context(&book.sidebar()));
     for (page, image) in book.images() {
-        add(page, "image", see(&book.image(image)));
+        add(page, "image", context(&book.image(image)));
     }
     let mut kept = BTreeSet::new();
     for (digest, release) in &wiki.releases {
@@ -172,7 +181,7 @@ pub fn pages(wiki: &Wiki) -> Made {
                 Some(known) => add(
                     page,
                     "release",
-                    see(&book.release(digest, release, index, known)),
+                    context(&book.release(digest, release, index, known)),
                 ),
                 None => {
                     kept.insert(names::file(page));

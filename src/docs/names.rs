@@ -1,35 +1,39 @@
-//! What pages are called: legal as a file anywhere, and as a link without its ending in a wiki.
+//! Names of pages: valid as a file on every system, and as a link without `.md` in a wiki.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{Digest, Tag};
 use crate::record::{Release, ReleaseImage};
 
+/// The first page.
 pub const HOME: &str = "Home";
+/// The page of all channels.
 pub const STABLE: &str = "Stable";
+/// The page of bases and children.
 pub const LINEAGE: &str = "Lineage";
+/// The sidebar of a wiki.
 pub const SIDEBAR: &str = "_Sidebar";
 
-/// Names that are taken: our own pages, a wiki's, and those Windows has no files of.
+/// Reserved names: our own pages, those of wikis, and those that Windows does not allow.
 const TAKEN: [&str; 11] = [
     "home", "stable", "lineage", "_sidebar", "_footer", "_header", "con", "prn", "aux", "nul",
     "index",
 ];
 
-/// The longest name, bytes; files have 255.
+/// The longest name, in bytes. File systems allow 255.
 const LONGEST: usize = 200;
 
-/// The names of all pages of images.
+/// Names of all pages of images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     images: BTreeMap<String, String>,
-    /// By release and image.
+    /// By release and label of the image.
     releases: BTreeMap<(Digest, String), String>,
 }
 
 impl Names {
-    /// Names the pages of releases, which are given newest first. An older page keeps its name when
-    /// a newer one would have the same.
+    /// Names the pages of releases, which are given newest first. If two pages would have the same name,
+    /// the older one keeps it.
     pub fn new<'a>(
         releases: impl DoubleEndedIterator<Item = &'a (Digest, Release)> + Clone,
     ) -> Self {
@@ -61,30 +65,30 @@ impl Names {
         names
     }
 
-    /// The page of an image.
+    /// Returns the page of an image.
     pub fn image(&self, image: &str) -> Option<&str> {
         self.images.get(image).map(String::as_str)
     }
 
-    /// The page of an image in a release.
+    /// Returns the page of an image in a release.
     pub fn release(&self, release: &Digest, image: &ReleaseImage) -> Option<&str> {
         let of = (release.clone(), image.label());
         self.releases.get(&of).map(String::as_str)
     }
 }
 
-/// The tag an image's page is named by.
+/// Returns the tag in the name of an image's page.
 pub fn tag(image: &ReleaseImage) -> &str {
     let first = image.tags.first().map(Tag::as_str);
     first.unwrap_or_else(|| image.digest.short())
 }
 
-/// The name of a page's file.
+/// Returns the file name of a page.
 pub fn file(page: &str) -> String {
     format!("{page}.md")
 }
 
-/// Whether a file may be one of our pages: nothing else is removed.
+/// Returns whether a file can be one of our pages. Other files are never removed.
 pub fn is_page(file: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     file.strip_suffix(".md").is_some_and(|name| {
@@ -93,7 +97,7 @@ pub fn is_page(file: &str) -> bool {
     })
 }
 
-/// Takes a name nobody has, also where `A` and `a` are one file.
+/// Returns an unused name, also on systems where `A` and `a` are one file.
 fn free(taken: &mut BTreeSet<String>, wanted: &str, seed: &str) -> String {
     let mut name = legal(wanted, seed);
     let mut number = 0;
@@ -112,12 +116,16 @@ fn hash(seed: &str) -> String {
     Digest::of(seed.as_bytes()).short().to_owned()
 }
 
+/// Returns a valid name that is close to the wanted one.
 fn legal(wanted: &str, seed: &str) -> String {
     let mut name: String = wanted
         .chars()
-        .map(|c| match c.is_ascii_alphanumeric() || "._-".contains(c) {
-            true => c,
-            false => '-',
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "._-".contains(c) {
+                c
+            } else {
+                '-'
+            }
         })
         .collect();
     if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
@@ -126,7 +134,7 @@ fn legal(wanted: &str, seed: &str) -> String {
     if name.len() > LONGEST {
         name = format!("{}--{}", &name[..LONGEST - 14], hash(seed));
     }
-    // To a wiki `x.org` would be a file in Org's format, not a page.
+    // A wiki reads `x.org` as a file in Org format, not as a page.
     if let Some((stem, ending)) = name.rsplit_once('.')
         && ending.chars().all(|c| c.is_ascii_alphabetic())
     {
@@ -140,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_legal_and_nobodys_else() {
+    fn names_are_valid_and_unique() {
         let mut taken: BTreeSet<String> = TAKEN.iter().map(|name| (*name).to_owned()).collect();
         let mut name = |wanted: &str| free(&mut taken, wanted, wanted);
         assert_eq!(name("ml-notebook"), "ml-notebook");

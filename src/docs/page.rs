@@ -1,25 +1,25 @@
-//! The page of an image in a release: everything known of it.
-
-use std::collections::BTreeMap;
+//! The page of an image in a release, with all details.
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::view::{Book, Link, Row, time};
+use super::parts::Link;
+use super::verdicts::{ChecksView, VerdictView, checks, suites};
+use super::view::{Book, Row};
 use super::{Known, Layer, Stored};
-use crate::evidence::{Case, Evidence, Finding, Info, Rule, Verdict};
+use crate::evidence::Info;
 use crate::name::Digest;
-use crate::record::{Release, ReleaseImage, ReleaseVerdict};
-use crate::report::table::human_size;
+use crate::record::{Release, ReleaseImage};
+use crate::size::human as human_size;
 
-/// The longest text shown of what made a layer, characters.
+/// The longest step of a layer that is shown, in characters.
 const LONGEST: usize = 160;
 
 /// The page of an image in a release.
 #[derive(Serialize)]
 pub struct Page {
     row: Row,
-    /// By each of its tags.
+    /// One for each of its tags.
     references: Vec<String>,
     commit: String,
     release: String,
@@ -31,7 +31,7 @@ pub struct Page {
     dropped: Vec<Dropped>,
     checks: Option<ChecksView>,
     layers: Vec<LayerView>,
-    /// The registry has the image.
+    /// Whether the registry has the image.
     is_stored: bool,
     config: Vec<Setting>,
     environment: String,
@@ -42,57 +42,14 @@ pub struct Page {
 
 #[derive(Serialize)]
 struct Ancestor {
-    /// The image itself and an outside base lead nowhere.
+    /// The image itself and an external base have no page.
     link: Link,
     digest: Option<String>,
 }
 
 #[derive(Serialize)]
-struct VerdictView {
-    suite: String,
-    from: String,
-    verdict: String,
-    tests: u32,
-    failed: u32,
-    skipped: Option<u32>,
-    seconds: Option<String>,
-    time: Option<String>,
-    digest: Option<String>,
-    is_red: bool,
-    reason: Option<String>,
-    failures: Vec<Failed>,
-    log: String,
-}
-
-#[derive(Serialize)]
-struct Failed {
-    name: String,
-    message: String,
-    text: String,
-}
-
-#[derive(Serialize)]
 struct Dropped {
     suite: String,
-    reason: String,
-}
-
-#[derive(Serialize)]
-struct ChecksView {
-    verdict: String,
-    time: Option<String>,
-    findings: Vec<FindingView>,
-    allowed: Vec<FindingView>,
-    unused: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct FindingView {
-    rule: &'static str,
-    path: String,
-    text: String,
-    below: usize,
-    step: String,
     reason: String,
 }
 
@@ -127,7 +84,7 @@ struct PackageView {
 }
 
 impl Book<'_> {
-    /// What is known of one image of a release; `known` is in the order of its images.
+    /// Returns the page of the image at `index`. `known` is in the order of the release's images.
     pub fn release(
         &self,
         digest: &Digest,
@@ -142,7 +99,7 @@ impl Book<'_> {
             let at = all.position(|other| std::ptr::eq(other, image));
             at.and_then(|at| known.get(at)).unwrap_or(&nothing)
         };
-        // From the image down to what it all stands on.
+        // From the external base up to the image.
         let mut chain: Vec<&ReleaseImage> = release.with_parents(image).collect();
         chain.reverse();
         let mut lineage = Vec::new();
@@ -158,9 +115,10 @@ impl Book<'_> {
         lineage.extend(chain.iter().map(|ancestor| Ancestor {
             link: Link {
                 text: ancestor.label(),
-                page: match std::ptr::eq(*ancestor, image) {
-                    true => None,
-                    false => self.page(digest, ancestor).map(str::to_owned),
+                page: if std::ptr::eq(*ancestor, image) {
+                    None
+                } else {
+                    self.page(digest, ancestor).map(str::to_owned)
                 },
             },
             digest: Some(ancestor.digest.to_string()),
@@ -221,138 +179,7 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// All suites of an image: its record says which are in force, the evidence what came of them.
-fn suites(image: &ReleaseImage, evidence: Option<&Evidence>) -> Vec<VerdictView> {
-    let mut list: BTreeMap<&str, (Option<&ReleaseVerdict>, Option<&Verdict>)> = BTreeMap::new();
-    for verdict in &image.verdicts {
-        list.entry(&verdict.suite).or_default().0 = Some(verdict);
-    }
-    for (suite, verdict) in evidence.into_iter().flat_map(|known| &known.suites) {
-        list.entry(suite).or_default().1 = Some(verdict);
-    }
-    let views = list.into_iter().map(|(suite, (record, proven))| {
-        let passed = match (record, proven) {
-            (Some(record), _) => record.passed,
-            (None, Some(proven)) => proven.passed,
-            (None, None) => unreachable!("it is in the list for one of them"),
-        };
-        let from = record.map_or_else(
-            || proven.and_then(|proven| proven.from.clone()),
-            |record| record.from.clone(),
-        );
-        let count = |record: Option<u32>, proven: Option<u32>| record.or(proven).unwrap_or(0);
-        let digest = record.map(|record| record.digest.short().to_owned());
-        VerdictView {
-            suite: suite.to_owned(),
-            from: from.unwrap_or_else(|| "the stack".to_owned()),
-            verdict: word(passed).to_owned(),
-            tests: count(record.map(|r| r.tests), proven.map(|p| p.tests)),
-            failed: count(record.map(|r| r.failed), proven.map(|p| p.failed)),
-            skipped: proven.map(|proven| proven.skipped),
-            seconds: proven.map(|proven| format!("{:.1} s", proven.seconds)),
-            time: proven.map(|proven| time(proven.time)),
-            digest: digest.or_else(|| evidence.map(|e| e.digest.short().to_owned())),
-            is_red: !passed,
-            reason: proven.and_then(|proven| proven.reason.clone()),
-            failures: proven
-                .map(|proven| proven.cases.iter().filter(|case| case.has_failed()))
-                .into_iter()
-                .flatten()
-                .map(failed)
-                .collect(),
-            log: proven.map(|proven| proven.log.clone()).unwrap_or_default(),
-        }
-    });
-    views.collect()
-}
-
-fn word(passed: bool) -> &'static str {
-    match passed {
-        true => "passed",
-        false => "failed",
-    }
-}
-
-fn failed(case: &Case) -> Failed {
-    let class = match case.class.is_empty() {
-        true => String::new(),
-        false => format!("{}.", case.class),
-    };
-    Failed {
-        name: format!("{class}{}", case.name),
-        message: case.message.clone().unwrap_or_default(),
-        text: case.text.clone().unwrap_or_default(),
-    }
-}
-
-/// `3 suites passed (24 tests), checks passed`
-pub fn verdicts(image: &ReleaseImage, evidence: Option<&Evidence>) -> String {
-    let suites = suites(image, evidence);
-    let mut said = Vec::new();
-    for red in suites.iter().filter(|suite| suite.is_red) {
-        said.push(format!(
-            "{} failed ({} of {})",
-            red.suite, red.failed, red.tests
-        ));
-    }
-    let green: Vec<_> = suites.iter().filter(|suite| !suite.is_red).collect();
-    if !green.is_empty() {
-        let tests: u64 = green.iter().map(|suite| u64::from(suite.tests)).sum();
-        let plural = if green.len() == 1 { "suite" } else { "suites" };
-        said.push(format!("{} {plural} passed ({tests} tests)", green.len()));
-    }
-    if let Some(checks) = checks(image, evidence) {
-        said.push(format!("checks {}", checks.verdict));
-    }
-    match said.is_empty() {
-        true => "none".to_owned(),
-        false => said.join(", "),
-    }
-}
-
-fn checks(image: &ReleaseImage, evidence: Option<&Evidence>) -> Option<ChecksView> {
-    let proven = evidence.and_then(|evidence| evidence.checks.as_ref());
-    let passed = image.checks.or(proven.map(|checks| checks.passed))?;
-    let mut view = ChecksView {
-        verdict: word(passed).to_owned(),
-        time: proven.map(|checks| time(checks.time)),
-        findings: Vec::new(),
-        allowed: Vec::new(),
-        unused: Vec::new(),
-    };
-    if let Some(proven) = proven {
-        view.findings = proven.findings.iter().map(|f| finding(f, "")).collect();
-        let allowed = proven.allowed.iter();
-        view.allowed = allowed.map(|a| finding(&a.finding, &a.reason)).collect();
-        view.unused.clone_from(&proven.unused);
-    }
-    Some(view)
-}
-
-fn finding(finding: &Finding, reason: &str) -> FindingView {
-    let step = finding.step.map(|index| format!("step {}", index + 1));
-    let from = finding.inherited.as_ref();
-    FindingView {
-        rule: match finding.rule {
-            Rule::Root => "root",
-            Rule::Writable => "writable",
-            Rule::Layers => "layers",
-            Rule::User => "user",
-        },
-        path: finding.path.clone(),
-        text: finding.text.clone(),
-        below: finding.below,
-        step: match (step, from) {
-            (Some(step), Some(from)) => format!("{step} of {from}"),
-            (Some(step), None) => step,
-            (None, Some(from)) => from.clone(),
-            (None, None) => String::new(),
-        },
-        reason: reason.to_owned(),
-    }
-}
-
-/// Layers, lowest first. A layer is of the first of the `ancestors` that has so many.
+/// Returns layers, lowest first. A layer belongs to the first of the `ancestors` that has it.
 fn layers(stored: &Stored, ancestors: &[(&str, Option<&Stored>)]) -> Vec<LayerView> {
     let layers = stored.layers.iter().enumerate();
     let views = layers.map(|(index, layer)| {
@@ -368,9 +195,10 @@ fn layers(stored: &Stored, ancestors: &[(&str, Option<&Stored>)]) -> Vec<LayerVi
             number: index + 1,
             size: human_size(layer.size),
             step: cut(&layer.step),
-            from: match layer.is_ours {
-                true => first.to_owned(),
-                false => "outside base".to_owned(),
+            from: if layer.is_ours {
+                first.to_owned()
+            } else {
+                "external base".to_owned()
             },
             digest: layer.digest.short().to_owned(),
         }
@@ -378,7 +206,7 @@ fn layers(stored: &Stored, ancestors: &[(&str, Option<&Stored>)]) -> Vec<LayerVi
     views.collect()
 }
 
-/// What a config says beside its environment and labels.
+/// Returns the settings of a config, except environment and labels.
 fn settings(config: &Value) -> Vec<Setting> {
     let names = [
         "User",
@@ -391,12 +219,12 @@ fn settings(config: &Value) -> Vec<Setting> {
         "StopSignal",
         "Healthcheck",
     ];
-    let said = names.into_iter().filter_map(|name| {
+    let set = names.into_iter().filter_map(|name| {
         let value = match &config[name] {
             Value::Null => return None,
             Value::String(text) if text.is_empty() => return None,
             Value::String(text) => text.clone(),
-            // A set is a map to nothing.
+            // Ports and volumes are maps to empty objects.
             Value::Object(map)
                 if map
                     .values()
@@ -409,10 +237,10 @@ fn settings(config: &Value) -> Vec<Setting> {
         };
         Some(Setting { name, value })
     });
-    said.collect()
+    set.collect()
 }
 
-/// A list, or a map, a line each.
+/// Returns a list or a map as lines.
 fn lines(value: &Value) -> String {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),

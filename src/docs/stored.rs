@@ -1,4 +1,4 @@
-//! What the registry has of an image: its layers, and its config.
+//! An image as the registry stores it: its layers and its config.
 
 use serde_json::Value;
 
@@ -10,18 +10,20 @@ use crate::oci::Image;
 pub struct Stored {
     /// Lowest first.
     pub layers: Vec<Layer>,
+    /// The OCI image config.
     pub config: Value,
 }
 
-/// A layer, and what made it.
+/// A layer, and the step that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
+    /// Its digest.
     pub digest: Digest,
-    /// As stored, bytes.
+    /// Its size as stored, in bytes.
     pub size: u64,
-    /// The step's title, or what the base says of it; empty if nothing is said.
+    /// The title of the step, or the text in the base's history; empty if there is none.
     pub step: String,
-    /// A step of the stack made it.
+    /// Whether a step of the stack made it.
     pub is_ours: bool,
 }
 
@@ -29,25 +31,25 @@ impl Stored {
     /// Returns an image with the bytes of its config read; `None` if they are not JSON.
     pub fn parse(image: &Image, config: &[u8]) -> Option<Self> {
         let config: Value = serde_json::from_slice(config).ok()?;
-        let described: Vec<&Value> = match &config["history"] {
+        let history: Vec<&Value> = match &config["history"] {
             Value::Array(list) => list
                 .iter()
                 .filter(|entry| entry["empty_layer"] != Value::Bool(true))
                 .collect(),
             _ => Vec::new(),
         };
-        // A base may tell too little or too much; what is ours is uppermost.
+        // The history of a base can have too few or too many entries. Our layers are on top.
         let layers = image.layers.iter().rev().enumerate();
         let mut layers: Vec<Layer> = layers
             .map(|(depth, layer)| {
-                let entry = described.iter().rev().nth(depth);
-                let said = |name: &str| entry.and_then(|entry| entry[name].as_str());
-                let step = said("created_by").or_else(|| said("comment"));
+                let entry = history.iter().rev().nth(depth);
+                let text = |name: &str| entry.and_then(|entry| entry[name].as_str());
+                let step = text("created_by").or_else(|| text("comment"));
                 Layer {
                     digest: layer.digest.clone(),
                     size: layer.size,
                     step: step.unwrap_or_default().to_owned(),
-                    is_ours: said("comment") == Some("laminate"),
+                    is_ours: text("comment") == Some("laminate"),
                 }
             })
             .collect();

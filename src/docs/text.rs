@@ -1,9 +1,9 @@
-//! Text from images and people as Markdown that says just that text: nothing in it can end a cell or a
-//! block, or become markup.
+//! Escapes text of images and people for Markdown: it cannot end a cell or a block, or become markup.
 
 use std::fmt::Write as _;
 
-/// What can be shown: control characters and those that turn the direction of writing cannot.
+/// Replaces characters that cannot be shown: control characters, and those that change the direction of
+/// writing.
 fn visible(c: char) -> char {
     match c {
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
@@ -12,7 +12,7 @@ fn visible(c: char) -> char {
     }
 }
 
-/// One line: what separates words is one blank.
+/// Returns text on one line, with single blanks.
 fn line(text: &str) -> String {
     let plain = anstream::adapter::strip_str(text).to_string();
     let words: Vec<&str> = plain.split_whitespace().collect();
@@ -20,32 +20,33 @@ fn line(text: &str) -> String {
 }
 
 fn entity(out: &mut String, c: char) {
-    write!(out, "&#{};", u32::from(c)).expect("a string takes it");
+    write!(out, "&#{};", u32::from(c)).expect("a string grows");
 }
 
-/// One line of text, for a cell of a table, a link or behind a label. Entities are read the same by all
-/// flavours of Markdown, escapes with `\` are not.
+/// Returns one line of text for a table cell, a link or a list item. All flavours of Markdown read
+/// entities in the same way; escapes with `\` differ.
 pub fn cell(text: &str) -> String {
     let text = line(text);
     let mut out = String::new();
     for (at, c) in text.char_indices() {
         let is_markup = match c {
-            // A `:` and a `.` that would make an address a link.
+            // A `:` or a `.` that would turn an address into a link.
             ':' => text[at + 1..].starts_with('/'),
             '.' => text[..at].to_ascii_lowercase().ends_with("www"),
             ' ' | ',' | '-' | '/' | '+' | '=' | '%' | '(' | ')' | '"' | '\'' | '?' | ';' => false,
             c => c.is_ascii_punctuation(),
         };
-        match is_markup {
-            true => entity(&mut out, c),
-            false => out.push(c),
+        if is_markup {
+            entity(&mut out, c);
+        } else {
+            out.push(c);
         }
     }
     out
 }
 
-/// One line of text as code. Between backticks if nothing in it could end them or the cell, or is a
-/// link to some wikis.
+/// Returns one line of text as code: between backticks, unless something in it could end them or the
+/// cell, or is a link in some wikis.
 pub fn code(text: &str) -> String {
     let text = line(text);
     let plain = |c: char| (c == ' ' || c.is_ascii_graphic()) && !"`|\\<>&".contains(c);
@@ -57,16 +58,17 @@ pub fn code(text: &str) -> String {
     }
     let mut out = String::from("<code>");
     for c in text.chars() {
-        match c.is_ascii_alphanumeric() || c == ' ' || !c.is_ascii() {
-            true => out.push(c),
-            false => entity(&mut out, c),
+        if c.is_ascii_alphanumeric() || c == ' ' || !c.is_ascii() {
+            out.push(c);
+        } else {
+            entity(&mut out, c);
         }
     }
     out.push_str("</code>");
     out
 }
 
-/// A block of text as it is, in a fence longer than any in it. It ends with a line break.
+/// Returns a block of literal text, in a fence longer than any in it. It ends with a line break.
 pub fn fence(text: &str, language: &str) -> String {
     let text = anstream::adapter::strip_str(text)
         .to_string()
@@ -89,14 +91,15 @@ pub fn fence(text: &str, language: &str) -> String {
     format!("{fence}{language}\n{body}\n{fence}\n")
 }
 
-/// A label of a Mermaid flowchart, with its quotes.
+/// Returns a label of a Mermaid flowchart, with quotes.
 pub fn label(text: &str) -> String {
     let mut out = String::from("\"");
     for c in line(text).chars() {
-        match c.is_ascii_alphanumeric() || " ._-/:@".contains(c) || !c.is_ascii() {
-            true => out.push(c),
-            // What Mermaid calls entity codes.
-            false => write!(out, "#{};", u32::from(c)).expect("a string takes it"),
+        if c.is_ascii_alphanumeric() || " ._-/:@".contains(c) || !c.is_ascii() {
+            out.push(c);
+        } else {
+            // Mermaid, "Entity codes to escape characters".
+            write!(out, "#{};", u32::from(c)).expect("a string grows");
         }
     }
     out.push('"');

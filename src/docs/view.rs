@@ -1,29 +1,23 @@
-//! What templates see of a [`Wiki`]: texts as they are, and the page each link goes to.
+//! The data of templates: texts, not escaped, and the page of each link.
+//!
+//! Main type: [`Book`], a [`Wiki`] with the names of its pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Wiki;
 use super::names::{self, Names};
-use super::page::verdicts;
+use super::parts::{Link, size, time};
+use super::verdicts::verdicts;
 use crate::evidence::Evidence;
 use crate::name::Digest;
 use crate::record::{LedgerEntry, MoveKind, Release, ReleaseImage};
-use crate::report::table::human_size;
 
-/// Moves of a channel that are listed.
+/// The number of moves that are listed of a channel.
 const MOVES: usize = 20;
 
-/// A text, and where it leads.
-#[derive(Serialize)]
-pub struct Link {
-    pub text: String,
-    pub page: Option<String>,
-}
-
-/// An image of a release, in a table.
+/// An image of a release, as a row of a table.
 #[derive(Serialize)]
 pub struct Row {
     image: String,
@@ -42,6 +36,7 @@ pub struct Row {
     time: String,
 }
 
+/// The first page.
 #[derive(Serialize)]
 pub struct Home {
     stack: String,
@@ -50,31 +45,32 @@ pub struct Home {
     time: String,
     has_variants: bool,
     rows: Vec<Row>,
-    channels: Vec<Held>,
+    channels: Vec<ChannelView>,
 }
 
+/// The page of all channels.
 #[derive(Serialize)]
 pub struct Stable {
     stack: String,
-    channels: Vec<Held>,
+    channels: Vec<ChannelView>,
 }
 
 /// A channel.
 #[derive(Serialize)]
-struct Held {
+struct ChannelView {
     name: String,
-    /// `None`: never promoted to.
-    at: Option<Step>,
-    images: Vec<Moved>,
-    moves: Vec<Step>,
+    /// The last move; `None` before the first one.
+    at: Option<MoveView>,
+    images: Vec<TagView>,
+    moves: Vec<MoveView>,
     left_out: usize,
 }
 
 /// A move of a channel.
 #[derive(Serialize)]
-struct Step {
+struct MoveView {
     seq: u64,
-    what: String,
+    kind: String,
     release: String,
     commit: String,
     time: String,
@@ -84,12 +80,13 @@ struct Step {
 }
 
 #[derive(Serialize)]
-struct Moved {
+struct TagView {
     image: Link,
     reference: String,
     digest: String,
 }
 
+/// The page of bases and children.
 #[derive(Serialize)]
 pub struct Lineage {
     stack: String,
@@ -104,41 +101,31 @@ pub struct Lineage {
 struct Node {
     id: String,
     text: String,
-    is_outside: bool,
+    is_external: bool,
 }
 
 #[derive(Serialize)]
 struct Branch {
     indent: String,
-    /// An outside base leads nowhere.
+    /// An external base has no page.
     link: Link,
     digest: Option<String>,
 }
 
+/// The sidebar of a wiki.
 #[derive(Serialize)]
 pub struct Sidebar {
     stack: String,
     images: Vec<Link>,
 }
 
+/// The page of an image.
 #[derive(Serialize)]
 pub struct Image {
     image: String,
     has_variants: bool,
     newest: Vec<Row>,
     rows: Vec<Row>,
-}
-
-/// `2025-06-15 15:06 UTC`
-pub fn time(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0 => "unknown".to_owned(),
-        bytes => human_size(bytes),
-    }
 }
 
 /// A [`Wiki`] with the names of its pages.
@@ -149,6 +136,7 @@ pub struct Book<'a> {
 }
 
 impl<'a> Book<'a> {
+    /// Names all pages.
     pub fn new(wiki: &'a Wiki) -> Self {
         let images = || {
             wiki.releases
@@ -162,7 +150,7 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// Every image there ever was, with its page.
+    /// Returns every image of every release, with its page.
     pub fn images(&self) -> impl Iterator<Item = (&str, &'a str)> {
         let images = self.wiki.releases.iter().flat_map(|(_, r)| &r.images);
         let names: BTreeSet<&str> = images.map(|image| image.image.as_str()).collect();
@@ -171,7 +159,7 @@ impl<'a> Book<'a> {
             .filter_map(|image| Some((self.names.image(image)?, image)))
     }
 
-    /// The page of an image in a release, if there is one: made now, or before.
+    /// Returns the page of an image in a release, if it is generated now or exists already.
     pub fn page(&self, release: &Digest, image: &ReleaseImage) -> Option<&str> {
         let page = self.names.release(release, image)?;
         let is_there =
@@ -179,13 +167,15 @@ impl<'a> Book<'a> {
         is_there.then_some(page)
     }
 
+    /// Returns the release on the first page.
     fn shown(&self) -> &'a (Digest, Release) {
         let mut releases = self.wiki.releases.iter();
         releases
             .find(|(digest, _)| *digest == self.wiki.shown)
-            .expect("the one shown is one of them")
+            .expect("`shown` is one of the releases")
     }
 
+    /// Returns the row of an image.
     pub fn row(&self, digest: &Digest, release: &Release, image: &ReleaseImage) -> Row {
         let evidence = self.evidence(digest, release, image);
         let tag = names::tag(image);
@@ -229,7 +219,7 @@ impl<'a> Book<'a> {
         known.get(index)?.evidence.as_ref()
     }
 
-    /// Channels with a tag on just this image.
+    /// Returns the channels that have this digest of the image.
     fn channels_at(&self, image: &ReleaseImage) -> Vec<String> {
         let label = image.label();
         let at = |entry: &LedgerEntry| {
@@ -250,6 +240,7 @@ impl<'a> Book<'a> {
             .collect()
     }
 
+    /// Returns the first page.
     pub fn home(&self) -> Home {
         let shown = self.shown();
         Home {
@@ -259,35 +250,36 @@ impl<'a> Book<'a> {
             time: time(shown.1.time),
             has_variants: self.has_variants,
             rows: self.rows(shown),
-            channels: self.held(),
+            channels: self.channels(),
         }
     }
 
+    /// Returns the page of all channels.
     pub fn stable(&self) -> Stable {
         Stable {
             stack: self.wiki.stack.clone(),
-            channels: self.held(),
+            channels: self.channels(),
         }
     }
 
-    fn held(&self) -> Vec<Held> {
+    fn channels(&self) -> Vec<ChannelView> {
         let channels = self.wiki.channels.iter();
         channels
             .map(|channel| {
                 let at = channel.entries.first();
                 let moves = channel.entries.iter().take(MOVES);
-                Held {
+                ChannelView {
                     name: channel.name.clone(),
-                    at: at.map(step),
-                    images: at.map(|entry| self.moved(entry)).unwrap_or_default(),
-                    moves: moves.map(step).collect(),
+                    at: at.map(move_view),
+                    images: at.map(|entry| self.tags(entry)).unwrap_or_default(),
+                    moves: moves.map(move_view).collect(),
                     left_out: channel.entries.len().saturating_sub(MOVES),
                 }
             })
             .collect()
     }
 
-    fn moved(&self, entry: &LedgerEntry) -> Vec<Moved> {
+    fn tags(&self, entry: &LedgerEntry) -> Vec<TagView> {
         let mut releases = self.wiki.releases.iter();
         let release = releases.find(|(digest, _)| entry.release == *digest);
         let images = entry.images.iter().map(|step| {
@@ -296,7 +288,7 @@ impl<'a> Book<'a> {
                 let image = images.find(|image| image.label() == step.label)?;
                 self.page(digest, image)
             });
-            Moved {
+            TagView {
                 image: Link {
                     text: step.label.clone(),
                     page: image.map(str::to_owned),
@@ -308,6 +300,7 @@ impl<'a> Book<'a> {
         images.collect()
     }
 
+    /// Returns the sidebar.
     pub fn sidebar(&self) -> Sidebar {
         let images = self.images().map(|(page, image)| Link {
             text: image.to_owned(),
@@ -319,11 +312,12 @@ impl<'a> Book<'a> {
         }
     }
 
+    /// Returns the page of bases and children.
     pub fn lineage(&self) -> Lineage {
         let (digest, release) = self.shown();
         let mut nodes = Vec::new();
         let mut arrows = Vec::new();
-        let mut outside: BTreeMap<String, String> = BTreeMap::new();
+        let mut external: BTreeMap<String, String> = BTreeMap::new();
         let mut children: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (index, image) in release.images.iter().enumerate() {
             let id = format!("i{index}");
@@ -334,14 +328,14 @@ impl<'a> Book<'a> {
                     format!("i{}", at.expect("it was found there"))
                 }
                 None => {
-                    let number = outside.len();
-                    let text = outside_base(image);
-                    let id = outside.entry(text).or_insert_with_key(|text| {
+                    let number = external.len();
+                    let text = external_base(image);
+                    let id = external.entry(text).or_insert_with_key(|text| {
                         let id = format!("o{number}");
                         nodes.push(Node {
                             id: id.clone(),
                             text: text.split('@').next().unwrap_or(text).to_owned(),
-                            is_outside: true,
+                            is_external: true,
                         });
                         id
                     });
@@ -351,13 +345,13 @@ impl<'a> Book<'a> {
             nodes.push(Node {
                 id: id.clone(),
                 text: image.label(),
-                is_outside: false,
+                is_external: false,
             });
             children.entry(from.clone()).or_default().push(index);
             arrows.push((from, id));
         }
         let mut tree = Vec::new();
-        for (text, id) in &outside {
+        for (text, id) in &external {
             let (name, pinned) = match text.split_once('@') {
                 Some((name, pinned)) => (name, Some(pinned)),
                 None => (text.as_str(), None),
@@ -406,6 +400,7 @@ impl<'a> Book<'a> {
         }
     }
 
+    /// Returns the page of an image.
     pub fn image(&self, image: &str) -> Image {
         let mut rows = Vec::new();
         let mut newest = Vec::new();
@@ -427,7 +422,7 @@ impl<'a> Book<'a> {
     }
 }
 
-fn outside_base(image: &ReleaseImage) -> String {
+fn external_base(image: &ReleaseImage) -> String {
     let base = image.base.as_deref().unwrap_or("none");
     match &image.base_digest {
         Some(digest) if !base.contains('@') => format!("{base}@{digest}"),
@@ -435,10 +430,10 @@ fn outside_base(image: &ReleaseImage) -> String {
     }
 }
 
-fn step(entry: &LedgerEntry) -> Step {
-    Step {
+fn move_view(entry: &LedgerEntry) -> MoveView {
+    MoveView {
         seq: entry.seq,
-        what: match entry.kind {
+        kind: match entry.kind {
             MoveKind::Promote => "promoted",
             MoveKind::Revert => "reverted",
             MoveKind::Abort => "aborted",
