@@ -183,10 +183,10 @@ async fn a_move_that_breaks_says_which_tags_are_not_moved() {
         .await
         .expect_err("refused");
     insta::assert_snapshot!(text(fake, &broken), @"
-    channel `stable` is between two releases: 0 of 3 tags are at the new release; these are not, or it is not known:
+    channel `stable` is between two releases: 0 of 3 tags are at the new release; not confirmed:
       HOST/ns/base:stable: cannot write the manifest `HOST/ns/base:stable`: access denied (403 no); give the account of `docker login HOST` access, or log in with another
-      HOST/ns/left:stable: not begun
-      HOST/ns/right:stable: not begun
+      HOST/ns/left:stable: not moved
+      HOST/ns/right:stable: not moved
     ");
     channel.abort(false).await.expect("taken back");
     channel.move_to(&one, &order("1")).await.expect("promoted");
@@ -197,12 +197,12 @@ async fn a_move_that_breaks_says_which_tags_are_not_moved() {
         .await
         .expect_err("refused");
     insta::assert_snapshot!(text(fake, &broken), @"
-    channel `stable` is between two releases: 2 of 3 tags are at the new release; these are not, or it is not known:
+    channel `stable` is between two releases: 2 of 3 tags are at the new release; not confirmed:
       HOST/ns/right:stable: cannot write the manifest `HOST/ns/right:stable`: access denied (403 no); give the account of `docker login HOST` access, or log in with another
     ");
     fake.answer(1, "PUT", "ns/staging/manifests/stable-current", 403, "no");
     let broken = channel.resume(false).await.expect_err("refused");
-    insta::assert_snapshot!(text(fake, &broken), @"channel `stable`: all tags are at the new release, but that could not be recorded: cannot write the manifest `HOST/ns/staging:stable-current`: access denied (403 no); give the account of `docker login HOST` access, or log in with another");
+    insta::assert_snapshot!(text(fake, &broken), @"all tags of channel `stable` are at the new release, but this could not be recorded: cannot write the manifest `HOST/ns/staging:stable-current`: access denied (403 no); give the account of `docker login HOST` access, or log in with another");
     channel.resume(false).await.expect("ended");
 }
 
@@ -229,7 +229,7 @@ async fn an_aborted_first_promotion_takes_its_tags_away_where_that_can_be() {
                 let left = text(fake, &ended.expect_err("they are left"));
                 assert_eq!(
                     left,
-                    "all tags are as they were, but these did not exist before and are still there:\n  \
+                    "all tags are as they were, except new ones that the registry did not delete:\n  \
                      HOST/ns/base:stable\n  HOST/ns/left:stable",
                     "{status}"
                 );

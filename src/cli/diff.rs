@@ -63,20 +63,20 @@ pub async fn run(
 
 type Found = (Digest, Release);
 
-/// The two releases, the older first if one was named.
+/// Returns the two releases; if only one was given, the one before it first.
 fn ends<'a>(records: &'a Records, args: &DiffArgs) -> Result<(&'a Found, &'a Found), Failure> {
     let first = records.find(&args.from)?;
     if let Some(to) = &args.to {
         return Ok((first, records.find(to)?));
     }
     let before = records.all.before(&first.0).ok_or_else(|| {
-        let text = format!("there is no release before `{}`", args.from);
-        Failure::new(Exit::Usage, text).help("name the release to compare it with")
+        let text = format!("no release before `{}`", args.from);
+        Failure::new(Exit::Usage, text).help("give the release to compare it with")
     })?;
     Ok((before, first))
 }
 
-/// What a release knows of some of its images, by label.
+/// Returns the evidence a release has of some of its images, by label.
 async fn evidence(
     records: &Records,
     release: &Release,

@@ -33,7 +33,7 @@ pub async fn run(
     .await
 }
 
-/// Of every channel, newest first.
+/// Returns the moves of every channel, newest first.
 async fn moves(records: &Records) -> Result<Vec<LedgerEntry>, Failure> {
     let ledgers = records.all.channels.iter().map(|at| async move {
         let channel = Channel {
@@ -127,8 +127,8 @@ fn moves_text(moves: &[LedgerEntry]) -> String {
     )
 }
 
-/// Releases that gave one of the images another digest, with what it stands on; and moves that
-/// brought one to a channel.
+/// Shows the releases that changed the digest of one of the images, with what it is based on, and the
+/// moves that brought one to a channel.
 fn of_image(
     records: &Records,
     labels: &[String],
@@ -150,7 +150,7 @@ fn of_image(
         let mut values = Vec::new();
         for image in images {
             let lineage = release.lineage(image);
-            let stands: Vec<String> = lineage.iter().map(Ancestor::short).collect();
+            let bases: Vec<String> = lineage.iter().map(Ancestor::short).collect();
             let size = match image.size {
                 0 => String::new(),
                 size => table::human_size(size),
@@ -162,7 +162,7 @@ fn of_image(
                 format!("{}@{}", image.label(), image.digest.short()),
                 size,
                 show::proven(image),
-                stands.join(" \u{2192} "),
+                bases.join(" \u{2192} "),
             ]);
             let mut value = image_json(image);
             value["lineage"] = json!(lineage);
@@ -172,13 +172,7 @@ fn of_image(
     }
     let text = table::plain(
         &[
-            "RELEASE",
-            "COMMIT",
-            "TIME",
-            "IMAGE",
-            "SIZE",
-            "PROVEN",
-            "STANDS ON",
+            "RELEASE", "COMMIT", "TIME", "IMAGE", "SIZE", "PROVEN", "BASED ON",
         ],
         &rows,
     );

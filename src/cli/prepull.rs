@@ -38,8 +38,8 @@ pub async fn run(
         if let Some((_, open)) = &ledger.open {
             events.send(Event::Warning {
                 text: format!(
-                    "a {} of channel {} was begun and not ended; this is of the release before it",
-                    open.kind, args.channel
+                    "channel {} has an unfinished {}; using the release before it",
+                    args.channel, open.kind
                 ),
             });
         }
@@ -96,7 +96,7 @@ async fn write(
     let manifests = nodes::daemon_sets(&pinned, &options);
     let values = nodes::values(&pinned);
     let head = format!(
-        "# Channel {} at release {}, commit {}.\n# Made by `laminate prepull`; make it anew when the channel has moved.\n",
+        "# Channel {} at release {}, commit {}.\n# Made by `laminate prepull`; run it again when the channel has moved.\n",
         pinned.channel, pinned.release, pinned.commit
     );
     let objects = format!("{head}{}", nodes::yaml(&manifests));
@@ -142,7 +142,7 @@ fn put(
 /// What its manifest and config say of an image.
 async fn image(registry: &Registry, target: &Target) -> Result<Image, Failure> {
     let at = Locator::Digest(target.digest.clone());
-    let strange = |what: &str| {
+    let unusable = |what: &str| {
         Failure::new(
             Exit::Environment,
             format!("{}@{} {what}", target.repository, target.digest),
@@ -150,16 +150,16 @@ async fn image(registry: &Registry, target: &Target) -> Result<Image, Failure> {
     };
     let manifest = registry.manifest(&target.repository, &at).await?;
     let manifest = manifest.ok_or_else(|| {
-        strange("is not in the registry any more, and the channel is at it")
-            .help("promote the channel to a release that is there")
+        unusable("is not in the registry any more, but the channel is at it")
+            .help("promote the channel to a release that has all its images")
     })?;
     let image = oci::Image::parse(&manifest.bytes)
-        .map_err(|error| strange(&format!("cannot be read: {error}")))?;
+        .map_err(|error| unusable(&format!("cannot be read: {error}")))?;
     let config = registry
         .blob(&target.repository, &image.config.digest, CONFIG_LIMIT)
         .await?;
     let config: Value =
-        serde_json::from_slice(&config).map_err(|_| strange("has a config that is no JSON"))?;
+        serde_json::from_slice(&config).map_err(|_| unusable("has a config that is not JSON"))?;
     Ok(Image {
         label: target.label.clone(),
         repository: target.repository.clone(),
@@ -218,7 +218,7 @@ async fn stale(
     if cut > 0 {
         events.send(Event::Warning {
             text: format!(
-                "{cut} of {} nodes name as many images as a kubelet names at most, so they may hold more (nodeStatusMaxImages; `crictl images -o json` names all)",
+                "{cut} of {} nodes list the maximum number of images (nodeStatusMaxImages) and may have more; `crictl images -o json` lists all",
                 all.len()
             ),
         });
@@ -282,8 +282,8 @@ fn told(channel: &str, all: &[(&Node, Vec<Held>)], with_stale: usize) -> String 
         for one in held {
             let state = match &one.state {
                 State::Current => continue,
-                State::Kept(channels) => format!("old, but {} has it", channels.join(", ")),
-                State::Same => "old, and the same image as another".to_owned(),
+                State::Kept(channels) => format!("old, but used by {}", channels.join(", ")),
+                State::Same => "old, but the same image as a current one".to_owned(),
                 State::Stale => "old".to_owned(),
                 State::Missing => "missing".to_owned(),
             };
@@ -305,8 +305,8 @@ fn told(channel: &str, all: &[(&Node, Vec<Held>)], with_stale: usize) -> String 
         n => format!("{n} nodes"),
     };
     text.push_str(&match with_stale {
-        0 => format!("{nodes}, and none holds an old digest of channel {channel}\n"),
-        n => format!("{n} of {nodes} hold old digests of channel {channel}; they go with:\n"),
+        0 => format!("{nodes}, none with old digests of channel {channel}\n"),
+        n => format!("{n} of {nodes} have old digests of channel {channel}; to remove them:\n"),
     });
     for (node, held) in all {
         if let Some(command) = held::command(held) {

@@ -1,5 +1,5 @@
-//! What commands that only read releases start from: the registry alone. They ask neither git nor an
-//! engine, and with `--staging` not even the spec.
+//! The releases of a staging repository, for commands that only read them. These need a registry alone:
+//! neither git nor an engine, and with `--staging` not even the spec.
 
 use super::args::Global;
 use super::{Exit, Failure, context};
@@ -11,14 +11,14 @@ use crate::registry::Credentials;
 use crate::release;
 use crate::staging::Staging;
 
-/// All releases, and where they are.
+/// All releases, and the staging repository they are in.
 pub(super) struct Records {
     pub(super) staging: Staging,
     pub(super) all: Releases,
 }
 
 impl Records {
-    /// Reads them all; with `--variant`, of each the images of these variants.
+    /// Reads all releases; with `--variant`, only the images of these variants.
     pub(super) async fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
         let repository = repository(global)?;
         let registry = context::registry(Credentials::from_environment())?;
@@ -47,7 +47,7 @@ impl Records {
         Ok(Self { staging, all })
     }
 
-    /// The release a user means.
+    /// Returns the release a user means.
     pub(super) fn find(&self, name: &str) -> Result<&(Digest, Release), Failure> {
         self.all.find(name).ok_or_else(|| {
             let failure = Failure::from(release::Error::NoRelease {
@@ -61,7 +61,7 @@ impl Records {
         })
     }
 
-    /// Labels of the images a user means by `IMAGE` or `VARIANT/IMAGE`, as any release has them.
+    /// Returns the labels of the images a user means by `IMAGE` or `VARIANT/IMAGE`, in any release.
     pub(super) fn labels(&self, name: &str) -> Result<Vec<String>, Failure> {
         let mut labels: Vec<String> = Vec::new();
         let mut names: Vec<String> = Vec::new();
@@ -82,7 +82,7 @@ impl Records {
         match labels.is_empty() {
             false => Ok(labels),
             true => {
-                let text = format!("no release has an image `{name}`");
+                let text = format!("unknown image `{name}`: no release has it");
                 let failure = Failure::new(Exit::Usage, text);
                 Err(match nearest(name, names.iter().map(String::as_str)) {
                     Some(near) => failure.help(format!("did you mean `{near}`?")),
@@ -92,13 +92,13 @@ impl Records {
         }
     }
 
-    /// Names of the channels that are at a release.
+    /// Returns the names of the channels that are at a release.
     pub(super) fn channels(&self, digest: &Digest) -> Vec<String> {
         let at = self.all.at(digest);
         at.map(|entry| entry.channel.clone()).collect()
     }
 
-    /// The spec a release was built from.
+    /// Returns the spec a release was built from.
     pub(super) async fn spec(&self, release: &Release) -> Result<Option<StoredSpec>, Failure> {
         Ok(self.staging.spec_of(release).await?)
     }
@@ -106,8 +106,11 @@ impl Records {
 
 fn repository(global: &Global) -> Result<Repository, Failure> {
     let none = || {
-        Failure::new(Exit::Environment, "there is no registry with releases")
-            .help("set `registry:` in specs.yml, --registry or --staging")
+        Failure::new(
+            Exit::Environment,
+            "no registry is set to read releases from",
+        )
+        .help("set `registry:` in specs.yml, --registry or --staging")
     };
     let Some(text) = global.staging.as_ref().filter(|text| !text.is_empty()) else {
         return context::load(global)?.stack.staging.ok_or_else(none);

@@ -29,7 +29,7 @@ pub async fn run(
     .await
 }
 
-/// What is proven of an image, in a line; empty if nothing is.
+/// Returns the results of checks and suites on an image as a line; empty if there are none.
 pub(super) fn proven(image: &ReleaseImage) -> String {
     let checks = image.checks.map(|passed| match passed {
         true => "checks: passed".to_owned(),
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_release_is_told_whole() {
+    fn a_release_is_shown_whole() {
         let passed = Digest::of(b"base");
         let release = json!({
             "stack": "datahub", "commit": "d021570", "time": "2026-11-24T12:00:00Z", "run": "r1",

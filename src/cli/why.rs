@@ -14,13 +14,13 @@ use super::records::Records;
 use super::{Answer, Exit, Failure, context, plan as plan_command};
 use crate::compare;
 use crate::event::Events;
-use crate::name::{Commit, Digest};
-use crate::plan::{Action, Reason, Request};
+use crate::name::{Commit, Digest, Reference};
+use crate::plan::{Action, Planned, Reason, Request};
 use crate::record::{Releases, StoredSpec, Turn};
-use crate::stack::Base;
+use crate::stack::{Base, ImageId, Stack};
 use crate::staging::Staging;
 
-/// How many releases are told of unless all are wanted.
+/// How many releases are shown without `--all`.
 const FEW: usize = 10;
 
 pub async fn run(
@@ -50,69 +50,83 @@ pub async fn run(
     let mut list = Vec::new();
     for id in wanted {
         let planned = &plan.images[id.0];
-        match &planned.action {
-            Action::Build { reasons } => {
-                text.push_str(&format!("{} is to be built:\n", planned.label));
-                for reason in reasons {
-                    text.push_str(&format!("  - {}\n", reason.text));
-                }
-            }
-            Action::Reuse { digest } => {
-                text.push_str(&format!(
-                    "{} is reused: nothing it is made from changed\n",
-                    planned.label
-                ));
-                text.push_str(&format!("  digest {digest}\n"));
-            }
-            Action::Hold { because } => {
-                text.push_str(&format!("{} is held: {because}\n", planned.label));
-            }
-        }
-        let mut lineage = Vec::new();
-        let mut base = &stack.images[id.0].base;
-        loop {
-            match base {
-                Base::Image(parent) => {
-                    lineage.push(stack.label(*parent));
-                    base = &stack.images[parent.0].base;
-                }
-                Base::External(outside) => {
-                    let reference = &outside.reference.value;
-                    let digest = gathered.bases.get(reference);
-                    let digest = digest.map(|d| format!("@{}", d.short()));
-                    lineage.push(format!("{reference}{}", digest.unwrap_or_default()));
-                    break;
-                }
-            }
-        }
-        text.push_str(&format!("  stands on {}\n", lineage.join(" → ")));
-        if let Some(keyed) = &planned.keyed {
-            text.push_str(&format!("  key {}\n  made from:\n", keyed.key));
-            for component in &keyed.components {
-                let kind = json!(component.kind);
-                let kind = kind.as_str().unwrap_or_default();
-                text.push_str(&format!(
-                    "    {kind:<9} {}  {}\n",
-                    component.what, component.value
-                ));
-            }
-        }
+        let lineage = lineage(stack, &gathered.bases, id);
+        text.push_str(&action_text(planned));
+        text.push_str(&format!("  based on {}\n", lineage.join(" → ")));
+        text.push_str(&key_text(planned));
         let mut value = plan_command::image(&context, &gathered, planned);
         value["lineage"] = json!(lineage);
         value["components"] = json!(planned.keyed.as_ref().map(|keyed| &keyed.components));
         if let Some(records) = &records {
-            let told = unless_cancelled(cancel, in_releases(records, args, &planned.label)).await?;
-            text.push_str(&told.text());
-            value["releases"] = json!(told.list);
+            let found =
+                unless_cancelled(cancel, in_releases(records, args, &planned.label)).await?;
+            text.push_str(&found.text());
+            value["releases"] = json!(found.list);
         }
         list.push(value);
     }
     Ok(Answer::new(Exit::Done, json!({ "images": list }), text))
 }
 
-/// A release that gave an image another digest, and why.
+/// Returns what happens to an image in the next build, and why.
+fn action_text(planned: &Planned) -> String {
+    let label = &planned.label;
+    match &planned.action {
+        Action::Build { reasons } => {
+            let reasons = reasons
+                .iter()
+                .map(|reason| format!("  - {}\n", reason.text));
+            format!("{label} will be built:\n{}", reasons.collect::<String>())
+        }
+        Action::Reuse { digest } => {
+            format!("{label} is up to date: nothing in its cache key changed\n  digest {digest}\n")
+        }
+        Action::Hold { because } => format!("{label} is not planned: {because}\n"),
+    }
+}
+
+/// Returns the cache key of an image and its components, if the key is known.
+fn key_text(planned: &Planned) -> String {
+    let Some(keyed) = &planned.keyed else {
+        return String::new();
+    };
+    let mut text = format!("  key {}\n  components of the key:\n", keyed.key);
+    for component in &keyed.components {
+        let kind = json!(component.kind);
+        let kind = kind.as_str().unwrap_or_default();
+        text.push_str(&format!(
+            "    {kind:<9} {}  {}\n",
+            component.what, component.value
+        ));
+    }
+    text
+}
+
+/// Returns what an image is based on, its base first, down to the external base.
+fn lineage(stack: &Stack, bases: &BTreeMap<Reference, Digest>, id: ImageId) -> Vec<String> {
+    let mut lineage = Vec::new();
+    let mut base = &stack.images[id.0].base;
+    loop {
+        match base {
+            Base::Image(parent) => {
+                lineage.push(stack.label(*parent));
+                base = &stack.images[parent.0].base;
+            }
+            Base::External(external) => {
+                let reference = &external.reference.value;
+                lineage.push(match bases.get(reference) {
+                    Some(digest) => format!("{reference}@{}", digest.short()),
+                    None => reference.to_string(),
+                });
+                return lineage;
+            }
+        }
+    }
+}
+
+/// A release that changed the digest of an image, and why.
 #[derive(Debug, Serialize)]
-struct Told {
+struct Changed {
     release: Digest,
     commit: Commit,
     time: Timestamp,
@@ -120,14 +134,14 @@ struct Told {
     reasons: Vec<Reason>,
 }
 
-/// What releases say of one image.
+/// The releases that changed an image.
 #[derive(Debug)]
 struct InReleases {
     /// Newest first.
-    list: Vec<Told>,
-    /// How many there are beside them.
+    list: Vec<Changed>,
+    /// How many there are that are not shown.
     more: usize,
-    /// What is said if there are none.
+    /// The text if there are none.
     none: String,
 }
 
@@ -137,21 +151,21 @@ impl InReleases {
             return format!("  in releases: {}\n", self.none);
         }
         let mut text = String::from("  in releases:\n");
-        for told in &self.list {
+        for change in &self.list {
             text.push_str(&format!(
                 "    {} (commit {}, {}): {}\n",
-                told.release.short(),
-                told.commit.short(),
-                told.time,
-                told.digest.short()
+                change.release.short(),
+                change.commit.short(),
+                change.time,
+                change.digest.short()
             ));
-            for reason in &told.reasons {
+            for reason in &change.reasons {
                 text.push_str(&format!("      - {}\n", reason.text));
             }
         }
         if self.more > 0 {
             text.push_str(&format!(
-                "    and {} before; --all tells of them\n",
+                "    and {} earlier; --all shows them\n",
                 self.more
             ));
         }
@@ -159,8 +173,8 @@ impl InReleases {
     }
 }
 
-/// The releases asked for that changed an image, and what is said if there are none.
-fn asked<'a>(
+/// Returns the requested releases that changed an image, and the text if there are none.
+fn requested<'a>(
     all: &'a Releases,
     args: &WhyArgs,
     label: &str,
@@ -176,16 +190,16 @@ fn asked<'a>(
             let at = find(name)?;
             turns.retain(|turn| place(turn) == Some(at));
             match all.list[at].1.image(label) {
-                Some(_) => format!("in {name} it is as in the release before"),
-                None => format!("{name} does not have it"),
+                Some(_) => format!("not changed in {name}"),
+                None => format!("not in {name}"),
             }
         }
         (None, Some(name)) => {
             let at = find(name)?;
             turns.retain(|turn| place(turn) < Some(at));
-            format!("it did not change since {name}")
+            format!("not changed since {name}")
         }
-        (None, None) => "none has it".to_owned(),
+        (None, None) => "none".to_owned(),
     };
     Ok((turns, none))
 }
@@ -201,7 +215,7 @@ async fn in_releases(
         let at = records.all.list.iter().position(is_it);
         Ok(at.expect("it was found there"))
     };
-    let (mut turns, none) = asked(&records.all, args, label, find)?;
+    let (mut turns, none) = requested(&records.all, args, label, find)?;
     let number = turns.len();
     if !args.all {
         turns.truncate(FEW);
@@ -216,12 +230,12 @@ async fn in_releases(
         Ok::<_, Failure>(spec.map(|spec| (digest, spec)))
     }));
     let specs: BTreeMap<&Digest, StoredSpec> = specs.await?.into_iter().flatten().collect();
-    let tell = |turn: &Turn| {
+    let change = |turn: &Turn| {
         let spec = |digest: &Digest| specs.get(digest);
         let before = turn.before.as_ref();
         let before = before.map(|point| (point, spec(point.digest)));
         let now = &turn.now;
-        Told {
+        Changed {
             release: now.digest.clone(),
             commit: now.release.commit.clone(),
             time: now.release.time,
@@ -229,7 +243,7 @@ async fn in_releases(
             reasons: compare::reasons(before, (now, spec(now.digest))),
         }
     };
-    let list: Vec<Told> = turns.iter().map(tell).collect();
+    let list: Vec<Changed> = turns.iter().map(change).collect();
     Ok(InReleases {
         more: number - list.len(),
         list,
@@ -243,8 +257,8 @@ mod tests {
     use crate::plan::ReasonKind;
 
     #[test]
-    fn releases_are_told_newest_first_and_not_all() {
-        let told = |release: &str, file: &str| Told {
+    fn releases_are_shown_newest_first_and_not_all() {
+        let change = |release: &str, file: &str| Changed {
             release: Digest::of(release.as_bytes()),
             commit: Commit::parse("d021570").expect("hex digits"),
             time: "2026-11-24T12:00:00Z".parse().expect("a time"),
@@ -256,14 +270,14 @@ mod tests {
             )],
         };
         let some = InReleases {
-            list: vec![told("new", "b.txt"), told("old", "a.txt")],
+            list: vec![change("new", "b.txt"), change("old", "a.txt")],
             more: 3,
             none: String::new(),
         };
         let none = InReleases {
             list: Vec::new(),
             more: 0,
-            none: "none has it".to_owned(),
+            none: "none".to_owned(),
         };
         insta::assert_snapshot!(some.text() + &none.text(), @r"
         in releases:
@@ -271,8 +285,8 @@ mod tests {
             - b.txt changed
           cba06b5736fa (commit d021570, 2026-11-24T12:00:00Z): 6105d6cc76af
             - a.txt changed
-          and 3 before; --all tells of them
-        in releases: none has it
+          and 3 earlier; --all shows them
+        in releases: none
         ");
     }
 }

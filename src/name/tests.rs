@@ -158,6 +158,16 @@ fn an_invalid_name_in_json_is_reported_with_its_text() {
     );
 }
 
+#[test]
+fn a_repository_is_written_and_read_as_text() {
+    let repository = Repository::parse("registry.example:5000/a/b").expect("legal");
+    let written = serde_json::to_string(&repository).expect("plain data");
+    assert_eq!(written, r#""registry.example:5000/a/b""#);
+    let read: Repository = serde_json::from_str(&written).expect("legal");
+    assert_eq!(read, repository);
+    assert!(serde_json::from_str::<Repository>(r#""A/b""#).is_err());
+}
+
 proptest! {
     #[test]
     fn what_is_shown_parses_to_the_same(text in "[a-z0-9./:@_-]{1,40}") {

@@ -258,4 +258,18 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn releases_are_ordered_by_time_and_channels_by_name() {
+        let mut all = all();
+        let times = ["12:00:00Z", "12:00:00.5Z", "11:59:00Z", "12:00:00.25Z"];
+        for ((_, release), time) in all.list.iter_mut().zip(times) {
+            release.time = format!("2026-11-24T{time}").parse().expect("a time");
+        }
+        all.channels.reverse();
+        let sorted = Releases::new(all.list, all.channels);
+        let commits = sorted.list.iter().map(|(_, r)| &r.commit.as_str()[..1]);
+        assert_eq!(commits.collect::<String>(), "cadb");
+        assert_eq!(sorted.channels[0].channel, "quarter");
+    }
 }

@@ -269,3 +269,65 @@ impl Release {
         images.filter_map(|image| self.base(image)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn release() -> Release {
+        let image = |name: &str, variant: &str, depth: usize, base: &str| {
+            json!({
+                "image": name, "variant": variant, "depth": depth, "base": base,
+                "repository": format!("registry.example/{name}"), "tags": ["1"],
+                "digest": Digest::of(format!("{variant}/{name}").as_bytes()),
+                "key": Digest::of(name.as_bytes()),
+                "base_digest": (depth == 0).then(|| Digest::of(b"debian")),
+            })
+        };
+        serde_json::from_value(json!({
+            "stack": "s", "commit": "d021570", "time": "2026-11-24T12:00:00Z", "run": "r",
+            "images": [
+                image("base", "1", 0, "debian:bookworm"), image("leaf", "1", 1, "base"),
+                image("base", "2", 0, "debian:bookworm"), image("top", "1", 2, "leaf"),
+            ],
+        }))
+        .expect("a release")
+    }
+
+    #[test]
+    fn a_parent_is_of_the_same_variant_and_below() {
+        let release = release();
+        let image = |label: &str| release.image(label).expect("it has it");
+        let parent = release.parent(image("1/leaf")).expect("it has one");
+        assert_eq!(parent.label(), "1/base");
+        assert_eq!(release.parent(image("2/base")), None);
+        let all = release.with_parents(image("1/top"));
+        let all: Vec<String> = all.map(ReleaseImage::label).collect();
+        assert_eq!(all, ["1/top", "1/leaf", "1/base"]);
+    }
+
+    #[test]
+    fn a_base_that_the_spec_pins_is_shown_once() {
+        let (digest, other) = (Digest::of(b"debian"), Digest::of(b"other"));
+        let external = |reference: String| Ancestor::External {
+            reference,
+            digest: Some(digest.clone()),
+        };
+        let plain = external("debian:bookworm".to_owned());
+        assert_eq!(plain.to_string(), format!("debian:bookworm@{digest}"));
+        assert_eq!(plain.short(), format!("debian:bookworm@{}", digest.short()));
+        let pinned = format!("debian@{other}");
+        assert_eq!(external(pinned.clone()).to_string(), pinned);
+    }
+
+    #[test]
+    fn a_release_is_written_as_it_is_read() {
+        let release = release();
+        let written = serde_json::to_string(&release).expect("plain data");
+        let read: Release = serde_json::from_str(&written).expect("a release");
+        assert_eq!(read, release);
+        let invalid = written.replace("registry.example/leaf", "registry.example/Leaf");
+        assert!(serde_json::from_str::<Release>(&invalid).is_err());
+    }
+}

@@ -17,13 +17,15 @@ pub enum Error {
     #[error(transparent)]
     Staging(#[from] staging::Error),
     /// Others claimed each version number first.
-    #[error("others take every number; {number} was the last that was tried")]
+    #[error("gave up after {attempts} attempts to claim a version number (last: {last})")]
     Numbers {
-        /// The last one tried.
-        number: u64,
+        /// How many were tried.
+        attempts: u64,
+        /// The last one.
+        last: u64,
     },
     /// An image has the tag of a version number that is not its own.
-    #[error("{repository}:{tag} is on {found}, and {wanted} was to get it")]
+    #[error("immutable tag {repository}:{tag} is on {found}, expected {wanted}")]
     Taken {
         /// The repository of the tag.
         repository: Repository,
@@ -34,28 +36,26 @@ pub enum Error {
         /// The digest it was to be on.
         wanted: Digest,
     },
-    /// A user's name for a release means none.
-    #[error("there is no release `{name}`")]
+    /// No release has the name a user gave.
+    #[error("unknown release `{name}`")]
     NoRelease {
         /// As the user wrote it.
         name: String,
     },
     /// The channel has no entry.
-    #[error("channel `{channel}` has never been promoted to")]
+    #[error("channel `{channel}` has not been promoted yet")]
     NoChannel {
         /// The name of the channel.
         channel: String,
     },
     /// There is nothing to revert to.
-    #[error("channel `{channel}` was at no earlier release")]
+    #[error("channel `{channel}` has no earlier release")]
     NothingEarlier {
         /// The name of the channel.
         channel: String,
     },
     /// A move of this channel was begun and has not ended.
-    #[error(
-        "channel `{channel}` is between two releases: a {kind} to {release} was begun and not ended"
-    )]
+    #[error("channel `{channel}` has an unfinished {kind} to {release}")]
     Pending {
         /// The name of the channel.
         channel: String,
@@ -65,13 +65,13 @@ pub enum Error {
         release: Digest,
     },
     /// There is nothing to resume or abort.
-    #[error("channel `{channel}`: nothing was begun that could be ended")]
+    #[error("channel `{channel}` has no unfinished move")]
     NothingPending {
         /// The name of the channel.
         channel: String,
     },
     /// Another writer moved tags of the channel.
-    #[error("channel `{channel}` was moved by somebody else:\n{}", lines(.drift))]
+    #[error("someone else moved tags of channel `{channel}`:\n{}", lines(.drift))]
     Drift {
         /// The name of the channel.
         channel: String,
@@ -79,7 +79,7 @@ pub enum Error {
         drift: Vec<Drift>,
     },
     /// A release has an image that its repository has no longer.
-    #[error("{repository}@{digest} is not there, so no tag can name it")]
+    #[error("cannot tag {repository}@{digest}: not found in the registry")]
     Missing {
         /// The repository of the image.
         repository: Repository,
@@ -87,9 +87,7 @@ pub enum Error {
         digest: Digest,
     },
     /// Another promoter was first; nothing was moved.
-    #[error(
-        "somebody else moves channel `{channel}` at this moment ({tag} is theirs); nothing was moved"
-    )]
+    #[error("another run is moving channel `{channel}` ({tag} is taken); nothing was moved")]
     Lost {
         /// The name of the channel.
         channel: String,
@@ -97,7 +95,7 @@ pub enum Error {
         tag: Tag,
     },
     /// The same, seen later.
-    #[error("somebody else moves channel `{channel}`: {tag} is not ours any more")]
+    #[error("another run is moving channel `{channel}`: it has overwritten {tag}")]
     Overtaken {
         /// The name of the channel.
         channel: String,
@@ -106,7 +104,7 @@ pub enum Error {
     },
     /// Some tags are at the new release, some at the old.
     #[error(
-        "channel `{channel}` is between two releases: {done} of {of} tags are {way}; these are not, or it is not known:\n{}", lines(.problems)
+        "channel `{channel}` is between two releases: {done} of {of} tags are {way}; not confirmed:\n{}", lines(.problems)
     )]
     Between {
         /// The name of the channel.
@@ -121,7 +119,7 @@ pub enum Error {
         problems: Vec<TagProblem>,
     },
     /// The tags are where they should be, and the ledger does not have that.
-    #[error("channel `{channel}`: all tags are {way}, but that could not be recorded: {cause}")]
+    #[error("all tags of channel `{channel}` are {way}, but this could not be recorded: {cause}")]
     Unrecorded {
         /// The name of the channel.
         channel: String,
@@ -131,7 +129,7 @@ pub enum Error {
         cause: Box<Error>,
     },
     /// All are as before but tags that did not exist then, which a registry may be unable to delete.
-    #[error("all tags are as they were, but these did not exist before and are still there:\n{}", lines(.tags))]
+    #[error("all tags are as they were, except new ones that the registry did not delete:\n{}", lines(.tags))]
     Left {
         /// The tags that are left.
         tags: Vec<Reference>,
@@ -178,10 +176,10 @@ impl fmt::Display for TagProblem {
             repository, tag, ..
         } = self;
         match &self.cause {
-            Cause::NotBegun => write!(f, "{repository}:{tag}: not begun"),
+            Cause::NotBegun => write!(f, "{repository}:{tag}: not moved"),
             Cause::Drift(drift) => drift.fmt(f),
-            Cause::Elsewhere(Some(found)) => write!(f, "{repository}:{tag}: it is at {found} now"),
-            Cause::Elsewhere(None) => write!(f, "{repository}:{tag}: it is at nothing now"),
+            Cause::Elsewhere(Some(found)) => write!(f, "{repository}:{tag}: now at {found}"),
+            Cause::Elsewhere(None) => write!(f, "{repository}:{tag}: now missing"),
             Cause::Failed(error) => write!(f, "{repository}:{tag}: {error}"),
         }
     }
@@ -209,5 +207,39 @@ impl From<Error> for Cause {
 impl From<registry::Error> for Cause {
     fn from(error: registry::Error) -> Self {
         Error::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_move_lists_each_tag_and_its_cause() {
+        let problem = |name: &str, cause: Cause| TagProblem {
+            repository: Repository::parse(&format!("registry.example/{name}")).expect("legal"),
+            tag: Tag::parse("stable").expect("a tag"),
+            cause,
+        };
+        let nothing = Error::NothingEarlier {
+            channel: "stable".to_owned(),
+        };
+        let between = Error::Between {
+            channel: "stable".to_owned(),
+            way: Way::Back,
+            done: 1,
+            of: 4,
+            problems: vec![
+                problem("a", Cause::NotBegun),
+                problem("b", Cause::Elsewhere(None)),
+                problem("c", nothing.into()),
+            ],
+        };
+        insta::assert_snapshot!(between, @r"
+        channel `stable` is between two releases: 1 of 4 tags are as they were; not confirmed:
+          registry.example/a:stable: not moved
+          registry.example/b:stable: now missing
+          registry.example/c:stable: channel `stable` has no earlier release
+        ");
     }
 }

@@ -220,3 +220,56 @@ impl Channel<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::{Commit, Tag};
+    use crate::record::MoveKind;
+
+    fn entry() -> LedgerEntry {
+        let step = |name: &str| TagMove {
+            label: name.to_owned(),
+            repository: Repository::parse(&format!("registry.example/{name}")).expect("legal"),
+            tag: Tag::parse("stable").expect("a tag"),
+            old: None,
+            new: Digest::of(name.as_bytes()),
+            depth: 0,
+        };
+        LedgerEntry {
+            kind: MoveKind::Promote,
+            channel: "stable".to_owned(),
+            seq: 1,
+            previous: None,
+            release: Digest::of(b"release"),
+            commit: Commit::parse("d021570").expect("hex digits"),
+            actor: "kim".to_owned(),
+            time: jiff::Timestamp::UNIX_EPOCH,
+            reason: None,
+            waived: Vec::new(),
+            required: Vec::new(),
+            drift: Vec::new(),
+            images: vec![step("a"), step("b"), step("c")],
+        }
+    }
+
+    #[test]
+    fn drift_is_every_tag_that_is_elsewhere_or_gone() {
+        let seen = [Some(Digest::of(b"a")), Some(Digest::of(b"another")), None];
+        let drift = drift_of(&entry(), &seen, is_moved);
+        let shown: Vec<String> = drift
+            .iter()
+            .map(|drift| drift.repository.to_string())
+            .collect();
+        assert_eq!(shown, ["registry.example/b", "registry.example/c"]);
+        assert_eq!(drift[0].expected, Some(Digest::of(b"b")));
+        assert_eq!(drift[0].found, Some(Digest::of(b"another")));
+        assert_eq!(drift[1].found, None);
+    }
+
+    #[test]
+    fn tags_where_they_belong_are_no_drift() {
+        let seen = ["a", "b", "c"].map(|name| Some(Digest::of(name.as_bytes())));
+        assert_eq!(drift_of(&entry(), &seen, is_moved), []);
+    }
+}

@@ -6,7 +6,7 @@ use crate::name::{Digest, Repository, Tag};
 use crate::registry::{Locator, Registry};
 use crate::staging::{NumberTag, Staging, VersionNumber};
 
-/// How many others may take a number before us.
+/// How many numbers are tried, if others claim each first.
 const ROUNDS: u64 = 20;
 
 /// Returns the number a release has.
@@ -47,7 +47,8 @@ pub async fn assign(staging: &Staging, release: &Digest) -> Result<u64, Error> {
         }
     }
     Err(Error::Numbers {
-        number: first + ROUNDS - 1,
+        attempts: ROUNDS,
+        last: first + ROUNDS - 1,
     })
 }
 

@@ -219,3 +219,33 @@ impl Channel<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Tag;
+
+    fn step(old: Option<&str>) -> TagMove {
+        TagMove {
+            label: "a".to_owned(),
+            repository: Repository::parse("registry.example/a").expect("a repository"),
+            tag: Tag::parse("stable").expect("a tag"),
+            old: old.map(|old| Digest::of(old.as_bytes())),
+            new: Digest::of(b"new"),
+            depth: 0,
+        }
+    }
+
+    #[test]
+    fn back_is_forward_with_its_ends_exchanged() {
+        let step = step(Some("old"));
+        let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
+        assert_eq!(ends(&step, Way::Forward), (Some(&old), Some(&new)));
+        assert_eq!(ends(&step, Way::Back), (Some(&new), Some(&old)));
+    }
+
+    #[test]
+    fn a_tag_that_did_not_exist_goes_back_to_nothing() {
+        assert_eq!(ends(&step(None), Way::Back).1, None);
+    }
+}

@@ -51,3 +51,36 @@ fn merged(before: Option<&Evidence>, news: &Evidence) -> Evidence {
     whole.merge(news);
     whole
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::Checks;
+
+    fn evidence(digest: &str, second: Option<i64>) -> Evidence {
+        let mut evidence = Evidence::new("a", Digest::of(b"key"), Digest::of(digest.as_bytes()));
+        evidence.checks = second.map(|second| Checks {
+            key: Digest::of(b"policy"),
+            passed: true,
+            time: jiff::Timestamp::from_second(second).expect("a time"),
+            findings: Vec::new(),
+            allowed: Vec::new(),
+            unused: Vec::new(),
+        });
+        evidence
+    }
+
+    #[test]
+    fn evidence_of_the_same_bytes_is_merged_and_the_newer_counts() {
+        let (old, new) = (evidence("image", Some(1)), evidence("image", Some(2)));
+        assert_eq!(merged(Some(&old), &new), new);
+        assert_eq!(merged(Some(&new), &old), new);
+        assert_eq!(merged(Some(&old), &evidence("image", None)), old);
+    }
+
+    #[test]
+    fn evidence_of_other_bytes_gives_way() {
+        let other = evidence("other", None);
+        assert_eq!(merged(Some(&evidence("image", Some(1))), &other), other);
+    }
+}
