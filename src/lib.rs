@@ -1,8 +1,8 @@
-//! laminate builds a stack of container images in one BuildKit solve and names them only when
-//! everything is proven.
+//! laminate builds a stack of container images in one BuildKit solve, and tags them only when every test and
+//! check has passed.
 //!
-//! Read the modules in this order; each one imports only what stands above it
-//! (`tests/structure.rs` holds them to it).
+//! `docs/architecture.md` is the map: what each module does, which ones it may import, and the way from
+//! `specs.yml` to a tag. `tests/structure.rs` enforces it. Start reading at `cli::main`, or at `build::build`.
 
 pub mod build;
 pub mod buildkit;
