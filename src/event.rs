@@ -8,6 +8,38 @@ use crate::name::Digest;
 /// An image as it is shown to people: `scipy-ml-notebook`, `2021.2/scipy-ml-notebook`.
 pub type ImageLabel = String;
 
+/// Something that happened to a step.
+#[derive(Clone, Debug)]
+pub enum StepChange {
+    /// It began.
+    Started {
+        /// Its number in the image, from 1.
+        number: usize,
+        /// How many steps the image has.
+        of: usize,
+    },
+    /// It wrote bytes to its output or error stream, not cut at lines.
+    Output(Vec<u8>),
+    /// A transfer inside of it progressed.
+    Progress {
+        /// The transfer.
+        what: String,
+        /// Bytes transferred.
+        current: u64,
+        /// Bytes in all; 0 if unknown.
+        total: u64,
+    },
+    /// It ended well.
+    Done {
+        /// Whether its result came from the engine's cache.
+        cached: bool,
+        /// How long it ran.
+        took: Duration,
+    },
+    /// It failed, with the engine's message.
+    Failed(String),
+}
+
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -38,58 +70,14 @@ pub enum Event {
         /// The image.
         image: ImageLabel,
     },
-    /// A step of an image began.
-    StepStarted {
+    /// Something happened to a step of an image.
+    Step {
         /// The image.
         image: ImageLabel,
         /// The step's title.
         step: String,
-        /// Its number in the image, from 1.
-        number: usize,
-        /// How many steps the image has.
-        of: usize,
-    },
-    /// Bytes that a step wrote to its output or error stream, not cut at lines.
-    StepLog {
-        /// The image.
-        image: ImageLabel,
-        /// The step's title.
-        step: String,
-        /// The bytes.
-        bytes: Vec<u8>,
-    },
-    /// Progress of a transfer inside a step.
-    StepProgress {
-        /// The image.
-        image: ImageLabel,
-        /// The step's title.
-        step: String,
-        /// The transfer.
-        what: String,
-        /// Bytes transferred.
-        current: u64,
-        /// Bytes in all; 0 if unknown.
-        total: u64,
-    },
-    /// A step ended well.
-    StepDone {
-        /// The image.
-        image: ImageLabel,
-        /// The step's title.
-        step: String,
-        /// Whether its result came from the engine's cache.
-        cached: bool,
-        /// How long it ran.
-        took: Duration,
-    },
-    /// A step failed.
-    StepFailed {
-        /// The image.
-        image: ImageLabel,
-        /// The step's title.
-        step: String,
-        /// The engine's message.
-        error: String,
+        /// What happened.
+        change: StepChange,
     },
     /// An image was built.
     ImageDone {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::View;
 use super::steps::Steps;
-use crate::event::Event;
+use crate::event::{Event, StepChange};
 
 /// Writes JSON lines.
 pub(super) struct Json<W> {
@@ -30,7 +30,6 @@ impl<W: Write + Send> Json<W> {
     /// Returns the objects for an event.
     fn objects(&mut self, event: &Event, now: Instant) -> Vec<Value> {
         let steps = &mut self.steps;
-        let mut before = Vec::new();
         let object = match event {
             Event::Phase { text } => json!({"event": "phase", "text": text}),
             Event::Note { text } => json!({"event": "note", "text": text}),
@@ -39,55 +38,11 @@ impl<W: Write + Send> Json<W> {
                 json!({"event": "planned", "build": build, "reuse": reuse})
             }
             Event::ImageStarted { image } => json!({"event": "image_started", "image": image}),
-            Event::StepStarted {
+            Event::Step {
                 image,
                 step,
-                number,
-                of,
-            } => {
-                if !steps.start(image, step, (*number, *of), now) {
-                    return before;
-                }
-                json!({
-                    "event": "step_started", "image": image, "step": step,
-                    "number": number, "of": of,
-                })
-            }
-            Event::StepLog { image, step, bytes } => {
-                let lines = steps.step(image, step, now).tail.push(bytes);
-                return lines.iter().map(|line| log(image, step, line)).collect();
-            }
-            Event::StepProgress {
-                image,
-                step,
-                what,
-                current,
-                total,
-            } => json!({
-                "event": "step_progress", "image": image, "step": step, "what": what,
-                "current": current, "total": (*total > 0).then_some(*total),
-            }),
-            Event::StepDone {
-                image,
-                step,
-                cached,
-                took,
-            } => {
-                let rest = steps.end(image, step, now).tail.end();
-                before.extend(rest.map(|line| log(image, step, &line)));
-                json!({
-                    "event": "step_done", "image": image, "step": step, "cached": cached,
-                    "seconds": seconds(*took),
-                })
-            }
-            Event::StepFailed { image, step, error } => {
-                let mut tail = steps.end(image, step, now).tail;
-                before.extend(tail.end().map(|line| log(image, step, &line)));
-                json!({
-                    "event": "step_failed", "image": image, "step": step, "error": error,
-                    "log_tail": tail.lines(),
-                })
-            }
+                change,
+            } => return step_objects(steps, image, step, change, now),
             Event::ImageDone { image, took } => {
                 steps.end_image(image);
                 json!({"event": "image_done", "image": image, "seconds": seconds(*took)})
@@ -142,11 +97,60 @@ impl<W: Write + Send> Json<W> {
                 "event": "published", "image": image, "repository": repository, "tags": tags,
                 "digest": digest.as_str(),
             }),
-            Event::Stop => return before,
+            Event::Stop => return Vec::new(),
         };
-        before.push(object);
-        before
+        vec![object]
     }
+}
+
+/// Returns the objects for an event of a step.
+fn step_objects(
+    steps: &mut Steps,
+    image: &str,
+    step: &str,
+    change: &StepChange,
+    now: Instant,
+) -> Vec<Value> {
+    let mut objects = Vec::new();
+    match change {
+        StepChange::Started { number, of } => {
+            if steps.start(image, step, (*number, *of), now) {
+                objects.push(json!({
+                    "event": "step_started", "image": image, "step": step,
+                    "number": number, "of": of,
+                }));
+            }
+        }
+        StepChange::Output(bytes) => {
+            let lines = steps.step(image, step, now).tail.push(bytes);
+            objects.extend(lines.iter().map(|line| log(image, step, line)));
+        }
+        StepChange::Progress {
+            what,
+            current,
+            total,
+        } => objects.push(json!({
+            "event": "step_progress", "image": image, "step": step, "what": what,
+            "current": current, "total": (*total > 0).then_some(*total),
+        })),
+        StepChange::Done { cached, took } => {
+            let rest = steps.end(image, step, now).tail.end();
+            objects.extend(rest.map(|line| log(image, step, &line)));
+            objects.push(json!({
+                "event": "step_done", "image": image, "step": step, "cached": cached,
+                "seconds": seconds(*took),
+            }));
+        }
+        StepChange::Failed(error) => {
+            let mut tail = steps.end(image, step, now).tail;
+            objects.extend(tail.end().map(|line| log(image, step, &line)));
+            objects.push(json!({
+                "event": "step_failed", "image": image, "step": step, "error": error,
+                "log_tail": tail.lines(),
+            }));
+        }
+    }
+    objects
 }
 
 impl<W: Write + Send> View for Json<W> {

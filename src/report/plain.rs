@@ -8,7 +8,7 @@ use super::View;
 use super::paint::{Ink, Paint};
 use super::steps::{Steps, failure, log_line};
 use super::table::{human_duration, human_size};
-use crate::event::Event;
+use crate::event::{Event, StepChange};
 
 /// Writes lines.
 pub(super) struct Plain<W> {
@@ -44,16 +44,12 @@ impl<W: Write + Send> Plain<W> {
         if let Some(lines) = urgent(event, self.paint) {
             return lines;
         }
-        match event {
-            Event::StepLog { image, step, bytes } => {
-                let complete = self.steps.step(image, step, now).tail.push(bytes);
-                return if self.verbose {
-                    complete.iter().map(|line| log_line(image, line)).collect()
-                } else {
-                    Vec::new()
-                };
-            }
-            Event::StepFailed { image, step, error } => {
+        let lines = match event {
+            Event::Step {
+                image,
+                step,
+                change: StepChange::Failed(error),
+            } => {
                 let mut lines = self.rest(image, step, now);
                 let step = self.steps.end(image, step, now);
                 let mut failure = failure(image, &step, error);
@@ -61,9 +57,13 @@ impl<W: Write + Send> Plain<W> {
                 lines.extend(failure);
                 return lines;
             }
-            _ => {}
-        }
-        let lines = self.progress(event, now);
+            Event::Step {
+                image,
+                step,
+                change,
+            } => self.step(image, step, change, now),
+            _ => self.progress(event),
+        };
         if self.only_failures {
             Vec::new()
         } else {
@@ -72,44 +72,13 @@ impl<W: Write + Send> Plain<W> {
     }
 
     /// Returns the lines that `quiet` does not show.
-    fn progress(&mut self, event: &Event, now: Instant) -> Vec<String> {
+    fn progress(&mut self, event: &Event) -> Vec<String> {
         let paint = self.paint;
         match event {
             Event::Phase { text } | Event::Note { text } => {
                 text.lines().map(str::to_owned).collect()
             }
             Event::Planned { build, reuse } => planned(build, reuse),
-            Event::StepStarted {
-                image,
-                step,
-                number,
-                of,
-            } => {
-                let is_new = self.steps.start(image, step, (*number, *of), now);
-                let line = format!("[{image} {number}/{of}] {step}");
-                if is_new { vec![line] } else { Vec::new() }
-            }
-            Event::StepDone {
-                image,
-                step,
-                cached,
-                took,
-            } => {
-                let mut lines = self.rest(image, step, now);
-                let step = self.steps.end(image, step, now);
-                // A cached step may end without having started.
-                let title = match step.number {
-                    Some(_) => String::new(),
-                    None => format!("{}: ", step.title),
-                };
-                let result = if *cached {
-                    paint.text(Ink::Aside, "cached")
-                } else {
-                    format!("done in {}", human_duration(*took))
-                };
-                lines.push(format!("[{image}{}] {title}{result}", step.place()));
-                lines
-            }
             Event::ImageDone { image, took } => {
                 self.steps.end_image(image);
                 let result = format!("done in {}", human_duration(*took));
@@ -158,16 +127,50 @@ impl<W: Write + Send> Plain<W> {
             )],
             // Its first step and its result show it.
             Event::ImageStarted { .. } | Event::SuiteStarted { .. } => Vec::new(),
-            // Growing numbers are for live displays.
-            Event::StepProgress { .. } => Vec::new(),
             Event::Warning { .. }
-            | Event::StepLog { .. }
-            | Event::StepFailed { .. }
+            | Event::Step { .. }
             | Event::ImageFailed { .. }
             | Event::ImageSkipped { .. }
             | Event::SuiteDone { .. }
             | Event::Checked { .. }
             | Event::Stop => Vec::new(),
+        }
+    }
+
+    /// Returns the lines of a step that did not fail.
+    fn step(&mut self, image: &str, step: &str, change: &StepChange, now: Instant) -> Vec<String> {
+        match change {
+            StepChange::Started { number, of } => {
+                let is_new = self.steps.start(image, step, (*number, *of), now);
+                let line = format!("[{image} {number}/{of}] {step}");
+                if is_new { vec![line] } else { Vec::new() }
+            }
+            StepChange::Output(bytes) => {
+                let complete = self.steps.step(image, step, now).tail.push(bytes);
+                if self.verbose {
+                    complete.iter().map(|line| log_line(image, line)).collect()
+                } else {
+                    Vec::new()
+                }
+            }
+            StepChange::Done { cached, took } => {
+                let mut lines = self.rest(image, step, now);
+                let step = self.steps.end(image, step, now);
+                // A cached step may end without having started.
+                let title = match step.number {
+                    Some(_) => String::new(),
+                    None => format!("{}: ", step.title),
+                };
+                let result = if *cached {
+                    self.paint.text(Ink::Aside, "cached")
+                } else {
+                    format!("done in {}", human_duration(*took))
+                };
+                lines.push(format!("[{image}{}] {title}{result}", step.place()));
+                lines
+            }
+            // Growing numbers are for live displays; `lines` shows a failure.
+            StepChange::Progress { .. } | StepChange::Failed(_) => Vec::new(),
         }
     }
 

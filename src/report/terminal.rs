@@ -11,7 +11,7 @@ use super::plain::{copied, findings_shown, planned, published, urgent};
 use super::steps::{Step, Steps, failure};
 use super::table::{human_duration, human_size};
 use super::{TICK, View};
-use crate::event::{Event, ImageLabel};
+use crate::event::{Event, ImageLabel, StepChange};
 
 /// The live display.
 pub(super) struct Terminal {
@@ -124,11 +124,10 @@ impl Terminal {
 
     /// Updates the state for an event, and prints what stays.
     fn update(&mut self, event: &Event, now: Instant) {
-        let paint = self.paint;
         match event {
             Event::Phase { text } => self.phase.clone_from(text),
             Event::Note { text } => self.print(std::slice::from_ref(text)),
-            Event::Warning { .. } => self.print(&urgent(event, paint).unwrap_or_default()),
+            Event::Warning { .. } => self.print(&urgent(event, self.paint).unwrap_or_default()),
             Event::Planned { build, reuse } => {
                 self.planned = build.len();
                 let longest = build.iter().map(|image| image.chars().count()).max();
@@ -139,67 +138,14 @@ impl Terminal {
                 "building".clone_into(&mut self.phase);
                 self.image(image);
             }
-            Event::StepStarted {
+            Event::Step {
                 image,
                 step,
-                number,
-                of,
-            } => {
-                self.image(image);
-                self.steps.start(image, step, (*number, *of), now);
-            }
-            Event::StepLog { image, step, bytes } => {
-                self.steps.step(image, step, now).tail.push(bytes);
-            }
-            Event::StepProgress {
-                image,
-                step,
-                what,
-                current,
-                total,
-            } => {
-                let transfers = &mut self.steps.step(image, step, now).transfers;
-                transfers.insert(what.clone(), (*current, *total));
-            }
-            Event::StepDone {
-                image,
-                step,
-                cached,
-                ..
-            } => {
-                self.steps.end(image, step, now);
-                let running = self.image(image);
-                running.steps += 1;
-                running.cached += usize::from(*cached);
-            }
-            Event::StepFailed { image, step, error } => {
-                let step = self.steps.end(image, step, now);
-                let mut lines = failure(image, &step, error);
-                lines[0] = paint.text(Ink::Bad, &lines[0]);
-                self.print(&lines);
-            }
-            Event::ImageDone { image, took } => {
-                let running = self.remove(image);
-                let mut text = human_duration(*took);
-                if let Some(Running { steps, cached, .. }) = running
-                    && cached > 0
-                {
-                    text = format!("{text}, {cached} of {steps} steps cached");
-                }
-                self.outcome(Ink::Good, "built", image, &text);
-            }
-            Event::ImageFailed { image, error } => {
-                self.remove(image);
-                let first = error.lines().next().unwrap_or_default();
-                self.outcome(Ink::Bad, "failed", image, first);
-                let rest: Vec<String> = error.lines().skip(1).map(|l| format!("  {l}")).collect();
-                self.print(&rest);
-            }
-            Event::ImageSkipped { image, because } => {
-                self.remove(image);
-                let text = format!("because {because} failed");
-                self.outcome(Ink::Bad, "skipped", image, &text);
-            }
+                change,
+            } => self.update_step(image, step, change, now),
+            Event::ImageDone { image, .. }
+            | Event::ImageFailed { image, .. }
+            | Event::ImageSkipped { image, .. } => self.end_image(image, event),
             Event::SuiteStarted { image, suite } => {
                 let name = suite_line(image, suite);
                 self.image(&name);
@@ -252,6 +198,66 @@ impl Terminal {
                 self.outcome(Ink::Good, "tagged", image, &text);
             }
             Event::Stop => {}
+        }
+    }
+
+    /// Updates the state for an event of a step, and prints a failure.
+    fn update_step(&mut self, image: &str, step: &str, change: &StepChange, now: Instant) {
+        match change {
+            StepChange::Started { number, of } => {
+                self.image(image);
+                self.steps.start(image, step, (*number, *of), now);
+            }
+            StepChange::Output(bytes) => {
+                self.steps.step(image, step, now).tail.push(bytes);
+            }
+            StepChange::Progress {
+                what,
+                current,
+                total,
+            } => {
+                let transfers = &mut self.steps.step(image, step, now).transfers;
+                transfers.insert(what.clone(), (*current, *total));
+            }
+            StepChange::Done { cached, .. } => {
+                self.steps.end(image, step, now);
+                let running = self.image(image);
+                running.steps += 1;
+                running.cached += usize::from(*cached);
+            }
+            StepChange::Failed(error) => {
+                let step = self.steps.end(image, step, now);
+                let mut lines = failure(image, &step, error);
+                lines[0] = self.paint.text(Ink::Bad, &lines[0]);
+                self.print(&lines);
+            }
+        }
+    }
+
+    /// Prints that an image was built, failed or was skipped, and removes its line.
+    fn end_image(&mut self, image: &str, event: &Event) {
+        let running = self.remove(image);
+        match event {
+            Event::ImageFailed { error, .. } => {
+                let first = error.lines().next().unwrap_or_default();
+                self.outcome(Ink::Bad, "failed", image, first);
+                let rest: Vec<String> = error.lines().skip(1).map(|l| format!("  {l}")).collect();
+                self.print(&rest);
+            }
+            Event::ImageSkipped { because, .. } => {
+                let text = format!("because {because} failed");
+                self.outcome(Ink::Bad, "skipped", image, &text);
+            }
+            Event::ImageDone { took, .. } => {
+                let mut text = human_duration(*took);
+                if let Some(Running { steps, cached, .. }) = running
+                    && cached > 0
+                {
+                    text = format!("{text}, {cached} of {steps} steps cached");
+                }
+                self.outcome(Ink::Good, "built", image, &text);
+            }
+            _ => {}
         }
     }
 

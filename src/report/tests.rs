@@ -6,6 +6,7 @@ use super::json::Json;
 use super::plain::Plain;
 use super::terminal::Terminal;
 use super::*;
+use crate::event::StepChange;
 use crate::name::Digest;
 
 /// What is written can be read while the view still has its end.
@@ -31,35 +32,35 @@ impl Written {
 }
 
 fn started(image: &str, step: &str, number: usize, of: usize) -> Event {
-    Event::StepStarted {
+    Event::Step {
         image: image.to_owned(),
         step: step.to_owned(),
-        number,
-        of,
+        change: StepChange::Started { number, of },
     }
 }
 
 fn log(image: &str, step: &str, text: &str) -> Event {
-    Event::StepLog {
+    Event::Step {
         image: image.to_owned(),
         step: step.to_owned(),
-        bytes: text.as_bytes().to_vec(),
+        change: StepChange::Output(text.as_bytes().to_vec()),
     }
 }
 
 fn done(image: &str, step: &str, cached: bool, millis: u64) -> Event {
-    Event::StepDone {
+    Event::Step {
         image: image.to_owned(),
         step: step.to_owned(),
-        cached,
-        took: Duration::from_millis(millis),
+        change: StepChange::Done {
+            cached,
+            took: Duration::from_millis(millis),
+        },
     }
 }
 
 /// base is built, ml fails, lab is skipped, r is reused.
 fn story() -> Vec<Event> {
     let text = |text: &str| text.to_owned();
-    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
     vec![
         Event::Phase {
             text: text("reading the stack"),
@@ -90,12 +91,14 @@ fn story() -> Vec<Event> {
         Event::ImageStarted { image: text("ml") },
         started("ml", "pip requirements.txt", 1, 5),
         started("ml", "pip requirements.txt", 1, 5),
-        Event::StepProgress {
+        Event::Step {
             image: text("ml"),
             step: text("pip requirements.txt"),
-            what: text("numpy"),
-            current: 12_000_000,
-            total: 152_000_000,
+            change: StepChange::Progress {
+                what: text("numpy"),
+                current: 12_000_000,
+                total: 152_000_000,
+            },
         },
         log("ml", "pip requirements.txt", "Collecting n"),
         log(
@@ -103,10 +106,10 @@ fn story() -> Vec<Event> {
             "pip requirements.txt",
             "umpy\n\n 10%\r 99%\r\nerror: no numpy\n",
         ),
-        Event::StepFailed {
+        Event::Step {
             image: text("ml"),
             step: text("pip requirements.txt"),
-            error: text("exit code: 1"),
+            change: StepChange::Failed(text("exit code: 1")),
         },
         Event::ImageFailed {
             image: text("ml"),
@@ -116,6 +119,17 @@ fn story() -> Vec<Event> {
             image: text("lab"),
             because: text("ml"),
         },
+    ]
+    .into_iter()
+    .chain(story_of_tags())
+    .collect()
+}
+
+/// The end of the story: images are pushed and tagged.
+fn story_of_tags() -> Vec<Event> {
+    let text = |text: &str| text.to_owned();
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    vec![
         Event::Exporting {
             text: text("pushing to localhost/x/stack"),
             done: false,

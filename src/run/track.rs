@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::buildkit::{Update, Vertex};
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, StepChange};
 use crate::tail::Tail;
 
 /// Lines of output kept of each operation.
@@ -161,17 +161,17 @@ impl Tracker {
                     .tail
                     .push(&bytes);
                 if let Some((image, title)) = inner.suites.get(&vertex) {
-                    self.events.send(Event::StepLog {
+                    self.events.send(Event::Step {
                         image: image.clone(),
                         step: title.clone(),
-                        bytes: bytes.clone(),
+                        change: StepChange::Output(bytes.clone()),
                     });
                 }
                 for step in inner.steps.get(&vertex).into_iter().flatten() {
-                    self.events.send(Event::StepLog {
+                    self.events.send(Event::Step {
                         image: step.image.clone(),
                         step: step.title.clone(),
-                        bytes: bytes.clone(),
+                        change: StepChange::Output(bytes.clone()),
                     });
                 }
             }
@@ -182,12 +182,14 @@ impl Tracker {
                 total,
             } => {
                 for step in inner.steps.get(&vertex).into_iter().flatten() {
-                    self.events.send(Event::StepProgress {
+                    self.events.send(Event::Step {
                         image: step.image.clone(),
                         step: step.title.clone(),
-                        what: what.clone(),
-                        current,
-                        total,
+                        change: StepChange::Progress {
+                            what: what.clone(),
+                            current,
+                            total,
+                        },
                     });
                 }
             }
@@ -230,28 +232,32 @@ impl Tracker {
         for step in &inner.steps[&vertex.digest] {
             let (image, title) = (step.image.clone(), step.title.clone());
             if begins {
-                self.events.send(Event::StepStarted {
+                self.events.send(Event::Step {
                     image: image.clone(),
                     step: title.clone(),
-                    number: step.number,
-                    of: step.of,
+                    change: StepChange::Started {
+                        number: step.number,
+                        of: step.of,
+                    },
                 });
             }
             if !ends {
                 continue;
             }
             if vertex.error.is_empty() {
-                self.events.send(Event::StepDone {
+                self.events.send(Event::Step {
                     image,
                     step: title,
-                    cached: vertex.cached,
-                    took,
+                    change: StepChange::Done {
+                        cached: vertex.cached,
+                        took,
+                    },
                 });
             } else if !vertex.error.ends_with("context canceled") {
-                self.events.send(Event::StepFailed {
+                self.events.send(Event::Step {
                     image,
                     step: title,
-                    error: vertex.error.clone(),
+                    change: StepChange::Failed(vertex.error.clone()),
                 });
             }
         }
