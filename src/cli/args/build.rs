@@ -53,10 +53,10 @@ pub struct BuildArgs {
         value_delimiter = ','
     )]
     pub refresh: Vec<String>,
-    /// Stop all images as soon as one fails
+    /// Stop the whole build as soon as one image fails
     #[arg(long, env = "LAMINATE_FAIL_FAST", value_parser = Flag::new())]
     pub fail_fast: bool,
-    /// Show what would be done, and do nothing
+    /// Show what would be built, run and pushed, and do nothing
     #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
     pub dry_run: bool,
     /// Tag images with the commit even if files of the stack have uncommitted changes

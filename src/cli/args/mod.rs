@@ -188,7 +188,7 @@ pub enum Command {
     /// Reads only the registry. With --staging, no specs.yml is needed. Packages are those that `info:`
     /// of the spec lists. Exits with 10 if there is a difference, with 0 if not.
     Diff(DiffArgs),
-    /// Show the spec of a release with every base by digest, and how to rebuild it
+    /// Show the spec of a release with every base pinned to its digest, and how to rebuild it
     ///
     /// Reads only the registry. With --staging, no specs.yml is needed. Does not check out the commit.
     Rebuild(RebuildArgs),

@@ -27,15 +27,15 @@ pub struct EvidenceAddArgs {
     /// The release that IMAGE belongs to [default: the release of the checked-out commit]
     #[arg(long, value_name = "RELEASE")]
     pub release: Option<String>,
-    /// The verdict is: passed
+    /// Record that the gate passed
     #[arg(long, conflicts_with = "failed")]
     pub passed: bool,
-    /// The verdict is: failed
+    /// Record that the gate failed
     #[arg(long)]
     pub failed: bool,
     /// Store a JUnit XML report with the verdict
     ///
-    /// Without --passed or --failed, the report is the verdict.
+    /// Without --passed or --failed, the verdict is taken from the report.
     #[arg(long, value_name = "FILE")]
     pub file: Option<Utf8PathBuf>,
     /// Add a note for readers
@@ -57,8 +57,8 @@ pub struct EvidenceListArgs {
 /// Arguments of `laminate promote`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PromoteArgs {
-    /// A release: its digest, commit, run or immutable tag, or a channel that is at it [default: the
-    /// checked-out commit]
+    /// A release: its digest, commit, run or immutable tag, or the name of a channel, for the release it
+    /// is at [default: the checked-out commit]
     #[arg(value_name = "RELEASE")]
     pub release: Option<String>,
     /// The channel to move
@@ -66,9 +66,9 @@ pub struct PromoteArgs {
     pub to: Option<String>,
     /// Promote to every channel with `auto: true`
     ///
-    /// Channels are moved in the order of `from:`. A channel that is at a newer release stays there. A
-    /// channel that cannot move stops only the channels that take from it. If the spec has no channel
-    /// with `auto: true`, nothing happens.
+    /// Channels are moved in the order of `from:`. A channel that is at a newer release stays there. If
+    /// a channel cannot move, the channels that name it in `from:` do not move either; all others do. If
+    /// the spec has no channel with `auto: true`, nothing happens.
     #[arg(long, conflicts_with_all = ["to", "resume", "abort"])]
     pub auto: bool,
     /// Finish an interrupted move
@@ -125,7 +125,8 @@ pub struct HistoryArgs {
 /// Arguments of `laminate show`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ShowArgs {
-    /// A release: its digest, commit, run or immutable tag, or a channel that is at it
+    /// A release: its digest, commit, run or immutable tag, or the name of a channel, for the release it
+    /// is at
     #[arg(value_name = "RELEASE")]
     pub release: String,
 }
@@ -133,7 +134,8 @@ pub struct ShowArgs {
 /// Arguments of `laminate diff`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DiffArgs {
-    /// The older release: its digest, commit, run or immutable tag, or a channel that is at it
+    /// The older release: its digest, commit, run or immutable tag, or the name of a channel, for the
+    /// release it is at
     #[arg(value_name = "A")]
     pub from: String,
     /// The newer release
@@ -160,13 +162,14 @@ pub enum DiffFormat {
 /// Arguments of `laminate rebuild`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RebuildArgs {
-    /// A release: its digest, commit, run or immutable tag, or a channel that is at it
+    /// A release: its digest, commit, run or immutable tag, or the name of a channel, for the release it
+    /// is at
     #[arg(value_name = "RELEASE")]
     pub release: String,
     /// Write the spec of the release to a new or empty folder
     ///
     /// The files are specs.yml, images/*/image.yml, a specs.lock with every base, and resolved.json, the
-    /// spec after short keys, variants and variables.
+    /// spec with short keys, variants and variables expanded.
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
 }
