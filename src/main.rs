@@ -1,5 +1,5 @@
 //! The `laminate` command; everything is in the library's `cli`.
 
 fn main() -> std::process::ExitCode {
-    laminate::cli::main()
+    laminate::main()
 }

@@ -1,12 +1,85 @@
-//! A [`Stack`] made from text, for unit tests of `plan`, `compile` and `run` and for `tests/`.
+//! For tests alone: a [`Stack`] made from text, and what `tests/` need of the crate's modules. Nothing of it is an
+//! interface to rely on.
 //!
 //! Each function panics with the rendered diagnostics if the text is not a valid spec.
 
 use camino::Utf8PathBuf;
 
-use crate::diagnostic::render;
 use crate::spec::tree::{File, Files};
 use crate::stack::{Overrides, Stack};
+
+pub use crate::diagnostic::render;
+pub use crate::event::{Event, Events};
+pub use crate::source::SourceFile;
+
+/// The engine's client.
+pub mod buildkit {
+    pub use crate::buildkit::{
+        Built, Client, Error, Exporter, Request, Returned, Services, Solved, Update, solve,
+    };
+}
+
+/// Images to operations.
+pub mod compile {
+    pub use crate::compile::{BaseConfig, BaseState, CA_SECRET, Compiler, StepEnvironment};
+}
+
+/// Verdicts and package lists.
+pub mod evidence {
+    pub use crate::evidence::{Evidence, Info, Verdict, packages};
+}
+
+/// BuildKit operations.
+pub mod llb {
+    pub use crate::llb::{
+        Definition, Exec, Graph, Meta, Mount, MountKind, Network, Origin, Output, Platform,
+        Sharing, Source,
+    };
+}
+
+/// Valid names.
+pub mod name {
+    pub use crate::name::{Commit, Digest, Reference, Repository, Tag};
+}
+
+/// Keys.
+pub mod plan {
+    pub use crate::plan::key::FORMAT;
+    pub use crate::plan::{Component, KeyFacts, Keys, Periods, TagDigests};
+}
+
+/// Tags of images.
+pub mod publish {
+    pub use crate::publish::{Error, ImageTags, publish, stage};
+}
+
+/// Documents in staging.
+pub mod record {
+    pub use crate::record::{GateVerdict, LedgerEntry, MoveKind, Release, StoredSpec};
+}
+
+/// The registry's client.
+pub mod registry {
+    pub use crate::registry::{
+        Attachment, Content, Descriptor, Error, Locator, Manifest, Mount, MountRefusal, Options,
+        Pushed, Registry,
+    };
+}
+
+/// Channels.
+pub mod release {
+    pub use crate::release::{Channel, Error, Order, TagProblem, Target, number, targets};
+}
+
+/// Specs from the disk.
+pub mod spec {
+    pub use crate::stack::{ImageId, LoadFailure, Overrides, Stack, load};
+}
+
+/// The staging repository.
+pub mod staging {
+    pub use crate::staging::{Built, Document, NumberTag, Place, Staging, State, VersionNumber};
+}
 
 /// Returns the stack of a spec without files.
 pub fn stack(yaml: &str) -> Stack {

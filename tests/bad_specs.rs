@@ -1,9 +1,9 @@
 //! Invalid specs: each message whole, on its place; all faults of all files at once; and no text
 //! makes the program panic.
 
-use laminate::diagnostic::render;
-use laminate::stack::{LoadFailure, Overrides, Stack, load};
 use laminate::testing::parse;
+use laminate::testing::render;
+use laminate::testing::spec::{LoadFailure, Overrides, Stack, load};
 use proptest::prelude::*;
 
 const GOOD: &str = r#"stack: bad

@@ -7,9 +7,9 @@ use crate::support::channel::{IMAGES, World, at, options, order, release};
 use crate::support::fake::Effect::{self, OtherWriter};
 use crate::support::fake::{Auth, Fake};
 use futures_util::StreamExt as _;
-use laminate::record::MoveKind;
-use laminate::registry::{Options, Registry};
-use laminate::release::{Error, Order};
+use laminate::testing::record::MoveKind;
+use laminate::testing::registry::{Options, Registry};
+use laminate::testing::release::{Error, Order};
 
 #[tokio::test]
 async fn forward_back_and_forward_again() {
@@ -42,7 +42,7 @@ async fn forward_back_and_forward_again() {
         None
     );
     let before = channel.revert_target(None).await.expect("an earlier one");
-    let back = laminate::release::targets(&before);
+    let back = laminate::testing::release::targets(&before);
     let revert = Order {
         kind: MoveKind::Revert,
         ..order("1")

@@ -9,9 +9,9 @@ use crate::support::cases::{Broken, Case, Fault, case};
 use crate::support::channel::{IMAGES, World, at, order, release};
 use crate::support::fake::{Auth, Effect, Fake};
 use futures_util::StreamExt as _;
-use laminate::record::{LedgerEntry, MoveKind};
-use laminate::registry::{Options, Registry};
-use laminate::release::{Channel, Error, Order, TagProblem, Target};
+use laminate::testing::record::{LedgerEntry, MoveKind};
+use laminate::testing::registry::{Options, Registry};
+use laminate::testing::release::{Channel, Error, Order, TagProblem, Target};
 use proptest::prelude::*;
 
 /// The processes before and after the fault have a client each; all cases share them, since a case

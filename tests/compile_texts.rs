@@ -5,10 +5,10 @@
 
 use std::fmt::Write as _;
 
-use laminate::compile::{BaseConfig, BaseState, Compiler, StepEnvironment};
-use laminate::llb::{Definition, Graph, Platform};
-use laminate::name::{Digest, Reference};
-use laminate::stack::ImageId;
+use laminate::testing::compile::{BaseConfig, BaseState, Compiler, StepEnvironment};
+use laminate::testing::llb::{Definition, Graph, Platform};
+use laminate::testing::name::{Digest, Reference};
+use laminate::testing::spec::ImageId;
 use prost::Message as _;
 
 const SPEC: &str = r#"

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::needed::needed;
-use laminate::buildkit::{
+use laminate::testing::SourceFile;
+use laminate::testing::buildkit::{
     Built, Client, Error, Exporter, Request, Returned, Services, Solved, Update, solve,
 };
-use laminate::llb::{
+use laminate::testing::llb::{
     self, Definition, Exec, Graph, Meta, Mount, MountKind, Network, Origin, Output, Sharing, Source,
 };
-use laminate::source::SourceFile;
 use tokio_util::sync::CancellationToken;
 
 struct World {

@@ -2,12 +2,12 @@
 //! images, and `FORMAT` in `src/plan/key.rs` must be raised with it.
 
 use camino::Utf8Path;
-use laminate::compile::{BaseConfig, BaseState, CA_SECRET, Compiler, StepEnvironment};
-use laminate::llb::{Graph, Platform};
-use laminate::name::{Digest, Reference};
-use laminate::plan::key::FORMAT;
-use laminate::plan::{Component, KeyFacts, Keys, Periods};
-use laminate::stack::{ImageId, Overrides, load};
+use laminate::testing::compile::{BaseConfig, BaseState, CA_SECRET, Compiler, StepEnvironment};
+use laminate::testing::llb::{Graph, Platform};
+use laminate::testing::name::{Digest, Reference};
+use laminate::testing::plan::FORMAT;
+use laminate::testing::plan::{Component, KeyFacts, Keys, Periods};
+use laminate::testing::spec::{ImageId, Overrides, load};
 
 const SPEC: &str = r#"
 stack: format

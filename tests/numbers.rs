@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::support::channel::{World, options};
 use crate::support::fake::Effect::OtherWriter;
 use futures_util::StreamExt as _;
-use laminate::name::Digest;
-use laminate::registry::{Options, Registry};
-use laminate::release::number::{assign, known, next};
+use laminate::testing::name::Digest;
+use laminate::testing::registry::{Options, Registry};
+use laminate::testing::release::number::{assign, known, next};
 
 fn of(text: &str) -> Digest {
     Digest::of(text.as_bytes())

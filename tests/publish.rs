@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::fake::{Effect, Fake, Mounts};
-use laminate::event::{Event, Events};
-use laminate::name::{Digest, Repository, Tag};
-use laminate::plan::TagDigests;
-use laminate::publish::{Error, ImageTags, publish, stage};
-use laminate::registry::{Locator, Manifest, Options, Registry};
-use laminate::stack::ImageId;
+use laminate::testing::name::{Digest, Repository, Tag};
+use laminate::testing::plan::TagDigests;
+use laminate::testing::publish::{Error, ImageTags, publish, stage};
+use laminate::testing::registry::{Locator, Manifest, Options, Registry};
+use laminate::testing::spec::ImageId;
+use laminate::testing::{Event, Events};
 
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";

@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::needed;
-use laminate::name::{Digest, Repository, Tag};
-use laminate::registry::{
+use laminate::testing::name::{Digest, Repository, Tag};
+use laminate::testing::registry::{
     Content, Descriptor, Locator, Manifest, Mount, Options, Pushed, Registry,
 };
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::client::{manifest, options, registry, repository, tag, text};
 use crate::support::fake::{Effect, Fake};
-use laminate::name::{Digest, Repository, Tag};
-use laminate::registry::{Error, Manifest, Options, Registry};
+use laminate::testing::name::{Digest, Repository, Tag};
+use laminate::testing::registry::{Error, Manifest, Options, Registry};
 
 #[tokio::test]
 async fn manifests_are_written_and_read_as_they_are() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::support::client::{manifest, options, registry, repository, tag, text};
 use crate::support::fake::{Effect, Fake, Mounts};
 use futures_util::StreamExt as _;
-use laminate::name::{Digest, Repository};
-use laminate::registry::{
+use laminate::testing::name::{Digest, Repository};
+use laminate::testing::registry::{
     Content, Descriptor, Locator, Mount, MountRefusal, Options, Pushed, Registry,
 };
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::fake::{Auth, Effect, Fake};
-use laminate::name::{Repository, Tag};
-use laminate::registry::{Error, Manifest, Options, Registry};
+use laminate::testing::name::{Repository, Tag};
+use laminate::testing::registry::{Error, Manifest, Options, Registry};
 
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::support::client::{manifest, options, registry, repository, tag, text};
 use crate::support::fake::{Auth, Effect, Fake};
-use laminate::name::Digest;
-use laminate::registry::{Mount, Options, Registry};
+use laminate::testing::name::Digest;
+use laminate::testing::registry::{Mount, Options, Registry};
 
 #[tokio::test]
 async fn one_token_serves_all_who_wait() {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
 use crate::support::fake::Fake;
-use laminate::evidence::{Evidence, Info, packages};
-use laminate::name::{Digest, Repository};
-use laminate::record::{Release, StoredSpec};
-use laminate::registry::{Options, Registry};
-use laminate::staging::Staging;
+use laminate::testing::evidence::{Evidence, Info, packages};
+use laminate::testing::name::{Digest, Repository};
+use laminate::testing::record::{Release, StoredSpec};
+use laminate::testing::registry::{Options, Registry};
+use laminate::testing::staging::Staging;
 use serde_json::{Value, json};
 
 /// Two releases of a base and a leaf; in the second, the base's requirements changed.

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 
 use crate::support::channel::{options, repository};
 use crate::support::fake::Fake;
-use laminate::evidence::{Evidence, Verdict};
-use laminate::name::{Commit, Digest, Tag};
-use laminate::record::{GateVerdict, LedgerEntry, MoveKind, Release};
-use laminate::registry::{Attachment, Locator, Registry};
-use laminate::staging::{Built, Document, NumberTag, Place, Staging, State, VersionNumber};
+use laminate::testing::evidence::{Evidence, Verdict};
+use laminate::testing::name::{Commit, Digest, Tag};
+use laminate::testing::record::{GateVerdict, LedgerEntry, MoveKind, Release};
+use laminate::testing::registry::{Attachment, Locator, Registry};
+use laminate::testing::staging::{
+    Built, Document, NumberTag, Place, Staging, State, VersionNumber,
+};
 use serde_json::{Value, json};
 
 fn staging(fake: &Fake) -> Staging {

@@ -141,7 +141,27 @@ const ROOMS: &[Room] = &[
             "report",
         ],
     ),
-    pure("testing", &["diagnostic", "spec", "stack"]),
+    acts(
+        "testing",
+        &[
+            "source",
+            "diagnostic",
+            "event",
+            "name",
+            "evidence",
+            "spec",
+            "stack",
+            "plan",
+            "record",
+            "llb",
+            "compile",
+            "buildkit",
+            "registry",
+            "staging",
+            "publish",
+            "release",
+        ],
+    ),
 ];
 
 /// Files of pure rooms that may read the disk.

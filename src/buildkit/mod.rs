@@ -18,9 +18,11 @@ mod status;
 pub use address::Address;
 pub use connect::Client;
 pub use engine::{EngineError, Options as EngineOptions, PrivateEngine};
-pub use error::{Error, Failure, Place};
+#[cfg(test)]
+pub use error::Place;
+pub use error::{Error, Failure};
 pub use gateway::{FileEntry, FileKind, Gateway, Ref};
-pub use session::{CredentialSource, Files, Services};
+pub use session::Services;
 pub use solve::{Built, Exporter, Request, Returned, Solved, solve};
 pub use status::{Update, Vertex};
 

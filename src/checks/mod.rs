@@ -17,7 +17,7 @@ mod writable;
 use std::collections::BTreeSet;
 
 pub use fault::{CheckInput, Fault, FaultKind};
-pub use group::{Grouped, findings};
+pub use group::findings;
 pub use layers::{Duplicates, apply_layer, layer_faults, size_fault};
 pub use tree::{Entry, Kind, Tree, folders_above, is_at_or_below};
 

@@ -98,7 +98,7 @@ pub fn annotate(sources: &Sources, problem: &Diagnostic) {
     }
     if let Some(line) = annotation(sources, problem) {
         // The runner reads both streams; stdout is for data.
-        eprintln!("{line}");
+        super::print_error(&format!("{line}\n"));
     }
 }
 

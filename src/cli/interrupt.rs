@@ -4,7 +4,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, print_error};
 
 /// Returns a token that fires at the first Ctrl-C or SIGTERM; the second ends the process.
 pub fn listen() -> CancellationToken {
@@ -25,8 +25,12 @@ pub fn listen() -> CancellationToken {
             }
             if first {
                 trigger.cancel();
-                eprintln!("stopping; press Ctrl-C again to stop immediately");
+                print_error("stopping; press Ctrl-C again to stop immediately\n");
             } else {
+                #[expect(
+                    clippy::exit,
+                    reason = "the second Ctrl-C ends laminate wherever it is"
+                )]
                 std::process::exit(Exit::Interrupted.code().into());
             }
         }

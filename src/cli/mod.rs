@@ -61,12 +61,12 @@ impl Answer {
 /// Runs the program with this process's arguments and environment.
 pub fn main() -> std::process::ExitCode {
     std::panic::set_hook(Box::new(|panic| {
-        eprintln!(
+        print_error(&format!(
             "laminate has a bug: {panic}\n\
-             Please report it at {}/issues, with the command and this text (version {}).",
+             Please report it at {}/issues, with the command and this text (version {}).\n",
             env!("CARGO_PKG_REPOSITORY"),
             env!("CARGO_PKG_VERSION"),
-        );
+        ));
     }));
     let run = || {
         let args = Args::read();
@@ -133,13 +133,18 @@ fn color() -> bool {
     anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }
 
+/// Writes to stderr. A closed stderr is not a fault: there is no other place to report it.
+fn print_error(text: &str) {
+    let _closed = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// Prints an answer or a failure: data on stdout, the rest on stderr. Returns the exit code.
 fn print(global: &Global, answer: Result<Answer, Failure>) -> Exit {
     let mut out = std::io::stdout().lock();
     let (exit, text) = match answer {
         Ok(answer) => {
             if !answer.said.is_empty() {
-                eprint!("{}", answer.said);
+                print_error(&answer.said);
             }
             let text = if global.json {
                 format!("{}\n", pretty(&answer.json))
@@ -149,7 +154,7 @@ fn print(global: &Global, answer: Result<Answer, Failure>) -> Exit {
             (answer.exit, text)
         }
         Err(failure) => {
-            eprint!("{}", failure.shown(color()));
+            print_error(&failure.shown(color()));
             failure.annotate();
             let json = json!({ "error": failure.json() });
             let text = if global.json {

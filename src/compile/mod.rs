@@ -27,10 +27,8 @@ pub(crate) mod tests;
 mod tools;
 mod writable;
 
-pub use command::UV_VERSION;
 pub use compiler::{BaseState, CA_SECRET, Compiler, LARGE_FILE, StepEnvironment};
-pub use config::{BaseConfig, ConfigError, finished};
+pub use config::{BaseConfig, finished};
 pub use image::Compiled;
 pub use script::LEFT;
 pub use shell::quote;
-pub use tools::PYTEST_VERSION;

@@ -11,8 +11,10 @@ pub mod packages;
 mod suite;
 mod verdict;
 
-pub use document::{Evidence, Info, Older, VERSION, optional_time};
+pub use document::{Evidence, Info, VERSION, optional_time};
 pub use findings::{Allowed, Checks, Finding, Rule};
 pub use packages::Package;
 pub use suite::{SuiteOutput, SuiteRun, stopped_after};
-pub use verdict::{Case, Outcome, Verdict};
+#[cfg(test)]
+pub use verdict::Outcome;
+pub use verdict::{Case, Verdict};

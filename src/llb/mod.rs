@@ -13,6 +13,6 @@ mod tests;
 pub use graph::{Graph, Platform};
 pub use marshal::Definition;
 pub use ops::{
-    Action, Exec, ExecOutputs, File, FileMode, Group, Meta, Mount, MountKind, Network, OpId,
-    Origin, Output, Owner, Proxy, Sharing, Source, Who,
+    Action, Exec, File, FileMode, Group, Meta, Mount, MountKind, Network, OpId, Origin, Output,
+    Owner, Proxy, Sharing, Source, Who,
 };

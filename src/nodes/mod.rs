@@ -17,8 +17,8 @@ use serde_json::Value;
 use crate::name::{Commit, Digest, Repository, Tag};
 
 pub use daemon_set::{Options, daemon_sets};
-pub use lane::{Lane, lanes};
-pub use place::{InvalidPlace, Label, ObjectName, Toleration};
+pub use lane::lanes;
+pub use place::{Label, ObjectName, Toleration};
 pub use values::values;
 
 /// A channel at one release.

@@ -20,7 +20,7 @@ pub use facts::{Commit, Facts, Record, Request, Retest, TagDigests};
 pub use key::{Component, KeyFacts, Keyed, Keys, Periods, settings};
 pub use proof::{PlannedSuite, Proofs, writable_paths};
 pub use reason::{Reason, ReasonKind};
-pub use selector::{Selector, SelectorError, select};
+pub use selector::select;
 pub use tag::{NoFreeTag, tags_to_look_up};
 
 /// Returns a step as the spec could write it, without its name.

@@ -23,10 +23,9 @@ mod tests;
 mod transport;
 
 pub use crate::oci::{Descriptor, Manifest};
-pub use answer::{Answer, Code};
-pub use artifact::{Attachment, Document};
-pub use blobs::{BlobStream, Content, Mount, MountRefusal, Pushed};
+pub use artifact::Attachment;
+pub use blobs::{Content, Mount, MountRefusal, Pushed};
 pub use client::{Locator, Registry};
-pub use credentials::{Credential, CredentialError, Credentials};
-pub use error::{Attempt, Error, Operation};
+pub use credentials::Credentials;
+pub use error::Error;
 pub use options::Options;

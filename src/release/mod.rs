@@ -18,10 +18,10 @@ mod tags;
 mod tests;
 
 pub use auto::{Turn, auto_order, check_waived};
-pub use channel::{Order, PreparedMove, Target, targets};
-pub use error::{Cause, Error, TagProblem, Way};
-pub use ledger::{Channel, Ledger};
-pub use promote::{Promoted, Promoter, Promotion, Refusal, channel_gates, channel_targets};
+pub use channel::{Order, Target, targets};
+pub use error::{Error, TagProblem};
+pub use ledger::Channel;
+pub use promote::{Promoter, Refusal, channel_gates, channel_targets};
 
 use crate::name::Digest;
 use crate::record::Release;

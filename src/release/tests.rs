@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::gates::{GateState, Source};
+use super::promote::Promoted;
 use super::*;
 use crate::name::{Commit, Repository, Tag};
 use crate::record::{MoveKind, ReleaseImage};

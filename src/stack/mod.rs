@@ -25,19 +25,19 @@ mod variant_node;
 mod writable;
 
 pub use channels::{Channel, Gate};
-pub use config::{Config, Healthcheck};
+pub use config::Healthcheck;
 pub use env::{Env, EnvChange, EnvPart, EnvText, canonical_env};
 pub use info::InfoCommand;
-pub use model::{Base, Build, ExternalBase, Image, ImageId, Proof, Refresh, Stack, Variant};
+pub use model::{Base, Image, ImageId, Refresh, Stack, Variant};
 pub use paths::CopyEntry;
-pub use policy::{Allowance, LayerLimits, Policy, Refs, WritablePolicy};
+pub use policy::{Allowance, LayerLimits, Policy, Refs};
 pub use scope::Overrides;
 pub use steps::{
-    Append, AppendFrom, Apt, Conda, Copy, CopyFrom, Kind, Link, Mode, Network, Perms, Pip, PipTool,
+    Append, AppendFrom, Conda, Copy, CopyFrom, Kind, Link, Mode, Network, Perms, Pip, PipTool,
     Secret, Step, Write, canonical_secrets,
 };
-pub use suite::{Dropped, Serve, Suite, Test};
-pub use tags::{TagPart, TagTemplate};
+pub use suite::{Serve, Suite, Test};
+pub use tags::TagTemplate;
 pub use writable::Writable;
 
 pub use crate::spec::tree::{File, Files};

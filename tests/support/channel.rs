@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::fake::Fake;
-use laminate::name::{Commit, Digest, Repository, Tag};
-use laminate::record::MoveKind;
-use laminate::registry::{Options, Registry};
-use laminate::release::{Channel, Order, Target};
-use laminate::staging::Staging;
+use laminate::testing::name::{Commit, Digest, Repository, Tag};
+use laminate::testing::record::MoveKind;
+use laminate::testing::registry::{Options, Registry};
+use laminate::testing::release::{Channel, Order, Target};
+use laminate::testing::staging::Staging;
 
 pub fn options() -> Options {
     Options {

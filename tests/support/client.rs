@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::fake::Fake;
-use laminate::name::{Repository, Tag};
-use laminate::registry::{Error, Locator, Manifest, Options, Registry};
+use laminate::testing::name::{Repository, Tag};
+use laminate::testing::registry::{Error, Locator, Manifest, Options, Registry};
 
 /// The media type of a manifest.
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -83,6 +83,7 @@ pub struct PromoteArgs {
     /// Also require GATE; recorded
     #[arg(long, value_name = "GATE")]
     pub require: Vec<String>,
+    /// What promote and revert have in common.
     #[command(flatten)]
     pub moving: MovingArgs,
 }
@@ -96,6 +97,7 @@ pub struct RevertArgs {
     /// A release the channel was at before [default: the previous one]
     #[arg(long, value_name = "RELEASE")]
     pub to: Option<String>,
+    /// What promote and revert have in common.
     #[command(flatten)]
     pub moving: MovingArgs,
 }

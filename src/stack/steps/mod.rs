@@ -16,6 +16,7 @@ mod run;
 mod secrets;
 mod step;
 
+#[cfg(test)]
 pub use apt::Apt;
 pub use conda::Conda;
 pub(super) use context::StepReader;

@@ -1,7 +1,8 @@
 //! `env:` and `config:`.
 
 use super::*;
-use crate::stack::{Config, EnvChange, EnvPart, EnvText, Healthcheck};
+use crate::stack::config::Config;
+use crate::stack::{EnvChange, EnvPart, EnvText, Healthcheck};
 
 fn config(text: &str) -> Config {
     one(&format!("    config: {text}\n")).images[0]

@@ -1,7 +1,8 @@
 //! Steps: short keys, kinds, settings and titles.
 
 use super::*;
-use crate::stack::{Apt, Conda, Kind, Mode, Network, Pip, PipTool};
+use crate::stack::steps::Apt;
+use crate::stack::{Conda, Kind, Mode, Network, Pip, PipTool};
 
 fn only(settings: &str) -> Step {
     let mut steps = steps_with(settings, &[]);

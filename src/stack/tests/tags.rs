@@ -1,7 +1,8 @@
 //! Immutable tags and channels.
 
 use super::*;
-use crate::stack::{Channel, TagPart};
+use crate::stack::Channel;
+use crate::stack::tags::TagPart;
 
 const COMMIT: &str = "d021570000000000000000000000000000000000";
 
