@@ -161,7 +161,7 @@ impl Context {
             for reference in &gathered.unlocked {
                 events.send(Event::Note {
                     text: format!(
-                        "{reference} is in no lock: it is what its registry has now (`laminate lock` pins it)"
+                        "base `{reference}` is not locked; using the current digest of its tag (`laminate lock` pins it)"
                     ),
                 });
             }

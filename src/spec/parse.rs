@@ -7,14 +7,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::node::{self, Node};
 use super::tree::{File, Files};
 use crate::diagnostic::Diagnostic;
-use crate::source::Sources;
+use crate::source::{SourceId, Sources};
 
 /// A spec as written: trees of YAML and the other files.
 #[derive(Clone, Debug, Default)]
 pub struct Spec {
     /// The texts that were parsed.
     pub sources: Sources,
-    /// The tree of `specs.yml`; `None` if it is not YAML.
+    /// The tree of `specs.yml`; `None` if it is not YAML or empty.
     pub root: Option<Node>,
     /// The trees of `images/<name>/image.yml`, by name.
     pub images: BTreeMap<String, Node>,
@@ -36,7 +36,7 @@ pub fn parse(name: &str, text: &str, files: Files) -> Spec {
         ..Spec::default()
     };
     let source = spec.sources.add(name, text);
-    spec.root = node::parse(&spec.sources, source, &mut spec.problems);
+    spec.root = parse_document(&mut spec, source, "add at least `stack` and `images`");
     let paths = spec.files.0.keys().filter(|path| is_declaration(path));
     let declarations: Vec<Utf8PathBuf> = paths.cloned().collect();
     for path in declarations {
@@ -51,11 +51,23 @@ pub fn parse(name: &str, text: &str, files: Files) -> Spec {
         let source = spec.sources.add(path.as_str(), text);
         let folder = path.parent().and_then(Utf8Path::file_name);
         let name = folder.unwrap_or_default().to_owned();
-        if let Some(node) = node::parse(&spec.sources, source, &mut spec.problems) {
+        if let Some(node) = parse_document(&mut spec, source, "add `base`, or remove the file") {
             spec.images.insert(name, node);
         }
     }
     spec
+}
+
+/// Parses one file. A file without a document is an error too, with this help.
+fn parse_document(spec: &mut Spec, source: SourceId, help: &str) -> Option<Node> {
+    let before = spec.problems.len();
+    let root = node::parse(&spec.sources, source, &mut spec.problems);
+    if root.is_none() && spec.problems.len() == before {
+        let path = &spec.sources.file(source).path;
+        let problem = Diagnostic::error(format!("`{path}` is empty")).help(help);
+        spec.problems.push(problem);
+    }
+    root
 }
 
 #[cfg(test)]
@@ -86,6 +98,17 @@ mod tests {
         assert_eq!(spec.images.keys().collect::<Vec<_>>(), ["a"]);
         let kept: Vec<&str> = spec.files.0.keys().map(|path| path.as_str()).collect();
         assert_eq!(kept, ["images/a/deep/image.yml", "images/a/x"]);
+    }
+
+    #[test]
+    fn empty_files_are_faults() {
+        for empty in ["", "# a comment\n"] {
+            let files = files(&[("images/a/image.yml", empty.as_bytes())]);
+            let spec = parse("specs.yml", empty, files);
+            let messages: Vec<&str> = spec.problems.iter().map(|p| p.message.as_str()).collect();
+            let expected = ["`specs.yml` is empty", "`images/a/image.yml` is empty"];
+            assert_eq!(messages, expected, "{empty:?}");
+        }
     }
 
     #[test]
