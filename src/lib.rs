@@ -34,6 +34,7 @@ pub(crate) mod source;
 pub(crate) mod spec;
 pub(crate) mod stack;
 pub(crate) mod staging;
+pub(crate) mod table;
 pub(crate) mod tags;
 pub(crate) mod tail;
 #[doc(hidden)]

@@ -285,9 +285,12 @@ async fn what_broke_with_another_writer_is_ended_when_that_is_accepted() {
         fake.fault(1, "PUT", "ns/base/manifests/stable", theirs);
         let broken = channel.move_to(&two, &order("2")).await;
         assert!(matches!(broken, Err(Error::Between { .. })), "{broken:?}");
-        let end = async |accept| match resume {
-            true => channel.resume(accept).await,
-            false => channel.abort(accept).await,
+        let end = async |accept| {
+            if resume {
+                channel.resume(accept).await
+            } else {
+                channel.abort(accept).await
+            }
         };
         let refused = end(false).await;
         assert!(matches!(refused, Err(Error::Between { .. })), "{refused:?}");

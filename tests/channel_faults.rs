@@ -244,9 +244,10 @@ fn has_line(problems: &[TagProblem], text: &str) -> bool {
 }
 
 async fn work(channel: &Channel<'_>, case: &Case, accept: bool) -> Result<LedgerEntry, Error> {
-    match case.ending.resume {
-        true => channel.resume(accept).await,
-        false => channel.abort(accept).await,
+    if case.ending.resume {
+        channel.resume(accept).await
+    } else {
+        channel.abort(accept).await
     }
 }
 
@@ -305,9 +306,10 @@ async fn finished(
 }
 
 fn whole(stage: &Stage, case: &Case) -> Result<(), String> {
-    let there = match case.ending.resume {
-        true => stage.at_new(),
-        false => stage.at_old(),
+    let there = if case.ending.resume {
+        stage.at_new()
+    } else {
+        stage.at_old()
     };
     let kept = !case.ending.resume && case.broken == Broken::First && case.keeps_tags.is_some();
     ensure(there == [true; 3] || kept, || {

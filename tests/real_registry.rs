@@ -27,15 +27,15 @@ impl Drop for Served {
 }
 
 fn serve(binary: &Path) -> Served {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = free.local_addr().unwrap().to_string();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("valid in this test");
+    let host = free.local_addr().expect("valid in this test").to_string();
     drop(free);
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("valid in this test");
     let config = format!(
         "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'}}\n",
         folder.path().join("data").display()
     );
-    std::fs::write(folder.path().join("config.yml"), config).unwrap();
+    std::fs::write(folder.path().join("config.yml"), config).expect("valid in this test");
     let process = Command::new(binary)
         .arg("serve")
         .arg(folder.path().join("config.yml"))
@@ -43,7 +43,7 @@ fn serve(binary: &Path) -> Served {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
+        .expect("valid in this test");
     let served = Served {
         process,
         host,
@@ -82,11 +82,13 @@ async fn an_image_is_pushed_mounted_tagged_and_read() {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one publication, step by step")]
 async fn publish(host: &str) {
-    let registry = Registry::new(Options::default()).unwrap();
-    let named = |path: &str| Repository::parse(&format!("{host}/{path}")).unwrap();
+    let registry = Registry::new(Options::default()).expect("valid in this test");
+    let named =
+        |path: &str| Repository::parse(&format!("{host}/{path}")).expect("valid in this test");
     let (staging, public, copied) = (named("a/staging"), named("a/b/image"), named("copied"));
-    let tag = |text: &str| Locator::Tag(Tag::parse(text).unwrap());
+    let tag = |text: &str| Locator::Tag(Tag::parse(text).expect("valid"));
 
     let config = b"{\"architecture\":\"amd64\",\"os\":\"linux\"}".to_vec();
     let layer: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8).collect();
@@ -100,12 +102,12 @@ async fn publish(host: &str) {
         let pushed = registry
             .push_blob(&staging, &digest, size, &content)
             .await
-            .unwrap();
+            .expect("the call succeeds");
         assert_eq!(pushed, Pushed::Uploaded);
         let pushed = registry
             .push_blob(&staging, &digest, size, &content)
             .await
-            .unwrap();
+            .expect("the call succeeds");
         assert_eq!(pushed, Pushed::AlreadyThere);
         parts.push(Descriptor {
             media_type: media_type.to_owned(),
@@ -126,7 +128,7 @@ async fn publish(host: &str) {
     let error = registry
         .put_manifest(&public, &tag("t"), &manifest)
         .await
-        .unwrap_err();
+        .expect_err("the call fails");
     assert!(
         error
             .answer()
@@ -134,39 +136,48 @@ async fn publish(host: &str) {
         "{error}"
     );
     assert_eq!(
-        registry.head_manifest(&public, &tag("t")).await.unwrap(),
+        registry
+            .head_manifest(&public, &tag("t"))
+            .await
+            .expect("the call succeeds"),
         None
     );
-    assert_eq!(registry.tags(&public).await.unwrap(), Vec::new());
+    assert_eq!(
+        registry.tags(&public).await.expect("the call succeeds"),
+        Vec::new()
+    );
 
     for part in &parts {
         let mounted = registry
             .mount(&public, &staging, &part.digest)
             .await
-            .unwrap();
+            .expect("the call succeeds");
         assert_eq!(mounted, Mount::Mounted);
     }
     registry
         .put_manifest(&public, &at_digest, &manifest)
         .await
-        .unwrap();
+        .expect("the call succeeds");
     for name in ["t", "stable", "2021.2-abc"] {
         registry
             .put_manifest(&public, &tag(name), &manifest)
             .await
-            .unwrap();
+            .expect("the call succeeds");
     }
 
     let found = registry
         .head_manifest(&public, &tag("stable"))
         .await
-        .unwrap();
+        .expect("the call succeeds");
     assert_eq!(found, Some(manifest.descriptor()));
     assert_eq!(
-        registry.manifest(&public, &at_digest).await.unwrap(),
+        registry
+            .manifest(&public, &at_digest)
+            .await
+            .expect("the call succeeds"),
         Some(manifest.clone())
     );
-    let tags = registry.tags(&public).await.unwrap();
+    let tags = registry.tags(&public).await.expect("the call succeeds");
     let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
     assert_eq!(tags, ["2021.2-abc", "stable", "t"]);
 
@@ -174,16 +185,16 @@ async fn publish(host: &str) {
     let refused = registry
         .mount(&copied, &named("nowhere"), &parts[1].digest)
         .await
-        .unwrap();
+        .expect("the call succeeds");
     assert!(matches!(refused, Mount::Refused(_)), "{refused:?}");
     let pushed = registry
         .copy_blob(&copied, &public, &parts[1])
         .await
-        .unwrap();
+        .expect("the call succeeds");
     assert_eq!(pushed, Pushed::Uploaded);
     let bytes = registry
         .blob(&copied, &parts[1].digest, parts[1].size)
         .await
-        .unwrap();
+        .expect("the call succeeds");
     assert_eq!(Digest::of(&bytes), parts[1].digest);
 }

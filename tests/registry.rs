@@ -13,25 +13,46 @@ async fn manifests_are_written_and_read_as_they_are() {
     let fake = Fake::start().await;
     let (registry, r) = (registry(), repository(&fake, "a/b/c/d"));
     let m = manifest("x");
-    assert_eq!(registry.head_manifest(&r, &tag("t")).await.unwrap(), None);
-    assert_eq!(registry.manifest(&r, &tag("t")).await.unwrap(), None);
-    registry.put_manifest(&r, &tag("t"), &m).await.unwrap();
+    assert_eq!(
+        registry
+            .head_manifest(&r, &tag("t"))
+            .await
+            .expect("the call succeeds"),
+        None
+    );
+    assert_eq!(
+        registry
+            .manifest(&r, &tag("t"))
+            .await
+            .expect("the call succeeds"),
+        None
+    );
+    registry
+        .put_manifest(&r, &tag("t"), &m)
+        .await
+        .expect("the call succeeds");
     registry
         .put_manifest(&r, &m.digest.clone().into(), &m)
         .await
-        .unwrap();
+        .expect("the call succeeds");
     assert_eq!(
-        registry.head_manifest(&r, &tag("t")).await.unwrap(),
+        registry
+            .head_manifest(&r, &tag("t"))
+            .await
+            .expect("the call succeeds"),
         Some(m.descriptor())
     );
     assert_eq!(
-        registry.manifest(&r, &tag("t")).await.unwrap(),
+        registry
+            .manifest(&r, &tag("t"))
+            .await
+            .expect("the call succeeds"),
         Some(m.clone())
     );
     let by_digest = registry
         .manifest(&r, &m.digest.clone().into())
         .await
-        .unwrap();
+        .expect("the call succeeds");
     assert_eq!(by_digest, Some(m));
     let counts = ["HEAD", "GET", "PUT"].map(|method| fake.count(method, "/manifests/"));
     assert_eq!(counts, [4, 3, 2]);
@@ -46,7 +67,10 @@ async fn a_digest_the_registry_does_not_report_is_computed() {
     fake.add_manifest("a", "t", &m.bytes);
     fake.fault(1, "HEAD", "", Effect::Without("docker-content-digest"));
     assert_eq!(
-        registry.head_manifest(&r, &tag("t")).await.unwrap(),
+        registry
+            .head_manifest(&r, &tag("t"))
+            .await
+            .expect("the call succeeds"),
         Some(m.descriptor())
     );
 }
@@ -64,7 +88,10 @@ async fn wrong_bytes_are_refused() {
         "",
         Effect::With("docker-content-digest", wrong.clone()),
     );
-    let error = registry.manifest(&r, &tag("t")).await.unwrap_err();
+    let error = registry
+        .manifest(&r, &tag("t"))
+        .await
+        .expect_err("the call fails");
     assert_eq!(
         text(&fake, error),
         format!(
@@ -78,7 +105,10 @@ async fn wrong_bytes_are_refused() {
         "",
         Effect::With("docker-content-digest", wrong.clone()),
     );
-    let error = registry.put_manifest(&r, &tag("u"), &m).await.unwrap_err();
+    let error = registry
+        .put_manifest(&r, &tag("u"), &m)
+        .await
+        .expect_err("the call fails");
     assert_eq!(
         text(&fake, error),
         format!(
@@ -87,7 +117,7 @@ async fn wrong_bytes_are_refused() {
         )
     );
     let lying = Manifest {
-        digest: Digest::parse(&wrong).unwrap(),
+        digest: Digest::parse(&wrong).expect("valid"),
         ..m
     };
     assert!(registry.put_manifest(&r, &tag("v"), &lying).await.is_err());
@@ -103,7 +133,10 @@ async fn temporary_answers_are_retried() {
         fake.add_manifest("a", "t", &m.bytes);
         fake.answer(5, "GET", "", status, "<html>no</html>");
         assert_eq!(
-            registry.manifest(&r, &tag("t")).await.unwrap(),
+            registry
+                .manifest(&r, &tag("t"))
+                .await
+                .expect("the call succeeds"),
             Some(m),
             "{status}"
         );
@@ -112,7 +145,10 @@ async fn temporary_answers_are_retried() {
     let fake = Fake::start().await;
     let (registry, r) = (registry(), repository(&fake, "a"));
     fake.answer(6, "GET", "", 503, "<html>no</html>");
-    let error = registry.manifest(&r, &tag("t")).await.unwrap_err();
+    let error = registry
+        .manifest(&r, &tag("t"))
+        .await
+        .expect_err("the call fails");
     assert!(error.is_temporary());
     assert_eq!(
         text(&fake, error),
@@ -129,7 +165,7 @@ async fn final_answers_are_not_retried() {
         let error = registry
             .put_manifest(&r, &tag("t"), &manifest("x"))
             .await
-            .unwrap_err();
+            .expect_err("the call fails");
         assert!(!error.is_temporary());
         assert_eq!(error.status(), Some(status));
         assert_eq!(fake.state().log.len(), 1, "{status}");
@@ -145,7 +181,7 @@ async fn final_answers_are_not_retried() {
     let error = registry()
         .manifest(&repository(&fake, "a"), &tag("t"))
         .await
-        .unwrap_err();
+        .expect_err("the call fails");
     assert_eq!(
         text(&fake, error),
         "cannot read the manifest `HOST/a:t`: access denied (403 DENIED: not you); give the account \
@@ -171,11 +207,14 @@ async fn retry_after_pauses_the_host() {
     let (other, at) = (registry.clone(), tag("t"));
     let second = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        other.head_manifest(&r, &at).await.unwrap();
+        other
+            .head_manifest(&r, &at)
+            .await
+            .expect("the call succeeds");
         start.elapsed()
     };
     let (first, second) = tokio::join!(first, second);
-    assert_eq!(first.unwrap(), None);
+    assert_eq!(first.expect("valid in this test"), None);
     assert!(start.elapsed() >= Duration::from_secs(1));
     assert!(
         second >= Duration::from_secs(1),
@@ -188,7 +227,10 @@ async fn a_registry_that_asks_for_an_hour_is_not_waited_for() {
     let fake = Fake::start().await;
     let headers = vec![("retry-after", "3600".to_owned())];
     fake.fault(9, "GET", "", Effect::Answer(429, headers, String::new()));
-    let error = registry().tags(&repository(&fake, "a")).await.unwrap_err();
+    let error = registry()
+        .tags(&repository(&fake, "a"))
+        .await
+        .expect_err("the call fails");
     assert_eq!(
         text(&fake, error),
         "cannot list the tags of `HOST/a`: the registry answered 429, retry after 3600 s"
@@ -200,22 +242,37 @@ async fn a_write_without_an_answer_is_looked_up_not_repeated() {
     let fake = Fake::start().await;
     let (registry, r, m) = (registry(), repository(&fake, "a"), manifest("x"));
     fake.fault(1, "PUT", "", Effect::BreakAfter);
-    registry.put_manifest(&r, &tag("t"), &m).await.unwrap();
+    registry
+        .put_manifest(&r, &tag("t"), &m)
+        .await
+        .expect("the call succeeds");
     assert_eq!(fake.tag("a", "t").as_deref(), Some(m.digest.as_str()));
     assert_eq!(fake.count("PUT", ""), 1);
 
     fake.fault(1, "PUT", "", Effect::BreakBefore);
-    registry.put_manifest(&r, &tag("u"), &m).await.unwrap();
+    registry
+        .put_manifest(&r, &tag("u"), &m)
+        .await
+        .expect("the call succeeds");
     assert_eq!(fake.tag("a", "u").as_deref(), Some(m.digest.as_str()));
     assert_eq!(fake.count("PUT", "manifests/u"), 2);
 
     fake.fault(1, "GET", "", Effect::BreakBefore);
     assert_eq!(
-        registry.manifest(&r, &tag("t")).await.unwrap(),
+        registry
+            .manifest(&r, &tag("t"))
+            .await
+            .expect("the call succeeds"),
         Some(m.clone())
     );
     fake.fault(1, "GET", "", Effect::BreakAfter);
-    assert_eq!(registry.manifest(&r, &tag("t")).await.unwrap(), Some(m));
+    assert_eq!(
+        registry
+            .manifest(&r, &tag("t"))
+            .await
+            .expect("the call succeeds"),
+        Some(m)
+    );
     assert_eq!(fake.count("GET", ""), 4, "half a body is asked for again");
 }
 
@@ -227,19 +284,19 @@ async fn a_request_without_an_answer_times_out() {
         timeout,
         ..options()
     })
-    .unwrap();
+    .expect("valid in this test");
     let m = manifest("x");
     fake.fault(1, "PUT", "", Effect::Slow(Duration::from_secs(30)));
     registry
         .put_manifest(&repository(&fake, "a"), &tag("t"), &m)
         .await
-        .unwrap();
+        .expect("the call succeeds");
     assert_eq!(fake.tag("a", "t").as_deref(), Some(m.digest.as_str()));
     fake.fault(9, "HEAD", "", Effect::Slow(Duration::from_secs(30)));
     let error = registry
         .head_manifest(&repository(&fake, "a"), &tag("t"))
         .await
-        .unwrap_err();
+        .expect_err("the call fails");
     assert_eq!(
         text(&fake, error),
         "cannot look up the manifest `HOST/a:t`: cannot reach `HOST`: no answer within 0.1 s"
@@ -265,7 +322,7 @@ async fn an_immutable_tag_is_an_error_of_its_own() {
         let error = registry
             .put_manifest(&r, &tag("t"), &new)
             .await
-            .unwrap_err();
+            .expect_err("the call fails");
         assert!(matches!(error, Error::Immutable { .. }), "{error}");
         assert_eq!(
             text(&fake, error),
@@ -303,7 +360,7 @@ async fn writes_are_read_back() {
     let error = registry
         .put_manifest(&r, &tag("t"), &new)
         .await
-        .unwrap_err();
+        .expect_err("the call fails");
     assert_eq!(
         text(&fake, error),
         format!(
@@ -320,7 +377,7 @@ async fn the_number_of_requests_at_once_is_limited() {
         concurrency: 3,
         ..options()
     })
-    .unwrap();
+    .expect("valid in this test");
     fake.fault(30, "HEAD", "", Effect::Slow(Duration::from_millis(10)));
     let r = repository(&fake, "a");
     let asks = (0..30).map(|n| {
@@ -329,7 +386,7 @@ async fn the_number_of_requests_at_once_is_limited() {
             registry
                 .head_manifest(&r, &tag(&format!("t{n}")))
                 .await
-                .unwrap()
+                .expect("the call succeeds")
         }
     });
     futures_util::future::join_all(asks).await;
@@ -340,14 +397,20 @@ async fn the_number_of_requests_at_once_is_limited() {
 async fn all_pages_of_tags_are_read() {
     let fake = Fake::start().await;
     let (registry, r) = (registry(), repository(&fake, "a"));
-    assert_eq!(registry.tags(&r).await.unwrap(), Vec::new());
+    assert_eq!(
+        registry.tags(&r).await.expect("the call succeeds"),
+        Vec::new()
+    );
     fake.add_blob("a", b"no tags yet");
-    assert_eq!(registry.tags(&r).await.unwrap(), Vec::new());
+    assert_eq!(
+        registry.tags(&r).await.expect("the call succeeds"),
+        Vec::new()
+    );
     for n in 0..7 {
         fake.add_manifest("a", &format!("t{n}"), b"{}");
     }
     fake.state().page = Some(3);
-    let tags = registry.tags(&r).await.unwrap();
+    let tags = registry.tags(&r).await.expect("the call succeeds");
     let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
     assert_eq!(tags, ["t0", "t1", "t2", "t3", "t4", "t5", "t6"]);
     assert_eq!(fake.count("GET", "/tags/list"), 2 + 3);
@@ -355,12 +418,15 @@ async fn all_pages_of_tags_are_read() {
 
 #[tokio::test]
 async fn a_registry_that_does_not_listen_is_unreachable() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = listener.local_addr().unwrap().to_string();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("valid in this test");
+    let host = listener
+        .local_addr()
+        .expect("valid in this test")
+        .to_string();
     drop(listener);
-    let r = Repository::parse(&format!("{host}/a")).unwrap();
+    let r = Repository::parse(&format!("{host}/a")).expect("valid in this test");
     let start = Instant::now();
-    let error = registry().tags(&r).await.unwrap_err();
+    let error = registry().tags(&r).await.expect_err("the call fails");
     assert!(
         matches!(
             error,
@@ -379,20 +445,28 @@ async fn a_registry_that_does_not_listen_is_unreachable() {
 
 #[tokio::test]
 async fn a_connection_that_closes_without_an_answer_is_retried() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let host = listener.local_addr().unwrap().to_string();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("the call succeeds");
+    let host = listener
+        .local_addr()
+        .expect("valid in this test")
+        .to_string();
     let closing = async {
         let mut taken = 0;
         loop {
-            drop(listener.accept().await.unwrap());
+            drop(listener.accept().await.expect("the call succeeds"));
             taken += 1;
             if taken == 6 {
                 return taken;
             }
         }
     };
-    let (registry, r) = (registry(), Repository::parse(&format!("{host}/a")).unwrap());
+    let (registry, r) = (
+        registry(),
+        Repository::parse(&format!("{host}/a")).expect("valid in this test"),
+    );
     let (taken, result) = tokio::join!(closing, registry.tags(&r));
     assert_eq!(taken, 6);
-    assert!(result.unwrap_err().is_temporary());
+    assert!(result.expect_err("the call fails").is_temporary());
 }

@@ -18,21 +18,30 @@ async fn mounts_move_no_bytes() {
         repository(&fake, "from"),
         repository(&fake, "to"),
     );
-    let blob = Digest::parse(&fake.add_blob("from", b"layer")).unwrap();
+    let blob = Digest::parse(&fake.add_blob("from", b"layer")).expect("valid in this test");
     assert_eq!(
-        registry.mount(&to, &from, &blob).await.unwrap(),
+        registry
+            .mount(&to, &from, &blob)
+            .await
+            .expect("the call succeeds"),
         Mount::Mounted
     );
     assert_eq!(
-        registry.mount(&to, &from, &blob).await.unwrap(),
+        registry
+            .mount(&to, &from, &blob)
+            .await
+            .expect("the call succeeds"),
         Mount::Mounted
     );
     assert!(fake.has_blob("to", blob.as_str()));
     assert_eq!(fake.count("POST", "mount="), 2);
     assert_eq!(fake.state().log.len(), 2, "no other request was sent");
 
-    let other = Repository::parse("other.example/to").unwrap();
-    let refused = registry.mount(&other, &from, &blob).await.unwrap();
+    let other = Repository::parse("other.example/to").expect("valid");
+    let refused = registry
+        .mount(&other, &from, &blob)
+        .await
+        .expect("the call succeeds");
     let reason = MountRefusal::OtherRegistry {
         from: fake.host.clone(),
         to: "other.example".to_owned(),
@@ -56,8 +65,11 @@ async fn a_refused_mount_gives_the_upload_back_and_the_blob_can_be_copied() {
         );
         fake.state().mounts = mounts;
         let bytes = vec![7; 3 << 20];
-        let blob = Digest::parse(&fake.add_blob("from", &bytes)).unwrap();
-        let refused = registry.mount(&to, &from, &blob).await.unwrap();
+        let blob = Digest::parse(&fake.add_blob("from", &bytes)).expect("valid in this test");
+        let refused = registry
+            .mount(&to, &from, &blob)
+            .await
+            .expect("the call succeeds");
         assert!(matches!(refused, Mount::Refused(_)), "{mounts:?}");
         assert_eq!(fake.state().open_uploads, Vec::<String>::new());
         let descriptor = Descriptor {
@@ -65,10 +77,16 @@ async fn a_refused_mount_gives_the_upload_back_and_the_blob_can_be_copied() {
             digest: blob.clone(),
             size: bytes.len() as u64,
         };
-        let pushed = registry.copy_blob(&to, &from, &descriptor).await.unwrap();
+        let pushed = registry
+            .copy_blob(&to, &from, &descriptor)
+            .await
+            .expect("the call succeeds");
         assert_eq!(pushed, Pushed::Uploaded);
         assert!(fake.has_blob("to", blob.as_str()));
-        let pushed = registry.copy_blob(&to, &from, &descriptor).await.unwrap();
+        let pushed = registry
+            .copy_blob(&to, &from, &descriptor)
+            .await
+            .expect("the call succeeds");
         assert_eq!(pushed, Pushed::AlreadyThere);
         let moved = (fake.count("GET", "/blobs/"), fake.count("PUT", "/blobs/"));
         assert_eq!(moved, (1, 1), "the bytes move once");
@@ -83,7 +101,7 @@ async fn a_server_that_fails_a_mount_is_an_error() {
     let error = registry()
         .mount(&to, &from, &Digest::of(b""))
         .await
-        .unwrap_err();
+        .expect_err("the call fails");
     assert!(error.is_temporary());
 }
 
@@ -94,11 +112,12 @@ async fn copies_of_many_blobs_at_once_do_not_block_each_other() {
         concurrency: 2,
         ..options()
     })
-    .unwrap();
+    .expect("valid in this test");
     let (from, to) = (repository(&fake, "from"), repository(&fake, "to"));
     let mut copies = tokio::task::JoinSet::new();
     for n in 0..20_u8 {
-        let digest = Digest::parse(&fake.add_blob("from", &[n; 100_000])).unwrap();
+        let digest =
+            Digest::parse(&fake.add_blob("from", &[n; 100_000])).expect("valid in this test");
         let (registry, from, to) = (registry.clone(), from.clone(), to.clone());
         copies.spawn(async move {
             let blob = Descriptor {
@@ -111,7 +130,7 @@ async fn copies_of_many_blobs_at_once_do_not_block_each_other() {
     }
     let all = tokio::time::timeout(Duration::from_secs(20), copies.join_all())
         .await
-        .unwrap();
+        .expect("the call succeeds");
     assert!(all.into_iter().all(|pushed| pushed == Ok(Pushed::Uploaded)));
     assert_eq!(fake.state().repositories["to"].blobs.len(), 20);
 }
@@ -120,9 +139,18 @@ async fn copies_of_many_blobs_at_once_do_not_block_each_other() {
 async fn the_digest_of_a_blob_is_checked() {
     let fake = Fake::start().await;
     let (registry, r) = (registry(), repository(&fake, "a"));
-    let digest = Digest::parse(&fake.add_blob("a", b"content")).unwrap();
-    assert_eq!(registry.blob(&r, &digest, 7).await.unwrap(), "content");
-    let error = registry.blob(&r, &digest, 6).await.unwrap_err();
+    let digest = Digest::parse(&fake.add_blob("a", b"content")).expect("valid in this test");
+    assert_eq!(
+        registry
+            .blob(&r, &digest, 7)
+            .await
+            .expect("the call succeeds"),
+        "content"
+    );
+    let error = registry
+        .blob(&r, &digest, 6)
+        .await
+        .expect_err("the call fails");
     assert_eq!(
         text(&fake, error),
         format!("cannot read the blob `HOST/a@{digest}`: larger than the limit of 6 bytes")
@@ -133,18 +161,36 @@ async fn the_digest_of_a_blob_is_checked() {
         Digest::of(b"other")
     );
     assert_eq!(
-        text(&fake, registry.blob(&r, &digest, 100).await.unwrap_err()),
+        text(
+            &fake,
+            registry
+                .blob(&r, &digest, 100)
+                .await
+                .expect_err("the call fails")
+        ),
         wrong
     );
     let mut pieces: Vec<_> = registry
         .blob_stream(&r, &digest)
         .await
-        .unwrap()
+        .expect("the call succeeds")
         .collect()
         .await;
-    assert_eq!(text(&fake, pieces.pop().unwrap().unwrap_err()), wrong);
+    assert_eq!(
+        text(
+            &fake,
+            pieces
+                .pop()
+                .expect("valid in this test")
+                .expect_err("the call fails")
+        ),
+        wrong
+    );
     let absent = Digest::of(b"absent");
-    let error = registry.blob(&r, &absent, 9).await.unwrap_err();
+    let error = registry
+        .blob(&r, &absent, 9)
+        .await
+        .expect_err("the call fails");
     assert_eq!(
         text(&fake, error),
         format!(
@@ -168,7 +214,7 @@ async fn a_push_survives_a_broken_connection() {
         registry
             .push_blob(&r, &digest, size, &content)
             .await
-            .unwrap();
+            .expect("the call succeeds");
         assert!(fake.has_blob("a", digest.as_str()), "{name}");
     }
     assert_eq!(
@@ -184,13 +230,20 @@ async fn publishing_moves_no_bytes_and_sends_nothing_twice() {
     let (registry, m) = (registry(), manifest("x"));
     let (from, to) = (repository(&fake, "from"), repository(&fake, "to"));
     for content in ["config", "layer"] {
-        let blob = Digest::parse(&fake.add_blob("from", content.as_bytes())).unwrap();
-        let mounted = registry.mount(&to, &from, &blob).await.unwrap();
+        let blob =
+            Digest::parse(&fake.add_blob("from", content.as_bytes())).expect("valid in this test");
+        let mounted = registry
+            .mount(&to, &from, &blob)
+            .await
+            .expect("the call succeeds");
         assert_eq!(mounted, Mount::Mounted);
     }
     let digest = Locator::from(m.digest.clone());
     for at in [digest, tag("t"), tag("stable"), tag("2021.2-abc")] {
-        registry.put_manifest(&to, &at, &m).await.unwrap();
+        registry
+            .put_manifest(&to, &at, &m)
+            .await
+            .expect("the call succeeds");
     }
     let state = fake.state();
     let methods: Vec<&str> = (state.log.iter())

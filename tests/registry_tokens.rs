@@ -13,9 +13,17 @@ async fn one_token_serves_all_who_wait() {
     fake.state().auth = Some(Auth::default());
     let (registry, r) = (registry(), repository(&fake, "a"));
     fake.fault(1, "GET", "/token", Effect::Slow(Duration::from_millis(100)));
-    let asks = (0..10).map(|_| async { registry.head_manifest(&r, &tag("t")).await.unwrap() });
+    let asks = (0..10).map(|_| async {
+        registry
+            .head_manifest(&r, &tag("t"))
+            .await
+            .expect("the call succeeds")
+    });
     futures_util::future::join_all(asks).await;
-    registry.head_manifest(&r, &tag("t")).await.unwrap();
+    registry
+        .head_manifest(&r, &tag("t"))
+        .await
+        .expect("the call succeeds");
     assert_eq!(fake.count("GET", "/token"), 1);
     assert_eq!(
         fake.count("HEAD", ""),
@@ -35,12 +43,12 @@ async fn a_rejected_token_is_replaced_once() {
     registry
         .put_manifest(&r, &tag("t"), &manifest("x"))
         .await
-        .unwrap();
+        .expect("the call succeeds");
     fake.state().expire_tokens();
     registry
         .put_manifest(&r, &tag("u"), &manifest("x"))
         .await
-        .unwrap();
+        .expect("the call succeeds");
     assert_eq!(fake.count("GET", "/token"), 2);
 
     let fake = Fake::start().await;
@@ -48,9 +56,12 @@ async fn a_rejected_token_is_replaced_once() {
         first_scope_only: true,
         ..Auth::default()
     });
-    let blob = Digest::parse(&fake.add_blob("from", b"x")).unwrap();
+    let blob = Digest::parse(&fake.add_blob("from", b"x")).expect("valid in this test");
     let (from, to) = (repository(&fake, "from"), repository(&fake, "to"));
-    let refused = registry.mount(&to, &from, &blob).await.unwrap();
+    let refused = registry
+        .mount(&to, &from, &blob)
+        .await
+        .expect("the call succeeds");
     let Mount::Refused(reason) = refused else {
         panic!("mounted")
     };
@@ -67,11 +78,14 @@ async fn a_rejected_token_is_replaced_once() {
 async fn mounts_ask_for_both_scopes_the_target_first() {
     let fake = Fake::start().await;
     fake.state().auth = Some(Auth::default());
-    let blob = Digest::parse(&fake.add_blob("from", b"x")).unwrap();
+    let blob = Digest::parse(&fake.add_blob("from", b"x")).expect("valid in this test");
     let registry = registry();
     let (from, to) = (repository(&fake, "from"), repository(&fake, "to"));
     assert_eq!(
-        registry.mount(&to, &from, &blob).await.unwrap(),
+        registry
+            .mount(&to, &from, &blob)
+            .await
+            .expect("the call succeeds"),
         Mount::Mounted
     );
     assert_eq!(
@@ -88,9 +102,9 @@ async fn an_expired_token_is_not_used() {
         ..Auth::default()
     });
     let (registry, r) = (registry(), repository(&fake, "a"));
-    registry.tags(&r).await.unwrap();
+    registry.tags(&r).await.expect("the call succeeds");
     tokio::time::sleep(Duration::from_millis(950)).await;
-    registry.tags(&r).await.unwrap();
+    registry.tags(&r).await.expect("the call succeeds");
     assert_eq!(fake.count("GET", "/token"), 2);
     assert_eq!(
         fake.count("GET", "/tags/list"),
@@ -105,10 +119,10 @@ async fn a_failing_token_server_is_reported_and_retried() {
     fake.state().auth = Some(Auth::default());
     let (registry, r) = (registry(), repository(&fake, "a"));
     fake.answer(2, "GET", "/token", 503, "");
-    registry.tags(&r).await.unwrap();
+    registry.tags(&r).await.expect("the call succeeds");
     fake.state().expire_tokens();
     fake.answer(99, "GET", "/token", 503, "busy");
-    let error = registry.tags(&r).await.unwrap_err();
+    let error = registry.tags(&r).await.expect_err("the call fails");
     assert_eq!(
         text(&fake, error),
         "cannot list the tags of `HOST/a`: the token server `HOST` answered 503 busy"
@@ -123,7 +137,7 @@ async fn a_dropped_call_leaves_nothing_behind() {
         concurrency: 1,
         ..options()
     })
-    .unwrap();
+    .expect("valid in this test");
     let (r, at) = (repository(&fake, "a"), tag("t"));
     fake.fault(1, "GET", "/token", Effect::Slow(Duration::from_secs(30)));
     fake.fault(1, "HEAD", "", Effect::Slow(Duration::from_millis(1)));

@@ -41,6 +41,7 @@ const ROOMS: &[Room] = &[
     pure("name", &[]),
     pure("size", &[]),
     pure("tail", &[]),
+    pure("table", &[]),
     pure("diagnostic", &["source"]),
     pure("event", &["name"]),
     pure("oci", &["name"]),
@@ -53,7 +54,10 @@ const ROOMS: &[Room] = &[
     pure("checks", &["size", "evidence", "stack"]),
     pure("llb", &["source", "name"]),
     pure("compile", &["source", "name", "diagnostic", "stack", "llb"]),
-    pure("compare", &["name", "evidence", "plan", "record", "size"]),
+    pure(
+        "compare",
+        &["name", "evidence", "plan", "record", "size", "table"],
+    ),
     pure("docs", &["name", "oci", "evidence", "record", "size"]),
     pure("nodes", &["name", "record"]),
     acts("disk", &[]),
@@ -107,7 +111,7 @@ const ROOMS: &[Room] = &[
             "publish", "export", "release",
         ],
     ),
-    acts("report", &["size", "tail", "event"]),
+    acts("report", &["size", "tail", "event", "table"]),
     acts(
         "cli",
         &[
@@ -139,6 +143,8 @@ const ROOMS: &[Room] = &[
             "release",
             "build",
             "report",
+            "size",
+            "table",
         ],
     ),
     acts(

@@ -14,8 +14,8 @@ use crate::record::{Drift, LedgerEntry, MoveKind, Release, TagMove};
 use crate::release::gates::{GateState, Source};
 use crate::release::refs::Writes;
 use crate::release::{self, Order, Promoter, Refusal, Turn, targets};
-use crate::report::table;
 use crate::stack;
+use crate::table;
 
 fn order(kind: MoveKind, release: &Digest, commit: &Commit, moving: &MovingArgs) -> Order {
     Order {

@@ -224,9 +224,10 @@ pub fn platform() -> Platform {
 
 /// The registries' client, with the credentials docker has; `None` if nothing is to be contacted.
 pub fn registry_unless(offline: bool) -> Result<Option<Registry>, Failure> {
-    match offline {
-        true => Ok(None),
-        false => registry(Credentials::from_environment()).map(Some),
+    if offline {
+        Ok(None)
+    } else {
+        registry(Credentials::from_environment()).map(Some)
     }
 }
 

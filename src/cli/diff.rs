@@ -46,9 +46,10 @@ pub async fn run(
                 evidence: to_evidence,
             },
         );
-        let exit = match difference.is_empty() {
-            true => Exit::Done,
-            false => Exit::Difference,
+        let exit = if difference.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Difference
         };
         let json = json!(difference);
         let text = match args.format {

@@ -17,7 +17,7 @@ use crate::name::Digest;
 use crate::record::{GateVerdict, ReleaseImage};
 use crate::release::gates::{self, CHECKS, Source, SpecGates};
 use crate::release::{channel_gates, channel_targets};
-use crate::report::table;
+use crate::table;
 
 /// Tests of a report that are kept with a verdict, at most.
 const MOST_CASES: usize = 200;

@@ -14,7 +14,7 @@ use crate::event::Events;
 use crate::name::Digest;
 use crate::record::{Ancestor, LedgerEntry, Release, ReleaseImage};
 use crate::release::Channel;
-use crate::report::table;
+use crate::table;
 
 pub async fn run(
     global: &Global,
@@ -153,7 +153,7 @@ fn of_image(
             let bases: Vec<String> = lineage.iter().map(Ancestor::short).collect();
             let size = match image.size {
                 0 => String::new(),
-                size => table::human_size(size),
+                size => crate::size::human(size),
             };
             rows.push(vec![
                 digest.short().to_owned(),
@@ -183,9 +183,10 @@ fn of_image(
             .retain(|step| here(&step.label) && step.is_change());
     }
     moves.retain(|entry| !entry.images.is_empty());
-    let text = match moves.is_empty() {
-        true => text,
-        false => format!("{text}\n{}", moves_text(&moves)),
+    let text = if moves.is_empty() {
+        text
+    } else {
+        format!("{text}\n{}", moves_text(&moves))
     };
     Ok(Answer::new(
         Exit::Done,

@@ -16,9 +16,9 @@ use crate::plan::{self, Action, Plan, Planned, Proofs, Request};
 use crate::registry::Registry;
 use crate::release::Channel;
 use crate::release::gates::{self, CHECKS, Source, SpecGates};
-use crate::report::table;
 use crate::stack::{Base, ImageId};
 use crate::staging::Staging;
+use crate::table;
 
 /// Plans, and returns the plan or the steps of one image.
 pub async fn run(

@@ -16,7 +16,7 @@ use crate::oci;
 use crate::record::LedgerEntry;
 use crate::registry::{Locator, Registry};
 use crate::release::{self, Target, targets};
-use crate::report::table;
+use crate::table;
 
 /// More than any image's config has.
 const CONFIG_LIMIT: u64 = 8 << 20;
@@ -43,9 +43,10 @@ pub async fn run(
                 ),
             });
         }
-        match args.stale.is_empty() {
-            true => write(global, &place, args, &entry).await,
-            false => stale(&place, args, &entry, events).await,
+        if args.stale.is_empty() {
+            write(global, &place, args, &entry).await
+        } else {
+            stale(&place, args, &entry, events).await
         }
     };
     unless_cancelled(cancel, work).await
@@ -81,9 +82,10 @@ async fn write(
             format!("channel `{}` has no image of that variant", args.channel),
         ));
     }
-    let tolerations = match args.tolerations.is_empty() {
-        true => Toleration::of_users(),
-        false => args.tolerations.clone(),
+    let tolerations = if args.tolerations.is_empty() {
+        Toleration::of_users()
+    } else {
+        args.tolerations.clone()
     };
     let options = Options {
         namespace: args.namespace.clone(),

@@ -43,9 +43,10 @@ pub async fn run(
             Some(folder) => again.write(folder)?,
             None => Vec::new(),
         };
-        let text = match args.out.is_some() {
-            true => again.written(&written),
-            false => again.text(),
+        let text = if args.out.is_some() {
+            again.written(&written)
+        } else {
+            again.text()
         };
         Ok(Answer::new(Exit::Done, again.json(&written), text))
     })

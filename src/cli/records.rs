@@ -79,16 +79,15 @@ impl Records {
                 names.push(image.image.clone());
             }
         }
-        match labels.is_empty() {
-            false => Ok(labels),
-            true => {
-                let text = format!("unknown image `{name}`: no release has it");
-                let failure = Failure::new(Exit::Usage, text);
-                Err(match nearest(name, names.iter().map(String::as_str)) {
-                    Some(near) => failure.help(format!("did you mean `{near}`?")),
-                    None => failure,
-                })
-            }
+        if !labels.is_empty() {
+            Ok(labels)
+        } else {
+            let text = format!("unknown image `{name}`: no release has it");
+            let failure = Failure::new(Exit::Usage, text);
+            Err(match nearest(name, names.iter().map(String::as_str)) {
+                Some(near) => failure.help(format!("did you mean `{near}`?")),
+                None => failure,
+            })
         }
     }
 

@@ -10,7 +10,6 @@ use super::{Answer, Exit, Failure};
 use crate::event::Events;
 use crate::name::{Digest, Tag};
 use crate::record::{Ancestor, Release, ReleaseImage, ReleaseVerdict};
-use crate::report::table;
 
 pub async fn run(
     global: &Global,
@@ -31,9 +30,12 @@ pub async fn run(
 
 /// Returns the results of checks and suites on an image as a line; empty if there are none.
 pub(super) fn proven(image: &ReleaseImage) -> String {
-    let checks = image.checks.map(|passed| match passed {
-        true => "checks: passed".to_owned(),
-        false => "checks: failed".to_owned(),
+    let checks = image.checks.map(|passed| {
+        if passed {
+            "checks: passed".to_owned()
+        } else {
+            "checks: failed".to_owned()
+        }
     });
     let verdict = |verdict: &ReleaseVerdict| format!("{}: {}", verdict.suite, verdict.outcome());
     let verdicts = image.verdicts.iter().map(verdict);
@@ -60,7 +62,7 @@ fn text(digest: &Digest, release: &Release, channels: &[String]) -> String {
         let base = release.base(image).as_ref().map(Ancestor::to_string);
         let size = match image.size {
             0 => String::new(),
-            size => table::human_size(size),
+            size => crate::size::human(size),
         };
         let tags: Vec<&str> = image.tags.iter().map(Tag::as_str).collect();
         let dropped = image.dropped.iter();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::context::Context;
 use super::{Exit, Failure};
-use crate::report::table;
+use crate::table;
 
 /// Adds a table to the summary.
 pub fn add_table(heading: &str, headers: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {

@@ -1,8 +1,8 @@
-//! What two releases differ in, told by what they recorded: packages, bases, configs, what images are
-//! made from, and verdicts.
+//! The difference between two releases, from their records: packages, bases, configs, parts of the keys, and
+//! verdicts.
 //!
-//! [`difference`] takes two [`Snapshot`]s and gives a [`Difference`], which [`text`] and [`markdown`]
-//! show; [`reasons`] says of one image why a release gave it another digest. Called by `diff` and `why`.
+//! [`difference`] takes two [`Snapshot`]s and returns a [`Difference`], which [`text`] and [`markdown`]
+//! show; [`reasons`] returns why one image has another digest in a release. Called by `diff` and `why`.
 
 mod packages;
 mod shown;
@@ -26,41 +26,51 @@ use crate::record::{Ancestor, Point, Release, ReleaseImage, ReleaseVerdict, Stor
 /// A release and what is stored beside it.
 #[derive(Clone, Debug)]
 pub struct Snapshot<'a> {
+    /// The digest of its record.
     pub digest: &'a Digest,
+    /// The release.
     pub release: &'a Release,
+    /// The spec it was built from, if it is stored.
     pub spec: Option<&'a StoredSpec>,
-    /// By label; wanted of images that changed.
+    /// Evidence by label, of images that changed.
     pub evidence: BTreeMap<String, Evidence>,
 }
 
-/// What something was and is.
+/// A value before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change<T> {
+    /// The value before.
     pub from: T,
+    /// The value after.
     pub to: T,
 }
 
 impl<T: PartialEq> Change<T> {
-    /// `None` if there is none.
+    /// Returns the change; `None` if the values are equal.
     fn between(from: T, to: T) -> Option<Self> {
         (from != to).then_some(Self { from, to })
     }
 }
 
-/// What changed from a release to another.
+/// The changes from one release to another.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
+    /// The release before.
     pub from: End,
+    /// The release after.
     pub to: End,
+    /// Images only the release after has.
     pub added: Vec<Named>,
+    /// Images only the release before has.
     pub removed: Vec<Named>,
-    /// Bases before what stands on them.
+    /// Bases come before the images based on them.
     pub changed: Vec<ImageDifference>,
-    /// How many images are as they were.
+    /// The number of images that did not change.
     pub unchanged: usize,
 }
 
 impl Difference {
+    /// Returns whether no image differs.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
@@ -69,18 +79,26 @@ impl Difference {
 /// One of the two releases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct End {
+    /// The digest of its record.
     pub release: Digest,
+    /// The commit it was built from.
     pub commit: Commit,
+    /// When it was recorded.
     pub time: Timestamp,
 }
 
 /// An image only one of the releases has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Named {
+    /// The image's name.
     pub image: String,
+    /// Its variant, in a stack with variants.
     pub variant: Option<String>,
+    /// Its repository.
     pub repository: Repository,
+    /// The digest of its manifest.
     pub digest: Digest,
+    /// `VARIANT/IMAGE`, or `IMAGE`.
     #[serde(skip)]
     pub label: String,
 }
@@ -88,9 +106,13 @@ pub struct Named {
 /// An image that both have, but not the same.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ImageDifference {
+    /// The image's name.
     pub image: String,
+    /// Its variant, in a stack with variants.
     pub variant: Option<String>,
+    /// Its repository.
     pub repository: Repository,
+    /// The digests of its manifests.
     pub digest: Change<Digest>,
     /// Bytes as stored; `None` where it is not known.
     pub size: Change<Option<u64>>,
@@ -98,41 +120,55 @@ pub struct ImageDifference {
     pub packages: Option<BTreeMap<String, PackageList>>,
     /// Lists only one release has.
     pub not_compared: Vec<String>,
-    /// What infos that are no lists say.
+    /// Outputs of info commands that are not lists.
     pub info: Vec<InfoChange>,
+    /// The base, if it changed; `None` in it if no base is recorded.
     pub base: Option<Change<Option<Ancestor>>>,
+    /// Settings of the spec that changed.
     pub config: Vec<Setting>,
-    /// What it is made from: files, variables, steps.
+    /// Parts of its key that changed: files, variables, steps.
     pub reasons: Vec<Reason>,
+    /// Suites with another verdict.
     pub verdicts: Vec<VerdictChange>,
     /// Whether the checks of its policy passed.
     pub checks: Option<Change<Option<bool>>>,
+    /// `VARIANT/IMAGE`, or `IMAGE`.
     #[serde(skip)]
     pub label: String,
 }
 
+/// The output of an info command that changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InfoChange {
+    /// The name of the info command.
     pub info: String,
+    /// Its title.
     pub title: String,
+    /// Its output before.
     pub from: String,
+    /// Its output after.
     pub to: String,
 }
 
 /// A setting of the spec: `env.LANG`, `config.cmd`, `user`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Setting {
+    /// The path of the setting: `env.LANG`.
     pub what: String,
     /// `None`: it was not set.
     pub from: Option<Value>,
+    /// `None`: it is not set any more.
     pub to: Option<Value>,
 }
 
 /// A suite that came out otherwise, is new, or is no longer run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VerdictChange {
+    /// The name of the suite.
     pub suite: String,
+    /// The verdict before; `None` if it did not run.
     pub from: Option<ReleaseVerdict>,
+    /// The verdict after; `None` if it did not run.
     pub to: Option<ReleaseVerdict>,
     /// Why the spec drops it now.
     pub dropped: Option<String>,
@@ -397,22 +433,27 @@ pub fn reasons(
         };
         let found = plan::reason::reasons(&was.components, &is.components, false);
         let parent = found.iter().any(|reason| reason.kind == ReasonKind::Parent);
-        list.extend(found.into_iter().map(|reason| match name == label {
-            true => reason,
-            false => Reason {
-                text: format!("{name}: {}", reason.text),
-                ..reason
-            },
+        list.extend(found.into_iter().map(|reason| {
+            if name == label {
+                reason
+            } else {
+                Reason {
+                    text: format!("{name}: {}", reason.text),
+                    ..reason
+                }
+            }
         }));
-        image = match parent {
-            true => point.release.parent(current),
-            false => None,
+        image = if parent {
+            point.release.parent(current)
+        } else {
+            None
         };
     }
     if list.is_empty() {
-        let text = match old.image.key == point.image.key {
-            true => "it was built again from the same things, with another result",
-            false => "what it was made from is not told",
+        let text = if old.image.key == point.image.key {
+            "it was rebuilt from the same inputs, with another result"
+        } else {
+            "its inputs are not recorded"
         };
         list.push(Reason::new(ReasonKind::Missing, label, text));
     }

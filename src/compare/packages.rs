@@ -1,4 +1,4 @@
-//! What changed between two lists of packages.
+//! The changes between two lists of packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,7 @@ use crate::evidence::Package;
 /// joined by `, `.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageChange {
+    /// The name of the package.
     pub name: String,
     /// `None`: it came.
     pub from: Option<String>,
@@ -20,23 +21,27 @@ pub struct PackageChange {
     pub inherited: bool,
 }
 
-/// What changed in one list: pip's, apt's, …
+/// The changes of one list: pip's, apt's, …
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageList {
+    /// The title of the list.
     pub title: String,
     /// By name.
     pub changes: Vec<PackageChange>,
 }
 
 impl PackageList {
+    /// Returns the packages that came.
     pub fn added(&self) -> impl Iterator<Item = &PackageChange> {
         self.changes.iter().filter(|change| change.from.is_none())
     }
 
+    /// Returns the packages that went.
     pub fn removed(&self) -> impl Iterator<Item = &PackageChange> {
         self.changes.iter().filter(|change| change.to.is_none())
     }
 
+    /// Returns the packages with another version.
     pub fn moved(&self) -> impl Iterator<Item = &PackageChange> {
         let moved = |change: &&PackageChange| change.from.is_some() && change.to.is_some();
         self.changes.iter().filter(moved)
@@ -236,10 +241,7 @@ mod tests {
             prop_assert_eq!(changes(&old, &old), vec![]);
             let versions = |list: Vec<PackageChange>, back: bool| -> BTreeSet<_> {
                 list.into_iter()
-                    .map(|change| match back {
-                        true => (fold(&change.name), change.to, change.from),
-                        false => (fold(&change.name), change.from, change.to),
-                    })
+                    .map(|change| if back { (fold(&change.name), change.to, change.from) } else { (fold(&change.name), change.from, change.to) })
                     .collect()
             };
             let (there, back) = (changes(&old, &new), changes(&new, &old));

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Difference, End, ImageDifference, PackageChange, PackageList, Setting, VerdictChange};
 use crate::plan::{Reason, ReasonKind};
 use crate::record::{Ancestor, ReleaseVerdict};
-use crate::report::table;
+use crate::table;
 
 /// The whole as plain text.
 pub fn text(difference: &Difference) -> String {
@@ -128,11 +128,12 @@ fn count(difference: &Difference) -> String {
 
 /// The digests and sizes of an image.
 fn moved(image: &ImageDifference) -> String {
-    let digests = match image.digest.from == image.digest.to {
-        true => format!("{}, the same", image.digest.to.short()),
-        false => arrow(image.digest.from.short(), image.digest.to.short()),
+    let digests = if image.digest.from == image.digest.to {
+        format!("{}, the same", image.digest.to.short())
+    } else {
+        arrow(image.digest.from.short(), image.digest.to.short())
     };
-    let size = |bytes: Option<u64>| bytes.map(table::human_size);
+    let size = |bytes: Option<u64>| bytes.map(crate::size::human);
     match (size(image.size.from), size(image.size.to)) {
         (Some(from), Some(to)) if from != to => format!("{digests} ({})", arrow(&from, &to)),
         _ => digests,
@@ -177,9 +178,10 @@ fn sections(image: &ImageDifference) -> Vec<(String, Vec<String>)> {
 }
 
 fn heading(name: &str, list: &PackageList) -> String {
-    match list.title == name {
-        true => name.to_owned(),
-        false => format!("{} ({name})", list.title),
+    if list.title == name {
+        name.to_owned()
+    } else {
+        format!("{} ({name})", list.title)
     }
 }
 

@@ -183,6 +183,7 @@ fn new() -> Told {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the expected output, whole")]
 fn a_difference_is_told_whole() {
     let (old, new) = (old(), new());
     assert_eq!(changed(&old.release, &new.release), ["base", "leaf"]);
@@ -304,6 +305,7 @@ fn a_difference_is_told_whole() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the expected output, whole")]
 fn programs_get_all_of_it() {
     let (old, new) = (old(), new());
     let difference = difference(&old.snapshot(), &new.snapshot());

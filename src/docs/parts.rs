@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::report::table::human_size;
+use crate::size::human as human_size;
 
 /// A text, and the page it links to.
 #[derive(Serialize)]

@@ -9,11 +9,14 @@ use super::{Image, Label, ObjectName, Pinned, Toleration, dns_label, dns_labels,
 /// How and where pods pull.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The namespace of the objects.
     pub namespace: Option<ObjectName>,
-    /// The image that stays, so that the pod is there and a node's own cleaning keeps the rest a while.
+    /// The image of the container that keeps running, so that the kubelet's garbage collection keeps the others
+    /// for a while.
     pub pause: String,
+    /// Tolerations of the pods.
     pub tolerations: Vec<Toleration>,
-    /// Labels of the nodes that are meant.
+    /// Labels a node must have.
     pub selector: Vec<Label>,
     /// Secrets with credentials for the registry.
     pub pull_secrets: Vec<ObjectName>,
@@ -46,9 +49,10 @@ pub fn daemon_sets(pinned: &Pinned, options: &Options) -> Vec<Value> {
         .iter()
         .enumerate()
         .map(|(number, lane)| {
-            let name = match numbered {
-                true => format!("{stem}-{number}"),
-                false => stem.clone(),
+            let name = if numbered {
+                format!("{stem}-{number}")
+            } else {
+                stem.clone()
             };
             let pulls = lane.images.iter();
             let pulls = pulls.map(|image| pull(&images[*image], &names[*image]));

@@ -1,4 +1,4 @@
-//! What nodes hold of a channel: lists of images as nodes give them, compared with where it is.
+//! The images of a channel that nodes have: lists of images as nodes report them, compared with the channel.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,30 +7,38 @@ use serde_json::Value;
 use crate::name::{Digest, Reference, Repository};
 use crate::record::LedgerEntry;
 
-/// An image as a node holds it.
+/// An image on a node.
 type Place = (Repository, Digest);
 
 /// Why a list of images cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The list is not JSON.
     #[error("{origin}: {error}")]
     Json {
+        /// The file it came from.
         origin: String,
+        /// The fault.
         error: serde_json::Error,
     },
+    /// The JSON is of another kind.
     #[error(
         "{origin} is neither a list of images (`crictl images -o json`) nor a node (`kubectl get nodes -o json`)"
     )]
-    Strange { origin: String },
+    Unsupported {
+        /// The file it came from.
+        origin: String,
+    },
 }
 
 /// A node and its images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
+    /// Its name, or the name of the file.
     pub name: String,
     /// The names of each.
     images: Vec<Vec<Place>>,
-    /// Whether it may hold more than it says.
+    /// Whether it may have more images than it reports.
     pub cut: bool,
 }
 
@@ -44,7 +52,7 @@ pub fn nodes(origin: &str, text: &str) -> Result<Vec<Node>, Error> {
         origin: origin.to_owned(),
         error,
     })?;
-    let strange = || Error::Strange {
+    let strange = || Error::Unsupported {
         origin: origin.to_owned(),
     };
     let mut list = Vec::new();
@@ -151,22 +159,24 @@ impl Known {
     }
 }
 
-/// What became of an image on a node.
+/// The state of an image on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
+    /// The channel's tag is on it.
     Current,
-    /// The channel named it once and does not now.
+    /// The channel was at it, and is not now.
     Stale,
-    /// The same, but these other channels name it.
+    /// The same, but these other channels are at it.
     Kept(Vec<String>),
-    /// The same, but what the node has under it has a current name too (two manifests of one image):
-    /// removing it by the one would remove both.
+    /// The same, but the node's image also has a current name (two manifests of one image): removing it by
+    /// one name would remove both.
     Same,
-    /// The channel names it, and the node does not.
+    /// The channel is at it, and the node does not have it.
     Missing,
 }
 
 impl State {
+    /// Returns the word for tables and JSON.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Current => "current",
@@ -181,13 +191,17 @@ impl State {
 /// An image of a channel on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
+    /// The labels of the images with this digest.
     pub labels: Vec<String>,
+    /// Its repository.
     pub repository: Repository,
+    /// The digest of its manifest.
     pub digest: Digest,
+    /// Its state.
     pub state: State,
 }
 
-/// What a node holds of a channel, the current images first.
+/// Returns the images of a channel that a node has, the current ones first.
 pub fn compare(known: &Known, node: &Node) -> Vec<Held> {
     let held = |(place, labels): (&Place, &BTreeSet<String>), state: State| Held {
         labels: labels.iter().cloned().collect(),

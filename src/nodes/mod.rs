@@ -24,9 +24,13 @@ pub use values::values;
 /// A channel at one release.
 #[derive(Clone, Debug)]
 pub struct Pinned {
+    /// The name of the channel.
     pub channel: String,
+    /// The digest of the release's record.
     pub release: Digest,
+    /// The commit of the release.
     pub commit: Commit,
+    /// The images that nodes pull.
     pub images: Vec<Image>,
 }
 
@@ -35,33 +39,39 @@ pub struct Pinned {
 pub struct Image {
     /// `VARIANT/IMAGE`, or `IMAGE` in a stack without variants.
     pub label: String,
+    /// Its repository.
     pub repository: Repository,
-    /// The channel's.
+    /// The channel's tag.
     pub tag: Tag,
+    /// The digest of its manifest.
     pub digest: Digest,
-    /// As its config says, in Go's words: `amd64`.
+    /// The architecture in its config, by Go's name: `amd64`.
     pub architecture: Option<String>,
-    /// From the lowest on.
+    /// The lowest layer first.
     pub layers: Vec<Layer>,
 }
 
 /// A layer as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
+    /// The digest of the blob.
     pub digest: Digest,
+    /// Its size, compressed.
     pub bytes: u64,
 }
 
 impl Image {
-    /// What never becomes another image.
+    /// Returns the reference by digest, which never points to another image.
     pub fn by_digest(&self) -> String {
         format!("{}@{}", self.repository, self.digest)
     }
 
+    /// Returns the variant, in a stack with variants.
     pub fn variant(&self) -> Option<&str> {
         self.label.split_once('/').map(|(variant, _)| variant)
     }
 
+    /// Returns the image's name.
     pub fn name(&self) -> &str {
         self.label
             .split_once('/')
@@ -114,13 +124,12 @@ fn dns_labels(images: &[Image], longest: usize) -> Vec<String> {
             };
             let text = text.replace(['.', '_'], "-");
             let name = dns_label(&text, longest);
-            match seen.insert(name.clone()) {
-                true => name,
-                false => {
-                    let name = dns_label(&format!("{}/", image.label), longest);
-                    seen.insert(name.clone());
-                    name
-                }
+            if seen.insert(name.clone()) {
+                name
+            } else {
+                let name = dns_label(&format!("{}/", image.label), longest);
+                seen.insert(name.clone());
+                name
             }
         })
         .collect()

@@ -60,11 +60,12 @@ impl FromStr for ObjectName {
     type Err = InvalidPlace;
 
     fn from_str(text: &str) -> Result<Self, InvalidPlace> {
-        match is_host(text) {
-            true => Ok(Self(text.to_owned())),
-            false => Err(InvalidPlace(
+        if is_host(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidPlace(
                 "a name is lower-case letters, digits, `-` and `.`",
-            )),
+            ))
         }
     }
 }
@@ -78,7 +79,9 @@ impl fmt::Display for ObjectName {
 /// A label nodes have, `KEY=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
+    /// The key, with its prefix.
     pub key: String,
+    /// The value.
     pub value: String,
 }
 

@@ -110,6 +110,7 @@ fn lanes_begin_with_what_they_share() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the expected output, whole")]
 fn every_node_pulls_a_channel() {
     let options = Options {
         namespace: Some("hub".parse().expect("a name")),

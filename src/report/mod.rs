@@ -8,7 +8,6 @@ mod json;
 mod paint;
 mod plain;
 mod steps;
-pub mod table;
 mod terminal;
 
 use std::io::{IsTerminal as _, Write};

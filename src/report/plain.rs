@@ -7,8 +7,9 @@ use std::time::Instant;
 use super::View;
 use super::paint::{Ink, Paint};
 use super::steps::{Steps, failure, log_line};
-use super::table::{human_duration, human_size};
 use crate::event::{Event, StepChange};
+use crate::size::human as human_size;
+use crate::table::human_duration;
 
 /// Writes lines.
 pub(super) struct Plain<W> {

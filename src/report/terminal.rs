@@ -9,9 +9,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::paint::{Ink, Paint};
 use super::plain::{copied, findings_shown, planned, published, urgent};
 use super::steps::{Step, Steps, failure};
-use super::table::{human_duration, human_size};
 use super::{TICK, View};
 use crate::event::{Event, ImageLabel, StepChange};
+use crate::size::human as human_size;
+use crate::table::human_duration;
 
 /// The live display.
 pub(super) struct Terminal {

@@ -21,17 +21,17 @@ pub fn options() -> Options {
 
 /// A client without credentials.
 pub fn registry() -> Registry {
-    Registry::new(options()).unwrap()
+    Registry::new(options()).expect("valid in this test")
 }
 
 /// A repository of the fake.
 pub fn repository(fake: &Fake, path: &str) -> Repository {
-    Repository::parse(&format!("{}/{path}", fake.host)).unwrap()
+    Repository::parse(&format!("{}/{path}", fake.host)).expect("valid in this test")
 }
 
 /// A tag to look up.
 pub fn tag(text: &str) -> Locator {
-    Locator::Tag(Tag::parse(text).unwrap())
+    Locator::Tag(Tag::parse(text).expect("valid"))
 }
 
 /// A manifest that differs by its text.

@@ -143,8 +143,13 @@ impl Drop for Fake {
 
 impl Fake {
     pub async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let host = listener.local_addr().unwrap().to_string();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("the call succeeds");
+        let host = listener
+            .local_addr()
+            .expect("valid in this test")
+            .to_string();
         let hung = Arc::new(tokio::sync::Notify::new());
         let state = State {
             base: format!("http://{host}"),
@@ -157,7 +162,9 @@ impl Fake {
             .with_state(state.clone());
         let router = router.layer(axum::extract::DefaultBodyLimit::disable());
         let server = tokio::spawn(async move {
-            axum::serve(listener, router).await.unwrap();
+            axum::serve(listener, router)
+                .await
+                .expect("the call succeeds");
         });
         Self {
             host,
@@ -168,7 +175,7 @@ impl Fake {
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        self.state.lock().expect("no thread panicked")
     }
 
     /// Lets the next `times` requests with this method and part of the path go wrong.
@@ -265,7 +272,7 @@ fn answer(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Respo
     for (name, value) in headers {
         response = response.header(*name, *value);
     }
-    response.body(body.into()).unwrap()
+    response.body(body.into()).expect("valid in this test")
 }
 
 fn refusal(status: u16, code: &str, message: &str) -> Response {
@@ -293,10 +300,11 @@ async fn serve(Extract(shared): Extract<Arc<Mutex<State>>>, request: Request) ->
     let uri = parts.uri.to_string();
     let method = parts.method.to_string();
     let (effect, before, after) = {
-        let mut state = shared.lock().unwrap();
+        let mut state = shared.lock().expect("no thread panicked");
         state.log.push(format!("{method} {uri}"));
         let authorization = parts.headers.get("authorization");
-        let authorization = authorization.map(|v| v.to_str().unwrap().to_owned());
+        let authorization =
+            authorization.map(|v| v.to_str().expect("valid in this test").to_owned());
         state.authorizations.push(authorization);
         state.at_once += 1;
         state.most_at_once = state.most_at_once.max(state.at_once);
@@ -333,7 +341,7 @@ async fn serve(Extract(shared): Extract<Arc<Mutex<State>>>, request: Request) ->
         std::panic::resume_unwind(Box::new("reset on purpose"));
     }
     if hangs {
-        shared.lock().unwrap().hung.notify_one();
+        shared.lock().expect("no thread panicked").hung.notify_one();
         std::future::pending::<()>().await;
     }
     if let Some(time) = after {
@@ -350,7 +358,7 @@ fn respond(
     effect: Option<Effect>,
 ) -> Response {
     let (method, uri) = (parts.method.to_string(), parts.uri.to_string());
-    let mut state = shared.lock().unwrap();
+    let mut state = shared.lock().expect("no thread panicked");
     state.at_once -= 1;
     let Some(body) = body else {
         return answer(400, &[], "half a body");
@@ -376,14 +384,19 @@ fn respond(
             response.headers_mut().remove(name);
         }
         Some(Effect::With(name, value)) => {
-            response.headers_mut().insert(name, value.parse().unwrap());
+            response
+                .headers_mut()
+                .insert(name, value.parse().expect("valid"));
         }
         Some(Effect::OtherWriter {
             repository,
             tag,
             digest,
         }) => {
-            let repository = state.repositories.get_mut(repository).unwrap();
+            let repository = state
+                .repositories
+                .get_mut(repository)
+                .expect("valid in this test");
             repository.tags.insert(tag.to_owned(), digest);
         }
         _ => {}

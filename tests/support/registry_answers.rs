@@ -17,7 +17,7 @@ impl State {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Response {
-        let url: axum::http::Uri = uri.parse().unwrap();
+        let url: axum::http::Uri = uri.parse().expect("valid");
         let query: Vec<(String, String)> = pairs(url.query().unwrap_or_default());
         let get = |name: &str| {
             query
@@ -137,7 +137,7 @@ impl State {
         };
         let accepted = headers
             .get("accept")
-            .is_some_and(|a| a.to_str().unwrap().contains(kind));
+            .is_some_and(|a| a.to_str().expect("valid in this test").contains(kind));
         if !accepted {
             return refusal(404, "MANIFEST_UNKNOWN", "accept header does not support it");
         }
@@ -164,9 +164,9 @@ impl State {
         let repository = self.repositories.entry(name.to_owned()).or_default();
         let kind = headers
             .get("content-type")
-            .unwrap()
+            .expect("valid in this test")
             .to_str()
-            .unwrap()
+            .expect("valid in this test")
             .to_owned();
         if at.starts_with("sha256:") {
             if at != found {
@@ -248,7 +248,7 @@ impl State {
         body: &[u8],
     ) -> Response {
         let auth = self.auth.clone().unwrap_or_default();
-        let form = pairs(std::str::from_utf8(body).unwrap());
+        let form = pairs(std::str::from_utf8(body).expect("valid in this test"));
         let form_of = |name: &str| {
             form.iter()
                 .find(|(n, _)| n == name)
@@ -300,7 +300,9 @@ impl State {
         let auth = self.auth.as_ref()?;
         let mut needed = vec![(name.to_owned(), action)];
         needed.extend(from.map(|from| (from, "pull")));
-        let given = headers.get("authorization").map(|v| v.to_str().unwrap());
+        let given = headers
+            .get("authorization")
+            .map(|v| v.to_str().expect("valid in this test"));
         if auth.basic {
             let good = given == Some("Basic dXNlcjpzZWNyZXQ=");
             let challenge = [("www-authenticate", "Basic realm=\"fake\"")];
@@ -328,7 +330,7 @@ impl State {
 
 /// The pairs of a query or form.
 fn pairs(text: &str) -> Vec<(String, String)> {
-    let url = reqwest::Url::parse(&format!("form:/?{text}")).unwrap();
+    let url = reqwest::Url::parse(&format!("form:/?{text}")).expect("valid in this test");
     url.query_pairs()
         .map(|(n, v)| (n.into_owned(), v.into_owned()))
         .collect()

@@ -12,9 +12,9 @@ use crate::diagnostic::{Diagnostic, render};
 use crate::evidence::Evidence;
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Planned};
-use crate::report::table;
 use crate::run::{ImageError, Outcome};
 use crate::stack::Stack;
+use crate::table;
 
 const HEADERS: [&str; 7] = ["IMAGE", "ACTION", "TIME", "SIZE", "DIGEST", "PROOF", "TAGS"];
 
@@ -95,7 +95,7 @@ fn row(recorded: &Recorded<'_>, planned: &Planned) -> Vec<String> {
         Some(Outcome::Built { took }) => table::human_duration(*took),
         _ => String::new(),
     };
-    let size = recorded.size(planned).map(table::human_size);
+    let size = recorded.size(planned).map(crate::size::human);
     let digest = recorded.digest(planned);
     let digest = digest.map(|digest| digest.short().to_owned());
     let evidence = recorded.evidence(planned.id);

@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::{Answer, Exit, plan as plan_command};
 use crate::gather::Gathered;
 use crate::plan::{Action, Plan};
-use crate::report::table;
+use crate::table;
 
 /// Returns the plan as text and JSON, with `dry_run`.
 pub(super) fn answer(

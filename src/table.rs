@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-pub use crate::size::human as human_size;
-
 /// Returns a table with aligned columns, two blanks apart, without trailing blanks. Missing cells are
 /// empty.
 pub fn plain(headers: &[&str], rows: &[Vec<String>]) -> String {
