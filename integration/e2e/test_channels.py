@@ -122,13 +122,13 @@ def test_forward_back_and_forward_move_no_layer(releases, channels, registry):
     channels.promote(second, channels.quarter)
     channels.assert_at(second)
     channels.assert_at(first, channels.stable)
-    times = []
 
     def revert():
         start = time.monotonic()
         channels.stack.laminate("revert", channels.quarter)
-        times.append(time.monotonic() - start)
+        took = time.monotonic() - start
         channels.assert_at(first)
+        assert took < 2, f"the revert took {took} s"
 
     with registry.recorded() as requests:
         revert()
@@ -138,8 +138,6 @@ def test_forward_back_and_forward_move_no_layer(releases, channels, registry):
     channels.promote(second, channels.quarter)
     channels.assert_at(second)
     revert()
-    # The better of two, since machines are busy at times.
-    assert min(times) < 2, f"the reverts took {times} s"
     moves = [(move["kind"], move["seq"]) for move in channels.stack.laminate("history").json["moves"]
              if move["channel"] == channels.quarter]
     assert moves == [("revert", 5), ("promote", 4), ("revert", 3), ("promote", 2), ("promote", 1)]
