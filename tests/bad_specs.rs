@@ -109,7 +109,7 @@ const BAD: &[(&str, &str)] = &[
     ("apt: [git]", "apt: [git"),
     ("images:", "variants: { a: {}, b: {} }\nimages:"),
     ("images:", "variants: { a: { skip: [ground] } }\nimages:"),
-    ("images:", "variants: { a: { only: [nobody] } }\nimages:"),
+    ("images:", "variants: { a: { only: [absent] } }\nimages:"),
     (
         "images:",
         "channels: { stable: { tag: stable, from: quarter } }\nimages:",

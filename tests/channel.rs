@@ -350,8 +350,8 @@ async fn race(cases: u64, contest: Duration, immutable_ledger: bool) {
     let _: Vec<()> = results.buffer_unordered(12).collect().await;
 }
 
-/// Without compare-and-swap this holds as long as nobody takes longer from his look at the ledger to
-/// his write of it (here two delays and what the machine adds) than the others wait.
+/// Without compare-and-swap this holds as long as no writer takes longer from reading the ledger to
+/// writing it (here two delays and what the machine adds) than the others wait.
 #[tokio::test]
 async fn of_two_promoters_at_once_one_wins_whole() {
     race(120, Options::default().contest, false).await;

@@ -167,7 +167,7 @@ async fn run(case: &Case) -> Result<(), String> {
     let channel = stage.world.other_channel();
     let open = channel.open().await.map_err(|error| error.to_string())?;
     let (old, new) = (stage.at_old(), stage.at_new());
-    let strange: Vec<bool> = old
+    let foreign: Vec<bool> = old
         .iter()
         .zip(&new)
         .map(|(old, new)| !old && !new)
@@ -179,21 +179,21 @@ async fn run(case: &Case) -> Result<(), String> {
         )
     };
     ensure(
-        !strange.contains(&true) || matches!(case.fault, Fault::OtherWriter(_)),
+        !foreign.contains(&true) || matches!(case.fault, Fault::OtherWriter(_)),
         || format!("a tag is neither old nor new: {}", shown()),
     )?;
     let whole = old == [true; 3] || new == [true; 3];
     match &ended {
         // What somebody else did after the end is his.
         Some(Ok(_)) => ensure(
-            open.is_none() && (new == [true; 3] || strange.contains(&true)),
+            open.is_none() && (new == [true; 3] || foreign.contains(&true)),
             || format!("it is not done: {}", shown()),
         )?,
         Some(Err(error)) if !whole && open.is_some() => {
             said(error, &new).map_err(|lack| format!("{lack} is not said: {}", shown()))?;
         }
         // Killed: the intent says it.
-        _ => ensure(whole || open.is_some() || strange.contains(&true), || {
+        _ => ensure(whole || open.is_some() || foreign.contains(&true), || {
             format!("nothing says that it is between: {}", shown())
         })?,
     }
@@ -201,10 +201,10 @@ async fn run(case: &Case) -> Result<(), String> {
         let again = channel.move_to(&stage.new, &stage.order).await;
         let pending = matches!(again, Err(Error::Pending { .. }));
         ensure(pending, || format!("it runs over the open move: {again:?}"))?;
-        end(&stage, &channel, case, strange.contains(&true)).await?;
+        end(&stage, &channel, case, foreign.contains(&true)).await?;
     }
     ensure(fixed == stage.fixed_without_foreign(), || {
-        "something under a fixed tag changed".to_owned()
+        "something under an immutable tag changed".to_owned()
     })?;
     ensure(fake.count("DELETE", "manifests/sha256:") == 0, || {
         "a manifest was deleted".to_owned()
@@ -256,11 +256,11 @@ async fn end(
     stage: &Stage,
     channel: &Channel<'_>,
     case: &Case,
-    strange: bool,
+    foreign: bool,
 ) -> Result<(), String> {
     let fake = &stage.world.fake;
-    if strange {
-        // It is not run over unless that is wanted, and it is said.
+    if foreign {
+        // It is overwritten only if asked for, and the refusal is reported.
         let refused = work(channel, case, false).await;
         let named = matches!(&refused, Err(Error::Between { problems, .. })
             if has_line(problems, ":stable is at "));
@@ -268,7 +268,7 @@ async fn end(
     }
     if let Some((nth, done)) = case.ending.killed {
         fake.fault_from(nth, 1, Effect::Hang { done });
-        let ended = unless_killed(fake, work(channel, case, strange)).await;
+        let ended = unless_killed(fake, work(channel, case, foreign)).await;
         fake.heal();
         if let Some(ended) = ended {
             return finished(stage, channel, case, &ended).await;
@@ -282,7 +282,7 @@ async fn end(
             return whole(stage, case);
         }
     }
-    let ended = work(channel, case, strange).await;
+    let ended = work(channel, case, foreign).await;
     finished(stage, channel, case, &ended).await
 }
 

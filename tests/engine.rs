@@ -390,7 +390,7 @@ async fn a_build_of_nothing_gives_its_value_and_no_export() {
         },
     )
     .await
-    .expect("it is no error");
+    .expect("it is not an error");
     assert_eq!(solved.value, 7);
     assert!(solved.response.is_empty(), "{:?}", solved.response);
 }

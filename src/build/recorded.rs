@@ -145,8 +145,8 @@ impl<'a> Recorded<'a> {
     }
 }
 
-/// Writes what was published together. A part of a stack is no release, and neither is a build without a
-/// commit.
+/// Writes what was published together. A part of a stack is not a release, and neither is a build without
+/// a commit.
 async fn write_release(proven: &Proven<'_>) -> Result<(), staging::Error> {
     let job = proven.ran.prepared.job;
     let (Some(staging), Some(commit)) = (&proven.ran.prepared.staging, &job.gathered.facts.commit)

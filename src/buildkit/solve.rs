@@ -48,7 +48,7 @@ pub struct Returned {
 /// What the gateway calls of a build come to.
 #[derive(Clone, Debug)]
 pub struct Built<T> {
-    /// What is exported; `None` ends the solve without an export, which is no error.
+    /// What is exported; `None` ends the solve without an export, which is not an error.
     pub returned: Option<Returned>,
     /// Handed through to the caller of [`solve`].
     pub value: T,

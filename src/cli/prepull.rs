@@ -248,7 +248,7 @@ async fn stale(
     Ok(Answer::new(
         exit,
         json,
-        told(&args.channel, &held, with_stale),
+        table(&args.channel, &held, with_stale),
     ))
 }
 
@@ -278,7 +278,7 @@ fn held_json(held: &Held) -> Value {
     json
 }
 
-fn told(channel: &str, all: &[(&Node, Vec<Held>)], with_stale: usize) -> String {
+fn table(channel: &str, all: &[(&Node, Vec<Held>)], with_stale: usize) -> String {
     let mut rows = Vec::new();
     for (node, held) in all {
         for one in held {

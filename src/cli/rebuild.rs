@@ -139,7 +139,7 @@ impl Again<'_> {
             .collect()
     }
 
-    /// What is to be known, a line each.
+    /// Notes for the reader, a line each.
     fn notes(&self) -> Vec<String> {
         let mut notes = vec![
             format!("release {}", self.digest),

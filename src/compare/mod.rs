@@ -174,7 +174,7 @@ pub struct VerdictChange {
     pub dropped: Option<String>,
 }
 
-/// Labels of images that both releases have with different digests: those whose evidence is wanted.
+/// Labels of images that both releases have with different digests: those whose evidence is compared.
 pub fn changed(from: &Release, to: &Release) -> Vec<String> {
     let digest = |image: &ReleaseImage| image.digest.clone();
     let has_changed = |image: &&ReleaseImage| {
@@ -289,7 +289,7 @@ fn verdicts(old: &ReleaseImage, new: &ReleaseImage) -> Vec<VerdictChange> {
         let found = dropped.find(|dropped| dropped.suite == suite)?;
         Some(found.reason.clone())
     };
-    // On which digest it ran, and whether it ran again, is no change.
+    // On which digest it ran, and whether it ran again, is not a change.
     let core = |verdict: &Option<ReleaseVerdict>| {
         let verdict = verdict.as_ref()?;
         Some((verdict.passed, verdict.tests, verdict.failed))
@@ -408,7 +408,7 @@ fn flat(resolved: &Value) -> BTreeMap<String, &Value> {
 }
 
 /// Why an image has another digest in `now` than in `before`; of a base of the stack that is built
-/// anew, also why it is. Not empty.
+/// again, also why it is. Not empty.
 pub fn reasons(
     before: Option<(&Point, Option<&StoredSpec>)>,
     now: (&Point, Option<&StoredSpec>),

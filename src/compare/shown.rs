@@ -211,7 +211,7 @@ fn as_base(image: &ImageDifference, list: &PackageList) -> Option<String> {
     }
 }
 
-/// Which images cannot be told packages of, so that nobody takes it for none.
+/// The images whose packages are unknown, so that unknown is not taken for none.
 fn unknown(difference: &Difference) -> Option<String> {
     let is_unknown =
         |image: &&ImageDifference| image.packages.is_none() && image.digest.from != image.digest.to;
@@ -279,7 +279,7 @@ fn setting(setting: &Setting) -> String {
     }
 }
 
-/// Reasons that are not told under another heading.
+/// Reasons that are not shown under another heading.
 fn made_from(image: &ImageDifference) -> Vec<String> {
     let is_told = |reason: &Reason| match reason.kind {
         ReasonKind::Base | ReasonKind::Parent | ReasonKind::Lock => image.base.is_some(),

@@ -9,15 +9,15 @@ fn digest(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-/// A release of a base and what stands on it, and what is stored beside it.
-struct Told {
+/// A release of a base and the images based on it, and what is stored beside it.
+struct Recorded {
     digest: Digest,
     release: Release,
     spec: StoredSpec,
     evidence: BTreeMap<String, Evidence>,
 }
 
-impl Told {
+impl Recorded {
     fn new(commit: &str, images: Value) -> Self {
         let release = json!({
             "stack": "datahub", "commit": commit, "time": "2026-11-24T12:00:00Z", "run": "r",
@@ -38,7 +38,7 @@ impl Told {
         self
     }
 
-    /// Lists of `name=version`; a text without `=` is no list.
+    /// Lists of `name=version`; a text without `=` is not a list.
     fn listed(mut self, image: &str, infos: &[(&str, &str)]) -> Self {
         let mut evidence = Evidence::new(image, digest("key"), digest("image"));
         for (name, text) in infos {
@@ -79,7 +79,7 @@ impl Told {
     }
 }
 
-/// An image of depth 0 stands on Debian, one of depth 1 on `base`.
+/// An image of depth 0 is based on Debian, one of depth 1 on `base`.
 fn image(name: &str, version: &str, depth: usize) -> Value {
     let base = if depth == 0 {
         "debian:bookworm"
@@ -110,7 +110,7 @@ fn component(kind: &str, what: &str, value: &str) -> Value {
     json!({ "kind": kind, "what": what, "value": value })
 }
 
-fn old() -> Told {
+fn old() -> Recorded {
     let leaf = json!({ "checks": true, "verdicts": [suite("common", true), suite("own", true)] });
     let images = json!([
         image("base", "1", 0),
@@ -118,7 +118,7 @@ fn old() -> Told {
         image("gone", "1", 1),
         image("same", "1", 0)
     ]);
-    Told::new("a021570", images)
+    Recorded::new("a021570", images)
         .stored(
             json!({ "image": "base", "variant": null, "base": "x", "env": { "LANG": "C" }, "user": null,
                     "config.cmd": ["start"], "steps": [] }),
@@ -145,7 +145,7 @@ fn old() -> Told {
         .listed("leaf", &[("pip", "numpy=2.2.0 six=1.16.0 torch=2.5 keras=3.0")])
 }
 
-fn new() -> Told {
+fn new() -> Recorded {
     let base = json!({ "base_digest": digest("newer debian"), "size": 2_500_000 });
     let leaf = json!({ "checks": false, "verdicts": [suite("common", false), suite("gpu", true)],
                        "dropped": [{ "suite": "own", "reason": "moved to common" }] });
@@ -155,7 +155,7 @@ fn new() -> Told {
         image("come", "1", 1),
         image("same", "1", 0)
     ]);
-    Told::new("b021570", images)
+    Recorded::new("b021570", images)
         .stored(
             json!({ "image": "base", "variant": null, "base": "x", "env": { "LANG": "C.UTF-8" }, "user": "1000",
                     "steps": [] }),
@@ -508,8 +508,8 @@ fn what_is_not_known_is_said() {
 
 #[test]
 fn a_release_does_not_differ_from_itself() {
-    let told = new();
-    let difference = difference(&told.snapshot(), &told.snapshot());
+    let recorded = new();
+    let difference = difference(&recorded.snapshot(), &recorded.snapshot());
     assert!(difference.is_empty());
     insta::assert_snapshot!(text(&difference), @r"
     from release a270cec60222, commit b021570, 2026-11-24T12:00:00Z
@@ -519,19 +519,19 @@ fn a_release_does_not_differ_from_itself() {
     ");
 }
 
-fn point<'a>(told: &'a Told, label: &str) -> Point<'a> {
+fn point<'a>(recorded: &'a Recorded, label: &str) -> Point<'a> {
     Point {
-        digest: &told.digest,
-        release: &told.release,
-        image: told.release.image(label).expect("it is there"),
+        digest: &recorded.digest,
+        release: &recorded.release,
+        image: recorded.release.image(label).expect("it is there"),
     }
 }
 
 #[test]
 fn why_an_image_has_another_digest() {
     let (old, new) = (old(), new());
-    let shown = |before: Option<(&Told, &str)>, now: &Told, label: &str| -> String {
-        let before = before.map(|(told, label)| (point(told, label), Some(&told.spec)));
+    let shown = |before: Option<(&Recorded, &str)>, now: &Recorded, label: &str| -> String {
+        let before = before.map(|(recorded, label)| (point(recorded, label), Some(&recorded.spec)));
         let before = before.as_ref().map(|(point, spec)| (point, *spec));
         let list = reasons(before, (&point(now, label), Some(&now.spec)));
         let texts: Vec<String> = list.into_iter().map(|reason| reason.text).collect();

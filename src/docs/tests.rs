@@ -32,7 +32,7 @@ impl Words {
     }
 }
 
-/// The repository of an image; a hostile name of an image is no part of it.
+/// The repository of an image; a hostile name of an image is not part of it.
 fn repository(name: &str) -> Repository {
     let own = Repository::parse(&format!("ghcr.io/campus/{name}"));
     own.unwrap_or_else(|_| Repository::parse("ghcr.io/campus/image").expect("a repository"))

@@ -246,7 +246,7 @@ pub enum Action {
     Remove {
         /// The path.
         path: String,
-        /// A missing path is no error.
+        /// A missing path is not an error.
         allow_missing: bool,
     },
 }

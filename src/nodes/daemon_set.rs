@@ -89,8 +89,8 @@ fn daemon_set(pinned: &Pinned, options: &Options, pulls: Vec<Value>, name: &str)
         "tolerations": options.tolerations.iter().map(Toleration::object).collect::<Vec<_>>(),
         "securityContext": {
             "runAsNonRoot": true,
-            "runAsUser": NOBODY,
-            "runAsGroup": NOBODY,
+            "runAsUser": UNPRIVILEGED,
+            "runAsGroup": UNPRIVILEGED,
             "seccompProfile": { "type": "RuntimeDefault" },
         },
     });
@@ -114,7 +114,7 @@ fn daemon_set(pinned: &Pinned, options: &Options, pulls: Vec<Value>, name: &str)
         "metadata": metadata,
         "spec": {
             "selector": { "matchLabels": selected },
-            // The pods serve nobody, so all nodes may begin at once.
+            // The pods serve no requests, so all nodes may begin at once.
             "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": "100%" } },
             "template": {
                 "metadata": { "labels": labels, "annotations": annotations },
@@ -125,7 +125,7 @@ fn daemon_set(pinned: &Pinned, options: &Options, pulls: Vec<Value>, name: &str)
 }
 
 /// Owns no file of any image.
-const NOBODY: u32 = 65534;
+const UNPRIVILEGED: u32 = 65534;
 
 /// A container that ends as soon as its image is there. It assumes a shell in the image and nothing
 /// else: not its user, not that its folder can be entered by another, not that anything can be written.

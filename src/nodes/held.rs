@@ -52,11 +52,11 @@ pub fn nodes(origin: &str, text: &str) -> Result<Vec<Node>, Error> {
         origin: origin.to_owned(),
         error,
     })?;
-    let strange = || Error::Unsupported {
+    let unsupported = || Error::Unsupported {
         origin: origin.to_owned(),
     };
     let mut list = Vec::new();
-    read(origin, &value, &mut list).ok_or_else(strange)?;
+    read(origin, &value, &mut list).ok_or_else(unsupported)?;
     let nameless = list.iter().filter(|node| node.name == origin).count();
     if nameless > 1 {
         let lists = list.iter_mut().filter(|node| node.name == origin);
@@ -93,7 +93,7 @@ fn read(origin: &str, value: &Value, list: &mut Vec<Node>) -> Option<()> {
     Some(())
 }
 
-/// The names with a digest. One that is no reference (`<none>@<none>`) was never a channel's.
+/// The names with a digest. One that is not a reference (`<none>@<none>`) was never a channel's.
 fn places(images: &[Value], field: &str) -> Vec<Vec<Place>> {
     let place = |name: &Value| {
         let reference = Reference::parse(name.as_str()?).ok()?;

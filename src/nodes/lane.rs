@@ -2,7 +2,7 @@
 //!
 //! A kubelet pulls the images of one pod one after the other (`SyncPod` of
 //! `pkg/kubelet/kuberuntime/kuberuntime_manager.go`: init containers, volumes and containers alike), and
-//! those of two pods at once where `serializeImagePulls` is false. So what is to be pulled at once has to
+//! those of two pods at once where `serializeImagePulls` is false. So what should be pulled at once has to
 //! be in two pods, and one pod alone never fetches a layer twice.
 //!
 //! With several, each lane begins with the images that its own share layers with, even if another lane
@@ -86,7 +86,7 @@ pub fn lanes(images: &[Image], count: usize) -> Vec<Lane> {
         .collect()
 }
 
-/// Small before large: what an image stands on is a part of it, and most images are there soonest.
+/// Small before large: the base of an image is a part of it, and most images are there soonest.
 fn order(layers: &[BTreeMap<&Digest, u64>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..layers.len()).collect();
     order.sort_by_key(|image| layers[*image].values().sum::<u64>());

@@ -1,4 +1,4 @@
-//! What a Kubernetes cluster is told about a channel, and what its nodes say they hold.
+//! Manifests for a Kubernetes cluster about a channel, and the images its nodes report.
 //!
 //! [`Pinned`] is a channel at one release; [`daemon_sets`] has every node pull it, [`values`] offers it
 //! to users of Zero-to-JupyterHub, and [`held`] compares it with lists of what is on the nodes. Plain
@@ -111,7 +111,7 @@ fn dns_label(text: &str, longest: usize) -> String {
     }
 }
 
-/// A name for each image, that of its label if that tells them apart.
+/// A name for each image, that of its label if that is unique.
 fn dns_labels(images: &[Image], longest: usize) -> Vec<String> {
     let mut seen = BTreeSet::new();
     images

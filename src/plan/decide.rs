@@ -43,7 +43,7 @@ pub struct Planned {
     /// Whether its steps run even if BuildKit has them in its cache: `--refresh` selects it, or a new
     /// period of its `refresh:` began.
     pub ignore_cache: bool,
-    /// What is known to be proven of it, and what is to be run.
+    /// What is known to be proven of it, and what remains to run.
     pub proofs: Proofs,
     /// Its immutable tags; empty without a commit.
     pub tags: Vec<Tag>,
@@ -113,7 +113,7 @@ impl Plan {
     }
 }
 
-/// Returns what is known of an image and what is to be run on it.
+/// Returns what is known of an image and what remains to run on it.
 fn proofs(
     stack: &Stack,
     id: ImageId,

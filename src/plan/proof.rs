@@ -1,4 +1,4 @@
-//! What is to be run on each image: suites, checks and info without evidence.
+//! What remains to run on each image: suites, checks and info without evidence.
 //!
 //! A verdict belongs to an image's digest and to the suite's key, which covers all that determines the
 //! suite. So editing a test runs that suite on the digest there is, and builds nothing.
@@ -20,7 +20,7 @@ use crate::stack::{
 /// suite, pytest's version or the rules of a check changed.
 pub const FORMAT: u32 = 2;
 
-/// What is known of one image and what is to be run on it.
+/// What is known of one image and what remains to run on it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Proofs {
     /// In the order of the image's suites.
@@ -66,7 +66,7 @@ impl Proofs {
     }
 }
 
-/// Returns what is known and what is to be run, of an image that is built or reused; nothing of one
+/// Returns what is known and what remains to run, of an image that is built or reused; nothing of one
 /// that is held.
 pub(super) fn proofs(
     stack: &Stack,

@@ -236,7 +236,7 @@ fn push(fake: &Fake, name: &str) -> PushedImage {
     }
 }
 
-/// An engine that builds every image and passes every suite but those it is told to fail.
+/// An engine that builds every image and passes every suite except those set to fail.
 struct Pushing<'a> {
     fake: &'a Fake,
     failing_images: Vec<&'a str>,

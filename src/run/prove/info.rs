@@ -14,7 +14,7 @@ use crate::name::Digest;
 use crate::run::context::Context;
 use crate::stack::{ImageId, InfoCommand};
 
-/// The most that is kept of an output that is no list of packages, bytes.
+/// The most that is kept of an output that is not a list of packages, bytes.
 const TEXT: usize = 64 << 10;
 
 /// The most that is read of an output, bytes.
