@@ -172,7 +172,7 @@ fn each_text_is_as_it_was() {
     )
     .expect("a config");
     let (mut text, mut seen) = (String::new(), Vec::new());
-    for (index, image) in stack.images.iter().enumerate() {
+    for (index, image) in stack.images().iter().enumerate() {
         let id = ImageId(index);
         let graph = Graph::new(Platform::linux("amd64"));
         let mut compiler = Compiler::new(&stack, &environment, graph);

@@ -215,7 +215,11 @@ fn every_kind_of_step_runs() {
         config: config.expect("an object"),
     };
     let compiled = compiler.image(ImageId(0), state).expect("compiles");
-    let sources: Vec<_> = stack.sources.iter().map(|(_, file)| file.clone()).collect();
+    let sources: Vec<_> = stack
+        .sources()
+        .iter()
+        .map(|(_, file)| file.clone())
+        .collect();
     let definition = compiler.graph.marshal(compiled.output, &sources);
 
     let folder = tempfile::tempdir().expect("a folder");
@@ -243,7 +247,7 @@ fn every_kind_of_step_runs() {
         String::from_utf8_lossy(&ended.stderr)
     );
     let layers = layers(&archive);
-    let steps = stack.images[0].steps.len();
+    let steps = stack.images()[0].steps.len();
     assert_eq!(layers.len(), 1 + steps, "one step is one layer");
     check(&layers);
 }

@@ -212,7 +212,7 @@ fn keys_of_every_kind_of_step_stay_the_same() {
         facts.bases.insert(reference, digest);
     }
     let keys = Keys::new(&stack, &facts);
-    let found: Vec<String> = (0..stack.images.len())
+    let found: Vec<String> = (0..stack.images().len())
         .map(|index| {
             let keyed = keys.get(ImageId(index)).expect("its base is known");
             let mut text = format!("{}\n", keyed.key);

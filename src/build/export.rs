@@ -29,7 +29,7 @@ impl Recorded<'_> {
                 images.push(NamedImage { digest, names });
             }
         }
-        let staging = job.stack.staging.as_ref();
+        let staging = job.stack.staging();
         let staging = staging.filter(|_| !job.options.offline);
         let source = staging.map(|staging| (job.registry, staging));
         let sizes = export::write(path, &images, engine.as_ref(), source).await?;
@@ -68,13 +68,13 @@ impl Recorded<'_> {
 
 /// The names of an image in an archive: its immutable tags; without a commit its series.
 pub(super) fn names(stack: &Stack, planned: &Planned) -> Vec<String> {
-    let image = &stack.images[planned.id.0];
+    let image = &stack[planned.id];
     let name = match &image.repository {
         Some(repository) => repository.to_string(),
-        None => format!("{}/{}", stack.name, image.name.value),
+        None => format!("{}/{}", stack.name(), image.name.value),
     };
     if planned.tags.is_empty() {
-        let series = stack.variants[image.variant].series.as_deref();
+        let series = stack.variants()[image.variant].series.as_deref();
         return vec![format!("{name}:{}", series.unwrap_or("latest"))];
     }
     let tags = planned.tags.iter();

@@ -94,7 +94,7 @@ pub struct Environment {
 impl Options {
     /// Checks that there is a registry or an archive to write to, before anything is contacted.
     pub fn check(&self, stack: &Stack) -> Result<(), Error> {
-        if self.push && stack.registry.is_none() {
+        if self.push && stack.registry().is_none() {
             return Err(Error::PushWithoutRegistry);
         }
         if !self.is_online(stack) && self.archive.is_none() {
@@ -105,6 +105,6 @@ impl Options {
 
     /// Whether registries are contacted, and there is one to push to.
     pub(super) fn is_online(&self, stack: &Stack) -> bool {
-        !self.offline && stack.staging.is_some()
+        !self.offline && stack.staging().is_some()
     }
 }

@@ -42,7 +42,7 @@ impl<'a> Prepared<'a> {
             check_commit(&job)?;
             if !job.options.dry_run {
                 let caller = &job.environment.caller;
-                caller.check(&job.stack.refs, Writes::Publish)?;
+                caller.check(job.stack.refs(), Writes::Publish)?;
             }
         }
         if job.options.goal == Goal::Test {
@@ -50,7 +50,7 @@ impl<'a> Prepared<'a> {
         }
         let now = (job.environment.now)();
         let is_pushed = job.options.push || job.options.archive.is_none();
-        let staging = job.stack.staging.as_ref();
+        let staging = job.stack.staging();
         let staging = staging.filter(|_| job.options.is_online(job.stack) && is_pushed);
         Ok(Self {
             staging: staging.cloned(),
@@ -201,7 +201,7 @@ fn check_built(job: &Job<'_>) -> Result<(), Error> {
 pub(super) fn check_secrets(job: &Job<'_>) -> Result<(), Error> {
     let mut needed = BTreeSet::new();
     for planned in &job.plan.images {
-        let image = &job.stack.images[planned.id.0];
+        let image = &job.stack[planned.id];
         if matches!(planned.action, Action::Build { .. }) {
             for step in &image.steps {
                 collect_secrets(step, &mut needed);

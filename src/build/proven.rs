@@ -66,7 +66,7 @@ impl Proven<'_> {
         keyed: &Keyed,
         news: &mut News,
     ) -> Result<(), Error> {
-        let image = &self.ran.prepared.job.stack.images[planned.id.0];
+        let image = &self.ran.prepared.job.stack[planned.id];
         let proven = self.ran.report.proven.get(&planned.id);
         let stored = self.ran.digest(planned);
         // Without a registry nothing has a digest before it is in an archive.
@@ -108,7 +108,7 @@ impl Proven<'_> {
             return Ok(Some(size));
         }
         let job = self.ran.prepared.job;
-        match (&job.stack.staging, self.ran.digest(planned)) {
+        match (job.stack.staging(), self.ran.digest(planned)) {
             (Some(staging), Some(digest)) if !job.options.offline => {
                 Ok(publish::size(job.registry, staging, &digest).await?)
             }
@@ -137,7 +137,7 @@ impl Proven<'_> {
             let suites = evidence.suites.iter();
             suites.map(|(name, verdict)| (format!("{} {name}", evidence.image), verdict))
         });
-        let xml = junit::report(job.stack.name.as_str(), suites);
+        let xml = junit::report(job.stack.name().as_str(), suites);
         std::fs::write(path, xml).map_err(|source| Error::Junit {
             path: path.clone(),
             source,
@@ -148,7 +148,7 @@ impl Proven<'_> {
     /// checked.
     pub fn unused_allowances(&self) -> Vec<(Span, &str)> {
         let mut known: BTreeMap<Span, (bool, &str)> = BTreeMap::new();
-        for (index, image) in self.ran.prepared.job.stack.images.iter().enumerate() {
+        for (index, image) in self.ran.prepared.job.stack.images().iter().enumerate() {
             let evidence = self.evidence.get(&ImageId(index));
             let checks = evidence.and_then(|evidence| evidence.checks.as_ref());
             for (path, allowance) in &image.proof.policy.allow {

@@ -38,7 +38,7 @@ async fn tag(proven: &Proven<'_>) -> Result<(), publish::Error> {
         .filter_map(|planned| {
             Some(publish::ImageTags {
                 label: planned.label.clone(),
-                repository: job.stack.images[planned.id.0].repository.clone()?,
+                repository: job.stack[planned.id].repository.clone()?,
                 digest: ran.digest(planned)?,
                 tags: planned.tags.clone(),
             })

@@ -161,7 +161,7 @@ async fn write_release(proven: &Proven<'_>) -> Result<(), staging::Error> {
         images.push(image);
     }
     let release = Release {
-        stack: job.stack.name.to_string(),
+        stack: job.stack.name().to_string(),
         commit: Commit::parse(&commit.hash).expect("git prints a whole hash"),
         time: (job.environment.now)(),
         run: proven.ran.prepared.run.to_string(),
@@ -190,10 +190,10 @@ fn release_image(
     before: &[ReleaseImage],
 ) -> Option<ReleaseImage> {
     let job = proven.ran.prepared.job;
-    let image = &job.stack.images[planned.id.0];
+    let image = &job.stack[planned.id];
     let (depth, base, base_digest) = match &image.base {
         Base::Image(parent) => {
-            let name = job.stack.images[parent.0].name.to_string();
+            let name = job.stack[*parent].name.to_string();
             (before[parent.0].depth + 1, name, None)
         }
         Base::External(base) => {
@@ -231,7 +231,7 @@ fn release_image(
 }
 
 fn variant(stack: &Stack, image: &Image) -> Option<String> {
-    let variant = stack.variants[image.variant].name.as_ref();
+    let variant = stack.variants()[image.variant].name.as_ref();
     variant.map(ToString::to_string)
 }
 
@@ -261,7 +261,7 @@ fn stored_spec(proven: &Proven<'_>) -> StoredSpec {
         bases: job.gathered.bases.clone(),
     };
     let images = job.plan.images.iter().map(|planned| {
-        let image = &job.stack.images[planned.id.0];
+        let image = &job.stack[planned.id];
         let mut resolved = json!({
             "image": image.name.as_str(),
             "variant": variant(job.stack, image),
@@ -280,7 +280,7 @@ fn stored_spec(proven: &Proven<'_>) -> StoredSpec {
         }
     });
     StoredSpec {
-        files: (job.stack.sources.iter())
+        files: (job.stack.sources().iter())
             .map(|(_, file)| (file.path.clone(), file.text.to_string()))
             .collect(),
         lock: lock.to_string(),
@@ -292,7 +292,7 @@ fn stored_spec(proven: &Proven<'_>) -> StoredSpec {
 /// The name of an image's base in the stack, or its external base by digest.
 fn pinned_base(stack: &Stack, gathered: &Gathered, image: &Image) -> String {
     match &image.base {
-        Base::Image(parent) => stack.images[parent.0].name.to_string(),
+        Base::Image(parent) => stack[*parent].name.to_string(),
         Base::External(base) => {
             let reference = &base.reference.value;
             match gathered.bases.get(reference) {

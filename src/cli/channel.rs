@@ -42,7 +42,7 @@ pub async fn promote(
     let place = Place::open(global, events)?;
     if !args.moving.dry_run {
         let caller = place.context.caller().await;
-        caller.check(&place.context.stack.refs, Writes::Promote)?;
+        caller.check(place.context.stack.refs(), Writes::Promote)?;
     }
     let Some(to) = &args.to else {
         return promote_all(&place, args, events, cancel).await;
@@ -77,7 +77,7 @@ async fn promote_all(
     let promoter = promoter(place, args, &digest, &release);
     let mut outcome = Outcome::default();
     let mut moved: Vec<&str> = Vec::new();
-    for channel in release::auto_order(&place.context.stack.channels) {
+    for channel in release::auto_order(place.context.stack.channels()) {
         let name = channel.name.as_str();
         if !outcome.may_go_on() {
             outcome.wait(name, "it was not tried any more");
@@ -263,7 +263,7 @@ pub async fn revert(
     let place = Place::open(global, events)?;
     if !args.moving.dry_run {
         let caller = place.context.caller().await;
-        caller.check(&place.context.stack.refs, Writes::Promote)?;
+        caller.check(place.context.stack.refs(), Writes::Promote)?;
     }
     place.declared(&args.channel)?;
     let channel = place.channel(&args.channel);
@@ -378,7 +378,7 @@ pub async fn status(
         let mut text = String::new();
         let mut list = Vec::new();
         let mut differs = false;
-        for declared in &place.context.stack.channels {
+        for declared in place.context.stack.channels() {
             let name = declared.name.as_str();
             let channel = place.channel(name);
             let ledger = channel.look().await?;

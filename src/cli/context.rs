@@ -153,7 +153,7 @@ impl Context {
         let gathering =
             async { Ok(gather::gather(&self.stack, &options, registry, events).await?) };
         let gathered = unless_cancelled(cancel, gathering).await?;
-        for warning in &self.stack.warnings {
+        for warning in self.stack.warnings() {
             let text = warning.message.clone();
             events.send(Event::Warning { text });
         }
@@ -191,7 +191,7 @@ impl Context {
             Some(path) => Some(path),
             None => self
                 .stack
-                .build
+                .build()
                 .ca
                 .as_ref()
                 .map(|path| self.folder.join(path)),

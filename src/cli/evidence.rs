@@ -133,7 +133,7 @@ fn has_passed(args: &EvidenceAddArgs, tests: usize, failed: usize) -> Result<boo
 }
 
 fn warn_of_unknown_gate(place: &Place, gate: &str, events: &Events) {
-    let channels = place.context.stack.channels.iter();
+    let channels = place.context.stack.channels().iter();
     let known = channels.flat_map(|channel| channel.gates.iter().map(|gate| gate.name.as_str()));
     let known: Vec<&str> = known.collect();
     if known.contains(&gate) {
@@ -175,7 +175,7 @@ fn proven_by_run(gate: &str) -> Failure {
 /// Returns the images a user means: one of the release, by name or digest, or all of a release.
 async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseImage>, Failure> {
     let name = args.subject.as_str();
-    let known = place.context.stack.images.iter();
+    let known = place.context.stack.images().iter();
     let known = known.map(|image| place.context.stack.label_of(image));
     let known: Vec<String> = known.collect();
     let is_image = known
@@ -230,7 +230,7 @@ async fn list(place: &Place, args: &EvidenceListArgs) -> Result<Answer, Failure>
     let (digest, release) = place.release(args.release.as_deref()).await?;
     let mut rows = Vec::new();
     let mut list = Vec::new();
-    for channel in &place.context.stack.channels {
+    for channel in place.context.stack.channels() {
         let stack = &place.context.stack;
         let targets = channel_targets(stack, channel, &release)?;
         let states = channel_gates(&place.staging, stack, channel, &release, &targets, &[]);

@@ -27,26 +27,26 @@ fn base_name(stack: &Stack, base: &Base) -> String {
 
 fn json(stack: &Stack) -> Value {
     let images: Vec<Value> = stack
-        .images
+        .images()
         .iter()
         .map(|image| {
             json!({
                 "image": image.name.value.as_str(),
-                "variant": stack.variants[image.variant].name.as_ref().map(|name| name.as_str()),
+                "variant": stack.variants()[image.variant].name.as_ref().map(|name| name.as_str()),
                 "base": match &image.base {
-                    Base::Image(parent) => json!({ "image": stack.images[parent.0].name.value.as_str() }),
+                    Base::Image(parent) => json!({ "image": stack[*parent].name.value.as_str() }),
                     Base::External(base) => json!({ "reference": base.reference.value.to_string() }),
                 },
             })
         })
         .collect();
-    json!({ "stack": stack.name.as_str(), "images": images })
+    json!({ "stack": stack.name().as_str(), "images": images })
 }
 
 fn tree(stack: &Stack) -> String {
     let mut children: BTreeMap<ImageId, Vec<ImageId>> = BTreeMap::new();
     let mut roots: BTreeMap<String, Vec<ImageId>> = BTreeMap::new();
-    for (index, image) in stack.images.iter().enumerate() {
+    for (index, image) in stack.images().iter().enumerate() {
         match &image.base {
             Base::Image(parent) => children.entry(*parent).or_default().push(ImageId(index)),
             Base::External(_) => roots
@@ -87,7 +87,7 @@ fn branches(
 fn mermaid(stack: &Stack) -> String {
     let mut text = String::from("flowchart TD\n");
     let mut external: BTreeMap<String, usize> = BTreeMap::new();
-    for image in &stack.images {
+    for image in stack.images() {
         if let Base::External(_) = image.base {
             let number = external.len();
             let name = base_name(stack, &image.base);
@@ -97,10 +97,10 @@ fn mermaid(stack: &Stack) -> String {
             });
         }
     }
-    for (index, image) in stack.images.iter().enumerate() {
+    for (index, image) in stack.images().iter().enumerate() {
         text.push_str(&format!("  i{index}[\"{}\"]\n", stack.label_of(image)));
     }
-    for (index, image) in stack.images.iter().enumerate() {
+    for (index, image) in stack.images().iter().enumerate() {
         match &image.base {
             Base::Image(parent) => text.push_str(&format!("  i{} --> i{index}\n", parent.0)),
             Base::External(_) => {

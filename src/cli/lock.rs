@@ -138,15 +138,15 @@ fn describe_base(
 
 /// Returns the labels of the images based on an external base, directly or not.
 fn based_on(stack: &Stack, reference: &Reference) -> Vec<String> {
-    let mut on = vec![false; stack.images.len()];
-    for (index, image) in stack.images.iter().enumerate() {
+    let mut on = vec![false; stack.images().len()];
+    for (index, image) in stack.images().iter().enumerate() {
         on[index] = match &image.base {
             Base::Image(parent) => on[parent.0],
             Base::External(base) => base.reference.value == *reference,
         };
     }
     stack
-        .images
+        .images()
         .iter()
         .zip(on)
         .filter(|(_, on)| *on)

@@ -25,7 +25,7 @@ impl Place {
     /// Loads the stack and makes a client of its registry. Nothing is contacted.
     pub fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
         let context = context::load(global)?;
-        let repository = context.stack.staging.clone().ok_or_else(|| {
+        let repository = context.stack.staging().cloned().ok_or_else(|| {
             Failure::new(Exit::Environment, "no registry to read releases from")
                 .help("set `registry:` in specs.yml, --registry or LAMINATE_REGISTRY")
         })?;
@@ -49,7 +49,7 @@ impl Place {
 
     /// Returns the declaration of a channel in the spec.
     pub fn declared(&self, name: &str) -> Result<&stack::Channel, Failure> {
-        let all = &self.context.stack.channels;
+        let all = self.context.stack.channels();
         all.iter()
             .find(|channel| channel.name == name)
             .ok_or_else(|| {

@@ -44,7 +44,7 @@ pub async fn run(
         events.send(Event::Warning { text });
     }
     let json = json(&context, &gathered, &plan);
-    let name = context.stack.name.as_str();
+    let name = context.stack.name().as_str();
     let heading = format!("{name}: {}", count(&plan));
     summary::add_table(&heading, &["image", "action", "runs", "why"], &rows(&plan))?;
     let exit = if plan.builds() || plan.proves() {
@@ -63,7 +63,7 @@ pub fn json(context: &Context, gathered: &Gathered, plan: &Plan) -> Value {
         .map(|planned| image(context, gathered, planned))
         .collect();
     json!({
-        "stack": context.stack.name.as_str(),
+        "stack": context.stack.name().as_str(),
         "commit": gathered.facts.commit.as_ref().map(|commit| &commit.hash),
         "dirty": gathered.facts.commit.as_ref().map(|commit| commit.dirty),
         "images": images,
@@ -80,16 +80,16 @@ pub fn json(context: &Context, gathered: &Gathered, plan: &Plan) -> Value {
 /// Returns the keys that an image has in the documents of `plan`, `build` and `why`.
 pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value {
     let stack = &context.stack;
-    let image = &stack.images[planned.id.0];
+    let image = &stack[planned.id];
     let mut value = json!({
         "image": image.name.value.as_str(),
-        "variant": stack.variants[image.variant].name.as_ref().map(|name| name.as_str()),
+        "variant": stack.variants()[image.variant].name.as_ref().map(|name| name.as_str()),
         "action": action(&planned.action),
         "key": planned.keyed.as_ref().map(|keyed| keyed.key.as_str()),
         "repository": image.repository.as_ref().map(ToString::to_string),
         "tags": planned.tags.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "base": match &image.base {
-            Base::Image(parent) => json!({ "image": stack.images[parent.0].name.value.as_str() }),
+            Base::Image(parent) => json!({ "image": stack[*parent].name.value.as_str() }),
             Base::External(base) => json!({
                 "reference": base.reference.value.to_string(),
                 "digest": gathered.bases.get(&base.reference.value).map(Digest::as_str),
@@ -139,7 +139,7 @@ async fn slips(
 ) -> Result<Vec<String>, Failure> {
     let spec = SpecGates::new(&context.stack);
     let mut list = Vec::new();
-    for channel in &context.stack.channels {
+    for channel in context.stack.channels() {
         for gate in &channel.gates {
             if matches!(spec.source(&gate.name), Source::Run) {
                 continue;
@@ -147,7 +147,7 @@ async fn slips(
             let Some(near) = nearest(&gate.name, spec.suites().chain([CHECKS])) else {
                 continue;
             };
-            if let (Some(registry), Some(staging)) = (registry, &context.stack.staging) {
+            if let (Some(registry), Some(staging)) = (registry, context.stack.staging()) {
                 let staging = &Staging::new(registry, staging);
                 let ledger = Channel {
                     staging,
@@ -316,7 +316,7 @@ fn expand(context: &Context, name: &str) -> Result<Answer, Failure> {
     let mut text = String::new();
     let mut list = Vec::new();
     for ImageId(index) in selected {
-        let image = &context.stack.images[index];
+        let image = &context.stack.images()[index];
         let label = context.stack.label_of(image);
         text.push_str(&format!("# {label}\nsteps:\n"));
         let mut steps = Vec::new();

@@ -204,7 +204,7 @@ async fn stale(
     }
     let history = place.channel(&args.channel).history().await?;
     let history: Vec<LedgerEntry> = history.into_iter().map(|(_, entry)| entry).collect();
-    let declared = place.context.stack.channels.iter();
+    let declared = place.context.stack.channels().iter();
     let others = declared.filter(|channel| channel.name != args.channel);
     let others = try_join_all(others.map(|channel| async {
         let current = place.channel(&channel.name).current().await?;

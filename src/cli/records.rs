@@ -112,7 +112,11 @@ fn repository(global: &Global) -> Result<Repository, Failure> {
         .help("set `registry:` in specs.yml, --registry or --staging")
     };
     let Some(text) = global.staging.as_ref().filter(|text| !text.is_empty()) else {
-        return context::load(global)?.stack.staging.ok_or_else(none);
+        return context::load(global)?
+            .stack
+            .staging()
+            .cloned()
+            .ok_or_else(none);
     };
     let wrong = |reason: String| Failure::new(Exit::Usage, format!("--staging {text}: {reason}"));
     match Repository::parse(text) {

@@ -24,7 +24,7 @@ pub fn build(
     rows: &[Vec<String>],
     outputs: &[(&str, &str)],
 ) -> Result<(), Failure> {
-    add_table(context.stack.name.as_str(), headers, rows)?;
+    add_table(context.stack.name().as_str(), headers, rows)?;
     append_to_variable("GITHUB_OUTPUT", &output_lines(outputs))
 }
 

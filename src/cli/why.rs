@@ -38,7 +38,7 @@ pub async fn run(
         .plan(registry.as_ref(), &Request::default(), events, cancel)
         .await?;
     let stack = &context.stack;
-    let records = match (registry, &stack.staging) {
+    let records = match (registry, stack.staging()) {
         (Some(registry), Some(repository)) => {
             let staging = Staging::new(&registry, repository);
             let reading = Records::read(staging, global, events);
@@ -105,12 +105,12 @@ fn key_text(planned: &Planned) -> String {
 /// Returns what an image is based on, its base first, down to the external base.
 fn lineage(stack: &Stack, bases: &BTreeMap<Reference, Digest>, id: ImageId) -> Vec<String> {
     let mut lineage = Vec::new();
-    let mut base = &stack.images[id.0].base;
+    let mut base = &stack[id].base;
     loop {
         match base {
             Base::Image(parent) => {
                 lineage.push(stack.label(*parent));
-                base = &stack.images[parent.0].base;
+                base = &stack[*parent].base;
             }
             Base::External(external) => {
                 let reference = &external.reference.value;

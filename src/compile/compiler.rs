@@ -84,7 +84,7 @@ impl<'a> Compiler<'a> {
 
     /// Returns the lines of the spec that an operation comes from.
     pub(super) fn origin_of(&self, span: Span) -> Origin {
-        let sources = &self.stack.sources;
+        let sources = self.stack.sources();
         let (start, end) = (sources.start(span), sources.end(span));
         Origin {
             file: sources.path(span).to_owned(),

@@ -98,6 +98,6 @@ impl Compiler<'_> {
         }
         let stack = self.stack;
         let mut image = |reference: &Reference| self.reference(reference, context.label);
-        file_actions(&step.kind, &stack.files, &mut image)
+        file_actions(&step.kind, stack.files(), &mut image)
     }
 }

@@ -153,7 +153,7 @@ impl Compiler<'_> {
             let target = format!("/files/{path}");
             let parent = Utf8PathBuf::from(&target);
             folders.extend(parent.parent().map(ToString::to_string));
-            match self.stack.files.0.get(path) {
+            match self.stack.files().0.get(path) {
                 Some(stack::File::Regular {
                     content,
                     executable,

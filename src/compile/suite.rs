@@ -94,7 +94,11 @@ impl Compiler<'_> {
                 requirements,
                 includes,
             } => {
-                let below = self.stack.files.below(folder).map(|(path, _)| path.clone());
+                let below = self
+                    .stack
+                    .files()
+                    .below(folder)
+                    .map(|(path, _)| path.clone());
                 inputs.files.push(folder.clone());
                 inputs.files.extend(below);
                 inputs

@@ -59,7 +59,7 @@ impl Compiler<'_> {
             inputs.files.push(file.clone());
             inputs.files.extend_from_slice(includes);
             let _ = write!(arguments, " -r {}", quote(&path_in_step(file)));
-            if let Some(stack::File::Regular { content, .. }) = self.stack.files.0.get(file) {
+            if let Some(stack::File::Regular { content, .. }) = self.stack.files().0.get(file) {
                 has_pytest = lists_pytest(&String::from_utf8_lossy(content));
             }
         }

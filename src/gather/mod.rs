@@ -85,7 +85,7 @@ pub async fn gather(
             text: "asking the registry".to_owned(),
         });
     }
-    let staging = registry.zip(stack.staging.as_ref());
+    let staging = registry.zip(stack.staging());
     let staging = staging.map(|(registry, repository)| Staging::new(registry, repository));
     let staging = staging.as_ref();
     let files = [options.file, "specs.lock", "images"];
@@ -164,7 +164,7 @@ async fn stored_and_proven(
 ) -> Result<(BTreeMap<Digest, Digest>, BTreeMap<Digest, Evidence>), Error> {
     let stored = stored(staging, keys).await?;
     let proven: BTreeSet<&Digest> = stack
-        .images
+        .images()
         .iter()
         .zip((0..).map(ImageId))
         .filter(|(image, _)| !image.proof.is_empty() || image.writable.is_some())
@@ -202,7 +202,7 @@ async fn stored(staging: &Staging, keys: &Keys) -> Result<BTreeMap<Digest, Diges
 
 /// Returns the external bases of a stack, each once.
 pub fn external_bases(stack: &Stack) -> BTreeSet<&Reference> {
-    let bases = stack.images.iter().filter_map(|image| match &image.base {
+    let bases = stack.images().iter().filter_map(|image| match &image.base {
         Base::External(base) => Some(&base.reference.value),
         Base::Image(_) => None,
     });

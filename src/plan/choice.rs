@@ -20,7 +20,7 @@ pub(super) enum Choice {
 /// Chooses what is done with each image, in the order of the stack.
 pub(super) fn choices(stack: &Stack, keys: &Keys, facts: &Facts, request: &Request) -> Vec<Choice> {
     let needed = needed(stack, keys, facts, request);
-    (0..stack.images.len())
+    (0..stack.images().len())
         .map(ImageId)
         .map(|id| match keys.get(id) {
             None => Choice::Hold("the digest of its external base is unknown"),
@@ -42,14 +42,14 @@ fn needed(stack: &Stack, keys: &Keys, facts: &Facts, request: &Request) -> BTree
     };
     let mut needed = BTreeSet::new();
     // Children come after their parents, so that one pass from the end is enough.
-    for index in (0..stack.images.len()).rev() {
+    for index in (0..stack.images().len()).rev() {
         let id = ImageId(index);
         if request.selects(id) {
             needed.insert(id);
         }
         if needed.contains(&id)
             && !is_stored(id)
-            && let Base::Image(parent) = stack.images[index].base
+            && let Base::Image(parent) = stack.images()[index].base
         {
             needed.insert(parent);
         }

@@ -69,7 +69,7 @@ impl Plan {
     ) -> Result<Self, NoFreeTag> {
         let choices = choices(stack, keys, facts, request);
         let attempt = tag::free_attempt(stack, &choices, facts)?;
-        let images = stack.images.iter().zip(choices).zip(0..);
+        let images = stack.images().iter().zip(choices).zip(0..);
         let images = images
             .map(|((image, choice), index)| {
                 let id = ImageId(index);
@@ -133,7 +133,7 @@ fn proofs(
     } else {
         &Retest::None
     };
-    proof::proofs(stack, &stack.images[id.0], choice, evidence, retest)
+    proof::proofs(stack, &stack[id], choice, evidence, retest)
 }
 
 /// Returns why an image is built. `forced`: `--no-reuse` selects it.

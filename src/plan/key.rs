@@ -126,11 +126,11 @@ impl Keys {
 }
 
 fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<Option<Keyed>> {
-    let mut keys: Vec<Option<Keyed>> = Vec::with_capacity(stack.images.len());
-    for image in &stack.images {
+    let mut keys: Vec<Option<Keyed>> = Vec::with_capacity(stack.images().len());
+    for image in stack.images() {
         let base = match &image.base {
             Base::Image(parent) => keys[parent.0].as_ref().map(|parent_key| {
-                let name = stack.images[parent.0].name.as_str();
+                let name = stack[*parent].name.as_str();
                 Component::new(ComponentKind::Parent, name, parent_key.key.as_str())
             }),
             Base::External(base) => facts.bases.get(&base.reference.value).map(|digest| {
@@ -148,7 +148,7 @@ fn keyed(stack: &Stack, image: &Image, base: Component, facts: &KeyFacts) -> Key
     let mut list = vec![
         Component::new(ComponentKind::Format, "laminate", FORMAT.to_string()),
         Component::new(ComponentKind::Platform, "platform", &facts.platform),
-        Component::new(ComponentKind::Name, "stack", stack.name.as_str()),
+        Component::new(ComponentKind::Name, "stack", stack.name().as_str()),
         Component::new(ComponentKind::Name, "image", image.name.as_str()),
         base,
     ];
@@ -169,7 +169,7 @@ fn keyed(stack: &Stack, image: &Image, base: Component, facts: &KeyFacts) -> Key
         step.collect_files(&mut files);
     }
     for path in files {
-        if let Some(file) = stack.files.0.get(path) {
+        if let Some(file) = stack.files().0.get(path) {
             list.push(Component::new(
                 ComponentKind::File,
                 path.as_str(),

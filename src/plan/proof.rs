@@ -153,10 +153,10 @@ pub fn suite_key(stack: &Stack, suite: &Suite) -> Digest {
     suite.collect_paths(&mut paths);
     let mut files: BTreeMap<&str, String> = BTreeMap::new();
     for path in paths {
-        if let Some(file) = stack.files.0.get(path) {
+        if let Some(file) = stack.files().0.get(path) {
             files.insert(path.as_str(), file_value(file));
         }
-        for (path, file) in stack.files.below(path) {
+        for (path, file) in stack.files().below(path) {
             files.insert(path.as_str(), file_value(file));
         }
     }

@@ -127,12 +127,12 @@ fn matching(stack: &Stack, selector: &Selector) -> Result<BTreeSet<ImageId>, Sel
         Some(name) => Some((name, variant(stack, name, image)?)),
         None => None,
     };
-    let everywhere: Vec<ImageId> = (0..stack.images.len())
+    let everywhere: Vec<ImageId> = (0..stack.images().len())
         .map(ImageId)
-        .filter(|id| stack.images[id.0].name.value.as_str() == image)
+        .filter(|id| stack[*id].name.value.as_str() == image)
         .collect();
     if everywhere.is_empty() {
-        let names = stack.images.iter().map(|image| image.name.value.as_str());
+        let names = stack.images().iter().map(|image| image.name.value.as_str());
         return Err(SelectorError::UnknownImage {
             image: image.clone(),
             near: nearest(image, names).map(str::to_owned),
@@ -143,7 +143,7 @@ fn matching(stack: &Stack, selector: &Selector) -> Result<BTreeSet<ImageId>, Sel
     };
     let there: BTreeSet<ImageId> = everywhere
         .into_iter()
-        .filter(|id| stack.images[id.0].variant == index)
+        .filter(|id| stack[*id].variant == index)
         .collect();
     if there.is_empty() {
         return Err(SelectorError::Skipped {
@@ -157,7 +157,7 @@ fn matching(stack: &Stack, selector: &Selector) -> Result<BTreeSet<ImageId>, Sel
 /// Returns the index of the variant called `name`.
 fn variant(stack: &Stack, name: &str, image: &str) -> Result<usize, SelectorError> {
     let names = || {
-        let variants = stack.variants.iter();
+        let variants = stack.variants().iter();
         variants.filter_map(|variant| variant.name.as_ref().map(|name| name.as_str()))
     };
     if names().next().is_none() {
@@ -171,7 +171,7 @@ fn variant(stack: &Stack, name: &str, image: &str) -> Result<usize, SelectorErro
         own == Some(name)
     };
     stack
-        .variants
+        .variants()
         .iter()
         .position(is_it)
         .ok_or_else(|| SelectorError::UnknownVariant {
@@ -184,7 +184,7 @@ fn ancestors(stack: &Stack, of: &BTreeSet<ImageId>) -> BTreeSet<ImageId> {
     let mut found = BTreeSet::new();
     for id in of {
         let mut at = *id;
-        while let Base::Image(parent) = stack.images[at.0].base {
+        while let Base::Image(parent) = stack[at].base {
             found.insert(parent);
             at = parent;
         }
@@ -195,7 +195,7 @@ fn ancestors(stack: &Stack, of: &BTreeSet<ImageId>) -> BTreeSet<ImageId> {
 fn descendants(stack: &Stack, of: &BTreeSet<ImageId>) -> BTreeSet<ImageId> {
     let mut found = of.clone();
     // Parents come before their children, so that one pass is enough.
-    for (index, image) in stack.images.iter().enumerate() {
+    for (index, image) in stack.images().iter().enumerate() {
         if let Base::Image(parent) = image.base
             && found.contains(&parent)
         {

@@ -97,7 +97,7 @@ fn tags<'a>(
     facts: &'a Facts,
     attempt: u32,
 ) -> impl Iterator<Item = ((Repository, Tag), Option<&'a Digest>)> {
-    let images = stack.images.iter().zip(choices);
+    let images = stack.images().iter().zip(choices);
     images.flat_map(move |(image, choice)| {
         let digest = match choice {
             Choice::Hold(_) => None,

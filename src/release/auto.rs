@@ -53,7 +53,7 @@ impl Promoter<'_> {
 
 /// Checks that each gate in `waive` is one of a channel with `auto: true`, or in `require`.
 pub fn check_waived(stack: &Stack, waive: &[String], require: &[String]) -> Result<(), Refusal> {
-    let channels = auto_order(&stack.channels);
+    let channels = auto_order(stack.channels());
     let is_known = |gate: &String| {
         let mut gates = channels.iter().flat_map(|channel| &channel.gates);
         gates.any(|known| known.name == *gate) || require.contains(gate)

@@ -168,7 +168,7 @@ impl<'a> Promoter<'a> {
         };
         let at = self.current(from).await?;
         // A dry run of several channels moves none of them.
-        let mut channels = self.stack.channels.iter();
+        let mut channels = self.stack.channels().iter();
         let would_move = self.is_auto
             && self.order.dry_run
             && channels.any(|other| other.name == *from && other.auto);
@@ -239,7 +239,7 @@ type NumberedTag<'a> = (&'a Target, &'a TagTemplate);
 
 fn numbered_tags<'a>(stack: &'a Stack, targets: &'a [Target]) -> Vec<NumberedTag<'a>> {
     let of_target = |target: &'a Target| {
-        let mut images = stack.images.iter();
+        let mut images = stack.images().iter();
         let image = images.find(|image| stack.label_of(image) == target.label);
         let templates = image.into_iter().flat_map(|image| &image.tags);
         let numbered = templates.filter(|template| template.is_numbered());
@@ -256,7 +256,7 @@ pub fn channel_targets(
 ) -> Result<Vec<Target>, Refusal> {
     let mut targets = Vec::new();
     for image in &release.images {
-        let mut variants = stack.variants.iter();
+        let mut variants = stack.variants().iter();
         let variant = variants.position(|variant| {
             let name = variant.name.as_ref();
             name.map(ToString::to_string) == image.variant

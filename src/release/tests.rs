@@ -44,7 +44,7 @@ impl World {
             contest: Duration::ZERO,
             ..registry::Options::default()
         });
-        let repository = stack.staging.clone().expect("it has a registry");
+        let repository = stack.staging().cloned().expect("it has a registry");
         let staging = Staging::new(&registry.expect("a client"), &repository);
         let images = ["base", "child"].map(|name| image(&fake, name));
         let release = Release {
@@ -92,7 +92,7 @@ impl World {
     }
 
     fn channel(&self, name: &str) -> &crate::stack::Channel {
-        let mut channels = self.stack.channels.iter();
+        let mut channels = self.stack.channels().iter();
         channels
             .find(|channel| channel.name == name)
             .expect("a channel")
@@ -355,11 +355,11 @@ images: { base: { base: "example.org/debian:13" } }
         spec: None,
         images: vec![image(Some("one")), image(Some("two")), image(Some("gone"))],
     };
-    let targets = channel_targets(&stack, &stack.channels[0], &release).expect("targets");
+    let targets = channel_targets(&stack, &stack.channels()[0], &release).expect("targets");
     let tags: Vec<&str> = targets.iter().map(|target| target.tag.as_str()).collect();
     assert_eq!(tags, ["edge-1", "edge-2"]);
     release.images.truncate(0);
-    let error = channel_targets(&stack, &stack.channels[0], &release).expect_err("none");
+    let error = channel_targets(&stack, &stack.channels()[0], &release).expect_err("none");
     assert_eq!(
         error.to_string(),
         "the release has no image for channel `edge`"

@@ -25,7 +25,7 @@ pub fn base_source(
     bases: &BaseDigests,
     id: ImageId,
 ) -> Option<BaseSource> {
-    match &stack.images[id.0].base {
+    match &stack[id].base {
         Base::Image(parent) => match &plan.images[parent.0].action {
             Action::Build { .. } => Some(BaseSource::ThisRun(*parent)),
             Action::Reuse { .. } => staged(stack, plan, *parent).map(BaseSource::Pinned),
@@ -45,7 +45,7 @@ pub fn staged(stack: &Stack, plan: &Plan, id: ImageId) -> Option<Reference> {
         return None;
     };
     Some(Reference {
-        repository: stack.staging.clone()?,
+        repository: stack.staging().cloned()?,
         tag: None,
         digest: Some(digest.clone()),
     })
@@ -138,7 +138,11 @@ images:
     #[test]
     fn a_reused_parent_is_pinned_in_staging() {
         let planned = planned(&[0], known());
-        let staging = planned.stack.staging.clone().expect("the registry has one");
+        let staging = planned
+            .stack
+            .staging()
+            .cloned()
+            .expect("the registry has one");
         let digest = Digest::of(b"0");
         assert_eq!(source(&planned, 1), Some(format!("{staging}@{digest}")));
     }

@@ -58,7 +58,11 @@ impl<'a> Context<'a> {
             tracker,
             gateway,
             compiler: Mutex::new(Compiler::new(stack, &options.environment, graph)),
-            sources: stack.sources.iter().map(|(_, file)| file.clone()).collect(),
+            sources: stack
+                .sources()
+                .iter()
+                .map(|(_, file)| file.clone())
+                .collect(),
             configs: references
                 .into_iter()
                 .map(|reference| (reference.to_string(), OnceCell::new()))
@@ -68,7 +72,7 @@ impl<'a> Context<'a> {
 
     /// Returns the image.
     pub fn image(&self, id: ImageId) -> &'a Image {
-        &self.stack.images[id.0]
+        &self.stack[id]
     }
 
     /// Returns the label of an image.

@@ -115,7 +115,7 @@ fn annotations(context: &Context<'_>, id: ImageId) -> Vec<(&'static str, String)
     let image = context.image(id);
     let name = image.name.value.to_string();
     let mut annotations = vec![
-        ("io.laminate.stack", context.stack.name.to_string()),
+        ("io.laminate.stack", context.stack.name().to_string()),
         ("io.laminate.image", name.clone()),
         ("org.opencontainers.image.title", name),
     ];

@@ -79,7 +79,7 @@ pub async fn build(
                 step: by_digest
                     .get(vertex)
                     .copied()
-                    .or_else(|| step_at(&context.stack.sources, steps, &failure)),
+                    .or_else(|| step_at(context.stack.sources(), steps, &failure)),
                 log: context.tracker.tail(vertex),
                 failure,
             }))
@@ -155,15 +155,15 @@ images:
     /// The step of a failure at the start of step `number`, moved by some lines.
     fn step_of(file: &str, number: usize, lines: u32) -> Option<usize> {
         let stack = testing::stack(SPEC);
-        let steps = &stack.images[0].steps;
-        let start = stack.sources.start(steps[number].span);
+        let steps = &stack.images()[0].steps;
+        let start = stack.sources().start(steps[number].span);
         let mut failure = Failure::new("failed");
         failure.place = Some(Place {
             file: file.to_owned(),
             line: start.line + lines,
             column: start.column,
         });
-        step_at(&stack.sources, steps, &failure)
+        step_at(stack.sources(), steps, &failure)
     }
 
     #[test]
@@ -183,7 +183,7 @@ images:
         let stack = testing::stack(SPEC);
         let failure = Failure::new("failed");
         assert_eq!(
-            step_at(&stack.sources, &stack.images[0].steps, &failure),
+            step_at(stack.sources(), &stack.images()[0].steps, &failure),
             None
         );
     }

@@ -23,29 +23,29 @@ use crate::spec::tree::Files;
 /// All images of one `specs.yml`. Nothing in it is invalid.
 #[derive(Clone, Debug)]
 pub struct Stack {
-    /// `stack:`.
-    pub name: StackName,
+    /// `stack:`
+    pub(super) name: StackName,
     /// `<host>/<namespace>` the images go to, `ghcr.io/ucsd-ets`; `None`: nothing is published.
-    pub registry: Option<Repository>,
+    pub(super) registry: Option<Repository>,
     /// Where layers and documents of runs are kept; by default `<registry>/<stack>`.
-    pub staging: Option<Repository>,
+    pub(super) staging: Option<Repository>,
     /// `build:`.
-    pub build: Build,
+    pub(super) build: Build,
     /// In the order of the file; one without a name if the spec has none.
-    pub variants: Vec<Variant>,
+    pub(super) variants: Vec<Variant>,
     /// Parents before children; the images of one variant together, in the order of `variants`.
-    pub images: Vec<Image>,
+    pub(super) images: Vec<Image>,
     /// Every file under `images/` that an image uses, by its path relative to the folder of
     /// `specs.yml`.
-    pub files: Files,
+    pub(super) files: Files,
     /// In the order of the file.
-    pub channels: Vec<Channel>,
+    pub(super) channels: Vec<Channel>,
     /// Which git refs can write what.
-    pub refs: Refs,
+    pub(super) refs: Refs,
     /// The texts all spans refer to.
-    pub sources: Arc<Sources>,
+    pub(super) sources: Arc<Sources>,
     /// What is allowed but probably not intended.
-    pub warnings: Vec<Diagnostic>,
+    pub(super) warnings: Vec<Diagnostic>,
 }
 
 impl Index<ImageId> for Stack {
@@ -57,6 +57,62 @@ impl Index<ImageId> for Stack {
 }
 
 impl Stack {
+    /// Returns the stack's name (`stack:`).
+    pub fn name(&self) -> &StackName {
+        &self.name
+    }
+
+    /// Returns `<host>/<namespace>` the images go to; `None` if nothing is published.
+    pub fn registry(&self) -> Option<&Repository> {
+        self.registry.as_ref()
+    }
+
+    /// Returns the repository of layers and documents; by default `<registry>/<stack>`.
+    pub fn staging(&self) -> Option<&Repository> {
+        self.staging.as_ref()
+    }
+
+    /// Returns how steps use the network (`build:`).
+    pub fn build(&self) -> &Build {
+        &self.build
+    }
+
+    /// Returns the variants in the order of the file; one without a name if the spec has none.
+    pub fn variants(&self) -> &[Variant] {
+        &self.variants
+    }
+
+    /// Returns every file under `images/` that an image uses.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// Returns the files for a test that changes them.
+    #[cfg(test)]
+    pub fn files_mut(&mut self) -> &mut Files {
+        &mut self.files
+    }
+
+    /// Returns the channels in the order of the file.
+    pub fn channels(&self) -> &[Channel] {
+        &self.channels
+    }
+
+    /// Returns which git refs can write what (`policy.refs`).
+    pub fn refs(&self) -> &Refs {
+        &self.refs
+    }
+
+    /// Returns the texts all spans refer to.
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.sources
+    }
+
+    /// Returns what is allowed but probably not intended.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
     /// Returns all images, parents before children; the images of one variant are together.
     pub fn images(&self) -> &[Image] {
         &self.images

@@ -164,7 +164,7 @@ impl World {
     }
 
     fn id(&self, name: &str) -> ImageId {
-        let mut images = self.stack.images.iter();
+        let mut images = self.stack.images().iter();
         let index = images.position(|image| image.name.value.as_str() == name);
         ImageId(index.expect("an image"))
     }
@@ -312,7 +312,7 @@ impl Engine for Pushing<'_> {
         };
         let mut manifests = Vec::new();
         for planned in &plan.images {
-            let name = stack.images[planned.id.0].name.value.as_str();
+            let name = stack[planned.id].name.value.as_str();
             if matches!(planned.action, Action::Build { .. }) {
                 let outcome = if self.failing_images.contains(&name) {
                     Outcome::Failed(Box::new(ImageError::Base {

@@ -144,9 +144,9 @@ async fn an_archive_alone_is_not_pushed() {
         let prepared = Prepared::new(world.job(&gathered, &plan)).expect("allowed");
         prepared.staging
     };
-    assert_eq!(staging(&world), world.stack.staging);
+    assert_eq!(staging(&world), world.stack.staging().cloned());
     world.options.archive = Some("out.tar".into());
     assert_eq!(staging(&world), None);
     world.options.push = true;
-    assert_eq!(staging(&world), world.stack.staging);
+    assert_eq!(staging(&world), world.stack.staging().cloned());
 }

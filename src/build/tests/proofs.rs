@@ -99,7 +99,7 @@ async fn a_size_nobody_remembers_is_asked_of_the_registry() {
 #[tokio::test]
 async fn a_finding_about_the_size_is_added_once() {
     let world = World::start(&format!("{PAIR}policy: {{ layers: {{ size: 20 }} }}\n")).await;
-    let image = &world.stack.images[0];
+    let image = &world.stack.images()[0];
     let mut checks = Checks {
         key: Digest::of(b"policy"),
         passed: true,

@@ -51,7 +51,7 @@ pub(super) fn answer(
         json!({ "repository": repository.to_string(), "digest": digest.as_str(), "tag": tag.as_str() })
     });
     let mut json = json!({
-        "stack": context.stack.name.as_str(),
+        "stack": context.stack.name().as_str(),
         "run": run,
         "commit": gathered.facts.commit.as_ref().map(|commit| &commit.hash),
         "solves": recorded.solves(),
@@ -144,7 +144,7 @@ fn describe(value: &mut Value, recorded: &Recorded<'_>, planned: &Planned) {
 
 /// A failed image, for programs and for people.
 fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, String) {
-    let image = &stack.images[planned.id.0];
+    let image = &stack[planned.id];
     let label = &planned.label;
     let mut exit_code = None;
     let mut log: &[String] = &[];
@@ -172,9 +172,9 @@ fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, 
             ("base", problem.at(image.name.span, "this image"))
         }
     };
-    exit::annotate(&stack.sources, &problem);
+    exit::annotate(stack.sources(), &problem);
     let span = problem.primary.as_ref().map(|label| label.span);
-    let mut text = render(std::slice::from_ref(&problem), &stack.sources, color());
+    let mut text = render(std::slice::from_ref(&problem), stack.sources(), color());
     // The log of a step was shown when it failed; that of an operation outside of steps was not.
     if matches!(error, ImageError::Step { step: None, .. }) {
         for line in log {
@@ -184,7 +184,7 @@ fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, 
     text.push('\n');
     let json = json!({
         "kind": kind,
-        "where": span.map(|span| exit::place(&stack.sources, span)),
+        "where": span.map(|span| exit::place(stack.sources(), span)),
         "exit_code": exit_code,
         "log_tail": log,
         "text": error.to_string(),

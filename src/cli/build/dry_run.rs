@@ -30,7 +30,7 @@ pub(super) fn answer(
 fn tags(context: &Context, gathered: &Gathered, plan: &Plan) -> String {
     let mut text = String::new();
     for planned in &plan.images {
-        let repository = context.stack.images[planned.id.0].repository.as_ref();
+        let repository = context.stack[planned.id].repository.as_ref();
         let is_held = matches!(planned.action, Action::Hold { .. });
         let Some(repository) = repository.filter(|_| !is_held) else {
             continue;

@@ -24,7 +24,7 @@ pub(super) fn text(recorded: &Recorded<'_>) -> String {
         let Some(evidence) = recorded.evidence(planned.id) else {
             continue;
         };
-        let image = &stack.images[planned.id.0];
+        let image = &stack[planned.id];
         for (name, verdict) in evidence.suites.iter().filter(|(_, v)| !v.passed) {
             text.push_str(&suite(stack, image, &planned.label, name, verdict));
         }
@@ -35,7 +35,7 @@ pub(super) fn text(recorded: &Recorded<'_>) -> String {
             };
             let base = base.and_then(|base| base.checks.as_ref());
             for problem in problems(image, &planned.label, checks, base) {
-                exit::annotate(&stack.sources, &problem);
+                exit::annotate(stack.sources(), &problem);
                 text.push_str(&rendered(&problem, stack));
             }
         }
@@ -48,7 +48,7 @@ pub(super) fn text(recorded: &Recorded<'_>) -> String {
 }
 
 fn rendered(problem: &Diagnostic, stack: &Stack) -> String {
-    let mut text = render(std::slice::from_ref(problem), &stack.sources, color());
+    let mut text = render(std::slice::from_ref(problem), stack.sources(), color());
     text.push('\n');
     text
 }
@@ -62,8 +62,8 @@ fn suite(stack: &Stack, image: &Image, label: &str, name: &str, verdict: &Verdic
     if let Some(suite) = suites.find(|suite| suite.name.value == name) {
         problem = problem.at(suite.name.span, summary);
     }
-    exit::annotate(&stack.sources, &problem);
-    let mut text = render(std::slice::from_ref(&problem), &stack.sources, color());
+    exit::annotate(stack.sources(), &problem);
+    let mut text = render(std::slice::from_ref(&problem), stack.sources(), color());
     for case in verdict.failed_cases() {
         let name = match case.class.as_str() {
             "" => case.name.clone(),
@@ -205,7 +205,7 @@ pub(super) fn json(
     planned: &Planned,
     evidence: Option<&Evidence>,
 ) {
-    let image = &stack.images[planned.id.0];
+    let image = &stack[planned.id];
     let suites = evidence.into_iter().flat_map(|evidence| &evidence.suites);
     value["verdicts"] = suites
         .map(|(name, verdict)| verdict_json(name, verdict, planned))
@@ -254,7 +254,7 @@ fn checks_json(stack: &Stack, image: &Image, checks: &Checks) -> Value {
         let step = finding.step.and_then(|step| image.steps.get(step));
         let span = step.map_or(image.name.span, |step| step.span);
         let mut value = json!(finding);
-        value["where"] = exit::place(&stack.sources, span);
+        value["where"] = exit::place(stack.sources(), span);
         value
     });
     json!({

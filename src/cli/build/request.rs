@@ -117,7 +117,7 @@ fn retest(stack: &Stack, names: &[String]) -> Result<Retest, Failure> {
     if names.iter().any(String::is_empty) {
         return Ok(Retest::All);
     }
-    let suites = stack.images.iter().flat_map(|image| &image.proof.suites);
+    let suites = stack.images().iter().flat_map(|image| &image.proof.suites);
     let known: BTreeSet<&str> = suites.map(|suite| suite.name.value.as_str()).collect();
     let Some(name) = names.iter().find(|name| !known.contains(name.as_str())) else {
         return Ok(Retest::Suites(names.iter().cloned().collect()));

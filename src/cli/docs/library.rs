@@ -56,7 +56,7 @@ impl<'a> Library<'a> {
             place,
             selected,
             wiki: Wiki {
-                stack: place.context.stack.name.to_string(),
+                stack: place.context.stack.name().to_string(),
                 links: Links::default(),
                 releases,
                 shown,
@@ -207,7 +207,7 @@ async fn shown(
 
 /// Reads the ledgers of all channels.
 async fn channels(place: &Place) -> Result<Vec<Channel>, Failure> {
-    let declared = place.context.stack.channels.iter();
+    let declared = place.context.stack.channels().iter();
     let channels = declared.map(|declared| async move {
         let entries = place.channel(&declared.name).history().await?;
         Ok::<_, release::Error>(Channel {

@@ -33,7 +33,7 @@ pub async fn run(
     let place = Place::open(global, events)?;
     if args.push_wiki.is_some() && !args.dry_run {
         let caller = place.context.caller().await;
-        caller.check(&place.context.stack.refs, Writes::Docs)?;
+        caller.check(place.context.stack.refs(), Writes::Docs)?;
     }
     let folder = global.directory.clone().unwrap_or_default();
     let work = async {

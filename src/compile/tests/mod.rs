@@ -34,7 +34,7 @@ pub fn stack(keys: &str) -> Stack {
 
 /// Returns the image of [`stack`].
 pub fn image(keys: &str) -> Image {
-    stack(keys).images[0].clone()
+    stack(keys).images()[0].clone()
 }
 
 /// Returns one step: `{ run: "true" }`.

@@ -6,7 +6,7 @@ use super::*;
 fn suite_in(keys: &str, environment: &StepEnvironment) -> Operations {
     let stack = stack(keys);
     let read = |compiler: &mut Compiler, made: Compiled| {
-        let suite = &stack.images[0].proof.suites[0];
+        let suite = &stack.images()[0].proof.suites[0];
         let output = compiler.suite(ImageId(0), &made.state(), suite);
         Operations::read(compiler, output.expect("it compiles"))
     };
@@ -100,7 +100,7 @@ fn a_suite_may_start_the_images_own_command() {
 #[test]
 fn info_commands_leave_their_output_by_name() {
     let stack = stack("info: { os: { title: System, run: \"cat a\" }, r: { title: R, run: b } }");
-    let info: Vec<_> = stack.images[0].proof.info.iter().collect();
+    let info: Vec<_> = stack.images()[0].proof.info.iter().collect();
     let ops = with_image(&stack, &with_ca(), |compiler, made| {
         let output = compiler.info(ImageId(0), &made.state(), &info);
         Operations::read(compiler, output)

@@ -39,7 +39,7 @@ impl SpecGates {
     /// Collects those of a stack.
     pub fn new(stack: &Stack) -> Self {
         let mut gates = Self::default();
-        for image in &stack.images {
+        for image in stack.images() {
             let suites = &image.proof.suites;
             let suites = suites
                 .iter()
@@ -119,11 +119,11 @@ pub struct Uncovered<'a> {
 /// Returns what the gates of all channels will not cover in a release of this spec.
 pub fn uncovered<'a>(stack: &'a Stack, gates: &SpecGates) -> Vec<Uncovered<'a>> {
     let mut list = Vec::new();
-    for channel in &stack.channels {
+    for channel in stack.channels() {
         let moved = |image: &&Image| channel.tags.contains_key(&image.variant);
         for gate in &channel.gates {
             let source = gates.source(&gate.name);
-            let images = stack.images.iter().filter(moved).filter_map(|image| {
+            let images = stack.images().iter().filter(moved).filter_map(|image| {
                 let label = stack.label_of(image);
                 let has = gates.key(&gate.name, &label).is_some();
                 let scope = scope(gate, image.name.as_str(), source, has);

@@ -89,7 +89,7 @@ fn a_child_can_replace_inherited_writable() {
 #[test]
 fn writable_paths_are_sorted_and_none_is_below_another() {
     let stack = one("    writable: { gid: 100, paths: [/b/c, /b/, /a, /bc, /a] }\n");
-    let writable = stack.images[0].writable.as_ref().expect("it has one");
+    let writable = stack.images()[0].writable.as_ref().expect("it has one");
     assert_eq!(writable.paths, ["/a", "/b", "/bc"]);
 }
 
@@ -123,7 +123,7 @@ fn an_image_is_published_below_the_registry() {
         "stack: x\nregistry: ghcr.io/campus\nimages:\n  a: { base: debian:12 }\n  b: { base: a, repository: other }\n  c: { base: a, repository: quay.io/x/y }\n",
     );
     let repositories: Vec<String> = stack
-        .images
+        .images()
         .iter()
         .filter_map(|i| i.repository.as_ref().map(ToString::to_string))
         .collect();
@@ -136,15 +136,15 @@ fn an_image_is_published_below_the_registry() {
 #[test]
 fn without_a_registry_nothing_is_published() {
     let stack = one("");
-    assert!(stack.registry.is_none() && stack.staging.is_none());
-    assert_eq!(stack.images[0].repository, None);
+    assert!(stack.registry().is_none() && stack.staging().is_none());
+    assert_eq!(stack.images()[0].repository, None);
 }
 
 #[test]
 fn staging_is_below_the_registry_by_default() {
     let stack = stack("stack: x\nregistry: ghcr.io/campus\nimages: { a: { base: debian:12 } }");
     assert_eq!(
-        stack.staging.map(|s| s.to_string()).as_deref(),
+        stack.staging().map(|s| s.to_string()).as_deref(),
         Some("ghcr.io/campus/x")
     );
 }
@@ -158,7 +158,7 @@ fn a_registry_of_the_command_line_moves_staging_as_well() {
     };
     let stack = parse(spec, &[], &overrides).expect("it is valid");
     assert_eq!(
-        stack.staging.map(|s| s.to_string()).as_deref(),
+        stack.staging().map(|s| s.to_string()).as_deref(),
         Some("localhost:5000/t/x")
     );
 }
@@ -175,9 +175,9 @@ fn an_image_can_be_declared_in_its_folder() {
         "stack: x\nimages: { a: }",
         &[("images/a/image.yml", "base: debian:12\napt: [git]\n")],
     );
-    assert_eq!(stack.images[0].steps[0].title, "apt git");
+    assert_eq!(stack.images()[0].steps[0].title, "apt git");
     assert!(
-        stack.files.0.is_empty(),
+        stack.files().0.is_empty(),
         "image.yml is not a file of a step"
     );
 }
@@ -189,5 +189,5 @@ fn only_files_that_are_used_are_kept() {
         "stack: x\nimages: { a: { base: debian:12, copy: { /x: x } } }",
         &files,
     );
-    assert_eq!(stack.files.0.keys().collect::<Vec<_>>(), ["images/a/x"]);
+    assert_eq!(stack.files().0.keys().collect::<Vec<_>>(), ["images/a/x"]);
 }

@@ -12,7 +12,7 @@ fn config(text: &str) -> Config {
 
 fn env(text: &str) -> EnvChange {
     let stack = one(&format!("    vars: {{ v: x }}\n    env: {{ A: {text} }}\n"));
-    stack.images[0].env["A"].clone()
+    stack.images()[0].env["A"].clone()
 }
 
 fn text(text: &str) -> EnvText {
@@ -118,7 +118,7 @@ fn durations_are_nanoseconds() {
 fn build_has_a_bundle_of_certificates() {
     let stack = stack("stack: x\nbuild: { ca: /etc/ca.pem }\nimages: { a: { base: debian:12 } }");
     assert_eq!(
-        stack.build.ca.as_deref().map(|path| path.as_str()),
+        stack.build().ca.as_deref().map(|path| path.as_str()),
         Some("/etc/ca.pem")
     );
 }

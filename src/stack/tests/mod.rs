@@ -14,7 +14,7 @@ use crate::testing::{parse, stack};
 
 /// Returns the image of a label.
 fn image<'a>(stack: &'a Stack, label: &str) -> &'a Image {
-    let mut images = stack.images.iter();
+    let mut images = stack.images().iter();
     let found = images.find(|image| stack.label_of(image) == label);
     found.expect("the stack has this image")
 }

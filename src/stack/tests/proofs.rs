@@ -27,14 +27,14 @@ fn an_image_runs_the_suites_of_the_stack_then_of_its_base_then_its_own() {
         "tests: { t: { run: x } }",
         "tests: { u: { run: x } }",
     );
-    assert_eq!(suites(&stack.images[0]), ["s", "t"]);
-    assert_eq!(suites(&stack.images[1]), ["s", "t", "u"]);
+    assert_eq!(suites(&stack.images()[0]), ["s", "t"]);
+    assert_eq!(suites(&stack.images()[1]), ["s", "t", "u"]);
 }
 
 #[test]
 fn a_suite_knows_the_image_that_declares_it() {
     let stack = family("tests: { s: { run: x } }", "tests: { t: { run: x } }", "");
-    let from: Vec<Option<String>> = stack.images[1]
+    let from: Vec<Option<String>> = stack.images()[1]
         .proof
         .suites
         .iter()
@@ -50,9 +50,9 @@ fn a_skipped_suite_is_dropped_with_its_reason() {
         "",
         "tests: { s: { skip: no server } }",
     );
-    assert_eq!(suites(&stack.images[1]), Vec::<&str>::new());
-    assert_eq!(stack.images[1].proof.dropped[0].reason, "no server");
-    assert_eq!(suites(&stack.images[0]), ["s"]);
+    assert_eq!(suites(&stack.images()[1]), Vec::<&str>::new());
+    assert_eq!(stack.images()[1].proof.dropped[0].reason, "no server");
+    assert_eq!(suites(&stack.images()[0]), ["s"]);
 }
 
 #[test]
@@ -62,9 +62,9 @@ fn a_replaced_suite_keeps_its_place() {
         "",
         "tests: { s: { run: z, replace: true } }",
     );
-    assert_eq!(suites(&stack.images[1]), ["s", "t"]);
+    assert_eq!(suites(&stack.images()[1]), ["s", "t"]);
     assert_eq!(
-        stack.images[1].proof.suites[0].test,
+        stack.images()[1].proof.suites[0].test,
         Some(Test::Run("z".to_owned()))
     );
 }
@@ -72,7 +72,7 @@ fn a_replaced_suite_keeps_its_place() {
 #[test]
 fn a_suite_has_no_network_and_ten_minutes_by_default() {
     let stack = family("tests: { s: { run: x } }", "", "");
-    let suite = &stack.images[0].proof.suites[0];
+    let suite = &stack.images()[0].proof.suites[0];
     assert_eq!(
         (suite.network, suite.timeout.as_secs()),
         (Network::None, 600)
@@ -87,7 +87,7 @@ fn a_suite_has_its_settings() {
         "",
         "",
     );
-    let suite = &stack.images[0].proof.suites[0];
+    let suite = &stack.images()[0].proof.suites[0];
     assert_eq!(
         (suite.network, suite.timeout.as_secs()),
         (Network::Default, 5)
@@ -105,7 +105,7 @@ fn a_suite_uses_the_shell_of_the_image_that_declares_it() {
         "shell: [zsh], tests: { t: { run: x } }",
         "",
     );
-    let shells: Vec<&str> = stack.images[1]
+    let shells: Vec<&str> = stack.images()[1]
         .proof
         .suites
         .iter()
@@ -118,7 +118,7 @@ fn a_suite_uses_the_shell_of_the_image_that_declares_it() {
 #[test]
 fn a_served_image_needs_no_test() {
     let stack = family("", "tests: { s: { serve: 8888, ready: /api } }", "");
-    let suite = &stack.images[0].proof.suites[0];
+    let suite = &stack.images()[0].proof.suites[0];
     let serve = suite.serve.as_ref().expect("it serves");
     assert_eq!(
         (serve.port, serve.ready.as_deref(), &suite.test),
@@ -133,7 +133,7 @@ fn a_served_image_can_be_tested() {
         "tests: { s: { serve: 80, then: { run: curl localhost } } }",
         "",
     );
-    let suite = &stack.images[0].proof.suites[0];
+    let suite = &stack.images()[0].proof.suites[0];
     assert_eq!(suite.test, Some(Test::Run("curl localhost".to_owned())));
 }
 
@@ -150,13 +150,13 @@ fn files_of_tests_are_kept() {
     );
     let Some(Test::Pytest {
         folder, includes, ..
-    }) = &stack.images[0].proof.suites[0].test
+    }) = &stack.images()[0].proof.suites[0].test
     else {
         panic!("it is pytest");
     };
     assert_eq!(folder, "images/a/tests");
     assert_eq!(includes, &["images/a/tests/c.txt"]);
-    assert_eq!(stack.files.0.len(), 4);
+    assert_eq!(stack.files().0.len(), 4);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn the_suites_of_the_stack_are_below_images() {
         "stack: x\ntests: { s: { pytest: common } }\nimages: { a: { base: debian:12 } }",
         &files,
     );
-    assert_eq!(suites(&stack.images[0]), ["s"]);
+    assert_eq!(suites(&stack.images()[0]), ["s"]);
 }
 
 #[test]
@@ -176,11 +176,11 @@ fn a_policy_is_inherited_key_by_key() {
         "policy: { user: not-root }",
         "policy: { layers: { count: 5 } }",
     );
-    let policy = &stack.images[1].proof.policy;
+    let policy = &stack.images()[1].proof.policy;
     assert!(policy.root_locked.is_some() && policy.not_root.is_some());
     assert_eq!(policy.layers.as_ref().and_then(|l| l.count), Some(5));
     assert!(
-        stack.images[0]
+        stack.images()[0]
             .proof
             .policy
             .layers
@@ -196,7 +196,7 @@ fn allowed_paths_are_added_to_the_inherited() {
         "",
         "policy: { allow: { /b: why, /a: other } }",
     );
-    let reasons: Vec<(&str, &str)> = stack.images[1]
+    let reasons: Vec<(&str, &str)> = stack.images()[1]
         .proof
         .policy
         .allow
@@ -213,7 +213,7 @@ fn a_policy_of_paths_uses_the_group_of_the_image() {
         "",
         "",
     );
-    let writable = stack.images[0]
+    let writable = stack.images()[0]
         .proof
         .policy
         .writable
@@ -229,7 +229,7 @@ fn a_policy_of_paths_uses_the_group_of_the_image() {
 fn sizes_have_decimal_and_binary_units() {
     let limit = |size: &str| {
         let stack = family(&format!("policy: {{ layers: {{ size: {size} }} }}"), "", "");
-        stack.images[0]
+        stack.images()[0]
             .proof
             .policy
             .layers
@@ -244,10 +244,10 @@ fn sizes_have_decimal_and_binary_units() {
 #[test]
 fn refs_are_those_of_the_stack() {
     let stack = family("policy: { refs: { publish: [main], promote: [] } }", "", "");
-    assert_eq!(stack.refs.publish, Some(vec!["main".to_owned()]));
+    assert_eq!(stack.refs().publish, Some(vec!["main".to_owned()]));
     assert_eq!(
-        (stack.refs.promote, stack.refs.docs),
-        (Some(Vec::new()), None)
+        (&stack.refs().promote, &stack.refs().docs),
+        (&Some(Vec::new()), &None)
     );
 }
 
@@ -258,7 +258,7 @@ fn info_commands_are_inherited_and_replaced_by_name() {
         "",
         "info: { py: { run: python3 -V }, r: { run: R } }",
     );
-    let info: Vec<(&str, &str)> = stack.images[1]
+    let info: Vec<(&str, &str)> = stack.images()[1]
         .proof
         .info
         .iter()
@@ -270,6 +270,6 @@ fn info_commands_are_inherited_and_replaced_by_name() {
 #[test]
 fn an_image_without_tests_policy_and_info_has_nothing_to_run() {
     let stack = family("", "", "info: { r: { run: R } }");
-    assert!(stack.images[0].proof.is_empty());
-    assert!(!stack.images[1].proof.is_empty());
+    assert!(stack.images()[0].proof.is_empty());
+    assert!(!stack.images()[1].proof.is_empty());
 }

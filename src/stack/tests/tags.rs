@@ -14,7 +14,7 @@ fn with(settings: &str) -> Stack {
 
 fn tag(settings: &str) -> String {
     let stack = with(settings);
-    let tag = stack.images[0].tags[0].tag(COMMIT, 7);
+    let tag = stack.images()[0].tags[0].tag(COMMIT, 7);
     tag.expect("it is valid").to_string()
 }
 
@@ -39,7 +39,7 @@ fn a_tag_can_use_variables_of_the_stack() {
 #[test]
 fn a_numbered_tag_is_set_at_promotion() {
     let stack = with("tags: ['${commit7}', '1.${n}']");
-    let tags = &stack.images[0].tags;
+    let tags = &stack.images()[0].tags;
     assert_eq!(
         tags.iter().map(|tag| tag.is_numbered()).collect::<Vec<_>>(),
         [false, true]
@@ -50,8 +50,8 @@ fn a_numbered_tag_is_set_at_promotion() {
 #[test]
 fn a_tag_is_displayed_as_written() {
     let stack = with("series: s\ntags: ['${series}-${commit7}']");
-    assert_eq!(stack.images[0].tags[0].to_string(), "s-${commit7}");
-    assert_eq!(stack.images[0].tags[0].parts[2], TagPart::Commit7);
+    assert_eq!(stack.images()[0].tags[0].to_string(), "s-${commit7}");
+    assert_eq!(stack.images()[0].tags[0].parts[2], TagPart::Commit7);
 }
 
 #[test]
@@ -88,13 +88,13 @@ fn a_channel_has_no_gates_by_default_and_is_not_automatic() {
 #[test]
 fn a_channel_can_follow_another() {
     let stack = with("channels: { c: { tag: t, from: d, auto: true }, d: { tag: u, auto: true } }");
-    assert_eq!(stack.channels[0].from.as_deref(), Some("d"));
-    assert!(stack.channels[0].auto);
+    assert_eq!(stack.channels()[0].from.as_deref(), Some("d"));
+    assert!(stack.channels()[0].auto);
 }
 
 #[test]
 fn channels_keep_the_order_of_the_file() {
     let stack = with("channels: { z: { tag: t }, a: { tag: u } }");
-    let names: Vec<&str> = stack.channels.iter().map(|c| c.name.as_str()).collect();
+    let names: Vec<&str> = stack.channels().iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["z", "a"]);
 }

@@ -74,9 +74,9 @@ fn an_unused_variable_of_the_command_line_is_a_warning() {
     overrides.vars.insert("wrd".to_owned(), "x".to_owned());
     let spec = "stack: x\nvars: { word: y }\nimages: { a: { base: debian:12 } }";
     let stack = parse(spec, &[], &overrides).expect("it is valid");
-    assert_eq!(stack.warnings.len(), 1);
+    assert_eq!(stack.warnings().len(), 1);
     assert_eq!(
-        stack.warnings[0].help.as_deref(),
+        stack.warnings()[0].help.as_deref(),
         Some("did you mean `word`?")
     );
 }

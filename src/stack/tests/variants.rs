@@ -28,15 +28,19 @@ fn only_keeps_the_listed_images() {
 fn without_variants_there_is_one_without_a_name() {
     let stack = stack("stack: x\nseries: s\nimages: { a: { base: debian:12 } }");
     assert_eq!(labels(&stack), ["a"]);
-    assert_eq!(stack.variants.len(), 1);
-    assert_eq!(stack.variants[0].series.as_deref(), Some("s"));
+    assert_eq!(stack.variants().len(), 1);
+    assert_eq!(stack.variants()[0].series.as_deref(), Some("s"));
 }
 
 #[test]
 fn the_series_of_a_variant_is_its_name_by_default() {
     let stack =
         stack("stack: x\nvariants: { p: { series: s }, q: }\nimages: { a: { base: debian:12 } }");
-    let series: Vec<_> = stack.variants.iter().map(|v| v.series.as_deref()).collect();
+    let series: Vec<_> = stack
+        .variants()
+        .iter()
+        .map(|v| v.series.as_deref())
+        .collect();
     assert_eq!(series, [Some("s"), Some("q")]);
 }
 
@@ -52,8 +56,8 @@ fn a_base_is_in_the_same_variant() {
 fn a_selected_variant_keeps_its_index() {
     let stack = selected(TWO, "q");
     assert_eq!(labels(&stack), ["q/a"]);
-    assert_eq!(stack.variants.len(), 2);
-    assert_eq!(stack.images[0].variant, 1);
+    assert_eq!(stack.variants().len(), 2);
+    assert_eq!(stack.images()[0].variant, 1);
 }
 
 #[test]
