@@ -549,7 +549,7 @@ fn why_an_image_has_another_digest() {
     let again = shown(Some((&new, "leaf")), &new, "leaf");
     assert_eq!(
         again,
-        "it was built again from the same things, with another result"
+        "it was rebuilt from the same inputs, with another result"
     );
     let unknown = reasons(
         Some((&point(&old, "leaf"), None)),
