@@ -1,6 +1,6 @@
 //! Runs git; no other module does.
 //!
-//! Main type: [`Git`]. [`commit`], [`branch`] and [`is_ancestor`] read a repository for `gather` and
+//! Main type: [`Git`]. [`read_checkout`], [`branch`] and [`is_ancestor`] read a repository for `gather` and
 //! `cli`; `cli::docs` fetches, commits and pushes a wiki with [`Git`] itself. Credentials are git's
 //! own.
 
@@ -10,8 +10,8 @@ use std::process::Stdio;
 use camino::Utf8Path;
 use tokio::process::Command;
 
-use crate::name;
-use crate::plan::Commit;
+use crate::checkout::Checkout;
+use crate::name::Commit;
 
 /// Variables that tie git to the repository of the git that started laminate, from a hook
 /// (`git rev-parse --local-env-vars`). Those that hold settings stay: CI passes credentials in them.
@@ -179,7 +179,7 @@ impl Git {
 
 /// Returns the commit that is checked out in `folder`, and whether `files`, which are relative to
 /// `folder`, differ from it. `None` outside of a repository, in one without commits, and without git.
-pub async fn commit(folder: &Utf8Path, files: &[&str]) -> Result<Option<Commit>, Error> {
+pub async fn read_checkout(folder: &Utf8Path, files: &[&str]) -> Result<Option<Checkout>, Error> {
     // A signature would be printed before the commit.
     let git = Git::in_folder(folder).setting("log.showSignature=false");
     let task = "read the commit that is checked out";
@@ -190,7 +190,7 @@ pub async fn commit(folder: &Utf8Path, files: &[&str]) -> Result<Option<Commit>,
         }
         Err(error) => return Err(error),
     };
-    let Some((hash, time)) = parse_head(&head) else {
+    let Some((commit, time)) = parse_head(&head) else {
         return Err(Error::Output {
             task: task.to_owned(),
             output: head,
@@ -199,8 +199,8 @@ pub async fn commit(folder: &Utf8Path, files: &[&str]) -> Result<Option<Commit>,
     let mut arguments = vec!["status", "--porcelain", "--"];
     arguments.extend(files);
     let changes = git.read("compare files with the commit", &arguments);
-    Ok(Some(Commit {
-        hash,
+    Ok(Some(Checkout {
+        commit,
         time,
         dirty: !changes.await?.trim().is_empty(),
     }))
@@ -217,11 +217,7 @@ pub async fn branch(folder: &Utf8Path) -> Option<String> {
 
 /// Returns whether git finds `ancestor` among the ancestors of `commit`; false also where the
 /// repository lacks one of them, as a shallow clone does.
-pub async fn is_ancestor(
-    folder: &Utf8Path,
-    ancestor: &name::Commit,
-    commit: &name::Commit,
-) -> bool {
+pub async fn is_ancestor(folder: &Utf8Path, ancestor: &Commit, commit: &Commit) -> bool {
     let (ancestor, commit) = (ancestor.as_str(), commit.as_str());
     let arguments = ["merge-base", "--is-ancestor", ancestor, commit];
     let output = Git::in_folder(folder).run(&arguments).await;
@@ -229,9 +225,9 @@ pub async fn is_ancestor(
 }
 
 /// Reads `git log --format='%H %ct'`: the hash, and the time in seconds since 1970.
-fn parse_head(output: &str) -> Option<(String, i64)> {
+fn parse_head(output: &str) -> Option<(Commit, i64)> {
     let (hash, time) = output.trim().split_once(' ')?;
-    Some((hash.to_owned(), time.parse().ok()?))
+    Some((Commit::parse(hash).ok()?, time.parse().ok()?))
 }
 
 /// The branches of a remote repository.
@@ -273,8 +269,10 @@ mod tests {
     fn a_head_is_a_hash_and_a_time() {
         let hash = "a".repeat(40);
         let read = |time: &str| parse_head(&format!("{hash} {time}\n"));
-        assert_eq!(read("1700000000"), Some((hash.clone(), 1_700_000_000)));
+        let commit = Commit::parse(&hash).expect("a hash");
+        assert_eq!(read("1700000000"), Some((commit, 1_700_000_000)));
         assert_eq!(read("yesterday"), None);
+        assert_eq!(parse_head("main 1700000000"), None);
         assert_eq!(parse_head(""), None);
     }
 
@@ -347,10 +345,10 @@ mod tests {
     async fn a_folder_without_commits_has_no_commit() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = Utf8Path::from_path(folder.path()).expect("UTF-8");
-        assert_eq!(commit(path, &["."]).await.expect("no error"), None);
+        assert_eq!(read_checkout(path, &["."]).await.expect("no error"), None);
         assert_eq!(branch(path).await, None);
         git(folder.path(), &["init", "--quiet", "--initial-branch=main"]).await;
-        assert_eq!(commit(path, &["."]).await.expect("no error"), None);
+        assert_eq!(read_checkout(path, &["."]).await.expect("no error"), None);
         assert_eq!(branch(path).await.as_deref(), Some("refs/heads/main"));
     }
 
@@ -365,13 +363,13 @@ mod tests {
         )
         .await;
         fs_err::write(folder.path().join("new"), "").expect("written");
-        let found = commit(path, &["old"]).await.expect("read");
+        let found = read_checkout(path, &["old"]).await.expect("read");
         let found = found.expect("a commit");
-        assert_eq!((found.hash.len(), found.dirty), (40, false));
-        let hash = name::Commit::parse(&found.hash).expect("a hash");
-        let found = commit(path, &["old", "new"]).await.expect("read");
+        assert_eq!((found.commit.as_str().len(), found.dirty), (40, false));
+        let hash = found.commit;
+        let found = read_checkout(path, &["old", "new"]).await.expect("read");
         assert!(found.expect("a commit").dirty);
-        let elsewhere = name::Commit::parse(&"0".repeat(40)).expect("a hash");
+        let elsewhere = Commit::parse(&"0".repeat(40)).expect("a hash");
         assert!(is_ancestor(path, &hash, &hash).await);
         assert!(!is_ancestor(path, &elsewhere, &hash).await);
     }

@@ -6,6 +6,7 @@
 
 pub(crate) mod build;
 pub(crate) mod buildkit;
+pub(crate) mod checkout;
 pub(crate) mod checks;
 pub(crate) mod cli;
 pub(crate) mod compare;

@@ -90,7 +90,7 @@ impl<'a> Prepared<'a> {
 
     /// The time of new layers and configs, seconds since 1970: `SOURCE_DATE_EPOCH`, else that of the commit.
     pub(super) fn epoch(&self) -> Result<Option<i64>, Error> {
-        let commit = self.job.gathered.facts.commit.as_ref();
+        let checkout = self.job.gathered.facts.checkout.as_ref();
         match &self.job.environment.source_date_epoch {
             Some(text) => {
                 let seconds = text
@@ -98,7 +98,7 @@ impl<'a> Prepared<'a> {
                     .map_err(|_| Error::Epoch { text: text.clone() });
                 seconds.map(Some)
             }
-            None => Ok(commit.map(|commit| commit.time)),
+            None => Ok(checkout.map(|checkout| checkout.time)),
         }
     }
 
@@ -141,8 +141,8 @@ impl<'a> Prepared<'a> {
 /// Returns an id that sorts by time; two runs of one second differ.
 fn run_id(job: &Job<'_>, now: Timestamp) -> Tag {
     let time = now.strftime("%Y%m%dT%H%M%S");
-    let commit = match &job.gathered.facts.commit {
-        Some(commit) => format!("-{}", commit.hash.get(..7).unwrap_or_default()),
+    let commit = match job.gathered.facts.commit() {
+        Some(commit) => format!("-{}", commit.abbreviated()),
         None => String::new(),
     };
     let random = fastrand::u32(..1 << 24);
@@ -176,9 +176,9 @@ fn check_bases(job: &Job<'_>) -> Result<(), Error> {
 
 /// Checks that immutable tags, which contain the commit, mean what was built.
 fn check_commit(job: &Job<'_>) -> Result<(), Error> {
-    match &job.gathered.facts.commit {
+    match &job.gathered.facts.checkout {
         None => Err(Error::NoCommit),
-        Some(commit) if commit.dirty && !job.options.allow_dirty => Err(Error::Dirty),
+        Some(checkout) if checkout.dirty && !job.options.allow_dirty => Err(Error::Dirty),
         Some(_) => Ok(()),
     }
 }

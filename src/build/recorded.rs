@@ -11,7 +11,7 @@ use super::published::Published;
 use super::ran::Ran;
 use crate::evidence::Evidence;
 use crate::gather::Gathered;
-use crate::name::{Commit, Digest, Repository, Tag};
+use crate::name::{Digest, Repository, Tag};
 use crate::plan::{self, Plan, Planned};
 use crate::record::{DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredSpec};
 use crate::run::Outcome;
@@ -149,7 +149,7 @@ impl<'a> Recorded<'a> {
 /// a commit.
 async fn write_release(proven: &Proven<'_>) -> Result<(), staging::Error> {
     let job = proven.ran.prepared.job;
-    let (Some(staging), Some(commit)) = (&proven.ran.prepared.staging, &job.gathered.facts.commit)
+    let (Some(staging), Some(commit)) = (&proven.ran.prepared.staging, job.gathered.facts.commit())
     else {
         return Ok(());
     };
@@ -162,7 +162,7 @@ async fn write_release(proven: &Proven<'_>) -> Result<(), staging::Error> {
     }
     let release = Release {
         stack: job.stack.name().to_string(),
-        commit: Commit::parse(&commit.hash).expect("git prints a whole hash"),
+        commit: commit.clone(),
         time: (job.environment.now)(),
         run: proven.ran.prepared.run.to_string(),
         git_ref: job.environment.caller.git_ref.clone(),

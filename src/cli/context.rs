@@ -177,8 +177,11 @@ impl Context {
             None => None,
             Some(Question::Branch) => git::branch(&self.folder).await,
             Some(Question::Head) => {
-                let commit = git::commit(&self.folder, &["."]).await;
-                commit.ok().flatten().map(|commit| commit.hash)
+                let checkout = git::read_checkout(&self.folder, &["."])
+                    .await
+                    .ok()
+                    .flatten();
+                checkout.map(|checkout| checkout.commit.to_string())
             }
         };
         runner.caller(answer)

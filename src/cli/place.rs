@@ -74,8 +74,8 @@ impl Place {
             Some(name) => name.to_owned(),
             None => {
                 let files = [self.context.file.as_str(), "specs.lock", "images"];
-                match git::commit(&self.context.folder, &files).await? {
-                    Some(commit) => commit.hash,
+                match git::read_checkout(&self.context.folder, &files).await? {
+                    Some(checkout) => checkout.commit.to_string(),
                     None => {
                         return Err(Failure::new(
                             Exit::Usage,

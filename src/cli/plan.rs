@@ -64,8 +64,8 @@ pub fn json(context: &Context, gathered: &Gathered, plan: &Plan) -> Value {
         .collect();
     json!({
         "stack": context.stack.name().as_str(),
-        "commit": gathered.facts.commit.as_ref().map(|commit| &commit.hash),
-        "dirty": gathered.facts.commit.as_ref().map(|commit| commit.dirty),
+        "commit": gathered.facts.commit(),
+        "dirty": gathered.facts.checkout.as_ref().map(|checkout| checkout.dirty),
         "images": images,
         "gates": uncovered(context)
             .iter()

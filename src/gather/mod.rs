@@ -89,8 +89,8 @@ pub async fn gather(
     let staging = staging.map(|(registry, repository)| Staging::new(registry, repository));
     let staging = staging.as_ref();
     let files = [options.file, "specs.lock", "images"];
-    let (commit, state, (bases, unlocked)) = tokio::try_join!(
-        async { Ok::<_, Error>(git::commit(options.folder, &files).await?) },
+    let (checkout, state, (bases, unlocked)) = tokio::try_join!(
+        async { Ok::<_, Error>(git::read_checkout(options.folder, &files).await?) },
         state(staging),
         bases(stack, options.lock, registry)
     )?;
@@ -111,7 +111,7 @@ pub async fn gather(
         None => Default::default(),
     };
     let mut facts = Facts {
-        commit,
+        checkout,
         stored,
         evidence,
         records: state.records(),

@@ -89,7 +89,7 @@ impl Plan {
                     id,
                     ignore_cache: request.refresh.contains(&id)
                         || is_refresh_due(&label, keyed, facts, &action, request.forces(id)),
-                    tags: tag::immutable_tags(image, facts.commit.as_ref(), attempt),
+                    tags: tag::immutable_tags(image, facts.commit(), attempt),
                     proofs,
                     label,
                     keyed: keyed.cloned(),

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::key::Component;
+use crate::checkout::Checkout;
 use crate::evidence::Evidence;
-use crate::name::{Digest, Repository, Tag};
+use crate::name::{Commit, Digest, Repository, Tag};
 use crate::stack::ImageId;
 
 /// The digest each tag points at, `None` for a tag that does not exist. A tag that is missing here was
@@ -14,8 +15,8 @@ pub type TagDigests = BTreeMap<(Repository, Tag), Option<Digest>>;
 /// The facts a plan is made from, found by `gather`.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// The commit of the stack; `None` without one.
-    pub commit: Option<Commit>,
+    /// The commit that is checked out; `None` without one.
+    pub checkout: Option<Checkout>,
     /// The digest that staging has for a key.
     pub stored: BTreeMap<Digest, Digest>,
     /// The last build of each image, by [`Stack::label`](crate::stack::Stack::label).
@@ -28,15 +29,11 @@ pub struct Facts {
     pub tags: TagDigests,
 }
 
-/// The commit of the stack.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commit {
-    /// 40 hex digits.
-    pub hash: String,
-    /// Seconds since 1970.
-    pub time: i64,
-    /// Files of the stack differ from it.
-    pub dirty: bool,
+impl Facts {
+    /// Returns the commit of the stack.
+    pub fn commit(&self) -> Option<&Commit> {
+        self.checkout.as_ref().map(|checkout| &checkout.commit)
+    }
 }
 
 /// An image as it was last built.

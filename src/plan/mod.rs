@@ -16,7 +16,7 @@ mod tag;
 mod tests;
 
 pub use decide::{Action, Plan, Planned};
-pub use facts::{Commit, Facts, Record, Request, Retest, TagDigests};
+pub use facts::{Facts, Record, Request, Retest, TagDigests};
 pub use key::{Component, KeyFacts, Keyed, Keys, Periods, settings};
 pub use proof::{PlannedSuite, Proofs, writable_paths};
 pub use reason::{Reason, ReasonKind};

@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use super::choice::{Choice, choices};
-use super::facts::{Commit, Facts, Request};
+use super::facts::{Facts, Request};
 use super::key::Keys;
-use crate::name::{Digest, Repository, Tag};
+use crate::name::{Commit, Digest, Repository, Tag};
 use crate::stack::{Image, Stack};
 
 /// No release needs a higher suffix; behind it something else is wrong.
@@ -35,7 +35,7 @@ pub(super) fn immutable_tags(image: &Image, commit: Option<&Commit>, attempt: u3
         .iter()
         .filter(|template| !template.is_numbered())
         .filter_map(|template| {
-            let plain = template.tag(&commit.hash, 0).ok()?;
+            let plain = template.tag(commit, 0).ok()?;
             match attempt {
                 0 | 1 => Some(plain),
                 n => Tag::parse(&format!("{plain}.{n}")).ok(),
@@ -106,7 +106,7 @@ fn tags<'a>(
         };
         let place = digest.zip(image.repository.as_ref());
         place.into_iter().flat_map(move |(digest, repository)| {
-            let tags = immutable_tags(image, facts.commit.as_ref(), attempt);
+            let tags = immutable_tags(image, facts.commit(), attempt);
             tags.into_iter()
                 .map(move |tag| ((repository.clone(), tag), digest))
         })

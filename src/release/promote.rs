@@ -223,7 +223,7 @@ impl Promoter<'_> {
         };
         let mut names = Vec::new();
         for (target, template) in tags {
-            let tag: Tag = template.tag(self.release.commit.as_str(), number)?;
+            let tag: Tag = template.tag(&self.release.commit, number)?;
             let repository = &target.repository;
             if !self.order.dry_run {
                 number::put_tag(&staging.registry, repository, &tag, &target.digest).await?;

@@ -5,7 +5,7 @@ use std::fmt;
 use super::reader::{Reader, part_of};
 use super::variables::{Unset, no_environment, unknown};
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::name::{InvalidName, Tag};
+use crate::name::{Commit, InvalidName, Tag};
 use crate::source::Span;
 use crate::spec::node::Node;
 use crate::spec::template::{Part, Variable};
@@ -41,18 +41,16 @@ impl TagTemplate {
         self.parts.contains(&TagPart::Number)
     }
 
-    /// Returns the tag for a commit of 40 hex digits and a version number. Fails if the text is not a
-    /// valid tag.
-    pub fn tag(&self, commit: &str, number: u64) -> Result<Tag, InvalidName> {
-        let short = commit.get(..7).unwrap_or(commit);
+    /// Returns the tag for a commit and a version number. Fails if the text is not a valid tag.
+    pub fn tag(&self, commit: &Commit, number: u64) -> Result<Tag, InvalidName> {
         let number = number.to_string();
         let text: String = self
             .parts
             .iter()
             .map(|part| match part {
                 TagPart::Text(text) => text.as_str(),
-                TagPart::Commit => commit,
-                TagPart::Commit7 => short,
+                TagPart::Commit => commit.as_str(),
+                TagPart::Commit7 => commit.abbreviated(),
                 TagPart::Number => &number,
             })
             .collect();
@@ -61,7 +59,8 @@ impl TagTemplate {
 
     /// Returns the tag for some commit, by which templates are compared.
     pub(super) fn example(&self) -> Result<Tag, InvalidName> {
-        self.tag(EXAMPLE_COMMIT, 1)
+        let commit = Commit::parse(EXAMPLE_COMMIT).expect("40 hex digits");
+        self.tag(&commit, 1)
     }
 }
 

@@ -26,18 +26,18 @@ async fn names_are_the_immutable_tags() {
 #[tokio::test]
 async fn without_a_commit_names_have_the_series_or_latest() {
     let mut world = World::start(PAIR).await;
-    world.facts.commit = None;
+    world.facts.checkout = None;
     assert_eq!(names(&world)[0], ["HOST/ns/base:latest"]);
     let yaml = PAIR.replace("stack: demo", "stack: demo\nseries: \"2021.2\"");
     let mut world = World::start(&yaml).await;
-    world.facts.commit = None;
+    world.facts.checkout = None;
     assert_eq!(names(&world)[0], ["HOST/ns/base:2021.2"]);
 }
 
 #[tokio::test]
 async fn without_a_registry_names_begin_with_the_stack() {
     let mut world = World::start(&PAIR.replace("registry: HOST/ns\n", "")).await;
-    world.facts.commit = None;
+    world.facts.checkout = None;
     assert_eq!(names(&world)[0], ["demo/base:latest"]);
 }
 

@@ -14,12 +14,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::checkout::Checkout;
 use crate::event::{Event, Events};
 use crate::evidence::{Checks, Evidence, Verdict};
 use crate::gather::{self, Gathered};
 use crate::llb::{Platform, Proxy};
-use crate::name::{Digest, Repository, Tag};
-use crate::plan::{Action, Commit, Facts, KeyFacts, Keys, Periods, Plan, Planned, TagDigests};
+use crate::name::{Commit, Digest, Repository, Tag};
+use crate::plan::{Action, Facts, KeyFacts, Keys, Periods, Plan, Planned, TagDigests};
 use crate::registry::{self, Credentials, Registry};
 use crate::release::refs::{Caller, Denied};
 use crate::run::{self, ImageError, Outcome, Report};
@@ -91,8 +92,8 @@ impl World {
                 now,
             },
             facts: Facts {
-                commit: Some(Commit {
-                    hash: COMMIT.to_owned(),
+                checkout: Some(Checkout {
+                    commit: Commit::parse(COMMIT).expect("a hash"),
                     time: 1_700_000_000,
                     dirty: false,
                 }),

@@ -45,7 +45,7 @@ async fn only_images_asked_for_need_a_base() {
 #[tokio::test]
 async fn without_a_commit_nothing_is_published() {
     let mut world = World::start(PAIR).await;
-    world.facts.commit = None;
+    world.facts.checkout = None;
     world.options.push = true;
     assert!(matches!(world.refusal(), Error::NoCommit));
 }
@@ -54,7 +54,7 @@ async fn without_a_commit_nothing_is_published() {
 async fn a_dirty_tree_is_published_only_if_that_is_allowed() {
     let mut world = World::start(PAIR).await;
     world.options.push = true;
-    let commit = world.facts.commit.as_mut().expect("a commit");
+    let commit = world.facts.checkout.as_mut().expect("a commit");
     commit.dirty = true;
     assert!(matches!(world.refusal(), Error::Dirty));
     world.options.allow_dirty = true;

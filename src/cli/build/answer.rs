@@ -53,7 +53,7 @@ pub(super) fn answer(
     let mut json = json!({
         "stack": context.stack.name().as_str(),
         "run": run,
-        "commit": gathered.facts.commit.as_ref().map(|commit| &commit.hash),
+        "commit": gathered.facts.commit(),
         "solves": recorded.solves(),
         "seconds": started.elapsed().as_secs_f64(),
         "staging": staging,

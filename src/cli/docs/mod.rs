@@ -18,7 +18,7 @@ use crate::event::{Event, Events};
 use crate::release::refs::Writes;
 use folder::{Changes, Folder};
 use library::Library;
-use remote::{Checkout, Remote};
+use remote::{Remote, WikiClone};
 
 /// How often pages are pushed if another writer pushes at the same time.
 const PUSHES: usize = 2;
@@ -89,18 +89,18 @@ async fn push(
     let message = format!("docs: release {}", library.commit());
     let mut rejection = String::new();
     for _ in 0..PUSHES {
-        let checkout = remote.checkout().await?;
-        let changes = write(library, args, checkout.path()).await?;
-        let is_new = !args.dry_run && checkout.add(&changes.files()).await?;
+        let wiki = remote.clone_branch().await?;
+        let changes = write(library, args, wiki.path()).await?;
+        let is_new = !args.dry_run && wiki.add(&changes.files()).await?;
         if !is_new {
             summary.add(&changes, args.dry_run);
-            return Ok(wiki_json(&checkout, &changes, None));
+            return Ok(wiki_json(&wiki, &changes, None));
         }
-        let commit = checkout.commit(&place.context.folder, &message).await?;
-        let Some(reason) = checkout.push().await? else {
+        let commit = wiki.commit(&place.context.folder, &message).await?;
+        let Some(reason) = wiki.push().await? else {
             summary.add(&changes, false);
-            summary.add_push(&checkout.branch, &commit);
-            return Ok(wiki_json(&checkout, &changes, Some(&commit)));
+            summary.add_push(&wiki.branch, &commit);
+            return Ok(wiki_json(&wiki, &changes, Some(&commit)));
         };
         rejection = reason;
     }
@@ -111,9 +111,9 @@ async fn push(
     .help("run the command again when no one else pushes"))
 }
 
-fn wiki_json(checkout: &Checkout<'_>, changes: &Changes, commit: Option<&str>) -> Value {
+fn wiki_json(wiki: &WikiClone<'_>, changes: &Changes, commit: Option<&str>) -> Value {
     json!({
-        "branch": checkout.branch,
+        "branch": wiki.branch,
         "commit": commit,
         "pushed": commit.is_some(),
         "changed": changes.changed(),

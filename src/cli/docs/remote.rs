@@ -1,6 +1,6 @@
 //! The git repository of a wiki: fetched into a temporary folder, committed to, pushed.
 //!
-//! Main types: [`Remote`] and its [`Checkout`]. Called by `laminate docs --push-wiki`.
+//! Main types: [`Remote`] and its [`WikiClone`]. Called by `laminate docs --push-wiki`.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use percent_encoding::percent_decode_str;
@@ -20,7 +20,7 @@ pub struct Remote {
 }
 
 /// The wiki as it is, in a folder that is removed with this value.
-pub struct Checkout<'a> {
+pub struct WikiClone<'a> {
     remote: &'a Remote,
     folder: tempfile::TempDir,
     git: Git,
@@ -79,22 +79,22 @@ impl Remote {
     }
 
     /// Fetches and checks out the newest commit alone; nothing where the branch does not exist.
-    pub async fn checkout(&self) -> Result<Checkout<'_>, Failure> {
+    pub async fn clone_branch(&self) -> Result<WikiClone<'_>, Failure> {
         let (branch, exists) = self.branch().await?;
         let folder = tempfile::tempdir().map_err(|error| {
             let text = format!("cannot create a folder for the wiki: {error}");
             Failure::new(Exit::Environment, text)
         })?;
-        let checkout = Checkout {
+        let wiki = WikiClone {
             remote: self,
             git: as_written(Git::in_folder(folder.path())),
             folder,
             branch,
         };
-        let (url, branch) = (self.url.as_str(), checkout.branch.as_str());
+        let (url, branch) = (self.url.as_str(), wiki.branch.as_str());
         let reference = format!("refs/heads/{branch}");
         let task = "create a repository for the wiki";
-        checkout.read(task, &["init", "--quiet"]).await?;
+        wiki.read(task, &["init", "--quiet"]).await?;
         if exists {
             let fetch = [
                 "fetch",
@@ -106,19 +106,19 @@ impl Remote {
                 url,
                 &reference,
             ];
-            checkout.read("fetch the wiki", &fetch).await?;
+            wiki.read("fetch the wiki", &fetch).await?;
             let switch = ["checkout", "--quiet", "-B", branch, "FETCH_HEAD"];
-            checkout.read("check out the wiki", &switch).await?;
+            wiki.read("check out the wiki", &switch).await?;
         } else {
             let switch = ["symbolic-ref", "HEAD", &reference];
-            checkout.read("begin the wiki's branch", &switch).await?;
+            wiki.read("begin the wiki's branch", &switch).await?;
         }
-        Ok(checkout)
+        Ok(wiki)
     }
 }
 
-impl Checkout<'_> {
-    /// Returns the folder of the checkout.
+impl WikiClone<'_> {
+    /// Returns the folder of the clone.
     pub fn path(&self) -> Utf8PathBuf {
         let path = self.folder.path().to_string_lossy().into_owned();
         Utf8PathBuf::from(path)

@@ -7,7 +7,8 @@ mod tags;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::name::{Digest, Reference};
+use crate::checkout::Checkout;
+use crate::name::{Commit, Digest, Reference};
 use crate::stack::{ImageId, Stack};
 use crate::testing::stack_with;
 
@@ -70,8 +71,8 @@ fn key(stack: &Stack, id: ImageId) -> Digest {
 /// The facts after everything in `stack` was built with these facts for keys.
 fn built_with(stack: &Stack, key_facts: &KeyFacts) -> Facts {
     let mut facts = Facts {
-        commit: Some(Commit {
-            hash: "d021570000000000000000000000000000000000".to_owned(),
+        checkout: Some(Checkout {
+            commit: Commit::parse("d021570000000000000000000000000000000000").expect("a hash"),
             time: 0,
             dirty: false,
         }),

@@ -175,7 +175,7 @@ fn another_platform_rebuilds_everything() {
 
 #[test]
 fn the_commit_does_not_count() {
-    assert_eq!(with_facts(|_, _, facts| facts.commit = None), "");
+    assert_eq!(with_facts(|_, _, facts| facts.checkout = None), "");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn tags_of_images_that_are_built_or_reused_are_looked_up() {
         ..Request::default()
     };
     assert_eq!(look_up(&facts, &request), 3, "r is held");
-    facts.commit = None;
+    facts.checkout = None;
     assert_eq!(look_up(&facts, &Request::default()), 0, "there are no tags");
 }
 

@@ -1,10 +1,15 @@
 //! Immutable tags and channels.
 
 use super::*;
+use crate::name::Commit;
 use crate::stack::Channel;
 use crate::stack::tags::TagPart;
 
 const COMMIT: &str = "d021570000000000000000000000000000000000";
+
+fn commit() -> Commit {
+    Commit::parse(COMMIT).expect("a hash")
+}
 
 fn with(settings: &str) -> Stack {
     stack(&format!(
@@ -14,7 +19,7 @@ fn with(settings: &str) -> Stack {
 
 fn tag(settings: &str) -> String {
     let stack = with(settings);
-    let tag = stack.images()[0].tags[0].tag(COMMIT, 7);
+    let tag = stack.images()[0].tags[0].tag(&commit(), 7);
     tag.expect("it is valid").to_string()
 }
 
@@ -44,7 +49,7 @@ fn a_numbered_tag_is_set_at_promotion() {
         tags.iter().map(|tag| tag.is_numbered()).collect::<Vec<_>>(),
         [false, true]
     );
-    assert_eq!(tags[1].tag(COMMIT, 7).expect("valid").as_str(), "1.7");
+    assert_eq!(tags[1].tag(&commit(), 7).expect("valid").as_str(), "1.7");
 }
 
 #[test]
