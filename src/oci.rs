@@ -37,6 +37,11 @@ pub enum Error {
     Digest(String),
 }
 
+/// Returns a sum of sizes that others wrote down; the largest number if it is larger than that.
+pub fn total(sizes: impl IntoIterator<Item = u64>) -> u64 {
+    sizes.into_iter().fold(0, u64::saturating_add)
+}
+
 /// The type, digest and size of some content.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Descriptor {
@@ -159,7 +164,7 @@ impl Image {
     /// Returns the size of the config and the layers as stored, bytes; a layer that is there twice
     /// counts once.
     pub fn size(&self) -> u64 {
-        self.blobs().iter().map(|blob| blob.size).sum()
+        total(self.blobs().iter().map(|blob| blob.size))
     }
 }
 

@@ -72,6 +72,18 @@ pub enum Error {
         /// The image it was for.
         expected: Digest,
     },
+    /// An immutable tag that was right is not any more: others wrote or deleted it.
+    #[error("another writer changed immutable tag {repository}:{tag}: it {}, not at {expected}", points_at(.found.as_ref()))]
+    Changed {
+        /// The image's repository.
+        repository: Repository,
+        /// The tag.
+        tag: Tag,
+        /// What it points at; `None` if it is gone.
+        found: Option<Digest>,
+        /// The image it was for.
+        expected: Digest,
+    },
     /// Some images are tagged and some are not.
     #[error("{} of {of} images are tagged; these are not:\n{}", .of - .failed.len(), lines(.failed))]
     Partly {
@@ -88,7 +100,14 @@ pub struct Untagged {
     /// The image's label.
     pub label: String,
     /// Why.
-    pub error: registry::Error,
+    pub error: Box<Error>,
+}
+
+fn points_at(found: Option<&Digest>) -> String {
+    match found {
+        Some(found) => format!("points at {found}"),
+        None => "is missing".to_owned(),
+    }
 }
 
 fn lines(failed: &[Untagged]) -> String {
@@ -121,6 +140,20 @@ pub async fn size(
     Ok(image.map(|image| image.size()))
 }
 
+/// Returns a manifest that was pushed a moment ago, which a registry may show late.
+async fn pushed(
+    registry: &Registry,
+    repository: &Repository,
+    digest: &Digest,
+) -> Result<Manifest, Error> {
+    let at = Locator::Digest(digest.clone());
+    let found = registry.new_manifest(repository, &at).await?;
+    found.ok_or_else(|| Error::NotFound {
+        repository: repository.clone(),
+        digest: digest.clone(),
+    })
+}
+
 async fn manifest(
     registry: &Registry,
     repository: &Repository,
@@ -151,7 +184,7 @@ pub async fn stage(
     index: &Digest,
     exported: &BTreeMap<String, (ImageId, Digest)>,
 ) -> Result<BTreeMap<ImageId, Staged>, Error> {
-    let whole = manifest(registry, staging, index).await?;
+    let whole = pushed(registry, staging, index).await?;
     registry
         .put_manifest(staging, &Locator::Tag(run.clone()), &whole)
         .await?;
@@ -169,7 +202,7 @@ pub async fn stage(
                 tag: run.clone(),
                 variant: variant.clone(),
             })?;
-            let manifest = manifest(registry, staging, &child.digest).await?;
+            let manifest = pushed(registry, staging, &child.digest).await?;
             let tag = Locator::Tag(tags::key(key));
             registry.put_manifest(staging, &tag, &manifest).await?;
             let staged = Staged {
@@ -196,8 +229,10 @@ pub struct ImageTags {
 }
 
 /// Puts every image under its immutable tags. A tag that `known` has on the right digest is not asked for
-/// again. All tags are looked up before the first is written, and all bytes are in place before the first
-/// image is tagged; each tag is read back after it was written.
+/// before the end. All tags are looked up before the first is written, and all bytes are in place before the
+/// first image is tagged. A tag is written only where it is free, and the first one is claimed: of two runs that
+/// publish different bytes at once, one stops before it has tagged anything. At the end all tags are looked up
+/// again.
 pub async fn publish(
     registry: &Registry,
     staging: &Repository,
@@ -205,20 +240,21 @@ pub async fn publish(
     known: &TagDigests,
     events: &Events,
 ) -> Result<(), Error> {
-    let missing = look_up(registry, &unknown(images, known)).await?;
+    let unknown = unknown(images, known);
+    let missing = look_up(registry, &unknown).await?;
     let placed = try_join_all(missing.into_iter().map(|(image, tags)| async move {
         let manifest = manifest(registry, staging, &image.digest).await?;
         place(registry, staging, image, &manifest, events).await?;
         Ok::<_, Error>((image, tags, manifest))
     }));
     let placed = placed.await?;
+    claim_first(registry, &placed).await?;
     let tagged = join_all(placed.iter().map(|(image, tags, manifest)| async move {
         for tag in tags {
-            let at = Locator::Tag((*tag).clone());
-            let written = registry.put_manifest(&image.repository, &at, manifest);
-            written.await.map_err(|error| Untagged {
+            let written = write_new(registry, image, tag, manifest).await;
+            written.map_err(|error| Untagged {
                 label: image.label.clone(),
-                error,
+                error: Box::new(error),
             })?;
         }
         Ok::<_, Untagged>(())
@@ -230,6 +266,7 @@ pub async fn publish(
             failed,
         });
     }
+    ensure_tagged(registry, images, &unknown, !placed.is_empty()).await?;
     for image in images {
         events.send(Event::Published {
             image: image.label.clone(),
@@ -240,6 +277,106 @@ pub async fn publish(
     }
     Ok(())
 }
+
+/// Claims the first tag to be written, in an order that is the same for all runs.
+async fn claim_first(registry: &Registry, placed: &[Placed<'_>]) -> Result<(), Error> {
+    let tags = placed.iter().flat_map(|(image, tags, manifest)| {
+        let tags = tags.iter();
+        tags.map(move |tag| (&image.repository, *tag, manifest))
+    });
+    let Some((repository, tag, manifest)) =
+        tags.min_by_key(|(repository, tag, _)| (*repository, *tag))
+    else {
+        return Ok(());
+    };
+    if registry.claim_tag(repository, tag, manifest).await? {
+        return Ok(());
+    }
+    ensure_at(registry, repository, tag, &manifest.digest).await
+}
+
+/// Writes a tag where it is free, or finds it on the image already.
+async fn write_new(
+    registry: &Registry,
+    image: &ImageTags,
+    tag: &Tag,
+    manifest: &Manifest,
+) -> Result<(), Error> {
+    let written = registry.write_if_free(&image.repository, tag, manifest);
+    if written.await? {
+        return Ok(());
+    }
+    ensure_at(registry, &image.repository, tag, &image.digest).await
+}
+
+/// Checks that a tag which another writer has points at the expected image.
+async fn ensure_at(
+    registry: &Registry,
+    repository: &Repository,
+    tag: &Tag,
+    expected: &Digest,
+) -> Result<(), Error> {
+    match digest_at(registry, repository, tag).await? {
+        Some(found) if found != *expected => Err(Error::Taken {
+            repository: repository.clone(),
+            tag: tag.clone(),
+            found,
+            expected: expected.clone(),
+        }),
+        Some(_) => Ok(()),
+        None => Err(Error::Changed {
+            repository: repository.clone(),
+            tag: tag.clone(),
+            found: None,
+            expected: expected.clone(),
+        }),
+    }
+}
+
+/// Returns what a tag points at; `None` if it does not exist.
+async fn digest_at(
+    registry: &Registry,
+    repository: &Repository,
+    tag: &Tag,
+) -> Result<Option<Digest>, Error> {
+    let at = Locator::Tag(tag.clone());
+    let found = registry.head_manifest(repository, &at).await?;
+    Ok(found.map(|found| found.digest))
+}
+
+/// Looks up all tags once more. Those that were looked up a moment ago are left out where nothing was written
+/// since.
+async fn ensure_tagged(
+    registry: &Registry,
+    images: &[ImageTags],
+    looked_up: &Selected<'_>,
+    has_written: bool,
+) -> Result<(), Error> {
+    let is_fresh = |image: &ImageTags, tag: &Tag| {
+        let mut fresh = looked_up.iter();
+        !has_written && fresh.any(|(other, tags)| other.label == image.label && tags.contains(&tag))
+    };
+    let tags = images.iter().flat_map(|image| {
+        let tags = image.tags.iter().filter(move |tag| !is_fresh(image, tag));
+        tags.map(move |tag| async move {
+            let found = digest_at(registry, &image.repository, tag).await?;
+            if found.as_ref() == Some(&image.digest) {
+                return Ok(());
+            }
+            Err(Error::Changed {
+                repository: image.repository.clone(),
+                tag: tag.clone(),
+                found,
+                expected: image.digest.clone(),
+            })
+        })
+    });
+    try_join_all(tags).await?;
+    Ok(())
+}
+
+/// An image whose bytes are in its repository, the tags it lacks, and its manifest.
+type Placed<'a> = (&'a ImageTags, Vec<&'a Tag>, Manifest);
 
 /// Images with some of their tags.
 type Selected<'a> = Vec<(&'a ImageTags, Vec<&'a Tag>)>;
@@ -313,7 +450,7 @@ async fn place(
             image: image.label.clone(),
             repository: repository.to_string(),
             blobs: copied.len(),
-            bytes: copied.iter().map(|(size, _)| size).sum(),
+            bytes: oci::total(copied.iter().map(|(size, _)| *size)),
             reason: reason.to_string(),
         });
     }

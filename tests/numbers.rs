@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use crate::support::channel::{World, options};
-use crate::support::fake::Effect::OtherWriter;
+use crate::support::channel::{World, options, repository};
+use crate::support::fake::Effect::{OtherWriter, SetTag};
+use crate::support::fake::Fake;
 use futures_util::StreamExt as _;
-use laminate::testing::name::Digest;
+use laminate::testing::name::{Digest, Tag};
 use laminate::testing::registry::{Options, Registry};
-use laminate::testing::release::number::{assign, known, next};
+use laminate::testing::release::Error;
+use laminate::testing::release::number::{assign, known, next, put_tag};
+use laminate::testing::staging::Staging;
 
 fn of(text: &str) -> Digest {
     Digest::of(text.as_bytes())
@@ -37,6 +40,41 @@ async fn who_finds_his_number_taken_over_gets_another() {
     };
     fake.fault(1, "PUT", "ns/staging/manifests/number-000001", theirs);
     assert_eq!(assign(staging, &of("a")).await.expect("one"), 2);
+}
+
+#[tokio::test]
+async fn there_is_no_number_after_the_largest() {
+    let World { staging, fake, .. } = &World::start().await;
+    fake.add_manifest("ns/staging", &format!("number-{}", u64::MAX), b"{}");
+    let error = assign(staging, &of("a")).await.expect_err("none is left");
+    let expected = format!("no number is left after number-{}", u64::MAX);
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    // One that is nearly the largest does not wrap either.
+    let fake = Fake::start().await;
+    let staging = Staging::new(&staging.registry, &repository(&fake, "ns/staging"));
+    fake.add_manifest("ns/staging", &format!("number-{}", u64::MAX - 1), b"{}");
+    assert_eq!(assign(&staging, &of("a")).await.expect("one"), u64::MAX);
+}
+
+#[tokio::test]
+async fn a_numbered_tag_that_others_set_meanwhile_is_not_written_over() {
+    let fake = Fake::start().await;
+    let registry = Registry::new(options()).expect("a client");
+    let image = repository(&fake, "ns/image");
+    let ours = fake.add_manifest("ns/image", "ours", br#"{"schemaVersion": 2}"#);
+    let theirs = fake.add_manifest("ns/image", "theirs", b"{}");
+    // Between the look-up of the tag and its write.
+    let writer = SetTag {
+        repository: "ns/image",
+        tag: "v1",
+        digest: theirs.clone(),
+    };
+    fake.fault(1, "GET", "ns/image/manifests/sha256:", writer);
+    let (tag, digest) = (Tag::parse("v1"), Digest::parse(&ours));
+    let (tag, digest) = (tag.expect("a tag"), digest.expect("a digest"));
+    let error = put_tag(&registry, &image, &tag, &digest).await;
+    assert!(matches!(error, Err(Error::Taken { .. })), "{error:?}");
+    assert_eq!(fake.tag("ns/image", "v1"), Some(theirs));
 }
 
 /// Two channels that are moved at once, to one release or to two.

@@ -20,6 +20,7 @@ fn registry() -> Registry {
         backoff: Duration::from_millis(5),
         timeout: Duration::from_secs(2),
         settling: Duration::from_secs(1),
+        contest: Duration::from_millis(10),
         ..Options::default()
     })
     .expect("a client")
@@ -91,7 +92,7 @@ async fn images_are_mounted_and_tagged_without_a_byte() {
 }
 
 #[tokio::test]
-async fn tags_known_to_be_right_are_not_asked_for() {
+async fn tags_known_to_be_right_are_looked_up_at_the_end_only() {
     let fake = Fake::start().await;
     let items = items(&fake, &["one", "two"]);
     let known: TagDigests = items
@@ -101,11 +102,88 @@ async fn tags_known_to_be_right_are_not_asked_for() {
             (name, Some(item.digest.clone()))
         })
         .collect();
+    run(&fake, &items).await.expect("published");
+    let before = fake.state().log.len();
     let staging = repository(&fake, "ns/staging");
     publish(&registry(), &staging, &items, &known, &Events::none())
         .await
         .expect("nothing to do");
-    assert_eq!(fake.state().log.len(), 0);
+    let sent = fake.state().log.len() - before;
+    assert_eq!(sent, 2, "one HEAD a tag");
+    // Known before the build, and moved since.
+    fake.add_manifest("ns/two", "r-1", br#"{"schemaVersion": 2}"#);
+    let moved = publish(&registry(), &staging, &items, &known, &Events::none()).await;
+    assert!(matches!(moved, Err(Error::Changed { .. })), "{moved:?}");
+}
+
+/// Another writer sets the tag of an image right after a request of ours.
+fn other_writer(fake: &Fake, image: &'static str) -> Effect {
+    let digest = fake.add_manifest("ns/staging", "other", br#"{"schemaVersion": 2}"#);
+    fake.add_manifest(image, "other", br#"{"schemaVersion": 2}"#);
+    Effect::OtherWriter {
+        repository: image,
+        tag: "r-1",
+        digest,
+    }
+}
+
+#[tokio::test]
+async fn a_tag_that_others_wrote_while_bytes_were_placed_is_not_written_over() {
+    let fake = Fake::start().await;
+    let items = items(&fake, &["one", "two"]);
+    let theirs = other_writer(&fake, "ns/two");
+    fake.fault(1, "POST", "ns/two/blobs/uploads", theirs);
+    let message = run(&fake, &items).await.expect_err("taken");
+    assert!(
+        message.contains("immutable tag HOST/ns/two:r-1 points at"),
+        "{message}"
+    );
+    assert_eq!(tagged(&fake, &items), [true, false]);
+    assert_eq!(fake.count("PUT", "ns/two/manifests/r-1"), 0);
+}
+
+#[tokio::test]
+async fn a_run_that_is_second_on_the_first_tag_tags_nothing() {
+    let fake = Fake::start().await;
+    let items = items(&fake, &["one", "two"]);
+    // They saw it free as well, and wrote last.
+    let theirs = other_writer(&fake, "ns/one");
+    fake.fault(1, "PUT", "ns/one/manifests/r-1", theirs);
+    let message = run(&fake, &items).await.expect_err("taken");
+    assert!(
+        message.starts_with("immutable tag HOST/ns/one:r-1 points at"),
+        "{message}"
+    );
+    assert_eq!(fake.tag("ns/two", "r-1"), None);
+}
+
+#[tokio::test]
+async fn a_tag_that_others_write_over_ours_is_found_at_the_end() {
+    let fake = Fake::start().await;
+    let items = items(&fake, &["one", "two"]);
+    // Ours was read back by then.
+    fake.fault(
+        2,
+        "HEAD",
+        "ns/two/manifests/r-1",
+        Effect::Slow(Duration::ZERO),
+    );
+    let theirs = other_writer(&fake, "ns/two");
+    fake.fault(1, "HEAD", "ns/two/manifests/r-1", theirs);
+    let message = run(&fake, &items).await.expect_err("changed");
+    let expected = "another writer changed immutable tag HOST/ns/two:r-1: it points at";
+    assert!(message.starts_with(expected), "{message}");
+}
+
+#[tokio::test]
+async fn any_success_counts_for_a_tag_that_reads_back() {
+    for status in [200, 202, 204] {
+        let fake = Fake::start().await;
+        let items = items(&fake, &["one"]);
+        fake.fault(2, "PUT", "manifests/", Effect::Status(status));
+        run(&fake, &items).await.expect("published");
+        assert_eq!(tagged(&fake, &items), [true], "{status}");
+    }
 }
 
 #[tokio::test]
@@ -228,6 +306,8 @@ async fn a_run_is_found_again_by_its_keys() {
         .expect("put");
     let key = Digest::of(b"a key");
     let wanted = BTreeMap::from([("x0".to_owned(), (ImageId(0), key.clone()))]);
+    // A registry may show late what the engine pushed.
+    fake.answer(3, "GET", "ns/staging/manifests/sha256:", 404, "");
     let staged = stage(&registry, &staging, &tag("run-1"), &index.digest, &wanted)
         .await
         .expect("staged");

@@ -66,6 +66,29 @@ async fn the_last_writer_of_those_that_saw_a_tag_free_has_it() {
 }
 
 #[tokio::test]
+async fn a_claim_without_an_answer_is_not_repeated_over_another_writers() {
+    let refused = Effect::Answer(503, Vec::new(), "busy".to_owned());
+    for effect in [refused, Effect::Reset { done: false }, Effect::BreakBefore] {
+        let fake = Fake::start().await;
+        let (registry, (r, tag)) = (registry(), place(&fake));
+        let theirs = fake.add_manifest("a", "other", b"{}");
+        fake.fault(1, "PUT", "manifests/t", effect);
+        // Between our write and our look.
+        fake.fault(1, "HEAD", "manifests/t", Effect::Slow(Duration::ZERO));
+        let writer = Effect::SetTag {
+            repository: "a",
+            tag: "t",
+            digest: theirs.clone(),
+        };
+        fake.fault(1, "HEAD", "manifests/t", writer);
+        let claimed = registry.claim_tag(&r, &tag, &manifest("ours")).await;
+        assert!(!claimed.expect("answered"));
+        assert_eq!(fake.tag("a", "t"), Some(theirs));
+        assert_eq!(fake.count("PUT", "manifests/t"), 1);
+    }
+}
+
+#[tokio::test]
 async fn where_tags_are_immutable_the_second_writer_is_refused() {
     for status in [400, 409, 412] {
         let fake = Fake::start().await;

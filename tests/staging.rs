@@ -5,13 +5,14 @@
 //! and packages, and with another host.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::support::channel::{options, repository};
-use crate::support::fake::Fake;
+use crate::support::fake::{Effect, Fake};
 use laminate::testing::evidence::{Evidence, Verdict};
 use laminate::testing::name::{Commit, Digest, Tag};
 use laminate::testing::record::{GateVerdict, LedgerEntry, MoveKind, Release};
-use laminate::testing::registry::{Attachment, Locator, Registry};
+use laminate::testing::registry::{Attachment, Locator, Options, Registry};
 use laminate::testing::staging::{
     Built, Document, NumberTag, Place, Staging, State, VersionNumber,
 };
@@ -59,6 +60,34 @@ async fn what_runs_remember_at_one_moment_is_added_up() {
     let nothing = staging.add_to_state(&built, &marks).await;
     nothing.expect("nothing new");
     assert_eq!(fake.state().log.len() - before, 2, "read, and not written");
+}
+
+#[tokio::test]
+async fn a_change_that_others_keep_overwriting_is_an_error() {
+    let fake = Fake::start().await;
+    let registry = Registry::new(Options {
+        settling: Duration::ZERO,
+        ..options()
+    });
+    let registry = registry.expect("a client");
+    let staging = Staging::new(&registry, &repository(&fake, "ns/staging"));
+    let (none, mark) = (BTreeMap::new(), |text: &str| {
+        BTreeMap::from([(text.to_owned(), "now".to_owned())])
+    });
+    let written = staging.add_to_state(&none, &mark("theirs")).await;
+    written.expect("written");
+    let theirs = Effect::OtherWriter {
+        repository: "ns/staging",
+        tag: "state",
+        digest: fake.tag("ns/staging", "state").expect("a state"),
+    };
+    fake.fault(usize::MAX, "PUT", "manifests/state", theirs);
+    let lost = staging.add_to_state(&none, &mark("ours")).await;
+    let lost = lost.expect_err("lost").to_string();
+    assert!(
+        lost.starts_with("gave up after 8 attempts to change"),
+        "{lost}"
+    );
 }
 
 #[tokio::test]

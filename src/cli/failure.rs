@@ -202,6 +202,9 @@ impl From<publish::Error> for Failure {
             publish::Error::Taken { .. } => Some(
                 "nothing was tagged; run the command again to tag the whole release with the next suffix",
             ),
+            publish::Error::Changed { .. } => Some(
+                "tags of this commit may be from two runs; make sure that one run publishes at a time, then run the command again",
+            ),
             _ => None,
         };
         Self::from_error(Exit::Publish, error).help_if(help)

@@ -175,9 +175,28 @@ impl Registry {
         }))
     }
 
+    /// Reads a manifest that someone else wrote a moment ago: one that is missing is waited for, as long as
+    /// for a write of this client.
+    pub async fn new_manifest(
+        &self,
+        repository: &Repository,
+        at: &Locator,
+    ) -> Result<Option<Manifest>, Error> {
+        let start = Instant::now();
+        let mut wait = Duration::from_millis(20);
+        loop {
+            let found = self.manifest(repository, at).await?;
+            if found.is_some() || start.elapsed() >= self.transport.options.settling {
+                return Ok(found);
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_millis(500));
+        }
+    }
+
     /// Writes a manifest under a tag or its digest, and reads back that it is there.
     ///
-    /// Done means: answered 201, with our digest if any, and a HEAD shows our digest. Where it is
+    /// Done means: answered 2xx, with our digest if any, and a HEAD shows our digest. Where it is
     /// unknown whether a write was applied (a lost answer, a 5xx) the HEAD decides before another
     /// try, so a registry that forbids to write a tag twice is not asked twice.
     pub async fn put_manifest(
@@ -206,7 +225,8 @@ impl Registry {
         call.headers.insert(CONTENT_TYPE, content_type);
         call.scopes = vec![push_scope(repository)];
         call.body = manifest.bytes.clone();
-        call.expected = &[201];
+        // The distribution-spec has 201; some registries answer 200 or 202. What reads back counts.
+        call.expected = &[200, 201, 202, 203, 204];
         let digest = Digest::of(&manifest.bytes);
         let claimed = match at {
             Locator::Digest(asked) if *asked != digest => Some(asked),
@@ -231,10 +251,17 @@ impl Registry {
             };
             if let Some(tries) = look_up_after(&error) {
                 let scope = push_scope(repository);
-                if let Ok(Some(found)) = self.head_with(repository, at, scope, tries).await
-                    && found.digest == digest
-                {
-                    return Ok(());
+                match self.head_with(repository, at, scope, tries).await {
+                    Ok(Some(found)) if found.digest == digest => return Ok(()),
+                    // The tag was free, so another writer has it: it is not written over.
+                    Ok(Some(found)) if before == Before::Free => {
+                        return Err(Error::Overwritten {
+                            attempt: call.attempt,
+                            ours: digest.to_string(),
+                            found: found.digest.to_string(),
+                        });
+                    }
+                    Ok(_) | Err(_) => {}
                 }
             }
             let host = repository.host();

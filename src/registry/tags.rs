@@ -26,21 +26,37 @@ impl Registry {
         tag: &Tag,
         manifest: &Manifest,
     ) -> Result<bool, Error> {
-        let at = Locator::Tag(tag.clone());
-        let look = || self.head_with(repository, &at, push_scope(repository), Tries::Many);
         let start = Instant::now();
-        if look().await?.is_some() {
+        if !self.write_if_free(repository, tag, manifest).await? {
             return Ok(false);
-        }
-        match self.write(repository, &at, manifest, Before::Free).await {
-            Ok(()) => {}
-            Err(Error::Overwritten { .. } | Error::Immutable { .. }) => return Ok(false),
-            Err(error) => return Err(error),
         }
         let wait = self.transport.options.contest.max(start.elapsed() * 3);
         tokio::time::sleep(wait).await;
-        let found = look().await?;
-        Ok(found.is_some_and(|found| found.digest == manifest.digest))
+        let at = Locator::Tag(tag.clone());
+        let look = self.head_with(repository, &at, push_scope(repository), Tries::Many);
+        Ok(look
+            .await?
+            .is_some_and(|found| found.digest == manifest.digest))
+    }
+
+    /// Writes a tag that is free and reads it back; returns false if another writer has it. Unlike
+    /// [`claim_tag`](Self::claim_tag) it does not wait for other writers that saw the tag free.
+    pub async fn write_if_free(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        manifest: &Manifest,
+    ) -> Result<bool, Error> {
+        let at = Locator::Tag(tag.clone());
+        let look = self.head_with(repository, &at, push_scope(repository), Tries::Many);
+        if look.await?.is_some() {
+            return Ok(false);
+        }
+        match self.write(repository, &at, manifest, Before::Free).await {
+            Ok(()) => Ok(true),
+            Err(Error::Overwritten { .. } | Error::Immutable { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Deletes a tag, never the manifest it is at; returns false where it stays (distribution 2.8

@@ -24,6 +24,12 @@ pub enum Error {
         /// The last one.
         last: u64,
     },
+    /// There is no number after this one.
+    #[error("no number is left after {tag}: it is the largest possible")]
+    LastNumber {
+        /// The tag with the largest number.
+        tag: Tag,
+    },
     /// An image has the tag of a version number that is not its own.
     #[error("immutable tag {repository}:{tag} is on {found}, expected {wanted}")]
     Taken {

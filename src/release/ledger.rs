@@ -72,7 +72,10 @@ impl Channel<'_> {
         let aborted = self.entry(Place::Aborted);
         let (current, aborted) = tokio::try_join!(self.current(), aborted)?;
         let number = |entry: &Option<Entry>| entry.as_ref().map_or(0, |(_, entry)| entry.seq);
-        let next = number(&current).max(number(&aborted)) + 1;
+        let last = number(&current).max(number(&aborted));
+        let next = last.checked_add(1).ok_or_else(|| Error::LastNumber {
+            tag: LedgerEntry::tag((self.name, Place::Number(last))),
+        })?;
         let open = self.entry(Place::Number(next)).await?;
         Ok(Ledger {
             current,

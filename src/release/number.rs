@@ -5,6 +5,7 @@ use super::Error;
 use crate::name::{Digest, Repository, Tag};
 use crate::registry::{Locator, Registry};
 use crate::staging::{NumberTag, Staging, VersionNumber};
+use crate::tags;
 
 /// How many numbers are tried, if others claim each first.
 const ROUNDS: u64 = 20;
@@ -16,7 +17,10 @@ pub async fn known(staging: &Staging, release: &Digest) -> Result<Option<u64>, E
 
 /// Returns the number that would be given next.
 pub async fn next(staging: &Staging) -> Result<u64, Error> {
-    Ok(staging.last_version_number().await? + 1)
+    let last = staging.last_version_number().await?;
+    last.checked_add(1).ok_or(Error::LastNumber {
+        tag: tags::number(last),
+    })
 }
 
 /// Gives a release its number: the one it has, else the next. A number is claimed before it is used;
@@ -28,7 +32,8 @@ pub async fn assign(staging: &Staging, release: &Digest) -> Result<u64, Error> {
         return Ok(number);
     }
     let first = next(staging).await?;
-    for number in first..first + ROUNDS {
+    let last = first.saturating_add(ROUNDS - 1);
+    for number in first..=last {
         let document = VersionNumber {
             number,
             release: release.clone(),
@@ -48,7 +53,7 @@ pub async fn assign(staging: &Staging, release: &Digest) -> Result<u64, Error> {
     }
     Err(Error::Numbers {
         attempts: ROUNDS,
-        last: first + ROUNDS - 1,
+        last,
     })
 }
 
@@ -59,18 +64,8 @@ pub async fn put_tag(
     tag: &Tag,
     digest: &Digest,
 ) -> Result<(), Error> {
-    let at = Locator::Tag(tag.clone());
-    match registry.head_manifest(repository, &at).await? {
-        Some(found) if found.digest == *digest => return Ok(()),
-        Some(found) => {
-            return Err(Error::Taken {
-                repository: repository.clone(),
-                tag: tag.clone(),
-                found: found.digest,
-                wanted: digest.clone(),
-            });
-        }
-        None => {}
+    if is_on(registry, repository, tag, digest).await? {
+        return Ok(());
     }
     let by_digest = Locator::Digest(digest.clone());
     let manifest = registry.manifest(repository, &by_digest).await?;
@@ -78,6 +73,29 @@ pub async fn put_tag(
         repository: repository.clone(),
         digest: digest.clone(),
     })?;
-    registry.put_manifest(repository, &at, &manifest).await?;
+    if !registry.write_if_free(repository, tag, &manifest).await? {
+        // Another writer set it since the look-up.
+        is_on(registry, repository, tag, digest).await?;
+    }
     Ok(())
+}
+
+/// Returns whether a tag exists; it must be on this digest then.
+async fn is_on(
+    registry: &Registry,
+    repository: &Repository,
+    tag: &Tag,
+    digest: &Digest,
+) -> Result<bool, Error> {
+    let at = Locator::Tag(tag.clone());
+    match registry.head_manifest(repository, &at).await? {
+        Some(found) if found.digest == *digest => Ok(true),
+        Some(found) => Err(Error::Taken {
+            repository: repository.clone(),
+            tag: tag.clone(),
+            found: found.digest,
+            wanted: digest.clone(),
+        }),
+        None => Ok(false),
+    }
 }

@@ -24,7 +24,7 @@ pub use state::{Built, State};
 use crate::name::{Digest, Repository, Tag};
 use crate::registry::{self, Locator, Registry};
 
-/// How often what others wrote is merged before the change is left at that.
+/// How often what others wrote is merged before the change is given up.
 const ROUNDS: usize = 8;
 
 /// The least that another run is given between its reading and its writing.
@@ -67,6 +67,14 @@ pub enum Error {
         place: String,
         /// What is invalid in it.
         source: serde_json::Error,
+    },
+    /// Others kept writing a document of their own over the change.
+    #[error("gave up after {attempts} attempts to change {place}: other runs keep overwriting it")]
+    Contended {
+        /// `HOST/NAMESPACE/staging:tag`
+        place: String,
+        /// How often the change was written.
+        attempts: usize,
     },
     /// A newer laminate wrote it.
     #[error(
@@ -157,7 +165,8 @@ impl Staging {
     /// Changes a document that several runs change, perhaps at the same moment, and returns it.
     ///
     /// No registry compares before it writes. So the change is written, and looked for after a while;
-    /// if another run wrote what it had read before us, ours is applied to that. `apply` must change
+    /// if another run wrote what it had read before us, ours is applied to that, and it is an error if that
+    /// does not end. `apply` must change
     /// nothing when applied to its own result.
     pub async fn change<D: Document + PartialEq>(
         &self,
@@ -172,8 +181,14 @@ impl Staging {
             let begun = Instant::now();
             let before = self.read_at::<D>(&at).await?.map(|(_, document)| document);
             let after = apply(before.as_ref());
-            if before.as_ref() == Some(&after) || round == ROUNDS {
+            if before.as_ref() == Some(&after) {
                 return Ok(after);
+            }
+            if round == ROUNDS {
+                return Err(Error::Contended {
+                    place: self.place(&at),
+                    attempts: ROUNDS,
+                });
             }
             round += 1;
             let written = self

@@ -38,6 +38,14 @@ pub enum Effect {
     Hang { done: bool },
     /// Done after a while.
     Slow(Duration),
+    /// Done, and answered with this status.
+    Status(u16),
+    /// Another writer sets the tag just before this request.
+    SetTag {
+        repository: &'static str,
+        tag: &'static str,
+        digest: String,
+    },
     /// Done, and the answer lacks this header.
     Without(&'static str),
     /// Done, and this header is put into the answer.
@@ -377,9 +385,22 @@ fn respond(
     if matches!(effect, Some(Effect::ExpireTokens)) {
         state.expire_tokens();
     }
+    if let Some(Effect::SetTag {
+        repository,
+        tag,
+        digest,
+    }) = &effect
+    {
+        let repository = state.repositories.get_mut(*repository);
+        let repository = repository.expect("valid in this test");
+        repository.tags.insert((*tag).to_owned(), digest.clone());
+    }
     let mut response = state.work(&method, &uri, &parts.headers, body);
     match effect {
         Some(Effect::BreakAfter) => return broken(response.status().as_u16()),
+        Some(Effect::Status(status)) => {
+            *response.status_mut() = StatusCode::from_u16(status).expect("valid in this test");
+        }
         Some(Effect::Without(name)) => {
             response.headers_mut().remove(name);
         }
