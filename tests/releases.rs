@@ -195,15 +195,15 @@ async fn the_spec_of_a_release_is_shown_and_written_as_it_was() {
     # release RELEASE
     # commit bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, run runb, 2026-11-24T12:00:02Z
     #
-    # To build it again, in the folder of the spec, in a clone that has the commit:
-    #   laminate rebuild RELEASE --out again
-    #   git archive bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb -- images ':(exclude)images/*/image.yml' | tar -x -C again
-    #   laminate -f again/specs.yml --var cuda=126 --var 'word=it'\''s' build
+    # To rebuild it, run in the folder of the spec, in a clone that has the commit:
+    #   laminate rebuild RELEASE --out rebuild
+    #   git archive bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb -- images ':(exclude)images/*/image.yml' | tar -x -C rebuild
+    #   laminate -f rebuild/specs.yml --var cuda=126 --var 'word=it'\''s' build
     #
-    # Of the commit's files its steps use:
+    # Its steps use these files of the commit:
     #   images/base/requirements.txt
     #
-    # All is as it was if `laminate plan --json` has the same keys.
+    # The rebuild is exact if `laminate plan --json` prints the same keys.
     images:
     - image: base
       digest: sha256:caddd7716fba6b1c2066b0e13d8972e143e3a2c8c982ba1db156b279ea8627a6

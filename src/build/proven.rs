@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use super::error::Error;
 use super::ran::Ran;
 use crate::checks;
-use crate::evidence::{Checks, Evidence, Finding, junit};
+use crate::evidence::{Checks, Evidence, Finding, LayerLimit, junit};
 use crate::name::Digest;
 use crate::plan::{Keyed, Planned};
 use crate::publish;
@@ -199,7 +199,11 @@ pub(super) fn check_size(checks: &mut Checks, image: &Image, size: u64) {
     let Some(fault) = limits.and_then(|limits| checks::size_fault(limits, size)) else {
         return;
     };
-    let finding = Finding {
+    // An image has one size; a finding from an earlier run is about the same one.
+    let is_size = |finding: &Finding| finding.limit == Some(LayerLimit::Size);
+    checks.findings.retain(|finding| !is_size(finding));
+    checks.findings.push(Finding {
+        limit: fault.kind.limit(),
         rule: fault.rule,
         path: fault.path,
         text: fault.text,
@@ -207,10 +211,7 @@ pub(super) fn check_size(checks: &mut Checks, image: &Image, size: u64) {
         elsewhere: 0,
         step: None,
         inherited: None,
-    };
-    if !checks.findings.contains(&finding) {
-        checks.findings.push(finding);
-    }
+    });
     checks.passed = false;
 }
 

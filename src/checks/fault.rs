@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::Tree;
-use crate::evidence::Rule;
+use crate::evidence::{LayerLimit, Rule};
 use crate::stack::Policy;
 
 /// Everything that is checked of one image.
@@ -54,6 +54,25 @@ pub enum FaultKind {
     Group,
     /// A file that its group cannot write to.
     GroupMode,
-    /// A fault of the image as a whole.
-    Image,
+    /// A user that is, or can become, root.
+    User,
+    /// A limit that the layers exceed.
+    Layers(LayerLimit),
+}
+
+impl FaultKind {
+    /// Returns the limit that the layers exceed.
+    pub fn limit(self) -> Option<LayerLimit> {
+        match self {
+            Self::Layers(limit) => Some(limit),
+            Self::Setuid
+            | Self::Capabilities
+            | Self::Everybody
+            | Self::Owner
+            | Self::Login
+            | Self::Group
+            | Self::GroupMode
+            | Self::User => None,
+        }
+    }
 }

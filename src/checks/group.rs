@@ -62,6 +62,7 @@ pub fn findings(
                     _ => None,
                 },
                 step,
+                limit: fault.kind.limit(),
             }),
         }
     }

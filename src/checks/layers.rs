@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, FaultKind};
 use super::tree::{Kind, Tree};
-use crate::evidence::Rule;
+use crate::evidence::{LayerLimit, Rule};
 use crate::size;
 use crate::stack::LayerLimits;
 
@@ -45,16 +45,16 @@ pub fn layer_faults(
     duplicates: &[Duplicates],
 ) -> Vec<(Fault, Option<usize>)> {
     let mut list = Vec::new();
-    let fault = |path: &str, text: String| Fault {
+    let fault = |limit: LayerLimit, path: &str, text: String| Fault {
         rule: Rule::Layers,
-        kind: FaultKind::Image,
+        kind: FaultKind::Layers(limit),
         path: path.to_owned(),
         text,
     };
     if let Some(most) = limits.count.filter(|most| count > *most) {
         let are = if most == 1 { "is" } else { "are" };
         let text = format!("it has {count} layers, and {most} {are} allowed");
-        list.push((fault("", text), None));
+        list.push((fault(LayerLimit::Count, "", text), None));
     }
     let twice: u64 = duplicates.iter().map(|step| step.bytes).sum();
     if let Some(most) = limits.twice.filter(|most| twice > *most)
@@ -70,20 +70,21 @@ pub fn layer_faults(
         let text = format!(
             "is the largest file of what this step stores a second time: {amount}, and {most} are allowed"
         );
-        list.push((fault(&worst.largest, text), Some(worst.step)));
+        list.push((
+            fault(LayerLimit::Twice, &worst.largest, text),
+            Some(worst.step),
+        ));
     }
     list
 }
 
 /// Returns a fault if the layers of an image, as stored, are larger than the limit, bytes.
-///
-/// A stored finding is compared with this one by its text, so the text must not change.
 pub fn size_fault(limits: &LayerLimits, size: u64) -> Option<Fault> {
     let most = limits.size.filter(|most| size > *most)?;
     let (size, most) = size::human_pair(size, most);
     Some(Fault {
         rule: Rule::Layers,
-        kind: FaultKind::Image,
+        kind: FaultKind::Layers(LayerLimit::Size),
         path: String::new(),
         text: format!("its layers are {size}, and {most} are allowed"),
     })

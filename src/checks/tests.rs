@@ -233,7 +233,7 @@ fn no_path_allows_a_fault_of_layers() {
     let fault = |rule: Rule| {
         let fault = Fault {
             rule,
-            kind: FaultKind::Image,
+            kind: FaultKind::User,
             path: "/opt/big".to_owned(),
             text: String::new(),
         };

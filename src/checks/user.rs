@@ -26,7 +26,7 @@ pub fn fault(user: Option<&str>, passwd: &str) -> Option<Fault> {
     };
     Some(Fault {
         rule: Rule::User,
-        kind: FaultKind::Image,
+        kind: FaultKind::User,
         path: String::new(),
         text,
     })

@@ -10,7 +10,7 @@ use super::place::Place;
 use super::{Answer, Exit, Failure};
 use crate::event::{Event, Events};
 use crate::name::{Commit, Digest};
-use crate::record::{Drift, LedgerEntry, MoveKind, Release, TagMove};
+use crate::record::{Drift, LedgerEntry, MoveKind, StoredRelease, TagMove};
 use crate::release::gates::{GateState, Source};
 use crate::release::refs::Writes;
 use crate::release::{self, Order, Promoter, Refusal, Turn, targets};
@@ -59,8 +59,8 @@ pub async fn promote(
         return Ok(moved(to, None, Some(&entry), &[], false));
     }
     let release = place.release(args.release.as_deref());
-    let (digest, release) = unless_cancelled(cancel, release).await?;
-    let promoter = promoter(&place, args, &digest, &release);
+    let release = unless_cancelled(cancel, release).await?;
+    let promoter = promoter(&place, args, &release);
     promote_one(&promoter, declared, cancel).await
 }
 
@@ -73,8 +73,8 @@ async fn promote_all(
 ) -> Result<Answer, Failure> {
     release::check_waived(&place.context.stack, &args.waive, &args.require)?;
     let release = place.release(args.release.as_deref());
-    let (digest, release) = unless_cancelled(cancel, release).await?;
-    let promoter = promoter(place, args, &digest, &release);
+    let release = unless_cancelled(cancel, release).await?;
+    let promoter = promoter(place, args, &release);
     let mut outcome = Outcome::default();
     let mut moved: Vec<&str> = Vec::new();
     for channel in release::auto_order(place.context.stack.channels()) {
@@ -187,8 +187,7 @@ impl Outcome {
 fn promoter<'a>(
     place: &'a Place,
     args: &PromoteArgs,
-    digest: &Digest,
-    release: &'a Release,
+    StoredRelease { digest, release }: &'a StoredRelease,
 ) -> Promoter<'a> {
     Promoter {
         stack: &place.context.stack,
@@ -269,7 +268,7 @@ pub async fn revert(
     let channel = place.channel(&args.channel);
     let looked = unless_cancelled(cancel, async {
         let wanted = match &args.to {
-            Some(name) => Some(place.release(Some(name)).await?.0),
+            Some(name) => Some(place.release(Some(name)).await?.digest),
             None => None,
         };
         let (current, before) =

@@ -13,8 +13,7 @@ use super::{Answer, Exit, Failure, pretty};
 use crate::compare::{self, Snapshot};
 use crate::event::Events;
 use crate::evidence::Evidence;
-use crate::name::Digest;
-use crate::record::Release;
+use crate::record::{Release, StoredRelease};
 
 pub async fn run(
     global: &Global,
@@ -25,23 +24,24 @@ pub async fn run(
     unless_cancelled(cancel, async {
         let records = Records::open(global, events).await?;
         let (from, to) = ends(&records, args)?;
-        let labels = compare::changed(&from.1, &to.1);
-        let (from_spec, to_spec) = try_join(records.spec(&from.1), records.spec(&to.1)).await?;
+        let labels = compare::changed(&from.release, &to.release);
+        let (from_spec, to_spec) =
+            try_join(records.spec(&from.release), records.spec(&to.release)).await?;
         let (from_evidence, to_evidence) = try_join(
-            evidence(&records, &from.1, &labels),
-            evidence(&records, &to.1, &labels),
+            evidence(&records, &from.release, &labels),
+            evidence(&records, &to.release, &labels),
         )
         .await?;
         let difference = compare::difference(
             &Snapshot {
-                digest: &from.0,
-                release: &from.1,
+                digest: &from.digest,
+                release: &from.release,
                 spec: from_spec.as_ref(),
                 evidence: from_evidence,
             },
             &Snapshot {
-                digest: &to.0,
-                release: &to.1,
+                digest: &to.digest,
+                release: &to.release,
                 spec: to_spec.as_ref(),
                 evidence: to_evidence,
             },
@@ -62,15 +62,16 @@ pub async fn run(
     .await
 }
 
-type Found = (Digest, Release);
-
 /// Returns the two releases; if only one was given, the one before it first.
-fn ends<'a>(records: &'a Records, args: &DiffArgs) -> Result<(&'a Found, &'a Found), Failure> {
+fn ends<'a>(
+    records: &'a Records,
+    args: &DiffArgs,
+) -> Result<(&'a StoredRelease, &'a StoredRelease), Failure> {
     let first = records.find(&args.from)?;
     if let Some(to) = &args.to {
         return Ok((first, records.find(to)?));
     }
-    let before = records.all.before(&first.0).ok_or_else(|| {
+    let before = records.all.before(&first.digest).ok_or_else(|| {
         let text = format!("no release before `{}`", args.from);
         Failure::new(Exit::Usage, text).help("give the release to compare it with")
     })?;

@@ -14,7 +14,7 @@ use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::evidence::{Case, junit};
 use crate::name::Digest;
-use crate::record::{GateVerdict, ReleaseImage};
+use crate::record::{GateVerdict, ReleaseImage, StoredRelease};
 use crate::release::gates::{self, CHECKS, Source, SpecGates};
 use crate::release::{channel_gates, channel_targets};
 use crate::table;
@@ -182,7 +182,7 @@ async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseIm
         .iter()
         .any(|label| label == name || label.rsplit('/').next() == Some(name));
     if is_image {
-        let (_, release) = place.release(args.release.as_deref()).await?;
+        let StoredRelease { release, .. } = place.release(args.release.as_deref()).await?;
         let images = release.images.into_iter();
         let found: Vec<ReleaseImage> = images
             .filter(|image| image.label() == name || image.image == name)
@@ -191,7 +191,7 @@ async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseIm
     }
     if let Ok(digest) = Digest::parse(name) {
         let all = place.staging.release_list().await?;
-        let mut images = all.into_iter().flat_map(|(_, release)| release.images);
+        let mut images = all.into_iter().flat_map(|stored| stored.release.images);
         if let Some(image) = images.find(|image| image.digest == digest) {
             return Ok(vec![image]);
         }
@@ -203,8 +203,7 @@ async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseIm
             None => failure,
         });
     }
-    let (_, release) = place.release(Some(name)).await?;
-    Ok(release.images)
+    Ok(place.release(Some(name)).await?.release.images)
 }
 
 /// Returns the images of a name. It may be one image in several variants; different images are ambiguous.
@@ -227,7 +226,7 @@ fn one_of(name: &str, found: Vec<ReleaseImage>) -> Result<Vec<ReleaseImage>, Fai
 }
 
 async fn list(place: &Place, args: &EvidenceListArgs) -> Result<Answer, Failure> {
-    let (digest, release) = place.release(args.release.as_deref()).await?;
+    let StoredRelease { digest, release } = place.release(args.release.as_deref()).await?;
     let mut rows = Vec::new();
     let mut list = Vec::new();
     for channel in place.context.stack.channels() {

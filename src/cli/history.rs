@@ -11,8 +11,7 @@ use super::interrupt::unless_cancelled;
 use super::records::Records;
 use super::{Answer, Exit, Failure, show};
 use crate::event::Events;
-use crate::name::Digest;
-use crate::record::{Ancestor, LedgerEntry, Release, ReleaseImage};
+use crate::record::{Ancestor, LedgerEntry, ReleaseImage, StoredRelease};
 use crate::release::Channel;
 use crate::table;
 
@@ -62,12 +61,8 @@ fn image_json(image: &ReleaseImage) -> Value {
     })
 }
 
-fn release_json(
-    records: &Records,
-    digest: &Digest,
-    release: &Release,
-    images: Vec<Value>,
-) -> Value {
+fn release_json(records: &Records, stored: &StoredRelease, images: Vec<Value>) -> Value {
+    let StoredRelease { digest, release } = stored;
     json!({
         "release": digest.as_str(),
         "commit": release.commit,
@@ -81,7 +76,8 @@ fn release_json(
 fn of_all(records: &Records, moves: &[LedgerEntry]) -> Answer {
     let mut rows = Vec::new();
     let mut list = Vec::new();
-    for (digest, release) in &records.all.list {
+    for stored in &records.all.list {
+        let StoredRelease { digest, release } = stored;
         rows.push(vec![
             digest.short().to_owned(),
             release.commit.short().to_owned(),
@@ -90,7 +86,7 @@ fn of_all(records: &Records, moves: &[LedgerEntry]) -> Answer {
             records.channels(digest).join(" "),
         ]);
         let images = release.images.iter().map(image_json).collect();
-        list.push(release_json(records, digest, release, images));
+        list.push(release_json(records, stored, images));
     }
     let mut text = table::plain(&["RELEASE", "COMMIT", "TIME", "IMAGES", "CHANNELS"], &rows);
     if !moves.is_empty() {
@@ -143,7 +139,8 @@ fn of_image(
     }
     let mut rows = Vec::new();
     let mut list = Vec::new();
-    for (digest, release) in &records.all.list {
+    for stored in &records.all.list {
+        let StoredRelease { digest, release } = stored;
         let Some(images) = turned.get(digest.as_str()) else {
             continue;
         };
@@ -168,7 +165,7 @@ fn of_image(
             value["lineage"] = json!(lineage);
             values.push(value);
         }
-        list.push(release_json(records, digest, release, values));
+        list.push(release_json(records, stored, values));
     }
     let text = table::plain(
         &[

@@ -6,8 +6,7 @@ use super::{Exit, Failure};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::git;
-use crate::name::Digest;
-use crate::record::Release;
+use crate::record::StoredRelease;
 use crate::registry::Credentials;
 use crate::release::{self, Channel};
 use crate::stack;
@@ -69,7 +68,7 @@ impl Place {
     }
 
     /// Returns the release a user means; by default that of the commit.
-    pub async fn release(&self, name: Option<&str>) -> Result<(Digest, Release), Failure> {
+    pub async fn release(&self, name: Option<&str>) -> Result<StoredRelease, Failure> {
         let name = match name {
             Some(name) => name.to_owned(),
             None => {

@@ -118,7 +118,7 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
             value["reasons"] = json!([]);
         }
         Action::Hold { because } => {
-            value["because"] = json!(because);
+            value["because"] = json!(because.to_string());
             value["reasons"] = json!([]);
         }
     }
@@ -208,7 +208,7 @@ pub fn rows(plan: &Plan) -> Vec<Vec<String>> {
                     texts.join("; ")
                 }
                 Action::Reuse { digest } => format!("up to date, {}", digest.short()),
-                Action::Hold { because } => because.clone(),
+                Action::Hold { because } => because.to_string(),
             };
             vec![
                 planned.label.clone(),
@@ -333,6 +333,7 @@ fn expand(context: &Context, name: &str) -> Result<Answer, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::HoldReason;
 
     #[test]
     fn actions_are_counted() {
@@ -346,9 +347,8 @@ mod tests {
 
     #[test]
     fn a_skipped_image_keeps_its_json_value() {
-        let hold = Action::Hold {
-            because: String::new(),
-        };
+        let because = HoldReason::NotSelected;
+        let hold = Action::Hold { because };
         assert_eq!((action(&hold), action_shown(&hold)), ("hold", "skip"));
     }
 

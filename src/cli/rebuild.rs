@@ -1,4 +1,4 @@
-//! `laminate rebuild RELEASE`: what a release was built from, and how to build it again.
+//! `laminate rebuild RELEASE`: what a release was built from, and how to build it rebuild.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +12,11 @@ use super::records::Records;
 use super::{Answer, Exit, Failure, pretty};
 use crate::compile::quote;
 use crate::event::Events;
-use crate::name::Digest;
 use crate::plan::key::ComponentKind;
-use crate::record::{Release, StoredSpec};
+use crate::record::{ReleaseImage, StoredRelease, StoredSpec};
 
-/// The folder the commands name if none was given.
-const FOLDER: &str = "again";
+/// The folder in the commands if none was given.
+const FOLDER: &str = "rebuild";
 
 pub async fn run(
     global: &Global,
@@ -27,42 +26,41 @@ pub async fn run(
 ) -> Result<Answer, Failure> {
     unless_cancelled(cancel, async {
         let records = Records::open(global, events).await?;
-        let (digest, release) = records.find(&args.release)?;
+        let stored = records.find(&args.release)?;
+        let StoredRelease { digest, release } = stored;
         let Some(spec) = records.spec(release).await? else {
             let text = format!("release {} was written without its spec", digest.short());
             let help = format!("it was built from commit {}", release.commit);
             return Err(Failure::new(Exit::Usage, text).help(help));
         };
-        let again = Again {
-            digest,
-            release,
+        let rebuild = Rebuild {
+            stored,
             spec: &spec,
             out: args.out.as_deref(),
         };
         let written = match &args.out {
-            Some(folder) => again.write(folder)?,
+            Some(folder) => rebuild.write(folder)?,
             None => Vec::new(),
         };
         let text = if args.out.is_some() {
-            again.written(&written)
+            rebuild.written(&written)
         } else {
-            again.text()
+            rebuild.text()
         };
-        Ok(Answer::new(Exit::Done, again.json(&written), text))
+        Ok(Answer::new(Exit::Done, rebuild.json(&written), text))
     })
     .await
 }
 
 /// A release and the spec stored with it.
-struct Again<'a> {
-    digest: &'a Digest,
-    release: &'a Release,
+struct Rebuild<'a> {
+    stored: &'a StoredRelease,
     spec: &'a StoredSpec,
     out: Option<&'a Utf8Path>,
 }
 
-impl Again<'_> {
-    /// Files of images/ that steps use; their bytes are in the commit.
+impl Rebuild<'_> {
+    /// Returns the files of images/ that steps use; their bytes are in the commit.
     fn of_commit(&self) -> BTreeSet<&str> {
         let components = self.spec.images.iter().flat_map(|image| &image.components);
         // A folder is there with its files.
@@ -72,14 +70,16 @@ impl Again<'_> {
         files.map(|component| component.what.as_str()).collect()
     }
 
-    /// Whether anything beside the stored files has to lie in images/. Files of tests determine no
-    /// image, so that no list has them; but a spec that names them wants them there.
-    fn wants_files(&self) -> bool {
-        let mut texts = self.spec.files.values();
-        !self.of_commit().is_empty() || texts.any(|text| text.contains("tests:"))
+    /// Whether the rebuild needs files of the commit in images/. No list has the files of suites,
+    /// because they do not determine an image; but an image with a suite may need some.
+    fn needs_files(&self) -> bool {
+        let mut images = self.stored.release.images.iter();
+        let has_suite =
+            |image: &ReleaseImage| !image.verdicts.is_empty() || !image.dropped.is_empty();
+        !self.of_commit().is_empty() || images.any(has_suite)
     }
 
-    /// The name of the spec's own file.
+    /// Returns the name of the spec's own file.
     fn file(&self) -> &str {
         let mut names = self.spec.files.keys();
         names
@@ -87,15 +87,15 @@ impl Again<'_> {
             .map_or("specs.yml", String::as_str)
     }
 
-    /// What to run in the folder of the spec.
+    /// Returns the commands that rebuild the release, to be run in the folder of the spec.
     fn commands(&self) -> Vec<String> {
         let folder = self.out.map_or(FOLDER, Utf8Path::as_str);
-        let (release, commit) = (self.digest, &self.release.commit);
+        let (release, commit) = (&self.stored.digest, &self.stored.release.commit);
         let mut list = Vec::new();
         if self.out.is_none() {
             list.push(format!("laminate rebuild {release} --out {FOLDER}"));
         }
-        if self.wants_files() {
+        if self.needs_files() {
             list.push(format!(
                 "git archive {commit} -- images ':(exclude)images/*/image.yml' | tar -x -C {}",
                 quote(folder)
@@ -110,7 +110,7 @@ impl Again<'_> {
         list
     }
 
-    /// Images whose key has the day, week or month in it.
+    /// Returns the images whose key has the day, week or month in it, each with the period.
     fn periods(&self) -> Vec<String> {
         let images = self.spec.images.iter();
         let periods = images.flat_map(|image| {
@@ -122,9 +122,9 @@ impl Again<'_> {
         periods.collect()
     }
 
-    /// Each image as it was understood, with its key and digest.
+    /// Returns each image with its resolved spec, its key and its digest.
     fn images(&self) -> Vec<Value> {
-        let images = self.release.images.iter();
+        let images = self.stored.release.images.iter();
         images
             .map(|image| {
                 let stored = self.spec.image(&image.label());
@@ -139,41 +139,43 @@ impl Again<'_> {
             .collect()
     }
 
-    /// Notes for the reader, a line each.
+    /// Returns notes for the user, one a line.
     fn notes(&self) -> Vec<String> {
         let mut notes = vec![
-            format!("release {}", self.digest),
+            format!("release {}", self.stored.digest),
             format!(
                 "commit {}, run {}, {}",
-                self.release.commit, self.release.run, self.release.time
+                self.stored.release.commit, self.stored.release.run, self.stored.release.time
             ),
             String::new(),
-            "To build it again, in the folder of the spec, in a clone that has the commit:"
+            "To rebuild it, run in the folder of the spec, in a clone that has the commit:"
                 .to_owned(),
         ];
         notes.extend(self.commands().iter().map(|command| format!("  {command}")));
         let files = self.of_commit();
         if !files.is_empty() {
             notes.push(String::new());
-            notes.push("Of the commit's files its steps use:".to_owned());
+            notes.push("Its steps use these files of the commit:".to_owned());
             notes.extend(files.iter().map(|file| format!("  {file}")));
         }
         notes.push(String::new());
-        notes.push("All is as it was if `laminate plan --json` has the same keys.".to_owned());
+        notes.push(
+            "The rebuild is exact if `laminate plan --json` prints the same keys.".to_owned(),
+        );
         notes.extend(self.periods().iter().map(|period| {
-            format!("But {period}, which is in its key (`refresh:`): today it gets another.")
+            format!("But {period}, which is in its key (`refresh:`): today its key is another.")
         }));
         notes
     }
 
-    /// The resolved spec as YAML, under the notes.
+    /// Returns the resolved spec as YAML, under the notes.
     fn text(&self) -> String {
         let mut text = String::new();
         for line in self.notes().join("\n").lines() {
             text.push_str(format!("# {line}").trim_end());
             text.push('\n');
         }
-        let images = self.release.images.iter().map(|image| {
+        let images = self.stored.release.images.iter().map(|image| {
             let mut shown = json!({
                 "image": image.image,
                 "variant": image.variant,
@@ -191,7 +193,7 @@ impl Again<'_> {
         text
     }
 
-    /// What was written, and the notes.
+    /// Returns the paths that were written, and the notes.
     fn written(&self, written: &[Utf8PathBuf]) -> String {
         let mut text: String = written
             .iter()
@@ -206,10 +208,10 @@ impl Again<'_> {
 
     fn json(&self, written: &[Utf8PathBuf]) -> Value {
         json!({
-            "release": self.digest.as_str(),
-            "commit": self.release.commit,
-            "run": self.release.run,
-            "time": self.release.time,
+            "release": self.stored.digest.as_str(),
+            "commit": self.stored.release.commit,
+            "run": self.stored.release.run,
+            "time": self.stored.release.time,
             "vars": self.spec.vars,
             "files": self.spec.files,
             "lock": self.spec.lock,
@@ -220,7 +222,7 @@ impl Again<'_> {
         })
     }
 
-    /// Writes the spec as it was; returns the paths.
+    /// Writes the spec as it was, and returns the paths.
     fn write(&self, folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Failure> {
         let failed = |error: std::io::Error| Failure::new(Exit::Environment, error.to_string());
         match fs_err::read_dir(folder) {
@@ -228,15 +230,15 @@ impl Again<'_> {
                 if entries.next().is_some() {
                     let text = format!("{folder} is not empty");
                     return Err(Failure::new(Exit::Usage, text)
-                        .help("name a folder that does not exist; nothing was written"));
+                        .help("pass a folder that does not exist; nothing was written"));
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
         let resolved = json!({
-            "release": self.digest.as_str(),
-            "commit": self.release.commit,
+            "release": self.stored.digest.as_str(),
+            "commit": self.stored.release.commit,
             "vars": self.spec.vars,
             "images": self.images(),
         });
@@ -289,13 +291,17 @@ fn yaml(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::Digest;
 
-    fn release() -> (Digest, Release) {
+    fn release() -> StoredRelease {
         let release = json!({
             "stack": "s", "commit": "d021570", "time": "2026-11-24T12:00:00Z", "run": "r", "images": [],
         });
         let release = serde_json::from_value(release).expect("a release");
-        (Digest::of(b"release"), release)
+        StoredRelease {
+            digest: Digest::of(b"release"),
+            release,
+        }
     }
 
     fn spec(more: Value) -> StoredSpec {
@@ -308,53 +314,61 @@ mod tests {
 
     #[test]
     fn the_commands_fit_the_spec() {
-        let (digest, release) = release();
-        let shown = |spec: &StoredSpec, out: Option<&str>| {
-            let again = Again {
-                digest: &digest,
-                release: &release,
+        let stored = release();
+        let shown = |stored: &StoredRelease, spec: &StoredSpec, out: Option<&str>| {
+            let rebuild = Rebuild {
+                stored,
                 spec,
                 out: out.map(Utf8Path::new),
             };
-            again.notes().split_off(4).join("\n")
+            rebuild.notes().split_off(4).join("\n")
         };
-        let plain = spec(json!({ "files": { "specs.yml": "stack: s" }, "vars": { "v": "a b" } }));
-        insta::assert_snapshot!(shown(&plain, None), @r"
-          laminate rebuild sha256:a4d451ec23463726f72c43d64c710968f6b602cd653b4de8adee1b556240a829 --out again
-          laminate -f again/specs.yml --var 'v=a b' build
+        let plain = spec(
+            json!({ "files": { "specs.yml": "stack: s # no tests: here" }, "vars": { "v": "a b" } }),
+        );
+        insta::assert_snapshot!(shown(&stored, &plain, None), @r"
+          laminate rebuild sha256:a4d451ec23463726f72c43d64c710968f6b602cd653b4de8adee1b556240a829 --out rebuild
+          laminate -f rebuild/specs.yml --var 'v=a b' build
 
-        All is as it was if `laminate plan --json` has the same keys.
+        The rebuild is exact if `laminate plan --json` prints the same keys.
         ");
+        let mut tested = stored.clone();
+        tested.release.images = serde_json::from_value(json!([{
+            "image": "base", "variant": null, "repository": "ghcr.io/campus/base",
+            "digest": Digest::of(b"base"), "key": Digest::of(b"key"), "tags": [], "depth": 0,
+            "base": null, "base_digest": null,
+            "verdicts": [{ "suite": "own", "digest": Digest::of(b"base"), "passed": true, "tests": 1, "failed": 0 }],
+        }]))
+        .expect("images");
         let refreshed = spec(json!({
-            "files": { "other.yml": "tests: {}" },
+            "files": { "other.yml": "stack: s" },
             "images": [{ "resolved": { "image": "base" }, "components": [
                 { "kind": "refresh", "what": "refresh", "value": "2026-W48" },
             ] }],
         }));
-        insta::assert_snapshot!(shown(&refreshed, Some("x y")), @r"
+        insta::assert_snapshot!(shown(&tested, &refreshed, Some("x y")), @r"
           git archive d021570 -- images ':(exclude)images/*/image.yml' | tar -x -C 'x y'
           laminate -f 'x y/other.yml' build
 
-        All is as it was if `laminate plan --json` has the same keys.
-        But base was built in 2026-W48, which is in its key (`refresh:`): today it gets another.
+        The rebuild is exact if `laminate plan --json` prints the same keys.
+        But base was built in 2026-W48, which is in its key (`refresh:`): today its key is another.
         ");
     }
 
     #[test]
     fn a_stored_file_stays_in_the_folder() {
-        let (digest, release) = release();
+        let stored = release();
         let parent = tempfile::tempdir().expect("a folder");
         let parent = Utf8Path::from_path(parent.path()).expect("UTF-8");
         for path in ["../outside", "/outside", "images/../../outside", ""] {
             let spec = spec(json!({ "files": { path: "text" } }));
             let out = parent.join("out");
-            let again = Again {
-                digest: &digest,
-                release: &release,
+            let rebuild = Rebuild {
+                stored: &stored,
                 spec: &spec,
                 out: Some(&out),
             };
-            assert!(again.write(&out).is_err(), "{path}");
+            assert!(rebuild.write(&out).is_err(), "{path}");
             let left = std::fs::read_dir(parent).expect("it is there").count();
             assert_eq!(left, 0, "{path}");
         }

@@ -6,7 +6,7 @@ use super::{Exit, Failure, context};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::name::{Digest, Repository};
-use crate::record::{Release, Releases, StoredSpec};
+use crate::record::{Release, Releases, StoredRelease, StoredSpec};
 use crate::registry::Credentials;
 use crate::release;
 use crate::staging::Staging;
@@ -40,15 +40,15 @@ impl Records {
                 let variant = variant.as_ref();
                 variant.is_some_and(|variant| global.variants.contains(variant))
             };
-            for (_, release) in &mut all.list {
-                release.images.retain(|image| wanted(&image.variant));
+            for stored in &mut all.list {
+                stored.release.images.retain(|image| wanted(&image.variant));
             }
         }
         Ok(Self { staging, all })
     }
 
     /// Returns the release a user means.
-    pub(super) fn find(&self, name: &str) -> Result<&(Digest, Release), Failure> {
+    pub(super) fn find(&self, name: &str) -> Result<&StoredRelease, Failure> {
         self.all.find(name).ok_or_else(|| {
             let failure = Failure::from(release::Error::NoRelease {
                 name: name.to_owned(),
@@ -69,7 +69,7 @@ impl Records {
             .all
             .list
             .iter()
-            .flat_map(|(_, release)| &release.images);
+            .flat_map(|stored| &stored.release.images);
         for image in images {
             let label = image.label();
             if (label == name || image.image == name) && !labels.contains(&label) {

@@ -8,8 +8,8 @@ use super::interrupt::unless_cancelled;
 use super::records::Records;
 use super::{Answer, Exit, Failure};
 use crate::event::Events;
-use crate::name::{Digest, Tag};
-use crate::record::{Ancestor, Release, ReleaseImage, ReleaseVerdict};
+use crate::name::Tag;
+use crate::record::{Ancestor, ReleaseImage, ReleaseVerdict, StoredRelease};
 
 pub async fn run(
     global: &Global,
@@ -19,10 +19,10 @@ pub async fn run(
 ) -> Result<Answer, Failure> {
     unless_cancelled(cancel, async {
         let records = Records::open(global, events).await?;
-        let (digest, release) = records.find(&args.release)?;
-        let channels = records.channels(digest);
-        let text = text(digest, release, &channels);
-        let json = json(digest, release, &channels);
+        let found = records.find(&args.release)?;
+        let channels = records.channels(&found.digest);
+        let text = text(found, &channels);
+        let json = json(found, &channels);
         Ok(Answer::new(Exit::Done, json, text))
     })
     .await
@@ -46,7 +46,7 @@ pub(super) fn proven(image: &ReleaseImage) -> String {
         .join("; ")
 }
 
-fn text(digest: &Digest, release: &Release, channels: &[String]) -> String {
+fn text(StoredRelease { digest, release }: &StoredRelease, channels: &[String]) -> String {
     let mut rows = vec![
         ("release", digest.to_string()),
         ("stack", release.stack.clone()),
@@ -88,7 +88,7 @@ fn lines(indent: &str, rows: Vec<(&str, String)>) -> String {
     rows.iter().map(line).collect()
 }
 
-fn json(digest: &Digest, release: &Release, channels: &[String]) -> Value {
+fn json(StoredRelease { digest, release }: &StoredRelease, channels: &[String]) -> Value {
     let images: Vec<Value> = release
         .images
         .iter()
@@ -123,6 +123,7 @@ fn json(digest: &Digest, release: &Release, channels: &[String]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::Digest;
 
     #[test]
     fn a_release_is_shown_whole() {
@@ -149,9 +150,10 @@ mod tests {
                 },
             ],
         });
-        let release: Release = serde_json::from_value(release).expect("a release");
+        let release = serde_json::from_value(release).expect("a release");
+        let digest = Digest::of(b"release");
         let channels = ["quarter".to_owned(), "stable".to_owned()];
-        let text = text(&Digest::of(b"release"), &release, &channels);
+        let text = text(&StoredRelease { digest, release }, &channels);
         insta::assert_snapshot!(text, @r"
         release  sha256:a4d451ec23463726f72c43d64c710968f6b602cd653b4de8adee1b556240a829
         stack    datahub

@@ -182,14 +182,14 @@ fn requested<'a>(
 ) -> Result<(Vec<Turn<'a>>, String), Failure> {
     let mut turns = all.turns(label);
     let place = |turn: &Turn| {
-        let here = |(digest, _): &(_, _)| digest == turn.now.digest;
-        all.list.iter().position(here)
+        let mut list = all.list.iter();
+        list.position(|stored| stored.digest == *turn.now.digest)
     };
     let none = match (&args.in_release, &args.since) {
         (Some(name), _) => {
             let at = find(name)?;
             turns.retain(|turn| place(turn) == Some(at));
-            match all.list[at].1.image(label) {
+            match all.list[at].release.image(label) {
                 Some(_) => format!("not changed in {name}"),
                 None => format!("not in {name}"),
             }
@@ -210,9 +210,9 @@ async fn in_releases(
     label: &str,
 ) -> Result<InReleases, Failure> {
     let find = |name: &str| {
-        let (wanted, _) = records.find(name)?;
-        let is_it = |(digest, _): &(_, _)| digest == wanted;
-        let at = records.all.list.iter().position(is_it);
+        let wanted = &records.find(name)?.digest;
+        let mut list = records.all.list.iter();
+        let at = list.position(|stored| stored.digest == *wanted);
         Ok(at.expect("it was found there"))
     };
     let (mut turns, none) = requested(&records.all, args, label, find)?;

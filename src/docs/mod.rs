@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::evidence::Evidence;
 use crate::name::Digest;
-use crate::record::{LedgerEntry, Release};
+use crate::record::{LedgerEntry, StoredRelease};
 pub use names::{Names, file, is_page};
 pub use stored::{Layer, Stored};
 
@@ -57,7 +57,7 @@ pub struct Wiki {
     /// How pages link to each other.
     pub links: Links,
     /// All releases, newest first; at least one.
-    pub releases: Vec<(Digest, Release)>,
+    pub releases: Vec<StoredRelease>,
     /// The release on the first page; one of `releases`.
     pub shown: Digest,
     /// Details of the releases that get pages, in the order of their images.
@@ -171,17 +171,17 @@ pub fn pages(wiki: &Wiki) -> Made {
         add(page, "image", context(&book.image(image)));
     }
     let mut kept = BTreeSet::new();
-    for (digest, release) in &wiki.releases {
-        let known = wiki.known.get(digest);
-        for (index, image) in release.images.iter().enumerate() {
-            let Some(page) = book.page(digest, image) else {
+    for stored in &wiki.releases {
+        let known = wiki.known.get(&stored.digest);
+        for (index, image) in stored.release.images.iter().enumerate() {
+            let Some(page) = book.page(&stored.digest, image) else {
                 continue;
             };
             match known {
                 Some(known) => add(
                     page,
                     "release",
-                    context(&book.release(digest, release, index, known)),
+                    context(&book.release(stored, index, known)),
                 ),
                 None => {
                     kept.insert(names::file(page));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{Digest, Tag};
-use crate::record::{Release, ReleaseImage};
+use crate::record::{ReleaseImage, StoredRelease};
 
 /// The first page.
 pub const HOME: &str = "Home";
@@ -34,16 +34,14 @@ pub struct Names {
 impl Names {
     /// Names the pages of releases, which are given newest first. If two pages would have the same name,
     /// the older one keeps it.
-    pub fn new<'a>(
-        releases: impl DoubleEndedIterator<Item = &'a (Digest, Release)> + Clone,
-    ) -> Self {
+    pub fn new<'a>(releases: impl DoubleEndedIterator<Item = &'a StoredRelease> + Clone) -> Self {
         let mut taken: BTreeSet<String> = TAKEN.iter().map(|name| (*name).to_owned()).collect();
         let mut names = Self {
             images: BTreeMap::new(),
             releases: BTreeMap::new(),
         };
         let all = releases.rev();
-        for (_, release) in all.clone() {
+        for StoredRelease { release, .. } in all.clone() {
             for image in &release.images {
                 if !names.images.contains_key(&image.image) {
                     let name = free(&mut taken, &image.image, &image.image);
@@ -51,7 +49,7 @@ impl Names {
                 }
             }
         }
-        for (digest, release) in all {
+        for StoredRelease { digest, release } in all {
             for image in &release.images {
                 let of = (digest.clone(), image.label());
                 let wanted = format!("{}--{}", image.image, tag(image));

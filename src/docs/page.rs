@@ -8,8 +8,7 @@ use super::verdicts::{ChecksView, VerdictView, checks, suites};
 use super::view::{Book, Row};
 use super::{Known, Layer, Stored};
 use crate::evidence::Info;
-use crate::name::Digest;
-use crate::record::{Release, ReleaseImage};
+use crate::record::{ReleaseImage, StoredRelease};
 use crate::size::human as human_size;
 
 /// The longest step of a layer that is shown, in characters.
@@ -85,13 +84,8 @@ struct PackageView {
 
 impl Book<'_> {
     /// Returns the page of the image at `index`. `known` is in the order of the release's images.
-    pub fn release(
-        &self,
-        digest: &Digest,
-        release: &Release,
-        index: usize,
-        known: &[Known],
-    ) -> Page {
+    pub fn release(&self, stored: &StoredRelease, index: usize, known: &[Known]) -> Page {
+        let StoredRelease { digest, release } = stored;
         let image = &release.images[index];
         let nothing = Known::default();
         let known_of = |image: &ReleaseImage| {
@@ -124,16 +118,16 @@ impl Book<'_> {
             digest: Some(ancestor.digest.to_string()),
         }));
         let ours = known_of(image);
-        let stored = ours.stored.as_ref();
+        let stored_image = ours.stored.as_ref();
         let evidence = ours.evidence.as_ref();
         let info = evidence.map(|evidence| evidence.info.values());
         let ancestors: Vec<(&str, Option<&Stored>)> = chain
             .iter()
             .map(|image| (image.image.as_str(), known_of(image).stored.as_ref()))
             .collect();
-        let config = stored.map_or(&Value::Null, |stored| &stored.config["config"]);
+        let config = stored_image.map_or(&Value::Null, |stored| &stored.config["config"]);
         Page {
-            row: self.row(digest, release, image),
+            row: self.row(stored, image),
             references: image
                 .tags
                 .iter()
@@ -155,10 +149,10 @@ impl Book<'_> {
                 })
                 .collect(),
             checks: checks(image, evidence),
-            layers: stored
+            layers: stored_image
                 .map(|stored| layers(stored, &ancestors))
                 .unwrap_or_default(),
-            is_stored: stored.is_some(),
+            is_stored: stored_image.is_some(),
             config: settings(config),
             environment: lines(&config["Env"]),
             labels: lines(&config["Labels"]),

@@ -9,7 +9,9 @@ use serde_json::json;
 use super::*;
 use crate::evidence::{Allowed, Case, Checks, Finding, Info, Outcome, Package, Rule, Verdict};
 use crate::name::{Commit, Repository, Tag as ImageTag};
-use crate::record::{DroppedSuite, MoveKind, ReleaseImage, ReleaseVerdict, TagMove};
+use crate::record::{
+    DroppedSuite, MoveKind, Release, ReleaseImage, ReleaseVerdict, StoredRelease, TagMove,
+};
 
 /// Texts that images, registries and people bring in.
 #[derive(Clone, Debug)]
@@ -87,7 +89,7 @@ fn images(words: &Words, number: usize, name: &str, variant: Option<&str>) -> Ve
     vec![ground, on("side", name, 1), on("leaf-notebook", "side", 2)]
 }
 
-fn release(words: &Words, number: usize, name: &str) -> (Digest, Release) {
+fn release(words: &Words, number: usize, name: &str) -> StoredRelease {
     let mut all = images(words, number, name, Some("1"));
     all.extend(images(words, number, name, Some("2")));
     let release = Release {
@@ -99,7 +101,10 @@ fn release(words: &Words, number: usize, name: &str) -> (Digest, Release) {
         spec: None,
         images: all,
     };
-    (Digest::of(format!("release {number}").as_bytes()), release)
+    StoredRelease {
+        digest: Digest::of(format!("release {number}").as_bytes()),
+        release,
+    }
 }
 
 fn evidence(words: &Words, image: &ReleaseImage) -> Evidence {
@@ -136,6 +141,7 @@ fn evidence(words: &Words, image: &ReleaseImage) -> Evidence {
         below: 2,
         step: Some(0),
         inherited: Some("side".to_owned()),
+        limit: None,
     };
     evidence.checks = Some(Checks {
         key: Digest::of(b"policy"),
@@ -206,7 +212,7 @@ fn entry(
     words: &Words,
     seq: u64,
     kind: MoveKind,
-    (digest, release): &(Digest, Release),
+    StoredRelease { digest, release }: &StoredRelease,
 ) -> LedgerEntry {
     let images = release.images.iter();
     let images = images.filter(|image| image.variant.as_deref() == Some("1"));
@@ -239,7 +245,10 @@ fn entry(
 /// Three releases with two variants; the newest has details, and the first has been written before.
 fn wiki(words: &Words, name: &str) -> Wiki {
     let releases: Vec<_> = (0..3).rev().map(|n| release(words, n, name)).collect();
-    let (shown, newest) = &releases[0];
+    let StoredRelease {
+        digest: shown,
+        release: newest,
+    } = &releases[0];
     let channel = Channel {
         name: "quarter".to_owned(),
         entries: vec![
@@ -252,7 +261,10 @@ fn wiki(words: &Words, name: &str) -> Wiki {
         entries: Vec::new(),
     };
     let names = Names::new(releases.iter());
-    let (first, old) = &releases[2];
+    let StoredRelease {
+        digest: first,
+        release: old,
+    } = &releases[2];
     let written = old.images.iter().map(|image| {
         let page = names.release(first, image).expect("it has a name");
         names::file(page)
@@ -306,7 +318,7 @@ fn an_image_of_a_release() {
 #[test]
 fn with_a_record_alone_a_page_is_short() {
     let mut wiki = wiki(&Words::tame(), "ground");
-    for (_, release) in &mut wiki.releases {
+    for StoredRelease { release, .. } in &mut wiki.releases {
         for image in &mut release.images {
             image.variant = None;
             image.verdicts.clear();
@@ -396,10 +408,13 @@ fn links_lead_to_pages() {
             wiki.known = wiki
                 .releases
                 .iter()
-                .map(|(digest, release)| (digest.clone(), known(&Words::tame(), release)))
+                .map(|stored| {
+                    let known = known(&Words::tame(), &stored.release);
+                    (stored.digest.clone(), known)
+                })
                 .collect();
             wiki.written.clear();
-            wiki.shown = wiki.releases[2].0.clone();
+            wiki.shown = wiki.releases[2].digest.clone();
             check_links(&wiki);
         }
     }
@@ -410,7 +425,7 @@ fn a_page_keeps_its_name_when_releases_come() {
     for name in HOSTILE {
         let all = wiki(&Words::tame(), name).releases;
         let (before, after) = (Names::new(all[1..].iter()), Names::new(all.iter()));
-        for (digest, release) in &all[1..] {
+        for StoredRelease { digest, release } in &all[1..] {
             for image in &release.images {
                 let page = before.release(digest, image);
                 assert_eq!(page, after.release(digest, image));

@@ -12,7 +12,7 @@ use super::parts::{Link, size, time};
 use super::verdicts::verdicts;
 use crate::evidence::Evidence;
 use crate::name::Digest;
-use crate::record::{LedgerEntry, MoveKind, Release, ReleaseImage};
+use crate::record::{LedgerEntry, MoveKind, ReleaseImage, StoredRelease};
 
 /// The number of moves that are listed of a channel.
 const MOVES: usize = 20;
@@ -141,7 +141,7 @@ impl<'a> Book<'a> {
         let images = || {
             wiki.releases
                 .iter()
-                .flat_map(|(_, release)| &release.images)
+                .flat_map(|stored| &stored.release.images)
         };
         Self {
             wiki,
@@ -152,7 +152,11 @@ impl<'a> Book<'a> {
 
     /// Returns every image of every release, with its page.
     pub fn images(&self) -> impl Iterator<Item = (&str, &'a str)> {
-        let images = self.wiki.releases.iter().flat_map(|(_, r)| &r.images);
+        let images = self
+            .wiki
+            .releases
+            .iter()
+            .flat_map(|stored| &stored.release.images);
         let names: BTreeSet<&str> = images.map(|image| image.image.as_str()).collect();
         names
             .into_iter()
@@ -168,16 +172,17 @@ impl<'a> Book<'a> {
     }
 
     /// Returns the release on the first page.
-    fn shown(&self) -> &'a (Digest, Release) {
+    fn shown(&self) -> &'a StoredRelease {
         let mut releases = self.wiki.releases.iter();
         releases
-            .find(|(digest, _)| *digest == self.wiki.shown)
+            .find(|stored| stored.digest == self.wiki.shown)
             .expect("`shown` is one of the releases")
     }
 
     /// Returns the row of an image.
-    pub fn row(&self, digest: &Digest, release: &Release, image: &ReleaseImage) -> Row {
-        let evidence = self.evidence(digest, release, image);
+    pub fn row(&self, stored: &StoredRelease, image: &ReleaseImage) -> Row {
+        let StoredRelease { digest, release } = stored;
+        let evidence = self.evidence(stored, image);
         let tag = names::tag(image);
         let base = match release.parent(image) {
             Some(base) => Link {
@@ -207,15 +212,11 @@ impl<'a> Book<'a> {
         }
     }
 
-    fn evidence(
-        &self,
-        digest: &Digest,
-        release: &Release,
-        image: &ReleaseImage,
-    ) -> Option<&'a Evidence> {
-        let known = self.wiki.known.get(digest)?;
+    fn evidence(&self, stored: &StoredRelease, image: &ReleaseImage) -> Option<&'a Evidence> {
+        let known = self.wiki.known.get(&stored.digest)?;
         let label = image.label();
-        let index = release.images.iter().position(|i| i.label() == label)?;
+        let mut images = stored.release.images.iter();
+        let index = images.position(|image| image.label() == label)?;
         known.get(index)?.evidence.as_ref()
     }
 
@@ -233,11 +234,9 @@ impl<'a> Book<'a> {
             .collect()
     }
 
-    fn rows(&self, (digest, release): &(Digest, Release)) -> Vec<Row> {
-        let images = release.images.iter();
-        images
-            .map(|image| self.row(digest, release, image))
-            .collect()
+    fn rows(&self, stored: &StoredRelease) -> Vec<Row> {
+        let images = stored.release.images.iter();
+        images.map(|image| self.row(stored, image)).collect()
     }
 
     /// Returns the first page.
@@ -245,9 +244,9 @@ impl<'a> Book<'a> {
         let shown = self.shown();
         Home {
             stack: self.wiki.stack.clone(),
-            release: shown.0.short().to_owned(),
-            commit: shown.1.commit.to_string(),
-            time: time(shown.1.time),
+            release: shown.digest.short().to_owned(),
+            commit: shown.release.commit.to_string(),
+            time: time(shown.release.time),
             has_variants: self.has_variants,
             rows: self.rows(shown),
             channels: self.channels(),
@@ -281,9 +280,9 @@ impl<'a> Book<'a> {
 
     fn tags(&self, entry: &LedgerEntry) -> Vec<TagView> {
         let mut releases = self.wiki.releases.iter();
-        let release = releases.find(|(digest, _)| entry.release == *digest);
+        let release = releases.find(|stored| entry.release == stored.digest);
         let images = entry.images.iter().map(|step| {
-            let image = release.and_then(|(digest, release)| {
+            let image = release.and_then(|StoredRelease { digest, release }| {
                 let mut images = release.images.iter();
                 let image = images.find(|image| image.label() == step.label)?;
                 self.page(digest, image)
@@ -314,7 +313,8 @@ impl<'a> Book<'a> {
 
     /// Returns the page of bases and children.
     pub fn lineage(&self) -> Lineage {
-        let (digest, release) = self.shown();
+        let stored = self.shown();
+        let StoredRelease { digest, release } = stored;
         let mut nodes = Vec::new();
         let mut arrows = Vec::new();
         let mut external: BTreeMap<String, String> = BTreeMap::new();
@@ -364,7 +364,7 @@ impl<'a> Book<'a> {
                 },
                 digest: pinned.map(str::to_owned),
             });
-            self.branches(digest, release, &children, id, 1, &mut tree);
+            self.branches(stored, &children, id, 1, &mut tree);
         }
         Lineage {
             stack: self.wiki.stack.clone(),
@@ -378,25 +378,24 @@ impl<'a> Book<'a> {
 
     fn branches(
         &self,
-        digest: &Digest,
-        release: &Release,
+        stored: &StoredRelease,
         children: &BTreeMap<String, Vec<usize>>,
         id: &str,
         depth: usize,
         tree: &mut Vec<Branch>,
     ) {
         for &index in children.get(id).into_iter().flatten() {
-            let image = &release.images[index];
+            let image = &stored.release.images[index];
             tree.push(Branch {
                 indent: "    ".repeat(depth),
                 link: Link {
                     text: image.label(),
-                    page: self.page(digest, image).map(str::to_owned),
+                    page: self.page(&stored.digest, image).map(str::to_owned),
                 },
                 digest: Some(image.digest.short().to_owned()),
             });
             let id = format!("i{index}");
-            self.branches(digest, release, children, &id, depth + 1, tree);
+            self.branches(stored, children, &id, depth + 1, tree);
         }
     }
 
@@ -405,12 +404,12 @@ impl<'a> Book<'a> {
         let mut rows = Vec::new();
         let mut newest = Vec::new();
         let mut variants = BTreeSet::new();
-        for (digest, release) in &self.wiki.releases {
-            for found in release.images.iter().filter(|i| i.image == image) {
+        for stored in &self.wiki.releases {
+            for found in stored.release.images.iter().filter(|i| i.image == image) {
                 if variants.insert(found.variant.clone()) {
-                    newest.push(self.row(digest, release, found));
+                    newest.push(self.row(stored, found));
                 }
-                rows.push(self.row(digest, release, found));
+                rows.push(self.row(stored, found));
             }
         }
         Image {

@@ -46,6 +46,21 @@ pub struct Finding {
     /// The base in the stack that it is inherited from; `None` for a finding of the image's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inherited: Option<String>,
+    /// The limit of `layers:` that is exceeded; `None` for other rules, and in old evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LayerLimit>,
+}
+
+/// A limit of a policy's `layers:`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerLimit {
+    /// `count:`
+    Count,
+    /// `size:`
+    Size,
+    /// `twice:`
+    Twice,
 }
 
 /// The rule of a policy that a finding breaks.

@@ -12,7 +12,7 @@ mod suite;
 mod verdict;
 
 pub use document::{Evidence, Info, VERSION, optional_time};
-pub use findings::{Allowed, Checks, Finding, Rule};
+pub use findings::{Allowed, Checks, Finding, LayerLimit, Rule};
 pub use packages::Package;
 pub use suite::{SuiteOutput, SuiteRun, stopped_after};
 #[cfg(test)]

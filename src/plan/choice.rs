@@ -1,6 +1,7 @@
 //! Chooses what is done with each image, before reasons and tags.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::facts::{Facts, Request};
 use super::key::Keys;
@@ -14,7 +15,25 @@ pub(super) enum Choice {
     /// Staging has it under this digest.
     Reuse(Digest),
     /// Nothing is done, for this reason.
-    Hold(&'static str),
+    Hold(HoldReason),
+}
+
+/// Why nothing is done with an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldReason {
+    /// It has no cache key.
+    UnknownBase,
+    /// It is neither selected nor needed by an image that is.
+    NotSelected,
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownBase => "the digest of its external base is unknown",
+            Self::NotSelected => "not selected",
+        })
+    }
 }
 
 /// Chooses what is done with each image, in the order of the stack.
@@ -23,11 +42,11 @@ pub(super) fn choices(stack: &Stack, keys: &Keys, facts: &Facts, request: &Reque
     (0..stack.images().len())
         .map(ImageId)
         .map(|id| match keys.get(id) {
-            None => Choice::Hold("the digest of its external base is unknown"),
+            None => Choice::Hold(HoldReason::UnknownBase),
             Some(keyed) => match facts.stored.get(&keyed.key) {
                 Some(digest) if !request.forces(id) => Choice::Reuse(digest.clone()),
                 _ if needed.contains(&id) => Choice::Build,
-                _ => Choice::Hold("not selected"),
+                _ => Choice::Hold(HoldReason::NotSelected),
             },
         })
         .collect()

@@ -1,6 +1,6 @@
 //! The plan itself: [`Plan::new`].
 
-use super::choice::{Choice, choices};
+use super::choice::{Choice, HoldReason, choices};
 use super::facts::{Facts, Request, Retest};
 use super::key::{Keyed, Keys};
 use super::proof::{self, Proofs};
@@ -24,8 +24,8 @@ pub enum Action {
     },
     /// Nothing is done with it.
     Hold {
-        /// Why: not selected, or its base is unknown.
-        because: String,
+        /// Why.
+        because: HoldReason,
     },
 }
 
@@ -81,9 +81,7 @@ impl Plan {
                         reasons: why(&label, keyed, facts, request.forces(id)),
                     },
                     Choice::Reuse(digest) => Action::Reuse { digest },
-                    Choice::Hold(because) => Action::Hold {
-                        because: because.to_owned(),
-                    },
+                    Choice::Hold(because) => Action::Hold { because },
                 };
                 Planned {
                     id,

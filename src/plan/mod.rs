@@ -15,6 +15,8 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub use choice::HoldReason;
 pub use decide::{Action, Plan, Planned};
 pub use facts::{Facts, Record, Request, Retest, TagDigests};
 pub use key::{Component, KeyFacts, Keyed, Keys, Periods, settings};

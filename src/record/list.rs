@@ -4,33 +4,48 @@
 use super::{LedgerEntry, Release, ReleaseImage};
 use crate::name::Digest;
 
+/// A release, and the digest of its manifest in the staging repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRelease {
+    /// The digest: the name of the release for programs.
+    pub digest: Digest,
+    /// The release.
+    pub release: Release,
+}
+
+impl From<(Digest, Release)> for StoredRelease {
+    fn from((digest, release): (Digest, Release)) -> Self {
+        Self { digest, release }
+    }
+}
+
 /// What a staging repository has at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Releases {
     /// Newest first.
-    pub list: Vec<(Digest, Release)>,
+    pub list: Vec<StoredRelease>,
     /// The entry each channel is at, by the channels' names.
     pub channels: Vec<LedgerEntry>,
 }
 
 impl Releases {
     /// Sorts them: releases newest first, channels by name.
-    pub fn new(mut list: Vec<(Digest, Release)>, mut channels: Vec<LedgerEntry>) -> Self {
+    pub fn new(mut list: Vec<StoredRelease>, mut channels: Vec<LedgerEntry>) -> Self {
         Self::sort(&mut list);
         channels.sort_by(|a, b| a.channel.cmp(&b.channel));
         Self { list, channels }
     }
 
     /// Sorts releases, the newest first.
-    pub fn sort(list: &mut [(Digest, Release)]) {
-        list.sort_by_key(|(_, release)| std::cmp::Reverse(release.time));
+    pub fn sort(list: &mut [StoredRelease]) {
+        list.sort_by_key(|stored| std::cmp::Reverse(stored.release.time));
     }
 
     /// Returns the release a name means: its digest, commit (the newest release of it), run or
     /// immutable tag, or a channel at it, by the channel's name or one of its tags.
-    pub fn find(&self, name: &str) -> Option<&(Digest, Release)> {
+    pub fn find(&self, name: &str) -> Option<&StoredRelease> {
         let hex = name.strip_prefix("sha256:").unwrap_or(name);
-        let is_meant = |(digest, release): &&(Digest, Release)| {
+        let is_meant = |StoredRelease { digest, release }: &&StoredRelease| {
             let commit = name.len() >= 7 && release.commit.as_str().starts_with(name);
             let short = hex.len() >= 7 && digest.hex().starts_with(hex);
             let mut tags = release.images.iter().flat_map(|image| &image.tags);
@@ -50,13 +65,16 @@ impl Releases {
     }
 
     /// Returns the release with a digest.
-    pub fn get(&self, release: &Digest) -> Option<&(Digest, Release)> {
-        self.list.iter().find(|(digest, _)| digest == release)
+    pub fn get(&self, release: &Digest) -> Option<&StoredRelease> {
+        self.list.iter().find(|stored| stored.digest == *release)
     }
 
     /// Returns the release published before this one.
-    pub fn before(&self, digest: &Digest) -> Option<&(Digest, Release)> {
-        let at = self.list.iter().position(|(other, _)| other == digest)?;
+    pub fn before(&self, digest: &Digest) -> Option<&StoredRelease> {
+        let at = self
+            .list
+            .iter()
+            .position(|stored| stored.digest == *digest)?;
         self.list.get(at + 1)
     }
 
@@ -72,7 +90,7 @@ impl Releases {
         let having: Vec<Point> = self
             .list
             .iter()
-            .filter_map(|(digest, release)| {
+            .filter_map(|StoredRelease { digest, release }| {
                 let image = release.image(label)?;
                 Some(Point {
                     digest,
@@ -146,7 +164,7 @@ mod tests {
         }
     }
 
-    fn release(commit: &str, base: &str, leaf: Option<&str>) -> (Digest, Release) {
+    fn release(commit: &str, base: &str, leaf: Option<&str>) -> StoredRelease {
         let mut images = vec![image("base", base, "debian:bookworm", 0)];
         images.extend(leaf.map(|leaf| image("leaf", leaf, "base", 1)));
         let release = Release {
@@ -158,7 +176,10 @@ mod tests {
             spec: None,
             images,
         };
-        (Digest::of(commit.as_bytes()), release)
+        StoredRelease {
+            digest: Digest::of(commit.as_bytes()),
+            release,
+        }
     }
 
     fn all() -> Releases {
@@ -173,8 +194,8 @@ mod tests {
             channel: channel.to_owned(),
             seq: 1,
             previous: None,
-            release: list[at].0.clone(),
-            commit: list[at].1.commit.clone(),
+            release: list[at].digest.clone(),
+            commit: list[at].release.commit.clone(),
             actor: String::new(),
             time: Timestamp::UNIX_EPOCH,
             reason: None,
@@ -202,9 +223,9 @@ mod tests {
         let all = all();
         let found = |name: &str| {
             all.find(name)
-                .map(|(_, release)| &release.commit.as_str()[..1])
+                .map(|stored| &stored.release.commit.as_str()[..1])
         };
-        let digest = all.list[1].0.to_string();
+        let digest = all.list[1].digest.to_string();
         for name in [
             digest.as_str(),
             &digest[..19],
@@ -220,10 +241,10 @@ mod tests {
         assert_eq!(found("cccccc"), None);
         assert_eq!(found("elsewhere"), None);
         let before = all
-            .before(&all.list[1].0)
-            .map(|(_, r)| &r.commit.as_str()[..1]);
+            .before(&all.list[1].digest)
+            .map(|stored| &stored.release.commit.as_str()[..1]);
         assert_eq!(before, Some("b"));
-        assert_eq!(all.before(&all.list[3].0), None);
+        assert_eq!(all.before(&all.list[3].digest), None);
     }
 
     #[test]
@@ -246,7 +267,7 @@ mod tests {
     #[test]
     fn a_lineage_ends_outside() {
         let all = all();
-        let (_, release) = &all.list[0];
+        let release = &all.list[0].release;
         let leaf = release.image("leaf").expect("it is there");
         let shown: Vec<String> = release.lineage(leaf).iter().map(Ancestor::short).collect();
         let base = Digest::of(b"base2");
@@ -263,12 +284,15 @@ mod tests {
     fn releases_are_ordered_by_time_and_channels_by_name() {
         let mut all = all();
         let times = ["12:00:00Z", "12:00:00.5Z", "11:59:00Z", "12:00:00.25Z"];
-        for ((_, release), time) in all.list.iter_mut().zip(times) {
-            release.time = format!("2026-11-24T{time}").parse().expect("a time");
+        for (stored, time) in all.list.iter_mut().zip(times) {
+            stored.release.time = format!("2026-11-24T{time}").parse().expect("a time");
         }
         all.channels.reverse();
         let sorted = Releases::new(all.list, all.channels);
-        let commits = sorted.list.iter().map(|(_, r)| &r.commit.as_str()[..1]);
+        let commits = sorted
+            .list
+            .iter()
+            .map(|stored| &stored.release.commit.as_str()[..1]);
         assert_eq!(commits.collect::<String>(), "cadb");
         assert_eq!(sorted.channels[0].channel, "quarter");
     }

@@ -11,7 +11,7 @@ mod release;
 
 pub use gate::GateVerdict;
 pub use ledger::{Drift, LedgerEntry, MoveKind, TagMove};
-pub use list::{Point, Releases, Turn};
+pub use list::{Point, Releases, StoredRelease, Turn};
 pub use release::{
     Ancestor, DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredSpec,
 };

@@ -36,10 +36,10 @@ impl Promoter<'_> {
         if let Some(current) = self.current(&channel.name).await?
             && current != *release
             // A release that was cleaned away does not count as newer.
-            && let Some((_, current)) = self.staging.release(&current).await?
-            && is_newer(folder, &current, self.release).await
+            && let Some(current) = self.staging.release(&current).await?
+            && is_newer(folder, &current.release, self.release).await
         {
-            return Ok(Turn::AtNewer(current.commit));
+            return Ok(Turn::AtNewer(current.release.commit));
         }
         if let Some(from) = &channel.from
             && !moved.contains(&from.as_str())

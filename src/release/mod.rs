@@ -24,11 +24,11 @@ pub use ledger::Channel;
 pub use promote::{Promoter, Refusal, channel_gates, channel_targets};
 
 use crate::name::Digest;
-use crate::record::Release;
+use crate::record::StoredRelease;
 use crate::staging::Staging;
 
 /// Returns the release a user means: see [`Releases::find`](crate::record::Releases::find).
-pub async fn find(staging: &Staging, name: &str) -> Result<(Digest, Release), Error> {
+pub async fn find(staging: &Staging, name: &str) -> Result<StoredRelease, Error> {
     let found = match Digest::parse(name) {
         Ok(digest) => staging.release(&digest).await?,
         Err(_) => staging.releases().await?.find(name).cloned(),

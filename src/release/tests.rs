@@ -7,7 +7,7 @@ use super::gates::{GateState, Source};
 use super::promote::Promoted;
 use super::*;
 use crate::name::{Commit, Repository, Tag};
-use crate::record::{MoveKind, ReleaseImage};
+use crate::record::{MoveKind, Release, ReleaseImage};
 use crate::registry::{self, Registry};
 use crate::stack::Stack;
 use crate::testing::fake::Fake;

@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use super::{Document, Error, Staging, bytes};
 use crate::evidence::Evidence;
 use crate::name::{Commit, Digest, Tag};
-use crate::record::{LedgerEntry, Release, ReleaseImage, Releases, StoredSpec};
+use crate::record::{LedgerEntry, Release, ReleaseImage, Releases, StoredRelease, StoredSpec};
 use crate::registry::{Attachment, Locator};
 use crate::tags;
 
@@ -82,14 +82,16 @@ impl Staging {
     }
 
     /// Returns the release with a manifest digest.
-    pub async fn release(&self, digest: &Digest) -> Result<Option<(Digest, Release)>, Error> {
-        self.read_at(&Locator::Digest(digest.clone())).await
+    pub async fn release(&self, digest: &Digest) -> Result<Option<StoredRelease>, Error> {
+        let found = self.read_at(&Locator::Digest(digest.clone())).await?;
+        Ok(found.map(StoredRelease::from))
     }
 
     /// Returns all releases, newest first.
-    pub async fn release_list(&self) -> Result<Vec<(Digest, Release)>, Error> {
+    pub async fn release_list(&self) -> Result<Vec<StoredRelease>, Error> {
         let tags = self.registry.tags(&self.repository).await?;
-        let mut list = self.read_all(&tags, tags::is_release).await?;
+        let found = self.read_all(&tags, tags::is_release).await?;
+        let mut list: Vec<_> = found.into_iter().map(StoredRelease::from).collect();
         Releases::sort(&mut list);
         Ok(list)
     }
@@ -102,7 +104,8 @@ impl Staging {
             self.read_all::<LedgerEntry>(&tags, tags::is_current)
         )?;
         let channels = channels.into_iter().map(|(_, entry)| entry);
-        Ok(Releases::new(list, channels.collect()))
+        let list = list.into_iter().map(StoredRelease::from);
+        Ok(Releases::new(list.collect(), channels.collect()))
     }
 
     /// Reads the documents with these of its tags.

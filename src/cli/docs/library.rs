@@ -13,7 +13,7 @@ use crate::docs::{self, Channel, Known, Links, Made, Names, Stored, Wiki};
 use crate::evidence::Evidence;
 use crate::name::{Digest, Repository};
 use crate::oci;
-use crate::record::{Release, ReleaseImage, Releases};
+use crate::record::{ReleaseImage, Releases, StoredRelease};
 use crate::registry::{Locator, Registry};
 use crate::release;
 use crate::staging;
@@ -47,11 +47,11 @@ impl<'a> Library<'a> {
             .iter()
             .filter_map(|channel| Some(&channel.entries.first()?.release))
             .collect();
-        let is_selected = |(number, (digest, _)): &(usize, &(Digest, Release))| {
+        let is_selected = |(number, StoredRelease { digest, .. }): &(usize, &StoredRelease)| {
             args.all || *number < NEWEST || current.contains(digest) || *digest == shown
         };
         let selected = releases.iter().enumerate().filter(is_selected);
-        let selected = selected.map(|(_, (digest, _))| digest.clone()).collect();
+        let selected = selected.map(|(_, stored)| stored.digest.clone()).collect();
         Ok(Self {
             place,
             selected,
@@ -78,8 +78,8 @@ impl<'a> Library<'a> {
     /// Returns the commit of that release, abbreviated.
     pub fn commit(&self) -> &str {
         let mut releases = self.wiki.releases.iter();
-        let shown = releases.find(|(digest, _)| *digest == self.wiki.shown);
-        let commit = shown.map(|(_, release)| release.commit.abbreviated());
+        let shown = releases.find(|stored| stored.digest == self.wiki.shown);
+        let commit = shown.map(|stored| stored.release.commit.abbreviated());
         commit.unwrap_or_default()
     }
 
@@ -94,7 +94,7 @@ impl<'a> Library<'a> {
         // A page that stays as it is must not have links of another form.
         if before.is_some_and(|before| before != links.as_str()) {
             let names = Names::new(self.wiki.releases.iter());
-            let has_page = |(digest, release): &&(Digest, Release)| {
+            let has_page = |StoredRelease { digest, release }: &&StoredRelease| {
                 let mut pages = release
                     .images
                     .iter()
@@ -102,7 +102,7 @@ impl<'a> Library<'a> {
                 pages.any(|page| written.contains(&docs::file(page)))
             };
             let with_pages = self.wiki.releases.iter().filter(has_page);
-            selected.extend(with_pages.map(|(digest, _)| digest.clone()));
+            selected.extend(with_pages.map(|stored| stored.digest.clone()));
         }
         self.read(&selected).await?;
         self.wiki.links = links;
@@ -118,23 +118,24 @@ impl<'a> Library<'a> {
     /// Reads what was not read yet of some releases. Releases share images, so each is read once.
     async fn read(&mut self, selected: &BTreeSet<Digest>) -> Result<(), Failure> {
         let releases = self.wiki.releases.iter();
-        let releases: Vec<(Digest, Release)> = releases
-            .filter(|(digest, _)| selected.contains(digest) && !self.known.contains_key(digest))
+        let is_new = |digest| selected.contains(digest) && !self.known.contains_key(digest);
+        let releases: Vec<StoredRelease> = releases
+            .filter(|stored| is_new(&stored.digest))
             .cloned()
             .collect();
         let images: Vec<&ReleaseImage> = releases
             .iter()
-            .flat_map(|(_, release)| &release.images)
+            .flat_map(|stored| &stored.release.images)
             .collect();
         self.read_stored(&images).await?;
         self.read_evidence(&images).await?;
         let staging = &self.place.staging;
-        let specs = try_join_all(releases.iter().map(|(digest, release)| async move {
-            let spec = staging.spec_of(release).await?;
-            Ok::<_, staging::Error>((digest, release, spec))
+        let specs = try_join_all(releases.iter().map(|stored| async move {
+            let spec = staging.spec_of(&stored.release).await?;
+            Ok::<_, staging::Error>((stored, spec))
         }))
         .await?;
-        for (digest, release, spec) in specs {
+        for (StoredRelease { digest, release }, spec) in specs {
             let mut specs = spec.map(|spec| spec.images).unwrap_or_default().into_iter();
             let known = release.images.iter().map(|image| Known {
                 evidence: image
@@ -188,17 +189,18 @@ impl<'a> Library<'a> {
 async fn shown(
     place: &Place,
     args: &DocsArgs,
-    releases: &mut Vec<(Digest, Release)>,
+    releases: &mut Vec<StoredRelease>,
 ) -> Result<Digest, Failure> {
     if let Some(name) = &args.release {
-        let (digest, release) = release::find(&place.staging, name).await?;
-        if !releases.iter().any(|(other, _)| *other == digest) {
-            releases.push((digest.clone(), release));
+        let found = release::find(&place.staging, name).await?;
+        let digest = found.digest.clone();
+        if !releases.iter().any(|stored| stored.digest == digest) {
+            releases.push(found);
             Releases::sort(releases);
         }
         return Ok(digest);
     }
-    let newest = releases.first().map(|(digest, _)| digest.clone());
+    let newest = releases.first().map(|stored| stored.digest.clone());
     newest.ok_or_else(|| {
         let text = format!("no release in `{}`", place.staging.repository);
         Failure::new(Exit::Usage, text).help("make one with `laminate build --push`")

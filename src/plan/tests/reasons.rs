@@ -98,14 +98,9 @@ fn an_unknown_external_base_holds_its_descendants() {
         &built(&stack),
         &Request::default(),
     );
-    let because = "the digest of its external base is unknown".to_owned();
+    let because = HoldReason::UnknownBase;
     for image in plan.images {
-        assert_eq!(
-            image.action,
-            Action::Hold {
-                because: because.clone()
-            }
-        );
+        assert_eq!(image.action, Action::Hold { because });
     }
 }
 
