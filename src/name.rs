@@ -342,6 +342,12 @@ impl Reference {
         })
     }
 
+    /// Returns whether a text has a tag or a digest.
+    pub fn is_exact(text: &str) -> bool {
+        let last = text.rsplit('/').next().unwrap_or(text);
+        last.contains([':', '@'])
+    }
+
     /// Returns the same reference, pinned to `digest`.
     pub fn pinned(&self, digest: Digest) -> Self {
         Self {

@@ -45,6 +45,23 @@ const BAD: &[(&str, &str)] = &[
     (r#"["b-${commit7}"]"#, r#"["b-${commit7}", "b-${commit7}"]"#),
     ("base: ground", "base: grund"),
     ("base: ground", "base: ubuntu"),
+    ("base: ground", "base: registry.example.org/team/ground2"),
+    ("base: ground", "base: localhost:5000/x"),
+    ("apt: [git]", "copy: { /x: { image: grund, from: /x } }"),
+    ("apt: [git]", "copy: { /x: { image: busybox, from: /x } }"),
+    (
+        "apt: [git]",
+        "copy: { /x: { image: ghcr.io/other/ground, from: /x } }",
+    ),
+    ("apt: [git]", "copy: { /x: { image: \"a b:1\", from: /x } }"),
+    (
+        "apt: [git]",
+        "steps: [{ group: [{ copy: { /x: { image: child, from: /x } } }] }]",
+    ),
+    (
+        "images:",
+        "variants: { a: { skip: [other] } }\nimages:\n  other: { base: ground }\n  third: { base: ground, copy: { /x: { image: other, from: /x } } }",
+    ),
     ("base: ground", "base: child"),
     ("base: debian:bookworm", "base: child"),
     ("base: debian:bookworm", "base: [debian]"),

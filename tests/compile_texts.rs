@@ -176,6 +176,11 @@ fn each_text_is_as_it_was() {
         let id = ImageId(index);
         let graph = Graph::new(Platform::linux("amd64"));
         let mut compiler = Compiler::new(&stack, &environment, graph);
+        for image in stack.external_images() {
+            compiler
+                .external
+                .insert(image.clone(), Digest::of(b"an image"));
+        }
         let reference = Reference::parse("debian:bookworm").expect("valid");
         let state = BaseState {
             output: compiler.reference(&reference, "base"),

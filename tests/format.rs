@@ -209,8 +209,10 @@ fn keys_of_every_kind_of_step_stay_the_same() {
     for version in ["3.10", "3.11"] {
         let reference = Reference::parse(&format!("python:{version}")).expect("valid");
         let digest = Digest::of(version.as_bytes());
-        facts.bases.insert(reference, digest);
+        facts.external.insert(reference, digest);
     }
+    let busybox = Reference::parse("busybox:one").expect("valid");
+    facts.external.insert(busybox, Digest::of(b"busybox"));
     let keys = Keys::new(&stack, &facts);
     let found: Vec<String> = (0..stack.images().len())
         .map(|index| {

@@ -12,7 +12,6 @@ use super::job::{Goal, Job};
 use crate::buildkit::Services;
 use crate::compile::{CA_SECRET, StepEnvironment};
 use crate::event::Event;
-use crate::gather;
 use crate::llb::Proxy;
 use crate::name::{Reference, Repository, Tag};
 use crate::plan::{Action, Planned};
@@ -81,7 +80,7 @@ impl<'a> Prepared<'a> {
             services: self.services(),
             fail_fast: options.fail_fast,
             epoch: self.epoch()?,
-            bases: self.job.gathered.bases.clone(),
+            external: self.job.gathered.external.clone(),
             staging: self.staging.clone(),
             archive: archive.map(|file| file.path().to_owned()),
             suites: environment.suites,
@@ -156,16 +155,15 @@ impl Job<'_> {
     }
 }
 
-/// Checks that every image asked for has a cache key; it has none if it was planned offline and its base is
-/// not locked.
+/// Checks that every image asked for has a cache key; it has none if it was planned offline and an
+/// external image it needs is not locked.
 fn check_bases(job: &Job<'_>) -> Result<(), Error> {
     let lacks_key = |planned: &&Planned| planned.keyed.is_none() && job.is_selected(planned);
     let Some(planned) = job.plan.images.iter().find(lacks_key) else {
         return Ok(());
     };
-    let bases: Vec<Reference> = gather::external_bases(job.stack)
-        .into_iter()
-        .filter(|reference| !job.gathered.bases.contains_key(reference))
+    let bases: Vec<Reference> = (job.stack.external_images().into_iter())
+        .filter(|reference| !job.gathered.external.contains_key(reference))
         .cloned()
         .collect();
     Err(Error::UnknownBase {

@@ -13,11 +13,13 @@ use crate::evidence::Evidence;
 use crate::gather::Gathered;
 use crate::name::{Digest, Repository, Tag};
 use crate::plan::{self, Plan, Planned};
-use crate::record::{DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredSpec};
+use crate::record::{
+    Ancestor, DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredSpec,
+};
 use crate::run::Outcome;
 use crate::source::Span;
 use crate::spec::lock::Lock;
-use crate::stack::{Base, Image, ImageId, Stack};
+use crate::stack::{Base, Image, ImageId, ImageSource, Stack};
 use crate::staging::{self, Staging};
 
 /// A build that has ended.
@@ -198,7 +200,7 @@ fn release_image(
         }
         Base::External(base) => {
             let reference = &base.reference.value;
-            let digest = job.gathered.bases.get(reference);
+            let digest = job.gathered.external.get(reference);
             (0, reference.to_string(), digest.cloned())
         }
     };
@@ -214,6 +216,7 @@ fn release_image(
         depth,
         base: Some(base),
         base_digest,
+        copies: copies(job.gathered, image, before),
         size: proven.ran.size(planned).unwrap_or_default(),
         verdicts: evidence
             .map(|evidence| verdicts(evidence, planned))
@@ -228,6 +231,23 @@ fn release_image(
         checks_key: checks.map(|checks| checks.key.clone()),
         evidence: None,
     })
+}
+
+/// Returns the images that an image copies from; `before` are the images of the release so far.
+fn copies(gathered: &Gathered, image: &Image, before: &[ReleaseImage]) -> Vec<Ancestor> {
+    let sources = image.copy_sources().into_iter();
+    let copies = sources.map(|(name, source)| match source {
+        ImageSource::InStack(stack_name) => {
+            let id = image.copied[&stack_name.value];
+            let digest = before[id.0].digest.clone();
+            Ancestor::Image { name, digest }
+        }
+        ImageSource::External(image) => Ancestor::External {
+            reference: name,
+            digest: gathered.external.get(&image.reference.value).cloned(),
+        },
+    });
+    copies.collect()
 }
 
 fn variant(stack: &Stack, image: &Image) -> Option<String> {
@@ -258,7 +278,7 @@ fn verdicts(evidence: &Evidence, planned: &Planned) -> Vec<ReleaseVerdict> {
 fn stored_spec(proven: &Proven<'_>) -> StoredSpec {
     let job = proven.ran.prepared.job;
     let lock = Lock {
-        bases: job.gathered.bases.clone(),
+        bases: job.gathered.external.clone(),
     };
     let images = job.plan.images.iter().map(|planned| {
         let image = &job.stack[planned.id];
@@ -270,7 +290,9 @@ fn stored_spec(proven: &Proven<'_>) -> StoredSpec {
         for (name, value) in plan::settings(image) {
             resolved[name] = value;
         }
-        resolved["steps"] = image.steps.iter().map(plan::expand).collect();
+        let steps = image.steps.iter();
+        let steps = steps.map(|step| plan::expand(&step.pinned(&job.gathered.external)));
+        resolved["steps"] = steps.collect();
         let keyed = planned.keyed.as_ref();
         StoredImage {
             resolved,
@@ -295,7 +317,7 @@ fn pinned_base(stack: &Stack, gathered: &Gathered, image: &Image) -> String {
         Base::Image(parent) => stack[*parent].name.to_string(),
         Base::External(base) => {
             let reference = &base.reference.value;
-            match gathered.bases.get(reference) {
+            match gathered.external.get(reference) {
                 Some(digest) => reference.pinned(digest.clone()).to_string(),
                 None => reference.to_string(),
             }

@@ -161,7 +161,7 @@ impl Context {
             for reference in &gathered.unlocked {
                 events.send(Event::Note {
                     text: format!(
-                        "base `{reference}` is not locked; using the current digest of its tag (`laminate lock` pins it)"
+                        "image `{reference}` is not locked; using the current digest of its tag (`laminate lock` pins it)"
                     ),
                 });
             }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::args::{Global, GraphArgs, GraphFormat};
 use super::{Answer, Exit, Failure, context};
-use crate::stack::{Base, ImageId, Stack};
+use crate::stack::{Base, ImageId, ImageSource, Stack};
 
 /// Loads the stack and draws it. Contacts nothing.
 pub fn run(global: &Global, args: &GraphArgs) -> Result<Answer, Failure> {
@@ -37,6 +37,10 @@ fn json(stack: &Stack) -> Value {
                     Base::Image(parent) => json!({ "image": stack[*parent].name.value.as_str() }),
                     Base::External(base) => json!({ "reference": base.reference.value.to_string() }),
                 },
+                "copies": image.copy_sources().into_iter().map(|(name, source)| match source {
+                    ImageSource::InStack(_) => json!({ "image": name }),
+                    ImageSource::External(_) => json!({ "reference": name }),
+                }).collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -78,7 +82,13 @@ fn branches(
             ("├── ", "│   ")
         };
         let name = stack.label(*id);
-        text.push_str(&format!("{indent}{branch}{name}\n"));
+        let copies: Vec<String> = stack[*id].copy_sources().into_keys().collect();
+        let copies = if copies.is_empty() {
+            String::new()
+        } else {
+            format!(" (copies from {})", copies.join(", "))
+        };
+        text.push_str(&format!("{indent}{branch}{name}{copies}\n"));
         let next = children.get(id).map(Vec::as_slice).unwrap_or_default();
         branches(stack, next, children, &format!("{indent}{below}"), text);
     }
@@ -88,9 +98,9 @@ fn mermaid(stack: &Stack) -> String {
     let mut text = String::from("flowchart TD\n");
     let mut external: BTreeMap<String, usize> = BTreeMap::new();
     for image in stack.images() {
-        if let Base::External(_) = image.base {
+        for image in image.external_images() {
             let number = external.len();
-            let name = base_name(stack, &image.base);
+            let name = image.reference.value.to_string();
             external.entry(name).or_insert_with_key(|name| {
                 text.push_str(&format!("  o{number}([\"{name}\"])\n"));
                 number
@@ -107,6 +117,13 @@ fn mermaid(stack: &Stack) -> String {
                 let number = external[&base_name(stack, &image.base)];
                 text.push_str(&format!("  o{number} --> i{index}\n"));
             }
+        }
+        for (name, source) in image.copy_sources() {
+            let from = match source {
+                ImageSource::InStack(name) => format!("i{}", image.copied[&name.value].0),
+                ImageSource::External(_) => format!("o{}", external[&name]),
+            };
+            text.push_str(&format!("  {from} -.->|copy| i{index}\n"));
         }
     }
     text

@@ -1,4 +1,6 @@
-//! `laminate lock`: pins external bases in specs.lock.
+//! `laminate lock`: pins external images in specs.lock.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +15,7 @@ use crate::gather;
 use crate::name::{Digest, Reference};
 use crate::registry::Credentials;
 use crate::spec::lock::Lock;
-use crate::stack::{Base, Stack};
+use crate::stack::Stack;
 
 /// Runs the command.
 pub async fn run(
@@ -24,11 +26,10 @@ pub async fn run(
 ) -> Result<Answer, Failure> {
     let context = context::load(global)?;
     let stack = &context.stack;
-    let bases: Vec<&Reference> = gather::external_bases(stack)
-        .into_iter()
+    let images: Vec<&Reference> = (stack.external_images().into_iter())
         .filter(|reference| reference.digest.is_none())
         .collect();
-    let selected = selected(&bases, args)?;
+    let selected = selected(&images, args)?;
     let before = context.lock.clone().unwrap_or_default();
     let is_resolved = |reference: &Reference| {
         let updated = selected.is_empty() || selected.contains(reference);
@@ -38,7 +39,7 @@ pub async fn run(
     events.send(Event::Phase {
         text: "asking the registry".to_owned(),
     });
-    let resolving = futures_util::future::try_join_all(bases.iter().map(|reference| {
+    let resolving = futures_util::future::try_join_all(images.iter().map(|reference| {
         let registry = &registry;
         let is_resolved = is_resolved(reference);
         let before = &before;
@@ -70,28 +71,28 @@ pub async fn run(
     ))
 }
 
-/// Returns the bases of `--update`; none for all of them.
-fn selected(bases: &[&Reference], args: &LockArgs) -> Result<Vec<Reference>, Failure> {
+/// Returns the images of `--update`; none for all of them.
+fn selected(images: &[&Reference], args: &LockArgs) -> Result<Vec<Reference>, Failure> {
     let texts = args.update.iter().flatten();
-    texts.map(|text| select(bases, text)).collect()
+    texts.map(|text| select(images, text)).collect()
 }
 
-/// Returns the base that a text refers to.
-fn select(bases: &[&Reference], text: &str) -> Result<Reference, Failure> {
+/// Returns the external image that a text refers to.
+fn select(images: &[&Reference], text: &str) -> Result<Reference, Failure> {
     let reference = Reference::parse(text).ok();
-    if let Some(reference) = reference.filter(|reference| bases.contains(&reference)) {
+    if let Some(reference) = reference.filter(|reference| images.contains(&reference)) {
         return Ok(reference);
     }
-    let known: Vec<String> = bases.iter().map(ToString::to_string).collect();
+    let known: Vec<String> = images.iter().map(ToString::to_string).collect();
     let help = match nearest(text, known.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("use one of: {}", known.join(", ")),
     };
-    let text = format!("no image is based on `{text}`");
+    let text = format!("no image is based on `{text}` or copies from it");
     Err(Failure::new(Exit::Usage, text).help(help))
 }
 
-/// Returns the change of each base and the images it rebuilds, for people and for programs.
+/// Returns the change of each external image and the images it rebuilds, for people and for programs.
 fn describe(stack: &Stack, before: &Lock, after: &Lock) -> (String, Vec<Value>) {
     let mut lines = Vec::new();
     let mut list = Vec::new();
@@ -100,9 +101,9 @@ fn describe(stack: &Stack, before: &Lock, after: &Lock) -> (String, Vec<Value>) 
         let images = if old == Some(digest) {
             Vec::new()
         } else {
-            based_on(stack, reference)
+            dependents(stack, reference)
         };
-        lines.push(describe_base(reference, old, digest, &images));
+        lines.push(describe_image(reference, old, digest, &images));
         list.push(json!({
             "reference": reference.to_string(),
             "old": old.map(Digest::as_str),
@@ -116,8 +117,8 @@ fn describe(stack: &Stack, before: &Lock, after: &Lock) -> (String, Vec<Value>) 
     (lines.concat(), list)
 }
 
-/// Returns the line about one base.
-fn describe_base(
+/// Returns the line about one external image.
+fn describe_image(
     reference: &Reference,
     old: Option<&Digest>,
     new: &Digest,
@@ -136,22 +137,21 @@ fn describe_base(
     }
 }
 
-/// Returns the labels of the images based on an external base, directly or not.
-fn based_on(stack: &Stack, reference: &Reference) -> Vec<String> {
-    let mut on = vec![false; stack.images().len()];
-    for (index, image) in stack.images().iter().enumerate() {
-        on[index] = match &image.base {
-            Base::Image(parent) => on[parent.0],
-            Base::External(base) => base.reference.value == *reference,
-        };
+/// Returns the labels of the images that need an external image, directly or not.
+fn dependents(stack: &Stack, reference: &Reference) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    // Images come after those they need, so that one pass is enough.
+    for id in stack.ids() {
+        let external = stack[id].external_images();
+        if external
+            .iter()
+            .any(|image| image.reference.value == *reference)
+            || !stack.dependencies(id).is_disjoint(&found)
+        {
+            found.insert(id);
+        }
     }
-    stack
-        .images()
-        .iter()
-        .zip(on)
-        .filter(|(_, on)| *on)
-        .map(|(image, _)| stack.label_of(image))
-        .collect()
+    found.into_iter().map(|id| stack.label(id)).collect()
 }
 
 #[cfg(test)]
@@ -167,7 +167,7 @@ mod tests {
         let debian = reference("debian:12");
         let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
         let line = |old: Option<&Digest>| {
-            let line = describe_base(&debian, old, &new, &["a".to_owned(), "b".to_owned()]);
+            let line = describe_image(&debian, old, &new, &["a".to_owned(), "b".to_owned()]);
             line.replace(new.short(), "NEW")
                 .replace("docker.io/library/", "")
         };
@@ -187,7 +187,7 @@ mod tests {
         let failure = select(&bases, "docker.io/library/debian:11").expect_err("not a base");
         assert_eq!(
             failure.shown(false),
-            "error: no image is based on `docker.io/library/debian:11`\n\
+            "error: no image is based on `docker.io/library/debian:11` or copies from it\n\
              help: did you mean `docker.io/library/debian:12`?\n"
         );
         assert!(select(&bases, "").is_err());

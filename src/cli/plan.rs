@@ -16,7 +16,7 @@ use crate::plan::{self, Action, Plan, Planned, Proofs, Request};
 use crate::registry::Registry;
 use crate::release::Channel;
 use crate::release::gates::{self, CHECKS, Source, SpecGates};
-use crate::stack::{Base, ImageId};
+use crate::stack::{Base, Image, ImageId, ImageSource};
 use crate::staging::Staging;
 use crate::table;
 
@@ -92,9 +92,10 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
             Base::Image(parent) => json!({ "image": stack[*parent].name.value.as_str() }),
             Base::External(base) => json!({
                 "reference": base.reference.value.to_string(),
-                "digest": gathered.bases.get(&base.reference.value).map(Digest::as_str),
+                "digest": gathered.external.get(&base.reference.value).map(Digest::as_str),
             }),
         },
+        "copies": copies(gathered, image),
     });
     let run = |known: bool| if known { "known" } else { "run" };
     let proofs = &planned.proofs;
@@ -123,6 +124,19 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
         }
     }
     value
+}
+
+/// Returns the images that an image copies from.
+fn copies(gathered: &Gathered, image: &Image) -> Vec<Value> {
+    let sources = image.copy_sources().into_iter();
+    let copies = sources.map(|(name, source)| match source {
+        ImageSource::InStack(_) => json!({ "image": name }),
+        ImageSource::External(image) => json!({
+            "reference": name,
+            "digest": gathered.external.get(&image.reference.value).map(Digest::as_str),
+        }),
+    });
+    copies.collect()
 }
 
 /// Returns the images that gates do not cover.

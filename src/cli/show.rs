@@ -60,6 +60,7 @@ fn text(StoredRelease { digest, release }: &StoredRelease, channels: &[String]) 
     let mut text = lines("", rows);
     for image in &release.images {
         let base = release.base(image).as_ref().map(Ancestor::to_string);
+        let copies: Vec<String> = image.copies.iter().map(Ancestor::to_string).collect();
         let size = match image.size {
             0 => String::new(),
             size => crate::size::human(size),
@@ -74,6 +75,7 @@ fn text(StoredRelease { digest, release }: &StoredRelease, channels: &[String]) 
             ("size", size),
             ("tags", tags.join(" ")),
             ("base", base.unwrap_or_default()),
+            ("copies", copies.join(" ")),
             ("proven", proven(image)),
             ("dropped", dropped.join("; ")),
         ];
@@ -102,6 +104,7 @@ fn json(StoredRelease { digest, release }: &StoredRelease, channels: &[String]) 
                 "size": (image.size > 0).then_some(image.size),
                 "tags": image.tags,
                 "base": release.base(image),
+                "copies": image.copies,
                 "verdicts": image.verdicts,
                 "dropped": image.dropped,
                 "checks": image.checks,

@@ -17,7 +17,7 @@ use crate::event::Events;
 use crate::name::{Commit, Digest, Reference};
 use crate::plan::{Action, Planned, Reason, Request};
 use crate::record::{Releases, StoredSpec, Turn};
-use crate::stack::{Base, ImageId, Stack};
+use crate::stack::{Base, ExternalImage, Image, ImageId, ImageSource, Stack};
 use crate::staging::Staging;
 
 /// How many releases are shown without `--all`.
@@ -50,9 +50,13 @@ pub async fn run(
     let mut list = Vec::new();
     for id in wanted {
         let planned = &plan.images[id.0];
-        let lineage = lineage(stack, &gathered.bases, id);
+        let lineage = lineage(stack, &gathered.external, id);
         text.push_str(&action_text(planned));
         text.push_str(&format!("  based on {}\n", lineage.join(" → ")));
+        let copies = copies(&stack[id], &gathered.external);
+        if !copies.is_empty() {
+            text.push_str(&format!("  copies from {}\n", copies.join(", ")));
+        }
         text.push_str(&key_text(planned));
         let mut value = plan_command::image(&context, &gathered, planned);
         value["lineage"] = json!(lineage);
@@ -103,7 +107,7 @@ fn key_text(planned: &Planned) -> String {
 }
 
 /// Returns what an image is based on, its base first, down to the external base.
-fn lineage(stack: &Stack, bases: &BTreeMap<Reference, Digest>, id: ImageId) -> Vec<String> {
+fn lineage(stack: &Stack, digests: &BTreeMap<Reference, Digest>, id: ImageId) -> Vec<String> {
     let mut lineage = Vec::new();
     let mut base = &stack[id].base;
     loop {
@@ -113,14 +117,29 @@ fn lineage(stack: &Stack, bases: &BTreeMap<Reference, Digest>, id: ImageId) -> V
                 base = &stack[*parent].base;
             }
             Base::External(external) => {
-                let reference = &external.reference.value;
-                lineage.push(match bases.get(reference) {
-                    Some(digest) => format!("{reference}@{}", digest.short()),
-                    None => reference.to_string(),
-                });
+                lineage.push(pinned(external, digests));
                 return lineage;
             }
         }
+    }
+}
+
+/// Returns the images that an image copies from.
+fn copies(image: &Image, digests: &BTreeMap<Reference, Digest>) -> Vec<String> {
+    let sources = image.copy_sources().into_iter();
+    let copies = sources.map(|(name, source)| match source {
+        ImageSource::InStack(_) => name,
+        ImageSource::External(external) => pinned(external, digests),
+    });
+    copies.collect()
+}
+
+/// Returns a reference with the first digits of its digest, if that is known.
+fn pinned(external: &ExternalImage, digests: &BTreeMap<Reference, Digest>) -> String {
+    let reference = &external.reference.value;
+    match digests.get(reference) {
+        Some(digest) if reference.digest.is_none() => format!("{reference}@{}", digest.short()),
+        _ => reference.to_string(),
     }
 }
 

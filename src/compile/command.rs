@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::shell::quote;
-use crate::name::Reference;
+use crate::stack::ImageSource;
 
 /// The folder in which a step finds what laminate brings: a tmpfs with mounts in it, which is gone when
 /// the step ends.
@@ -38,7 +38,7 @@ pub struct Command {
     /// Cache mounts.
     pub caches: Vec<Cache>,
     /// Other images, mounted at `PLACE/image0`, `PLACE/image1`, ….
-    pub images: Vec<Reference>,
+    pub images: Vec<ImageSource>,
     /// Whether it runs the uv at `PLACE/uv`.
     pub uv: bool,
 }

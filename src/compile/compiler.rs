@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::config::BaseConfig;
 use crate::llb::{Graph, Group, Meta, Origin, Output, Proxy, Source};
-use crate::name::Reference;
+use crate::name::{Digest, Reference};
 use crate::source::Span;
-use crate::stack::{ImageId, Stack};
+use crate::stack::{Image, ImageId, ImageSource, Stack};
 
 /// The secret under which the session offers the bundle of certificates.
 pub const CA_SECRET: &str = "laminate-ca";
@@ -43,6 +43,10 @@ pub struct Compiler<'a> {
     pub(super) environment: &'a StepEnvironment,
     /// Everything compiled so far.
     pub graph: Graph,
+    /// The digest of each external image that steps copy from.
+    pub external: BTreeMap<Reference, Digest>,
+    /// The file system of each image of the stack that steps copy from.
+    pub in_stack: BTreeMap<ImageId, Output>,
     /// Contents that the session must serve, each as the file [`LARGE_FILE`] of a tree of this name.
     pub large: BTreeMap<String, Arc<[u8]>>,
 }
@@ -54,6 +58,8 @@ impl<'a> Compiler<'a> {
             stack,
             environment,
             graph,
+            external: BTreeMap::new(),
+            in_stack: BTreeMap::new(),
             large: BTreeMap::new(),
         }
     }
@@ -71,6 +77,19 @@ impl<'a> Compiler<'a> {
             layers: None,
         };
         self.graph.source(source, meta)
+    }
+
+    /// Returns the file system of an image that a step of `image` copies from.
+    pub(super) fn copied(&mut self, image: &Image, source: &ImageSource, label: &str) -> Output {
+        match source {
+            ImageSource::External(external) => {
+                let reference = &external.reference.value;
+                let digest = self.external.get(reference).or(reference.digest.as_ref());
+                let digest = digest.expect("an image has a key only if these are known");
+                self.reference(&reference.pinned(digest.clone()), label)
+            }
+            ImageSource::InStack(name) => self.in_stack[&image.copied[&name.value]],
+        }
     }
 
     /// Adds the lowest layers of an image of a registry, as many as `layers`.

@@ -50,7 +50,7 @@ impl Compiler<'_> {
         let mut mounts = vec![tmpfs(PLACE)];
         self.trust(network, &mut env, &mut mounts);
         mounts.extend(self.input_mounts(command));
-        mounts.extend(self.image_mounts(command, label));
+        mounts.extend(self.image_mounts(command, image, label));
         if command.uv {
             let input = self.uv(&defaults.env, root, meta);
             mounts.push(read_only(format!("{PLACE}/uv"), input));
@@ -72,10 +72,10 @@ impl Compiler<'_> {
         self.graph.exec(exec, meta.clone()).root
     }
 
-    fn image_mounts(&mut self, command: &Command, label: &str) -> Vec<Mount> {
+    fn image_mounts(&mut self, command: &Command, image: &Image, label: &str) -> Vec<Mount> {
         let mut mounts = Vec::new();
-        for (index, reference) in command.images.iter().enumerate() {
-            let input = self.reference(reference, label);
+        for (index, source) in command.images.iter().enumerate() {
+            let input = self.copied(image, source, label);
             mounts.push(read_only(image_folder(index), input));
         }
         mounts

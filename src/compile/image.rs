@@ -11,8 +11,7 @@ use super::steps::{self, file_actions::file_actions, written_paths};
 use super::writable::touches;
 use crate::diagnostic::Diagnostic;
 use crate::llb::{Action, File, Meta, OpId, Output};
-use crate::name::Reference;
-use crate::stack::{ImageId, Kind};
+use crate::stack::{ImageId, ImageSource, Kind};
 
 /// An image in the graph.
 #[derive(Clone, Debug)]
@@ -97,7 +96,7 @@ impl Compiler<'_> {
             return None;
         }
         let stack = self.stack;
-        let mut image = |reference: &Reference| self.reference(reference, context.label);
-        file_actions(&step.kind, stack.files(), &mut image)
+        let mut copied = |source: &ImageSource| self.copied(image, source, context.label);
+        file_actions(&step.kind, stack.files(), &mut copied)
     }
 }

@@ -14,7 +14,7 @@ use crate::name::{Digest, Reference, Repository, Tag};
 use crate::plan::{self, Facts, KeyFacts, Keys, Periods, Request, TagDigests};
 use crate::registry::{self, Locator, Registry};
 use crate::spec::lock::Lock;
-use crate::stack::{Base, ImageId, Stack};
+use crate::stack::{ImageId, Stack};
 use crate::staging::{self, Staging, State};
 use crate::tags;
 
@@ -42,9 +42,9 @@ pub struct Gathered {
     pub keys: Keys,
     /// The facts a plan is made from.
     pub facts: Facts,
-    /// The digest of each external base that is known.
-    pub bases: BTreeMap<Reference, Digest>,
-    /// External bases that are not locked, so that a registry was asked for them.
+    /// The digest of each external image that is known.
+    pub external: BTreeMap<Reference, Digest>,
+    /// External images that are not locked, so that a registry was asked for them.
     pub unlocked: Vec<Reference>,
     /// The marks of this run's `--refresh` by label, to be stored when their images are built.
     pub refreshed: BTreeMap<String, String>,
@@ -64,16 +64,16 @@ pub enum Error {
     /// A document in staging cannot be read.
     #[error(transparent)]
     Staging(#[from] staging::Error),
-    /// An external base does not exist for us.
-    #[error("external base `{reference}` not found: it does not exist, or requires a login")]
-    NoBase {
-        /// The base.
+    /// An external image does not exist for us.
+    #[error("external image `{reference}` not found: it does not exist, or requires a login")]
+    NoImage {
+        /// The image.
         reference: String,
     },
 }
 
-/// Asks git and, if there is a registry to ask, the registry. Without one, images whose external base
-/// is not locked cannot be planned and are held.
+/// Asks git and, if there is a registry to ask, the registry. Without one, images that need an external
+/// image which is not locked cannot be planned and are held.
 pub async fn gather(
     stack: &Stack,
     options: &Options<'_>,
@@ -89,10 +89,10 @@ pub async fn gather(
     let staging = staging.map(|(registry, repository)| Staging::new(registry, repository));
     let staging = staging.as_ref();
     let files = [options.file, "specs.lock", "images"];
-    let (checkout, state, (bases, unlocked)) = tokio::try_join!(
+    let (checkout, state, (external, unlocked)) = tokio::try_join!(
         async { Ok::<_, Error>(git::read_checkout(options.folder, &files).await?) },
         state(staging),
-        bases(stack, options.lock, registry)
+        pins(stack, options.lock, registry)
     )?;
     let refreshed = refresh_marks(stack, options);
     let mut marks = state.refreshed.clone();
@@ -101,7 +101,7 @@ pub async fn gather(
         stack,
         &KeyFacts {
             platform: options.platform.to_owned(),
-            bases: bases.clone(),
+            external: external.clone(),
             periods: periods(options.now),
             refreshed: marks,
         },
@@ -130,7 +130,7 @@ pub async fn gather(
     Ok(Gathered {
         keys,
         facts,
-        bases,
+        external,
         unlocked,
         refreshed,
         sizes: state.sizes(),
@@ -200,27 +200,18 @@ async fn stored(staging: &Staging, keys: &Keys) -> Result<BTreeMap<Digest, Diges
     Ok(found.await?.into_iter().flatten().collect())
 }
 
-/// Returns the external bases of a stack, each once.
-pub fn external_bases(stack: &Stack) -> BTreeSet<&Reference> {
-    let bases = stack.images().iter().filter_map(|image| match &image.base {
-        Base::External(base) => Some(&base.reference.value),
-        Base::Image(_) => None,
-    });
-    bases.collect()
-}
-
 type Pins = (BTreeMap<Reference, Digest>, Vec<Reference>);
 
-/// Returns the digests of the external bases, from the reference itself, the lock, or the registry, in
+/// Returns the digests of the external images, from the reference itself, the lock, or the registry, in
 /// this order; and the references a registry was asked for.
-async fn bases(
+async fn pins(
     stack: &Stack,
     lock: Option<&Lock>,
     registry: Option<&Registry>,
 ) -> Result<Pins, Error> {
     let mut pins = BTreeMap::new();
     let mut asked = Vec::new();
-    for reference in external_bases(stack) {
+    for reference in stack.external_images() {
         let known = reference
             .digest
             .as_ref()
@@ -250,7 +241,7 @@ pub async fn resolve(registry: &Registry, reference: &Reference) -> Result<Diges
     let at = digest.or(tag).expect("a reference has a tag or a digest");
     match registry.head_manifest(&reference.repository, &at).await? {
         Some(descriptor) => Ok(descriptor.digest),
-        None => Err(Error::NoBase {
+        None => Err(Error::NoImage {
             reference: reference.to_string(),
         }),
     }

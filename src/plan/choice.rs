@@ -6,7 +6,7 @@ use std::fmt;
 use super::facts::{Facts, Request};
 use super::key::Keys;
 use crate::name::Digest;
-use crate::stack::{Base, ImageId, Stack};
+use crate::stack::{ImageId, Stack};
 
 /// What is done with an image, without the reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) enum Choice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoldReason {
     /// It has no cache key.
-    UnknownBase,
+    UnknownImage,
     /// It is neither selected nor needed by an image that is.
     NotSelected,
 }
@@ -30,7 +30,7 @@ pub enum HoldReason {
 impl fmt::Display for HoldReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnknownBase => "the digest of its external base is unknown",
+            Self::UnknownImage => "the digest of an external image it needs is unknown",
             Self::NotSelected => "not selected",
         })
     }
@@ -42,7 +42,7 @@ pub(super) fn choices(stack: &Stack, keys: &Keys, facts: &Facts, request: &Reque
     (0..stack.images().len())
         .map(ImageId)
         .map(|id| match keys.get(id) {
-            None => Choice::Hold(HoldReason::UnknownBase),
+            None => Choice::Hold(HoldReason::UnknownImage),
             Some(keyed) => match facts.stored.get(&keyed.key) {
                 Some(digest) if !request.forces(id) => Choice::Reuse(digest.clone()),
                 _ if needed.contains(&id) => Choice::Build,
@@ -52,7 +52,7 @@ pub(super) fn choices(stack: &Stack, keys: &Keys, facts: &Facts, request: &Reque
         .collect()
 }
 
-/// Returns the selected images, and those below them that must be built first.
+/// Returns the selected images, and those they need, which must be built first.
 fn needed(stack: &Stack, keys: &Keys, facts: &Facts, request: &Request) -> BTreeSet<ImageId> {
     let is_stored = |id: ImageId| {
         keys.get(id)
@@ -60,17 +60,14 @@ fn needed(stack: &Stack, keys: &Keys, facts: &Facts, request: &Request) -> BTree
             && !request.forces(id)
     };
     let mut needed = BTreeSet::new();
-    // Children come after their parents, so that one pass from the end is enough.
+    // Images come after those they need, so that one pass from the end is enough.
     for index in (0..stack.images().len()).rev() {
         let id = ImageId(index);
         if request.selects(id) {
             needed.insert(id);
         }
-        if needed.contains(&id)
-            && !is_stored(id)
-            && let Base::Image(parent) = stack.images()[index].base
-        {
-            needed.insert(parent);
+        if needed.contains(&id) && !is_stored(id) {
+            needed.extend(stack.dependencies(id));
         }
     }
     needed

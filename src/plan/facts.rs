@@ -21,7 +21,7 @@ pub struct Facts {
     pub stored: BTreeMap<Digest, Digest>,
     /// The last build of each image, by [`Stack::label`](crate::stack::Stack::label).
     pub records: BTreeMap<String, Record>,
-    /// Whether the digests of external bases come from `specs.lock`.
+    /// Whether the digests of external images come from `specs.lock`.
     pub locked: bool,
     /// The evidence of images, by their keys.
     pub evidence: BTreeMap<Digest, Evidence>,

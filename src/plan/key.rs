@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::name::{Digest, Reference};
-use crate::stack::{Base, File, Image, ImageId, Refresh, Stack, canonical_env};
+use crate::stack::{
+    Base, ExternalImage, File, Image, ImageId, ImageSource, Refresh, Stack, canonical_env,
+};
 
 /// Raised when equal specs compile to other images than before; part of every key.
 pub const FORMAT: u32 = 2;
@@ -28,6 +30,10 @@ pub enum ComponentKind {
     Base,
     /// The key of the base in the stack.
     Parent,
+    /// The digest of an external image that files are copied from.
+    Image,
+    /// The key of an image of the stack that files are copied from.
+    Dependency,
     /// A variable that a step or the base uses.
     Var,
     /// A file under `images/` that a step uses.
@@ -84,8 +90,8 @@ pub struct Keyed {
 pub struct KeyFacts {
     /// `linux/amd64`.
     pub platform: String,
-    /// The digest of each external base, from the lock or the registry.
-    pub bases: BTreeMap<Reference, Digest>,
+    /// The digest of each external image, from the lock or the registry.
+    pub external: BTreeMap<Reference, Digest>,
     /// The current period of each refresh: `2026-11-24`, `2026-W48`, `2026-11`.
     pub periods: Periods,
     /// The last `--refresh` of an image, by [`Stack::label`]: it stays part of the key.
@@ -108,13 +114,13 @@ pub struct Periods {
 pub struct Keys(Vec<Option<Keyed>>);
 
 impl Keys {
-    /// Computes the keys. An image whose external base has no digest in `facts` has none, nor have its
-    /// descendants.
+    /// Computes the keys. An image that names an external image without a digest in `facts` has none,
+    /// nor has an image that needs it.
     pub fn new(stack: &Stack, facts: &KeyFacts) -> Self {
         Self(keys(stack, facts))
     }
 
-    /// Returns the key of an image; `None` if the digest of its external base is unknown.
+    /// Returns the key of an image; `None` if the digest of an external image it needs is unknown.
     pub fn get(&self, id: ImageId) -> Option<&Keyed> {
         self.0[id.0].as_ref()
     }
@@ -128,33 +134,56 @@ impl Keys {
 fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<Option<Keyed>> {
     let mut keys: Vec<Option<Keyed>> = Vec::with_capacity(stack.images().len());
     for image in stack.images() {
-        let base = match &image.base {
-            Base::Image(parent) => keys[parent.0].as_ref().map(|parent_key| {
-                let name = stack[*parent].name.as_str();
-                Component::new(ComponentKind::Parent, name, parent_key.key.as_str())
-            }),
-            Base::External(base) => facts.bases.get(&base.reference.value).map(|digest| {
-                let reference = base.reference.value.to_string();
-                Component::new(ComponentKind::Base, reference, digest.as_str())
-                    .made_from(&base.vars)
-            }),
-        };
-        keys.push(base.map(|base| keyed(stack, image, base, facts)));
+        let images = images(stack, image, &keys, facts);
+        keys.push(images.map(|images| keyed(stack, image, images, facts)));
     }
     keys
 }
 
-fn keyed(stack: &Stack, image: &Image, base: Component, facts: &KeyFacts) -> Keyed {
+/// Returns the components of all images that an image needs: first its base, then those it copies from,
+/// by name. `None` if one of them is not known.
+fn images(
+    stack: &Stack,
+    image: &Image,
+    keys: &[Option<Keyed>],
+    facts: &KeyFacts,
+) -> Option<Vec<Component>> {
+    let in_stack = |kind: ComponentKind, id: ImageId| {
+        let key = &keys[id.0].as_ref()?.key;
+        Some(Component::new(kind, stack[id].name.as_str(), key.as_str()))
+    };
+    let external = |kind: ComponentKind, external: &ExternalImage| {
+        let reference = &external.reference.value;
+        let digest = facts.external.get(reference)?;
+        let component = Component::new(kind, reference.to_string(), digest.as_str());
+        Some(component.made_from(&external.vars))
+    };
+    let mut list = vec![match &image.base {
+        Base::Image(parent) => in_stack(ComponentKind::Parent, *parent)?,
+        Base::External(base) => external(ComponentKind::Base, base)?,
+    }];
+    for source in image.copy_sources().into_values() {
+        list.push(match source {
+            ImageSource::InStack(name) => {
+                in_stack(ComponentKind::Dependency, image.copied[&name.value])?
+            }
+            ImageSource::External(image) => external(ComponentKind::Image, image)?,
+        });
+    }
+    Some(list)
+}
+
+fn keyed(stack: &Stack, image: &Image, images: Vec<Component>, facts: &KeyFacts) -> Keyed {
     let mut list = vec![
         Component::new(ComponentKind::Format, "laminate", FORMAT.to_string()),
         Component::new(ComponentKind::Platform, "platform", &facts.platform),
         Component::new(ComponentKind::Name, "stack", stack.name().as_str()),
         Component::new(ComponentKind::Name, "image", image.name.as_str()),
-        base,
     ];
+    list.extend(images);
     let mut vars: BTreeSet<&String> = BTreeSet::new();
-    if let Base::External(base) = &image.base {
-        vars.extend(&base.vars);
+    for external in image.external_images() {
+        vars.extend(&external.vars);
     }
     for step in &image.steps {
         step.collect_vars(&mut vars);

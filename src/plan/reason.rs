@@ -16,11 +16,13 @@ pub enum ReasonKind {
     Var,
     /// A step differs.
     Step,
-    /// The external base has another digest, or is another one.
+    /// An external image, the base or one that files are copied from, has another digest, or is
+    /// another one.
     Base,
-    /// The base in the stack is rebuilt, or is another one.
+    /// An image of the stack, the base or one that files are copied from, is rebuilt, or is another
+    /// one.
     Parent,
-    /// `specs.lock` has another digest of the external base.
+    /// `specs.lock` has another digest of the external image.
     Lock,
     /// A setting, the platform or a name differs.
     Config,
@@ -44,7 +46,6 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// Makes a reason of its parts.
     /// Makes a reason of its parts.
     pub fn new(kind: ReasonKind, what: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
@@ -93,7 +94,14 @@ pub fn reasons(old: &[Component], new: &[Component], locked: bool) -> Vec<Reason
         }
     }
     for (id, component) in &before {
-        let replaced = matches!(component.kind, ComponentKind::Base | ComponentKind::Parent);
+        // The new base is a reason of its own, and so is the step that no longer copies.
+        let replaced = matches!(
+            component.kind,
+            ComponentKind::Base
+                | ComponentKind::Parent
+                | ComponentKind::Image
+                | ComponentKind::Dependency
+        );
         if !after.contains_key(id)
             && !replaced
             && !of_changed_var(component)
@@ -135,12 +143,12 @@ fn changed(old: &Component, new: &Component, locked: bool) -> Reason {
         ComponentKind::Step => {
             Reason::new(ReasonKind::Step, what, format!("step `{what}` changed"))
         }
-        ComponentKind::Base if locked => Reason::new(
+        ComponentKind::Base | ComponentKind::Image if locked => Reason::new(
             ReasonKind::Lock,
             what,
             format!("specs.lock moved {what} from {before} to {after}"),
         ),
-        ComponentKind::Base => Reason::new(
+        ComponentKind::Base | ComponentKind::Image => Reason::new(
             ReasonKind::Base,
             what,
             format!("{what} is now {after}, it was {before}"),
@@ -149,6 +157,11 @@ fn changed(old: &Component, new: &Component, locked: bool) -> Reason {
             ReasonKind::Parent,
             what,
             format!("its base {what} is rebuilt"),
+        ),
+        ComponentKind::Dependency => Reason::new(
+            ReasonKind::Parent,
+            what,
+            format!("it copies from {what}, which is rebuilt"),
         ),
         ComponentKind::Config | ComponentKind::Name => {
             Reason::new(ReasonKind::Config, what, format!("`{what}` changed"))
@@ -182,6 +195,14 @@ fn added(new: &Component) -> Reason {
         ComponentKind::Parent => {
             Reason::new(ReasonKind::Parent, what, format!("its base is now {what}"))
         }
+        ComponentKind::Image => {
+            Reason::new(ReasonKind::Base, what, format!("it now copies from {what}"))
+        }
+        ComponentKind::Dependency => Reason::new(
+            ReasonKind::Parent,
+            what,
+            format!("it now copies from {what}"),
+        ),
         ComponentKind::Refresh => Reason::new(
             ReasonKind::Flag,
             what,

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::nearest;
-use crate::stack::{Base, ImageId, Stack};
+use crate::stack::{ImageId, Stack};
 
 /// One argument that selects images.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +14,9 @@ pub struct Selector {
     pub variant: Option<String>,
     /// The image's name.
     pub image: String,
-    /// `+IMAGE`: its bases in the stack as well.
+    /// `+IMAGE`: all images of the stack that it needs as well.
     pub ancestors: bool,
-    /// `IMAGE+`: all that is based on it as well.
+    /// `IMAGE+`: all images that need it as well.
     pub descendants: bool,
 }
 
@@ -182,24 +182,20 @@ fn variant(stack: &Stack, name: &str, image: &str) -> Result<usize, SelectorErro
 
 fn ancestors(stack: &Stack, of: &BTreeSet<ImageId>) -> BTreeSet<ImageId> {
     let mut found = BTreeSet::new();
-    for id in of {
-        let mut at = *id;
-        while let Base::Image(parent) = stack[at].base {
-            found.insert(parent);
-            at = parent;
-        }
+    let mut open: Vec<ImageId> = of.iter().copied().collect();
+    while let Some(id) = open.pop() {
+        let needed = stack.dependencies(id).into_iter();
+        open.extend(needed.filter(|id| found.insert(*id)));
     }
     found
 }
 
 fn descendants(stack: &Stack, of: &BTreeSet<ImageId>) -> BTreeSet<ImageId> {
     let mut found = of.clone();
-    // Parents come before their children, so that one pass is enough.
-    for (index, image) in stack.images().iter().enumerate() {
-        if let Base::Image(parent) = image.base
-            && found.contains(&parent)
-        {
-            found.insert(ImageId(index));
+    // Images come after those they need, so that one pass is enough.
+    for id in stack.ids() {
+        if stack.dependencies(id).iter().any(|id| found.contains(id)) {
+            found.insert(id);
         }
     }
     found

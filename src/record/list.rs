@@ -155,6 +155,7 @@ mod tests {
             depth,
             base: Some(base.to_owned()),
             base_digest: (depth == 0).then(|| Digest::of(b"debian")),
+            copies: Vec::new(),
             size: 0,
             verdicts: Vec::new(),
             dropped: Vec::new(),

@@ -52,6 +52,9 @@ pub struct ReleaseImage {
     pub base: Option<String>,
     /// The digest of its external base.
     pub base_digest: Option<Digest>,
+    /// The images it copies files from, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<Ancestor>,
     /// Of its config and layers as stored, bytes; 0 if it was not known.
     #[serde(default)]
     pub size: u64,
@@ -136,7 +139,7 @@ impl ReleaseImage {
 pub struct StoredSpec {
     /// `specs.yml` and each `images/<image>/image.yml`, as they were, by path.
     pub files: BTreeMap<String, String>,
-    /// A `specs.lock` with every external base at the digest that was used.
+    /// A `specs.lock` with every external image at the digest that was used.
     pub lock: String,
     /// The values of `--var` and `LAMINATE_VAR_…`.
     #[serde(default)]
@@ -155,7 +158,7 @@ impl StoredSpec {
 /// An image of a [`StoredSpec`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StoredImage {
-    /// After short keys, variants and variables, its external base by digest.
+    /// After short keys, variants and variables, all external images by digest.
     pub resolved: Value,
     /// The components of its cache key.
     pub components: Vec<Component>,
@@ -172,8 +175,8 @@ impl StoredImage {
     }
 }
 
-/// An image that another is based on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// An image that another is based on, or copies files from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Ancestor {
     /// An image of the same stack.
@@ -184,7 +187,7 @@ pub enum Ancestor {
         /// Its manifest digest in the same release.
         digest: Digest,
     },
-    /// An external base.
+    /// An external image.
     External {
         /// As the spec has it.
         reference: String,

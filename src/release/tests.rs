@@ -130,6 +130,7 @@ fn image(fake: &Fake, name: &str) -> ReleaseImage {
         depth: usize::from(name == "child"),
         base: None,
         base_digest: None,
+        copies: Vec::new(),
         size: 0,
         verdicts: Vec::new(),
         dropped: Vec::new(),

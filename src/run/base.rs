@@ -15,14 +15,14 @@ pub enum BaseSource {
     Pinned(Reference),
 }
 
-/// The digest of each external base.
-pub type BaseDigests = BTreeMap<Reference, Digest>;
+/// The digest of each external image.
+pub type ExternalDigests = BTreeMap<Reference, Digest>;
 
 /// Returns where the base of an image comes from; `None` if it is neither built nor known.
 pub fn base_source(
     stack: &Stack,
     plan: &Plan,
-    bases: &BaseDigests,
+    bases: &ExternalDigests,
     id: ImageId,
 ) -> Option<BaseSource> {
     match &stack[id].base {
@@ -53,7 +53,7 @@ pub fn staged(stack: &Stack, plan: &Plan, id: ImageId) -> Option<Reference> {
 
 /// Returns the references whose configs a run reads: pinned bases of images to build, and reused images
 /// that something is run on.
-pub fn references(stack: &Stack, plan: &Plan, bases: &BaseDigests) -> BTreeSet<Reference> {
+pub fn references(stack: &Stack, plan: &Plan, bases: &ExternalDigests) -> BTreeSet<Reference> {
     let images = plan.images.iter();
     images
         .filter_map(|planned| match planned.action {
@@ -86,14 +86,14 @@ images:
     struct Planned {
         stack: Stack,
         plan: Plan,
-        bases: BaseDigests,
+        bases: ExternalDigests,
     }
 
     /// The plan in which the images with these numbers are reused.
-    fn planned(reused: &[usize], bases: BaseDigests) -> Planned {
+    fn planned(reused: &[usize], bases: ExternalDigests) -> Planned {
         let stack = testing::stack(SPEC);
         let key_facts = KeyFacts {
-            bases: bases.clone(),
+            external: bases.clone(),
             ..KeyFacts::default()
         };
         let keys = Keys::new(&stack, &key_facts);
@@ -107,7 +107,7 @@ images:
         Planned { stack, plan, bases }
     }
 
-    fn known() -> BaseDigests {
+    fn known() -> ExternalDigests {
         let debian = Reference::parse("debian:bookworm").expect("a reference");
         BTreeMap::from([(debian, Digest::of(b"debian"))])
     }
@@ -158,7 +158,7 @@ images:
 
     #[test]
     fn an_unknown_external_base_has_no_source() {
-        let planned = planned(&[], BaseDigests::new());
+        let planned = planned(&[], ExternalDigests::new());
         assert_eq!(source(&planned, 0), None);
         assert_eq!(source(&planned, 1), None, "its parent is held");
     }

@@ -49,7 +49,9 @@ impl<'a> Context<'a> {
         gateway: Gateway,
     ) -> Self {
         let graph = Graph::new(options.platform.clone());
-        let references = references(stack, plan, &options.bases);
+        let references = references(stack, plan, &options.external);
+        let mut compiler = Compiler::new(stack, &options.environment, graph);
+        compiler.external.clone_from(&options.external);
         Self {
             stack,
             plan,
@@ -57,7 +59,7 @@ impl<'a> Context<'a> {
             events,
             tracker,
             gateway,
-            compiler: Mutex::new(Compiler::new(stack, &options.environment, graph)),
+            compiler: Mutex::new(compiler),
             sources: stack
                 .sources()
                 .iter()

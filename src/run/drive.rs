@@ -35,7 +35,7 @@ enum Finished {
 
 type Work<'a> = std::pin::Pin<Box<dyn Future<Output = Finished> + 'a>>;
 
-/// Builds all images of a schedule, each when its base is there, and proves them and those that are
+/// Builds all images of a schedule, each when those it needs are there, and proves them and those that are
 /// reused. Fails only with the whole run.
 pub async fn drive(context: &Context<'_>, schedule: Schedule) -> Result<Done, buildkit::Error> {
     let prover = Prover::new(context);
@@ -47,7 +47,7 @@ pub async fn drive(context: &Context<'_>, schedule: Schedule) -> Result<Done, bu
         schedule,
     };
     for id in done.schedule.start() {
-        running.push(building(context, id, pinned_base(context, id)));
+        running.push(building(context, id, base_of(context, &done, id)));
     }
     for planned in context.plan.images.iter().filter(|p| p.proofs.runs()) {
         if let Some(reference) = staged(context.stack, context.plan, planned.id) {
@@ -63,17 +63,18 @@ pub async fn drive(context: &Context<'_>, schedule: Schedule) -> Result<Done, bu
                 let label = context.label(id);
                 let took = context.tracker.took(&label);
                 context.events.send(Event::ImageDone { image: label, took });
-                for child in done.schedule.built(id) {
-                    let base = ImageBase::Built(Box::new(image.clone()));
-                    running.push(building(context, child, base));
-                }
+                done.built.insert(id, image.clone());
                 for id in done.schedule.followers(id) {
+                    let output = image.compiled.output;
+                    context.compiler().in_stack.insert(id, output);
                     if context.plan.images[id.0].proofs.runs() {
                         let origin = Origin::Built(Box::new(image.clone()));
                         running.push(proving(&prover, id, origin));
                     }
                 }
-                done.built.insert(id, image);
+                for ready in done.schedule.built(id) {
+                    running.push(building(context, ready, base_of(context, &done, ready)));
+                }
             }
             Finished::Image(id, Err(StopReason::Image(error))) => {
                 report_failure(context, id, &error, &done.schedule.failed(id));
@@ -89,15 +90,15 @@ pub async fn drive(context: &Context<'_>, schedule: Schedule) -> Result<Done, bu
 }
 
 /// Returns the base of an image that waits for no other.
-fn pinned_base(context: &Context<'_>, id: ImageId) -> ImageBase {
+fn base_of(context: &Context<'_>, done: &Done, id: ImageId) -> ImageBase {
     let (stack, plan) = (context.stack, context.plan);
-    match base_source(stack, plan, &context.options.bases, id) {
+    match base_source(stack, plan, &context.options.external, id) {
         Some(BaseSource::Pinned(reference)) => ImageBase::Pinned(reference),
-        Some(BaseSource::ThisRun(_)) | None => {
-            unreachable!(
-                "only images on pinned bases start first, and none is built on an unknown one"
-            )
+        Some(BaseSource::ThisRun(parent)) => {
+            let built = &done.built[&done.schedule.leader(parent)];
+            ImageBase::Built(Box::new(built.clone()))
         }
+        None => unreachable!("no image is built on an unknown base"),
     }
 }
 

@@ -123,7 +123,7 @@ fn annotations(context: &Context<'_>, id: ImageId) -> Vec<(&'static str, String)
         annotations.push(("io.laminate.key", keyed.key.to_string()));
     }
     if let Base::External(base) = &image.base
-        && let Some(digest) = context.options.bases.get(&base.reference.value)
+        && let Some(digest) = context.options.external.get(&base.reference.value)
     {
         let reference = base.reference.value.to_string();
         annotations.push(("org.opencontainers.image.base.name", reference));

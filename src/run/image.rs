@@ -1,12 +1,13 @@
-//! Builds one image when its base is there.
+//! Builds one image when those it needs are there.
 
 use std::collections::BTreeMap;
 
+use super::base::staged;
 use super::context::Context;
 use super::outcome::{ImageError, StopReason};
 use super::track::Step;
 use crate::buildkit::{self, Failure, Ref};
-use crate::compile::{BaseConfig, BaseState, Compiled};
+use crate::compile::{BaseConfig, BaseState, Compiled, Compiler};
 use crate::event::Event;
 use crate::llb::Definition;
 use crate::name::Reference;
@@ -49,6 +50,7 @@ pub async fn build(
     titles.extend(steps.iter().map(|step| step.title.clone()));
     let (compiled, definition) = {
         let mut compiler = context.compiler();
+        add_reused(context, &mut compiler, id);
         let compiled = compiler
             .image(id, state)
             .map_err(|problem| ImageError::Spec(Box::new(problem)))?;
@@ -85,6 +87,16 @@ pub async fn build(
             }))
         }
         Err(error) => Err(StopReason::Run(error)),
+    }
+}
+
+/// Adds the reused images that an image copies from; those built in this run are there already.
+fn add_reused(context: &Context<'_>, compiler: &mut Compiler<'_>, id: ImageId) {
+    for copied in context.image(id).copied.values() {
+        if let Some(reference) = staged(context.stack, context.plan, *copied) {
+            let output = compiler.reference(&reference, &context.label(id));
+            compiler.in_stack.insert(*copied, output);
+        }
     }
 }
 

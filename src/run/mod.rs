@@ -20,7 +20,6 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use base::{BaseSource, base_source};
 use context::Context;
 use drive::drive;
 pub use options::Options;
@@ -45,7 +44,7 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Report, buildkit::Error> {
-    let schedule = Schedule::new(entries(stack, plan, options), options.fail_fast);
+    let schedule = Schedule::new(entries(stack, plan), options.fail_fast);
     let numbers: BTreeMap<ImageId, usize> = schedule.order().zip(0..).collect();
     let request = export::request(options, numbers.len(), plan.builds());
     let tracker = Arc::new(Tracker::new(events.clone()));
@@ -103,22 +102,16 @@ fn index(response: &BTreeMap<String, String>) -> Result<Digest, buildkit::Error>
 }
 
 /// Returns the images to build.
-fn entries<'a>(
-    stack: &'a Stack,
-    plan: &'a Plan,
-    options: &'a Options,
-) -> impl Iterator<Item = Entry<'a>> {
+fn entries<'a>(stack: &'a Stack, plan: &'a Plan) -> impl Iterator<Item = Entry<'a>> {
     plan.images.iter().filter_map(|planned| {
         let is_built = matches!(planned.action, Action::Build { .. });
         let keyed = planned.keyed.as_ref().filter(|_| is_built)?;
-        let parent = match base_source(stack, plan, &options.bases, planned.id) {
-            Some(BaseSource::ThisRun(parent)) => Some(parent),
-            Some(BaseSource::Pinned(_)) | None => None,
-        };
+        let is_built = |id: &ImageId| matches!(plan.images[id.0].action, Action::Build { .. });
+        let needs = stack.dependencies(planned.id).into_iter();
         Some(Entry {
             id: planned.id,
             key: &keyed.key,
-            parent,
+            needs: needs.filter(is_built).collect(),
         })
     })
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::base::BaseDigests;
+use super::base::ExternalDigests;
 use crate::buildkit::Services;
 use crate::compile::StepEnvironment;
 use crate::llb::Platform;
@@ -20,8 +20,8 @@ pub struct Options {
     pub fail_fast: bool,
     /// The time of creation that new layers and configs carry, in seconds since 1970.
     pub epoch: Option<i64>,
-    /// The digest of each external base.
-    pub bases: BaseDigests,
+    /// The digest of each external image.
+    pub external: ExternalDigests,
     /// Receives the images by digest.
     pub staging: Option<Repository>,
     /// Receives the images as an OCI archive.

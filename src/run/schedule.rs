@@ -11,20 +11,20 @@ use crate::plan::{Action, Plan};
 use crate::stack::ImageId;
 
 /// An image to build.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Entry<'a> {
     /// The image.
     pub id: ImageId,
     /// Its key; images with the same key are the same bytes.
     pub key: &'a Digest,
-    /// The image it is based on, if that is built in this run.
-    pub parent: Option<ImageId>,
+    /// The images it needs that are built in this run as well.
+    pub needs: Vec<ImageId>,
 }
 
 /// Where an image is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Its parent is not built yet.
+    /// An image it needs is not built yet.
     Waiting,
     /// It is being built.
     Running,
@@ -40,8 +40,8 @@ pub enum State {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     leaders: BTreeMap<ImageId, ImageId>,
-    /// Leaders by the leader they are based on.
-    children: BTreeMap<ImageId, Vec<ImageId>>,
+    /// The leaders that each leader needs.
+    needs: BTreeMap<ImageId, BTreeSet<ImageId>>,
     /// Of leaders alone.
     states: BTreeMap<ImageId, State>,
     fail_fast: bool,
@@ -68,26 +68,21 @@ fn first_of_each_key<'a>(
 }
 
 impl Schedule {
-    /// Takes the images to build, parents before their children. `fail_fast`: the first failure stops
+    /// Takes the images to build, each after those it needs. `fail_fast`: the first failure stops
     /// everything.
     pub fn new<'a>(entries: impl IntoIterator<Item = Entry<'a>>, fail_fast: bool) -> Self {
         let entries: Vec<Entry<'a>> = entries.into_iter().collect();
         let leaders = first_of_each_key(entries.iter().map(|entry| (entry.id, entry.key)));
-        let mut children: BTreeMap<ImageId, Vec<ImageId>> = BTreeMap::new();
-        let mut states = BTreeMap::new();
-        for entry in entries
-            .iter()
-            .filter(|entry| leaders[&entry.id] == entry.id)
-        {
-            states.insert(entry.id, State::Waiting);
-            if let Some(parent) = entry.parent {
-                children.entry(leaders[&parent]).or_default().push(entry.id);
-            }
-        }
+        let is_leader = |entry: &&Entry<'_>| leaders[&entry.id] == entry.id;
+        let needs = entries.iter().filter(is_leader).map(|entry| {
+            let needed = entry.needs.iter().map(|id| leaders[id]);
+            (entry.id, needed.collect())
+        });
+        let needs: BTreeMap<ImageId, BTreeSet<ImageId>> = needs.collect();
         Self {
+            states: needs.keys().map(|id| (*id, State::Waiting)).collect(),
             leaders,
-            children,
-            states,
+            needs,
             fail_fast,
             stopped: false,
         }
@@ -100,31 +95,26 @@ impl Schedule {
 
     /// Begins with the images that wait for no other, and returns them.
     pub fn start(&mut self) -> Vec<ImageId> {
-        let children: BTreeSet<ImageId> = self.children.values().flatten().copied().collect();
-        let first: Vec<ImageId> = self.order().filter(|id| !children.contains(id)).collect();
-        self.run(&first);
-        first
+        self.run_ready()
     }
 
-    /// Notes that an image was built. Returns its children, which begin now.
+    /// Notes that an image was built. Returns those that waited for nothing else, which begin now.
     pub fn built(&mut self, id: ImageId) -> Vec<ImageId> {
         self.states.insert(id, State::Built);
-        let ready = self.children.get(&id).cloned().unwrap_or_default();
-        self.run(&ready);
-        ready
+        self.run_ready()
     }
 
-    /// Notes that an image failed. Returns the images that are skipped for that: its descendants, and if
-    /// the first failure stops everything, all that have not ended.
+    /// Notes that an image failed. Returns the images that are skipped for that: those that need
+    /// it, and if the first failure stops everything, all that have not ended.
     pub fn failed(&mut self, id: ImageId) -> Vec<ImageId> {
         self.states.insert(id, State::Failed);
         self.stopped = self.fail_fast;
-        let descendants = self.descendants(id);
+        let dependents = self.dependents(id);
         let open = |state: State| matches!(state, State::Waiting | State::Running);
         let skipped: Vec<ImageId> = self
             .states
             .iter()
-            .filter(|(id, state)| descendants.contains(id) || self.stopped && open(**state))
+            .filter(|(id, state)| dependents.contains(id) || self.stopped && open(**state))
             .map(|(id, _)| *id)
             .collect();
         for skipped in &skipped {
@@ -158,19 +148,35 @@ impl Schedule {
         self.leaders.iter().map(state).collect()
     }
 
-    fn run(&mut self, ids: &[ImageId]) {
-        for id in ids {
-            self.states.insert(*id, State::Running);
-        }
+    /// Returns the leader of an image to build.
+    pub fn leader(&self, id: ImageId) -> ImageId {
+        self.leaders[&id]
     }
 
-    fn descendants(&self, id: ImageId) -> BTreeSet<ImageId> {
-        let mut found = BTreeSet::new();
-        let mut open = vec![id];
-        while let Some(id) = open.pop() {
-            let children = self.children.get(&id).into_iter().flatten();
-            open.extend(children.filter(|child| found.insert(**child)));
+    /// Begins with the images that wait and need nothing that is not built.
+    fn run_ready(&mut self) -> Vec<ImageId> {
+        let is_ready = |id: &ImageId| {
+            let mut needed = self.needs[id].iter();
+            self.states[id] == State::Waiting
+                && needed.all(|needed| self.states[needed] == State::Built)
+        };
+        let ready: Vec<ImageId> = self.order().filter(is_ready).collect();
+        for id in &ready {
+            self.states.insert(*id, State::Running);
         }
+        ready
+    }
+
+    /// Returns all images that need an image, directly or not.
+    fn dependents(&self, id: ImageId) -> BTreeSet<ImageId> {
+        let mut found = BTreeSet::from([id]);
+        // Images come after those they need, so that one pass is enough.
+        for (id, needed) in &self.needs {
+            if !needed.is_disjoint(&found) {
+                found.insert(*id);
+            }
+        }
+        found.remove(&id);
         found
     }
 }
@@ -181,16 +187,25 @@ mod tests {
 
     /// Images by number: key, and parent in this run.
     fn schedule(images: &[(&str, Option<usize>)], fail_fast: bool) -> Schedule {
+        let images: Vec<(&str, Vec<usize>)> = images
+            .iter()
+            .map(|(key, parent)| (*key, parent.iter().copied().collect()))
+            .collect();
+        graph(&images, fail_fast)
+    }
+
+    /// Images by number: key, and those they need in this run.
+    fn graph(images: &[(&str, Vec<usize>)], fail_fast: bool) -> Schedule {
         let keys: Vec<Digest> = images
             .iter()
             .map(|(key, _)| Digest::of(key.as_bytes()))
             .collect();
         let entries = images.iter().zip(&keys).zip(0..);
         Schedule::new(
-            entries.map(|(((_, parent), key), number)| Entry {
+            entries.map(|(((_, needs), key), number)| Entry {
                 id: ImageId(number),
                 key,
-                parent: parent.map(ImageId),
+                needs: needs.iter().copied().map(ImageId).collect(),
             }),
             fail_fast,
         )
@@ -484,13 +499,48 @@ mod tests {
         assert_eq!(ids(&schedule.failed(ImageId(0))), [1, 2, 3, 4]);
     }
 
+    /// 0 base → 1 tool, 0 base → 2 sci; 3 ml needs 1 and 2.
+    fn diamond() -> Schedule {
+        graph(
+            &[
+                ("base", vec![]),
+                ("tool", vec![0]),
+                ("sci", vec![0]),
+                ("ml", vec![2, 1]),
+            ],
+            false,
+        )
+    }
+
+    #[test]
+    fn an_image_begins_when_all_it_needs_are_built() {
+        let mut diamond = diamond();
+        diamond.start();
+        assert_eq!(ids(&diamond.built(ImageId(0))), [1, 2]);
+        assert_eq!(ids(&diamond.built(ImageId(2))), [0; 0]);
+        assert_eq!(ids(&diamond.built(ImageId(1))), [3]);
+    }
+
+    #[test]
+    fn an_image_is_skipped_when_one_it_needs_failed() {
+        let mut diamond = diamond();
+        diamond.start();
+        diamond.built(ImageId(0));
+        assert_eq!(ids(&diamond.failed(ImageId(1))), [3]);
+        assert_eq!(ids(&diamond.built(ImageId(2))), [0; 0]);
+        assert_eq!(
+            shown(&diamond),
+            "0 built, 1 failed, 2 built, 3 skipped for 1"
+        );
+    }
+
     #[test]
     fn ids_of_images_that_are_not_built_may_be_missing() {
         let key = Digest::of(b"late");
         let entry = Entry {
             id: ImageId(7),
             key: &key,
-            parent: None,
+            needs: Vec::new(),
         };
         let mut schedule = Schedule::new([entry], false);
         assert_eq!(ids(&schedule.start()), [7]);

@@ -1,4 +1,4 @@
-//! `specs.lock`: the digest each external base is pinned to.
+//! `specs.lock`: the digest each external image is pinned to.
 //!
 //! [`Lock`] is read by `cli` and used by `gather`; `laminate lock` writes it.
 
@@ -16,7 +16,7 @@ const VERSION: &str = "1";
 /// The committed pins, by reference as the spec resolves it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lock {
-    /// The digest of each base.
+    /// The digest of each external image: the bases, and those that files are copied from.
     pub bases: BTreeMap<Reference, Digest>,
 }
 
@@ -102,7 +102,7 @@ impl Lock {
                 self.bases.insert(reference, digest);
             }
             None => problems.push(
-                Diagnostic::error(format!("invalid digest of base `{reference}`"))
+                Diagnostic::error(format!("invalid digest of image `{reference}`"))
                     .at(base.value.span, "expected `sha256:` and 64 hex digits"),
             ),
         }
@@ -114,7 +114,7 @@ impl fmt::Display for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "# Written by `laminate lock`; commit it. It pins the external bases of the images."
+            "# Written by `laminate lock`; commit it. It pins the external images of the stack."
         )?;
         writeln!(f, "version: {VERSION}")?;
         if self.bases.is_empty() {

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::channels::{self, ChannelTag};
-use super::declare_image::{DeclaredImage, ImageNode};
+use super::declare_image::{DeclaredImage, ImageNode, known_image};
+use super::image_source::KnownImage;
 use super::info::{self, InfoCommand};
 use super::model::{Build, Variant};
 use super::paths::Paths;
@@ -141,6 +142,14 @@ impl<'a> SpecReader<'a> {
             key: node.key,
             vars: node.vars,
             images: &node.images,
+            known: &[],
+        };
+        let known: Vec<KnownImage> = (images.iter())
+            .map(|image| known_image(&scope, image))
+            .collect();
+        let scope = Scope {
+            known: &known,
+            ..scope
         };
         let variables = scope.variables(None);
         let reader = Reader::new(&variables, self.problems);
@@ -183,7 +192,7 @@ impl<'a> SpecReader<'a> {
             images: images
                 .iter()
                 .filter(|image| node.images.contains(image.name.as_str()))
-                .filter_map(|image| DeclaredImage::read(&scope, image, images))
+                .filter_map(|image| DeclaredImage::read(&scope, image))
                 .collect(),
         }
     }

@@ -6,19 +6,21 @@ use camino::Utf8Path;
 
 use super::config::{self, Config};
 use super::env::{self, Env};
+use super::image_source::{ImageNames, ImageSource, KnownImage, Use};
 use super::info::{self, InfoCommand};
-use super::model::{ExternalBase, Refresh};
+use super::model::Refresh;
 use super::paths::Paths;
 use super::policy::{self, Policy};
+use super::problems::Problems;
 use super::reader::Reader;
-use super::scope::Scope;
+use super::scope::{Scope, Top};
 use super::steps::{SHORT, Step, StepReader, TO_COME, report_to_come};
 use super::suite::{self, Declarer, SuiteEntry};
 use super::tags::{self, TagTemplate};
 use super::variables::Variables;
 use super::writable::{self, Writable};
-use crate::diagnostic::{Diagnostic, nearest};
-use crate::name::{ImageName, Reference, Repository};
+use crate::diagnostic::Diagnostic;
+use crate::name::{ImageName, Repository};
 use crate::source::Spanned;
 use crate::spec::node::{Entry, Key, Node};
 
@@ -58,7 +60,7 @@ pub struct DeclaredImage {
     /// The name, and its key under `images:`.
     pub name: Spanned<ImageName>,
     /// `None` if it is missing or invalid, which is reported.
-    pub base: Option<DeclaredBase>,
+    pub base: Option<ImageSource>,
     /// `repository:`, or below the registry.
     pub repository: Option<Repository>,
     /// Every variable it can use.
@@ -87,15 +89,6 @@ pub struct DeclaredImage {
     pub info: Vec<InfoCommand>,
 }
 
-/// `base:`.
-#[derive(Debug)]
-pub enum DeclaredBase {
-    /// An image that is in the stack and in this variant.
-    InStack(Spanned<String>),
-    /// Any other image.
-    External(ExternalBase),
-}
-
 /// Reads one image.
 struct ImageReader<'a> {
     scope: &'a Scope<'a>,
@@ -106,8 +99,8 @@ struct ImageReader<'a> {
 }
 
 impl DeclaredImage {
-    /// Reads an image; `all` are those of the whole spec. Returns `None` if it has no mapping to read.
-    pub fn read(scope: &Scope, image: &ImageNode, all: &[ImageNode]) -> Option<Self> {
+    /// Reads an image. Returns `None` if it has no mapping to read.
+    pub fn read(scope: &Scope, image: &ImageNode) -> Option<Self> {
         let node = image.node?;
         let none = Variables::default();
         let plain = Reader::new(&none, scope.top.problems);
@@ -134,7 +127,7 @@ impl DeclaredImage {
             image,
             entries,
         };
-        Some(reader.declared(all))
+        Some(reader.declared())
     }
 }
 
@@ -153,9 +146,9 @@ impl<'a> ImageReader<'a> {
         node.map(|node| read(self.reader, node)).unwrap_or_default()
     }
 
-    fn declared(&self, all: &[ImageNode]) -> DeclaredImage {
+    fn declared(&self) -> DeclaredImage {
         let reader = self.reader;
-        let base = self.base(all);
+        let base = self.base();
         let steps = self.steps();
         let shell = self.get("shell");
         let shell = shell.or_else(|| self.scope.top.fields.get("shell"));
@@ -194,6 +187,7 @@ impl<'a> ImageReader<'a> {
         let step = StepReader {
             reader: self.reader,
             paths: self.paths,
+            images: &self.images(),
         };
         let short = SHORT.iter().filter_map(|key| self.entry(key));
         let mut steps: Vec<Step> = short.filter_map(|entry| step.short(entry)).collect();
@@ -203,89 +197,88 @@ impl<'a> ImageReader<'a> {
         steps
     }
 
-    fn base(&self, all: &[ImageNode]) -> Option<DeclaredBase> {
-        let reader = self.reader;
+    fn base(&self) -> Option<ImageSource> {
         let name = &self.image.name;
-        let Some(node) = self.get("base") else {
-            if self.get("dockerfile").is_none() {
-                let what = format!("image `{name}`");
-                reader.report(
-                    Diagnostic::missing("base", &what, self.image.key.span)
-                        .help("set it to an image of the stack, or of a registry with its tag"),
-                );
-            }
-            return None;
-        };
-        reader.used.borrow_mut().clear();
-        let text = reader.text(node, "`base`")?;
-        let vars = reader.used.take();
-        if all.iter().any(|image| image.name.as_str() == text) {
-            if self.scope.images.contains(&text) {
-                return Some(DeclaredBase::InStack(Spanned::new(text, node.span)));
-            }
-            reader.report(self.left_out(&text, node));
-            return None;
+        if let Some(node) = self.get("base") {
+            return self.images().read(self.reader, node, Use::Base);
         }
-        if !text.contains(['/', ':', '@']) {
-            let names: Vec<&str> = all.iter().map(|image| image.name.as_str()).collect();
-            let problem = Diagnostic::unknown("image", &text, node.span, names.iter().copied());
-            reader.report(if nearest(&text, names).is_some() {
-                problem
-            } else {
-                let help = format!("write an image of a registry with its tag: `{text}:latest`");
-                problem.help(help)
-            });
-            return None;
+        if self.get("dockerfile").is_none() {
+            let what = format!("image `{name}`");
+            self.reader.report(
+                Diagnostic::missing("base", &what, self.image.key.span)
+                    .help("set it to an image of the stack, or of a registry with its tag"),
+            );
         }
-        match Reference::parse(&text) {
-            Ok(reference) => Some(DeclaredBase::External(ExternalBase {
-                reference: Spanned::new(reference, node.span),
-                vars,
-            })),
-            Err(error) => {
-                let reason = error.to_string();
-                let kind = "image reference";
-                reader.report(Diagnostic::invalid(kind, &text, node.span, reason));
-                None
-            }
-        }
+        None
     }
 
-    fn left_out(&self, base: &str, node: &Node) -> Diagnostic {
-        let name = &self.image.name;
-        let key = self.scope.key;
-        let variant = key.map(|key| key.text.as_str()).unwrap_or_default();
-        let problem = Diagnostic::error(format!(
-            "image `{name}` is based on `{base}`, which variant `{variant}` leaves out"
-        ))
-        .at(node.span, format!("`{base}` is not in the variant"))
-        .help(format!("leave `{name}` out as well, or keep `{base}`"));
-        match key {
-            Some(key) => problem.also(key.span, "this variant"),
-            None => problem,
+    fn images(&self) -> ImageNames<'a> {
+        ImageNames {
+            scope: self.scope,
+            image: &self.image.name,
         }
     }
 
     fn repository(&self) -> Option<Repository> {
-        let registry = self.scope.top.registry;
-        let Some(node) = self.get("repository") else {
-            return registry?.join(self.image.name.as_str()).ok();
-        };
-        let text = self.reader.text(node, "`repository`")?;
-        let host = text.split('/').next().unwrap_or_default();
-        let parsed = if text.contains('/') && host.contains(['.', ':']) {
-            Repository::parse(&text)
-        } else {
-            registry?.join(&text)
-        };
-        match parsed {
-            Ok(repository) => Some(repository),
-            Err(error) => {
-                let reason = error.to_string();
-                let problem = Diagnostic::invalid("repository", &text, node.span, reason);
-                self.reader.report(problem);
-                None
-            }
+        repository(
+            self.scope,
+            self.reader,
+            &self.image.name,
+            self.get("repository"),
+        )
+    }
+}
+
+/// Returns an image of the spec as others of the variant can name it. Faults are reported when the image
+/// is read.
+pub fn known_image(scope: &Scope, image: &ImageNode) -> KnownImage {
+    let entries = image.node.map(Node::entries).unwrap_or_default();
+    let get = |key: &str| {
+        let entry = entries.iter().find(|entry| entry.key.text == key);
+        entry.map(|entry| &entry.value)
+    };
+    let ignored = Problems::default();
+    let top = Top {
+        problems: &ignored,
+        ..*scope.top
+    };
+    let scope = Scope {
+        top: &top,
+        ..*scope
+    };
+    let variables = scope.variables(Some((&image.name, get("vars"))));
+    let reader = Reader::new(&variables, &ignored);
+    KnownImage {
+        repository: repository(&scope, &reader, &image.name, get("repository")),
+        name: image.name.clone(),
+    }
+}
+
+/// Returns where an image is published: by `repository:`, or below the registry.
+fn repository(
+    scope: &Scope,
+    reader: &Reader,
+    name: &ImageName,
+    node: Option<&Node>,
+) -> Option<Repository> {
+    let registry = scope.top.registry;
+    let Some(node) = node else {
+        return registry?.join(name.as_str()).ok();
+    };
+    let text = reader.text(node, "`repository`")?;
+    let host = text.split('/').next().unwrap_or_default();
+    let parsed = if text.contains('/') && host.contains(['.', ':']) {
+        Repository::parse(&text)
+    } else {
+        registry?.join(&text)
+    };
+    match parsed {
+        Ok(repository) => Some(repository),
+        Err(error) => {
+            let reason = error.to_string();
+            let problem = Diagnostic::invalid("repository", &text, node.span, reason);
+            reader.report(problem);
+            None
         }
     }
 }

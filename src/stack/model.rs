@@ -9,6 +9,7 @@ use camino::Utf8PathBuf;
 use super::channels::Channel;
 use super::config::Config;
 use super::env::Env;
+use super::image_source::{ExternalImage, ImageSource};
 use super::info::InfoCommand;
 use super::policy::{Policy, Refs};
 use super::steps::Step;
@@ -154,13 +155,16 @@ impl Stack {
         std::iter::successors(self.base(id), |id| self.base(*id))
     }
 
-    /// Returns the external bases of all images, each once.
-    pub fn external_bases(&self) -> BTreeSet<&Reference> {
-        let bases = self.images.iter().filter_map(|image| match &image.base {
-            Base::External(base) => Some(&base.reference.value),
-            Base::Image(_) => None,
-        });
-        bases.collect()
+    /// Returns the images of the stack that an image needs: its base, and those it copies from.
+    pub fn dependencies(&self, id: ImageId) -> BTreeSet<ImageId> {
+        let copied = self[id].copied.values().copied();
+        copied.chain(self.base(id)).collect()
+    }
+
+    /// Returns every external image that an image of the stack names, each once.
+    pub fn external_images(&self) -> BTreeSet<&Reference> {
+        let images = self.images.iter().flat_map(Image::external_images);
+        images.map(|image| &image.reference.value).collect()
     }
 }
 
@@ -193,6 +197,8 @@ pub struct Image {
     pub variant: usize,
     /// `base:`.
     pub base: Base,
+    /// The images of the stack its steps copy from, by name; all have a lower id.
+    pub copied: BTreeMap<ImageName, ImageId>,
     /// Where it is published, if the stack has a registry.
     pub repository: Option<Repository>,
     /// Every variable it can use, with its value in this variant.
@@ -217,22 +223,36 @@ pub struct Image {
     pub proof: Proof,
 }
 
+impl Image {
+    /// Returns every external image it names: its base, and those its steps copy from. Whatever pins,
+    /// stores or shows external images takes them from here.
+    pub fn external_images(&self) -> Vec<&ExternalImage> {
+        let mut found = Vec::new();
+        if let Base::External(base) = &self.base {
+            found.push(base);
+        }
+        let copied = self.copy_sources().into_values();
+        found.extend(copied.filter_map(|source| match source {
+            ImageSource::External(image) => Some(image),
+            ImageSource::InStack(_) => None,
+        }));
+        found
+    }
+
+    /// Returns every image its steps copy from, by its name or reference.
+    pub fn copy_sources(&self) -> BTreeMap<String, &ImageSource> {
+        let sources = self.steps.iter().flat_map(Step::copy_sources);
+        sources.map(|source| (source.to_string(), source)).collect()
+    }
+}
+
 /// What an image is based on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Base {
     /// An image of the same variant, with a lower id.
     Image(ImageId),
     /// An image that is not in the stack.
-    External(ExternalBase),
-}
-
-/// A base that is not in the stack.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExternalBase {
-    /// The image.
-    pub reference: Spanned<Reference>,
-    /// Variables its text contains.
-    pub vars: BTreeSet<String>,
+    External(ExternalImage),
 }
 
 /// How often an image is rebuilt even if nothing changed.

@@ -1,14 +1,16 @@
-//! From [`Declarations`] to a [`Stack`]: images ordered after their bases, inheritance, and what has
-//! to be unique.
+//! From [`Declarations`] to a [`Stack`]: images ordered after those they need, inheritance, and what
+//! has to be unique.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::channels::{Channel, ChannelTag};
 use super::declare::{Declarations, DeclaredVariant, used_files};
-use super::declare_image::{DeclaredBase, DeclaredImage};
+use super::declare_image::DeclaredImage;
+use super::image_source::ImageSource;
 use super::info;
 use super::model::{Base, Image, ImageId, Proof, Stack, Variant};
+use super::order;
 use super::policy;
 use super::problems::Problems;
 use super::scope::Overrides;
@@ -102,7 +104,7 @@ fn resolve_images(
         policy: declared.policy,
         info: declared.info,
     };
-    let order = order(&declared.images, problems);
+    let order = order::order(&declared.images, problems);
     let mut read: Vec<Option<DeclaredImage>> = declared.images.into_iter().map(Some).collect();
     let mut images: Vec<Image> = Vec::new();
     for index in order {
@@ -110,13 +112,13 @@ fn resolve_images(
         let (base, inherited) = match image.base {
             // Reported already; without a base nothing can be inherited.
             None => continue,
-            Some(DeclaredBase::External(ref base)) => {
+            Some(ImageSource::External(ref base)) => {
                 let inherited = (&declared.writable, &general);
                 (Base::External(base.clone()), inherited)
             }
-            Some(DeclaredBase::InStack(ref name)) => {
-                let is_base = |image: &Image| image.name.as_str() == name.value;
-                let Some(at) = images.iter().position(is_base) else {
+            Some(ImageSource::InStack(ref name)) => {
+                // An image that is missing here is part of a cycle, which is reported.
+                let Some(at) = position(&images, name) else {
                     continue;
                 };
                 let parent = &images[at];
@@ -124,11 +126,29 @@ fn resolve_images(
                 (Base::Image(ImageId(first.0 + at)), inherited)
             }
         };
-        let image = inherit(image, variant, base, inherited, problems);
+        let mut image = inherit(image, variant, base, inherited, problems);
+        for name in names(image.copy_sources().into_values()) {
+            if let Some(at) = position(&images, &name) {
+                image.copied.insert(name, ImageId(first.0 + at));
+            }
+        }
         check_writable_policy(&image, problems);
         images.push(image);
     }
     images
+}
+
+fn position(images: &[Image], name: &ImageName) -> Option<usize> {
+    images.iter().position(|image| image.name.value == *name)
+}
+
+/// Returns the names of those that are images of the stack.
+fn names<'a>(sources: impl Iterator<Item = &'a ImageSource>) -> BTreeSet<ImageName> {
+    let names = sources.filter_map(|source| match source {
+        ImageSource::InStack(name) => Some(name.value.clone()),
+        ImageSource::External(_) => None,
+    });
+    names.collect()
 }
 
 /// Returns an image with what it inherits from its base, or from the stack.
@@ -145,6 +165,7 @@ fn inherit(
         name: image.name,
         variant,
         base,
+        copied: BTreeMap::new(),
         repository: image.repository,
         vars: image.vars,
         env: image.env,
@@ -179,50 +200,6 @@ fn check_writable_policy(image: &Image, problems: &Problems) {
                 .help("write `writable: { gid: 100, paths: […] }` here"),
         );
     }
-}
-
-/// Returns indices such that each image comes after its base. Reports dependency cycles.
-fn order(images: &[DeclaredImage], problems: &Problems) -> Vec<usize> {
-    let indices: BTreeMap<&str, usize> = images
-        .iter()
-        .enumerate()
-        .map(|(index, image)| (image.name.as_str(), index))
-        .collect();
-    let parent = |index: usize| match &images[index].base {
-        Some(DeclaredBase::InStack(name)) => indices.get(name.value.as_str()).copied(),
-        Some(DeclaredBase::External(_)) | None => None,
-    };
-    let mut order: Vec<usize> = Vec::new();
-    let mut is_seen = vec![false; images.len()];
-    for start in 0..images.len() {
-        let mut path: Vec<usize> = Vec::new();
-        let mut next = Some(start);
-        while let Some(index) = next {
-            if let Some(from) = path.iter().position(|other| *other == index) {
-                report_cycle(images, &path[from..], problems);
-                break;
-            }
-            if is_seen[index] {
-                break;
-            }
-            is_seen[index] = true;
-            path.push(index);
-            next = parent(index);
-        }
-        order.extend(path.into_iter().rev());
-    }
-    order
-}
-
-fn report_cycle(images: &[DeclaredImage], members: &[usize], problems: &Problems) {
-    let members: Vec<(&str, Span)> = members
-        .iter()
-        .filter_map(|index| match &images[*index].base {
-            Some(DeclaredBase::InStack(base)) => Some((images[*index].name.as_str(), base.span)),
-            Some(DeclaredBase::External(_)) | None => None,
-        })
-        .collect();
-    problems.report(Diagnostic::cycle("dependency", &members));
 }
 
 /// Collects channels, and reports tags that two of them move.

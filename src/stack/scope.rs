@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::image_source::KnownImage;
 use super::model::Variant;
 use super::problems::Problems;
 use super::reader::Fields;
@@ -53,6 +54,8 @@ pub struct Scope<'a> {
     pub vars: Option<&'a Node>,
     /// The images it has.
     pub images: &'a BTreeSet<String>,
+    /// All images of the spec.
+    pub known: &'a [KnownImage],
 }
 
 impl Scope<'_> {

@@ -17,7 +17,7 @@ use super::*;
 use crate::checkout::Checkout;
 use crate::event::{Event, Events};
 use crate::evidence::{Checks, Evidence, Verdict};
-use crate::gather::{self, Gathered};
+use crate::gather::Gathered;
 use crate::llb::{Platform, Proxy};
 use crate::name::{Commit, Digest, Repository, Tag};
 use crate::plan::{Action, Facts, KeyFacts, Keys, Periods, Plan, Planned, TagDigests};
@@ -107,11 +107,11 @@ impl World {
 
     fn gathered(&self) -> (Gathered, Plan) {
         let facts = self.facts.clone();
-        let bases = gather::external_bases(&self.stack).into_iter();
-        let bases = bases.filter_map(|base| Some((base.clone(), base.digest.clone()?)));
+        let external = self.stack.external_images().into_iter();
+        let external = external.filter_map(|image| Some((image.clone(), image.digest.clone()?)));
         let key_facts = KeyFacts {
             platform: "linux/amd64".to_owned(),
-            bases: bases.collect(),
+            external: external.collect(),
             periods: Periods::default(),
             refreshed: BTreeMap::new(),
         };
@@ -120,7 +120,7 @@ impl World {
         let gathered = Gathered {
             keys,
             facts,
-            bases: key_facts.bases,
+            external: key_facts.external,
             unlocked: Vec::new(),
             refreshed: BTreeMap::new(),
             sizes: self.sizes.clone(),

@@ -14,7 +14,7 @@ pub struct PlanArgs {
     /// Short keys, variants and variables are expanded.
     #[arg(long, value_name = "IMAGE", conflicts_with = "images")]
     pub expand: Option<String>,
-    /// Contact nothing; external bases come from specs.lock and from digests in the spec
+    /// Contact nothing; external images come from specs.lock and from digests in the spec
     #[arg(long, env = "LAMINATE_OFFLINE", value_parser = Flag::new())]
     pub offline: bool,
 }
@@ -27,8 +27,8 @@ const IMAGES: &str =
 const IMAGES_LONG: &str = "\
 Images to work on [default: all images]
 
-IMAGE selects one image, in every variant that has it. IMAGE+ also selects everything based on it, \
-+IMAGE also everything it is based on. VARIANT/IMAGE selects the image in one variant. Several \
+IMAGE selects one image, in every variant that has it. IMAGE+ also selects everything based on it \
+or copying from it, +IMAGE also everything it is based on or copies from. VARIANT/IMAGE selects the image in one variant. Several \
 arguments add up.";
 
 /// Arguments of `laminate build`.
@@ -45,7 +45,7 @@ pub struct BuildArgs {
     /// Without --push, nothing is written to the registry.
     #[arg(long, value_name = "oci:FILE", env = "LAMINATE_EXPORT")]
     pub export: Option<String>,
-    /// Rebuild IMAGE from its first step, and everything based on it, even if nothing changed
+    /// Rebuild IMAGE from its first step, and everything that needs it, even if nothing changed
     #[arg(
         long,
         value_name = "IMAGE",
@@ -112,8 +112,8 @@ pub struct ProvingArgs {
 /// Arguments of `laminate lock`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LockArgs {
-    /// Pin locked bases to the current digests of their tags: all, or only BASE
-    #[arg(long, value_name = "BASE", num_args = 0..)]
+    /// Pin locked images to the current digests of their tags: all, or only REFERENCE
+    #[arg(long, value_name = "REFERENCE", num_args = 0..)]
     pub update: Option<Vec<String>>,
     /// Show what would be pinned, and write nothing
     #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]

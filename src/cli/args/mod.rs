@@ -151,7 +151,7 @@ pub enum Command {
     Build(BuildArgs),
     /// Run suites, checks and info commands on images that are already built
     Test(TestArgs),
-    /// Pin external bases to digests in specs.lock
+    /// Pin external images to digests in specs.lock
     Lock(LockArgs),
     /// Record or list evidence from outside laminate, such as a GPU test or a review
     #[command(subcommand)]
@@ -188,11 +188,11 @@ pub enum Command {
     /// Reads only the registry. With --staging, no specs.yml is needed. Packages are those that `info:`
     /// of the spec lists. Exits with 10 if there is a difference, with 0 if not.
     Diff(DiffArgs),
-    /// Show the spec of a release with every base pinned to its digest, and how to rebuild it
+    /// Show the spec of a release with every external image pinned to its digest, and how to rebuild it
     ///
     /// Reads only the registry. With --staging, no specs.yml is needed. Does not check out the commit.
     Rebuild(RebuildArgs),
-    /// Show which image is based on which
+    /// Show which image is based on which, or copies from which
     Graph(GraphArgs),
     /// Explain an image: what `build` would do, why, and what its cache key is made of
     ///

@@ -6,15 +6,14 @@
 use super::paths::{copy_target, parent};
 use crate::compile::mode::apply;
 use crate::llb::{Action, FileMode, Output, Owner, Who};
-use crate::name::Reference;
-use crate::stack::{Copy, CopyFrom, File, Files, Kind, Mode};
+use crate::stack::{Copy, CopyFrom, File, Files, ImageSource, Kind, Mode};
 
 /// Returns the step as operations on files; `None` if it takes a command. `image` returns the contents
 /// of another image.
 pub fn file_actions(
     kind: &Kind,
     files: &Files,
-    image: &mut dyn FnMut(&Reference) -> Output,
+    image: &mut dyn FnMut(&ImageSource) -> Output,
 ) -> Option<Vec<Action>> {
     let mut list = Vec::new();
     match kind {
@@ -110,16 +109,16 @@ fn replace_by_link(path: &str, target: &str, owner: Option<Owner>, list: &mut Ve
 fn copy_actions(
     copy: &Copy,
     files: &Files,
-    image: &mut dyn FnMut(&Reference) -> Output,
+    image: &mut dyn FnMut(&ImageSource) -> Output,
     list: &mut Vec<Action>,
 ) {
     let owner = copy.owner.as_deref().map(owner);
     let mode = copy.mode.as_ref();
     let entries = match &copy.from {
         CopyFrom::Files { entries, .. } => entries,
-        CopyFrom::Image { reference, path } => {
+        CopyFrom::Image { source, path } => {
             list.push(Action::Copy {
-                from: image(&reference.value),
+                from: image(source),
                 source: path.clone(),
                 target: copy.to.clone(),
                 owner,

@@ -18,9 +18,9 @@ pub fn copy(copies: &[Copy]) -> Command {
                     script.push(&copy_entry(copy, entry));
                 }
             }
-            CopyFrom::Image { reference, path } => {
+            CopyFrom::Image { source, path } => {
                 copy_from_image(copy, path, made.images.len(), &mut script);
-                made.images.push(reference.value.clone());
+                made.images.push(source.clone());
             }
         }
     }

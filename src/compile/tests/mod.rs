@@ -84,6 +84,17 @@ impl Operations {
         self.commands().pop().expect("there is a command")
     }
 
+    /// Returns the identifiers of all sources.
+    fn sources(&self) -> Vec<&str> {
+        let mut sources = Vec::new();
+        for op in &self.0 {
+            if let pb::op::Op::Source(source) = op {
+                sources.push(source.identifier.as_str());
+            }
+        }
+        sources
+    }
+
     /// Returns the paths of all files that operations make.
     fn made_files(&self) -> Vec<&str> {
         let mut paths = Vec::new();
@@ -137,6 +148,10 @@ fn with_image<T>(
 ) -> Result<T, Diagnostic> {
     let graph = Graph::new(Platform::linux("amd64"));
     let mut compiler = Compiler::new(stack, environment, graph);
+    for image in stack.external_images() {
+        let digest = Digest::of(image.to_string().as_bytes());
+        compiler.external.insert(image.clone(), digest);
+    }
     let reference = Reference::parse("debian:bookworm").expect("valid");
     let state = BaseState {
         output: compiler.reference(&reference, "base"),

@@ -52,6 +52,56 @@ fn files_are_placed_without_a_command() {
     }
 }
 
+/// By an operation on files, by a command, below writable paths and in a group.
+#[test]
+fn an_external_image_is_pinned_wherever_files_are_copied_from_it() {
+    let copy = "copy: { /opt/conda/go/: { image: \"golang:1\", from: /usr/go/ } }";
+    let digest = Digest::of(b"docker.io/library/golang:1");
+    let pinned = format!("docker-image://docker.io/library/golang:1@{digest}");
+    for keys in [
+        copy.to_owned(),
+        format!("steps: [{{ {copy}, finish: {{ /opt: {{ mode: g+w }} }} }}]"),
+        format!("{WRITABLE}steps: [{{ {copy} }}]"),
+        format!("steps: [{{ group: [{{ {copy} }}, {{ run: x }}], as: root }}]"),
+    ] {
+        let ops = compile(&keys);
+        assert!(ops.sources().contains(&pinned.as_str()), "{keys}");
+        assert_eq!(ops.sources().len(), 2, "{keys}");
+    }
+}
+
+#[test]
+fn files_of_an_image_of_the_stack_come_from_its_state() {
+    let copy = "copy: { /opt/conda/x: { image: tool, from: /x } }";
+    for keys in [
+        format!("{{ {copy} }}"),
+        format!("{{ group: [{{ {copy} }}, {{ run: x, as: root }}], as: root }}"),
+    ] {
+        for writable in ["", WRITABLE] {
+            let spec = format!(
+                "stack: x\n{writable}images:\n  a: {{ base: debian:12, steps: [{keys}] }}\n  tool: {{ base: busybox:1 }}\n"
+            );
+            let stack = stack_with(&spec, &[]);
+            let environment = StepEnvironment::default();
+            let graph = Graph::new(Platform::linux("amd64"));
+            let mut compiler = Compiler::new(&stack, &environment, graph);
+            let reference = |text: &str| Reference::parse(text).expect("valid");
+            let tool = compiler.reference(&reference("tool:built"), "tool");
+            compiler.in_stack.insert(ImageId(0), tool);
+            let state = BaseState {
+                output: compiler.reference(&reference("debian:12"), "a"),
+                config: BaseConfig::parse(BASE.as_bytes()).expect("an object"),
+            };
+            let made = compiler.image(ImageId(1), state).expect("it compiles");
+            let ops = Operations::read(&compiler, made.output);
+            let sources = ops.sources();
+            let tool = "docker-image://docker.io/library/tool:built";
+            assert!(sources.contains(&tool), "{spec}: {sources:?}");
+            assert_eq!(sources.len(), 2, "{spec}: {sources:?}");
+        }
+    }
+}
+
 #[test]
 fn files_below_writable_paths_are_placed_by_a_command_without_the_network() {
     for step in [

@@ -1,5 +1,6 @@
 //! Plans of a small stack, written as a spec: what changes is an edit of its text.
 
+mod copied;
 mod reasons;
 mod rebuilt;
 mod tags;
@@ -58,7 +59,7 @@ fn reference() -> Reference {
 fn key_facts() -> KeyFacts {
     KeyFacts {
         platform: "linux/amd64".to_owned(),
-        bases: BTreeMap::from([(reference(), Digest::of(b"debian"))]),
+        external: BTreeMap::from([(reference(), Digest::of(b"debian"))]),
         ..KeyFacts::default()
     }
 }

@@ -98,7 +98,7 @@ fn an_unknown_external_base_holds_its_descendants() {
         &built(&stack),
         &Request::default(),
     );
-    let because = HoldReason::UnknownBase;
+    let because = HoldReason::UnknownImage;
     for image in plan.images {
         assert_eq!(image.action, Action::Hold { because });
     }

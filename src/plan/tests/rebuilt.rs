@@ -150,7 +150,7 @@ fn the_name_of_the_stack_counts_for_every_image() {
 #[test]
 fn a_new_digest_of_the_external_base_rebuilds_everything() {
     let moved = with_facts(|_, keys, _| {
-        keys.bases.insert(reference(), Digest::of(b"newer"));
+        keys.external.insert(reference(), Digest::of(b"newer"));
     });
     assert_eq!(moved, format!("base Base, {REBUILT}"));
 }
@@ -158,7 +158,7 @@ fn a_new_digest_of_the_external_base_rebuilds_everything() {
 #[test]
 fn a_digest_from_the_lock_is_a_reason_of_the_lock() {
     let moved = with_facts(|_, keys, facts| {
-        keys.bases.insert(reference(), Digest::of(b"newer"));
+        keys.external.insert(reference(), Digest::of(b"newer"));
         facts.locked = true;
     });
     assert_eq!(moved, format!("base Lock, {REBUILT}"));

@@ -188,6 +188,7 @@ mod tests {
             depth: 0,
             base: None,
             base_digest: None,
+            copies: Vec::new(),
             size: 0,
             verdicts: verdicts.into_iter().collect(),
             dropped: Vec::new(),

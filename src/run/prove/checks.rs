@@ -97,7 +97,7 @@ async fn external_base_tree(
             Base::External(base) => break &base.reference.value,
         }
     };
-    let digest = context.options.bases.get(reference).cloned();
+    let digest = context.options.external.get(reference).cloned();
     let pinned = match digest {
         Some(digest) => reference.pinned(digest),
         None => reference.clone(),

@@ -3,6 +3,7 @@
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Entry, Node};
+use crate::stack::image_source::ImageNames;
 use crate::stack::paths::Paths;
 use crate::stack::reader::Reader;
 
@@ -12,6 +13,8 @@ pub struct StepReader<'a> {
     pub reader: &'a Reader<'a>,
     /// Finds files of the image.
     pub paths: &'a Paths<'a>,
+    /// Finds other images.
+    pub images: &'a ImageNames<'a>,
 }
 
 impl StepReader<'_> {

@@ -1,14 +1,17 @@
 //! `copy`: files under `images/`, or of another image.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 use serde_json::{Value as Json, json};
 
 use super::context::{StepReader, with_targets};
 use super::ownership::{self, Mode, Ownership, canonical_mode};
 use crate::diagnostic::Diagnostic;
-use crate::name::Reference;
-use crate::source::{Span, Spanned};
+use crate::name::{Digest, Reference};
+use crate::source::Span;
 use crate::spec::node::{Entry, Node, Value};
+use crate::stack::image_source::{ImageSource, Use};
 use crate::stack::paths::CopyEntry;
 
 /// One target of a `copy` step.
@@ -39,7 +42,7 @@ pub enum CopyFrom {
     /// A path of another image.
     Image {
         /// The image.
-        reference: Spanned<Reference>,
+        source: ImageSource,
         /// Absolute.
         path: String,
     },
@@ -75,15 +78,15 @@ fn target(step: &StepReader, to: String, entry: &Entry) -> Option<Copy> {
         let fields = reader.fields(&entry.value, what, &known)?;
         ownership = ownership::read(reader, &fields)?;
         if let Some(node) = fields.get("image") {
-            image = Some(reference(step, node)?);
+            image = Some(step.images.read(reader, node, Use::Copy)?);
         }
         from = reader.required(&fields, what, "from")?;
     }
     let text = reader.text(from, "the source of `copy`")?;
     let from = match image {
-        Some(reference) => CopyFrom::Image {
+        Some(source) => CopyFrom::Image {
             path: reader.absolute(&text, from.span, "a path of another image")?,
-            reference,
+            source,
         },
         None => CopyFrom::Files {
             entries: step
@@ -101,19 +104,6 @@ fn target(step: &StepReader, to: String, entry: &Entry) -> Option<Copy> {
     })
 }
 
-fn reference(step: &StepReader, node: &Node) -> Option<Spanned<Reference>> {
-    let text = step.reader.text(node, "`image`")?;
-    match Reference::parse(&text) {
-        Ok(reference) => Some(Spanned::new(reference, node.span)),
-        Err(error) => {
-            let reason = error.to_string();
-            let problem = Diagnostic::invalid("image reference", &text, node.span, reason);
-            step.reader.report(problem);
-            None
-        }
-    }
-}
-
 pub(super) fn title(list: &[Copy]) -> String {
     with_targets("copy", list.iter().map(|copy| &copy.to))
 }
@@ -127,14 +117,32 @@ pub(super) fn canonical(list: &[Copy]) -> Json {
                     .iter()
                     .map(|entry| json!([entry.file, entry.to]))
                     .collect(),
-                CopyFrom::Image { reference, path } => {
-                    json!({ "image": reference.value.to_string(), "path": path })
+                CopyFrom::Image { source, path } => {
+                    json!({ "image": source.to_string(), "path": path })
                 }
             };
             let mode = canonical_mode(&copy.mode);
             json!({ "to": copy.to, "from": from, "owner": copy.owner, "mode": mode })
         })
         .collect()
+}
+
+pub(super) fn sources(list: &[Copy]) -> impl Iterator<Item = &ImageSource> {
+    list.iter().filter_map(|copy| match &copy.from {
+        CopyFrom::Image { source, .. } => Some(source),
+        CopyFrom::Files { .. } => None,
+    })
+}
+
+pub(super) fn pin(list: &mut [Copy], digests: &BTreeMap<Reference, Digest>) {
+    for copy in list {
+        if let CopyFrom::Image { source, .. } = &mut copy.from
+            && let ImageSource::External(image) = source
+            && let Some(digest) = digests.get(&image.reference.value)
+        {
+            image.reference.value = image.reference.value.pinned(digest.clone());
+        }
+    }
 }
 
 pub(super) fn files(list: &[Copy]) -> impl Iterator<Item = &Utf8PathBuf> {

@@ -1,6 +1,6 @@
 //! One step: its kind and the settings all kinds have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use serde_json::{Map, Value as Json, json};
@@ -14,8 +14,10 @@ use super::perms::{self, Perms};
 use super::pip::Pip;
 use super::run;
 use super::secrets::{Network, Secret, canonical_secrets};
+use crate::name::{Digest, Reference};
 use crate::source::Span;
 use crate::stack::env::{Env, canonical_env};
+use crate::stack::image_source::ImageSource;
 
 /// One change of an image; one step is one layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +149,21 @@ impl Step {
         Json::Object(map)
     }
 
+    /// Returns the step with every external image at its digest, as far as that is known.
+    pub fn pinned(&self, digests: &BTreeMap<Reference, Digest>) -> Self {
+        let mut step = self.clone();
+        match &mut step.kind {
+            Kind::Copy(list) => copy::pin(list, digests),
+            Kind::Group(steps) => {
+                for step in steps {
+                    *step = step.pinned(digests);
+                }
+            }
+            _ => {}
+        }
+        step
+    }
+
     /// Adds the files under `images/` it uses.
     pub fn collect_files<'a>(&'a self, files: &mut BTreeSet<&'a Utf8PathBuf>) {
         match &self.kind {
@@ -166,6 +183,24 @@ impl Step {
             | Kind::Perms(_)
             | Kind::Run(_)
             | Kind::Exec(_) => {}
+        }
+    }
+
+    /// Returns every image it copies from, once for each use.
+    pub fn copy_sources(&self) -> Vec<&ImageSource> {
+        match &self.kind {
+            Kind::Copy(list) => copy::sources(list).collect(),
+            Kind::Group(steps) => steps.iter().flat_map(Self::copy_sources).collect(),
+            Kind::Apt(_)
+            | Kind::Pip(_)
+            | Kind::Conda(_)
+            | Kind::Write(_)
+            | Kind::Append(_)
+            | Kind::Link(_)
+            | Kind::Perms(_)
+            | Kind::Run(_)
+            | Kind::Exec(_)
+            | Kind::Script(_) => Vec::new(),
         }
     }
 

@@ -39,12 +39,12 @@ fn ancestors_start_with_the_base() {
 }
 
 #[test]
-fn external_bases_are_listed_once() {
+fn external_images_are_listed_once() {
     let stack = stack(
         "stack: x\nimages:\n  a: { base: debian:12 }\n  b: { base: 'debian:12' }\n  c: { base: a }\n",
     );
     let bases: Vec<String> = stack
-        .external_bases()
+        .external_images()
         .iter()
         .map(|b| b.to_string())
         .collect();

@@ -129,11 +129,11 @@ fn a_copy_can_take_files_of_another_image() {
     let Kind::Copy(list) = &steps[0].kind else {
         panic!("it is a copy step");
     };
-    let CopyFrom::Image { reference, path } = &list[0].from else {
+    let CopyFrom::Image { source, path } = &list[0].from else {
         panic!("it copies from an image");
     };
     assert_eq!(
-        (reference.to_string().as_str(), path.as_str()),
+        (source.to_string().as_str(), path.as_str()),
         ("docker.io/library/busybox:1", "/bin/sh")
     );
 }

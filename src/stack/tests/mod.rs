@@ -2,6 +2,7 @@
 
 mod bases;
 mod config;
+mod copied;
 mod files;
 mod proofs;
 mod steps;
