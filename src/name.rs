@@ -116,11 +116,27 @@ fn is_component(text: &str) -> bool {
 /// What a component is made of, for messages.
 const COMPONENT: &str = "lower-case letters and digits, with `.`, `_` or `-` between them";
 
+/// Returns the first character that is not allowed, for the end of a message; empty if there is none.
+fn found_in(text: &str, is_allowed: impl Fn(char) -> bool) -> String {
+    match text.chars().find(|c| !is_allowed(*c)) {
+        None => String::new(),
+        Some(' ') => "; found a blank".to_owned(),
+        Some(c) if c.is_ascii_uppercase() => format!("; found the upper-case letter `{c}`"),
+        Some(c) => format!("; found `{}`", c.escape_debug()),
+    }
+}
+
+/// Returns the reason why a component is invalid.
+fn component_reason(text: &str) -> String {
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    format!("use {COMPONENT}{}", found_in(text, is_allowed))
+}
+
 impl ImageName {
     /// Parses the name of an image.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         if !is_component(text) {
-            return invalid(format!("use {COMPONENT}"));
+            return invalid(component_reason(text));
         }
         Ok(Self(text.to_owned()))
     }
@@ -130,7 +146,7 @@ impl StackName {
     /// Parses the name of a stack.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         if !is_component(text) {
-            return invalid(format!("use {COMPONENT}"));
+            return invalid(component_reason(text));
         }
         Ok(Self(text.to_owned()))
     }
@@ -153,11 +169,9 @@ impl Tag {
         if !text.starts_with(first) {
             return invalid("begin with a letter, a digit or `_`");
         }
-        if let Some(bad) = text.chars().find(|&c| !(first(c) || c == '.' || c == '-')) {
-            return invalid(format!(
-                "use letters, digits, `.`, `_` and `-`, not `{}`",
-                bad.escape_debug()
-            ));
+        let found = found_in(text, |c| first(c) || c == '.' || c == '-');
+        if !found.is_empty() {
+            return invalid(format!("use letters, digits, `.`, `_` and `-`{found}"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -243,7 +257,12 @@ impl Repository {
             return invalid(format!("`{host}` is not a host"));
         }
         if path.len() > 255 || !path.split('/').all(is_component) {
-            return invalid(format!("use parts joined by `/`, each of {COMPONENT}"));
+            let is_allowed =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/".contains(c);
+            return invalid(format!(
+                "use parts joined by `/`, each of {COMPONENT}{}",
+                found_in(&path, is_allowed)
+            ));
         }
         Ok(Self {
             host: host.to_owned(),
@@ -324,7 +343,11 @@ impl Reference {
             None => (text, None),
         };
         let (name, tag) = match rest.rsplit_once(':') {
-            Some((name, tag)) if !tag.contains('/') => (name, Some(Tag::parse(tag)?)),
+            Some((name, tag)) if !tag.contains('/') => {
+                let parsed = Tag::parse(tag);
+                let parsed = parsed.or_else(|error| invalid(format!("in tag `{tag}`, {error}")))?;
+                (name, Some(parsed))
+            }
             _ => (rest, None),
         };
         if name.is_empty() {

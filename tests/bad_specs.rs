@@ -189,6 +189,48 @@ const BAD: &[(&str, &str)] = &[
         "channels: { a: { tag: x }, b: { tag: y, from: a, auto: true } }\nimages:",
     ),
     ("images:", "channels: { number: { tag: x } }\nimages:"),
+    // A word list as a string, and a string that is a path.
+    ("apt: [git]", "config: { entrypoint: tini -- start.sh }"),
+    ("apt: [git]", "config: { cmd: \"sh -c 'a b'\" }"),
+    ("apt: [git]", "apt: apt.txt"),
+    ("apt: [git]", "steps: echo x"),
+    (r#"["b-${commit7}"]"#, r#""b-${commit7}""#),
+    // Keys at the wrong place.
+    ("apt: [git]", "workdir: /x"),
+    ("apt: [git]", "run: x"),
+    ("apt: [git]", "cwd: /x"),
+    ("apt: [git]", "channels: { a: { tag: x } }"),
+    ("images:", "env: { A: x }\nimages:"),
+    ("images:", "cmd: [x]\nimages:"),
+    ("apt: [git]", "steps: [{ run: x, user: root, workdir: /x }]"),
+    // A misspelt key is one fault.
+    ("apt: [git]", "steps: [{ rum: x }]"),
+    ("apt: [git]", "steps: [{ perms: { /x: { mod: '755' } } }]"),
+    ("apt: [git]", "tests: { own: { pytst: tests } }"),
+    ("apt: [git]", "config: { healthcheck: { tst: x } }"),
+    ("apt: [git]", "pip: { package: [x] }"),
+    ("apt: [git]", "env: { A: { apend: x } }"),
+    ("images:", "imges:"),
+    // Names.
+    ("  child:\n", "  chil:\n"),
+    (
+        "base: debian:bookworm",
+        "base: registry.example.org/Team/x:1",
+    ),
+    ("stack: bad", "stack: -bad"),
+    (
+        "apt: [git]",
+        "copy: { /x: { image: debian:12, from: etc } }",
+    ),
+    ("apt: [git]", "steps: [{ link: { x: y } }]"),
+    // The environment.
+    ("apt: [git]", r#"env: { PATH: "/opt/x/bin:${PATH}" }"#),
+    ("apt: [git]", r#"env: { A: "${wrd}" }"#),
+    ("apt: [git]", r#"env: { A: /x, B: "${env:A}/y" }"#),
+    (
+        "apt: [git]",
+        r#"config: { env: { A: /x, B: { prepend: "${env:A}/y" } } }"#,
+    ),
     (
         "images:",
         "channels: { a23456789b23456789c23456789d23456789e23456789f23456789g23456789h23456789i23456789j23456789k23456789l23: { tag: x } }\nimages:",
@@ -220,6 +262,40 @@ fn each_message_is_whole_and_on_its_place() {
     assert!(BAD.len() >= 100);
     assert!(!all.contains("ACCEPTED"), "{all}");
     insta::assert_snapshot!(all);
+}
+
+/// Valid texts that probably mean something else: changes of the valid spec, each with one warning.
+const DOUBTFUL: &[(&str, &str)] = &[
+    ("apt: [git]", "env: { PATH: \"/opt/x/bin:$PATH\" }"),
+    ("apt: [git]", "config: { labels: { version: $VERSION } }"),
+    ("apt: [git]", "user: $NB_UID"),
+    ("apt: [git]", "copy: { /home/$NB_USER/x: requirements.txt }"),
+];
+
+#[test]
+fn a_variable_as_in_a_dockerfile_is_a_warning() {
+    let mut all = String::new();
+    for (old, new) in DOUBTFUL {
+        let text = GOOD.replacen(old, new, 1);
+        let stack = read(&text).expect("it is valid");
+        all.push_str(&format!("=== {new}\n"));
+        all.push_str(&render(stack.warnings(), stack.sources(), false));
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn a_dollar_that_is_meant_is_no_warning() {
+    for env in [
+        r#"{ A: "${env:PATH}", PATH: "/x:${env:PATH}" }"#,
+        r#"{ A: "${env:B}", B: { append: x } }"#,
+        r#"{ A: "$1 $x $$HOME \\$HOME 5$ $Bar" }"#,
+        r#"{ A: "$${HOME}" }"#,
+    ] {
+        let stack = read(&GOOD.replacen("apt: [git]", &format!("env: {env}"), 1));
+        let stack = stack.unwrap_or_else(|found| panic!("{env}: {found}"));
+        assert_eq!(stack.warnings(), [], "{env}");
+    }
 }
 
 #[test]

@@ -44,11 +44,11 @@ fn an_invalid_tag_has_the_rule_it_breaks() {
     assert_eq!(text(".a"), "begin with a letter, a digit or `_`");
     assert_eq!(
         text("a b"),
-        "use letters, digits, `.`, `_` and `-`, not ` `"
+        "use letters, digits, `.`, `_` and `-`; found a blank"
     );
     assert_eq!(
         text("a+b"),
-        "use letters, digits, `.`, `_` and `-`, not `+`"
+        "use letters, digits, `.`, `_` and `-`; found `+`"
     );
     assert!(Tag::parse(&"a".repeat(128)).is_ok());
     assert!(Tag::parse("_2021.2-x").is_ok());
@@ -64,7 +64,15 @@ fn the_name_of_an_image_is_one_part_of_a_repository() {
     }
     assert_eq!(
         reason(StackName::parse("Bad Name")),
+        "use lower-case letters and digits, with `.`, `_` or `-` between them; found the upper-case letter `B`"
+    );
+    assert_eq!(
+        reason(StackName::parse("a..b")),
         "use lower-case letters and digits, with `.`, `_` or `-` between them"
+    );
+    assert_eq!(
+        reason(Reference::parse("debian:a b")),
+        "in tag `a b`, use letters, digits, `.`, `_` and `-`; found a blank"
     );
 }
 
@@ -154,7 +162,7 @@ fn an_invalid_name_in_json_is_reported_with_its_text() {
     let error = serde_json::from_str::<Tag>(r#""a b""#).expect_err("invalid");
     assert_eq!(
         error.to_string(),
-        "invalid tag `a b`: use letters, digits, `.`, `_` and `-`, not ` `"
+        "invalid tag `a b`: use letters, digits, `.`, `_` and `-`; found a blank"
     );
 }
 

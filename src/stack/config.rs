@@ -90,7 +90,8 @@ pub struct Healthcheck {
     pub retries: u32,
 }
 
-const KEYS: [&str; 11] = [
+/// Keys of `config:`.
+pub const KEYS: [&str; 11] = [
     "user",
     "workdir",
     "env",
@@ -118,7 +119,9 @@ pub fn read(reader: &Reader, node: &Node) -> Config {
     let shell = fields.get("shell");
     let healthcheck = fields.get("healthcheck");
     Config {
-        user: text("user"),
+        user: fields
+            .get("user")
+            .and_then(|node| reader.text_like_docker(node, "`user`")),
         workdir,
         env: fields
             .get("env")
@@ -144,7 +147,7 @@ fn labels(reader: &Reader, fields: &Fields) -> BTreeMap<String, String> {
         let value = if entry.value.is_null() {
             Some(String::new())
         } else {
-            reader.text(&entry.value, "a label")
+            reader.text_like_docker(&entry.value, "a label")
         };
         if let (Some(name), Some(value)) = (reader.key(&entry.key), value) {
             labels.insert(name, value);
@@ -201,6 +204,9 @@ fn healthcheck(reader: &Reader, node: &Node) -> Option<Healthcheck> {
     }
     let fields = reader.fields(node, "`healthcheck`", &known)?;
     let Some(test) = fields.get("test") else {
+        if fields.is_misspelt(&["test"]) {
+            return None;
+        }
         reader.report(
             Diagnostic::missing("test", "`healthcheck`", fields.span).help(
                 "add `test:`, a list (a program and its arguments) or a string for the shell; \
@@ -227,7 +233,7 @@ fn healthcheck(reader: &Reader, node: &Node) -> Option<Healthcheck> {
         start_period: time("start-period")?,
         start_interval: time("start-interval")?,
         retries: match fields.get("retries") {
-            Some(node) => reader.number(node, "`retries`", 1000)?,
+            Some(node) => reader.number(node, "`retries`", 0..=1000)?,
             None => 0,
         },
     })

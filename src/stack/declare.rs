@@ -11,6 +11,7 @@ use super::channels::{self, ChannelTag};
 use super::declare_image::{DeclaredImage, ImageNode, known_image};
 use super::image_source::KnownImage;
 use super::info::{self, InfoCommand};
+use super::keys::{NOT_OF_SPEC, SPEC_KEYS};
 use super::model::{Build, Variant};
 use super::paths::Paths;
 use super::policy::{self, Policy, Refs};
@@ -21,17 +22,12 @@ use super::suite::{self, Declarer, SuiteEntry};
 use super::variables::{BUILT_IN, Variables};
 use super::variant_node::{self, VariantNode};
 use super::writable::{self, Writable};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::{ImageName, Repository, StackName};
 use crate::source::Span;
 use crate::spec::Spec;
-use crate::spec::node::{Entry, Node, Value};
+use crate::spec::node::{Entry, Key, Node, Value};
 use crate::spec::tree::{File, Files};
-
-const TOP: [&str; 15] = [
-    "stack", "registry", "staging", "series", "vars", "tags", "channels", "writable", "policy",
-    "info", "tests", "images", "variants", "build", "shell",
-];
 
 /// What a spec declares. `None` stands for something that is missing or invalid, which is reported.
 #[derive(Debug)]
@@ -85,7 +81,7 @@ impl Declarations {
         let none = Variables::default();
         let reader = Reader::new(&none, problems);
         let reader = SpecReader {
-            top: reader.fields(spec.root.as_ref()?, "the spec", &TOP)?,
+            top: reader.fields_or(spec.root.as_ref()?, "the spec", &SPEC_KEYS, &NOT_OF_SPEC)?,
             spec,
             overrides,
             problems,
@@ -199,6 +195,9 @@ impl<'a> SpecReader<'a> {
 
     fn name(&self) -> Option<StackName> {
         let Some(node) = self.top.get("stack") else {
+            if self.top.is_misspelt(&["stack"]) {
+                return None;
+            }
             let span = first_byte(self.top.span);
             let problem = Diagnostic::missing("stack", "the spec", span);
             self.problems.report(problem.help("add `stack: NAME`"));
@@ -272,6 +271,9 @@ impl<'a> SpecReader<'a> {
 
     fn images(&self) -> Vec<ImageNode<'a>> {
         let Some(node) = self.top.get("images") else {
+            if self.top.is_misspelt(&["images"]) {
+                return Vec::new();
+            }
             let span = first_byte(self.top.span);
             self.problems
                 .report(Diagnostic::missing("images", "the spec", span));
@@ -291,7 +293,11 @@ impl<'a> SpecReader<'a> {
                     let reason = error.to_string();
                     let (text, span) = (&entry.key.text, entry.key.span);
                     let problem = Diagnostic::invalid("image name", text, span, reason);
-                    self.problems.report(problem);
+                    let help = |name| format!("write it as `{name}`");
+                    self.problems.report(match valid_name(text) {
+                        Some(name) => problem.help(help(name)),
+                        None => problem,
+                    });
                 }
             }
         }
@@ -339,6 +345,20 @@ impl<'a> SpecReader<'a> {
         }
     }
 
+    /// Returns the key of the image that probably has the folder `name`: one with a name like it, and
+    /// without a folder of its own.
+    fn misspelt_image(&self, name: &str) -> Option<&'a Key> {
+        let keys = self.top.get("images")?.entries().iter();
+        let keys: Vec<&Key> = keys.map(|entry| &entry.key).collect();
+        let has_folder = |key: &&&Key| {
+            let path = Utf8Path::new("images").join(&key.text);
+            self.spec.files.0.contains_key(&path)
+        };
+        let without = keys.iter().filter(|key| !has_folder(key));
+        let near = nearest(name, without.map(|key| key.text.as_str()))?;
+        keys.into_iter().find(|key| key.text == near)
+    }
+
     /// Reports folders of `images/` that belong to no image and that no image uses.
     fn check_folders(&self, images: &[ImageNode], variants: &[DeclaredVariant]) {
         let Some(entry) = self.top.entry("images") else {
@@ -355,13 +375,19 @@ impl<'a> SpecReader<'a> {
                 continue;
             }
             let message = format!("folder `{path}/` belongs to no image and is not used");
-            let known = images.iter().map(|image| image.name.as_str());
-            self.problems.report(
-                Diagnostic::error(message)
+            let problem = Diagnostic::error(message);
+            self.problems.report(match self.misspelt_image(name) {
+                // The invalid name is reported, with this one as the help.
+                Some(key) if valid_name(&key.text).is_some_and(|valid| valid.as_str() == name) => {
+                    continue;
+                }
+                Some(key) => problem
+                    .at(key.span, "no folder has the name of this image")
+                    .help(format!("name this image `{name}`, or rename the folder")),
+                None => problem
                     .at(entry.key.span, format!("no image `{name}` here"))
-                    .help(format!("add image `{name}`, or remove the folder"))
-                    .did_you_mean(name, known),
-            );
+                    .help(format!("add image `{name}`, or remove the folder")),
+            });
         }
     }
 }
@@ -387,6 +413,13 @@ pub fn used_files<'a>(all: &'a Files, variants: &'a [DeclaredVariant]) -> BTreeS
         used.extend(all.below(path).map(|(path, _)| path.as_path()));
     }
     used
+}
+
+/// Returns a text in lower case and without blanks, if that makes it a name of an image.
+fn valid_name(text: &str) -> Option<ImageName> {
+    let text = text.to_lowercase();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    ImageName::parse(&words.join("-")).ok()
 }
 
 /// Returns the names of variables that are declared anywhere.

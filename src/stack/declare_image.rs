@@ -8,6 +8,7 @@ use super::config::{self, Config};
 use super::env::{self, Env};
 use super::image_source::{ImageNames, ImageSource, KnownImage, Use};
 use super::info::{self, InfoCommand};
+use super::keys::{IMAGE_KEYS, NOT_OF_IMAGE};
 use super::model::Refresh;
 use super::paths::Paths;
 use super::policy::{self, Policy};
@@ -19,30 +20,10 @@ use super::suite::{self, Declarer, SuiteEntry};
 use super::tags::{self, TagTemplate};
 use super::variables::Variables;
 use super::writable::{self, Writable};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::{ImageName, Repository};
 use crate::source::Spanned;
 use crate::spec::node::{Entry, Key, Node};
-
-const KEYS: [&str; 17] = [
-    "base",
-    "apt",
-    "conda",
-    "pip",
-    "copy",
-    "steps",
-    "env",
-    "user",
-    "shell",
-    "config",
-    "vars",
-    "writable",
-    "tests",
-    "info",
-    "policy",
-    "refresh",
-    "repository",
-];
 
 /// An image's declaration in the file.
 pub struct ImageNode<'a> {
@@ -110,8 +91,8 @@ impl DeclaredImage {
             let key = entry.key.text.as_str();
             if TO_COME.contains(&key) {
                 report_to_come(&plain, key, entry.key.span);
-            } else if !KEYS.contains(&key) {
-                plain.unknown_key(&entry.key, &what, &KEYS);
+            } else if !IMAGE_KEYS.contains(&key) {
+                plain.unknown_key(&entry.key, &what, &IMAGE_KEYS, &NOT_OF_IMAGE);
             }
         }
         let vars = entries.iter().find(|entry| entry.key.text == "vars");
@@ -166,7 +147,9 @@ impl<'a> ImageReader<'a> {
             repository: self.repository(),
             vars: reader.vars.values.clone(),
             env: self.read("env", env::read),
-            user: self.read("user", |reader, node| reader.text(node, "`user`")),
+            user: self.read("user", |reader, node| {
+                reader.text_like_docker(node, "`user`")
+            }),
             steps,
             config: self.read("config", config::read),
             writable: self.read("writable", writable::read),
@@ -202,7 +185,12 @@ impl<'a> ImageReader<'a> {
         if let Some(node) = self.get("base") {
             return self.images().read(self.reader, node, Use::Base);
         }
-        if self.get("dockerfile").is_none() {
+        let mut keys = self.entries.iter().map(|entry| entry.key.text.as_str());
+        let stands_for_base = |key| {
+            key == "dockerfile"
+                || !IMAGE_KEYS.contains(&key) && nearest(key, IMAGE_KEYS) == Some("base")
+        };
+        if !keys.any(stands_for_base) {
             let what = format!("image `{name}`");
             self.reader.report(
                 Diagnostic::missing("base", &what, self.image.key.span)

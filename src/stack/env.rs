@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::reader::{Reader, part_of};
+use super::variables::{Unset, unknown};
 use crate::diagnostic::Diagnostic;
-use crate::spec::node::{Node, Value};
-use crate::spec::template::Part;
+use crate::source::Span;
+use crate::spec::node::{Entry, Node, Value};
+use crate::spec::template::{Part, Template};
 
 /// Changes to the environment, by name. `${env:X}` in a value is X *before* all of them, so their
 /// order does not matter.
@@ -50,7 +52,8 @@ pub enum EnvPart {
 /// Reads `env:`.
 pub fn read(reader: &Reader, node: &Node) -> Env {
     let mut env = Env::new();
-    for entry in reader.entries(node, "`env`").unwrap_or_default() {
+    let entries = reader.entries(node, "`env`").unwrap_or_default();
+    for entry in entries {
         let Some(name) = reader.key(&entry.key) else {
             continue;
         };
@@ -64,7 +67,57 @@ pub fn read(reader: &Reader, node: &Node) -> Env {
             env.insert(name, change);
         }
     }
+    for entry in entries {
+        check_siblings(reader, entry, entries, &env);
+    }
     env
+}
+
+/// Reports `${env:A}` in the value of another variable than `A`, where the same `env:` sets `A` to a new
+/// value: a Dockerfile's second line would see that value, and this one would not.
+fn check_siblings(reader: &Reader, entry: &Entry, all: &[Entry], env: &Env) {
+    let values = match &entry.value.value {
+        Value::Map(fields) => fields.iter().map(|field| &field.value).collect(),
+        _ => vec![&entry.value],
+    };
+    for node in values {
+        let Value::Scalar { text, .. } = &node.value else {
+            continue;
+        };
+        let parts = Template::parse(text).unwrap_or_default().0;
+        for part in parts {
+            let Part::Env(variable) = part else { continue };
+            let name = variable.name.as_str();
+            let is_new = env.get(name).is_some_and(|change| !change.keeps(name));
+            let sibling = all.iter().find(|other| other.key.text == name);
+            if let Some(sibling) = sibling
+                && is_new
+                && entry.key.text != name
+            {
+                let at = part_of(node.span, text, variable.start, variable.end);
+                reader.report(
+                    Diagnostic::error(format!(
+                        "`${{env:{name}}}` is not the `{name}` of this `env`"
+                    ))
+                    .at(at, format!("the value that `{name}` had before"))
+                    .also(sibling.key.span, "set here")
+                    .help(format!(
+                        "set the value in `vars:`, and use that variable here and in `{name}`"
+                    )),
+                );
+            }
+        }
+    }
+}
+
+impl EnvChange {
+    /// Whether the new value contains the old value of `name`, the variable that is changed.
+    fn keeps(&self, name: &str) -> bool {
+        match self {
+            Self::Append { .. } | Self::Prepend { .. } => true,
+            Self::Set(text) => text.0.contains(&EnvPart::Env(name.to_owned())),
+        }
+    }
 }
 
 fn change(reader: &Reader, node: &Node) -> Option<EnvChange> {
@@ -87,6 +140,7 @@ fn change(reader: &Reader, node: &Node) -> Option<EnvChange> {
             return Some(EnvChange::Prepend { text, sep });
         }
         (Some(_), Some(_)) => "both",
+        (None, None) if fields.is_misspelt(&["append", "prepend"]) => return None,
         (None, None) => "neither",
     };
     let expected = "a string, or a mapping with one of `append` and `prepend`";
@@ -101,6 +155,9 @@ fn text(reader: &Reader, node: &Node) -> Option<EnvText> {
     }
     let text = reader.literal(node, "a value of `env`")?;
     let template = reader.template(text, node.span)?;
+    reader.warn_of_shell_variable(text, node.span, "`env`", |name| {
+        format!("write `${{env:{name}}}`")
+    });
     // Texts side by side become one: equal values have equal keys.
     let mut joined: Vec<EnvPart> = Vec::new();
     for part in &template.0 {
@@ -109,7 +166,7 @@ fn text(reader: &Reader, node: &Node) -> Option<EnvText> {
             Part::Env(variable) => EnvPart::Env(variable.name.clone()),
             Part::Var(variable) => {
                 let at = part_of(node.span, text, variable.start, variable.end);
-                EnvPart::Text(reader.variable(&variable.name, at)?)
+                EnvPart::Text(environment_or_variable(reader, &variable.name, at)?)
             }
         };
         match (joined.last_mut(), part) {
@@ -118,6 +175,20 @@ fn text(reader: &Reader, node: &Node) -> Option<EnvText> {
         }
     }
     Some(EnvText(joined))
+}
+
+/// Returns the value of a variable of the spec. `${PATH}`, as a Dockerfile has it, gets its own help.
+fn environment_or_variable(reader: &Reader, name: &str, span: Span) -> Option<String> {
+    let is_upper = !name.contains(|c: char| c.is_ascii_lowercase());
+    match reader.vars.get(name) {
+        Err(reason @ Unset::Nowhere) if is_upper => {
+            let problem = unknown(name, span, reason.to_string(), []);
+            let help = format!("write `${{env:{name}}}` for the environment variable");
+            reader.report(problem.help(help));
+            None
+        }
+        _ => reader.variable(name, span),
+    }
 }
 
 /// Returns changes to the environment as JSON that does not depend on how they were written. It is

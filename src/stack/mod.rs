@@ -11,6 +11,7 @@ mod declare_image;
 mod env;
 mod image_source;
 mod info;
+mod keys;
 mod model;
 mod order;
 mod paths;

@@ -69,6 +69,14 @@ impl Paths<'_> {
 
     fn lost(&self, text: &str, span: Span, lost: &Lost) -> Diagnostic {
         match lost {
+            Lost::Outside if text.starts_with('/') => {
+                let what = format!("path `{text}`");
+                let expected = format!("relative to `{}/`", self.folder);
+                Diagnostic::expected(&what, &expected, span, "an absolute path").help(format!(
+                    "put the file into `{}/`, and write its path from there",
+                    self.folder
+                ))
+            }
             Lost::Outside => Diagnostic::error(format!("path `{text}` leaves `images/`"))
                 .at(span, format!("paths are relative to `{}/`", self.folder))
                 .help("move the file below `images/`; several images can use `../shared/x`"),

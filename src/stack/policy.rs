@@ -89,11 +89,15 @@ pub enum Owner {
 /// Reads `policy:`.
 pub fn read(reader: &Reader, node: &Node, owner: Owner) -> Policy {
     let known = ["root", "user", "writable", "layers", "allow", "refs"];
-    let known = match owner {
-        Owner::Stack => &known[..],
-        Owner::Image => &known[..5],
+    let (what, known) = match owner {
+        Owner::Stack => ("`policy`", &known[..]),
+        Owner::Image => ("`policy` of an image", &known[..5]),
     };
-    let Some(fields) = reader.fields(node, "`policy`", known) else {
+    let refs = (
+        &["refs"][..],
+        "move it to `policy:` at the top of the spec: it applies to the whole stack",
+    );
+    let Some(fields) = reader.fields_or(node, what, known, &[refs]) else {
         return Policy::default();
     };
     let word = |key: &str, word: &str| {
@@ -158,7 +162,7 @@ fn layers(reader: &Reader, node: &Node, span: Span) -> Option<LayerLimits> {
     let fields = reader.fields(node, "`layers`", &["count", "size", "twice"])?;
     let count = fields
         .get("count")
-        .and_then(|node| reader.number(node, "`count`", 1000));
+        .and_then(|node| reader.number(node, "`count`", 0..=1000));
     let bytes = |key: &str| size(reader, fields.get(key)?, &format!("`{key}`"));
     Some(LayerLimits {
         count: count.map(|count| count as usize),
@@ -187,9 +191,10 @@ fn size(reader: &Reader, node: &Node, what: &str) -> Option<u64> {
         .zip(factor)
         .and_then(|(value, factor)| value.checked_mul(factor));
     if bytes.is_none() {
+        let expected = "a number of bytes with a unit";
         let found = format!("`{text}`");
         reader.report(
-            Diagnostic::expected(what, "a size", node.span, &found)
+            Diagnostic::expected(what, expected, node.span, &found)
                 .help("write it as `500MB`, `2GB` or `1GiB`"),
         );
     }

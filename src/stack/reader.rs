@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use super::problems::Problems;
 use super::variables::{OF_TAGS, Unset, Variables, invalid_template, no_environment, unknown};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::source::Span;
 use crate::spec::node::{Entry, Key, Node, Value};
 use crate::spec::template::{Part, Template, TemplateError};
@@ -28,6 +29,8 @@ pub struct Fields<'a> {
     /// The place of the mapping.
     pub span: Span,
     entries: &'a [Entry],
+    /// Keys that unknown keys probably stand for; each is reported.
+    misspelt: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
@@ -40,7 +43,16 @@ impl<'a> Fields<'a> {
     pub fn entry(&self, name: &str) -> Option<&'a Entry> {
         self.entries.iter().find(|entry| entry.key.text == name)
     }
+
+    /// Whether one of the keys is there under a name that is misspelt, which is reported.
+    pub fn is_misspelt(&self, names: &[&str]) -> bool {
+        let mut misspelt = self.misspelt.iter();
+        misspelt.any(|name| names.contains(&name.as_str()))
+    }
 }
+
+/// Keys that belong to another place than the one where they were found, and what to do with them.
+pub type OtherPlace<'a> = (&'a [&'a str], &'a str);
 
 /// Returns the place of bytes `start..end` of a scalar's text, or of all of it if the file writes the
 /// text in another way.
@@ -167,13 +179,22 @@ impl<'a> Reader<'a> {
             Value::List(list) if !list.is_empty() => return Some(list),
             Value::List(_) => empty(what, node.span, "an empty list"),
             Value::Scalar { text, .. } if !node.is_null() => {
-                Diagnostic::expected(what, "a list", node.span, found)
-                    .help(format!("write `[{text}]`"))
+                Diagnostic::expected(what, "a list", node.span, found).help(as_list(text))
             }
             Value::Scalar { .. } | Value::Map(_) => {
                 Diagnostic::expected(what, "a list", node.span, found)
             }
         });
+        None
+    }
+
+    /// Reads a list of mappings that is not empty.
+    pub fn mappings<'n>(&self, node: &'n Node, what: &str) -> Option<&'n [Node]> {
+        if let Value::List(_) = &node.value {
+            return self.list(node, what);
+        }
+        let problem = Diagnostic::expected(what, "a list", node.span, node.describe());
+        self.report(problem.help("start each entry with `- `"));
         None
     }
 
@@ -218,24 +239,75 @@ impl<'a> Reader<'a> {
 
     /// Reads a mapping and reports keys that are not `known`.
     pub fn fields<'n>(&self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
+        self.fields_or(node, what, known, &[])
+    }
+
+    /// Reads a mapping and reports keys that are not `known`; for those that belong to one of `others`
+    /// it says where they go.
+    pub fn fields_or<'n>(
+        &self,
+        node: &'n Node,
+        what: &str,
+        known: &[&str],
+        others: &[OtherPlace],
+    ) -> Option<Fields<'n>> {
         let entries = self.entries(node, what)?;
+        let mut misspelt = Vec::new();
         for entry in entries {
-            let name = entry.key.text.as_str();
-            if !known.contains(&name) {
-                self.unknown_key(&entry.key, what, known);
+            if !known.contains(&entry.key.text.as_str()) {
+                let meant = self.unknown_key(&entry.key, what, known, others);
+                misspelt.extend(meant.map(str::to_owned));
             }
         }
         Some(Fields {
             span: node.span,
             entries,
+            misspelt,
         })
     }
 
-    /// Reports a key that `what` does not have.
-    pub fn unknown_key(&self, key: &Key, what: &str, known: &[&str]) {
-        let known = known.iter().copied();
-        let problem = Diagnostic::unknown("key", &key.text, key.span, known);
-        self.report(problem.at(key.span, format!("not a key of {what}")));
+    /// Reports a key that `what` does not have, and returns the known one that it probably stands for.
+    pub fn unknown_key<'k>(
+        &self,
+        key: &Key,
+        what: &str,
+        known: &[&'k str],
+        others: &[OtherPlace],
+    ) -> Option<&'k str> {
+        let name = key.text.as_str();
+        let problem = Diagnostic::unknown("key", name, key.span, known.iter().copied());
+        let problem = problem.at(key.span, format!("not a key of {what}"));
+        if let Some((_, help)) = others.iter().find(|(names, _)| names.contains(&name)) {
+            self.report(problem.help(*help));
+            return None;
+        }
+        self.report(problem);
+        nearest(name, known.iter().copied())
+    }
+
+    /// Warns of `$NAME` in a text, which is not replaced. `help` is made from the name.
+    pub fn warn_of_shell_variable(
+        &self,
+        text: &str,
+        span: Span,
+        what: &str,
+        help: impl Fn(&str) -> String,
+    ) {
+        if let Some((start, end)) = shell_variable(text) {
+            let name = &text[start + 1..end];
+            self.report(
+                Diagnostic::warning(format!("`${name}` in {what} is not replaced"))
+                    .at(part_of(span, text, start, end), "used as it is written")
+                    .help(help(name)),
+            );
+        }
+    }
+
+    /// Reads a string that Docker would replace `$NAME` in, and warns of it.
+    pub fn text_like_docker(&self, node: &Node, what: &str) -> Option<String> {
+        let text = self.text(node, what)?;
+        self.warn_of_shell_variable(&text, node.span, what, use_vars);
+        Some(text)
     }
 
     /// Reads `true` or `false`.
@@ -270,13 +342,13 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Reads a number from 0 to `most`.
-    pub fn number(&self, node: &Node, what: &str, most: u32) -> Option<u32> {
+    /// Reads a number in a range.
+    pub fn number(&self, node: &Node, what: &str, range: RangeInclusive<u32>) -> Option<u32> {
         let text = self.text(node, what)?;
         match text.parse::<u32>() {
-            Ok(number) if number <= most => Some(number),
+            Ok(number) if range.contains(&number) => Some(number),
             _ => {
-                let expected = format!("a number from 0 to {most}");
+                let expected = format!("a number from {} to {}", range.start(), range.end());
                 let found = format!("`{text}`");
                 self.report(Diagnostic::expected(what, &expected, node.span, &found));
                 None
@@ -291,6 +363,7 @@ impl<'a> Reader<'a> {
             && !text.contains("//")
             && !text.contains('\0');
         if good {
+            self.warn_of_shell_variable(text, span, what, use_vars);
             return Some(text.to_owned());
         }
         let found = format!("`{text}`");
@@ -316,14 +389,58 @@ impl<'a> Reader<'a> {
         good
     }
 
-    /// Returns a key that must be there.
+    /// Returns a key that must be there. One whose name is misspelt is not reported again.
     pub fn required<'n>(&self, fields: &Fields<'n>, owner: &str, key: &str) -> Option<&'n Node> {
         let node = fields.get(key);
-        if node.is_none() {
+        if node.is_none() && !fields.is_misspelt(&[key]) {
             self.report(Diagnostic::missing(key, owner, fields.span));
         }
         node
     }
+}
+
+/// Returns the help for a text where a list is expected: the list of its words.
+fn as_list(text: &str) -> String {
+    if text.contains(|c: char| "'\"\\;&|<>()`".contains(c)) {
+        return "write a list with one entry for each word".to_owned();
+    }
+    // In a list between brackets these characters have a meaning.
+    let has_meaning = |word: &str| {
+        word == "-"
+            || word.starts_with(|c: char| "&*!%@#?".contains(c))
+            || word.contains(|c: char| "[]{},".contains(c))
+    };
+    let words = text.split_whitespace().map(|word| {
+        if has_meaning(word) {
+            format!("\"{word}\"")
+        } else {
+            word.to_owned()
+        }
+    });
+    let words: Vec<String> = words.collect();
+    match words.as_slice() {
+        [word] => format!("write `[{word}]`"),
+        words => format!("write one entry for each word: `[{}]`", words.join(", ")),
+    }
+}
+
+/// Returns where `$NAME` is in a text, with a name in upper case as variables of the environment have.
+fn shell_variable(text: &str) -> Option<(usize, usize)> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices('$').find_map(|(start, _)| {
+        let rest = &text[start + 1..];
+        let name = &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())];
+        let is_name = name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+            && !name.contains(|c: char| c.is_ascii_lowercase());
+        let is_escaped = text[..start].ends_with(['$', '\\']);
+        (is_name && !is_escaped).then_some((start, start + 1 + name.len()))
+    })
+}
+
+/// Returns the help for `$NAME` where only variables of the spec are replaced.
+fn use_vars(name: &str) -> String {
+    let variable = name.to_ascii_lowercase();
+    format!("set `{variable}` in `vars:`, and write `${{{variable}}}`")
 }
 
 fn empty(what: &str, span: Span, found: &str) -> Diagnostic {

@@ -28,6 +28,7 @@ impl Declarations {
         check_selected(&self.variants, overrides, problems);
         let files = files_of(&self.variants, &spec.files);
         let mut unique = Unique::new(problems);
+        let mut groups = MissingGroups::default();
         let mut images = Vec::new();
         let mut channels = Channels::new(problems);
         let mut variants = Vec::new();
@@ -38,12 +39,14 @@ impl Declarations {
             let first = ImageId(images.len());
             let resolved = resolve_images(index, declared, first, problems);
             unique.add(&variant, &resolved);
+            groups.add(&resolved);
             // A variant that is not selected is checked as well.
             if is_selected {
                 images.extend(resolved);
             }
             variants.push(variant);
         }
+        groups.report(problems);
         Some(Stack {
             name: self.name?,
             registry: self.registry,
@@ -132,7 +135,6 @@ fn resolve_images(
                 image.copied.insert(name, ImageId(first.0 + at));
             }
         }
-        check_writable_policy(&image, problems);
         images.push(image);
     }
     images
@@ -185,20 +187,36 @@ fn inherit(
     }
 }
 
-/// Reports a policy of writable paths without a group.
-fn check_writable_policy(image: &Image, problems: &Problems) {
-    if let Some(policy) = &image.proof.policy.writable
-        && policy.gid.is_none()
-        && image.writable.is_none()
-    {
-        problems.report(
-            Diagnostic::error("missing group in `writable` of `policy`")
-                .at(
-                    policy.span,
-                    format!("image `{}` has no `writable:`", image.name.value),
-                )
-                .help("write `writable: { gid: 100, paths: […] }` here"),
-        );
+/// Finds policies of writable paths without a group, each with the images that have no group either.
+#[derive(Default)]
+struct MissingGroups(BTreeMap<Span, BTreeSet<String>>);
+
+impl MissingGroups {
+    fn add(&mut self, images: &[Image]) {
+        for image in images {
+            if let Some(policy) = &image.proof.policy.writable
+                && policy.gid.is_none()
+                && image.writable.is_none()
+            {
+                let names = self.0.entry(policy.span).or_default();
+                names.insert(format!("`{}`", image.name.value));
+            }
+        }
+    }
+
+    fn report(self, problems: &Problems) {
+        for (span, names) in self.0 {
+            let names: Vec<String> = names.into_iter().collect();
+            let label = match names.as_slice() {
+                [name] => format!("image {name} has no `writable:` with a group"),
+                names => format!("images without `writable:`: {}", names.join(", ")),
+            };
+            problems.report(
+                Diagnostic::error("missing `gid` in `writable` of `policy`")
+                    .at(span, label)
+                    .help("write `writable: { gid: 100, paths: […] }` here, or add `writable:` to the stack"),
+            );
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::paths::Paths;
 use super::problems::Problems;
 use super::reader::{Fields, Reader};
 use super::steps::{Network, Secret, includes, network, secrets};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::ImageName;
 use crate::source::Spanned;
 use crate::spec::node::{Entry, Node, Value};
@@ -169,9 +169,11 @@ pub fn read(reader: &Reader, paths: &Paths, node: &Node, declarer: &Declarer) ->
             let what = format!("suite `{}`", entry.key.text);
             reader.name(&entry.key, "suite");
             if entry.key.text == "checks" {
-                let reason = "`checks` is the gate of `policy:`";
-                let span = entry.key.span;
-                reader.report(Diagnostic::invalid("suite name", "checks", span, reason));
+                reader.report(
+                    Diagnostic::error("reserved suite name `checks`")
+                        .at(entry.key.span, "the checks of `policy:` have this name")
+                        .help("choose another name"),
+                );
             }
             let suite = SuiteReader {
                 reader,
@@ -237,14 +239,14 @@ impl SuiteReader<'_> {
             // An engine can give its steps the host's network: another listener would answer.
             reader.report(
                 Diagnostic::error(format!(
-                    "{} starts the image's command in a shared network",
+                    "`network: default` and `serve` cannot be used together in {}",
                     self.what
                 ))
                 .at(
                     entry.key.span,
-                    "another image or the host can listen on the same port",
+                    "a program outside of the suite could answer on the port of `serve`",
                 )
-                .help("remove `network:`: the suite then gets a network of its own"),
+                .help("remove `network:`, so that the suite has its own network"),
             );
         }
         let user = self.fields.get("as");
@@ -255,7 +257,7 @@ impl SuiteReader<'_> {
             from: declarer.image.cloned(),
             serve,
             test,
-            user: user.and_then(|node| reader.text(node, "`as`")),
+            user: user.and_then(|node| reader.text_like_docker(node, "`as`")),
             env: env.map(|node| env::read(reader, node)).unwrap_or_default(),
             shell: declarer.shell.cloned(),
             timeout: self.timeout(),
@@ -268,11 +270,7 @@ impl SuiteReader<'_> {
 
     fn serve(&self, kind: &Entry) -> Option<(Serve, Option<Test>)> {
         let reader = self.reader;
-        let port = reader.number(&kind.value, "`serve` (a port)", 65_535)?;
-        if port == 0 {
-            let reason = "expected the port of the image's own command";
-            reader.report(Diagnostic::invalid("port", "0", kind.value.span, reason));
-        }
+        let port = reader.number(&kind.value, "the port in `serve`", 1..=65_535)?;
         if let Some(entry) = self.fields.entry("requirements") {
             let problem = self.unused(entry, "`serve` installs nothing");
             reader.report(problem.help("move it into `then:`, next to `pytest`"));
@@ -340,7 +338,7 @@ impl SuiteReader<'_> {
         None
     }
 
-    /// Returns the only entry that is a kind of test.
+    /// Returns the only entry that is a kind of test. A misspelt one is reported already.
     fn kind<'n>(&self, node: &'n Node, what: &str, known: &[&str]) -> Option<&'n Entry> {
         let Value::Map(entries) = &node.value else {
             return None;
@@ -349,6 +347,11 @@ impl SuiteReader<'_> {
             .iter()
             .filter(|entry| known.contains(&entry.key.text.as_str()));
         let Some(first) = kinds.next() else {
+            let mut keys = entries.iter().map(|entry| entry.key.text.as_str());
+            let is_known = |key: &str| KEYS.contains(&key);
+            if keys.any(|key| !is_known(key) && nearest(key, known.iter().copied()).is_some()) {
+                return None;
+            }
             self.reader.report(
                 Diagnostic::error(format!("missing kind of test in {what}"))
                     .at(node.span, "nothing to run")

@@ -89,8 +89,8 @@ pub fn read(reader: &Reader, node: &Node) -> Vec<TagTemplate> {
         .collect();
     if !list.is_empty() && list.iter().all(TagTemplate::is_numbered) {
         reader.report(
-            Diagnostic::error("no tag contains the commit")
-                .at(node.span, "an image has no version number until it is promoted")
+            Diagnostic::error("`tags` must have a tag without `${n}`")
+                .at(node.span, "`build --push` has no version number: `promote` sets `${n}`")
                 .help("add a tag with `${commit7}`, and with `${series}` or `${variant}` if there are variants"),
         );
     }

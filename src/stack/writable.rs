@@ -21,7 +21,7 @@ pub fn read(reader: &Reader, node: &Node) -> Option<Writable> {
     let fields = reader.fields(node, "`writable`", &["gid", "paths"])?;
     let gid = reader
         .required(&fields, "`writable`", "gid")
-        .and_then(|node| reader.number(node, "`gid`", 65_534));
+        .and_then(|node| reader.number(node, "`gid`", 0..=65_534));
     let list = reader.required(&fields, "`writable`", "paths")?;
     let mut paths = Vec::new();
     for item in reader.list(list, "`paths`")? {

@@ -3,7 +3,16 @@
 use serde_json::{Value as Json, json};
 
 use super::context::StepReader;
+use crate::diagnostic::Diagnostic;
 use crate::spec::node::{Node, Value};
+
+/// Whether a text is the path of a file and not the name of a package.
+fn is_path(text: &str) -> bool {
+    [".txt", ".list", ".yml", ".yaml"]
+        .iter()
+        .any(|end| text.ends_with(end))
+        || text.contains('/')
+}
 
 /// An `apt` step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +37,15 @@ impl Apt {
         } else {
             (node, false)
         };
+        if let Value::Scalar { text, .. } = &list.value
+            && is_path(text)
+        {
+            let found = format!("the path `{text}`");
+            let expected = "a list of packages";
+            let problem = Diagnostic::expected("`apt`", expected, list.span, &found);
+            reader.report(problem.help("write the packages here: `apt` reads no file"));
+            return None;
+        }
         let packages = reader.texts(list, "`apt`")?;
         step.no_options(&packages, list.span, "apt")?;
         Some(Self {

@@ -40,7 +40,7 @@ impl StepReader<'_> {
         read: impl Fn(String, &Entry) -> Option<T>,
     ) -> Option<Vec<T>> {
         let what = format!("`{kind}`");
-        let target = format!("a target of {what}");
+        let target = target_of(kind);
         let entries = self.reader.some_entries(node, &what)?;
         let items: Vec<Option<T>> = entries
             .iter()
@@ -58,12 +58,20 @@ impl StepReader<'_> {
         if !target.ends_with('/') {
             return Some(target);
         }
-        let what = format!("a target of `{kind}`");
+        let what = target_of(kind);
         let found = format!("the folder `{target}`");
         let expected = "the path of a file";
         let problem = Diagnostic::expected(&what, expected, entry.key.span, &found);
         self.reader.report(problem);
         None
+    }
+}
+
+/// Returns what a key of a kind is, for messages.
+fn target_of(kind: &str) -> String {
+    match kind {
+        "link" => "the path of a link".to_owned(),
+        _ => format!("a target of `{kind}`"),
     }
 }
 

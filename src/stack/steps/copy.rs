@@ -67,7 +67,7 @@ fn target(step: &StepReader, to: String, entry: &Entry) -> Option<Copy> {
         if let Some(found) = entries.iter().find(is_to_come) {
             let kind = &found.key.text;
             reader.report(
-                Diagnostic::error(format!("unsupported source `{kind}` in `copy`"))
+                Diagnostic::error(format!("unsupported key `{kind}` in `copy`"))
                     .at(found.key.span, "planned for a later version")
                     .help("fetch it in a `run` step"),
             );
@@ -82,10 +82,10 @@ fn target(step: &StepReader, to: String, entry: &Entry) -> Option<Copy> {
         }
         from = reader.required(&fields, what, "from")?;
     }
-    let text = reader.text(from, "the source of `copy`")?;
+    let text = reader.text(from, "the path to copy")?;
     let from = match image {
         Some(source) => CopyFrom::Image {
-            path: reader.absolute(&text, from.span, "a path of another image")?,
+            path: reader.absolute(&text, from.span, "`from` of a `copy` with `image`")?,
             source,
         },
         None => CopyFrom::Files {

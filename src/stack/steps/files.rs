@@ -113,7 +113,9 @@ pub(super) fn read_link(step: &StepReader, node: &Node) -> Option<Vec<Link>> {
     let mut list = step.targets(node, "link", |path, entry| {
         Some(Link {
             path: step.no_folder(path, "link", entry)?,
-            target: step.reader.text(&entry.value, "the target of a link")?,
+            target: step
+                .reader
+                .text(&entry.value, "the path that a link points to")?,
             span: entry.value.span,
         })
     })?;

@@ -26,7 +26,7 @@ pub use ownership::Mode;
 pub use perms::Perms;
 pub(super) use pip::includes;
 pub use pip::{Pip, PipTool};
-pub(super) use read::{SHORT, TO_COME, report_to_come};
+pub(super) use read::{KINDS, SETTINGS, SHORT, TO_COME, report_to_come};
 pub use secrets::{Network, Secret, canonical_secrets};
 pub(super) use secrets::{network, secrets};
 pub use step::{Kind, Step};

@@ -35,6 +35,9 @@ pub(super) fn read(step: &StepReader, node: &Node) -> Option<Vec<Perms>> {
             None => false,
         };
         if ownership.owner.is_none() && ownership.mode.is_none() {
+            if fields.is_misspelt(&["owner", "mode"]) {
+                return None;
+            }
             let problem = Diagnostic::error("missing `owner` or `mode` in an entry of `perms`");
             reader.report(problem.at(entry.value.span, "nothing to change"));
             return None;
@@ -56,7 +59,7 @@ pub(super) fn read_finish(step: &StepReader, node: &Node) -> Vec<Perms> {
     }
     let reader = step.reader;
     let mut all = Vec::new();
-    for item in reader.list(node, "`finish`").unwrap_or_default() {
+    for item in reader.mappings(node, "`finish`").unwrap_or_default() {
         if let Some(fields) = reader.fields(item, "an entry of `finish`", &["perms"])
             && let Some(node) = fields.get("perms")
         {

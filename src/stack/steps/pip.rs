@@ -109,6 +109,9 @@ impl Pip {
             self.upgrade = reader.flag(node, "`upgrade`")?;
         }
         if files.is_empty() && self.packages.is_empty() {
+            if fields.is_misspelt(&["requirements", "packages"]) {
+                return None;
+            }
             let problem = Diagnostic::error("missing `requirements` or `packages` in `pip`");
             reader.report(problem.at(node.span, "nothing to install"));
             return None;

@@ -13,11 +13,11 @@ use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Entry, Node, Value};
 use crate::stack::env;
-use crate::stack::reader::{Fields, Reader};
+use crate::stack::reader::{Fields, OtherPlace, Reader};
 use crate::stack::variables::Unset;
 
 /// Kinds of steps, in the order of their short keys where they have one.
-const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 12] = [
     "apt", "conda", "pip", "copy", "write", "append", "link", "perms", "run", "exec", "script",
     "group",
 ];
@@ -26,8 +26,14 @@ const KINDS: [&str; 12] = [
 pub const TO_COME: [&str; 4] = ["deb", "cran", "check", "dockerfile"];
 
 /// Settings of all kinds.
-const SETTINGS: [&str; 9] = [
+pub const SETTINGS: [&str; 9] = [
     "name", "as", "cwd", "env", "shell", "secrets", "network", "when", "finish",
+];
+
+/// Settings under the names that a Dockerfile or `config:` has for them.
+const DOCKER_NAMES: [OtherPlace; 2] = [
+    (&["user"], "write `as:` for the user of a step"),
+    (&["workdir"], "write `cwd:` for the folder of a step"),
 ];
 
 /// Short keys of an image, in the order their steps have.
@@ -74,7 +80,7 @@ impl StepReader<'_> {
 
     fn list(&self, node: &Node, what: &str, level: Level) -> Vec<Step> {
         let mut steps = Vec::new();
-        for item in self.reader.list(node, what).unwrap_or_default() {
+        for item in self.reader.mappings(node, what).unwrap_or_default() {
             // The variables of a step are its own.
             let outer = self.reader.used.take();
             let step = self.item(item, level);
@@ -97,12 +103,12 @@ impl StepReader<'_> {
         let kind = self.only_kind(node, entries)?;
         if level == Level::Group && kind.key.text == "group" {
             let problem = Diagnostic::error("nested `group`");
-            let problem = problem.at(kind.key.span, "inside of another group");
+            let problem = problem.at(kind.key.span, "a group cannot contain a group");
             reader.report(problem.help("move its steps into the outer group"));
             return None;
         }
         let known: Vec<&str> = KINDS.iter().chain(&SETTINGS).copied().collect();
-        let fields = reader.fields(node, "a step", &known)?;
+        let fields = reader.fields_or(node, "a step", &known, &DOCKER_NAMES)?;
         // Read the settings even if the kind is invalid, so that every fault is reported.
         let made = self.kind(&kind.key.text, &kind.value);
         let applies = match fields.get("when") {
@@ -139,10 +145,14 @@ impl StepReader<'_> {
                 .at(node.span, "this step does nothing")
                 .help(format!("use one of: {}", KINDS.join(", "))),
         };
-        for entry in entries.iter().filter(|entry| !is_one(entry, &known)) {
-            reader.unknown_key(&entry.key, "a step", &known);
+        let unknown = entries.iter().filter(|entry| !is_one(entry, &known));
+        let meant: Vec<Option<&str>> = unknown
+            .map(|entry| reader.unknown_key(&entry.key, "a step", &known, &DOCKER_NAMES))
+            .collect();
+        let is_misspelt = meant.iter().flatten().any(|name| KINDS.contains(name));
+        if !is_misspelt {
+            reader.report(problem);
         }
-        reader.report(problem);
         None
     }
 
@@ -180,7 +190,7 @@ impl StepReader<'_> {
             span,
             title,
             kind,
-            user: get("as").and_then(|node| reader.text(node, "`as`")),
+            user: get("as").and_then(|node| reader.text_like_docker(node, "`as`")),
             cwd: get("cwd").and_then(|node| {
                 let text = reader.text(node, "`cwd`")?;
                 reader.absolute(&text, node.span, "`cwd`")
