@@ -86,6 +86,8 @@ impl Error {
 pub struct Output {
     /// git exited with 0.
     pub success: bool,
+    /// The exit code; `None` if a signal ended git.
+    pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,
     /// Standard error.
@@ -160,6 +162,7 @@ impl Git {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Output {
             success: output.status.success(),
+            code: output.status.code(),
             stdout: text(&output.stdout),
             stderr: text(&output.stderr),
         })
@@ -215,13 +218,38 @@ pub async fn branch(folder: &Utf8Path) -> Option<String> {
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
-/// Returns whether git finds `ancestor` among the ancestors of `commit`; false also where the
-/// repository lacks one of them, as a shallow clone does.
-pub async fn is_ancestor(folder: &Utf8Path, ancestor: &Commit, commit: &Commit) -> bool {
-    let (ancestor, commit) = (ancestor.as_str(), commit.as_str());
-    let arguments = ["merge-base", "--is-ancestor", ancestor, commit];
-    let output = Git::in_folder(folder).run(&arguments).await;
-    output.is_ok_and(|output| output.success)
+/// Returns whether git finds `ancestor` among the ancestors of `commit`. Fails where the repository lacks one
+/// of them. In a shallow clone a `false` proves nothing: see [`is_shallow`].
+pub async fn is_ancestor(
+    folder: &Utf8Path,
+    ancestor: &Commit,
+    commit: &Commit,
+) -> Result<bool, Error> {
+    let task = format!(
+        "compare commit {} with {}",
+        ancestor.short(),
+        commit.short()
+    );
+    let arguments = [
+        "merge-base",
+        "--is-ancestor",
+        ancestor.as_str(),
+        commit.as_str(),
+    ];
+    let output = Git::in_folder(folder).run(&arguments).await?;
+    match output.code {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => Err(output.error(&task)),
+    }
+}
+
+/// Returns whether a repository lacks a part of its history.
+pub async fn is_shallow(folder: &Utf8Path) -> Result<bool, Error> {
+    let git = Git::in_folder(folder);
+    let arguments = ["rev-parse", "--is-shallow-repository"];
+    let answer = git.read("read whether the clone is shallow", &arguments);
+    Ok(answer.await?.trim() == "true")
 }
 
 /// Reads `git log --format='%H %ct'`: the hash, and the time in seconds since 1970.
@@ -370,7 +398,7 @@ mod tests {
         let found = read_checkout(path, &["old", "new"]).await.expect("read");
         assert!(found.expect("a commit").dirty);
         let elsewhere = Commit::parse(&"0".repeat(40)).expect("a hash");
-        assert!(is_ancestor(path, &hash, &hash).await);
-        assert!(!is_ancestor(path, &elsewhere, &hash).await);
+        assert!(is_ancestor(path, &hash, &hash).await.expect("known"));
+        assert!(is_ancestor(path, &elsewhere, &hash).await.is_err());
     }
 }

@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 
 use crate::name::Reference;
 use crate::release::refs::Denied;
-use crate::{buildkit, export, publish, staging};
+use crate::{buildkit, export, gather, publish, staging};
 
 /// A fault of the whole build. An image or suite that failed is none: see [`super::Recorded`].
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +82,12 @@ pub enum Error {
     /// The engine failed as a whole.
     #[error(transparent)]
     Buildkit(#[from] buildkit::Error),
+    /// Images that other runs published cannot be looked up.
+    #[error(transparent)]
+    Gather(#[from] gather::Error),
+    /// All images are tagged, and the release is not recorded.
+    #[error("all images are tagged, but the release could not be recorded: {0}")]
+    Unrecorded(Box<Error>),
     /// A document in staging, such as the release, cannot be read or written.
     #[error(transparent)]
     Staging(#[from] staging::Error),

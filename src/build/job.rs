@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 
 use super::error::Error;
 use crate::event::Events;
-use crate::gather::Gathered;
+use crate::gather::{self, Gathered};
 use crate::llb::{Platform, Proxy};
 use crate::plan::{Plan, Request};
 use crate::registry::{Credentials, Registry};
@@ -19,6 +19,10 @@ use crate::stack::Stack;
 pub struct Job<'a> {
     /// The stack to build.
     pub stack: &'a Stack,
+    /// The stack with all its variants, of which `stack` may have some only: a release has all.
+    pub whole: &'a Stack,
+    /// How facts are gathered about them.
+    pub gathering: gather::Options<'a>,
     /// The facts about it.
     pub gathered: &'a Gathered,
     /// The plan made from them.

@@ -8,6 +8,7 @@ mod engine;
 mod error;
 mod export;
 mod job;
+mod members;
 mod prepared;
 mod proven;
 mod published;
@@ -20,7 +21,7 @@ pub use engine::{Buildkit, Engine, EngineSource};
 pub use error::Error;
 pub use job::{Environment, Goal, Job, Options};
 pub use prepared::Prepared;
-pub use recorded::{Ending, Recorded};
+pub use recorded::{Ending, Recorded, ReleaseState};
 
 /// Carries out a plan that passed its checks. Images that fail and suites that fail are part of what is
 /// returned, and nothing is tagged then; an error is a fault of the whole run.

@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::error::Error;
+use super::members::{Member, Members, members};
 use super::proven::Proven;
 use super::published::Published;
 use super::ran::Ran;
+use crate::event::Event;
 use crate::evidence::Evidence;
 use crate::gather::Gathered;
 use crate::name::{Digest, Repository, Tag};
-use crate::plan::{self, Plan, Planned};
+use crate::plan::{self, Plan, Planned, Proofs};
 use crate::record::{
     Ancestor, DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredSpec,
 };
@@ -20,11 +22,26 @@ use crate::run::Outcome;
 use crate::source::Span;
 use crate::spec::lock::Lock;
 use crate::stack::{Base, Image, ImageId, ImageSource, Stack};
-use crate::staging::{self, Staging};
+use crate::staging::Staging;
 
 /// A build that has ended.
 pub struct Recorded<'a> {
     pub(super) published: Published<'a>,
+    release: ReleaseState,
+}
+
+/// Whether the images are recorded as a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReleaseState {
+    /// Nothing was published, or without a commit.
+    NotAsked,
+    /// The release has this digest.
+    Recorded(Digest),
+    /// Not yet: other images of the stack lack the tags of this commit.
+    Incomplete {
+        /// Their labels.
+        missing: Vec<String>,
+    },
 }
 
 /// How a build ended. Of several causes the first in this order counts.
@@ -41,14 +58,37 @@ pub enum Ending {
 }
 
 impl<'a> Published<'a> {
-    /// Records what was published together as a release. A fault is kept, since the images are tagged.
-    pub(super) async fn record(mut self) -> Recorded<'a> {
-        if self.is_published
-            && let Err(error) = write_release(&self.proven).await
-        {
-            self.proven.fault = Some(error.into());
+    fn report(&self, release: &ReleaseState) {
+        if let ReleaseState::Incomplete { missing } = release {
+            let text = format!(
+                "the release is not recorded yet: {} without tags of this commit; the run that publishes the last image records it",
+                missing.join(", ")
+            );
+            self.proven
+                .ran
+                .prepared
+                .job
+                .events
+                .send(Event::Note { text });
         }
-        Recorded { published: self }
+    }
+
+    /// Records the release if all its images are published. A fault is kept, since the images are tagged.
+    pub(super) async fn record(mut self) -> Recorded<'a> {
+        let mut release = ReleaseState::NotAsked;
+        if self.is_published {
+            match record_release(&self.proven).await {
+                Ok(state) => {
+                    self.report(&state);
+                    release = state;
+                }
+                Err(cause) => self.proven.fault = Some(Error::Unrecorded(Box::new(cause))),
+            }
+        }
+        Recorded {
+            published: self,
+            release,
+        }
     }
 }
 
@@ -122,6 +162,11 @@ impl<'a> Recorded<'a> {
         self.published.is_published
     }
 
+    /// Returns whether the images are recorded as a release.
+    pub fn release(&self) -> &ReleaseState {
+        &self.release
+    }
+
     /// Returns why something could not be stored or tagged.
     pub fn into_fault(self) -> Option<Error> {
         self.published.proven.fault
@@ -147,79 +192,80 @@ impl<'a> Recorded<'a> {
     }
 }
 
-/// Writes what was published together. A part of a stack is not a release, and neither is a build without
-/// a commit.
-async fn write_release(proven: &Proven<'_>) -> Result<(), staging::Error> {
-    let job = proven.ran.prepared.job;
-    let (Some(staging), Some(commit)) = (&proven.ran.prepared.staging, job.gathered.facts.commit())
+/// Records all images of the stack as a release, if all of them have the tags of this commit. It is written by
+/// the run that finds that; one that was written before must have the same images.
+async fn record_release(proven: &Proven<'_>) -> Result<ReleaseState, Error> {
+    let job = &proven.ran.prepared.job;
+    let (Some(staging), Some(checkout)) =
+        (&proven.ran.prepared.staging, &job.gathered.facts.checkout)
     else {
-        return Ok(());
+        return Ok(ReleaseState::NotAsked);
+    };
+    let members = match members(proven).await? {
+        Members::All(members) => members,
+        Members::Missing(labels) => return Ok(ReleaseState::Incomplete { missing: labels }),
     };
     let mut images: Vec<ReleaseImage> = Vec::new();
-    for planned in &job.plan.images {
-        let Some(image) = release_image(proven, planned, &images) else {
-            return Ok(());
+    for member in &members {
+        let Some(image) = release_image(job.whole, member, &images) else {
+            return Ok(ReleaseState::NotAsked);
         };
         images.push(image);
     }
     let release = Release {
-        stack: job.stack.name().to_string(),
-        commit: commit.clone(),
+        stack: job.whole.name().to_string(),
+        commit: checkout.commit.clone(),
         time: (job.environment.now)(),
         run: proven.ran.prepared.run.to_string(),
         git_ref: job.environment.caller.git_ref.clone(),
         spec: None,
         images,
     };
-    let evidence = proven.evidence.values();
+    let evidence = members.iter().filter_map(|member| member.evidence.as_ref());
     let evidence: BTreeMap<String, Evidence> = evidence
         .map(|evidence| (evidence.image.clone(), evidence.clone()))
         .collect();
-    let spec = stored_spec(proven);
+    let spec = stored_spec(proven, &members);
     let staging = Staging::new(job.registry, staging);
-    let attempt = job.plan.attempt;
-    staging
-        .write_release(attempt, release, &evidence, &spec)
-        .await?;
-    Ok(())
+    let written = staging.write_release(job.plan.attempt, release, &evidence, &spec);
+    Ok(ReleaseState::Recorded(written.await?))
 }
 
-/// An image of a release, or `None` if it has no repository, digest or key. `before` are the images before
-/// it, among them its base.
+/// Returns an image of a release, or `None` if it has no repository. `before` are the images before it, among
+/// them its base.
 fn release_image(
-    proven: &Proven<'_>,
-    planned: &Planned,
+    stack: &Stack,
+    member: &Member<'_>,
     before: &[ReleaseImage],
 ) -> Option<ReleaseImage> {
-    let job = proven.ran.prepared.job;
-    let image = &job.stack[planned.id];
+    let image = member.image;
     let (depth, base, base_digest) = match &image.base {
         Base::Image(parent) => {
-            let name = job.stack[*parent].name.to_string();
+            let name = stack[*parent].name.to_string();
             (before[parent.0].depth + 1, name, None)
         }
         Base::External(base) => {
             let reference = &base.reference.value;
-            let digest = job.gathered.external.get(reference);
+            let digest = member.external.get(reference);
             (0, reference.to_string(), digest.cloned())
         }
     };
-    let evidence = proven.evidence.get(&planned.id);
+    let evidence = member.evidence.as_ref();
     let checks = evidence.and_then(|evidence| evidence.checks.as_ref());
     Some(ReleaseImage {
         image: image.name.to_string(),
-        variant: variant(job.stack, image),
+        variant: variant(stack, image),
         repository: image.repository.clone()?,
-        digest: proven.ran.digest(planned)?,
-        key: planned.keyed.as_ref()?.key.clone(),
-        tags: planned.tags.clone(),
+        digest: member.digest.clone(),
+        key: member.key.clone(),
+        tags: member.tags.clone(),
         depth,
         base: Some(base),
         base_digest,
-        copies: copies(job.gathered, image, before),
-        size: proven.ran.size(planned).unwrap_or_default(),
+        copies: copies(member, before),
+        size: member.size,
         verdicts: evidence
-            .map(|evidence| verdicts(evidence, planned))
+            .map(|evidence| verdicts(evidence, &member.proofs))
             .unwrap_or_default(),
         dropped: (image.proof.dropped.iter())
             .map(|dropped| DroppedSuite {
@@ -234,7 +280,8 @@ fn release_image(
 }
 
 /// Returns the images that an image copies from; `before` are the images of the release so far.
-fn copies(gathered: &Gathered, image: &Image, before: &[ReleaseImage]) -> Vec<Ancestor> {
+fn copies(member: &Member<'_>, before: &[ReleaseImage]) -> Vec<Ancestor> {
+    let image = member.image;
     let sources = image.copy_sources().into_iter();
     let copies = sources.map(|(name, source)| match source {
         ImageSource::InStack(stack_name) => {
@@ -244,7 +291,7 @@ fn copies(gathered: &Gathered, image: &Image, before: &[ReleaseImage]) -> Vec<An
         }
         ImageSource::External(image) => Ancestor::External {
             reference: name,
-            digest: gathered.external.get(&image.reference.value).cloned(),
+            digest: member.external.get(&image.reference.value).cloned(),
         },
     });
     copies.collect()
@@ -255,8 +302,8 @@ fn variant(stack: &Stack, image: &Image) -> Option<String> {
     variant.map(ToString::to_string)
 }
 
-fn verdicts(evidence: &Evidence, planned: &Planned) -> Vec<ReleaseVerdict> {
-    let suites = planned.proofs.suites.iter();
+fn verdicts(evidence: &Evidence, proofs: &Proofs) -> Vec<ReleaseVerdict> {
+    let suites = proofs.suites.iter();
     suites
         .filter_map(|suite| {
             let verdict = evidence.suites.get(&suite.name)?;
@@ -275,34 +322,35 @@ fn verdicts(evidence: &Evidence, planned: &Planned) -> Vec<ReleaseVerdict> {
 }
 
 /// The spec as it was written, and as it was resolved.
-fn stored_spec(proven: &Proven<'_>) -> StoredSpec {
-    let job = proven.ran.prepared.job;
+fn stored_spec(proven: &Proven<'_>, members: &[Member<'_>]) -> StoredSpec {
+    let job = &proven.ran.prepared.job;
+    let stack = job.whole;
     let lock = Lock {
-        bases: job.gathered.external.clone(),
+        bases: members
+            .iter()
+            .flat_map(|member| member.external.clone())
+            .collect(),
     };
-    let images = job.plan.images.iter().map(|planned| {
-        let image = &job.stack[planned.id];
+    let images = members.iter().map(|member| {
+        let image = member.image;
         let mut resolved = json!({
             "image": image.name.as_str(),
-            "variant": variant(job.stack, image),
-            "base": pinned_base(job.stack, job.gathered, image),
+            "variant": variant(stack, image),
+            "base": pinned_base(stack, member),
         });
         for (name, value) in plan::settings(image) {
             resolved[name] = value;
         }
         let steps = image.steps.iter();
-        let steps = steps.map(|step| plan::expand(&step.pinned(&job.gathered.external)));
+        let steps = steps.map(|step| plan::expand(&step.pinned(&member.external)));
         resolved["steps"] = steps.collect();
-        let keyed = planned.keyed.as_ref();
         StoredImage {
             resolved,
-            components: keyed
-                .map(|keyed| keyed.components.clone())
-                .unwrap_or_default(),
+            components: member.components.clone(),
         }
     });
     StoredSpec {
-        files: (job.stack.sources().iter())
+        files: (stack.sources().iter())
             .map(|(_, file)| (file.path.clone(), file.text.to_string()))
             .collect(),
         lock: lock.to_string(),
@@ -312,12 +360,12 @@ fn stored_spec(proven: &Proven<'_>) -> StoredSpec {
 }
 
 /// The name of an image's base in the stack, or its external base by digest.
-fn pinned_base(stack: &Stack, gathered: &Gathered, image: &Image) -> String {
-    match &image.base {
+fn pinned_base(stack: &Stack, member: &Member<'_>) -> String {
+    match &member.image.base {
         Base::Image(parent) => stack[*parent].name.to_string(),
         Base::External(base) => {
             let reference = &base.reference.value;
-            match gathered.external.get(reference) {
+            match member.external.get(reference) {
                 Some(digest) => reference.pinned(digest.clone()).to_string(),
                 None => reference.to_string(),
             }

@@ -32,6 +32,17 @@ fn order(kind: MoveKind, release: &Digest, commit: &Commit, moving: &MovingArgs)
     }
 }
 
+/// Checks that no variants are selected: a channel moves as a whole.
+fn check_variants(global: &Global) -> Result<(), Failure> {
+    if global.variants.is_empty() {
+        return Ok(());
+    }
+    Err(
+        Failure::new(Exit::Usage, "`--variant` cannot be used to move a channel")
+            .help("leave it out: a channel moves with all its variants"),
+    )
+}
+
 /// Runs `laminate promote`.
 pub async fn promote(
     global: &Global,
@@ -39,6 +50,7 @@ pub async fn promote(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
+    check_variants(global)?;
     let place = Place::open(global, events)?;
     if !args.moving.dry_run {
         let caller = place.context.caller().await;
@@ -225,6 +237,9 @@ impl From<Refusal> for Failure {
             Refusal::UnknownGate { .. }
             | Refusal::UnknownAutoGate { .. }
             | Refusal::NoImage { .. } => Self::new(Exit::Usage, text),
+            Refusal::Incomplete { .. } => Self::new(Exit::Publish, text).help(
+                "publish all images of the commit with `laminate build --push`; for an older release, check out its commit first",
+            ),
             Refusal::Gates { gates, .. } => {
                 let failure = Self::new(Exit::Gate, text);
                 match gates.first() {
@@ -259,6 +274,7 @@ pub async fn revert(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
+    check_variants(global)?;
     let place = Place::open(global, events)?;
     if !args.moving.dry_run {
         let caller = place.context.caller().await;

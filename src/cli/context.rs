@@ -132,6 +132,18 @@ impl Context {
             .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
     }
 
+    /// Returns how facts about the stack are gathered; `platform` is [`platform_name`].
+    pub fn gathering<'a>(&'a self, platform: &'a str, request: &'a Request) -> gather::Options<'a> {
+        gather::Options {
+            folder: &self.folder,
+            file: &self.file,
+            platform,
+            lock: self.lock.as_ref(),
+            request,
+            now: jiff::Timestamp::now(),
+        }
+    }
+
     /// Gathers the facts and plans. `registry` is `None` to contact nothing.
     pub async fn plan(
         &self,
@@ -140,18 +152,20 @@ impl Context {
         events: &Events,
         cancel: &CancellationToken,
     ) -> Result<(Gathered, Plan), Failure> {
-        let platform = platform();
-        let name = format!("{}/{}", platform.os, platform.architecture);
-        let options = gather::Options {
-            folder: &self.folder,
-            file: &self.file,
-            platform: &name,
-            lock: self.lock.as_ref(),
-            request,
-            now: jiff::Timestamp::now(),
-        };
-        let gathering =
-            async { Ok(gather::gather(&self.stack, &options, registry, events).await?) };
+        let platform = platform_name();
+        let options = self.gathering(&platform, request);
+        self.plan_with(&options, registry, events, cancel).await
+    }
+
+    /// Gathers the facts in a certain way and plans.
+    pub async fn plan_with(
+        &self,
+        options: &gather::Options<'_>,
+        registry: Option<&Registry>,
+        events: &Events,
+        cancel: &CancellationToken,
+    ) -> Result<(Gathered, Plan), Failure> {
+        let gathering = async { Ok(gather::gather(&self.stack, options, registry, events).await?) };
         let gathered = unless_cancelled(cancel, gathering).await?;
         for warning in self.stack.warnings() {
             let text = warning.message.clone();
@@ -166,7 +180,12 @@ impl Context {
                 });
             }
         }
-        let plan = Plan::new(&self.stack, &gathered.keys, &gathered.facts, request)?;
+        let plan = Plan::new(
+            &self.stack,
+            &gathered.keys,
+            &gathered.facts,
+            options.request,
+        )?;
         Ok((gathered, plan))
     }
 
@@ -223,6 +242,12 @@ pub fn actor() -> String {
 /// What images are for: this machine.
 pub fn platform() -> Platform {
     Platform::linux(std::env::consts::ARCH)
+}
+
+/// Returns what images are for, as `linux/amd64`.
+pub fn platform_name() -> String {
+    let platform = platform();
+    format!("{}/{}", platform.os, platform.architecture)
 }
 
 /// The registries' client, with the credentials docker has; `None` if nothing is to be contacted.

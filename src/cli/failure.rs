@@ -244,6 +244,7 @@ fn release_help(error: &release::Error) -> Option<String> {
         Error::Lost { .. } | Error::Overtaken { .. } => {
             "check `laminate status`, then try again".to_owned()
         }
+        Error::Ancestry { .. } => "fetch the whole history with `git fetch --unshallow --filter=blob:none` (GitHub Actions: `fetch-depth: 0`), or promote with --to".to_owned(),
         Error::NoRelease { .. } => "`laminate history` lists releases".to_owned(),
         _ => return None,
     };

@@ -85,15 +85,68 @@ pub async fn gather(
             text: "asking the registry".to_owned(),
         });
     }
+    let files = [options.file, "specs.lock", "images"];
+    let (checkout, known) = tokio::try_join!(
+        async { Ok::<_, Error>(git::read_checkout(options.folder, &files).await?) },
+        look_up(stack, options, registry, events)
+    )?;
+    let mut facts = Facts {
+        checkout,
+        stored: known.stored,
+        evidence: known.evidence,
+        records: known.state.records(),
+        locked: options.lock.is_some(),
+        tags: TagDigests::new(),
+    };
+    let keys = known.keys;
+    if let Some(registry) = registry {
+        loop {
+            let tags = plan::tags_to_look_up(stack, &keys, &facts, options.request);
+            if tags.is_empty() {
+                break;
+            }
+            facts.tags.extend(tag_digests(registry, tags).await?);
+        }
+    }
+    Ok(Gathered {
+        keys,
+        facts,
+        external: known.external,
+        unlocked: known.unlocked,
+        refreshed: known.refreshed,
+        sizes: known.state.sizes(),
+    })
+}
+
+/// The keys of a stack, and what staging has for them.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The key of each image.
+    pub keys: Keys,
+    /// The digest of each external image that is known.
+    external: BTreeMap<Reference, Digest>,
+    /// The digest that staging has for a key.
+    pub stored: BTreeMap<Digest, Digest>,
+    /// The evidence of images, by their keys.
+    pub evidence: BTreeMap<Digest, Evidence>,
+    /// The last build of each image.
+    pub state: State,
+    unlocked: Vec<Reference>,
+    refreshed: BTreeMap<String, String>,
+}
+
+/// Computes the keys of a stack and looks them up in staging, without git and the tags of a commit.
+pub async fn look_up(
+    stack: &Stack,
+    options: &Options<'_>,
+    registry: Option<&Registry>,
+    events: &Events,
+) -> Result<Known, Error> {
     let staging = registry.zip(stack.staging());
     let staging = staging.map(|(registry, repository)| Staging::new(registry, repository));
     let staging = staging.as_ref();
-    let files = [options.file, "specs.lock", "images"];
-    let (checkout, state, (external, unlocked)) = tokio::try_join!(
-        async { Ok::<_, Error>(git::read_checkout(options.folder, &files).await?) },
-        state(staging),
-        pins(stack, options.lock, registry)
-    )?;
+    let (state, (external, unlocked)) =
+        tokio::try_join!(state(staging, events), pins(stack, options.lock, registry))?;
     let refreshed = refresh_marks(stack, options);
     let mut marks = state.refreshed.clone();
     marks.extend(refreshed.clone());
@@ -110,37 +163,33 @@ pub async fn gather(
         Some(staging) => stored_and_proven(stack, &keys, staging).await?,
         None => Default::default(),
     };
-    let mut facts = Facts {
-        checkout,
+    Ok(Known {
+        keys,
+        external,
         stored,
         evidence,
-        records: state.records(),
-        locked: options.lock.is_some(),
-        tags: TagDigests::new(),
-    };
-    if let Some(registry) = registry {
-        loop {
-            let tags = plan::tags_to_look_up(stack, &keys, &facts, options.request);
-            if tags.is_empty() {
-                break;
-            }
-            facts.tags.extend(tag_digests(registry, tags).await?);
-        }
-    }
-    Ok(Gathered {
-        keys,
-        facts,
-        external,
+        state,
         unlocked,
         refreshed,
-        sizes: state.sizes(),
     })
 }
 
-async fn state(staging: Option<&Staging>) -> Result<State, Error> {
-    match staging {
-        Some(staging) => Ok(staging.state().await?),
-        None => Ok(State::default()),
+/// Returns the state. One that cannot be read is reported and left out: it only explains, but for the marks of
+/// `--refresh`.
+async fn state(staging: Option<&Staging>, events: &Events) -> Result<State, Error> {
+    let Some(staging) = staging else {
+        return Ok(State::default());
+    };
+    match staging.state().await {
+        Ok(state) => Ok(state),
+        Err(error) if error.is_broken() => {
+            let text = format!(
+                "{error}; continuing without it: reasons are not shown, and marks of `--refresh` are lost"
+            );
+            events.send(Event::Warning { text });
+            Ok(State::default())
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -261,6 +310,54 @@ fn periods(now: jiff::Timestamp) -> Periods {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::fake::Fake;
+
+    #[tokio::test]
+    async fn a_broken_state_is_reported_and_left_out() {
+        let fake = Fake::start().await;
+        let spec = format!(
+            "stack: s\nregistry: {}/ns\nimages: {{ a: {{ base: \"debian@{}\" }} }}",
+            fake.host,
+            Digest::of(b"base")
+        );
+        let stack = crate::testing::stack(&spec);
+        let registry = Registry::new(registry::Options::default()).expect("a client");
+        let staging = Staging::new(&registry, stack.staging().expect("it has a registry"));
+        let tag = [tags::state()];
+        let put = async |text: &'static str| {
+            let put = registry.put_document(&staging.repository, &tag, "x", text);
+            put.await.expect("written");
+        };
+        put(r#"{"what": 1}"#).await;
+        let request = Request::default();
+        let options = Options {
+            folder: Utf8Path::new("."),
+            file: "specs.yml",
+            platform: "linux/amd64",
+            lock: None,
+            request: &request,
+            now: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let (events, received) = Events::channel();
+        let known = look_up(&stack, &options, Some(&registry), &events).await;
+        assert_eq!(known.expect("gathered").state, State::default());
+        let warned: Vec<Event> = received.try_iter().collect();
+        let [Event::Warning { text }] = warned.as_slice() else {
+            panic!("{warned:?}");
+        };
+        assert!(text.starts_with("invalid document "), "{text}");
+        // It is replaced, but what a newer laminate wrote is not, whatever it looks like.
+        let none = BTreeMap::new();
+        let written = staging.add_to_state(&none, &BTreeMap::new()).await;
+        written.expect("replaced");
+        assert_eq!(staging.state().await.expect("read"), State::default());
+        put(r#"{"version": 7, "pictures": []}"#).await;
+        let newer = look_up(&stack, &options, Some(&registry), &events).await;
+        let newer = newer.expect_err("newer").to_string();
+        assert!(newer.starts_with("unsupported version 7 "), "{newer}");
+        let newer = staging.add_to_state(&none, &BTreeMap::new()).await;
+        assert!(newer.is_err());
+    }
 
     #[test]
     fn periods_are_days_iso_weeks_and_months() {

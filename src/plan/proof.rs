@@ -66,6 +66,17 @@ impl Proofs {
     }
 }
 
+/// Returns what is known, and what remains to run, of an image that exists under a digest.
+pub fn known_proofs(
+    stack: &Stack,
+    image: &Image,
+    digest: &Digest,
+    evidence: Option<&Evidence>,
+) -> Proofs {
+    let choice = Choice::Reuse(digest.clone());
+    proofs(stack, image, &choice, evidence, &Retest::None)
+}
+
 /// Returns what is known and what remains to run, of an image that is built or reused; nothing of one
 /// that is held.
 pub(super) fn proofs(

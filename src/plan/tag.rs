@@ -26,7 +26,7 @@ pub struct NoFreeTag {
 
 /// Returns the immutable tags of an image; none without a commit. `attempt` is 1 for plain tags, `n` for
 /// those with the suffix `.n`.
-pub(super) fn immutable_tags(image: &Image, commit: Option<&Commit>, attempt: u32) -> Vec<Tag> {
+pub fn immutable_tags(image: &Image, commit: Option<&Commit>, attempt: u32) -> Vec<Tag> {
     let Some(commit) = commit else {
         return Vec::new();
     };

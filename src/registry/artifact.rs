@@ -85,6 +85,21 @@ impl Registry {
         Ok(manifest.digest)
     }
 
+    /// Writes a document with blobs attached to it under a tag that is free, and returns its digest; `None` if
+    /// another writer has the tag.
+    pub async fn claim_document_with(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        kind: &str,
+        bytes: impl Into<Bytes>,
+        attached: &[Attachment],
+    ) -> Result<Option<Digest>, Error> {
+        let manifest = (self.push_parts(repository, kind, bytes.into(), attached)).await?;
+        let claimed = self.claim_tag(repository, tag, &manifest).await?;
+        Ok(claimed.then_some(manifest.digest))
+    }
+
     /// Writes a document under a tag that is free, and returns its digest; `None` if another writer
     /// has the tag.
     pub async fn claim_document(
@@ -94,9 +109,8 @@ impl Registry {
         kind: &str,
         bytes: impl Into<Bytes>,
     ) -> Result<Option<Digest>, Error> {
-        let manifest = self.push_parts(repository, kind, bytes.into(), &[]).await?;
-        let claimed = self.claim_tag(repository, tag, &manifest).await?;
-        Ok(claimed.then_some(manifest.digest))
+        self.claim_document_with(repository, tag, kind, bytes, &[])
+            .await
     }
 
     /// Sends the blobs of a document; returns its manifest, which is still to be written.

@@ -275,6 +275,17 @@ impl Error {
         }
     }
 
+    /// Returns whether what was to be read is broken or lacks a part, as opposed to a registry that fails.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound { .. }
+                | Self::Protocol { .. }
+                | Self::WrongDigest { .. }
+                | Self::TooLarge { .. }
+        )
+    }
+
     /// Returns the pause the registry asked for.
     pub fn retry_after(&self) -> Option<Duration> {
         self.answer().and_then(|answer| answer.retry_after)

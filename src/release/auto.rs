@@ -1,5 +1,7 @@
 //! The channels that `promote --auto` moves: in which order, and whether it is a channel's turn.
 
+use std::cmp::Ordering;
+
 use camino::Utf8Path;
 
 use super::Error;
@@ -37,7 +39,7 @@ impl Promoter<'_> {
             && current != *release
             // A release that was cleaned away does not count as newer.
             && let Some(current) = self.staging.release(&current).await?
-            && is_newer(folder, &current.release, self.release).await
+            && is_newer(folder, &current.release, self.release).await?
         {
             return Ok(Turn::AtNewer(current.release.commit));
         }
@@ -85,18 +87,49 @@ pub fn auto_order(all: &[Channel]) -> Vec<&Channel> {
     list
 }
 
-/// Returns whether a release is newer than another: its commit descends from the other's. If git does not know
-/// that, or neither commit descends from the other, the later publication is newer.
-pub async fn is_newer(folder: &Utf8Path, release: &Release, than: &Release) -> bool {
+/// Returns whether a release is newer than another: its commit descends from the other's. If neither commit
+/// descends from the other, the later publication is newer. Fails if git cannot tell.
+async fn is_newer(folder: &Utf8Path, release: &Release, than: &Release) -> Result<bool, Error> {
     if release.commit != than.commit {
-        if git::is_ancestor(folder, &than.commit, &release.commit).await {
-            return true;
-        }
-        if git::is_ancestor(folder, &release.commit, &than.commit).await {
-            return false;
+        let ordered = order(folder, &than.commit, &release.commit).await;
+        let ordered = ordered.map_err(|reason| Error::Ancestry {
+            commit: release.commit.clone(),
+            other: than.commit.clone(),
+            reason,
+        })?;
+        match ordered {
+            Some(Ordering::Less) => return Ok(true),
+            Some(_) => return Ok(false),
+            None => {}
         }
     }
-    release.time > than.time
+    Ok(release.time > than.time)
+}
+
+/// Returns which of two commits is an ancestor of the other; `None` if neither is. Fails with the reason if git
+/// does not know.
+async fn order(
+    folder: &Utf8Path,
+    first: &Commit,
+    second: &Commit,
+) -> Result<Option<Ordering>, String> {
+    let reason = |error: git::Error| error.to_string();
+    if git::is_ancestor(folder, first, second)
+        .await
+        .map_err(reason)?
+    {
+        return Ok(Some(Ordering::Less));
+    }
+    if git::is_ancestor(folder, second, first)
+        .await
+        .map_err(reason)?
+    {
+        return Ok(Some(Ordering::Greater));
+    }
+    if git::is_shallow(folder).await.map_err(reason)? {
+        return Err("the clone is shallow".to_owned());
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -107,24 +140,35 @@ mod tests {
     async fn the_newer_release_has_the_later_commit_or_else_the_later_time() {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = Utf8Path::from_path(folder.path()).expect("UTF-8");
-        let git = |args: &[&str]| {
-            let output = std::process::Command::new("git")
-                .arg("-C")
-                .arg(folder)
-                .args(["-c", "user.name=x", "-c", "user.email=x@example.org"])
-                .args(args)
-                .output()
-                .expect("git");
-            assert!(output.status.success(), "{output:?}");
-            String::from_utf8_lossy(&output.stdout).trim().to_owned()
-        };
+        let git = |args: &[&str]| run_git(folder, args);
         git(&["init", "--quiet"]);
         let commit = |text: &str| {
             git(&["commit", "--quiet", "--allow-empty", "-m", text]);
             git(&["rev-parse", "HEAD"])
         };
         let (old, new) = (commit("old"), commit("new"));
-        let release = |commit: &str, day: u32| Release {
+        git(&["checkout", "--quiet", "--orphan", "another"]);
+        let diverged = commit("another");
+        let elsewhere = "0".repeat(40);
+        for (one, than, newer) in [
+            ((&new, 10), (&old, 20), Some(true)),
+            ((&old, 20), (&new, 10), Some(false)),
+            ((&new, 10), (&new, 20), Some(false)),
+            ((&new, 20), (&new, 10), Some(true)),
+            ((&diverged, 20), (&new, 10), Some(true)),
+            ((&new, 10), (&diverged, 20), Some(false)),
+            // Git does not have it.
+            ((&elsewhere, 20), (&new, 10), None),
+            ((&new, 10), (&elsewhere, 20), None),
+        ] {
+            let (one, than) = (release(one.0, one.1), release(than.0, than.1));
+            let found = is_newer(folder, &one, &than).await;
+            assert_eq!(found.ok(), newer, "{one:?} {than:?}");
+        }
+    }
+
+    fn release(commit: &str, day: u32) -> Release {
+        Release {
             stack: "s".to_owned(),
             commit: Commit::parse(commit).expect("a hash"),
             time: format!("2026-11-{day}T12:00:00Z").parse().expect("a time"),
@@ -132,24 +176,64 @@ mod tests {
             git_ref: None,
             spec: None,
             images: Vec::new(),
-        };
-        let elsewhere = "0".repeat(40);
-        for (one, than, newer) in [
-            ((&new, 10), (&old, 20), true),
-            ((&old, 20), (&new, 10), false),
-            ((&new, 10), (&new, 20), false),
-            ((&new, 20), (&new, 10), true),
-            // Git does not have it.
-            ((&elsewhere, 20), (&new, 10), true),
-            ((&new, 10), (&elsewhere, 20), false),
-        ] {
-            let (one, than) = (release(one.0, one.1), release(than.0, than.1));
-            let found = is_newer(folder, &one, &than).await;
-            assert_eq!(found, newer, "{one:?} {than:?}");
         }
     }
 
-    fn order(channels: &[(&str, bool, Option<&str>)]) -> Vec<String> {
+    #[tokio::test]
+    async fn a_shallow_clone_does_not_order_commits() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let git = |args: &[&str]| run_git(folder, args);
+        git(&["init", "--quiet", "full"]);
+        let commit = |text: &str| {
+            git(&[
+                "-C",
+                "full",
+                "commit",
+                "--quiet",
+                "--allow-empty",
+                "-m",
+                text,
+            ]);
+            git(&["-C", "full", "rev-parse", "HEAD"])
+        };
+        let (old, _, new) = (commit("old"), commit("between"), commit("new"));
+        let url = format!("file://{folder}/full");
+        git(&["clone", "--quiet", "--depth=1", &url, "shallow"]);
+        // Both commits are there, and what connects them is not.
+        git(&[
+            "-C",
+            "shallow",
+            "fetch",
+            "--quiet",
+            "--depth=1",
+            "origin",
+            &old,
+        ]);
+        let (old, new) = (release(&old, 20), release(&new, 10));
+        assert_eq!(
+            is_newer(&folder.join("full"), &old, &new).await.ok(),
+            Some(false)
+        );
+        let error = is_newer(&folder.join("shallow"), &old, &new).await;
+        let error = error.expect_err("unknown").to_string();
+        assert!(error.ends_with("the clone is shallow"), "{error}");
+    }
+
+    fn run_git(folder: &Utf8Path, args: &[&str]) -> String {
+        let output = std::process::Command::new("git")
+            .arg("-C")
+            .arg(folder)
+            .args(["-c", "user.name=x", "-c", "user.email=x@example.org"])
+            .args(["-c", "uploadpack.allowAnySHA1InWant=true"])
+            .args(args)
+            .output()
+            .expect("git");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn auto_channels(channels: &[(&str, bool, Option<&str>)]) -> Vec<String> {
         let channels = channels.iter().map(|(name, auto, from)| Channel {
             name: (*name).to_owned(),
             gates: Vec::new(),
@@ -169,7 +253,7 @@ mod tests {
             ("b", true, Some("a")),
             ("a", true, None),
         ];
-        assert_eq!(order(&channels), ["a", "b", "c"]);
+        assert_eq!(auto_channels(&channels), ["a", "b", "c"]);
     }
 
     #[test]
@@ -179,7 +263,7 @@ mod tests {
             ("a", false, None),
             ("c", true, None),
         ];
-        assert_eq!(order(&channels), ["b", "c"]);
+        assert_eq!(auto_channels(&channels), ["b", "c"]);
     }
 
     #[test]
@@ -189,6 +273,6 @@ mod tests {
             ("b", true, Some("a")),
             ("c", true, None),
         ];
-        assert_eq!(order(&channels), ["c", "a", "b"]);
+        assert_eq!(auto_channels(&channels), ["c", "a", "b"]);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::name::{Digest, Reference, Repository, Tag};
+use crate::name::{Commit, Digest, Reference, Repository, Tag};
 use crate::record::{Drift, MoveKind};
 use crate::{registry, staging};
 
@@ -23,6 +23,16 @@ pub enum Error {
         attempts: u64,
         /// The last one.
         last: u64,
+    },
+    /// git does not know which of two commits is newer.
+    #[error("cannot tell whether commit {} is newer than {}: {reason}", .commit.short(), .other.short())]
+    Ancestry {
+        /// The commit the channel is at.
+        commit: Commit,
+        /// The commit to promote.
+        other: Commit,
+        /// Why not.
+        reason: String,
     },
     /// There is no number after this one.
     #[error("no number is left after {tag}: it is the largest possible")]

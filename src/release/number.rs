@@ -4,8 +4,7 @@
 use super::Error;
 use crate::name::{Digest, Repository, Tag};
 use crate::registry::{Locator, Registry};
-use crate::staging::{NumberTag, Staging, VersionNumber};
-use crate::tags;
+use crate::staging::{Document as _, NumberTag, Staging, VersionNumber};
 
 /// How many numbers are tried, if others claim each first.
 const ROUNDS: u64 = 20;
@@ -18,8 +17,8 @@ pub async fn known(staging: &Staging, release: &Digest) -> Result<Option<u64>, E
 /// Returns the number that would be given next.
 pub async fn next(staging: &Staging) -> Result<u64, Error> {
     let last = staging.last_version_number().await?;
-    last.checked_add(1).ok_or(Error::LastNumber {
-        tag: tags::number(last),
+    last.checked_add(1).ok_or_else(|| Error::LastNumber {
+        tag: VersionNumber::tag(NumberTag::Number(last)),
     })
 }
 

@@ -52,6 +52,14 @@ pub enum Refusal {
         /// The name of the channel.
         channel: String,
     },
+    /// The release lacks images of the stack, so that the channel would be at two releases.
+    #[error("the release lacks images that channel `{channel}` has a tag for: {}", .missing.join(", "))]
+    Incomplete {
+        /// The name of the channel.
+        channel: String,
+        /// Labels of the images.
+        missing: Vec<String>,
+    },
     /// A tag template and a version number do not make a tag.
     #[error(transparent)]
     Template(#[from] InvalidName),
@@ -277,7 +285,20 @@ pub fn channel_targets(
             channel: channel.name.clone(),
         });
     }
-    Ok(targets)
+    let images = stack.images().iter();
+    let moved = images.filter(|image| channel.tags.contains_key(&image.variant));
+    let missing: Vec<String> = moved
+        .map(|image| stack.label_of(image))
+        .filter(|label| targets.iter().all(|target| target.label != *label))
+        .collect();
+    if missing.is_empty() {
+        Ok(targets)
+    } else {
+        Err(Refusal::Incomplete {
+            channel: channel.name.clone(),
+            missing,
+        })
+    }
 }
 
 /// Returns the states of a channel's gates and of those in `required`, for the images it moves.

@@ -359,6 +359,12 @@ images: { base: { base: "example.org/debian:13" } }
     let targets = channel_targets(&stack, &stack.channels()[0], &release).expect("targets");
     let tags: Vec<&str> = targets.iter().map(|target| target.tag.as_str()).collect();
     assert_eq!(tags, ["edge-1", "edge-2"]);
+    release.images.remove(1);
+    let error = channel_targets(&stack, &stack.channels()[0], &release).expect_err("a part");
+    assert_eq!(
+        error.to_string(),
+        "the release lacks images that channel `edge` has a tag for: two/base"
+    );
     release.images.truncate(0);
     let error = channel_targets(&stack, &stack.channels()[0], &release).expect_err("none");
     assert_eq!(

@@ -21,7 +21,7 @@ pub use ledger::Place;
 pub use number::{NumberTag, VersionNumber};
 pub use state::{Built, State};
 
-use crate::name::{Digest, Repository, Tag};
+use crate::name::{Commit, Digest, Repository, Tag};
 use crate::registry::{self, Locator, Registry};
 
 /// How often what others wrote is merged before the change is given up.
@@ -43,6 +43,9 @@ pub trait Document: Serialize + DeserializeOwned {
 
     /// The version that is written, and the only one that is read.
     const VERSION: u32 = 1;
+
+    /// Whether a change replaces a document that is broken.
+    const IS_REPLACED_IF_BROKEN: bool = false;
 
     /// Returns the tag on the document.
     fn tag(id: Self::Id<'_>) -> Tag;
@@ -76,6 +79,16 @@ pub enum Error {
         /// How often the change was written.
         attempts: usize,
     },
+    /// The tag of a release is on another release.
+    #[error("{place} is another release, of commit {commit}{}", indented(.differences))]
+    OtherRelease {
+        /// `HOST/NAMESPACE/staging:tag`
+        place: String,
+        /// Its commit.
+        commit: Commit,
+        /// How its images differ, a line each.
+        differences: Vec<String>,
+    },
     /// A newer laminate wrote it.
     #[error(
         "unsupported version {found} of the document {place}: this laminate supports version {supported}, use a newer one"
@@ -88,6 +101,27 @@ pub enum Error {
         /// The version this laminate reads and writes.
         supported: u32,
     },
+}
+
+impl Error {
+    /// Returns whether a document is there and cannot be read by this laminate: others are not affected by
+    /// that.
+    pub fn is_unreadable(&self) -> bool {
+        self.is_broken() || matches!(self, Self::Version { .. })
+    }
+
+    /// Returns whether a document is there and broken.
+    pub fn is_broken(&self) -> bool {
+        match self {
+            Self::Invalid { .. } => true,
+            Self::Registry(error) => error.is_unreadable(),
+            Self::Version { .. } | Self::Contended { .. } | Self::OtherRelease { .. } => false,
+        }
+    }
+}
+
+fn indented(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("\n  {line}")).collect()
 }
 
 /// A staging repository.
@@ -118,16 +152,23 @@ impl Staging {
         let Some(found) = self.registry.document(&self.repository, at).await? else {
             return Ok(None);
         };
-        let document: D = self.parse(at, &found.bytes)?;
-        let version = document.version();
-        if version != D::VERSION {
-            return Err(Error::Version {
-                place: self.place(at),
-                found: version,
-                supported: D::VERSION,
-            });
+        let unsupported = |version: u32| Error::Version {
+            place: self.place(at),
+            found: version,
+            supported: D::VERSION,
+        };
+        let document: D = match self.parse(at, &found.bytes) {
+            Ok(document) => document,
+            // A newer version may look quite different.
+            Err(error) => {
+                let newer = version(&found.bytes).filter(|version| *version > D::VERSION);
+                return Err(newer.map_or(error, unsupported));
+            }
+        };
+        match document.version() {
+            version if version == D::VERSION => Ok(Some((found.digest, document))),
+            version => Err(unsupported(version)),
         }
-        Ok(Some((found.digest, document)))
     }
 
     /// Writes a document under its tag, whatever that is on now, and reads back that it is there.
@@ -179,7 +220,11 @@ impl Staging {
         let mut round = 0;
         loop {
             let begun = Instant::now();
-            let before = self.read_at::<D>(&at).await?.map(|(_, document)| document);
+            let before = match self.read_at::<D>(&at).await {
+                Ok(before) => before.map(|(_, document)| document),
+                Err(error) if D::IS_REPLACED_IF_BROKEN && error.is_broken() => None,
+                Err(error) => return Err(error),
+            };
             let after = apply(before.as_ref());
             if before.as_ref() == Some(&after) {
                 return Ok(after);
@@ -224,6 +269,12 @@ impl Staging {
             Locator::Digest(digest) => format!("{}@{digest}", self.repository),
         }
     }
+}
+
+/// Returns the version in the JSON of a document that cannot be read as a whole.
+fn version(json: &[u8]) -> Option<u32> {
+    let json: serde_json::Value = serde_json::from_slice(json).ok()?;
+    json["version"].as_u64()?.try_into().ok()
 }
 
 fn bytes<T: Serialize>(value: &T) -> Vec<u8> {

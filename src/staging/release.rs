@@ -1,6 +1,6 @@
 //! Releases, with the evidence of their images and their spec as blobs beside the record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 
@@ -24,8 +24,8 @@ impl Document for Release {
 }
 
 impl Staging {
-    /// Writes a release under its tag unless that is there; it is written once. The evidence of its
-    /// images (by label) and its spec become blobs, and the record refers to them.
+    /// Writes a release under its tag, once: a release that is there must have the same images. The evidence
+    /// of its images (by label) and its spec become blobs, and the record refers to them.
     pub async fn write_release(
         &self,
         attempt: u32,
@@ -36,8 +36,9 @@ impl Staging {
         let tag = Release::tag((&release.commit, attempt));
         let at = Locator::Tag(tag.clone());
         let (registry, repository) = (&self.registry, &self.repository);
-        if let Some(there) = registry.head_manifest(repository, &at).await? {
-            return Ok(there.digest);
+        if let Some((digest, there)) = self.read_at::<Release>(&at).await? {
+            self.ensure_same(&at, &there, &release)?;
+            return Ok(digest);
         }
         let mut attached = Vec::new();
         let mut attach = |media_type: &str, bytes: Vec<u8>| {
@@ -53,16 +54,42 @@ impl Staging {
             let known = evidence.get(&image.label());
             image.evidence = known.map(|known| attach(Evidence::MEDIA_TYPE, bytes(known)));
         }
-        let written = registry
-            .put_document_with(
+        let claimed = registry
+            .claim_document_with(
                 repository,
-                &[tag],
+                &tag,
                 Release::MEDIA_TYPE,
                 bytes(&release),
                 &attached,
             )
-            .await;
-        Ok(written?)
+            .await?;
+        match claimed {
+            Some(digest) => Ok(digest),
+            // Another run wrote it at the same time.
+            None => match self.read_at::<Release>(&at).await? {
+                Some((digest, there)) => {
+                    self.ensure_same(&at, &there, &release)?;
+                    Ok(digest)
+                }
+                None => Err(Error::Contended {
+                    place: self.place(&at),
+                    attempts: 1,
+                }),
+            },
+        }
+    }
+
+    /// Checks that a release which has the tag already is the one to be written.
+    fn ensure_same(&self, at: &Locator, there: &Release, ours: &Release) -> Result<(), Error> {
+        let differences = differences(there, ours);
+        if there.commit == ours.commit && differences.is_empty() {
+            return Ok(());
+        }
+        Err(Error::OtherRelease {
+            place: self.place(at),
+            commit: there.commit.clone(),
+            differences,
+        })
     }
 
     /// Returns the evidence stored with a release for one of its images.
@@ -120,4 +147,29 @@ impl Staging {
         );
         Ok(found.await?.into_iter().flatten().collect())
     }
+}
+
+/// Returns how the images of a release differ from those of another, a line each.
+fn differences(there: &Release, ours: &Release) -> Vec<String> {
+    let digests = |release: &Release| -> BTreeMap<String, Digest> {
+        let images = release.images.iter();
+        images
+            .map(|image| (image.label(), image.digest.clone()))
+            .collect()
+    };
+    let (there, ours) = (digests(there), digests(ours));
+    let labels: BTreeSet<&String> = there.keys().chain(ours.keys()).collect();
+    let differing = labels
+        .into_iter()
+        .filter(|label| there.get(*label) != ours.get(*label));
+    let shown = |digest: Option<&Digest>| digest.map_or("missing", Digest::short).to_owned();
+    differing
+        .map(|label| {
+            format!(
+                "{label}: {}, not {}",
+                shown(there.get(label)),
+                shown(ours.get(label))
+            )
+        })
+        .collect()
 }

@@ -62,6 +62,7 @@ impl Document for State {
     type Id<'a> = ();
     const MEDIA_TYPE: &'static str = "application/vnd.laminate.state.v1+json";
     const VERSION: u32 = VERSION;
+    const IS_REPLACED_IF_BROKEN: bool = true;
 
     fn tag((): ()) -> Tag {
         tags::state()

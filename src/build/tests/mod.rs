@@ -17,7 +17,7 @@ use super::*;
 use crate::checkout::Checkout;
 use crate::event::{Event, Events};
 use crate::evidence::{Checks, Evidence, Verdict};
-use crate::gather::Gathered;
+use crate::gather::{self, Gathered};
 use crate::llb::{Platform, Proxy};
 use crate::name::{Commit, Digest, Repository, Tag};
 use crate::plan::{Action, Facts, KeyFacts, Keys, Periods, Plan, Planned, TagDigests};
@@ -58,6 +58,8 @@ struct World {
     fake: Fake,
     registry: Registry,
     stack: Stack,
+    /// With all variants, if `stack` has some of them.
+    whole: Option<Stack>,
     options: Options,
     environment: Environment,
     facts: Facts,
@@ -68,7 +70,11 @@ struct World {
 
 impl World {
     async fn start(yaml: &str) -> Self {
-        let fake = Fake::start().await;
+        Self::with(Fake::start().await, yaml)
+    }
+
+    /// One run of several against one registry.
+    fn with(fake: Fake, yaml: &str) -> Self {
         let yaml = yaml.replace("HOST", &fake.host).replace("BASE", BASE);
         let registry = Registry::new(registry::Options {
             backoff: Duration::from_millis(1),
@@ -81,6 +87,7 @@ impl World {
             fake,
             registry: registry.expect("a client"),
             stack: crate::testing::stack(&yaml),
+            whole: None,
             options: Options::default(),
             environment: Environment {
                 platform: Platform::linux("x86_64"),
@@ -103,6 +110,18 @@ impl World {
             events,
             received,
         }
+    }
+
+    /// Selects a variant, as `--variant` does.
+    fn select(&mut self, yaml: &str, variant: &str) {
+        let yaml = yaml.replace("HOST", &self.fake.host).replace("BASE", BASE);
+        let overrides = crate::stack::Overrides {
+            variants: vec![variant.to_owned()],
+            ..Default::default()
+        };
+        let stack = crate::testing::parse(&yaml, &[], &overrides);
+        self.stack = stack.expect("a stack");
+        self.whole = Some(crate::testing::stack(&yaml));
     }
 
     fn gathered(&self) -> (Gathered, Plan) {
@@ -141,6 +160,7 @@ impl World {
             solves: recorded.solves(),
             run: recorded.run().clone(),
             unused: recorded.unused_allowances().len(),
+            release: recorded.release().clone(),
             fault: recorded.into_fault(),
         })
     }
@@ -148,6 +168,15 @@ impl World {
     fn job<'a>(&'a self, gathered: &'a Gathered, plan: &'a Plan) -> Job<'a> {
         Job {
             stack: &self.stack,
+            whole: self.whole.as_ref().unwrap_or(&self.stack),
+            gathering: gather::Options {
+                folder: camino::Utf8Path::new("."),
+                file: "specs.yml",
+                platform: "linux/amd64",
+                lock: None,
+                request: &self.options.request,
+                now: now(),
+            },
             gathered,
             plan,
             options: &self.options,
@@ -211,6 +240,7 @@ struct Built {
     solves: u32,
     run: Tag,
     unused: usize,
+    release: ReleaseState,
     fault: Option<Error>,
 }
 

@@ -165,7 +165,7 @@ async fn a_release_that_cannot_be_written_is_a_fault_of_a_published_build() {
         .expect("a build");
     assert_eq!((built.ending, built.published), (Ending::Faulty, true));
     assert!(
-        matches!(built.fault, Some(Error::Staging(_))),
+        matches!(built.fault, Some(Error::Unrecorded(_))),
         "{:?}",
         built.fault
     );

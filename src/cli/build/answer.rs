@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::findings;
-use crate::build::{Ending, Recorded};
+use crate::build::{Ending, Recorded, ReleaseState};
 use crate::cli::context::Context;
 use crate::cli::{Answer, Exit, Failure, color, exit, plan as plan_command, summary};
 use crate::diagnostic::{Diagnostic, render};
@@ -61,6 +61,7 @@ pub(super) fn answer(
         "published": published,
         "error": null,
     });
+    describe_release(&mut json, recorded.release());
     let ending = recorded.ending();
     let failure = recorded.into_fault().map(Failure::from);
     if let Some(failure) = &failure {
@@ -76,6 +77,17 @@ pub(super) fn answer(
     let mut answer = Answer::new(exit, json, table::plain(&HEADERS, &rows));
     answer.said = messages;
     Ok(answer)
+}
+
+/// Adds whether the images are recorded as a release.
+fn describe_release(json: &mut Value, release: &ReleaseState) {
+    let (digest, missing) = match release {
+        ReleaseState::NotAsked => (None, &[][..]),
+        ReleaseState::Recorded(digest) => (Some(digest.as_str()), &[][..]),
+        ReleaseState::Incomplete { missing } => (None, missing.as_slice()),
+    };
+    json["release"] = json!(digest);
+    json["unreleased"] = json!(missing);
 }
 
 /// What became of an image, as `action` of JSON and in the table.

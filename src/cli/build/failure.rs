@@ -2,6 +2,7 @@
 
 use crate::build::Error;
 use crate::cli::{Exit, Failure};
+use crate::staging;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -35,6 +36,13 @@ impl From<Error> for Failure {
             Error::Publish(error) => error.into(),
             Error::Staging(error) => error.into(),
             Error::Export(error) => error.into(),
+            Error::Gather(error) => error.into(),
+            Error::Unrecorded(cause) => Self::new(Exit::Publish, text).help(match *cause {
+                Error::Staging(staging::Error::OtherRelease { .. }) => {
+                    "commit again: the tags of a commit belong to one release; if the recorded one is incomplete, delete its tag in staging and run the command again"
+                }
+                _ => "run the same command again; it records the release without building anything",
+            }),
         }
     }
 }

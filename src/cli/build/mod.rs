@@ -60,7 +60,11 @@ async fn carry_out(
     options.check(&context.stack)?;
     let online = (!options.offline).then_some(&registry);
     let request = &options.request;
-    let (gathered, plan) = context.plan(online, request, events, cancel).await?;
+    let platform = context::platform_name();
+    let gathering = context.gathering(&platform, request);
+    let planning = context.plan_with(&gathering, online, events, cancel);
+    let (gathered, plan) = planning.await?;
+    let whole = whole(global, options)?;
     let caller = if options.push && !options.dry_run {
         context.caller().await
     } else {
@@ -69,6 +73,8 @@ async fn carry_out(
     let environment = context::build_environment(credentials, caller);
     let prepared = Prepared::new(Job {
         stack: &context.stack,
+        whole: whole.as_ref().map_or(&context.stack, |whole| &whole.stack),
+        gathering,
         gathered: &gathered,
         plan: &plan,
         options,
@@ -86,4 +92,16 @@ async fn carry_out(
     };
     let recorded = build::build(prepared, &engine).await?;
     answer::answer(context, recorded, started)
+}
+
+/// Returns the stack with all its variants, if a build publishes only some of them.
+fn whole(global: &Global, options: &Options) -> Result<Option<Context>, Failure> {
+    if !options.push || global.variants.is_empty() {
+        return Ok(None);
+    }
+    let all = Global {
+        variants: Vec::new(),
+        ..global.clone()
+    };
+    context::load(&all).map(Some)
 }
