@@ -1,6 +1,11 @@
 //! What git has checked out in the folder of a stack.
 //!
-//! Main type: [`Checkout`]. `git` reads it, `plan` decides by it.
+//! Main types: [`Checkout`] and [`WorkTree`]. `git` reads them, `plan` decides by the first, and
+//! `spec::load` reads the files of the second.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use crate::name::Commit;
 
@@ -11,6 +16,120 @@ pub struct Checkout {
     pub commit: Commit,
     /// When it was committed, in seconds since 1970.
     pub time: i64,
-    /// Files of the stack differ from it.
-    pub dirty: bool,
+    /// Files of the stack that differ from it, sorted by path.
+    pub changes: Vec<Change>,
+}
+
+impl Checkout {
+    /// Whether files of the stack differ from the commit.
+    pub fn is_dirty(&self) -> bool {
+        !self.changes.is_empty()
+    }
+}
+
+/// A file of the stack that differs from the commit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// Its path, relative to the folder of the spec.
+    pub path: String,
+    /// How it differs.
+    pub kind: ChangeKind,
+}
+
+/// How a file differs from the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChangeKind {
+    /// The commit has the file with another content or mode.
+    Modified,
+    /// The commit has it, the folder does not.
+    Deleted,
+    /// The folder has it, the commit does not.
+    Untracked,
+    /// git ignores it, and it is used all the same: the spec itself.
+    Ignored,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ChangeKind::Modified => "modified",
+            ChangeKind::Deleted => "deleted",
+            ChangeKind::Untracked => "untracked",
+            ChangeKind::Ignored => "ignored by git",
+        };
+        write!(f, "{} ({kind})", self.path)
+    }
+}
+
+/// The files of a folder as git sees them. Paths are relative to the folder of the spec.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkTree {
+    /// Files and links that git tracks, or would track.
+    pub files: BTreeSet<PathBuf>,
+    /// Files and folders that git ignores.
+    pub ignored: BTreeSet<PathBuf>,
+    /// Files that the index has as executable; `None`: those that are so on the disk
+    /// (`core.fileMode`).
+    pub executable: Option<BTreeSet<PathBuf>>,
+}
+
+/// Folders and files that tools leave behind. They belong to no image unless git tracks them.
+const LEFT_BEHIND: [&str; 17] = [
+    ".DS_Store",
+    ".bzr",
+    ".coverage",
+    ".hg",
+    ".hypothesis",
+    ".idea",
+    ".ipynb_checkpoints",
+    ".mypy_cache",
+    ".nox",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".svn",
+    ".tox",
+    ".vscode",
+    "Thumbs.db",
+    "__pycache__",
+    "desktop.ini",
+];
+
+/// Endings of files that tools leave behind.
+const ENDINGS_LEFT_BEHIND: [&str; 4] = [".pyc", ".pyo", ".swp", "~"];
+
+/// Whether a path has a part that tools leave behind, as `.pytest_cache` and `x.pyc`.
+pub fn is_left_behind(path: &Path) -> bool {
+    path.components().any(|part| {
+        let name = part.as_os_str().to_string_lossy();
+        LEFT_BEHIND.contains(&&*name) || ENDINGS_LEFT_BEHIND.iter().any(|end| name.ends_with(end))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_and_settings_of_tools_are_left_behind() {
+        for path in [
+            "images/.pytest_cache/README.md",
+            "images/a/.vscode/settings.json",
+            "images/a/x.pyc",
+            "images/a/notes.txt~",
+        ] {
+            assert!(is_left_behind(Path::new(path)), "{path}");
+        }
+        for path in ["images/a/.bashrc", "images/a/.config/x", "images/a/~x"] {
+            assert!(!is_left_behind(Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_shown_with_its_kind() {
+        let change = Change {
+            path: "images/a/x".to_owned(),
+            kind: ChangeKind::Untracked,
+        };
+        assert_eq!(change.to_string(), "images/a/x (untracked)");
+    }
 }

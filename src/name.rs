@@ -191,8 +191,14 @@ impl Digest {
     /// Returns the digest of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
+        Self::from_sha256(sha2::Sha256::new_with_prefix(bytes))
+    }
+
+    /// Returns the digest of what was hashed piece by piece.
+    pub fn from_sha256(hash: sha2::Sha256) -> Self {
+        use sha2::Digest as _;
         use std::fmt::Write as _;
-        let hash = sha2::Sha256::digest(bytes);
+        let hash = hash.finalize();
         let mut text = String::with_capacity(71);
         text.push_str("sha256:");
         for byte in hash {

@@ -73,7 +73,12 @@ pub mod release {
 
 /// Specs from the disk.
 pub mod spec {
-    pub use crate::stack::{ImageId, LoadFailure, Overrides, Stack, load};
+    pub use crate::stack::{ImageId, LoadFailure, Overrides, Stack};
+
+    /// Reads a spec outside of a repository.
+    pub fn load(file: &camino::Utf8Path, overrides: &Overrides) -> Result<Stack, LoadFailure> {
+        crate::stack::load(file, overrides, &Default::default())
+    }
 }
 
 /// The staging repository.
@@ -100,22 +105,26 @@ pub fn parse(yaml: &str, files: &[(&str, &str)], overrides: &Overrides) -> Resul
     Stack::new(&spec, overrides).map_err(|problems| render(&problems, &spec.sources, false))
 }
 
-/// Returns text files by path, with the folders above them.
+/// Returns text files by path, with the folders above them; `-> x` is a link to `x`.
 pub fn text_files(list: &[(&str, &str)]) -> Files {
     let mut files = Files::default();
     for (path, text) in list {
         let path = Utf8PathBuf::from(path);
         for folder in path.ancestors().skip(1) {
             if !folder.as_str().is_empty() && folder != "images" {
-                files.0.insert(folder.to_owned(), File::Folder);
+                files.insert(folder.to_owned(), File::Folder);
             }
         }
-        let content = text.as_bytes().into();
-        let file = File::Regular {
-            content,
-            executable: false,
+        let file = match text.strip_prefix("-> ") {
+            Some(target) => File::Link {
+                target: target.to_owned(),
+            },
+            None => File::Regular {
+                content: text.as_bytes().into(),
+                executable: false,
+            },
         };
-        files.0.insert(path, file);
+        files.insert(path, file);
     }
     files
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use camino::Utf8PathBuf;
 
+use crate::checkout::Change;
 use crate::name::Reference;
 use crate::release::refs::Denied;
 use crate::{buildkit, export, gather, publish, staging};
@@ -25,14 +26,21 @@ pub enum Error {
         /// External bases without a digest.
         bases: Vec<Reference>,
     },
+    /// git is not installed.
+    #[error("cannot publish without git: `git` not found on PATH")]
+    NoGit,
     /// The folder of the stack is in no git repository, or in one without commits.
     #[error("cannot publish without a commit: immutable tags contain it")]
     NoCommit,
     /// Files of the stack differ from the commit.
     #[error(
-        "cannot publish: specs.yml, specs.lock or images/ differ from the commit their tags contain"
+        "cannot publish: files differ from the commit that the tags contain: {}",
+        first(.changes)
     )]
-    Dirty,
+    Dirty {
+        /// The files, sorted.
+        changes: Vec<Change>,
+    },
     /// The ref may not publish.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -97,6 +105,17 @@ pub enum Error {
     /// The archive could not be written.
     #[error(transparent)]
     Export(#[from] export::Error),
+}
+
+/// Lists the first changes and counts the others.
+fn first(changes: &[Change]) -> String {
+    const SHOWN: usize = 5;
+    let shown = changes.iter().take(SHOWN).map(ToString::to_string);
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if changes.len() > SHOWN {
+        text.push_str(&format!(" and {} more", changes.len() - SHOWN));
+    }
+    text
 }
 
 fn list(bases: &[Reference]) -> String {

@@ -175,8 +175,11 @@ fn check_bases(job: &Job<'_>) -> Result<(), Error> {
 /// Checks that immutable tags, which contain the commit, mean what was built.
 fn check_commit(job: &Job<'_>) -> Result<(), Error> {
     match &job.gathered.facts.checkout {
+        None if job.gathered.facts.git_missing => Err(Error::NoGit),
         None => Err(Error::NoCommit),
-        Some(checkout) if checkout.dirty && !job.options.allow_dirty => Err(Error::Dirty),
+        Some(checkout) if checkout.is_dirty() && !job.options.allow_dirty => Err(Error::Dirty {
+            changes: checkout.changes.clone(),
+        }),
         Some(_) => Ok(()),
     }
 }

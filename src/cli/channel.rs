@@ -51,7 +51,7 @@ pub async fn promote(
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
     check_variants(global)?;
-    let place = Place::open(global, events)?;
+    let place = Place::open(global, events).await?;
     if !args.moving.dry_run {
         let caller = place.context.caller().await;
         caller.check(place.context.stack.refs(), Writes::Promote)?;
@@ -275,7 +275,7 @@ pub async fn revert(
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
     check_variants(global)?;
-    let place = Place::open(global, events)?;
+    let place = Place::open(global, events).await?;
     if !args.moving.dry_run {
         let caller = place.context.caller().await;
         caller.check(place.context.stack.refs(), Writes::Promote)?;
@@ -388,7 +388,7 @@ pub async fn status(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let place = Place::open(global, events)?;
+    let place = Place::open(global, events).await?;
     unless_cancelled(cancel, async {
         let mut text = String::new();
         let mut list = Vec::new();

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::interrupt::unless_cancelled;
-use super::{Exit, Failure, Global};
+use super::{Exit, Failure, Global, certificates};
 use crate::build::{EngineSource, Environment};
 use crate::event::{Event, Events};
 use crate::gather::{self, Gathered};
@@ -18,22 +18,24 @@ use crate::registry::{Credentials, Options, Registry};
 use crate::release::refs::{Caller, Question, Runner};
 use crate::source::Sources;
 use crate::spec::lock::Lock;
-use crate::stack::{ImageId, Overrides, Stack};
+use crate::stack::{ImageId, Layout, Overrides, Stack, Surroundings};
 
 /// A stack as loaded.
 pub struct Context {
     pub stack: Stack,
     /// The folder of the spec.
     pub folder: Utf8PathBuf,
-    /// The spec's name in it.
-    pub file: String,
+    /// The files and folders that make up the stack, relative to the folder.
+    pub files: Vec<String>,
+    /// What to report when the stack is planned.
+    pub warnings: Vec<String>,
     pub lock: Option<Lock>,
     /// Variables given from outside the spec.
     pub vars: BTreeMap<String, String>,
 }
 
-/// Reads the spec, images/ and the lock. Nothing is contacted.
-pub fn load(global: &Global) -> Result<Context, Failure> {
+/// Reads the spec, images/ and the lock, and asks git for the files it tracks. Nothing is contacted.
+pub async fn load(global: &Global) -> Result<Context, Failure> {
     let path = spec_path(global)?;
     let folder = match path.parent() {
         Some(parent) if !parent.as_str().is_empty() => parent.to_owned(),
@@ -45,19 +47,48 @@ pub fn load(global: &Global) -> Result<Context, Failure> {
         staging: global.staging.clone().filter(|text| !text.is_empty()),
         variants: global.variants.clone(),
     };
-    let stack = crate::stack::load(&path, &overrides).map_err(|failure| match failure {
+    let layout =
+        Layout::read(&path).map_err(|error| Failure::new(Exit::Spec, error.to_string()))?;
+    let file = path.file_name().unwrap_or_default().to_owned();
+    let files = layout.all.clone();
+    let mut warnings = Vec::new();
+    let tree = match git::read_work_tree(&folder, &file, &layout.images).await {
+        Ok(tree) => tree,
+        Err(error @ git::Error::NotFound) => {
+            let text = format!("{error}; files that git ignores count as files of the stack");
+            warnings.push(text);
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let known = Surroundings {
+        layout,
+        tree,
+        cache: cache_folder(),
+    };
+    let stack = crate::stack::load(&path, &overrides, &known).map_err(|failure| match failure {
         crate::stack::LoadFailure::Files(error) => Failure::new(Exit::Spec, error.to_string()),
         crate::stack::LoadFailure::Spec { sources, problems } => Failure::spec(sources, problems),
     })?;
     let lock = lock(&folder)?;
-    let file = path.file_name().unwrap_or_default().to_owned();
     Ok(Context {
         vars: overrides.vars,
         stack,
         folder,
-        file,
+        files,
+        warnings,
         lock,
     })
+}
+
+/// Returns the folder in which digests of files are kept.
+fn cache_folder() -> Option<PathBuf> {
+    let folder = |name: &str| {
+        let path = std::env::var_os(name).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
+    Some(cache.join("laminate/digests"))
 }
 
 fn lock(folder: &Utf8Path) -> Result<Option<Lock>, Failure> {
@@ -136,7 +167,7 @@ impl Context {
     pub fn gathering<'a>(&'a self, platform: &'a str, request: &'a Request) -> gather::Options<'a> {
         gather::Options {
             folder: &self.folder,
-            file: &self.file,
+            files: &self.files,
             platform,
             lock: self.lock.as_ref(),
             request,
@@ -167,8 +198,9 @@ impl Context {
     ) -> Result<(Gathered, Plan), Failure> {
         let gathering = async { Ok(gather::gather(&self.stack, options, registry, events).await?) };
         let gathered = unless_cancelled(cancel, gathering).await?;
-        for warning in self.stack.warnings() {
-            let text = warning.message.clone();
+        let warnings = self.stack.warnings().iter().map(|found| &found.message);
+        for text in self.warnings.iter().chain(warnings) {
+            let text = text.clone();
             events.send(Event::Warning { text });
         }
         if registry.is_some() {
@@ -196,38 +228,23 @@ impl Context {
             None => None,
             Some(Question::Branch) => git::branch(&self.folder).await,
             Some(Question::Head) => {
-                let checkout = git::read_checkout(&self.folder, &["."])
-                    .await
-                    .ok()
-                    .flatten();
-                checkout.map(|checkout| checkout.commit.to_string())
+                let head = git::read_head(&self.folder).await.ok().flatten();
+                head.map(|(commit, _)| commit.to_string())
             }
         };
         runner.caller(answer)
     }
 
-    /// The certificates steps trust, as bytes.
+    /// Returns the certificates that steps trust, PEM.
     pub fn ca(&self, global: &Global) -> Result<Option<Vec<u8>>, Failure> {
-        let given = global.ca.clone().filter(|path| !path.as_str().is_empty());
-        let path = match given {
-            Some(path) => Some(path),
-            None => self
-                .stack
-                .build()
-                .ca
-                .as_ref()
-                .map(|path| self.folder.join(path)),
-        };
-        let Some(path) = path else {
-            return Ok(None);
-        };
-        match fs_err::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) => Err(Failure::new(
-                Exit::Environment,
-                format!("the certificates for steps: {error}"),
-            )),
+        let given = global.ca.as_ref().filter(|path| !path.as_str().is_empty());
+        if let Some(path) = given {
+            return certificates::read(path).map(Some);
         }
+        let of_spec = self.stack.build().ca.as_ref();
+        of_spec
+            .map(|path| certificates::read_of_spec(&self.folder, path))
+            .transpose()
     }
 }
 

@@ -29,7 +29,7 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let place = Place::open(global, events)?;
+    let place = Place::open(global, events).await?;
     match command {
         EvidenceCommand::Add(args) => unless_cancelled(cancel, add(&place, args, events)).await,
         EvidenceCommand::List(args) => unless_cancelled(cancel, list(&place, args)).await,

@@ -9,8 +9,8 @@ use super::{Answer, Exit, Failure, context};
 use crate::stack::{Base, ImageId, ImageSource, Stack};
 
 /// Loads the stack and draws it. Contacts nothing.
-pub fn run(global: &Global, args: &GraphArgs) -> Result<Answer, Failure> {
-    let stack = context::load(global)?.stack;
+pub async fn run(global: &Global, args: &GraphArgs) -> Result<Answer, Failure> {
+    let stack = context::load(global).await?.stack;
     let text = match args.format {
         GraphFormat::Text => tree(&stack),
         GraphFormat::Mermaid => mermaid(&stack),

@@ -24,7 +24,7 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let context = context::load(global)?;
+    let context = context::load(global).await?;
     let stack = &context.stack;
     let images: Vec<&Reference> = (stack.external_images().into_iter())
         .filter(|reference| reference.digest.is_none())

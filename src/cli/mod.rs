@@ -4,6 +4,7 @@
 
 mod args;
 mod build;
+mod certificates;
 mod channel;
 mod context;
 mod diff;
@@ -75,7 +76,6 @@ pub fn main() -> std::process::ExitCode {
             // These need no async runtime.
             Command::Completions(args) => print(&global, reference::completions(&args)),
             Command::Reference => print(&global, reference::reference()),
-            Command::Graph(args) => print(&global, graph::run(&global, &args)),
             command => asynchronous(&global, command),
         }
     };
@@ -83,7 +83,7 @@ pub fn main() -> std::process::ExitCode {
     std::process::ExitCode::from(exit.code())
 }
 
-/// Runs a command that contacts something, and shows its progress.
+/// Runs a command that contacts something or starts a program, and shows its progress.
 fn asynchronous(global: &Global, command: Command) -> Exit {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -103,6 +103,7 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
     let answer = runtime.block_on(async {
         let cancel = interrupt::listen();
         match command {
+            Command::Graph(args) => graph::run(global, &args).await,
             Command::Plan(args) => plan::run(global, &args, &events, &cancel).await,
             Command::Build(args) => build::run(global, &args, &events, &cancel).await,
             Command::Test(args) => build::test(global, &args, &events, &cancel).await,
@@ -118,7 +119,7 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
             Command::Rebuild(args) => rebuild::run(global, &args, &events, &cancel).await,
             Command::Show(args) => show::run(global, &args, &events, &cancel).await,
             Command::Why(args) => why::run(global, &args, &events, &cancel).await,
-            Command::Graph(_) | Command::Completions(_) | Command::Reference => {
+            Command::Completions(_) | Command::Reference => {
                 unreachable!("they need no runtime")
             }
         }

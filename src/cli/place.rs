@@ -22,8 +22,8 @@ pub struct Place {
 
 impl Place {
     /// Loads the stack and makes a client of its registry. Nothing is contacted.
-    pub fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
-        let context = context::load(global)?;
+    pub async fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
+        let context = context::load(global).await?;
         let repository = context.stack.staging().cloned().ok_or_else(|| {
             Failure::new(Exit::Environment, "no registry to read releases from")
                 .help("set `registry:` in specs.yml, --registry or LAMINATE_REGISTRY")
@@ -71,19 +71,16 @@ impl Place {
     pub async fn release(&self, name: Option<&str>) -> Result<StoredRelease, Failure> {
         let name = match name {
             Some(name) => name.to_owned(),
-            None => {
-                let files = [self.context.file.as_str(), "specs.lock", "images"];
-                match git::read_checkout(&self.context.folder, &files).await? {
-                    Some(checkout) => checkout.commit.to_string(),
-                    None => {
-                        return Err(Failure::new(
-                            Exit::Usage,
-                            "no release given, and there is no git commit",
-                        )
-                        .help("pass a release; `laminate history` lists them"));
-                    }
+            None => match git::read_head(&self.context.folder).await? {
+                Some((commit, _)) => commit.to_string(),
+                None => {
+                    return Err(Failure::new(
+                        Exit::Usage,
+                        "no release given, and there is no git commit",
+                    )
+                    .help("pass a release; `laminate history` lists them"));
                 }
-            }
+            },
         };
         Ok(release::find(&self.staging, &name).await?)
     }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{Global, PlanArgs};
 use super::context::{self, Context};
 use super::{Answer, Exit, Failure, summary};
+use crate::checkout::Checkout;
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::gather::Gathered;
@@ -27,7 +28,7 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let context = context::load(global)?;
+    let context = context::load(global).await?;
     if let Some(name) = &args.expand {
         return expand(&context, name);
     }
@@ -65,7 +66,7 @@ pub fn json(context: &Context, gathered: &Gathered, plan: &Plan) -> Value {
     json!({
         "stack": context.stack.name().as_str(),
         "commit": gathered.facts.commit(),
-        "dirty": gathered.facts.checkout.as_ref().map(|checkout| checkout.dirty),
+        "dirty": gathered.facts.checkout.as_ref().map(Checkout::is_dirty),
         "images": images,
         "gates": uncovered(context)
             .iter()

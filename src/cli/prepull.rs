@@ -27,7 +27,7 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let place = Place::open(global, events)?;
+    let place = Place::open(global, events).await?;
     place.declared(&args.channel)?;
     let work = async {
         let ledger = place.channel(&args.channel).look().await?;

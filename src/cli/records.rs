@@ -20,7 +20,7 @@ pub(super) struct Records {
 impl Records {
     /// Reads all releases; with `--variant`, only the images of these variants.
     pub(super) async fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
-        let repository = repository(global)?;
+        let repository = repository(global).await?;
         let registry = context::registry(Credentials::from_environment())?;
         Self::read(Staging::new(&registry, &repository), global, events).await
     }
@@ -103,7 +103,7 @@ impl Records {
     }
 }
 
-fn repository(global: &Global) -> Result<Repository, Failure> {
+async fn repository(global: &Global) -> Result<Repository, Failure> {
     let none = || {
         Failure::new(
             Exit::Environment,
@@ -112,7 +112,8 @@ fn repository(global: &Global) -> Result<Repository, Failure> {
         .help("set `registry:` in specs.yml, --registry or --staging")
     };
     let Some(text) = global.staging.as_ref().filter(|text| !text.is_empty()) else {
-        return context::load(global)?
+        return context::load(global)
+            .await?
             .stack
             .staging()
             .cloned()

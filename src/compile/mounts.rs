@@ -153,13 +153,13 @@ impl Compiler<'_> {
             let target = format!("/files/{path}");
             let parent = Utf8PathBuf::from(&target);
             folders.extend(parent.parent().map(ToString::to_string));
-            match self.stack.files().0.get(path) {
+            match self.stack.files().get(path) {
                 Some(stack::File::Regular {
                     content,
                     executable,
                 }) => {
                     let mode = if *executable { 0o755 } else { 0o644 };
-                    contents.push(make_file(target, mode, content.to_vec()));
+                    contents.push(make_file(target, mode, bytes(content)));
                 }
                 Some(stack::File::Link { target: to }) => contents.push(Action::Symlink {
                     path: target,
@@ -169,7 +169,7 @@ impl Compiler<'_> {
                 Some(stack::File::Folder) => {
                     folders.insert(target);
                 }
-                None => {}
+                Some(stack::File::Special(_)) | None => {}
             }
         }
         for (name, text) in &command.texts {
@@ -230,6 +230,11 @@ pub fn make_folder(path: &str, mode: u32) -> Action {
         mode,
         owner: None,
     }
+}
+
+/// Returns the bytes of a file.
+pub fn bytes(content: &stack::Content) -> Vec<u8> {
+    content.bytes().expect("it was readable when it was hashed")
 }
 
 fn make_file(path: String, mode: u32, data: Vec<u8>) -> Action {

@@ -59,8 +59,9 @@ impl Compiler<'_> {
             inputs.files.push(file.clone());
             inputs.files.extend_from_slice(includes);
             let _ = write!(arguments, " -r {}", quote(&path_in_step(file)));
-            if let Some(stack::File::Regular { content, .. }) = self.stack.files().0.get(file) {
-                has_pytest = lists_pytest(&String::from_utf8_lossy(content));
+            if let Some(stack::File::Regular { content, .. }) = self.stack.files().get(file) {
+                has_pytest =
+                    lists_pytest(&String::from_utf8_lossy(content.text().unwrap_or_default()));
             }
         }
         if !has_pytest {

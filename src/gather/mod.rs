@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 use futures_util::future::try_join_all;
 
+use crate::checkout::Checkout;
 use crate::event::{Event, Events};
 use crate::evidence::Evidence;
 use crate::git;
@@ -23,8 +24,8 @@ use crate::tags;
 pub struct Options<'a> {
     /// The folder of the spec.
     pub folder: &'a Utf8Path,
-    /// The spec's name in it.
-    pub file: &'a str,
+    /// The files and folders that make up the stack, relative to that.
+    pub files: &'a [String],
     /// `linux/amd64`.
     pub platform: &'a str,
     /// The lock, if the stack has one.
@@ -85,13 +86,13 @@ pub async fn gather(
             text: "asking the registry".to_owned(),
         });
     }
-    let files = [options.file, "specs.lock", "images"];
-    let (checkout, known) = tokio::try_join!(
-        async { Ok::<_, Error>(git::read_checkout(options.folder, &files).await?) },
+    let ((checkout, git_missing), known) = tokio::try_join!(
+        checkout(options.folder, options.files),
         look_up(stack, options, registry, events)
     )?;
     let mut facts = Facts {
         checkout,
+        git_missing,
         stored: known.stored,
         evidence: known.evidence,
         records: known.state.records(),
@@ -116,6 +117,15 @@ pub async fn gather(
         refreshed: known.refreshed,
         sizes: known.state.sizes(),
     })
+}
+
+/// Returns what git has checked out, and whether git is not installed.
+async fn checkout(folder: &Utf8Path, files: &[String]) -> Result<(Option<Checkout>, bool), Error> {
+    match git::read_checkout(folder, files).await {
+        Ok(checkout) => Ok((checkout, false)),
+        Err(git::Error::NotFound) => Ok((None, true)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The keys of a stack, and what staging has for them.

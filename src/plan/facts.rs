@@ -17,6 +17,8 @@ pub type TagDigests = BTreeMap<(Repository, Tag), Option<Digest>>;
 pub struct Facts {
     /// The commit that is checked out; `None` without one.
     pub checkout: Option<Checkout>,
+    /// Whether git is not installed, so that nobody knows whether there is a commit.
+    pub git_missing: bool,
     /// The digest that staging has for a key.
     pub stored: BTreeMap<Digest, Digest>,
     /// The last build of each image, by [`Stack::label`](crate::stack::Stack::label).

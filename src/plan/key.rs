@@ -198,7 +198,7 @@ fn keyed(stack: &Stack, image: &Image, images: Vec<Component>, facts: &KeyFacts)
         step.collect_files(&mut files);
     }
     for path in files {
-        if let Some(file) = stack.files().0.get(path) {
+        if let Some(file) = stack.files().get(path) {
             list.push(Component::new(
                 ComponentKind::File,
                 path.as_str(),
@@ -303,9 +303,11 @@ pub(super) fn file_value(file: &File) -> String {
             executable,
         } => {
             let mode = if *executable { "0755" } else { "0644" };
-            format!("{mode} {}", Digest::of(content))
+            format!("{mode} {}", content.digest())
         }
         File::Link { target } => format!("link {target}"),
         File::Folder => "folder".to_owned(),
+        // It is not copied.
+        File::Special(special) => special.describe().to_owned(),
     }
 }

@@ -13,7 +13,7 @@ use super::key::{digest_of_value, file_value};
 use crate::evidence::{Checks, Evidence, Info, Verdict};
 use crate::name::Digest;
 use crate::stack::{
-    Image, InfoCommand, Policy, Stack, Suite, Test, canonical_env, canonical_secrets,
+    File, Image, InfoCommand, Policy, Stack, Suite, Test, canonical_env, canonical_secrets,
 };
 
 /// Raised when equal suites or policies come to other verdicts than before, since the wrapper around a
@@ -164,10 +164,12 @@ pub fn suite_key(stack: &Stack, suite: &Suite) -> Digest {
     suite.collect_paths(&mut paths);
     let mut files: BTreeMap<&str, String> = BTreeMap::new();
     for path in paths {
-        if let Some(file) = stack.files().0.get(path) {
+        if let Some(file) = stack.files().get(path) {
             files.insert(path.as_str(), file_value(file));
         }
-        for (path, file) in stack.files().below(path) {
+        let below = stack.files().below(path);
+        // They are not in the suite's folder when it runs.
+        for (path, file) in below.filter(|(_, file)| !matches!(file, File::Special(_))) {
             files.insert(path.as_str(), file_value(file));
         }
     }

@@ -1,11 +1,15 @@
-//! Reads `specs.yml` and `images/`: the only file of `spec` that reads the disk.
+//! Reads `specs.yml` and finds the files of `images/` on the disk. `content.rs` and `hashes.rs` read them.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{FileType, Metadata};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::parse::{Spec, is_declaration, parse};
-use super::tree::{File, Files};
+use super::content::Content;
+use super::parse::{Spec, parse};
+use super::tree::{File, Files, Special};
+use crate::checkout::{WorkTree, is_left_behind};
 
 /// A file or folder that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -21,86 +25,306 @@ pub enum Unreadable {
         /// The folder that has it.
         folder: Utf8PathBuf,
     },
-    /// The text of a file or the target of a link is not UTF-8.
-    #[error("{what} `{path}` is not valid UTF-8")]
-    Text {
-        /// `file` or `link`.
-        what: &'static str,
+    /// The target of a link is not UTF-8.
+    #[error("the target of link `{path}` is not valid UTF-8")]
+    Link {
         /// Relative to the folder of `specs.yml`.
         path: Utf8PathBuf,
     },
+    /// The spec, the lock or `images` is a link out of the folder of the spec.
+    #[error("link `{name}` leads out of the folder of the spec, to `{target}`")]
+    Outside {
+        /// The file's name.
+        name: String,
+        /// The path it leads to.
+        target: String,
+    },
 }
 
-/// Whether a name under `images/` is one that tools leave behind; such files belong to no image.
-fn is_litter(name: &str) -> bool {
-    matches!(
-        name,
-        ".git" | "__pycache__" | ".ipynb_checkpoints" | ".DS_Store"
-    ) || name.ends_with(".pyc")
+/// Where the files of a stack are, relative to the folder of its spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The folder that holds the files of the images: `images`, or what it is a link to.
+    pub images: Utf8PathBuf,
+    /// All files and folders that make up the stack; what a link leads to is one more.
+    pub all: Vec<String>,
 }
 
-/// Reads a spec and the files under `images/` beside it, and parses them.
-pub fn load(file: &Utf8Path) -> Result<Spec, Unreadable> {
-    let text = fs_err::read_to_string(file)?;
-    let folder = file.parent().unwrap_or(Utf8Path::new(""));
-    let mut files = Files::default();
-    let images = Utf8Path::new("images");
-    if folder.join(images).is_dir() {
-        walk(folder, images, &mut files)?;
-    }
-    for (path, file) in &files.0 {
-        if let File::Regular { content, .. } = file
-            && is_declaration(path)
-            && std::str::from_utf8(content).is_err()
-        {
-            return Err(Unreadable::Text {
-                what: "file",
-                path: path.clone(),
-            });
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            images: Utf8PathBuf::from(IMAGES),
+            all: Vec::new(),
         }
+    }
+}
+
+/// The name of the folder of all files.
+const IMAGES: &str = "images";
+
+/// The name of the lock.
+const LOCK: &str = "specs.lock";
+
+impl Layout {
+    /// Finds the files of the stack of a spec. Fails where one of them is outside of its folder.
+    pub fn read(spec: &Utf8Path) -> Result<Self, Unreadable> {
+        let mut layout = Self::default();
+        let folder = folder_of(spec);
+        for name in [spec.file_name().unwrap_or_default(), LOCK, IMAGES] {
+            layout.all.push(name.to_owned());
+            let path = folder.join(name);
+            if !path.is_symlink() {
+                continue;
+            }
+            let real = fs_err::canonicalize(&path)?;
+            let inside = real.strip_prefix(fs_err::canonicalize(folder)?);
+            let Some(inside) = inside.ok().and_then(Utf8Path::from_path) else {
+                return Err(Unreadable::Outside {
+                    name: name.to_owned(),
+                    target: real.display().to_string(),
+                });
+            };
+            layout.all.push(inside.to_string());
+            if name == IMAGES {
+                layout.images = inside.to_owned();
+            }
+        }
+        Ok(layout)
+    }
+}
+
+/// Returns the folder of a spec.
+fn folder_of(spec: &Utf8Path) -> &Utf8Path {
+    match spec.parent() {
+        Some(folder) if folder != "" => folder,
+        _ => Utf8Path::new("."),
+    }
+}
+
+/// Reads a spec, finds the files under `images/` beside it, and parses them. `tree`: the files as git sees
+/// them; without it all files count that no tool left behind.
+pub fn load(file: &Utf8Path, layout: &Layout, tree: Option<&WorkTree>) -> Result<Spec, Unreadable> {
+    let text = fs_err::read_to_string(file)?;
+    let folder = folder_of(file);
+    let mut walk = Walk {
+        root: folder,
+        images: &layout.images,
+        tree,
+        files: Files::default(),
+    };
+    if folder.join(&layout.images).is_dir() {
+        walk.folder(Utf8Path::new(""))?;
     }
     let name = file.file_name().unwrap_or("specs.yml");
-    Ok(parse(name, &text, files))
+    Ok(parse(name, &text, walk.files))
 }
 
-fn walk(root: &Utf8Path, relative: &Utf8Path, files: &mut Files) -> Result<(), Unreadable> {
-    let folder = root.join(relative);
-    for entry in fs_err::read_dir(&folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else {
-            return Err(Unreadable::Name {
-                name: format!("{name:?}"),
-                folder,
-            });
-        };
-        if is_litter(name) {
-            continue;
-        }
-        let path = relative.join(name);
-        let disk = folder.join(name);
-        let kind = entry.file_type()?;
-        if kind.is_symlink() {
-            let target = fs_err::read_link(&disk)?;
-            let Some(target) = target.to_str().map(str::to_owned) else {
-                return Err(Unreadable::Text { what: "link", path });
+/// A walk through `images/`. Links are not followed, and no file is read.
+struct Walk<'a> {
+    /// The folder of the spec.
+    root: &'a Utf8Path,
+    /// The folder of the files, relative to that.
+    images: &'a Utf8Path,
+    tree: Option<&'a WorkTree>,
+    /// What was found.
+    files: Files,
+}
+
+impl Walk<'_> {
+    /// Adds what is in a folder, which is relative to `images/`; returns whether there is anything.
+    fn folder(&mut self, relative: &Utf8Path) -> Result<bool, Unreadable> {
+        let disk = self.root.join(self.images).join(relative);
+        let mut is_empty = true;
+        for entry in fs_err::read_dir(&disk)? {
+            let entry = entry?;
+            let (name, kind) = (entry.file_name(), entry.file_type()?);
+            let is_part = name != ".git" && self.is_part(&relative.as_std_path().join(&name), kind);
+            let Some(name) = name.to_str() else {
+                if is_part {
+                    return Err(Unreadable::Name {
+                        name: format!("{name:?}"),
+                        folder: Utf8Path::new(IMAGES).join(relative),
+                    });
+                }
+                continue;
             };
-            files.0.insert(path, File::Link { target });
-        } else if kind.is_dir() {
-            files.0.insert(path.clone(), File::Folder);
-            walk(root, &path, files)?;
+            let inner = relative.join(name);
+            if is_part {
+                is_empty &= !self.entry(&inner, kind, &disk.join(name))?;
+            } else {
+                self.files.ignore(Utf8Path::new(IMAGES).join(inner));
+            }
+        }
+        Ok(!is_empty)
+    }
+
+    /// Adds one file or folder; returns whether it is there.
+    fn entry(
+        &mut self,
+        relative: &Utf8Path,
+        kind: FileType,
+        disk: &Utf8Path,
+    ) -> Result<bool, Unreadable> {
+        let path = Utf8Path::new(IMAGES).join(relative);
+        let file = if kind.is_dir() {
+            // git knows no empty folders: another clone does not have them.
+            if !self.folder(relative)? && self.tree.is_some() {
+                return Ok(false);
+            }
+            File::Folder
+        } else if kind.is_symlink() {
+            let target = fs_err::read_link(disk)?;
+            match target.into_os_string().into_string() {
+                Ok(target) => File::Link { target },
+                Err(_) => return Err(Unreadable::Link { path }),
+            }
         } else if kind.is_file() {
-            // Only the bit git keeps; the rest depends on the umask of the clone.
-            let executable = entry.metadata()?.permissions().mode() & 0o100 != 0;
-            let content = fs_err::read(&disk)?.into();
-            files.0.insert(
-                path,
-                File::Regular {
-                    content,
-                    executable,
-                },
-            );
+            let metadata = match fs_err::symlink_metadata(disk) {
+                Ok(metadata) => metadata,
+                // A temporary file of an editor.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+                Err(error) => return Err(error.into()),
+            };
+            File::Regular {
+                executable: self.is_executable(relative, &metadata),
+                content: Content::on_disk(PathBuf::from(disk), &metadata),
+            }
+        } else {
+            File::Special(special(kind))
+        };
+        self.files.insert(path, file);
+        Ok(true)
+    }
+
+    /// Whether a file is part of the stack, and a folder may have files that are.
+    fn is_part(&self, relative: &Path, kind: FileType) -> bool {
+        let Some(tree) = self.tree else {
+            return !is_left_behind(relative);
+        };
+        let path = self.images.as_std_path().join(relative);
+        if kind.is_file() || kind.is_symlink() {
+            tree.files.contains(&path)
+        } else {
+            // git lists neither folders nor what is neither a file nor a link.
+            !tree.ignored.contains(&path)
         }
     }
-    Ok(())
+
+    fn is_executable(&self, relative: &Utf8Path, metadata: &Metadata) -> bool {
+        match self.tree.and_then(|tree| tree.executable.as_ref()) {
+            Some(executable) => executable.contains(self.images.join(relative).as_std_path()),
+            // Only the bit git keeps; the rest depends on the umask of the clone.
+            None => metadata.permissions().mode() & 0o100 != 0,
+        }
+    }
+}
+
+fn special(kind: FileType) -> Special {
+    if kind.is_fifo() {
+        Special::Fifo
+    } else if kind.is_socket() {
+        Special::Socket
+    } else {
+        Special::Device
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn new(files: &[&str]) -> Self {
+            let folder = Self(tempfile::tempdir().expect("a folder"));
+            for path in files {
+                let path = folder.path().join(path);
+                fs_err::create_dir_all(path.parent().expect("a folder")).expect("made");
+                fs_err::write(path, "stack: x").expect("written");
+            }
+            folder
+        }
+
+        fn path(&self) -> &Utf8Path {
+            Utf8Path::from_path(self.0.path()).expect("UTF-8")
+        }
+
+        fn load(&self, tree: Option<&WorkTree>) -> Vec<String> {
+            let spec = self.path().join("specs.yml");
+            let layout = Layout::read(&spec).expect("inside");
+            let found = load(&spec, &layout, tree).expect("read");
+            let files = found.files.iter().map(|(path, _)| path.to_string());
+            files.collect()
+        }
+    }
+
+    fn paths(list: &[&str]) -> BTreeSet<PathBuf> {
+        list.iter().map(PathBuf::from).collect()
+    }
+
+    #[test]
+    fn without_git_all_counts_but_what_tools_leave_behind() {
+        let folder = Folder::new(&[
+            "specs.yml",
+            "images/.pytest_cache/x",
+            "images/a/.bashrc",
+            "images/a/.git/config",
+            "images/a/__pycache__/x.pyc",
+        ]);
+        fs_err::create_dir(folder.path().join("images/a/empty")).expect("made");
+        let expected = ["images/a", "images/a/.bashrc", "images/a/empty"];
+        assert_eq!(folder.load(None), expected);
+    }
+
+    #[test]
+    fn with_git_its_files_count() {
+        let folder = Folder::new(&[
+            "specs.yml",
+            "images/a/.env",
+            "images/a/dist/x",
+            "images/a/new",
+            "images/a/x.pyc",
+            "images/b/.cache/x",
+        ]);
+        let tree = WorkTree {
+            files: paths(&["images/a/x.pyc", "images/a/new"]),
+            ignored: paths(&["images/a/.env", "images/a/dist/"]),
+            executable: Some(paths(&["images/a/new"])),
+        };
+        let expected = ["images/a", "images/a/new", "images/a/x.pyc"];
+        assert_eq!(folder.load(Some(&tree)), expected);
+    }
+
+    #[test]
+    fn a_link_of_the_stack_may_stay_in_its_folder_only() {
+        let folder = Folder::new(&["specs.yml", "files/a/x"]);
+        let link = folder.path().join("images");
+        std::os::unix::fs::symlink("files", &link).expect("a link");
+        assert_eq!(folder.load(None), ["images/a", "images/a/x"]);
+        let layout = Layout::read(&folder.path().join("specs.yml")).expect("inside");
+        assert_eq!(layout.all, ["specs.yml", "specs.lock", "images", "files"]);
+        fs_err::remove_file(&link).expect("removed");
+        for name in ["images", "specs.lock"] {
+            let link = folder.path().join(name);
+            std::os::unix::fs::symlink("/etc", &link).expect("a link");
+            let error = Layout::read(&folder.path().join("specs.yml")).expect_err("outside");
+            let text = format!("link `{name}` leads out of the folder of the spec, to `/etc`");
+            assert_eq!(error.to_string(), text);
+            fs_err::remove_file(&link).expect("removed");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_copied_is_known_as_such() {
+        let folder = Folder::new(&["specs.yml", "images/a/x"]);
+        let path = folder.path().join("images/a/socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        let spec = folder.path().join("specs.yml");
+        let found = load(&spec, &Layout::default(), None).expect("read");
+        let socket = found.files.get(Utf8Path::new("images/a/socket"));
+        assert!(matches!(socket, Some(File::Special(Special::Socket))));
+    }
 }

@@ -2,8 +2,11 @@
 //!
 //! A spec is a tree of texts with their places ([`node`]); texts are cut at their variables
 //! ([`template`]), files are kept as git sees them ([`tree`]), and [`lock`] is `specs.lock`.
-//! [`load`] reads it from the disk. `stack` resolves it.
+//! [`load`] finds it on the disk and [`hash`] hashes the files that are used; a [`content`] is read when it
+//! is needed. `stack` resolves it.
 
+pub mod content;
+mod hashes;
 mod load;
 pub mod lock;
 pub mod node;
@@ -11,5 +14,6 @@ mod parse;
 pub mod template;
 pub mod tree;
 
-pub use load::{Unreadable, load};
+pub use hashes::hash;
+pub use load::{Layout, Unreadable, load};
 pub use parse::{Spec, parse};

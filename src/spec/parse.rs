@@ -37,16 +37,17 @@ pub fn parse(name: &str, text: &str, files: Files) -> Spec {
     };
     let source = spec.sources.add(name, text);
     spec.root = parse_document(&mut spec, source, "add at least `stack` and `images`");
-    let paths = spec.files.0.keys().filter(|path| is_declaration(path));
-    let declarations: Vec<Utf8PathBuf> = paths.cloned().collect();
+    let paths = spec.files.iter().map(|(path, _)| path);
+    let declarations: Vec<Utf8PathBuf> = paths.filter(|p| is_declaration(p)).cloned().collect();
     for path in declarations {
-        let Some(File::Regular { content, .. }) = spec.files.0.remove(&path) else {
-            continue;
-        };
-        let Ok(text) = std::str::from_utf8(&content) else {
-            let problem = Diagnostic::error(format!("`{path}` is not valid UTF-8"));
-            spec.problems.push(problem);
-            continue;
+        let text = declaration(&spec.files, &path);
+        spec.files.remove(&path);
+        let text = match text {
+            Ok(text) => text,
+            Err(problem) => {
+                spec.problems.push(problem);
+                continue;
+            }
         };
         let source = spec.sources.add(path.as_str(), text);
         let folder = path.parent().and_then(Utf8Path::file_name);
@@ -56,6 +57,22 @@ pub fn parse(name: &str, text: &str, files: Files) -> Spec {
         }
     }
     spec
+}
+
+/// Returns the text of a declaration; a link is followed.
+fn declaration(files: &Files, path: &Utf8Path) -> Result<String, Diagnostic> {
+    let found = files.follow(
+        Utf8Path::new("images"),
+        path.as_str().trim_start_matches("images/"),
+    );
+    let file = found.ok().and_then(|found| files.get(found));
+    let Some(File::Regular { content, .. }) = file else {
+        let problem = Diagnostic::error(format!("`{path}` is not a file below `images/`"));
+        return Err(problem.help("declare the image in a regular file"));
+    };
+    let unreadable = |error| Diagnostic::error(format!("cannot read `{path}`: {error}"));
+    let bytes = content.text().map_err(unreadable)?.to_vec();
+    String::from_utf8(bytes).map_err(|_| Diagnostic::error(format!("`{path}` is not valid UTF-8")))
 }
 
 /// Parses one file. A file without a document is an error too, with this help.
@@ -75,15 +92,15 @@ mod tests {
     use super::*;
 
     fn files(list: &[(&str, &[u8])]) -> Files {
-        let list = list.iter().map(|(path, content)| {
-            let content = (*content).into();
+        let mut files = Files::default();
+        for (path, content) in list {
             let file = File::Regular {
-                content,
+                content: (*content).into(),
                 executable: false,
             };
-            (Utf8PathBuf::from(path), file)
-        });
-        Files(list.collect())
+            files.insert(Utf8PathBuf::from(path), file);
+        }
+        files
     }
 
     #[test]
@@ -96,7 +113,7 @@ mod tests {
         let spec = parse("specs.yml", "stack: x", files);
         assert!(spec.problems.is_empty() && spec.root.is_some());
         assert_eq!(spec.images.keys().collect::<Vec<_>>(), ["a"]);
-        let kept: Vec<&str> = spec.files.0.keys().map(|path| path.as_str()).collect();
+        let kept: Vec<&str> = spec.files.iter().map(|(path, _)| path.as_str()).collect();
         assert_eq!(kept, ["images/a/deep/image.yml", "images/a/x"]);
     }
 

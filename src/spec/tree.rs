@@ -2,22 +2,28 @@
 //!
 //! `spec::load` fills [`Files`]; `stack` finds in it what steps and tests use.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Range};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::content::Content;
+
 /// Files by their path relative to the folder of `specs.yml` (`images/x/requirements.txt`).
 #[derive(Clone, Debug, Default)]
-pub struct Files(pub BTreeMap<Utf8PathBuf, File>);
+pub struct Files {
+    entries: BTreeMap<Utf8PathBuf, File>,
+    /// Files and folders that are there and left out: git ignores them, or tools left them behind.
+    ignored: BTreeSet<Utf8PathBuf>,
+}
 
 /// One file, link or folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum File {
     /// A regular file.
     Regular {
         /// Its bytes.
-        content: Arc<[u8]>,
+        content: Content,
         /// Whether its owner can execute it.
         executable: bool,
     },
@@ -28,6 +34,47 @@ pub enum File {
     },
     /// A folder; its contents are entries of their own.
     Folder,
+    /// Something that cannot be copied.
+    Special(Special),
+}
+
+/// What cannot be copied into an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Special {
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A device.
+    Device,
+}
+
+impl File {
+    /// Whether it is a folder.
+    pub fn is_folder(&self) -> bool {
+        matches!(self, Self::Folder)
+    }
+
+    /// Returns its kind for people, with an article.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Self::Regular { .. } => "a file",
+            Self::Link { .. } => "a link",
+            Self::Folder => "a folder",
+            Self::Special(special) => special.describe(),
+        }
+    }
+}
+
+impl Special {
+    /// Returns its kind for people, with an article.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Fifo => "a FIFO",
+            Self::Socket => "a socket",
+            Self::Device => "a device",
+        }
+    }
 }
 
 /// Why a path leads to no file.
@@ -35,11 +82,36 @@ pub enum File {
 pub enum Lost {
     /// It is absolute, or leaves `images/`.
     Outside,
+    /// A link on the way leaves `images/`.
+    LinkOutside {
+        /// The path of the link.
+        link: Utf8PathBuf,
+        /// Its text.
+        target: String,
+    },
     /// There is no such file.
     Missing,
+    /// A link on the way leads to no file.
+    Dangling {
+        /// The path of the link.
+        link: Utf8PathBuf,
+        /// Its text.
+        target: String,
+    },
+    /// The file is there, and left out.
+    Ignored {
+        /// The file, or the folder above it that is left out.
+        path: Utf8PathBuf,
+    },
     /// Links lead to each other.
     Loop,
 }
+
+/// The folder of all files.
+const IMAGES: &str = "images";
+
+/// The most links that are followed on the way to one file, as in Linux.
+const MOST_LINKS: usize = 40;
 
 /// Returns `path`, written in `folder`, without `.` and `..`; `None` if it leaves `images`.
 pub fn clean(folder: &Utf8Path, path: &str) -> Option<Utf8PathBuf> {
@@ -67,37 +139,173 @@ pub fn clean(folder: &Utf8Path, path: &str) -> Option<Utf8PathBuf> {
     Some(Utf8PathBuf::from(parts.join("/")))
 }
 
+/// A part of a path that is being followed.
+struct Part {
+    name: String,
+    /// The link whose text it is from, by its number.
+    link: Option<usize>,
+}
+
 impl Files {
-    /// Returns the file a path written in `folder` leads to; links are followed.
+    /// Returns a file by its path.
+    pub fn get(&self, path: &Utf8Path) -> Option<&File> {
+        self.entries.get(path)
+    }
+
+    /// Returns all files, sorted by path; a folder is before what is in it.
+    pub fn iter(&self) -> impl Iterator<Item = (&Utf8PathBuf, &File)> {
+        self.entries.iter()
+    }
+
+    /// Adds a file.
+    pub fn insert(&mut self, path: Utf8PathBuf, file: File) {
+        self.entries.insert(path, file);
+    }
+
+    /// Takes a file out.
+    pub fn remove(&mut self, path: &Utf8Path) -> Option<File> {
+        self.entries.remove(path)
+    }
+
+    /// Notes that a file is there and left out.
+    pub fn ignore(&mut self, path: Utf8PathBuf) {
+        self.ignored.insert(path);
+    }
+
+    /// Returns these files alone.
+    pub fn only<'a>(&self, paths: impl IntoIterator<Item = &'a Utf8Path>) -> Self {
+        let entries = paths.into_iter();
+        let entries = entries.filter_map(|path| self.entries.get_key_value(path));
+        Self {
+            entries: entries
+                .map(|(path, file)| (path.clone(), file.clone()))
+                .collect(),
+            ignored: BTreeSet::new(),
+        }
+    }
+
+    /// Returns the file a path written in `folder` leads to. Links are followed, of the file and of the
+    /// folders on the way.
     pub fn follow(&self, folder: &Utf8Path, path: &str) -> Result<&Utf8Path, Lost> {
-        let mut at = clean(folder, path).ok_or(Lost::Outside)?;
-        for _ in 0..40 {
-            match self.0.get_key_value(&at) {
-                None => return Err(Lost::Missing),
-                Some((_, File::Link { target })) => {
-                    let parent = at.parent().unwrap_or(Utf8Path::new("images")).to_owned();
-                    at = clean(&parent, target).ok_or(Lost::Outside)?;
+        if path.starts_with('/') {
+            return Err(Lost::Outside);
+        }
+        let mut links: Vec<(Utf8PathBuf, String)> = Vec::new();
+        let mut at = Utf8PathBuf::from(IMAGES);
+        let folder = folder.strip_prefix(IMAGES).unwrap_or(folder);
+        let parts = |text: &str, link: Option<usize>| -> Vec<Part> {
+            let parts = text.rsplit('/').filter(|name| !matches!(*name, "" | "."));
+            let part = |name: &str| Part {
+                name: name.to_owned(),
+                link,
+            };
+            parts.map(part).collect()
+        };
+        let mut open = parts(path, None);
+        open.extend(parts(folder.as_str(), None));
+        let mut missing: Option<Option<usize>> = None;
+        while let Some(part) = open.pop() {
+            if part.name == ".." {
+                if at == IMAGES {
+                    return Err(leaves(&links, part.link));
                 }
-                Some((found, _)) => return Ok(found),
+                at.pop();
+                continue;
+            }
+            at.push(&part.name);
+            match self.entries.get(&at) {
+                Some(File::Link { .. }) if links.len() == MOST_LINKS => return Err(Lost::Loop),
+                Some(File::Link { target }) => {
+                    let number = links.len();
+                    links.push((at.clone(), target.clone()));
+                    if target.starts_with('/') {
+                        return Err(leaves(&links, Some(number)));
+                    }
+                    at.pop();
+                    open.extend(parts(target, Some(number)));
+                }
+                Some(_) => {}
+                None => {
+                    missing.get_or_insert(part.link);
+                }
             }
         }
-        Err(Lost::Loop)
+        match self.entries.get_key_value(&at) {
+            Some((found, _)) => Ok(found),
+            None => Err(self.lost(&at, &links, missing.flatten())),
+        }
+    }
+
+    fn lost(&self, at: &Utf8Path, links: &[(Utf8PathBuf, String)], link: Option<usize>) -> Lost {
+        if let Some(path) = at.ancestors().find(|path| self.ignored.contains(*path)) {
+            return Lost::Ignored {
+                path: path.to_owned(),
+            };
+        }
+        match link.and_then(|number| links.get(number)).cloned() {
+            Some((link, target)) => Lost::Dangling { link, target },
+            None => Lost::Missing,
+        }
     }
 
     /// Returns all files below a folder, without the folder itself.
-    pub fn below<'a>(
-        &'a self,
-        folder: &'a Utf8Path,
-    ) -> impl Iterator<Item = (&'a Utf8PathBuf, &'a File)> {
-        self.0
-            .iter()
-            .filter(move |(path, _)| *path != folder && path.starts_with(folder))
+    pub fn below<'a>(&'a self, folder: &'a Utf8Path) -> Below<'a> {
+        Below {
+            folder,
+            range: self.entries.range(folder.to_owned()..),
+        }
+    }
+}
+
+/// Returns why a path leaves `images/`: itself, or by a link.
+fn leaves(links: &[(Utf8PathBuf, String)], link: Option<usize>) -> Lost {
+    match link.and_then(|number| links.get(number)).cloned() {
+        Some((link, target)) => Lost::LinkOutside { link, target },
+        None => Lost::Outside,
+    }
+}
+
+/// The files below a folder.
+pub struct Below<'a> {
+    folder: &'a Utf8Path,
+    range: Range<'a, Utf8PathBuf, File>,
+}
+
+impl<'a> Iterator for Below<'a> {
+    type Item = (&'a Utf8PathBuf, &'a File);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // Paths are sorted by their parts, so what is below a folder follows it.
+        let found = self.range.find(|(path, _)| *path != self.folder)?;
+        found.0.starts_with(self.folder).then_some(found)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Files by path; a text that begins with `->` is the target of a link.
+    fn files(list: &[(&str, &str)]) -> Files {
+        let mut files = Files::default();
+        for (path, text) in list {
+            let path = Utf8PathBuf::from(path);
+            for folder in path.ancestors().skip(1).filter(|path| *path != IMAGES) {
+                files.insert(folder.to_owned(), File::Folder);
+            }
+            let file = match text.strip_prefix("->") {
+                Some(target) => File::Link {
+                    target: target.to_owned(),
+                },
+                None => File::Regular {
+                    content: text.as_bytes().into(),
+                    executable: false,
+                },
+            };
+            files.insert(path, file);
+        }
+        files
+    }
 
     #[test]
     fn paths_stay_below_images() {
@@ -110,5 +318,110 @@ mod tests {
         assert_eq!(clean("../../x"), None);
         assert_eq!(clean("../../images/x"), None);
         assert_eq!(clean("/etc/passwd"), None);
+    }
+
+    #[test]
+    fn links_are_followed_wherever_they_are_on_the_way() {
+        let files = files(&[
+            ("images/shared/deep/base.txt", ""),
+            ("images/shared/back", "->../a/own.txt"),
+            ("images/a/own.txt", ""),
+            ("images/a/common", "->../shared"),
+            ("images/a/named.txt", "->common/deep/base.txt"),
+            ("images/b", "->a"),
+        ]);
+        for (folder, path, found) in [
+            (
+                "images/a",
+                "common/deep/base.txt",
+                "images/shared/deep/base.txt",
+            ),
+            ("images/a", "common/deep", "images/shared/deep"),
+            ("images/a", "named.txt", "images/shared/deep/base.txt"),
+            ("images/a", "common/back", "images/a/own.txt"),
+            ("images/a", "common/../shared/deep/", "images/shared/deep"),
+            ("images/a", "none/../own.txt", "images/a/own.txt"),
+            ("images/b", "own.txt", "images/a/own.txt"),
+            ("images", "a/own.txt", "images/a/own.txt"),
+        ] {
+            let found = Ok(Utf8Path::new(found));
+            assert_eq!(files.follow(Utf8Path::new(folder), path), found, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_reason_names_the_link() {
+        let mut files = files(&[
+            ("images/a/x", ""),
+            ("images/a/out", "->../../secrets"),
+            ("images/a/absolute", "->/etc"),
+            ("images/a/dangling", "->nothing/here"),
+            ("images/a/loop", "->loop"),
+        ]);
+        files.ignore(Utf8PathBuf::from("images/a/dist"));
+        let link = |name: &str, target: &str| {
+            (
+                Utf8PathBuf::from(format!("images/a/{name}")),
+                target.to_owned(),
+            )
+        };
+        let (outside, dangling) = (
+            link("out", "../../secrets"),
+            link("dangling", "nothing/here"),
+        );
+        let absolute = link("absolute", "/etc");
+        for (path, lost) in [
+            ("../../x", Lost::Outside),
+            ("/etc/passwd", Lost::Outside),
+            ("y", Lost::Missing),
+            ("x/y", Lost::Missing),
+            (
+                "out/x",
+                Lost::LinkOutside {
+                    link: outside.0,
+                    target: outside.1,
+                },
+            ),
+            (
+                "absolute/passwd",
+                Lost::LinkOutside {
+                    link: absolute.0,
+                    target: absolute.1,
+                },
+            ),
+            (
+                "dangling",
+                Lost::Dangling {
+                    link: dangling.0,
+                    target: dangling.1,
+                },
+            ),
+            ("loop", Lost::Loop),
+            (
+                "dist/x",
+                Lost::Ignored {
+                    path: Utf8PathBuf::from("images/a/dist"),
+                },
+            ),
+        ] {
+            assert_eq!(
+                files.follow(Utf8Path::new("images/a"), path),
+                Err(lost),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_files_below_a_folder_are_its_own() {
+        let files = files(&[
+            ("images/a-b/x", ""),
+            ("images/a/b/x", ""),
+            ("images/a/y", ""),
+            ("images/aa", ""),
+        ]);
+        let below = files.below(Utf8Path::new("images/a"));
+        let paths: Vec<&str> = below.map(|(path, _)| path.as_str()).collect();
+        assert_eq!(paths, ["images/a/b", "images/a/b/x", "images/a/y"]);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
 use super::channels::{self, ChannelTag};
 use super::declare_image::{DeclaredImage, ImageNode, known_image};
@@ -27,7 +27,7 @@ use crate::name::{ImageName, Repository, StackName};
 use crate::source::Span;
 use crate::spec::Spec;
 use crate::spec::node::{Entry, Key, Node, Value};
-use crate::spec::tree::{File, Files};
+use crate::spec::tree::Files;
 
 /// What a spec declares. `None` stands for something that is missing or invalid, which is reported.
 #[derive(Debug)]
@@ -253,9 +253,33 @@ impl<'a> SpecReader<'a> {
             && let Some(fields) = self.reader.fields(node, "`build`", &["ca"])
             && let Some(node) = fields.get("ca")
         {
-            build.ca = self.reader.text(node, "`ca`").map(Utf8PathBuf::from);
+            let path = self.reader.text(node, "`ca`").map(Utf8PathBuf::from);
+            build.ca = path.filter(|path| self.is_inside(path, node));
         }
         build
+    }
+
+    /// Whether a path stays in the folder of the spec; reports if not. Who writes a spec must not have
+    /// other files of this machine shown to steps.
+    fn is_inside(&self, path: &Utf8Path, node: &Node) -> bool {
+        let mut depth = 0_i32;
+        let mut inside = true;
+        for part in path.components() {
+            depth += match part {
+                Utf8Component::Normal(_) => 1,
+                Utf8Component::CurDir => 0,
+                Utf8Component::ParentDir => -1,
+                Utf8Component::RootDir | Utf8Component::Prefix(_) => i32::MIN / 2,
+            };
+            inside &= depth >= 0;
+        }
+        if !inside {
+            let problem = Diagnostic::error(format!("path `{path}` leaves the folder of the spec"));
+            let problem = problem.at(node.span, "certificates of a spec must be in its folder");
+            self.problems
+                .report(problem.help("pass the file with --ca"));
+        }
+        inside
     }
 
     fn refs(&self) -> Refs {
@@ -365,11 +389,12 @@ impl<'a> SpecReader<'a> {
             return;
         };
         let used = used_files(&self.spec.files, variants);
-        for (path, file) in &self.spec.files.0 {
-            if *file != File::Folder || path.components().count() != 2 {
+        for (path, file) in self.spec.files.iter() {
+            let name = path.file_name().unwrap_or_default();
+            // A hidden folder is a tool's.
+            if !file.is_folder() || path.components().count() != 2 || name.starts_with('.') {
                 continue;
             }
-            let name = path.file_name().unwrap_or_default();
             let is_declared = images.iter().any(|image| image.name.as_str() == name);
             if is_declared || used.iter().any(|file| file.starts_with(path)) {
                 continue;

@@ -44,8 +44,15 @@ pub use suite::{Serve, Suite, Test};
 pub use tags::TagTemplate;
 pub use writable::Writable;
 
+pub use crate::spec::Layout;
+pub use crate::spec::content::Content;
 pub use crate::spec::tree::{File, Files};
 
+use std::path::PathBuf;
+
+use camino::Utf8Path;
+
+use crate::checkout::WorkTree;
 use crate::diagnostic::Diagnostic;
 use crate::source::Sources;
 use crate::spec::{Spec, Unreadable};
@@ -66,13 +73,33 @@ pub enum LoadFailure {
     },
 }
 
-/// Reads a spec from the disk and resolves it.
-pub fn load(file: &camino::Utf8Path, overrides: &Overrides) -> Result<Stack, LoadFailure> {
-    let spec = crate::spec::load(file).map_err(LoadFailure::Files)?;
-    Stack::new(&spec, overrides).map_err(|problems| LoadFailure::Spec {
+/// What is known of the files of a stack before they are read.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Where they are.
+    pub layout: Layout,
+    /// Those git tracks or would track; `None` outside of a repository.
+    pub tree: Option<WorkTree>,
+    /// The folder in which digests of files are kept for the next run.
+    pub cache: Option<PathBuf>,
+}
+
+/// Reads a spec from the disk and resolves it. Of the files under `images/`, those that are used are
+/// hashed; no other is read.
+pub fn load(
+    file: &Utf8Path,
+    overrides: &Overrides,
+    known: &Surroundings,
+) -> Result<Stack, LoadFailure> {
+    let spec = crate::spec::load(file, &known.layout, known.tree.as_ref());
+    let spec = spec.map_err(LoadFailure::Files)?;
+    let stack = Stack::new(&spec, overrides).map_err(|problems| LoadFailure::Spec {
         sources: spec.sources.clone(),
         problems,
-    })
+    })?;
+    let folder = file.parent().unwrap_or(Utf8Path::new(""));
+    crate::spec::hash(stack.files(), folder, known.cache.as_deref()).map_err(LoadFailure::Files)?;
+    Ok(stack)
 }
 
 impl Stack {

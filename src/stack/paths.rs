@@ -29,37 +29,59 @@ pub struct CopyEntry {
 impl Paths<'_> {
     /// Returns a regular file; links are followed.
     pub fn file(&self, reader: &Reader, text: &str, span: Span) -> Option<Utf8PathBuf> {
-        let path = self.any(reader, text, span)?;
-        if let Some(File::Regular { .. }) = self.files.0.get(&path) {
-            return Some(path);
+        let (path, file) = self.any(reader, text, span)?;
+        if let File::Regular { .. } = file {
+            return Some(path.to_owned());
         }
         let what = format!("`{path}`");
-        reader.report(Diagnostic::expected(&what, "a file", span, "a folder"));
+        let found = file.describe();
+        reader.report(Diagnostic::expected(&what, "a file", span, found));
         None
     }
 
     /// Returns a folder; links are followed.
     pub fn folder(&self, reader: &Reader, text: &str, span: Span) -> Option<Utf8PathBuf> {
-        let path = self.any(reader, text, span)?;
-        if let Some(File::Folder) = self.files.0.get(&path) {
-            return Some(path);
+        let (path, file) = self.any(reader, text, span)?;
+        if file.is_folder() {
+            for (inner, file) in self.files.below(path) {
+                self.is_copied(reader, inner, file, span);
+            }
+            return Some(path.to_owned());
         }
         let what = format!("`{path}`");
-        reader.report(Diagnostic::expected(&what, "a folder", span, "a file"));
+        let found = file.describe();
+        reader.report(Diagnostic::expected(&what, "a folder", span, found));
         None
     }
 
-    /// Returns the bytes of a regular file.
-    pub fn content(&self, path: &Utf8Path) -> Option<&[u8]> {
-        match self.files.0.get(path) {
-            Some(File::Regular { content, .. }) => Some(content),
-            Some(File::Link { .. } | File::Folder) | None => None,
-        }
+    /// Returns the bytes of a regular file whose text counts. A fault is reported.
+    pub fn content(&self, reader: &Reader, path: &Utf8Path, span: Span) -> Option<&[u8]> {
+        let Some(File::Regular { content, .. }) = self.files.get(path) else {
+            return None;
+        };
+        readable(reader, path, span, content.text())
     }
 
-    fn any(&self, reader: &Reader, text: &str, span: Span) -> Option<Utf8PathBuf> {
+    /// Returns the first bytes of a regular file, at most `count`. A fault is reported.
+    pub fn start(
+        &self,
+        reader: &Reader,
+        path: &Utf8Path,
+        span: Span,
+        count: usize,
+    ) -> Option<Vec<u8>> {
+        let Some(File::Regular { content, .. }) = self.files.get(path) else {
+            return None;
+        };
+        readable(reader, path, span, content.start(count))
+    }
+
+    fn any(&self, reader: &Reader, text: &str, span: Span) -> Option<(&Utf8Path, &File)> {
         match self.files.follow(&self.folder, text) {
-            Ok(path) => Some(path.to_owned()),
+            Ok(path) => {
+                let file = self.files.get(path).expect("it was just found");
+                Some((path, file))
+            }
             Err(lost) => {
                 reader.report(self.lost(text, span, &lost));
                 None
@@ -67,7 +89,9 @@ impl Paths<'_> {
         }
     }
 
-    fn lost(&self, text: &str, span: Span, lost: &Lost) -> Diagnostic {
+    /// Returns the fault of a path that leads to no file.
+    pub fn lost(&self, text: &str, span: Span, lost: &Lost) -> Diagnostic {
+        let folder = &self.folder;
         match lost {
             Lost::Outside if text.starts_with('/') => {
                 let what = format!("path `{text}`");
@@ -78,13 +102,26 @@ impl Paths<'_> {
                 ))
             }
             Lost::Outside => Diagnostic::error(format!("path `{text}` leaves `images/`"))
-                .at(span, format!("paths are relative to `{}/`", self.folder))
+                .at(span, format!("paths are relative to `{folder}/`"))
                 .help("move the file below `images/`; several images can use `../shared/x`"),
+            Lost::LinkOutside { link, target } => {
+                Diagnostic::error(format!("path `{text}` leaves `images/` by a link"))
+                    .at(span, format!("`{link}` leads to `{target}`"))
+                    .help("copy what the link leads to below `images/`")
+            }
+            Lost::Dangling { link, target } => {
+                Diagnostic::error(format!("link `{link}` leads to no file"))
+                    .at(span, format!("`{target}` does not exist below `images/`"))
+                    .help("change the link, or add the file it leads to")
+            }
+            Lost::Ignored { path } => Diagnostic::error(format!("`{path}` is ignored"))
+                .at(span, "git ignores it, or a tool left it behind")
+                .help("track it with `git add --force`, or change `.gitignore`: ignored files are never part of an image"),
             Lost::Loop => Diagnostic::error(format!("link `{text}` leads to itself"))
                 .at(span, "its links form a loop"),
             Lost::Missing => {
-                let path = clean(&self.folder, text).unwrap_or_default();
-                let all = self.files.0.keys();
+                let path = clean(folder, text).unwrap_or_default();
+                let all = self.files.iter().map(|(path, _)| path);
                 let siblings = all.filter(|other| other.parent() == path.parent());
                 let siblings = siblings.filter_map(|path| path.file_name());
                 let name = path.file_name().unwrap_or_default();
@@ -96,7 +133,8 @@ impl Paths<'_> {
     }
 
     /// Returns what a `copy` takes: a file, a folder, `folder/` (its contents), or a pattern's
-    /// matches. `into`: the target is a folder in which they keep their names.
+    /// matches. A name that exists is no pattern. Links are followed; those in a folder stay links.
+    /// `into`: the target is a folder in which they keep their names.
     pub fn copy(
         &self,
         reader: &Reader,
@@ -104,41 +142,59 @@ impl Paths<'_> {
         span: Span,
         into: bool,
     ) -> Option<Vec<CopyEntry>> {
-        if pattern.contains(['*', '?', '[', '{']) {
-            return self.matching(reader, pattern, span);
+        match self.files.follow(&self.folder, pattern) {
+            Ok(path) => self.named(reader, pattern, path, span, into),
+            Err(Lost::Missing) if pattern.contains(['*', '?', '[', '{']) => {
+                self.matching(reader, pattern, span)
+            }
+            Err(lost) => {
+                reader.report(self.lost(pattern, span, &lost));
+                None
+            }
         }
-        let contents = pattern.ends_with('/') || pattern == ".";
-        // A link is copied as a link, so the last part is not followed.
-        let Some(path) = clean(&self.folder, pattern) else {
-            reader.report(self.lost(pattern, span, &Lost::Outside));
-            return None;
-        };
-        let Some(file) = self.files.0.get(&path) else {
-            reader.report(self.lost(pattern, span, &Lost::Missing));
-            return None;
-        };
-        let is_folder = *file == File::Folder;
-        if contents && !is_folder {
-            let what = format!("`{path}`");
+    }
+
+    fn named(
+        &self,
+        reader: &Reader,
+        name: &str,
+        path: &Utf8Path,
+        span: Span,
+        into: bool,
+    ) -> Option<Vec<CopyEntry>> {
+        let contents = name.ends_with('/') || name == ".";
+        let file = self.files.get(path).expect("it was just found");
+        let what = format!("`{path}`");
+        if contents && !file.is_folder() {
+            let found = file.describe();
             reader.report(
-                Diagnostic::expected(&what, "a folder", span, "a file")
+                Diagnostic::expected(&what, "a folder", span, found)
                     .help("remove the `/` at the end: it copies the contents of a folder"),
             );
             return None;
         }
-        let mut list = Vec::new();
-        let to = match path.file_name() {
+        if let File::Special(special) = file {
+            let expected = "a file or a folder";
+            let found = special.describe();
+            reader.report(Diagnostic::expected(&what, expected, span, found));
+            return None;
+        }
+        // The name of a link, not of what it leads to.
+        let written = clean(&self.folder, name);
+        let written = written.as_deref().and_then(Utf8Path::file_name);
+        let to = match written.or(path.file_name()) {
             Some(name) if into && !contents => name,
             _ => "",
         };
+        let mut list = Vec::new();
         if !contents {
             list.push(CopyEntry {
-                file: path.clone(),
+                file: path.to_owned(),
                 to: to.to_owned(),
             });
         }
-        if is_folder {
-            self.tree(&path, to, &mut list);
+        if file.is_folder() {
+            self.tree(reader, path, to, span, &mut list);
         }
         if list.is_empty() {
             let problem = Diagnostic::error(format!("folder `{path}` is empty"));
@@ -148,8 +204,18 @@ impl Paths<'_> {
         Some(list)
     }
 
-    fn tree(&self, folder: &Utf8Path, to: &str, list: &mut Vec<CopyEntry>) {
-        for (path, _) in self.files.below(folder) {
+    fn tree(
+        &self,
+        reader: &Reader,
+        folder: &Utf8Path,
+        to: &str,
+        span: Span,
+        list: &mut Vec<CopyEntry>,
+    ) {
+        for (path, file) in self.files.below(folder) {
+            if !self.is_copied(reader, path, file, span) {
+                continue;
+            }
             let rest = path.strip_prefix(folder).expect("it is below the folder");
             let to = if to.is_empty() {
                 rest.to_string()
@@ -163,38 +229,46 @@ impl Paths<'_> {
         }
     }
 
+    /// Whether a file of a folder can be copied; warns if not.
+    fn is_copied(&self, reader: &Reader, path: &Utf8Path, file: &File, span: Span) -> bool {
+        let File::Special(special) = file else {
+            return true;
+        };
+        let what = special.describe();
+        let problem = Diagnostic::warning(format!("`{path}` is {what} and is not copied"));
+        reader.report(problem.at(span, "it is in this folder"));
+        false
+    }
+
     /// Files that match keep their names in the target.
     fn matching(&self, reader: &Reader, pattern: &str, span: Span) -> Option<Vec<CopyEntry>> {
-        let Some(whole) = clean(&self.folder, pattern) else {
-            reader.report(self.lost(pattern, span, &Lost::Outside));
-            return None;
-        };
-        let glob = globset::GlobBuilder::new(whole.as_str())
-            .literal_separator(true)
-            .build();
-        let glob = match glob {
-            Ok(glob) => glob.compile_matcher(),
-            Err(error) => {
-                let reason = error.kind().to_string();
-                reader.report(Diagnostic::invalid("pattern", pattern, span, reason));
-                return None;
-            }
-        };
+        let (glob, whole) = self.glob(reader, pattern, span)?;
         let mut list = Vec::new();
         let mut taken = BTreeSet::new();
-        for (path, file) in &self.files.0 {
+        for (path, file) in self.files.iter() {
             let inside = path.ancestors().skip(1).any(|above| taken.contains(above));
             if inside || !glob.is_match(path) {
                 continue;
             }
+            if !self.is_copied(reader, path, file, span) {
+                continue;
+            }
             taken.insert(path.as_path());
             let name = path.file_name().unwrap_or_default();
+            let folder = path.parent().unwrap_or(Utf8Path::new("images"));
+            let found = match self.files.follow(folder, name) {
+                Ok(found) => found,
+                Err(lost) => {
+                    reader.report(self.lost(pattern, span, &lost));
+                    return None;
+                }
+            };
             list.push(CopyEntry {
-                file: path.clone(),
+                file: found.to_owned(),
                 to: name.to_owned(),
             });
-            if *file == File::Folder {
-                self.tree(path, name, &mut list);
+            if self.files.get(found).is_some_and(File::is_folder) {
+                self.tree(reader, found, name, span, &mut list);
             }
         }
         if list.is_empty() {
@@ -203,5 +277,67 @@ impl Paths<'_> {
             return None;
         }
         Some(list)
+    }
+
+    /// Returns a pattern over whole paths, and its text. Links in the folders before its first special
+    /// character are followed.
+    fn glob(
+        &self,
+        reader: &Reader,
+        pattern: &str,
+        span: Span,
+    ) -> Option<(globset::GlobMatcher, String)> {
+        let special = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(0);
+        let (folder, rest) = match pattern[..special].rfind('/') {
+            Some(slash) => pattern.split_at(slash + 1),
+            None => ("", pattern),
+        };
+        let folder = match self.files.follow(&self.folder, folder) {
+            Ok(folder) => folder.to_owned(),
+            // The image has no folder, or the stack's own is meant.
+            Err(Lost::Missing) => clean(&self.folder, folder).unwrap_or_default(),
+            Err(lost) => {
+                reader.report(self.lost(pattern, span, &lost));
+                return None;
+            }
+        };
+        let Some(whole) = clean(&folder, rest) else {
+            reader.report(self.lost(pattern, span, &Lost::Outside));
+            return None;
+        };
+        let start = globset::escape(folder.as_str());
+        let rest = whole.strip_prefix(&folder).map(Utf8Path::as_str);
+        let text = match rest {
+            Ok(rest) => format!("{start}/{rest}"),
+            Err(_) => whole.to_string(),
+        };
+        let glob = globset::GlobBuilder::new(&text)
+            .literal_separator(true)
+            .build();
+        match glob {
+            Ok(glob) => Some((glob.compile_matcher(), whole.to_string())),
+            Err(error) => {
+                let reason = error.kind().to_string();
+                reader.report(Diagnostic::invalid("pattern", pattern, span, reason));
+                None
+            }
+        }
+    }
+}
+
+/// Returns what was read of a file; reports why it could not be.
+fn readable<T>(
+    reader: &Reader,
+    path: &Utf8Path,
+    span: Span,
+    read: std::io::Result<T>,
+) -> Option<T> {
+    match read {
+        Ok(read) => Some(read),
+        Err(error) => {
+            let problem = Diagnostic::error(format!("cannot read `{path}`"));
+            reader.report(problem.at(span, error.to_string()));
+            None
+        }
     }
 }

@@ -64,13 +64,7 @@ impl Declarations {
 }
 
 fn files_of(variants: &[DeclaredVariant], all: &Files) -> Files {
-    let used = used_files(all, variants).into_iter();
-    let files = used.filter_map(|path| all.0.get_key_value(path));
-    Files(
-        files
-            .map(|(path, file)| (path.clone(), file.clone()))
-            .collect(),
-    )
+    all.only(used_files(all, variants))
 }
 
 fn is_selected(variant: &Variant, overrides: &Overrides) -> bool {

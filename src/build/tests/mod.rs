@@ -102,7 +102,7 @@ impl World {
                 checkout: Some(Checkout {
                     commit: Commit::parse(COMMIT).expect("a hash"),
                     time: 1_700_000_000,
-                    dirty: false,
+                    changes: Vec::new(),
                 }),
                 ..Facts::default()
             },

@@ -1,6 +1,7 @@
 //! Checks before a build begins.
 
 use super::*;
+use crate::checkout::{Change, ChangeKind};
 
 #[tokio::test]
 async fn a_push_requires_a_registry_and_a_build_one_or_an_archive() {
@@ -48,6 +49,8 @@ async fn without_a_commit_nothing_is_published() {
     world.facts.checkout = None;
     world.options.push = true;
     assert!(matches!(world.refusal(), Error::NoCommit));
+    world.facts.git_missing = true;
+    assert!(matches!(world.refusal(), Error::NoGit));
 }
 
 #[tokio::test]
@@ -55,8 +58,11 @@ async fn a_dirty_tree_is_published_only_if_that_is_allowed() {
     let mut world = World::start(PAIR).await;
     world.options.push = true;
     let commit = world.facts.checkout.as_mut().expect("a commit");
-    commit.dirty = true;
-    assert!(matches!(world.refusal(), Error::Dirty));
+    commit.changes = vec![Change {
+        path: "images/a/x".to_owned(),
+        kind: ChangeKind::Untracked,
+    }];
+    assert!(matches!(world.refusal(), Error::Dirty { .. }));
     world.options.allow_dirty = true;
     let (gathered, plan) = world.gathered();
     assert!(Prepared::new(world.job(&gathered, &plan)).is_ok());

@@ -12,10 +12,12 @@ impl From<Error> for Failure {
                 .help("set `registry:` in specs.yml, --registry or LAMINATE_REGISTRY; or write an archive with --export oci:FILE"),
             Error::UnknownBase { .. } => Self::new(Exit::Environment, text)
                 .help("run `laminate lock` once with access to the registry"),
+            Error::NoGit => Self::new(Exit::Environment, text)
+                .help("install git, or build without --push"),
             Error::NoCommit => Self::new(Exit::Publish, text)
                 .help("commit the stack first, or build without --push"),
-            Error::Dirty => Self::new(Exit::Publish, text)
-                .help("commit the changes, or pass --allow-dirty"),
+            Error::Dirty { .. } => Self::new(Exit::Publish, text)
+                .help("commit or remove these files, have git ignore them, or pass --allow-dirty"),
             Error::NotBuilt { .. } => Self::new(Exit::Environment, text)
                 .help("run `laminate build`, or select images that are built"),
             Error::MissingSecrets { ids } => {
@@ -50,6 +52,7 @@ impl From<Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkout::{Change, ChangeKind};
 
     #[test]
     fn a_fault_has_the_exit_code_of_its_kind() {
@@ -59,13 +62,29 @@ mod tests {
         for (error, exit) in [
             (Error::NoRegistry, Exit::Environment),
             (Error::NoCommit, Exit::Publish),
-            (Error::Dirty, Exit::Publish),
+            (Error::NoGit, Exit::Environment),
             (Error::Cancelled, Exit::Interrupted),
             (missing, Exit::Environment),
         ] {
             let text = error.to_string();
             assert_eq!(Failure::from(error).exit, exit, "{text}");
         }
+    }
+
+    #[test]
+    fn files_that_differ_are_named_and_counted() {
+        let changes = (1..=7).map(|number| Change {
+            path: format!("images/a/{number}"),
+            kind: ChangeKind::Untracked,
+        });
+        let failure = Failure::from(Error::Dirty {
+            changes: changes.collect(),
+        });
+        assert_eq!(failure.exit, Exit::Publish);
+        insta::assert_snapshot!(failure.shown(false), @r"
+        error: cannot publish: files differ from the commit that the tags contain: images/a/1 (untracked), images/a/2 (untracked), images/a/3 (untracked), images/a/4 (untracked), images/a/5 (untracked) and 2 more
+        help: commit or remove these files, have git ignore them, or pass --allow-dirty
+        ");
     }
 
     #[test]

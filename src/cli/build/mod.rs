@@ -28,7 +28,7 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
     let started = Instant::now();
-    let context = context::load(global)?;
+    let context = context::load(global).await?;
     let options = request::build(&context, global, args)?;
     carry_out(global, &context, &options, started, events, cancel).await
 }
@@ -41,7 +41,7 @@ pub async fn test(
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
     let started = Instant::now();
-    let context = context::load(global)?;
+    let context = context::load(global).await?;
     let options = request::test(&context, global, args)?;
     carry_out(global, &context, &options, started, events, cancel).await
 }

@@ -30,7 +30,7 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let place = Place::open(global, events)?;
+    let place = Place::open(global, events).await?;
     if args.push_wiki.is_some() && !args.dry_run {
         let caller = place.context.caller().await;
         caller.check(place.context.stack.refs(), Writes::Docs)?;

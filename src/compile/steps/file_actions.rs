@@ -5,6 +5,7 @@
 
 use super::paths::{copy_target, parent};
 use crate::compile::mode::apply;
+use crate::compile::mounts::bytes;
 use crate::llb::{Action, FileMode, Output, Owner, Who};
 use crate::stack::{Copy, CopyFrom, File, Files, ImageSource, Kind, Mode};
 
@@ -137,7 +138,10 @@ fn copy_actions(
     for entry in entries {
         let path = copy_target(copy, &entry.to);
         make_parent(&path, list);
-        match &files.0[&entry.file] {
+        match files
+            .get(&entry.file)
+            .expect("found when the spec was read")
+        {
             File::Folder => list.push(Action::MakeFolder {
                 path,
                 mode: mode_of(mode, 0o755, true),
@@ -152,10 +156,12 @@ fn copy_actions(
                     path,
                     mode: mode_of(mode, bits, false),
                     owner: owner.clone(),
-                    data: content.to_vec(),
+                    data: bytes(content),
                 });
             }
             File::Link { target } => replace_by_link(&path, target, owner.clone(), list),
+            // Left out when the spec was read.
+            File::Special(_) => {}
         }
     }
 }

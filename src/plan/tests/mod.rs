@@ -75,7 +75,7 @@ fn built_with(stack: &Stack, key_facts: &KeyFacts) -> Facts {
         checkout: Some(Checkout {
             commit: Commit::parse("d021570000000000000000000000000000000000").expect("a hash"),
             time: 0,
-            dirty: false,
+            changes: Vec::new(),
         }),
         ..Facts::default()
     };

@@ -9,6 +9,7 @@ use super::context::StepReader;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Node, Value};
+use crate::spec::tree::Lost;
 use crate::stack::paths::Paths;
 use crate::stack::reader::Reader;
 
@@ -176,7 +177,7 @@ pub fn includes(
     path: &Utf8Path,
     span: Span,
 ) -> Option<Vec<Utf8PathBuf>> {
-    let text = String::from_utf8_lossy(paths.content(path).unwrap_or_default());
+    let text = String::from_utf8_lossy(paths.content(reader, path, span)?);
     let mut found = Vec::new();
     for line in text.lines() {
         let line = line.split(" #").next().unwrap_or(line).trim();
@@ -191,12 +192,16 @@ pub fn includes(
         let folder = path.parent().unwrap_or(Utf8Path::new("images"));
         match paths.files.follow(folder, name) {
             Ok(file) => found.push(file.to_owned()),
-            Err(_) => {
+            Err(Lost::Missing | Lost::Outside) => {
                 reader.report(
                     Diagnostic::error(format!("missing file `{name}`, included by `{path}`"))
                         .at(span, "used here")
                         .help("write paths relative to the requirements file, and keep them below `images/`"),
                 );
+                return None;
+            }
+            Err(lost) => {
+                reader.report(paths.lost(name, span, &lost));
                 return None;
             }
         }

@@ -26,8 +26,8 @@ pub(super) fn read_exec(step: &StepReader, node: &Node) -> Option<Vec<String>> {
 pub(super) fn read_script(step: &StepReader, node: &Node) -> Option<Utf8PathBuf> {
     let text = step.reader.text(node, "`script`")?;
     let path = step.paths.file(step.reader, &text, node.span)?;
-    let content = step.paths.content(&path).unwrap_or_default();
-    if content.starts_with(b"#!") {
+    let start = step.paths.start(step.reader, &path, node.span, 2)?;
+    if start == b"#!" {
         return Some(path);
     }
     step.reader.report(

@@ -177,7 +177,7 @@ fn an_image_can_be_declared_in_its_folder() {
     );
     assert_eq!(stack.images()[0].steps[0].title, "apt git");
     assert!(
-        stack.files().0.is_empty(),
+        stack.files().iter().next().is_none(),
         "image.yml is not a file of a step"
     );
 }
@@ -189,5 +189,6 @@ fn only_files_that_are_used_are_kept() {
         "stack: x\nimages: { a: { base: debian:12, copy: { /x: x } } }",
         &files,
     );
-    assert_eq!(stack.files().0.keys().collect::<Vec<_>>(), ["images/a/x"]);
+    let files = stack.files().iter().map(|(path, _)| path);
+    assert_eq!(files.collect::<Vec<_>>(), ["images/a/x"]);
 }

@@ -116,9 +116,10 @@ fn durations_are_nanoseconds() {
 
 #[test]
 fn build_has_a_bundle_of_certificates() {
-    let stack = stack("stack: x\nbuild: { ca: /etc/ca.pem }\nimages: { a: { base: debian:12 } }");
+    let stack =
+        stack("stack: x\nbuild: { ca: certificates/ca.pem }\nimages: { a: { base: debian:12 } }");
     assert_eq!(
         stack.build().ca.as_deref().map(|path| path.as_str()),
-        Some("/etc/ca.pem")
+        Some("certificates/ca.pem")
     );
 }

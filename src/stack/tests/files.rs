@@ -1,7 +1,9 @@
 //! `copy`, `write`, `append`, `link`, `perms` and `script`.
 
 use super::*;
+use crate::spec::tree::{File, Files, Special};
 use crate::stack::{Append, AppendFrom, CopyFrom, Kind, Mode};
+use crate::testing::text_files;
 
 const FILES: &[(&str, &str)] = &[
     ("images/a/x", "x"),
@@ -12,7 +14,11 @@ const FILES: &[(&str, &str)] = &[
 
 /// Returns what `copy: { TO: FROM }` takes, as `file → path`.
 fn copied(to: &str, from: &str) -> Vec<String> {
-    let steps = steps_with(&format!("    copy: {{ {to}: '{from}' }}\n"), FILES);
+    copied_to(to, from, FILES)
+}
+
+fn copied_to(to: &str, from: &str, files: &[(&str, &str)]) -> Vec<String> {
+    let steps = steps_with(&format!("    copy: {{ {to}: '{from}' }}\n"), files);
     let Kind::Copy(list) = &steps[0].kind else {
         panic!("it is a copy step");
     };
@@ -201,4 +207,107 @@ fn links_are_sorted_and_kept_as_written() {
         .map(|l| (l.path.as_str(), l.target.as_str()))
         .collect();
     assert_eq!(list, [("/a", "/y"), ("/b", "../x")]);
+}
+
+/// Returns what `copy: { /t: FROM }` takes of these files.
+fn copied_of(from: &str, files: &[(&str, &str)]) -> Vec<String> {
+    copied_to("/t", from, files)
+}
+
+/// Returns the messages about `copy: { /t: FROM }` of a spec that is valid only with warnings, or invalid.
+fn messages(from: &str, files: Files) -> String {
+    let yaml =
+        format!("stack: x\nimages:\n  a:\n    base: debian:12\n    copy: {{ /t: '{from}' }}\n");
+    let spec = crate::spec::parse("specs.yml", &yaml, files);
+    let problems = match Stack::new(&spec, &Overrides::default()) {
+        Ok(stack) => stack.warnings().to_vec(),
+        Err(problems) => problems,
+    };
+    crate::diagnostic::render(&problems, &spec.sources, false)
+}
+
+#[test]
+fn links_are_followed_on_the_way_to_a_file() {
+    let files = [
+        ("images/shared/base.txt", "x"),
+        ("images/shared/in/link", "-> ../base.txt"),
+        ("images/a/common", "-> ../shared"),
+        ("images/a/req.txt", "-> ../shared/base.txt"),
+    ];
+    assert_eq!(copied_of("common/base.txt", &files), ["shared/base.txt → "]);
+    assert_eq!(copied_of("req.txt", &files), ["shared/base.txt → "]);
+    let inside = ["shared/in/link → link"];
+    assert_eq!(
+        copied_of("common/in/", &files),
+        inside,
+        "a link in a folder"
+    );
+    assert_eq!(
+        copied_of("common/in/l*", &files),
+        ["shared/base.txt → link"]
+    );
+    assert_eq!(copied_of("*.txt", &files), ["shared/base.txt → req.txt"]);
+    let named = copied_to("/t/", "req.txt", &files);
+    assert_eq!(named, ["shared/base.txt → req.txt"]);
+    let steps = steps_with("    pip: common/base.txt\n", &files);
+    assert_eq!(steps[0].title, "pip base.txt");
+}
+
+#[test]
+fn a_name_that_exists_is_no_pattern() {
+    let files = [
+        ("images/a/notes[1].ipynb", "x"),
+        ("images/a/notes1.ipynb", "x"),
+        ("images/a/{x}/y*", "x"),
+    ];
+    let one = copied_of("notes[1].ipynb", &files);
+    assert_eq!(one, ["a/notes[1].ipynb → "]);
+    assert_eq!(copied_of("{x}/y*", &files), ["a/{x}/y* → "]);
+    assert_eq!(copied_of("[{]x[}]/*", &files), ["a/{x}/y* → y*"]);
+    let quoted = copied_of("notes\\[*", &files);
+    assert_eq!(quoted, ["a/notes[1].ipynb → notes[1].ipynb"]);
+    assert_eq!(
+        copied_of("notes[0-9].ipynb", &files),
+        ["a/notes1.ipynb → notes1.ipynb"]
+    );
+}
+
+#[test]
+fn a_path_that_a_link_leads_out_is_refused_with_its_reason() {
+    let files = [
+        ("images/a/out", "-> ../../secrets"),
+        ("images/a/gone", "-> nothing"),
+    ];
+    let mut all = messages("out/x", text_files(&files));
+    all.push_str(&messages("gone", text_files(&files)));
+    let mut files = text_files(&[("images/a/x", "x")]);
+    files.ignore("images/a/.env".into());
+    all.push_str(&messages(".env", files));
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn what_cannot_be_copied_is_named() {
+    let files = || {
+        let mut files = text_files(&[("images/a/f/x", "x")]);
+        let fifo = File::Special(Special::Fifo);
+        files.insert("images/a/f/p".into(), fifo);
+        files
+    };
+    insta::assert_snapshot!(messages("f/p", files()) + &messages("f", files()));
+}
+
+#[test]
+fn certificates_of_a_spec_are_in_its_folder() {
+    for (path, good) in [
+        ("ca.pem", true),
+        ("a/../ca.pem", true),
+        ("../ca.pem", false),
+        ("/ca.pem", false),
+    ] {
+        let yaml =
+            format!("stack: x\nbuild: {{ ca: {path} }}\nimages: {{ a: {{ base: debian:12 }} }}\n");
+        let found = parse(&yaml, &[], &Overrides::default());
+        assert_eq!(found.is_ok(), good, "{path}");
+    }
 }

@@ -156,7 +156,7 @@ fn files_of_tests_are_kept() {
     };
     assert_eq!(folder, "images/a/tests");
     assert_eq!(includes, &["images/a/tests/c.txt"]);
-    assert_eq!(stack.files().0.len(), 4);
+    assert_eq!(stack.files().iter().count(), 4);
 }
 
 #[test]

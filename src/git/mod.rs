@@ -1,32 +1,66 @@
 //! Runs git; no other module does.
 //!
-//! Main type: [`Git`]. [`read_checkout`], [`branch`] and [`is_ancestor`] read a repository for `gather` and
-//! `cli`; `cli::docs` fetches, commits and pushes a wiki with [`Git`] itself. Credentials are git's
-//! own.
+//! Main type: [`Git`]. [`read_checkout`], [`read_work_tree`], [`branch`] and [`is_ancestor`] read a
+//! repository for `gather` and `cli`; `cli::docs` fetches, commits and pushes a wiki with [`Git`] itself.
+//! Credentials are git's own.
 
+mod work_tree;
+
+pub use work_tree::{read_checkout, read_head, read_work_tree};
+
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use camino::Utf8Path;
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::checkout::Checkout;
 use crate::name::Commit;
 
-/// Variables that tie git to the repository of the git that started laminate, from a hook
-/// (`git rev-parse --local-env-vars`). Those that hold settings stay: CI passes credentials in them.
-const LOCAL_VARIABLES: [&str; 10] = [
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_DIR",
-    "GIT_GRAFT_FILE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-    "GIT_SHALLOW_FILE",
-    "GIT_WORK_TREE",
+/// Variables of git that are kept, by how they begin: where it is installed, how it reaches other
+/// machines and finds credentials, who commits, and settings, in which CI passes credentials. All others
+/// are removed: they tie git to the repository of a git that started laminate from a hook
+/// (`git rev-parse --local-env-vars`), or change what it prints.
+const KEPT_VARIABLES: [&str; 13] = [
+    "GIT_ALLOW_PROTOCOL",
+    "GIT_ASKPASS",
+    "GIT_AUTHOR_",
+    "GIT_CEILING_DIRECTORIES",
+    "GIT_COMMITTER_",
+    "GIT_CONFIG",
+    "GIT_DISCOVERY_ACROSS_FILESYSTEM",
+    "GIT_EXEC_PATH",
+    "GIT_HTTP_",
+    "GIT_PROXY_",
+    "GIT_SSH",
+    "GIT_SSL_",
+    "GIT_TEMPLATE_DIR",
 ];
+
+/// Returns whether a variable is removed from git's environment.
+fn is_removed(name: &str) -> bool {
+    let is_kept = KEPT_VARIABLES.iter().any(|kept| name.starts_with(kept));
+    name.starts_with("GIT_") && !is_kept
+}
+
+/// Settings under which git compares files by their content and hides none of them, whatever the user's
+/// settings are.
+const PLAIN: [&str; 9] = [
+    "core.checkStat=default",
+    "core.fsmonitor=false",
+    "core.ignoreStat=false",
+    "core.symlinks=true",
+    "core.trustctime=true",
+    "core.untrackedCache=false",
+    "diff.ignoreSubmodules=none",
+    "log.showSignature=false",
+    "status.showUntrackedFiles=all",
+];
+
+/// A git that runs longer hangs: on a file system or a server that does not answer.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// Why git did not do what it was run for.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +80,12 @@ pub enum Error {
     /// The repository has no commits yet.
     #[error("cannot {task}: the git repository has no commits")]
     NoCommits {
+        /// What git was run for.
+        task: String,
+    },
+    /// git did not end.
+    #[error("cannot {task}: git did not end within {} seconds", LIMIT.as_secs())]
+    Timeout {
         /// What git was run for.
         task: String,
     },
@@ -71,7 +111,8 @@ impl Error {
     /// Returns the error for git's messages, which are in English.
     fn failed(task: &str, stderr: &str) -> Self {
         let (task, reason) = (task.to_owned(), stderr.trim().to_owned());
-        if reason.contains("not a git repository") {
+        // With another text the repository is there and broken.
+        if reason.contains("not a git repository (or any") {
             Self::NotARepository { task }
         } else if reason.contains("does not have any commits") {
             Self::NoCommits { task }
@@ -106,6 +147,8 @@ impl Output {
 pub struct Git {
     folder: Option<PathBuf>,
     settings: Vec<String>,
+    /// Another index than that of the repository.
+    index: Option<PathBuf>,
 }
 
 impl Git {
@@ -118,8 +161,14 @@ impl Git {
     pub fn in_folder(folder: impl AsRef<Path>) -> Self {
         Self {
             folder: Some(folder.as_ref().to_owned()),
-            settings: Vec::new(),
+            ..Self::default()
         }
+    }
+
+    /// Returns a git that reads a folder with the settings [`PLAIN`].
+    fn plain(folder: impl AsRef<Path>) -> Self {
+        let git = Self::in_folder(folder);
+        PLAIN.iter().fold(git, |git, setting| git.setting(*setting))
     }
 
     /// Adds a setting, `core.symlinks=false`, that overrides the user's.
@@ -128,7 +177,7 @@ impl Git {
         self
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    fn command<T: AsRef<OsStr>>(&self, arguments: &[T]) -> Command {
         let mut command = Command::new("git");
         if let Some(folder) = &self.folder {
             command.arg("-C").arg(folder);
@@ -136,29 +185,70 @@ impl Git {
         for setting in &self.settings {
             command.args(["-c", setting]);
         }
-        for name in LOCAL_VARIABLES {
-            command.env_remove(name);
+        for (name, _) in std::env::vars_os() {
+            if is_removed(&name.to_string_lossy()) {
+                command.env_remove(name);
+            }
         }
         command
             .args(arguments)
             // Some messages are compared.
             .env("LC_ALL", "C")
+            .env_remove("LANGUAGE")
             .env("GIT_TERMINAL_PROMPT", "0")
             // No lock is taken that another git could run into.
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_LFS_SKIP_SMUDGE", "1")
+            // A path is itself and no pattern; others do not see what replaces a commit here.
+            .env("GIT_LITERAL_PATHSPECS", "1")
+            .env("GIT_NO_REPLACE_OBJECTS", "1")
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if let Some(index) = &self.index {
+            command.env("GIT_INDEX_FILE", index);
+        }
         command
+    }
+
+    /// Runs git to its end, whatever its exit code; `input` is its standard input.
+    async fn output<T: AsRef<OsStr>>(
+        &self,
+        arguments: &[T],
+        input: &[u8],
+    ) -> Result<std::process::Output, Error> {
+        let mut command = self.command(arguments);
+        if !input.is_empty() {
+            command.stdin(Stdio::piped());
+        }
+        let mut child = command.spawn().map_err(|error| match error.kind() {
+            // The folder exists: the caller has read a file in it.
+            std::io::ErrorKind::NotFound => Error::NotFound,
+            _ => Error::Start(error),
+        })?;
+        let stdin = child.stdin.take();
+        let write = async {
+            if let Some(mut stdin) = stdin {
+                // A git that does not read all of it fails, and its exit code tells.
+                let _closed = stdin.write_all(input).await;
+            }
+        };
+        let run = async { tokio::join!(write, child.wait_with_output()).1 };
+        match tokio::time::timeout(LIMIT, run).await {
+            Ok(output) => output.map_err(Error::Start),
+            Err(_) => {
+                let name = arguments.first().map(AsRef::as_ref);
+                let name = name.unwrap_or_default().to_string_lossy();
+                let task = format!("run `git {name}`");
+                Err(Error::Timeout { task })
+            }
+        }
     }
 
     /// Runs git to its end, whatever its exit code. Fails if git cannot be started.
     pub async fn run(&self, arguments: &[&str]) -> Result<Output, Error> {
-        let output = self.command(arguments).output().await;
-        let output = output.map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::NotFound,
-            _ => Error::Start(error),
-        })?;
+        let output = self.output(arguments, &[]).await?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Output {
             success: output.status.success(),
@@ -178,35 +268,24 @@ impl Git {
             Err(output.error(task))
         }
     }
-}
 
-/// Returns the commit that is checked out in `folder`, and whether `files`, which are relative to
-/// `folder`, differ from it. `None` outside of a repository, in one without commits, and without git.
-pub async fn read_checkout(folder: &Utf8Path, files: &[&str]) -> Result<Option<Checkout>, Error> {
-    // A signature would be printed before the commit.
-    let git = Git::in_folder(folder).setting("log.showSignature=false");
-    let task = "read the commit that is checked out";
-    let head = match git.read(task, &["log", "-1", "--format=%H %ct"]).await {
-        Ok(head) => head,
-        Err(Error::NotFound | Error::NotARepository { .. } | Error::NoCommits { .. }) => {
-            return Ok(None);
+    /// Runs git with an input, and returns its standard output, byte for byte.
+    async fn read_bytes<T: AsRef<OsStr>>(
+        &self,
+        task: &str,
+        arguments: &[T],
+        input: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let output = self.output(arguments, input).await?;
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            Err(Error::failed(
+                task,
+                &String::from_utf8_lossy(&output.stderr),
+            ))
         }
-        Err(error) => return Err(error),
-    };
-    let Some((commit, time)) = parse_head(&head) else {
-        return Err(Error::Output {
-            task: task.to_owned(),
-            output: head,
-        });
-    };
-    let mut arguments = vec!["status", "--porcelain", "--"];
-    arguments.extend(files);
-    let changes = git.read("compare files with the commit", &arguments);
-    Ok(Some(Checkout {
-        commit,
-        time,
-        dirty: !changes.await?.trim().is_empty(),
-    }))
+    }
 }
 
 /// Returns the branch that is checked out, `refs/heads/main`; `None` for a detached commit, and
@@ -252,12 +331,6 @@ pub async fn is_shallow(folder: &Utf8Path) -> Result<bool, Error> {
     Ok(answer.await?.trim() == "true")
 }
 
-/// Reads `git log --format='%H %ct'`: the hash, and the time in seconds since 1970.
-fn parse_head(output: &str) -> Option<(Commit, i64)> {
-    let (hash, time) = output.trim().split_once(' ')?;
-    Some((Commit::parse(hash).ok()?, time.parse().ok()?))
-}
-
 /// The branches of a remote repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoteBranches {
@@ -292,17 +365,6 @@ pub fn parse_rejection(output: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_head_is_a_hash_and_a_time() {
-        let hash = "a".repeat(40);
-        let read = |time: &str| parse_head(&format!("{hash} {time}\n"));
-        let commit = Commit::parse(&hash).expect("a hash");
-        assert_eq!(read("1700000000"), Some((commit, 1_700_000_000)));
-        assert_eq!(read("yesterday"), None);
-        assert_eq!(parse_head("main 1700000000"), None);
-        assert_eq!(parse_head(""), None);
-    }
 
     #[test]
     fn the_default_branch_is_the_one_head_points_to() {
@@ -350,55 +412,27 @@ mod tests {
 
     #[test]
     fn the_repository_of_a_hook_is_not_inherited() {
+        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_TRACE"] {
+            assert!(is_removed(name), "{name}");
+        }
+        for name in ["GIT_CONFIG_COUNT", "GIT_SSH_COMMAND", "GIT_ASKPASS", "HOME"] {
+            assert!(!is_removed(name), "{name}");
+        }
         let command = Git::in_folder("/x").setting("a.b=c").command(&["status"]);
-        let command = command.as_std();
-        let arguments: Vec<_> = command.get_args().collect();
+        let arguments: Vec<_> = command.as_std().get_args().collect();
         assert_eq!(arguments, ["-C", "/x", "-c", "a.b=c", "status"]);
-        let removed: Vec<_> = command
-            .get_envs()
-            .filter(|(_, value)| value.is_none())
-            .map(|(name, _)| name)
-            .collect();
-        assert_eq!(removed, LOCAL_VARIABLES);
-    }
-
-    async fn git(folder: &Path, arguments: &[&str]) {
-        let git = Git::in_folder(folder)
-            .setting("user.name=x")
-            .setting("user.email=x@example.org");
-        git.read("prepare a test", arguments).await.expect("done");
     }
 
     #[tokio::test]
-    async fn a_folder_without_commits_has_no_commit() {
+    async fn a_broken_repository_is_not_taken_for_none() {
         let folder = tempfile::tempdir().expect("a folder");
+        fs_err::write(folder.path().join(".git"), "gitdir: /nowhere\n").expect("written");
         let path = Utf8Path::from_path(folder.path()).expect("UTF-8");
-        assert_eq!(read_checkout(path, &["."]).await.expect("no error"), None);
-        assert_eq!(branch(path).await, None);
-        git(folder.path(), &["init", "--quiet", "--initial-branch=main"]).await;
-        assert_eq!(read_checkout(path, &["."]).await.expect("no error"), None);
-        assert_eq!(branch(path).await.as_deref(), Some("refs/heads/main"));
-    }
-
-    #[tokio::test]
-    async fn a_commit_is_dirty_by_the_files_that_count() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = Utf8Path::from_path(folder.path()).expect("UTF-8");
-        git(folder.path(), &["init", "--quiet"]).await;
-        git(
-            folder.path(),
-            &["commit", "--quiet", "--allow-empty", "-m", "x"],
-        )
-        .await;
-        fs_err::write(folder.path().join("new"), "").expect("written");
-        let found = read_checkout(path, &["old"]).await.expect("read");
-        let found = found.expect("a commit");
-        assert_eq!((found.commit.as_str().len(), found.dirty), (40, false));
-        let hash = found.commit;
-        let found = read_checkout(path, &["old", "new"]).await.expect("read");
-        assert!(found.expect("a commit").dirty);
-        let elsewhere = Commit::parse(&"0".repeat(40)).expect("a hash");
-        assert!(is_ancestor(path, &hash, &hash).await.expect("known"));
-        assert!(is_ancestor(path, &elsewhere, &hash).await.is_err());
+        let error = read_checkout(path, &["x"]).await.expect_err("broken");
+        let text = error.to_string();
+        assert!(
+            text.contains("git reports: fatal: not a git repository: /nowhere"),
+            "{text}"
+        );
     }
 }

@@ -1,0 +1,325 @@
+//! The files of a folder: those git tracks or would track, and those that differ from the commit.
+//!
+//! Git's output is read byte for byte (`-z`): names need not be UTF-8 and can contain line ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use camino::Utf8Path;
+
+use super::{Error, Git};
+use crate::checkout::{Change, ChangeKind, Checkout, WorkTree, is_left_behind};
+use crate::name::Commit;
+
+/// Files that differ from the commit, by path.
+type Changes = BTreeMap<PathBuf, ChangeKind>;
+
+/// Returns the commit that is checked out in `folder`; `None` outside of a repository, and in one
+/// without commits. The second value is the time of the commit, in seconds since 1970.
+pub async fn read_head(folder: &Utf8Path) -> Result<Option<(Commit, i64)>, Error> {
+    let task = "read the commit that is checked out";
+    let git = Git::plain(folder);
+    let head = match git.read(task, &["log", "-1", "--format=%H %ct"]).await {
+        Ok(head) => head,
+        Err(Error::NotARepository { .. } | Error::NoCommits { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match parse_head(&head) {
+        Some(head) => Ok(Some(head)),
+        None => Err(Error::Output {
+            task: task.to_owned(),
+            output: head,
+        }),
+    }
+}
+
+/// Returns the commit that is checked out in `folder`, and which of `files` differ from it: paths of
+/// files and folders relative to `folder`. `None` as for [`read_head`].
+pub async fn read_checkout<T: AsRef<str>>(
+    folder: &Utf8Path,
+    files: &[T],
+) -> Result<Option<Checkout>, Error> {
+    let Some((commit, time)) = read_head(folder).await? else {
+        return Ok(None);
+    };
+    let files: Vec<PathBuf> = files.iter().map(|f| PathBuf::from(f.as_ref())).collect();
+    let git = Git::plain(folder);
+    let (mut found, ignored) = tokio::try_join!(
+        changes(folder.as_std_path(), &files),
+        list(
+            &git,
+            &["--others", "--ignored", "--exclude-standard"],
+            &files
+        )
+    )?;
+    // Ignored files below `images/` are not used, but a file that is named is.
+    for path in ignored.into_iter().filter(|path| files.contains(path)) {
+        found.insert(path, ChangeKind::Ignored);
+    }
+    let changes = found.into_iter().map(|(path, kind)| Change {
+        path: path.to_string_lossy().into_owned(),
+        kind,
+    });
+    Ok(Some(Checkout {
+        commit,
+        time,
+        changes: changes.collect(),
+    }))
+}
+
+/// Returns the files that git tracks or would track in the folder `images`, which is relative to
+/// `folder`. `None` outside of a repository, and if git ignores `spec`: the stack is not part of the
+/// repository then.
+pub async fn read_work_tree(
+    folder: &Utf8Path,
+    spec: &str,
+    images: &Utf8Path,
+) -> Result<Option<WorkTree>, Error> {
+    let git = Git::plain(folder);
+    let spec = PathBuf::from(spec);
+    let ignored = ["--others", "--ignored", "--exclude-standard"];
+    match list(&git, &ignored, std::slice::from_ref(&spec)).await {
+        Ok(ignored) if ignored.contains(&spec) => return Ok(None),
+        Ok(_) => {}
+        Err(Error::NotARepository { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let images = [PathBuf::from(images.as_std_path())];
+    Ok(Some(work_tree(folder.as_std_path(), &images).await?))
+}
+
+/// Returns the files of one repository and of those in it.
+async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> {
+    let git = Git::plain(folder);
+    let (index, others, ignored, file_mode) = tokio::try_join!(
+        read_index(&git, paths),
+        list(&git, &["--others", "--exclude-standard"], paths),
+        list(
+            &git,
+            &["--others", "--ignored", "--exclude-standard", "--directory"],
+            paths
+        ),
+        git.run(&["config", "--type=bool", "--get", "core.fileMode"]),
+    )?;
+    let mut tree = WorkTree {
+        files: index.files,
+        ignored: ignored.into_iter().collect(),
+        executable: (file_mode.stdout.trim() == "false").then_some(index.executable),
+    };
+    let mut repositories = index.repositories;
+    for path in others {
+        // A repository that is not a submodule is listed by its folder.
+        if path.as_os_str().as_bytes().ends_with(b"/") {
+            repositories.insert(path);
+        } else if is_left_behind(&path) {
+            tree.ignored.insert(path);
+        } else {
+            tree.files.insert(path);
+        }
+    }
+    for repository in repositories {
+        // Without it git would list the files of the repository around.
+        if !folder.join(&repository).join(".git").exists() {
+            continue;
+        }
+        let inner = Box::pin(work_tree(&folder.join(&repository), &[])).await?;
+        let below = |path: PathBuf| repository.join(path);
+        tree.files.extend(inner.files.into_iter().map(below));
+        tree.ignored.extend(inner.ignored.into_iter().map(below));
+        if let (Some(all), Some(inner)) = (&mut tree.executable, inner.executable) {
+            all.extend(inner.into_iter().map(below));
+        }
+    }
+    Ok(tree)
+}
+
+/// Returns which of the files differ from the commit, also where git is told not to look.
+async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<Changes, Error> {
+    let git = Git::plain(folder);
+    let index = read_index(&git, paths).await?;
+    let mut found = if index.unwatched.is_empty() {
+        status(&git, paths).await?
+    } else {
+        let copy = watchful_index(&git, folder, &index.unwatched).await?;
+        let git = Git {
+            index: Some(copy.path().to_owned()),
+            ..git
+        };
+        status(&git, paths).await?
+    };
+    for submodule in index.repositories {
+        if folder.join(&submodule).join(".git").exists() {
+            let inner = Box::pin(changes(&folder.join(&submodule), &[])).await?;
+            if !inner.is_empty() {
+                found.remove(&submodule);
+            }
+            let inner = inner.into_iter();
+            found.extend(inner.map(|(path, kind)| (submodule.join(path), kind)));
+        }
+    }
+    Ok(found)
+}
+
+/// Returns a copy of the index in which the files are compared like all others.
+async fn watchful_index(
+    git: &Git,
+    folder: &Path,
+    files: &BTreeSet<PathBuf>,
+) -> Result<tempfile::NamedTempFile, Error> {
+    let task = "compare files that git does not watch";
+    let path = git
+        .read(task, &["rev-parse", "--git-path", "index"])
+        .await?;
+    let copy = tempfile::NamedTempFile::new().map_err(Error::Start)?;
+    fs_err::copy(folder.join(path.trim_end_matches('\n')), copy.path()).map_err(Error::Start)?;
+    let git = Git {
+        index: Some(copy.path().to_owned()),
+        ..git.clone()
+    };
+    let mut input = Vec::new();
+    for file in files {
+        input.extend_from_slice(file.as_os_str().as_bytes());
+        input.push(0);
+    }
+    // git takes one of the two at a time.
+    for option in ["--no-assume-unchanged", "--no-skip-worktree"] {
+        let arguments = ["update-index", option, "-z", "--stdin"];
+        git.read_bytes(task, &arguments, &input).await?;
+    }
+    Ok(copy)
+}
+
+/// What the index has of a folder.
+#[derive(Default)]
+struct Index {
+    /// Files and links.
+    files: BTreeSet<PathBuf>,
+    /// Those that can be executed.
+    executable: BTreeSet<PathBuf>,
+    /// Submodules.
+    repositories: BTreeSet<PathBuf>,
+    /// Files that git does not compare: `assume-unchanged`, `skip-worktree`.
+    unwatched: BTreeSet<PathBuf>,
+}
+
+async fn read_index(git: &Git, paths: &[PathBuf]) -> Result<Index, Error> {
+    let mut index = Index::default();
+    for entry in list_entries(git, &["-v", "--stage"], paths).await? {
+        let Some((tag, mode, path)) = parse_index_entry(&entry) else {
+            return Err(Error::Output {
+                task: "list the files that git tracks".to_owned(),
+                output: String::from_utf8_lossy(&entry).into_owned(),
+            });
+        };
+        if tag == b'S' || tag.is_ascii_lowercase() {
+            index.unwatched.insert(path.clone());
+        }
+        match mode {
+            b"160000" => {
+                index.repositories.insert(path);
+                continue;
+            }
+            b"100755" => {
+                index.executable.insert(path.clone());
+            }
+            _ => {}
+        }
+        index.files.insert(path);
+    }
+    Ok(index)
+}
+
+/// Parses `H 100644 <hash> 0\t<path>` (git-ls-files(1), "OUTPUT").
+fn parse_index_entry(entry: &[u8]) -> Option<(u8, &[u8], PathBuf)> {
+    let tab = entry.iter().position(|byte| *byte == b'\t')?;
+    let mut words = entry[..tab].split(|byte| *byte == b' ');
+    let tag = *words.next()?.first()?;
+    let mode = words.next()?;
+    Some((tag, mode, path_of(&entry[tab + 1..])))
+}
+
+async fn status(git: &Git, paths: &[PathBuf]) -> Result<Changes, Error> {
+    let task = "compare files with the commit";
+    let options = [
+        "status",
+        "--porcelain=v1",
+        "-z",
+        "--untracked-files=all",
+        "--ignore-submodules=none",
+        "--no-renames",
+        "--",
+    ];
+    let arguments = with_paths(&options, paths);
+    let (output, prefix) = tokio::try_join!(
+        git.read_bytes(task, &arguments, &[]),
+        git.read_bytes(task, &["rev-parse", "--show-prefix"], &[]),
+    )?;
+    let prefix = prefix.strip_suffix(b"\n").unwrap_or(&prefix);
+    let mut changes = Changes::new();
+    for entry in entries(&output) {
+        // Two letters and a space: in the index, on the disk (git-status(1), "Short Format"). Paths
+        // are relative to the repository.
+        let (Some(letters), Some(path)) = (entry.get(..2), entry.get(3..)) else {
+            continue;
+        };
+        let path = path_of(path.strip_prefix(prefix).unwrap_or(path));
+        let kind = if letters == b"??" {
+            ChangeKind::Untracked
+        } else if letters[1] == b'D' || letters == b"D " {
+            ChangeKind::Deleted
+        } else {
+            ChangeKind::Modified
+        };
+        if kind != ChangeKind::Untracked || !is_left_behind(&path) {
+            changes.insert(path, kind);
+        }
+    }
+    Ok(changes)
+}
+
+/// Returns the paths that `git ls-files` lists.
+async fn list(git: &Git, options: &[&str], paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let entries = list_entries(git, options, paths).await?;
+    Ok(entries.iter().map(|entry| path_of(entry)).collect())
+}
+
+async fn list_entries(
+    git: &Git,
+    options: &[&str],
+    paths: &[PathBuf],
+) -> Result<Vec<Vec<u8>>, Error> {
+    let mut arguments = vec!["ls-files", "-z"];
+    arguments.extend(options);
+    arguments.push("--");
+    let arguments = with_paths(&arguments, paths);
+    let output = git.read_bytes("list the files of the stack", &arguments, &[]);
+    Ok(entries(&output.await?).map(<[u8]>::to_vec).collect())
+}
+
+fn with_paths<'a>(arguments: &[&'a str], paths: &'a [PathBuf]) -> Vec<&'a OsStr> {
+    let arguments = arguments.iter().copied().map(OsStr::new);
+    arguments
+        .chain(paths.iter().map(|path| path.as_os_str()))
+        .collect()
+}
+
+/// Splits an output of `-z`.
+fn entries(output: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let entries = output.split(|byte| *byte == 0);
+    entries.filter(|entry| !entry.is_empty())
+}
+
+fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
+
+/// Reads `git log --format='%H %ct'`: the hash, and the time in seconds since 1970.
+fn parse_head(output: &str) -> Option<(Commit, i64)> {
+    let (hash, time) = output.trim().split_once(' ')?;
+    Some((Commit::parse(hash).ok()?, time.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+use super::*;
+
+/// A repository in a temporary folder.
+struct Repository(tempfile::TempDir);
+
+impl Repository {
+    async fn new() -> Self {
+        let repository = Self(tempfile::tempdir().expect("a folder"));
+        repository
+            .git(&["init", "--quiet", "--initial-branch=main"])
+            .await;
+        repository
+    }
+
+    fn path(&self) -> &Utf8Path {
+        Utf8Path::from_path(self.0.path()).expect("UTF-8")
+    }
+
+    async fn git(&self, arguments: &[&str]) {
+        let git = Git::in_folder(self.path())
+            .setting("user.name=x")
+            .setting("user.email=x@example.org")
+            .setting("protocol.file.allow=always");
+        git.read("prepare a test", arguments).await.expect("done");
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.path().join(path);
+        fs_err::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs_err::write(path, text).expect("written");
+    }
+
+    async fn commit(&self) {
+        self.git(&["add", "--all"]).await;
+        let commit = ["commit", "--quiet", "--allow-empty", "-m", "x"];
+        self.git(&commit).await;
+    }
+
+    /// Returns the changes of `specs.yml` and `images`, as they are shown.
+    async fn changes(&self) -> Vec<String> {
+        let files = ["specs.yml", "images"];
+        let found = read_checkout(self.path(), &files).await.expect("read");
+        let changes = found.expect("a commit").changes;
+        changes.iter().map(ToString::to_string).collect()
+    }
+
+    async fn files(&self) -> Vec<String> {
+        let images = Utf8Path::new("images");
+        let tree = read_work_tree(self.path(), "specs.yml", images).await;
+        let tree = tree.expect("read").expect("a repository");
+        let shown = tree.files.iter().map(|path| path.display().to_string());
+        shown.collect()
+    }
+}
+
+#[test]
+fn a_head_is_a_hash_and_a_time() {
+    let hash = "a".repeat(40);
+    let read = |time: &str| parse_head(&format!("{hash} {time}\n"));
+    let commit = Commit::parse(&hash).expect("a hash");
+    assert_eq!(read("1700000000"), Some((commit, 1_700_000_000)));
+    assert_eq!(read("yesterday"), None);
+    assert_eq!(parse_head(""), None);
+}
+
+#[tokio::test]
+async fn a_folder_without_commits_has_no_checkout() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = Utf8Path::from_path(folder.path()).expect("UTF-8");
+    assert_eq!(read_checkout(path, &["."]).await.expect("no error"), None);
+    assert_eq!(super::super::branch(path).await, None);
+    let repository = Repository::new().await;
+    let path = repository.path();
+    assert_eq!(read_checkout(path, &["."]).await.expect("no error"), None);
+    let branch = super::super::branch(path).await;
+    assert_eq!(branch.as_deref(), Some("refs/heads/main"));
+}
+
+#[tokio::test]
+async fn changes_are_those_of_the_files_that_count() {
+    let repository = Repository::new().await;
+    repository.write("specs.yml", "a");
+    repository.write("images/a/x", "x");
+    repository.write("images/a/y", "y");
+    repository.commit().await;
+    repository.write("README", "new");
+    assert!(repository.changes().await.is_empty());
+    repository.write("images/a/x", "changed");
+    repository.write("images/a/new", "");
+    fs_err::remove_file(repository.path().join("images/a/y")).expect("removed");
+    let expected = [
+        "images/a/new (untracked)",
+        "images/a/x (modified)",
+        "images/a/y (deleted)",
+    ];
+    assert_eq!(repository.changes().await, expected);
+}
+
+#[tokio::test]
+async fn paths_are_relative_to_the_stack() {
+    let repository = Repository::new().await;
+    repository.write("stacks/one/specs.yml", "a");
+    repository.commit().await;
+    repository.write("stacks/one/images/a/x", "x");
+    let folder = repository.path().join("stacks/one");
+    let found = read_checkout(&folder, &["specs.yml", "images"]).await;
+    let found = found.expect("read").expect("a commit");
+    assert_eq!(found.changes[0].path, "images/a/x");
+    let tree = read_work_tree(&folder, "specs.yml", Utf8Path::new("images")).await;
+    let tree = tree.expect("read").expect("a repository");
+    assert_eq!(tree.files, BTreeSet::from([PathBuf::from("images/a/x")]));
+}
+
+#[tokio::test]
+async fn settings_of_the_user_hide_nothing() {
+    let repository = Repository::new().await;
+    repository.write("specs.yml", "a");
+    repository.write("images/a/assumed", "x");
+    repository.write("images/a/skipped", "x");
+    repository.commit().await;
+    for (name, value) in [
+        ("status.showUntrackedFiles", "no"),
+        ("log.showSignature", "true"),
+        ("core.ignoreStat", "true"),
+        ("core.quotePath", "true"),
+    ] {
+        repository.git(&["config", name, value]).await;
+    }
+    let assume = ["update-index", "--assume-unchanged", "images/a/assumed"];
+    repository.git(&assume).await;
+    let skip = ["update-index", "--skip-worktree", "images/a/skipped"];
+    repository.git(&skip).await;
+    assert!(repository.changes().await.is_empty());
+    repository.write("images/a/assumed", "y");
+    repository.write("images/a/skipped", "y");
+    repository.write("images/a/ä\n", "");
+    let expected = [
+        "images/a/assumed (modified)",
+        "images/a/skipped (modified)",
+        "images/a/ä\n (untracked)",
+    ];
+    assert_eq!(repository.changes().await, expected);
+    fs_err::remove_file(repository.path().join("images/a/skipped")).expect("removed");
+    assert_eq!(repository.changes().await[1], "images/a/skipped (deleted)");
+}
+
+#[tokio::test]
+async fn ignored_files_are_not_listed() {
+    let repository = Repository::new().await;
+    repository.write("specs.yml", "a");
+    repository.write(".gitignore", ".env\ndist/\nforced\n");
+    repository.write("images/a/x", "x");
+    repository.write("images/a/forced", "x");
+    repository.git(&["add", "--force", "images/a/forced"]).await;
+    repository.commit().await;
+    repository.write("images/a/.env", "secret");
+    repository.write("images/a/dist/x", "x");
+    repository.write("images/a/new", "x");
+    repository.write("images/.pytest_cache/x", "x");
+    let expected = ["images/a/forced", "images/a/new", "images/a/x"];
+    assert_eq!(repository.files().await, expected);
+    assert_eq!(repository.changes().await, ["images/a/new (untracked)"]);
+}
+
+#[tokio::test]
+async fn a_spec_that_git_ignores_is_not_in_the_repository() {
+    let repository = Repository::new().await;
+    repository.write(".gitignore", "out/\n");
+    repository.commit().await;
+    repository.write("out/specs.yml", "a");
+    let folder = repository.path().join("out");
+    let tree = read_work_tree(&folder, "specs.yml", Utf8Path::new("images")).await;
+    assert_eq!(tree.expect("read"), None);
+    let found = read_checkout(&folder, &["specs.yml", "images"]).await;
+    let changes = found.expect("read").expect("a commit").changes;
+    assert_eq!(changes[0].to_string(), "specs.yml (ignored by git)");
+}
+
+#[tokio::test]
+async fn files_of_submodules_count_whatever_is_configured() {
+    let inner = Repository::new().await;
+    inner.write("file", "x");
+    inner.commit().await;
+    let repository = Repository::new().await;
+    repository.write("specs.yml", "a");
+    let url = inner.path().as_str();
+    let add = ["submodule", "--quiet", "add", url, "images/sub"];
+    repository.git(&add).await;
+    repository.commit().await;
+    let ignore = ["config", "submodule.images/sub.ignore", "all"];
+    repository.git(&ignore).await;
+    assert_eq!(repository.files().await, ["images/sub/file"]);
+    assert!(repository.changes().await.is_empty());
+    repository.write("images/sub/file", "y");
+    assert_eq!(repository.changes().await, ["images/sub/file (modified)"]);
+    let folder = repository.path().join("images/sub");
+    let git = Git::in_folder(&folder);
+    let assume = ["update-index", "--assume-unchanged", "file"];
+    git.read("prepare a test", &assume).await.expect("done");
+    assert_eq!(repository.changes().await, ["images/sub/file (modified)"]);
+}
+
+#[tokio::test]
+async fn without_file_modes_the_index_knows_what_is_executable() {
+    let repository = Repository::new().await;
+    repository.write("specs.yml", "a");
+    repository.write("images/a/run", "x");
+    repository.write("images/a/x", "x");
+    repository.commit().await;
+    repository.git(&["config", "core.fileMode", "false"]).await;
+    let set = ["update-index", "--chmod=+x", "images/a/run"];
+    repository.git(&set).await;
+    let images = Utf8Path::new("images");
+    let tree = read_work_tree(repository.path(), "specs.yml", images).await;
+    let tree = tree.expect("read").expect("a repository");
+    let expected = BTreeSet::from([PathBuf::from("images/a/run")]);
+    assert_eq!(tree.executable, Some(expected));
+}
+
+#[tokio::test]
+async fn ancestors_are_found() {
+    let repository = Repository::new().await;
+    repository.commit().await;
+    let path = repository.path();
+    let (commit, _) = read_head(path).await.expect("read").expect("a commit");
+    let elsewhere = Commit::parse(&"0".repeat(40)).expect("a hash");
+    let is_ancestor = super::super::is_ancestor;
+    assert!(is_ancestor(path, &commit, &commit).await.expect("known"));
+    assert!(is_ancestor(path, &elsewhere, &commit).await.is_err());
+}

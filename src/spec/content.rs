@@ -1,0 +1,248 @@
+//! The content of a file under `images/`: in memory, or on the disk until it is needed.
+//!
+//! Main type: [`Content`]. `stack` sees it as a value; what reads the disk is here and in `load.rs`.
+
+use std::fs::Metadata;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::name::Digest;
+
+/// The largest file that laminate itself reads, bytes: a list of packages, a declaration of an image.
+const LARGEST_TEXT: u64 = 16 << 20;
+
+/// How much is read at once, bytes.
+const PIECE: usize = 256 << 10;
+
+/// The content of a regular file.
+#[derive(Clone, Debug)]
+pub struct Content(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    origin: Origin,
+    digest: OnceLock<Digest>,
+}
+
+#[derive(Debug)]
+enum Origin {
+    Memory(Vec<u8>),
+    Disk {
+        path: PathBuf,
+        stamp: Stamp,
+        /// What was read of a file whose text counts, so that all of laminate sees the same.
+        text: OnceLock<Vec<u8>>,
+    },
+}
+
+/// What the file system knows of a file's content: if it is the same, so is the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Bytes.
+    pub size: u64,
+    /// The time of the last change of the content, nanoseconds since 1970.
+    pub modified: i128,
+    /// The time of the last change of the file or its name, nanoseconds since 1970. Programs cannot set it.
+    pub changed: i128,
+    /// Its number in the file system.
+    pub inode: u64,
+}
+
+impl Stamp {
+    /// Returns the stamp of a file.
+    pub fn of(metadata: &Metadata) -> Self {
+        let nanos =
+            |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        Self {
+            size: metadata.len(),
+            modified: nanos(metadata.mtime(), metadata.mtime_nsec()),
+            changed: nanos(metadata.ctime(), metadata.ctime_nsec()),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+impl From<&[u8]> for Content {
+    fn from(bytes: &[u8]) -> Self {
+        Self(Arc::new(Inner {
+            origin: Origin::Memory(bytes.to_vec()),
+            digest: OnceLock::new(),
+        }))
+    }
+}
+
+impl Content {
+    /// Returns the content of a regular file; it is not read yet.
+    pub fn on_disk(path: PathBuf, metadata: &Metadata) -> Self {
+        Self(Arc::new(Inner {
+            origin: Origin::Disk {
+                path,
+                stamp: Stamp::of(metadata),
+                text: OnceLock::new(),
+            },
+            digest: OnceLock::new(),
+        }))
+    }
+
+    /// Returns the size, bytes.
+    pub fn size(&self) -> u64 {
+        match &self.0.origin {
+            Origin::Memory(bytes) => bytes.len() as u64,
+            Origin::Disk { stamp, .. } => stamp.size,
+        }
+    }
+
+    /// Returns the digest of the content. The file of a used content was hashed when the stack was loaded.
+    pub fn digest(&self) -> &Digest {
+        self.0.digest.get_or_init(|| match &self.0.origin {
+            Origin::Memory(bytes) => Digest::of(bytes),
+            Origin::Disk { path, .. } => panic!("{} was not hashed", path.display()),
+        })
+    }
+
+    /// Returns where the content is on the disk, and its stamp; `None` if it is in memory.
+    pub fn place(&self) -> Option<(&Path, Stamp)> {
+        match &self.0.origin {
+            Origin::Memory(_) => None,
+            Origin::Disk { path, stamp, .. } => Some((path, *stamp)),
+        }
+    }
+
+    /// Returns the content of a file whose text counts when the spec is read. Fails for a file that is
+    /// too large to be one.
+    pub fn text(&self) -> std::io::Result<&[u8]> {
+        let (path, text) = match &self.0.origin {
+            Origin::Memory(bytes) => return Ok(bytes),
+            Origin::Disk { path, text, .. } => (path, text),
+        };
+        if let Some(bytes) = text.get() {
+            return Ok(bytes);
+        }
+        let mut bytes = Vec::new();
+        open(path)?.take(LARGEST_TEXT + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LARGEST_TEXT {
+            let reason = format!("larger than {} MiB", LARGEST_TEXT >> 20);
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::FileTooLarge,
+                reason,
+            ));
+        }
+        Ok(text.get_or_init(|| bytes))
+    }
+
+    /// Returns the first bytes, at most `count`.
+    pub fn start(&self, count: usize) -> std::io::Result<Vec<u8>> {
+        match &self.0.origin {
+            Origin::Memory(bytes) => Ok(bytes[..bytes.len().min(count)].to_vec()),
+            Origin::Disk { path, .. } => {
+                let mut bytes = Vec::new();
+                open(path)?.take(count as u64).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// Returns all bytes, as they are now.
+    pub fn bytes(&self) -> std::io::Result<Vec<u8>> {
+        match &self.0.origin {
+            Origin::Memory(bytes) => Ok(bytes.clone()),
+            Origin::Disk { path, .. } => {
+                let mut bytes = Vec::new();
+                open(path)?.read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// Sets the digest of a file that has this stamp.
+    pub fn set_digest(&self, digest: Digest) {
+        // A second one is the same.
+        let _same = self.0.digest.set(digest);
+    }
+
+    /// Reads the file and returns its digest and its stamp after that, in memory of a constant size.
+    pub fn hash(&self) -> std::io::Result<(Digest, Option<Stamp>)> {
+        let (path, text) = match &self.0.origin {
+            Origin::Memory(bytes) => return Ok((Digest::of(bytes), None)),
+            Origin::Disk { path, text, .. } => (path, text),
+        };
+        if let Some(text) = text.get() {
+            return Ok((Digest::of(text), None));
+        }
+        let mut file = open(path)?;
+        let mut hash = Sha256::new();
+        let mut piece = vec![0; PIECE];
+        loop {
+            let count = file.read(&mut piece)?;
+            if count == 0 {
+                let stamp = Stamp::of(&file.metadata()?);
+                return Ok((Digest::from_sha256(hash), Some(stamp)));
+            }
+            hash.update(&piece[..count]);
+        }
+    }
+}
+
+/// Opens a file that was a regular one; what took its place is not followed or waited for.
+fn open(path: &Path) -> std::io::Result<fs_err::File> {
+    use fs_err::os::unix::fs::OpenOptionsExt as _;
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = fs_err::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        let reason = format!("`{}` is no longer a regular file", path.display());
+        return Err(std::io::Error::other(reason));
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on_disk(path: &Path) -> Content {
+        let metadata = fs_err::symlink_metadata(path).expect("a file");
+        Content::on_disk(path.to_owned(), &metadata)
+    }
+
+    #[test]
+    fn a_file_has_the_digest_of_its_bytes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x");
+        let bytes = vec![7; PIECE + 1];
+        fs_err::write(&path, &bytes).expect("written");
+        let content = on_disk(&path);
+        let (digest, _) = content.hash().expect("read");
+        assert_eq!(&digest, Content::from(bytes.as_slice()).digest());
+        assert_eq!(content.size(), bytes.len() as u64);
+        assert_eq!(content.start(2).expect("read"), [7, 7]);
+    }
+
+    #[test]
+    fn a_text_is_read_once_and_hashed_as_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x");
+        fs_err::write(&path, "old").expect("written");
+        let content = on_disk(&path);
+        assert_eq!(content.text().expect("read"), b"old");
+        fs_err::write(&path, "new").expect("written");
+        assert_eq!(content.hash().expect("read").0, Digest::of(b"old"));
+    }
+
+    #[test]
+    fn a_link_in_place_of_a_file_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x");
+        fs_err::write(&path, "old").expect("written");
+        let content = on_disk(&path);
+        fs_err::remove_file(&path).expect("removed");
+        std::os::unix::fs::symlink("/etc/passwd", &path).expect("a link");
+        assert!(content.hash().is_err() && content.bytes().is_err());
+    }
+}

@@ -1,0 +1,304 @@
+//! Hashes the files that a stack uses, and keeps the digests for the next run.
+//!
+//! As git's index does, the cache takes a file for unchanged if its size, times and inode are. A file
+//! that was changed when it was looked at could change again without another time: its digest is not kept.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::content::{Content, Stamp};
+use super::load::Unreadable;
+use super::tree::{File, Files};
+use crate::disk::write_atomically;
+use crate::name::Digest;
+
+/// The first line of a cache; another one is not read.
+const HEADER: &str = "laminate digests 1";
+
+/// How long ago the last change of a file must be for its digest to be kept, nanoseconds: no file system
+/// in use keeps times less exactly.
+const SETTLED: i128 = 2_000_000_000;
+
+/// Below this many bytes that had to be read the cache is not written.
+const WORTH_KEEPING: u64 = 1 << 20;
+
+/// A cache that no run has used for this long is removed.
+const KEPT_FOR: Duration = Duration::from_secs(60 * 24 * 3600);
+
+/// Sets the digest of each regular file. `cache`: the folder of the caches of all stacks; `stack`: the
+/// folder of this one.
+pub fn hash(files: &Files, stack: &Utf8Path, cache: Option<&Path>) -> Result<(), Unreadable> {
+    let cache = cache.and_then(|folder| Cache::read(folder, stack));
+    let now = nanoseconds_since_1970();
+    let mut open: Vec<(&Utf8PathBuf, &Content)> = Vec::new();
+    let mut kept = BTreeMap::new();
+    for (path, file) in files.iter() {
+        let File::Regular { content, .. } = file else {
+            continue;
+        };
+        let Some((_, stamp)) = content.place() else {
+            continue;
+        };
+        match cache.as_ref().and_then(|cache| cache.get(path, stamp)) {
+            Some(digest) => {
+                content.set_digest(digest.clone());
+                kept.insert(path, (stamp, digest.clone()));
+            }
+            None => open.push((path, content)),
+        }
+    }
+    let mut read = 0;
+    let hashed = hash_all(&open)?;
+    for ((path, content), (digest, after)) in open.into_iter().zip(hashed) {
+        content.set_digest(digest.clone());
+        read += content.size();
+        let stamp = content.place().map(|(_, stamp)| stamp);
+        if let (Some(before), Some(after)) = (stamp, after)
+            && before == after
+            && before.modified.max(before.changed) + SETTLED < now
+        {
+            kept.insert(path, (before, digest));
+        }
+    }
+    if let Some(cache) = cache
+        && read >= WORTH_KEEPING
+    {
+        cache.write(&kept);
+    }
+    Ok(())
+}
+
+/// A digest, and the stamp of the file after it was read.
+type Hashed = (Digest, Option<Stamp>);
+
+/// Hashes contents on all processors.
+fn hash_all(list: &[(&Utf8PathBuf, &Content)]) -> Result<Vec<Hashed>, Unreadable> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(list.len()));
+    let work = || {
+        let mut own = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some((_, content)) = list.get(index) else {
+                break;
+            };
+            own.push((index, content.hash()));
+        }
+        let mut results = results.lock().expect("no code under this lock panics");
+        results.extend(own);
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = processors.min(list.len() / 64 + 1).min(8);
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut results = results
+        .into_inner()
+        .expect("no code under this lock panics");
+    results.sort_by_key(|(index, _)| *index);
+    let results = results.into_iter();
+    results.map(|(_, hashed)| Ok(hashed?)).collect()
+}
+
+/// The digests of one stack's files that an earlier run kept.
+struct Cache {
+    path: PathBuf,
+    entries: BTreeMap<Utf8PathBuf, (Stamp, Digest)>,
+}
+
+impl Cache {
+    /// Reads the cache of a stack; an unreadable one is empty.
+    fn read(folder: &Path, stack: &Utf8Path) -> Option<Self> {
+        let stack = fs_err::canonicalize(stack).ok()?;
+        let name = Digest::of(stack.as_os_str().as_encoded_bytes());
+        let path = folder.join(name.short());
+        let text = fs_err::read_to_string(&path).unwrap_or_default();
+        Some(Self {
+            entries: parse(&text),
+            path,
+        })
+    }
+
+    fn get(&self, path: &Utf8Path, stamp: Stamp) -> Option<&Digest> {
+        let (kept, digest) = self.entries.get(path)?;
+        (*kept == stamp).then_some(digest)
+    }
+
+    /// Writes the cache. Without it the next run reads the files, so a failure is none.
+    fn write(&self, entries: &BTreeMap<&Utf8PathBuf, (Stamp, Digest)>) {
+        let Some(folder) = self.path.parent() else {
+            return;
+        };
+        let _cached = fs_err::create_dir_all(folder).and_then(|()| {
+            remove_old(folder)?;
+            write_atomically(&self.path, text(entries).as_bytes())
+        });
+    }
+}
+
+/// Removes caches that no run has written for long.
+fn remove_old(folder: &Path) -> std::io::Result<()> {
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if age > KEPT_FOR {
+            fs_err::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn text(entries: &BTreeMap<&Utf8PathBuf, (Stamp, Digest)>) -> String {
+    let mut text = format!("{HEADER}\n");
+    for (path, (stamp, digest)) in entries {
+        if path.as_str().contains('\n') {
+            continue;
+        }
+        let Stamp {
+            size,
+            modified,
+            changed,
+            inode,
+        } = stamp;
+        let hex = digest.hex();
+        let _ = writeln!(text, "{size} {modified} {changed} {inode} {hex} {path}");
+    }
+    text
+}
+
+/// Parses what [`text`] returns; nothing of another text.
+fn parse(text: &str) -> BTreeMap<Utf8PathBuf, (Stamp, Digest)> {
+    let Some(list) = text.strip_prefix(HEADER) else {
+        return BTreeMap::new();
+    };
+    let entry = |line: &str| {
+        let mut words = line.splitn(6, ' ');
+        let stamp = Stamp {
+            size: words.next()?.parse().ok()?,
+            modified: words.next()?.parse().ok()?,
+            changed: words.next()?.parse().ok()?,
+            inode: words.next()?.parse().ok()?,
+        };
+        let digest = Digest::parse(&format!("sha256:{}", words.next()?)).ok()?;
+        Some((Utf8PathBuf::from(words.next()?), (stamp, digest)))
+    };
+    list.lines().filter_map(entry).collect()
+}
+
+fn nanoseconds_since_1970() -> i128 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    i128::try_from(now.unwrap_or_default().as_nanos()).unwrap_or(i128::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stack's folder with one file, and a folder for its cache.
+    struct World {
+        folder: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new(bytes: &[u8]) -> Self {
+            let world = Self {
+                folder: tempfile::tempdir().expect("a folder"),
+            };
+            world.write(bytes);
+            world
+        }
+
+        fn file(&self) -> PathBuf {
+            self.folder.path().join("x")
+        }
+
+        fn cache(&self) -> PathBuf {
+            self.folder.path().join("cache")
+        }
+
+        fn write(&self, bytes: &[u8]) {
+            fs_err::write(self.file(), bytes).expect("written");
+        }
+
+        /// Hashes the file and returns its digest.
+        fn hash(&self) -> Digest {
+            let metadata = fs_err::symlink_metadata(self.file()).expect("a file");
+            let content = Content::on_disk(self.file(), &metadata);
+            let mut files = Files::default();
+            let file = File::Regular {
+                content: content.clone(),
+                executable: false,
+            };
+            files.insert(Utf8PathBuf::from("images/x"), file);
+            let stack = Utf8Path::from_path(self.folder.path()).expect("UTF-8");
+            hash(&files, stack, Some(&self.cache())).expect("read");
+            content.digest().clone()
+        }
+
+        /// Replaces the digest in the cache, if there is one.
+        fn forge(&self) -> bool {
+            let Ok(entries) = fs_err::read_dir(self.cache()) else {
+                return false;
+            };
+            let paths: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
+            for path in &paths {
+                let text = fs_err::read_to_string(path).expect("read");
+                let (start, end) = text.split_once("images").unwrap_or((&text, ""));
+                let start = &start[..start.len() - 65];
+                let text = format!("{start}{} images{end}", "0".repeat(64));
+                fs_err::write(path, text).expect("written");
+            }
+            !paths.is_empty()
+        }
+    }
+
+    fn forged() -> Digest {
+        Digest::parse(&format!("sha256:{}", "0".repeat(64))).expect("a digest")
+    }
+
+    #[test]
+    fn a_file_that_just_changed_is_read_each_time() {
+        let bytes = vec![1; 2 << 20];
+        let world = World::new(&bytes);
+        assert_eq!(world.hash(), Digest::of(&bytes));
+        let cache = fs_err::read_dir(world.cache()).expect("written").next();
+        let cache = cache.expect("one").expect("an entry").path();
+        let text = fs_err::read_to_string(cache).expect("read");
+        assert_eq!(text, format!("{HEADER}\n"));
+    }
+
+    #[test]
+    fn a_settled_file_is_read_once_and_again_when_it_changes() {
+        let bytes = vec![1; 2 << 20];
+        let world = World::new(&bytes);
+        std::thread::sleep(Duration::from_millis(2_100));
+        assert_eq!(world.hash(), Digest::of(&bytes));
+        assert!(world.forge());
+        assert_eq!(world.hash(), forged(), "it was read again");
+        let bytes = vec![2; 2 << 20];
+        world.write(&bytes);
+        assert_eq!(world.hash(), Digest::of(&bytes));
+    }
+
+    #[test]
+    fn a_small_stack_keeps_no_cache() {
+        let world = World::new(b"small");
+        assert_eq!(world.hash(), Digest::of(b"small"));
+        assert!(!world.cache().exists());
+    }
+
+    #[test]
+    fn a_cache_of_another_version_is_empty() {
+        assert!(parse("laminate digests 2\n1 2 3 4 5 6\n").is_empty());
+        assert!(parse("").is_empty());
+    }
+}
