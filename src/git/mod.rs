@@ -83,6 +83,12 @@ pub enum Error {
         /// What git was run for.
         task: String,
     },
+    /// The index cannot be copied.
+    #[error("cannot compare files that git does not watch: cannot copy its index: {source}")]
+    Index {
+        /// Why.
+        source: std::io::Error,
+    },
     /// git did not end.
     #[error("cannot {task}: git did not end within {} seconds", LIMIT.as_secs())]
     Timeout {

@@ -172,8 +172,8 @@ async fn watchful_index(
     let path = git
         .read(task, &["rev-parse", "--git-path", "index"])
         .await?;
-    let copy = tempfile::NamedTempFile::new().map_err(Error::Start)?;
-    fs_err::copy(folder.join(path.trim_end_matches('\n')), copy.path()).map_err(Error::Start)?;
+    let path = folder.join(path.trim_end_matches('\n'));
+    let copy = copy_of(&path).map_err(|source| Error::Index { source })?;
     let git = Git {
         index: Some(copy.path().to_owned()),
         ..git.clone()
@@ -188,6 +188,16 @@ async fn watchful_index(
         let arguments = ["update-index", option, "-z", "--stdin"];
         git.read_bytes(task, &arguments, &input).await?;
     }
+    Ok(copy)
+}
+
+/// Copies an index with its time: files that changed at that time are compared by their content
+/// (git's documentation, "racy-git").
+fn copy_of(index: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let copy = tempfile::NamedTempFile::new()?;
+    fs_err::copy(index, copy.path())?;
+    let modified = fs_err::metadata(index)?.modified()?;
+    copy.as_file().set_modified(modified)?;
     Ok(copy)
 }
 
