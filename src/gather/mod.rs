@@ -342,7 +342,7 @@ mod tests {
         let request = Request::default();
         let options = Options {
             folder: Utf8Path::new("."),
-            file: "specs.yml",
+            files: &[],
             platform: "linux/amd64",
             lock: None,
             request: &request,

@@ -376,7 +376,7 @@ impl<'a> SpecReader<'a> {
         let keys: Vec<&Key> = keys.map(|entry| &entry.key).collect();
         let has_folder = |key: &&&Key| {
             let path = Utf8Path::new("images").join(&key.text);
-            self.spec.files.0.contains_key(&path)
+            self.spec.files.get(&path).is_some()
         };
         let without = keys.iter().filter(|key| !has_folder(key));
         let near = nearest(name, without.map(|key| key.text.as_str()))?;

@@ -171,7 +171,7 @@ impl World {
             whole: self.whole.as_ref().unwrap_or(&self.stack),
             gathering: gather::Options {
                 folder: camino::Utf8Path::new("."),
-                file: "specs.yml",
+                files: &[],
                 platform: "linux/amd64",
                 lock: None,
                 request: &self.options.request,

@@ -64,7 +64,7 @@ async fn carry_out(
     let gathering = context.gathering(&platform, request);
     let planning = context.plan_with(&gathering, online, events, cancel);
     let (gathered, plan) = planning.await?;
-    let whole = whole(global, options)?;
+    let whole = whole(global, options).await?;
     let caller = if options.push && !options.dry_run {
         context.caller().await
     } else {
@@ -95,7 +95,7 @@ async fn carry_out(
 }
 
 /// Returns the stack with all its variants, if a build publishes only some of them.
-fn whole(global: &Global, options: &Options) -> Result<Option<Context>, Failure> {
+async fn whole(global: &Global, options: &Options) -> Result<Option<Context>, Failure> {
     if !options.push || global.variants.is_empty() {
         return Ok(None);
     }
@@ -103,5 +103,5 @@ fn whole(global: &Global, options: &Options) -> Result<Option<Context>, Failure>
         variants: Vec::new(),
         ..global.clone()
     };
-    context::load(&all).map(Some)
+    context::load(&all).await.map(Some)
 }
