@@ -83,7 +83,9 @@ pub mod spec {
 
 /// The staging repository.
 pub mod staging {
-    pub use crate::staging::{Built, Document, NumberTag, Place, Staging, State, VersionNumber};
+    pub use crate::staging::{
+        Built, Document, EntryPosition, NumberTag, Staging, State, VersionNumber,
+    };
 }
 
 /// Returns the stack of a spec without files.

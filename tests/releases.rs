@@ -144,7 +144,7 @@ async fn a_diff_names_exactly_the_packages_that_changed() {
         + einops 0.8.0
         ~ numpy 2.2.0 → 2.2.1
         - six 1.16.0
-      made from
+      cache key
         images/base/requirements.txt changed
 
     leaf  ccbf76d20974 → bac57df66fe6

@@ -14,7 +14,7 @@ use laminate::testing::name::{Commit, Digest, Tag};
 use laminate::testing::record::{GateVerdict, LedgerEntry, MoveKind, Release};
 use laminate::testing::registry::{Attachment, Locator, Options, Registry};
 use laminate::testing::staging::{
-    Built, Document, NumberTag, Place, Staging, State, VersionNumber,
+    Built, Document, EntryPosition, NumberTag, Staging, State, VersionNumber,
 };
 use serde_json::{Value, json};
 
@@ -166,13 +166,18 @@ async fn read_old<D: Document>(name: &str, tag: &str, id: D::Id<'_>, changed: &[
     document
 }
 
-async fn old_entry(name: &str, tag: &str, id: (&str, Place), changed: &[&str]) -> LedgerEntry {
+async fn old_entry(
+    name: &str,
+    tag: &str,
+    id: (&str, EntryPosition),
+    changed: &[&str],
+) -> LedgerEntry {
     read_old::<LedgerEntry>(name, tag, id, changed).await
 }
 
 #[tokio::test]
 async fn an_old_entry_is_read_with_its_drift() {
-    let id = ("quarter", Place::Number(4));
+    let id = ("quarter", EntryPosition::Number(4));
     let entry = old_entry("entry-drift", "quarter-000004", id, &["drift"]).await;
     let [drift] = &entry.drift[..] else {
         panic!("{:?}", entry.drift);
@@ -191,10 +196,10 @@ async fn an_old_entry_is_read_with_its_drift() {
 
 #[tokio::test]
 async fn old_entries_of_every_kind_are_read() {
-    let id = ("quarter", Place::Aborted);
+    let id = ("quarter", EntryPosition::Aborted);
     let aborted = old_entry("entry-abort", "quarter-aborted", id, &[]).await;
     assert_eq!((aborted.kind, aborted.seq), (MoveKind::Abort, 6));
-    let id = ("stable", Place::Current);
+    let id = ("stable", EntryPosition::Current);
     let first = old_entry("entry-waived", "stable-current", id, &[]).await;
     assert_eq!(first.waived, ["gpu"]);
     assert_eq!(first.previous, None);

@@ -66,14 +66,14 @@ pub struct Failure {
     /// The name the operation was given (`llb.customname`).
     pub name: Option<String>,
     /// Its place by the source map.
-    pub place: Option<Place>,
+    pub place: Option<SourceLocation>,
     /// As received, to be returned unchanged.
     status: RpcStatus,
 }
 
 /// The first range of a failed operation in the source map; lines and columns count from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceLocation {
     /// The name of the file in the source map.
     pub file: String,
     /// The first line.
@@ -218,7 +218,7 @@ impl Failure {
                     && let Some(file) = detail.info
                     && let Some(Some(start)) = detail.ranges.into_iter().next().map(|r| r.start)
                 {
-                    self.place.get_or_insert(Place {
+                    self.place.get_or_insert(SourceLocation {
                         file: file.filename,
                         line: start.line,
                         column: start.character,
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(failure.exit_code, Some(7));
         assert_eq!(failure.vertex.as_deref(), Some("sha256:11"));
         assert_eq!(failure.name.as_deref(), Some("sci: run x"));
-        let place = Place {
+        let place = SourceLocation {
             file: "specs.yml".to_owned(),
             line: 9,
             column: 5,

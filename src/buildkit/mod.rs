@@ -19,7 +19,7 @@ pub use address::Address;
 pub use connect::Client;
 pub use engine::{EngineError, Options as EngineOptions, PrivateEngine};
 #[cfg(test)]
-pub use error::Place;
+pub use error::SourceLocation;
 pub use error::{Error, Failure};
 pub use gateway::{FileEntry, FileKind, Gateway, Ref};
 pub use session::Services;

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{Global, MovingArgs, PromoteArgs, RevertArgs};
 use super::context::actor;
 use super::interrupt::unless_cancelled;
-use super::place::Place;
+use super::workspace::Workspace;
 use super::{Answer, Exit, Failure};
 use crate::event::{Event, Events};
 use crate::name::{Commit, Digest};
@@ -51,16 +51,16 @@ pub async fn promote(
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
     check_variants(global)?;
-    let place = Place::open(global, events).await?;
+    let workspace = Workspace::open(global, events).await?;
     if !args.moving.dry_run {
-        let caller = place.context.caller().await;
-        caller.check(place.context.stack.refs(), Writes::Promote)?;
+        let caller = workspace.context.caller().await;
+        caller.check(workspace.context.stack.refs(), Writes::Promote)?;
     }
     let Some(to) = &args.to else {
-        return promote_all(&place, args, events, cancel).await;
+        return promote_all(&workspace, args, events, cancel).await;
     };
-    let declared = place.declared(to)?;
-    let channel = place.channel(to);
+    let declared = workspace.declared(to)?;
+    let channel = workspace.channel(to);
     if args.resume || args.abort {
         let accept_drift = args.moving.accept_drift;
         let entry = if args.resume {
@@ -70,26 +70,26 @@ pub async fn promote(
         };
         return Ok(moved(to, None, Some(&entry), &[], false));
     }
-    let release = place.release(args.release.as_deref());
+    let release = workspace.release(args.release.as_deref());
     let release = unless_cancelled(cancel, release).await?;
-    let promoter = promoter(&place, args, &release);
+    let promoter = promoter(&workspace, args, &release);
     promote_one(&promoter, declared, cancel).await
 }
 
 /// Promotes to every channel with `auto: true`. One that is refused stops only those that take from it.
 async fn promote_all(
-    place: &Place,
+    workspace: &Workspace,
     args: &PromoteArgs,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    release::check_waived(&place.context.stack, &args.waive, &args.require)?;
-    let release = place.release(args.release.as_deref());
+    release::check_waived(&workspace.context.stack, &args.waive, &args.require)?;
+    let release = workspace.release(args.release.as_deref());
     let release = unless_cancelled(cancel, release).await?;
-    let promoter = promoter(place, args, &release);
+    let promoter = promoter(workspace, args, &release);
     let mut outcome = Outcome::default();
     let mut moved: Vec<&str> = Vec::new();
-    for channel in release::auto_order(place.context.stack.channels()) {
+    for channel in release::auto_order(workspace.context.stack.channels()) {
         let name = channel.name.as_str();
         if !outcome.may_go_on() {
             outcome.wait(name, "it was not tried any more");
@@ -97,7 +97,7 @@ async fn promote_all(
         }
         let turn = async {
             Ok(promoter
-                .turn(channel, &moved, &place.context.folder)
+                .turn(channel, &moved, &workspace.context.folder)
                 .await?)
         };
         match unless_cancelled(cancel, turn).await {
@@ -197,13 +197,13 @@ impl Outcome {
 }
 
 fn promoter<'a>(
-    place: &'a Place,
+    workspace: &'a Workspace,
     args: &PromoteArgs,
     StoredRelease { digest, release }: &'a StoredRelease,
 ) -> Promoter<'a> {
     Promoter {
-        stack: &place.context.stack,
-        staging: &place.staging,
+        stack: &workspace.context.stack,
+        staging: &workspace.staging,
         release,
         order: order(MoveKind::Promote, digest, &release.commit, &args.moving),
         waive: args.waive.clone(),
@@ -275,16 +275,16 @@ pub async fn revert(
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
     check_variants(global)?;
-    let place = Place::open(global, events).await?;
+    let workspace = Workspace::open(global, events).await?;
     if !args.moving.dry_run {
-        let caller = place.context.caller().await;
-        caller.check(place.context.stack.refs(), Writes::Promote)?;
+        let caller = workspace.context.caller().await;
+        caller.check(workspace.context.stack.refs(), Writes::Promote)?;
     }
-    place.declared(&args.channel)?;
-    let channel = place.channel(&args.channel);
+    workspace.declared(&args.channel)?;
+    let channel = workspace.channel(&args.channel);
     let looked = unless_cancelled(cancel, async {
         let wanted = match &args.to {
-            Some(name) => Some(place.release(Some(name)).await?.digest),
+            Some(name) => Some(workspace.release(Some(name)).await?.digest),
             None => None,
         };
         let (current, before) =
@@ -388,14 +388,14 @@ pub async fn status(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let place = Place::open(global, events).await?;
+    let workspace = Workspace::open(global, events).await?;
     unless_cancelled(cancel, async {
         let mut text = String::new();
         let mut list = Vec::new();
         let mut differs = false;
-        for declared in place.context.stack.channels() {
+        for declared in workspace.context.stack.channels() {
             let name = declared.name.as_str();
-            let channel = place.channel(name);
+            let channel = workspace.channel(name);
             let ledger = channel.look().await?;
             let pending = ledger.open.as_ref().map(|(_, open)| {
                 format!(

@@ -129,9 +129,9 @@ fn spec_path(global: &Global) -> Result<Utf8PathBuf, Failure> {
     found.ok_or_else(|| {
         Failure::new(
             Exit::Spec,
-            format!("there is no specs.yml in {start} or a folder above it"),
+            format!("cannot find `specs.yml` in `{start}` or a folder above it"),
         )
-        .help("go to the folder of your stack, or name the file with -f")
+        .help("change to the folder of the stack, or pass the file with -f")
     })
 }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{EvidenceAddArgs, EvidenceCommand, EvidenceListArgs, Global};
 use super::context::actor;
 use super::interrupt::unless_cancelled;
-use super::place::Place;
+use super::workspace::Workspace;
 use super::{Answer, Exit, Failure};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
@@ -29,18 +29,22 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let place = Place::open(global, events).await?;
+    let workspace = Workspace::open(global, events).await?;
     match command {
-        EvidenceCommand::Add(args) => unless_cancelled(cancel, add(&place, args, events)).await,
-        EvidenceCommand::List(args) => unless_cancelled(cancel, list(&place, args)).await,
+        EvidenceCommand::Add(args) => unless_cancelled(cancel, add(&workspace, args, events)).await,
+        EvidenceCommand::List(args) => unless_cancelled(cancel, list(&workspace, args)).await,
     }
 }
 
-async fn add(place: &Place, args: &EvidenceAddArgs, events: &Events) -> Result<Answer, Failure> {
+async fn add(
+    workspace: &Workspace,
+    args: &EvidenceAddArgs,
+    events: &Events,
+) -> Result<Answer, Failure> {
     if !args.dry_run {
-        place.context.caller().await.check_evidence()?;
+        workspace.context.caller().await.check_evidence()?;
     }
-    let spec = SpecGates::new(&place.context.stack);
+    let spec = SpecGates::new(&workspace.context.stack);
     if spec.source(&args.gate) == Source::Run {
         return Err(proven_by_run(&args.gate));
     }
@@ -50,8 +54,8 @@ async fn add(place: &Place, args: &EvidenceAddArgs, events: &Events) -> Result<A
     };
     let failed = cases.iter().filter(|case| case.has_failed()).count();
     let passed = has_passed(args, cases.len(), failed)?;
-    warn_of_unknown_gate(place, &args.gate, events);
-    let images = subjects(place, args).await?;
+    warn_of_unknown_gate(workspace, &args.gate, events);
+    let images = subjects(workspace, args).await?;
     if images.iter().any(|i| gates::has_suite(i, &args.gate)) {
         return Err(proven_by_run(&args.gate));
     }
@@ -72,7 +76,7 @@ async fn add(place: &Place, args: &EvidenceAddArgs, events: &Events) -> Result<A
     let verdicts: Vec<GateVerdict> = images.iter().map(verdict).collect();
     if !args.dry_run {
         let writes = verdicts.iter();
-        try_join_all(writes.map(|verdict| place.staging.put_verdict(verdict))).await?;
+        try_join_all(writes.map(|verdict| workspace.staging.put_verdict(verdict))).await?;
     }
     Ok(added(&verdicts, args.dry_run))
 }
@@ -132,8 +136,8 @@ fn has_passed(args: &EvidenceAddArgs, tests: usize, failed: usize) -> Result<boo
     }
 }
 
-fn warn_of_unknown_gate(place: &Place, gate: &str, events: &Events) {
-    let channels = place.context.stack.channels().iter();
+fn warn_of_unknown_gate(workspace: &Workspace, gate: &str, events: &Events) {
+    let channels = workspace.context.stack.channels().iter();
     let known = channels.flat_map(|channel| channel.gates.iter().map(|gate| gate.name.as_str()));
     let known: Vec<&str> = known.collect();
     if known.contains(&gate) {
@@ -173,16 +177,19 @@ fn proven_by_run(gate: &str) -> Failure {
 }
 
 /// Returns the images a user means: one of the release, by name or digest, or all of a release.
-async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseImage>, Failure> {
+async fn subjects(
+    workspace: &Workspace,
+    args: &EvidenceAddArgs,
+) -> Result<Vec<ReleaseImage>, Failure> {
     let name = args.subject.as_str();
-    let known = place.context.stack.images().iter();
-    let known = known.map(|image| place.context.stack.label_of(image));
+    let known = workspace.context.stack.images().iter();
+    let known = known.map(|image| workspace.context.stack.label_of(image));
     let known: Vec<String> = known.collect();
     let is_image = known
         .iter()
         .any(|label| label == name || label.rsplit('/').next() == Some(name));
     if is_image {
-        let StoredRelease { release, .. } = place.release(args.release.as_deref()).await?;
+        let StoredRelease { release, .. } = workspace.release(args.release.as_deref()).await?;
         let images = release.images.into_iter();
         let found: Vec<ReleaseImage> = images
             .filter(|image| image.label() == name || image.image == name)
@@ -190,7 +197,7 @@ async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseIm
         return one_of(name, found);
     }
     if let Ok(digest) = Digest::parse(name) {
-        let all = place.staging.release_list().await?;
+        let all = workspace.staging.release_list().await?;
         let mut images = all.into_iter().flat_map(|stored| stored.release.images);
         if let Some(image) = images.find(|image| image.digest == digest) {
             return Ok(vec![image]);
@@ -203,7 +210,7 @@ async fn subjects(place: &Place, args: &EvidenceAddArgs) -> Result<Vec<ReleaseIm
             None => failure,
         });
     }
-    Ok(place.release(Some(name)).await?.release.images)
+    Ok(workspace.release(Some(name)).await?.release.images)
 }
 
 /// Returns the images of a name. It may be one image in several variants; different images are ambiguous.
@@ -225,14 +232,14 @@ fn one_of(name: &str, found: Vec<ReleaseImage>) -> Result<Vec<ReleaseImage>, Fai
     .help(format!("pass one of: {}", labels.join(", "))))
 }
 
-async fn list(place: &Place, args: &EvidenceListArgs) -> Result<Answer, Failure> {
-    let StoredRelease { digest, release } = place.release(args.release.as_deref()).await?;
+async fn list(workspace: &Workspace, args: &EvidenceListArgs) -> Result<Answer, Failure> {
+    let StoredRelease { digest, release } = workspace.release(args.release.as_deref()).await?;
     let mut rows = Vec::new();
     let mut list = Vec::new();
-    for channel in place.context.stack.channels() {
-        let stack = &place.context.stack;
+    for channel in workspace.context.stack.channels() {
+        let stack = &workspace.context.stack;
         let targets = channel_targets(stack, channel, &release)?;
-        let states = channel_gates(&place.staging, stack, channel, &release, &targets, &[]);
+        let states = channel_gates(&workspace.staging, stack, channel, &release, &targets, &[]);
         for state in states.await? {
             let verdict = if state.is_proven() {
                 "passed"

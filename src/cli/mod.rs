@@ -16,7 +16,6 @@ mod graph;
 mod history;
 mod interrupt;
 mod lock;
-mod place;
 mod plan;
 mod prepull;
 mod rebuild;
@@ -25,6 +24,7 @@ mod reference;
 mod show;
 mod summary;
 mod why;
+mod workspace;
 
 use std::io::Write as _;
 

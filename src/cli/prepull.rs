@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, PrepullArgs};
 use super::interrupt::unless_cancelled;
-use super::place::Place;
+use super::workspace::Workspace;
 use super::{Answer, Exit, Failure};
 use crate::event::{Event, Events};
-use crate::nodes::held::{self, Held, Known, Node, State};
+use crate::nodes::reported::{self, ChannelImages, Node, NodeImage, State};
 use crate::nodes::{self, Image, Layer, Options, Pinned, Toleration};
 use crate::oci;
 use crate::record::LedgerEntry;
@@ -27,10 +27,10 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let place = Place::open(global, events).await?;
-    place.declared(&args.channel)?;
+    let workspace = Workspace::open(global, events).await?;
+    workspace.declared(&args.channel)?;
     let work = async {
-        let ledger = place.channel(&args.channel).look().await?;
+        let ledger = workspace.channel(&args.channel).look().await?;
         let none = || release::Error::NoChannel {
             channel: args.channel.clone(),
         };
@@ -44,9 +44,9 @@ pub async fn run(
             });
         }
         if args.stale.is_empty() {
-            write(global, &place, args, &entry).await
+            write(global, &workspace, args, &entry).await
         } else {
-            stale(&place, args, &entry, events).await
+            stale(&workspace, args, &entry, events).await
         }
     };
     unless_cancelled(cancel, work).await
@@ -55,7 +55,7 @@ pub async fn run(
 /// Writes the objects and values of a channel.
 async fn write(
     global: &Global,
-    place: &Place,
+    workspace: &Workspace,
     args: &PrepullArgs,
     entry: &LedgerEntry,
 ) -> Result<Answer, Failure> {
@@ -68,7 +68,7 @@ async fn write(
     let images = try_join_all(
         all.iter()
             .filter(|one| wanted(one))
-            .map(|one| image(&place.staging.registry, one)),
+            .map(|one| image(&workspace.staging.registry, one)),
     );
     let pinned = Pinned {
         channel: args.channel.clone(),
@@ -98,7 +98,7 @@ async fn write(
     let manifests = nodes::daemon_sets(&pinned, &options);
     let values = nodes::values(&pinned);
     let head = format!(
-        "# Channel {} at release {}, commit {}.\n# Made by `laminate prepull`; run it again when the channel has moved.\n",
+        "# Channel {} at release {}, commit {}.\n# Made by `laminate prepull`; re-run it when the channel has moved.\n",
         pinned.channel, pinned.release, pinned.commit
     );
     let objects = format!("{head}{}", nodes::yaml(&manifests));
@@ -191,9 +191,9 @@ fn image_json(image: &Image) -> Value {
     })
 }
 
-/// Says which nodes hold what the channel names no more.
+/// Returns which nodes have old images of the channel.
 async fn stale(
-    place: &Place,
+    workspace: &Workspace,
     args: &PrepullArgs,
     entry: &LedgerEntry,
     events: &Events,
@@ -202,19 +202,19 @@ async fn stale(
     for file in &args.stale {
         all.extend(read(file)?);
     }
-    let history = place.channel(&args.channel).history().await?;
+    let history = workspace.channel(&args.channel).history().await?;
     let history: Vec<LedgerEntry> = history.into_iter().map(|(_, entry)| entry).collect();
-    let declared = place.context.stack.channels().iter();
+    let declared = workspace.context.stack.channels().iter();
     let others = declared.filter(|channel| channel.name != args.channel);
     let others = try_join_all(others.map(|channel| async {
-        let current = place.channel(&channel.name).current().await?;
+        let current = workspace.channel(&channel.name).current().await?;
         Ok::<_, release::Error>(current.map(|(_, entry)| entry))
     }));
     let others = others.await?;
-    let known = Known::new(&history, others.iter().flatten());
-    let held: Vec<(&Node, Vec<Held>)> = all
+    let known = ChannelImages::new(&history, others.iter().flatten());
+    let nodes: Vec<(&Node, Vec<NodeImage>)> = all
         .iter()
-        .map(|node| (node, held::compare(&known, node)))
+        .map(|node| (node, reported::compare(&known, node)))
         .collect();
     let cut = all.iter().filter(|node| node.cut).count();
     if cut > 0 {
@@ -225,9 +225,9 @@ async fn stale(
             ),
         });
     }
-    let with_stale = held
+    let with_stale = nodes
         .iter()
-        .filter(|(_, held)| held::command(held).is_some())
+        .filter(|(_, images)| reported::command(images).is_some())
         .count();
     let exit = match with_stale {
         0 => Exit::Done,
@@ -238,17 +238,17 @@ async fn stale(
         "release": entry.release,
         "commit": entry.commit,
         "stale": with_stale,
-        "nodes": held.iter().map(|(node, held)| json!({
+        "nodes": nodes.iter().map(|(node, images)| json!({
             "node": node.name,
             "complete": !node.cut,
-            "images": held.iter().map(held_json).collect::<Vec<_>>(),
-            "command": held::command(held),
+            "images": images.iter().map(node_image_json).collect::<Vec<_>>(),
+            "command": reported::command(images),
         })).collect::<Vec<_>>(),
     });
     Ok(Answer::new(
         exit,
         json,
-        table(&args.channel, &held, with_stale),
+        table(&args.channel, &nodes, with_stale),
     ))
 }
 
@@ -262,27 +262,27 @@ fn read(file: &Utf8Path) -> Result<Vec<Node>, Failure> {
         ),
     };
     let text = text.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-    held::nodes(name, &text).map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+    reported::nodes(name, &text).map_err(|error| Failure::new(Exit::Usage, error.to_string()))
 }
 
-fn held_json(held: &Held) -> Value {
+fn node_image_json(image: &NodeImage) -> Value {
     let mut json = json!({
-        "labels": held.labels,
-        "repository": held.repository.to_string(),
-        "digest": held.digest.as_str(),
-        "state": held.state.word(),
+        "labels": image.labels,
+        "repository": image.repository.to_string(),
+        "digest": image.digest.as_str(),
+        "state": image.state.word(),
     });
-    if let State::Kept(channels) = &held.state {
+    if let State::Kept(channels) = &image.state {
         json["channels"] = json!(channels);
     }
     json
 }
 
-fn table(channel: &str, all: &[(&Node, Vec<Held>)], with_stale: usize) -> String {
+fn table(channel: &str, all: &[(&Node, Vec<NodeImage>)], with_stale: usize) -> String {
     let mut rows = Vec::new();
-    for (node, held) in all {
-        for one in held {
-            let state = match &one.state {
+    for (node, images) in all {
+        for image in images {
+            let state = match &image.state {
                 State::Current => continue,
                 State::Kept(channels) => format!("old, but used by {}", channels.join(", ")),
                 State::Same => "old, but the same image as a current one".to_owned(),
@@ -291,8 +291,8 @@ fn table(channel: &str, all: &[(&Node, Vec<Held>)], with_stale: usize) -> String
             };
             rows.push(vec![
                 node.name.clone(),
-                one.labels.join(", "),
-                one.digest.short().to_owned(),
+                image.labels.join(", "),
+                image.digest.short().to_owned(),
                 state,
             ]);
         }
@@ -310,8 +310,8 @@ fn table(channel: &str, all: &[(&Node, Vec<Held>)], with_stale: usize) -> String
         0 => format!("{nodes}, none with old digests of channel {channel}\n"),
         n => format!("{n} of {nodes} have old digests of channel {channel}; to remove them:\n"),
     });
-    for (node, held) in all {
-        if let Some(command) = held::command(held) {
+    for (node, images) in all {
+        if let Some(command) = reported::command(images) {
             text.push_str(&format!("on {}: {}\n", node.name, command.join(" ")));
         }
     }

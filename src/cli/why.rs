@@ -85,7 +85,7 @@ fn action_text(planned: &Planned) -> String {
         Action::Reuse { digest } => {
             format!("{label} is up to date: nothing in its cache key changed\n  digest {digest}\n")
         }
-        Action::Hold { because } => format!("{label} is not planned: {because}\n"),
+        Action::Hold { because } => format!("{label} is skipped: {because}\n"),
     }
 }
 

@@ -407,8 +407,8 @@ fn flat(resolved: &Value) -> BTreeMap<String, &Value> {
     flat
 }
 
-/// Why an image has another digest in `now` than in `before`; of a base of the stack that is built
-/// again, also why it is. Not empty.
+/// Returns why an image has another digest in `now` than in `before`; for a parent that is rebuilt, also
+/// why it is. Not empty.
 pub fn reasons(
     before: Option<(&Point, Option<&StoredSpec>)>,
     now: (&Point, Option<&StoredSpec>),
@@ -420,7 +420,7 @@ pub fn reasons(
         return vec![Reason::new(ReasonKind::New, label, text)];
     };
     let (Some(old_spec), Some(spec)) = (old_spec, spec) else {
-        let text = "one of the two releases does not tell what it was made from";
+        let text = "one of the two releases was written without its spec";
         return vec![Reason::new(ReasonKind::Missing, "spec", text)];
     };
     let mut list = Vec::new();

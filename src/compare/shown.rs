@@ -144,7 +144,7 @@ fn arrow(from: &str, to: &str) -> String {
     format!("{from} \u{2192} {to}")
 }
 
-/// What is said of an image beside its lists of packages, under headings.
+/// Returns the changes of an image beside its lists of packages, under headings.
 fn sections(image: &ImageDifference) -> Vec<(String, Vec<String>)> {
     let mut list: Vec<(String, Vec<String>)> = Vec::new();
     let mut add = |title: &str, lines: Vec<String>| {
@@ -160,7 +160,7 @@ fn sections(image: &ImageDifference) -> Vec<(String, Vec<String>)> {
     add("info", image.info.iter().map(info).collect());
     add("base", base(image));
     add("config", image.config.iter().map(setting).collect());
-    add("made from", made_from(image));
+    add("cache key", key_changes(image));
     let mut proven: Vec<String> = image.verdicts.iter().map(verdict).collect();
     if let Some(checks) = &image.checks {
         let shown = |passed: Option<bool>| match passed {
@@ -279,9 +279,9 @@ fn setting(setting: &Setting) -> String {
     }
 }
 
-/// Reasons that are not shown under another heading.
-fn made_from(image: &ImageDifference) -> Vec<String> {
-    let is_told = |reason: &Reason| match reason.kind {
+/// Returns the reasons that are not shown under another heading.
+fn key_changes(image: &ImageDifference) -> Vec<String> {
+    let is_shown = |reason: &Reason| match reason.kind {
         ReasonKind::Base | ReasonKind::Parent | ReasonKind::Lock => image.base.is_some(),
         ReasonKind::Config => image.config.iter().any(|setting| {
             let rest = setting.what.strip_prefix(&reason.what);
@@ -289,7 +289,7 @@ fn made_from(image: &ImageDifference) -> Vec<String> {
         }),
         _ => false,
     };
-    let rest = image.reasons.iter().filter(|reason| !is_told(reason));
+    let rest = image.reasons.iter().filter(|reason| !is_shown(reason));
     rest.map(|reason| reason.text.clone()).collect()
 }
 

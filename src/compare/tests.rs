@@ -184,7 +184,7 @@ fn new() -> Recorded {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "the expected output, whole")]
-fn a_difference_is_told_whole() {
+fn a_difference_is_shown_whole() {
     let (old, new) = (old(), new());
     assert_eq!(changed(&old.release, &new.release), ["base", "leaf"]);
     let difference = difference(&old.snapshot(), &new.snapshot());
@@ -214,7 +214,7 @@ fn a_difference_is_told_whole() {
         - config.cmd: ["start"]
         ~ env.LANG: C → C.UTF-8
         + user: 1000
-      made from
+      cache key
         images/base/requirements.txt changed
 
     leaf  ccbf76d20974 → bac57df66fe6
@@ -223,7 +223,7 @@ fn a_difference_is_told_whole() {
         3 changes as in base
       base
         base 1e9bcb9dd6c0 → caddd7716fba
-      made from
+      cache key
         variable cuda changed from `126` to `128`
       proven
         checks: passed → failed
@@ -271,7 +271,7 @@ fn a_difference_is_told_whole() {
     - `~ env.LANG: C → C.UTF-8`
     - `+ user: 1000`
 
-    **made from**
+    **cache key**
 
     - `images/base/requirements.txt changed`
 
@@ -291,7 +291,7 @@ fn a_difference_is_told_whole() {
 
     - `base 1e9bcb9dd6c0 → caddd7716fba`
 
-    **made from**
+    **cache key**
 
     - `` variable cuda changed from `126` to `128` ``
 
@@ -438,7 +438,7 @@ fn programs_get_all_of_it() {
 }
 
 #[test]
-fn what_is_not_known_is_said() {
+fn missing_records_are_reported() {
     let (mut old, mut new) = (old(), new());
     old.evidence.clear();
     new.evidence.clear();

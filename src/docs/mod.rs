@@ -61,7 +61,7 @@ pub struct Wiki {
     /// The release on the first page; one of `releases`.
     pub shown: Digest,
     /// Details of the releases that get pages, in the order of their images.
-    pub known: BTreeMap<Digest, Vec<Known>>,
+    pub details: BTreeMap<Digest, Vec<ImageDetails>>,
     /// All channels.
     pub channels: Vec<Channel>,
     /// Files that earlier runs wrote.
@@ -70,7 +70,7 @@ pub struct Wiki {
 
 /// Details of an image of a release that its record does not have.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Known {
+pub struct ImageDetails {
     /// Its verdicts and lists.
     pub evidence: Option<Evidence>,
     /// Its resolved spec: after short keys, variants and variables.
@@ -172,16 +172,16 @@ pub fn pages(wiki: &Wiki) -> Made {
     }
     let mut kept = BTreeSet::new();
     for stored in &wiki.releases {
-        let known = wiki.known.get(&stored.digest);
+        let details = wiki.details.get(&stored.digest);
         for (index, image) in stored.release.images.iter().enumerate() {
             let Some(page) = book.page(&stored.digest, image) else {
                 continue;
             };
-            match known {
-                Some(known) => add(
+            match details {
+                Some(details) => add(
                     page,
                     "release",
-                    context(&book.release(stored, index, known)),
+                    context(&book.release(stored, index, details)),
                 ),
                 None => {
                     kept.insert(names::file(page));

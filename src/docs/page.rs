@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::parts::Link;
 use super::verdicts::{ChecksView, VerdictView, checks, suites};
 use super::view::{Book, Row};
-use super::{Known, Layer, Stored};
+use super::{ImageDetails, Layer, Stored};
 use crate::evidence::Info;
 use crate::record::{ReleaseImage, StoredRelease};
 use crate::size::human as human_size;
@@ -83,15 +83,15 @@ struct PackageView {
 }
 
 impl Book<'_> {
-    /// Returns the page of the image at `index`. `known` is in the order of the release's images.
-    pub fn release(&self, stored: &StoredRelease, index: usize, known: &[Known]) -> Page {
+    /// Returns the page of the image at `index`. `details` is in the order of the release's images.
+    pub fn release(&self, stored: &StoredRelease, index: usize, details: &[ImageDetails]) -> Page {
         let StoredRelease { digest, release } = stored;
         let image = &release.images[index];
-        let nothing = Known::default();
+        let nothing = ImageDetails::default();
         let known_of = |image: &ReleaseImage| {
             let mut all = release.images.iter();
             let at = all.position(|other| std::ptr::eq(other, image));
-            at.and_then(|at| known.get(at)).unwrap_or(&nothing)
+            at.and_then(|at| details.get(at)).unwrap_or(&nothing)
         };
         // From the external base up to the image.
         let mut chain: Vec<&ReleaseImage> = release.with_parents(image).collect();

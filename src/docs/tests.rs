@@ -198,10 +198,10 @@ fn stored(words: &Words, depth: usize) -> Stored {
     }
 }
 
-fn known(words: &Words, release: &Release) -> Vec<Known> {
+fn details_of(words: &Words, release: &Release) -> Vec<ImageDetails> {
     let images = release.images.iter();
     images
-        .map(|image| Known {
+        .map(|image| ImageDetails {
             evidence: Some(evidence(words, image)),
             resolved: Some(json!({ "image": image.image, "steps": [words.text] })),
             stored: Some(stored(words, image.depth)),
@@ -274,7 +274,7 @@ fn wiki(words: &Words, name: &str) -> Wiki {
         stack: "datahub".to_owned(),
         links: Links::Wiki,
         shown: shown.clone(),
-        known: BTreeMap::from([(shown.clone(), known(words, newest))]),
+        details: BTreeMap::from([(shown.clone(), details_of(words, newest))]),
         channels: vec![channel, never],
         written: written.collect(),
         releases,
@@ -330,7 +330,7 @@ fn with_a_record_alone_a_page_is_short() {
         }
         release.images.truncate(1);
     }
-    wiki.known = BTreeMap::from([(wiki.shown.clone(), vec![Known::default()])]);
+    wiki.details = BTreeMap::from([(wiki.shown.clone(), vec![ImageDetails::default()])]);
     let made = pages(&wiki);
     insta::assert_snapshot!(made.pages["ground--1-0000002.md"]);
     insta::assert_snapshot!(made.pages["Home.md"]);
@@ -406,11 +406,11 @@ fn links_lead_to_pages() {
             wiki.links = links;
             check_links(&wiki);
             // All details, nothing written before; and an older release in front.
-            wiki.known = wiki
+            wiki.details = wiki
                 .releases
                 .iter()
                 .map(|stored| {
-                    let known = known(&Words::tame(), &stored.release);
+                    let known = details_of(&Words::tame(), &stored.release);
                     (stored.digest.clone(), known)
                 })
                 .collect();

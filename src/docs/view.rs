@@ -166,8 +166,8 @@ impl<'a> Book<'a> {
     /// Returns the page of an image in a release, if it is generated now or exists already.
     pub fn page(&self, release: &Digest, image: &ReleaseImage) -> Option<&str> {
         let page = self.names.release(release, image)?;
-        let is_there =
-            self.wiki.known.contains_key(release) || self.wiki.written.contains(&names::file(page));
+        let is_there = self.wiki.details.contains_key(release)
+            || self.wiki.written.contains(&names::file(page));
         is_there.then_some(page)
     }
 
@@ -213,7 +213,7 @@ impl<'a> Book<'a> {
     }
 
     fn evidence(&self, stored: &StoredRelease, image: &ReleaseImage) -> Option<&'a Evidence> {
-        let known = self.wiki.known.get(&stored.digest)?;
+        let known = self.wiki.details.get(&stored.digest)?;
         let label = image.label();
         let mut images = stored.release.images.iter();
         let index = images.position(|image| image.label() == label)?;

@@ -74,7 +74,7 @@ pub enum Error {
 }
 
 /// Asks git and, if there is a registry to ask, the registry. Without one, images that need an external
-/// image which is not locked cannot be planned and are held.
+/// image which is not locked cannot be planned and are skipped.
 pub async fn gather(
     stack: &Stack,
     options: &Options<'_>,

@@ -1,13 +1,13 @@
 //! Manifests for a Kubernetes cluster about a channel, and the images its nodes report.
 //!
 //! [`Pinned`] is a channel at one release; [`daemon_sets`] has every node pull it, [`values`] offers it
-//! to users of Zero-to-JupyterHub, and [`held`] compares it with lists of what is on the nodes. Plain
+//! to users of Zero-to-JupyterHub, and [`reported`] compares it with lists of what is on the nodes. Plain
 //! data in, plain data out; `prepull` calls it.
 
 mod daemon_set;
-pub mod held;
 mod lane;
-mod place;
+mod placement;
+pub mod reported;
 mod values;
 
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ use crate::name::{Commit, Digest, Repository, Tag};
 
 pub use daemon_set::{Options, daemon_sets};
 pub use lane::lanes;
-pub use place::{Label, ObjectName, Toleration};
+pub use placement::{Label, ObjectName, Toleration};
 pub use values::values;
 
 /// A channel at one release.

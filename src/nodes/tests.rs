@@ -1,4 +1,4 @@
-use super::held::{self, Known, State};
+use super::reported::{self, ChannelImages, State};
 use super::*;
 use crate::name::Commit;
 use crate::record::{LedgerEntry, MoveKind, TagMove};
@@ -291,15 +291,15 @@ fn an_image_of_two_variants_is_pulled_once() {
         ..entry("stable", 1, None, "1")
     };
     let list = serde_json::json!({ "images": [] }).to_string();
-    let node = &held::nodes("n", &list).expect("a list")[0];
+    let node = &reported::nodes("n", &list).expect("a list")[0];
     assert_eq!(
-        said(&Known::new(&[history], []), node),
+        shown_node(&ChannelImages::new(&[history], []), node),
         "n: 1/base+2/base missing"
     );
 }
 
 #[test]
-fn images_of_two_machines_go_where_they_are_told() {
+fn images_of_two_architectures_select_no_architecture() {
     let mut images = campus();
     images[0].architecture = Some("arm64".to_owned());
     let set = &daemon_sets(&pinned(images), &options(1))[0];
@@ -354,7 +354,7 @@ fn names_are_legal_and_apart() {
 }
 
 #[test]
-fn places_are_checked() {
+fn labels_and_tolerations_are_checked() {
     let object = |text: &str| {
         let parsed = text.parse::<Toleration>();
         parsed.map_or_else(|e| e.to_string(), |t| t.object().to_string())
@@ -370,10 +370,10 @@ fn places_are_checked() {
     assert_eq!(object("gpu"), r#"{"key":"gpu","operator":"Exists"}"#);
     insta::assert_snapshot!(
         ["gpu:Never", "=x", "a/b/c", "a=b c"].map(object).join("\n"), @r"
-        a taint's effect is NoSchedule, PreferNoSchedule or NoExecute
-        a key is letters, digits, `-`, `_` and `.`, at most 63, with a host name and `/` before it or not
-        a key is letters, digits, `-`, `_` and `.`, at most 63, with a host name and `/` before it or not
-        a value is letters, digits, `-`, `_` and `.`, at most 63
+        use the effect NoSchedule, PreferNoSchedule or NoExecute
+        use at most 63 letters, digits, `-`, `_` and `.` for the key, with a host name and `/` before it if needed
+        use at most 63 letters, digits, `-`, `_` and `.` for the key, with a host name and `/` before it if needed
+        use at most 63 letters, digits, `-`, `_` and `.` for the value
         ");
     for text in ["no", "=x", "a=é", "A/b=c"] {
         assert!(text.parse::<Label>().is_err(), "{text}");
@@ -415,26 +415,28 @@ fn at(name: &str, version: &str) -> String {
     )
 }
 
-/// `IMAGE STATE` of what a node holds, and whether it gets a command.
-fn said(known: &Known, node: &held::Node) -> String {
-    let held = held::compare(known, node);
-    let mut words: Vec<String> = held
+/// Returns `IMAGE STATE` of each image of a node, and whether there is a command for it.
+fn shown_node(known: &ChannelImages, node: &reported::Node) -> String {
+    let images = reported::compare(known, node);
+    let mut words: Vec<String> = images
         .iter()
         .map(|one| format!("{} {}", one.labels.join("+"), one.state.word()))
         .collect();
-    words.extend(held::command(&held).map(|command| format!("{} to remove", command.len() - 2)));
+    words.extend(
+        reported::command(&images).map(|command| format!("{} to remove", command.len() - 2)),
+    );
     format!("{}: {}", node.name, words.join(", "))
 }
 
 #[test]
-fn what_a_channel_named_and_names_no_more_is_stale() {
+fn an_image_that_a_channel_left_is_stale() {
     let history = [
         entry("stable", 3, Some("2"), "3"),
         entry("stable", 2, Some("1"), "2"),
         entry("stable", 1, Some("by hand"), "1"),
     ];
     let quarter = entry("quarter", 4, None, "2");
-    let known = Known::new(&history, [&quarter]);
+    let known = ChannelImages::new(&history, [&quarter]);
     let crictl = serde_json::json!({ "images": [
         { "id": "1", "repoTags": [], "repoDigests": [at("base", "3")] },
         { "id": "2", "repoTags": ["ghcr.io/campus/base:stable"], "repoDigests": [at("base", "1")] },
@@ -442,12 +444,13 @@ fn what_a_channel_named_and_names_no_more_is_stale() {
         { "id": "4", "repoDigests": [at("ml", "2"), "<none>@<none>"] },
         { "id": "5", "repoDigests": [at("other", "1")] },
     ] });
-    let node = &held::nodes("n1", &crictl.to_string()).expect("a list")[0];
+    let node = &reported::nodes("n1", &crictl.to_string()).expect("a list")[0];
     assert_eq!(
-        said(&known, node),
+        shown_node(&known, node),
         "n1: base current, ml missing, base stale, ml stale, ml kept, 2 to remove"
     );
-    let mut command = held::command(&held::compare(&known, node)).expect("something is stale");
+    let mut command =
+        reported::command(&reported::compare(&known, node)).expect("something is stale");
     command[2..].sort();
     let mut wanted = [at("base", "1"), at("ml", "by hand")];
     wanted.sort();
@@ -455,33 +458,36 @@ fn what_a_channel_named_and_names_no_more_is_stale() {
         command,
         [&["crictl", "rmi"].map(str::to_owned)[..], &wanted].concat()
     );
-    let alone = Known::new(&history, []);
-    assert!(said(&alone, node).ends_with("3 to remove"));
+    let alone = ChannelImages::new(&history, []);
+    assert!(shown_node(&alone, node).ends_with("3 to remove"));
 }
 
 #[test]
 fn two_manifests_of_one_image_are_not_torn_apart() {
     let history = [entry("stable", 2, Some("1"), "2")];
-    let known = Known::new(&history, []);
+    let known = ChannelImages::new(&history, []);
     let crictl = serde_json::json!({ "images": [
         { "id": "1", "repoDigests": [at("base", "1"), at("base", "2")] },
         { "id": "2", "repoDigests": [at("ml", "2")] },
     ] });
-    let node = &held::nodes("n1", &crictl.to_string()).expect("a list")[0];
+    let node = &reported::nodes("n1", &crictl.to_string()).expect("a list")[0];
     assert_eq!(
-        said(&known, node),
+        shown_node(&known, node),
         "n1: base current, ml current, base same"
     );
-    let all = held::compare(&known, node);
+    let all = reported::compare(&known, node);
     assert_eq!(all.last().map(|one| &one.state), Some(&State::Same));
 }
 
 #[test]
 fn lists_of_images_come_in_several_shapes() {
-    let known = Known::new(&[entry("stable", 2, Some("1"), "2")], []);
+    let known = ChannelImages::new(&[entry("stable", 2, Some("1"), "2")], []);
     let read = |text: &str| -> String {
-        match held::nodes("file.json", text) {
-            Ok(nodes) => nodes.iter().map(|node| said(&known, node) + "\n").collect(),
+        match reported::nodes("file.json", text) {
+            Ok(nodes) => nodes
+                .iter()
+                .map(|node| shown_node(&known, node) + "\n")
+                .collect(),
             Err(error) => format!("{error}\n"),
         }
     };
@@ -517,6 +523,6 @@ fn lists_of_images_come_in_several_shapes() {
     file.json is neither a list of images (`crictl images -o json`) nor a node (`kubectl get nodes -o json`)
     file.json: expected ident at line 1 column 2
     ");
-    let full = held::nodes("x", &full.to_string()).expect("a node");
+    let full = reported::nodes("x", &full.to_string()).expect("a node");
     assert!(full[0].cut, "its kubelet may leave out some");
 }

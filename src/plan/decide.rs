@@ -36,7 +36,7 @@ pub struct Planned {
     pub id: ImageId,
     /// Its label, see [`Stack::label`].
     pub label: String,
-    /// `None` only if held because the digest of an external image is unknown.
+    /// `None` only if it is skipped because the digest of an external image is unknown.
     pub keyed: Option<Keyed>,
     /// What is done with it.
     pub action: Action,

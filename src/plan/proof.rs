@@ -78,7 +78,7 @@ pub fn known_proofs(
 }
 
 /// Returns what is known and what remains to run, of an image that is built or reused; nothing of one
-/// that is held.
+/// that is skipped.
 pub(super) fn proofs(
     stack: &Stack,
     image: &Image,

@@ -39,20 +39,20 @@ impl fmt::Debug for Credential {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
     /// A docker config cannot be read.
-    #[error("cannot read `{place}`: {reason}")]
+    #[error("cannot read `{origin}`: {reason}")]
     Unreadable {
         /// The file or variable.
-        place: String,
+        origin: String,
         /// The cause.
         reason: String,
     },
     /// A docker config has an entry without a credential.
     #[error(
-        "invalid entry for `{host}` in `{place}`: not a credential; log in again with `docker login {host}`"
+        "invalid entry for `{host}` in `{origin}`: not a credential; log in again with `docker login {host}`"
     )]
     Malformed {
         /// The file or variable.
-        place: String,
+        origin: String,
         /// The registry's host.
         host: String,
     },
@@ -68,9 +68,9 @@ pub enum CredentialError {
     },
 }
 
-/// A place with credentials.
+/// A source of credentials.
 #[derive(Clone)]
-enum Place {
+enum CredentialSource {
     Text { name: &'static str, text: String },
     File(PathBuf),
 }
@@ -81,7 +81,7 @@ type Found = HashMap<String, (Instant, Option<Credential>)>;
 /// Finds credentials; clones share what was found.
 #[derive(Clone)]
 pub struct Credentials {
-    places: Arc<Vec<Place>>,
+    sources: Arc<Vec<CredentialSource>>,
     /// Locked during a look-up as well: key chains hang when two helpers run at once.
     found: Arc<tokio::sync::Mutex<Found>>,
 }
@@ -97,9 +97,9 @@ impl Credentials {
     /// podman's `auth.json`; the first with an entry for a host is used.
     pub fn from_environment() -> Self {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let mut places = Vec::new();
+        let mut sources = Vec::new();
         if let Some(text) = variable("DOCKER_AUTH_CONFIG") {
-            places.push(Place::Text {
+            sources.push(CredentialSource::Text {
                 name: "DOCKER_AUTH_CONFIG",
                 text: text.to_string_lossy().into_owned(),
             });
@@ -107,15 +107,15 @@ impl Credentials {
         let docker = variable("DOCKER_CONFIG")
             .map(PathBuf::from)
             .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".docker")));
-        places.extend(docker.map(|folder| Place::File(folder.join("config.json"))));
+        sources.extend(docker.map(|folder| CredentialSource::File(folder.join("config.json"))));
         let podman = variable("REGISTRY_AUTH_FILE")
             .map(PathBuf::from)
             .or_else(|| {
                 variable("XDG_RUNTIME_DIR")
                     .map(|folder| PathBuf::from(folder).join("containers/auth.json"))
             });
-        places.extend(podman.map(Place::File));
-        Self::at(places)
+        sources.extend(podman.map(CredentialSource::File));
+        Self::at(sources)
     }
 
     /// Returns credentials that have none for any host.
@@ -126,15 +126,15 @@ impl Credentials {
     /// Returns the credentials in the text of a docker `config.json`.
     #[cfg(test)]
     pub(super) fn from_text(text: impl Into<String>) -> Self {
-        Self::at(vec![Place::Text {
+        Self::at(vec![CredentialSource::Text {
             name: "DOCKER_AUTH_CONFIG",
             text: text.into(),
         }])
     }
 
-    fn at(places: Vec<Place>) -> Self {
+    fn at(sources: Vec<CredentialSource>) -> Self {
         Self {
-            places: Arc::new(places),
+            sources: Arc::new(sources),
             found: Arc::default(),
         }
     }
@@ -152,10 +152,10 @@ impl Credentials {
         {
             return Ok(credential.clone());
         }
-        let (places, wanted) = (self.places.clone(), key.to_owned());
+        let (sources, wanted) = (self.sources.clone(), key.to_owned());
         let credential = tokio::task::spawn_blocking(move || {
-            for place in places.iter() {
-                if let Some(credential) = look_up(place, &wanted)? {
+            for origin in sources.iter() {
+                if let Some(credential) = look_up(origin, &wanted)? {
                     return Ok(Some(credential));
                 }
             }
@@ -168,15 +168,15 @@ impl Credentials {
     }
 }
 
-fn look_up(place: &Place, host: &str) -> Result<Option<Credential>, CredentialError> {
-    let (name, text) = match place {
-        Place::Text { name, text } => ((*name).to_owned(), text.clone()),
-        Place::File(path) => match std::fs::read_to_string(path) {
+fn look_up(origin: &CredentialSource, host: &str) -> Result<Option<Credential>, CredentialError> {
+    let (name, text) = match origin {
+        CredentialSource::Text { name, text } => ((*name).to_owned(), text.clone()),
+        CredentialSource::File(path) => match std::fs::read_to_string(path) {
             Ok(text) => (path.display().to_string(), text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
                 return Err(CredentialError::Unreadable {
-                    place: path.display().to_string(),
+                    origin: path.display().to_string(),
                     reason: error.to_string(),
                 });
             }
@@ -185,7 +185,7 @@ fn look_up(place: &Place, host: &str) -> Result<Option<Credential>, CredentialEr
     // The parser's own message may quote the text, which holds secrets: only the line is shown.
     let config: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| CredentialError::Unreadable {
-            place: name.clone(),
+            origin: name.clone(),
             reason: format!("line {} is not JSON", error.line()),
         })?;
     let key = key_for(&config, host);
@@ -223,7 +223,7 @@ fn look_up(place: &Place, host: &str) -> Result<Option<Credential>, CredentialEr
             host: shown.to_owned(),
         }),
         Err(_) => Err(CredentialError::Malformed {
-            place: name,
+            origin: name,
             host: shown.to_owned(),
         }),
     }

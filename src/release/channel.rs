@@ -67,12 +67,12 @@ pub struct PreparedMove {
 }
 
 /// A tag of the channel's last entry: the digest recorded for it, and the digest it is on.
-struct Known {
+struct SeenTag {
     recorded: Digest,
     found: Option<Digest>,
 }
 
-type KnownTags = BTreeMap<(Repository, Tag), Known>;
+type SeenTags = BTreeMap<(Repository, Tag), SeenTag>;
 
 /// A move of one tag, and the manifest it is to be on, unless it is on that already.
 type Planned = (TagMove, Option<Manifest>);
@@ -155,17 +155,14 @@ impl Channel<'_> {
     }
 
     /// Returns which tags of the last entry are elsewhere, and where all of them are.
-    async fn look_at_tags(
-        &self,
-        current: Option<&Entry>,
-    ) -> Result<(Vec<Drift>, KnownTags), Error> {
+    async fn look_at_tags(&self, current: Option<&Entry>) -> Result<(Vec<Drift>, SeenTags), Error> {
         let Some((_, entry)) = current else {
             return Ok(Default::default());
         };
         let seen = self.all_seen(entry).await?;
         let drift = drift_of(entry, &seen, is_moved);
         let known = entry.images.iter().zip(seen).map(|(step, found)| {
-            let known = Known {
+            let known = SeenTag {
                 recorded: step.new.clone(),
                 found,
             };
@@ -183,7 +180,7 @@ impl Channel<'_> {
 
     async fn plan(
         &self,
-        known: &KnownTags,
+        known: &SeenTags,
         target: &Target,
         order: &Order,
     ) -> Result<Planned, Error> {
@@ -208,7 +205,7 @@ impl Channel<'_> {
     /// prove. An abort writes it, so one wrong header must not be enough.
     async fn before_move(
         &self,
-        known: &KnownTags,
+        known: &SeenTags,
         target: &Target,
         order: &Order,
     ) -> Result<Option<Digest>, Error> {

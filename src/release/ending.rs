@@ -5,7 +5,7 @@ use super::ledger::{Channel, Entry, drift_of};
 use super::tags::MoveOptions;
 use crate::name::Reference;
 use crate::record::{Drift, LedgerEntry, MoveKind};
-use crate::staging::Place;
+use crate::staging::EntryPosition;
 
 impl Channel<'_> {
     /// Returns the entry that was begun and has not ended, with drift that is accepted added to it.
@@ -44,7 +44,7 @@ impl Channel<'_> {
             previous: Some(at.clone()),
             ..entry.clone()
         };
-        let recorded = self.record(&at, &ended, Place::Aborted).await;
+        let recorded = self.record(&at, &ended, EntryPosition::Aborted).await;
         recorded.map_err(|cause| self.unrecorded(Way::Back, cause))?;
         let seen = self.all_seen(&entry).await?;
         let left = drift_of(&entry, &seen, |step, found| {

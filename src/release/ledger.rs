@@ -9,7 +9,7 @@ use super::Error;
 use crate::name::{Digest, Repository};
 use crate::record::{Drift, LedgerEntry, TagMove};
 use crate::registry::{self, Locator};
-use crate::staging::{Document as _, Place, Staging};
+use crate::staging::{Document as _, EntryPosition, Staging};
 
 /// A channel and its ledger in staging.
 #[derive(Clone, Copy)]
@@ -58,25 +58,25 @@ pub(super) fn is_moved(step: &TagMove, found: Option<&Digest>) -> bool {
 }
 
 impl Channel<'_> {
-    async fn entry(&self, place: Place) -> Result<Option<Entry>, Error> {
+    async fn entry(&self, place: EntryPosition) -> Result<Option<Entry>, Error> {
         Ok(self.staging.read((self.name, place)).await?)
     }
 
     /// Returns the entry the channel is at.
     pub async fn current(&self) -> Result<Option<Entry>, Error> {
-        self.entry(Place::Current).await
+        self.entry(EntryPosition::Current).await
     }
 
     /// Returns the ends of the ledger, each of its tags read once.
     pub async fn look(&self) -> Result<Ledger, Error> {
-        let aborted = self.entry(Place::Aborted);
+        let aborted = self.entry(EntryPosition::Aborted);
         let (current, aborted) = tokio::try_join!(self.current(), aborted)?;
         let number = |entry: &Option<Entry>| entry.as_ref().map_or(0, |(_, entry)| entry.seq);
         let last = number(&current).max(number(&aborted));
         let next = last.checked_add(1).ok_or_else(|| Error::LastNumber {
-            tag: LedgerEntry::tag((self.name, Place::Number(last))),
+            tag: LedgerEntry::tag((self.name, EntryPosition::Number(last))),
         })?;
-        let open = self.entry(Place::Number(next)).await?;
+        let open = self.entry(EntryPosition::Number(next)).await?;
         Ok(Ledger {
             current,
             open,
@@ -139,7 +139,7 @@ impl Channel<'_> {
     /// Writes the intent. Only one promoter gets the number; another finds it taken and has moved
     /// nothing.
     pub(super) async fn claim(&self, entry: &LedgerEntry) -> Result<Digest, Error> {
-        let id = (self.name, Place::Number(entry.seq));
+        let id = (self.name, EntryPosition::Number(entry.seq));
         let claimed = self.staging.claim(id, entry).await?;
         claimed.ok_or_else(|| self.lost(entry))
     }
@@ -147,14 +147,14 @@ impl Channel<'_> {
     pub(super) fn lost(&self, entry: &LedgerEntry) -> Error {
         Error::Lost {
             channel: self.name.to_owned(),
-            tag: LedgerEntry::tag((self.name, Place::Number(entry.seq))),
+            tag: LedgerEntry::tag((self.name, EntryPosition::Number(entry.seq))),
         }
     }
 
     fn overtaken(&self, entry: &LedgerEntry) -> Error {
         Error::Overtaken {
             channel: self.name.to_owned(),
-            tag: LedgerEntry::tag((self.name, Place::Number(entry.seq))),
+            tag: LedgerEntry::tag((self.name, EntryPosition::Number(entry.seq))),
         }
     }
 
@@ -172,7 +172,7 @@ impl Channel<'_> {
         entry: &LedgerEntry,
         is_resumed: bool,
     ) -> Result<(), Error> {
-        let tag = LedgerEntry::tag((self.name, Place::Number(entry.seq)));
+        let tag = LedgerEntry::tag((self.name, EntryPosition::Number(entry.seq)));
         let (registry, repository) = (&self.staging.registry, &self.staging.repository);
         let is_ours = if is_resumed {
             registry.is_at(repository, &tag, at).await?
@@ -191,7 +191,7 @@ impl Channel<'_> {
         &self,
         at: &Digest,
         entry: &LedgerEntry,
-        pointer: Place,
+        pointer: EntryPosition,
     ) -> Result<(), Error> {
         if !self.is_open(at).await? {
             return Err(self.overtaken(entry));
@@ -213,7 +213,7 @@ impl Channel<'_> {
         }
         let mut amended = entry.clone();
         amended.drift.extend(drift);
-        let id = (self.name, Place::Number(entry.seq));
+        let id = (self.name, EntryPosition::Number(entry.seq));
         match self.staging.put(id, &amended).await {
             Ok(digest) => Ok((digest, amended)),
             Err(crate::staging::Error::Registry(registry::Error::Immutable { .. })) => {

@@ -10,7 +10,7 @@ use super::ledger::Channel;
 use crate::name::{Digest, Repository};
 use crate::record::{Drift, LedgerEntry, TagMove};
 use crate::registry::{Locator, Manifest};
-use crate::staging::Place;
+use crate::staging::EntryPosition;
 
 /// How the tags of a move are set.
 #[derive(Clone, Copy, Default)]
@@ -70,7 +70,7 @@ impl Channel<'_> {
     ) -> Result<(), Error> {
         self.set_all(at, entry, Way::Forward, options).await?;
         self.read_back(entry, Way::Forward, options).await?;
-        let recorded = self.record(at, entry, Place::Current).await;
+        let recorded = self.record(at, entry, EntryPosition::Current).await;
         recorded.map_err(|cause| self.unrecorded(Way::Forward, cause))
     }
 

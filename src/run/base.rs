@@ -160,7 +160,7 @@ images:
     fn an_unknown_external_base_has_no_source() {
         let planned = planned(&[], ExternalDigests::new());
         assert_eq!(source(&planned, 0), None);
-        assert_eq!(source(&planned, 1), None, "its parent is held");
+        assert_eq!(source(&planned, 1), None, "its parent is skipped");
     }
 
     #[test]

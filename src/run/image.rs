@@ -151,7 +151,7 @@ fn step_at(sources: &Sources, steps: &[stack::Step], failure: &Failure) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buildkit::Place;
+    use crate::buildkit::SourceLocation;
     use crate::testing;
 
     const SPEC: &str = "
@@ -170,7 +170,7 @@ images:
         let steps = &stack.images()[0].steps;
         let start = stack.sources().start(steps[number].span);
         let mut failure = Failure::new("failed");
-        failure.place = Some(Place {
+        failure.place = Some(SourceLocation {
             file: file.to_owned(),
             line: start.line + lines,
             column: start.column,

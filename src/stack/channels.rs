@@ -46,7 +46,7 @@ pub struct ChannelTag {
 }
 
 /// Names a channel can refer to.
-pub struct Known<'a> {
+pub struct ReferableNames<'a> {
     /// All images.
     pub images: BTreeSet<&'a str>,
     /// All variants.
@@ -58,7 +58,7 @@ pub struct Known<'a> {
 const KEYS: [&str; 5] = ["tag", "gates", "from", "variant", "auto"];
 
 /// Reads `channels:` for one variant; returns the tags it moves there.
-pub fn read(reader: &Reader, node: &Node, known: &Known) -> Vec<ChannelTag> {
+pub fn read(reader: &Reader, node: &Node, known: &ReferableNames) -> Vec<ChannelTag> {
     let entries = reader.some_entries(node, "`channels`").unwrap_or_default();
     check_sources(reader, entries);
     entries
@@ -67,7 +67,12 @@ pub fn read(reader: &Reader, node: &Node, known: &Known) -> Vec<ChannelTag> {
         .collect()
 }
 
-fn channel(reader: &Reader, entry: &Entry, all: &[Entry], known: &Known) -> Option<ChannelTag> {
+fn channel(
+    reader: &Reader,
+    entry: &Entry,
+    all: &[Entry],
+    known: &ReferableNames,
+) -> Option<ChannelTag> {
     check_name(reader, &entry.key);
     let what = format!("channel `{}`", entry.key.text);
     let fields = reader.fields(&entry.value, &what, &KEYS)?;

@@ -165,7 +165,7 @@ impl<'a> SpecReader<'a> {
         let writable = self.top.get("writable");
         let channels = self.top.get("channels");
         let names = variants.iter().filter_map(|v| v.variant.name.as_ref());
-        let known = channels::Known {
+        let known = channels::ReferableNames {
             images: images.iter().map(|image| image.name.as_str()).collect(),
             variants: names.map(|name| name.as_str()).collect(),
             variant: node.variant.name.as_ref().map(|name| name.as_str()),

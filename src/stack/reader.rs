@@ -242,8 +242,8 @@ impl<'a> Reader<'a> {
         self.fields_or(node, what, known, &[])
     }
 
-    /// Reads a mapping and reports keys that are not `known`; for those that belong to one of `others`
-    /// it says where they go.
+    /// Reads a mapping and reports keys that are not `known`, with the place of those that belong to one of
+    /// `others`.
     pub fn fields_or<'n>(
         &self,
         node: &'n Node,

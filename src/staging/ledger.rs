@@ -5,9 +5,9 @@ use crate::name::Tag;
 use crate::record::LedgerEntry;
 use crate::tags;
 
-/// A place of an entry in a channel's ledger.
+/// The position of an entry in a channel's ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum EntryPosition {
     /// The entry with this number, from 1.
     Number(u64),
     /// The entry the channel is at.
@@ -17,15 +17,15 @@ pub enum Place {
 }
 
 impl Document for LedgerEntry {
-    /// The name of the channel, and the place in its ledger.
-    type Id<'a> = (&'a str, Place);
+    /// The name of the channel, and the position in its ledger.
+    type Id<'a> = (&'a str, EntryPosition);
     const MEDIA_TYPE: &'static str = "application/vnd.laminate.channel.v1+json";
 
-    fn tag((channel, place): Self::Id<'_>) -> Tag {
-        match place {
-            Place::Number(number) => tags::entry(channel, number),
-            Place::Current => tags::current(channel),
-            Place::Aborted => tags::aborted(channel),
+    fn tag((channel, position): Self::Id<'_>) -> Tag {
+        match position {
+            EntryPosition::Number(number) => tags::entry(channel, number),
+            EntryPosition::Current => tags::current(channel),
+            EntryPosition::Aborted => tags::aborted(channel),
         }
     }
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use ledger::Place;
+pub use ledger::EntryPosition;
 pub use number::{NumberTag, VersionNumber};
 pub use state::{Built, State};
 

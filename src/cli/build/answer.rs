@@ -90,7 +90,15 @@ fn describe_release(json: &mut Value, release: &ReleaseState) {
     json["unreleased"] = json!(missing);
 }
 
-/// What became of an image, as `action` of JSON and in the table.
+/// Returns the word of an action for the table.
+fn action_shown(recorded: &Recorded<'_>, planned: &Planned) -> &'static str {
+    match planned.action {
+        Action::Hold { .. } => "skipped",
+        Action::Build { .. } | Action::Reuse { .. } => action(recorded, planned),
+    }
+}
+
+/// Returns what became of an image, for JSON.
 fn action(recorded: &Recorded<'_>, planned: &Planned) -> &'static str {
     match (&planned.action, recorded.outcome(planned.id)) {
         (_, Some(Outcome::Skipped { .. })) => "skipped",
@@ -118,7 +126,7 @@ fn row(recorded: &Recorded<'_>, planned: &Planned) -> Vec<String> {
     };
     vec![
         planned.label.clone(),
-        action(recorded, planned).to_owned(),
+        action_shown(recorded, planned).to_owned(),
         took,
         size.unwrap_or_default(),
         digest.unwrap_or_default(),

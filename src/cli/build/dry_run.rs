@@ -31,8 +31,8 @@ fn tags(context: &Context, gathered: &Gathered, plan: &Plan) -> String {
     let mut text = String::new();
     for planned in &plan.images {
         let repository = context.stack[planned.id].repository.as_ref();
-        let is_held = matches!(planned.action, Action::Hold { .. });
-        let Some(repository) = repository.filter(|_| !is_held) else {
+        let is_skipped = matches!(planned.action, Action::Hold { .. });
+        let Some(repository) = repository.filter(|_| !is_skipped) else {
             continue;
         };
         for tag in &planned.tags {

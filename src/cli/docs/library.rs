@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures_util::future::try_join_all;
 
 use super::super::args::DocsArgs;
-use super::super::place::Place;
+use super::super::workspace::Workspace;
 use super::super::{Exit, Failure};
-use crate::docs::{self, Channel, Known, Links, Made, Names, Stored, Wiki};
+use crate::docs::{self, Channel, ImageDetails, Links, Made, Names, Stored, Wiki};
 use crate::evidence::Evidence;
 use crate::name::{Digest, Repository};
 use crate::oci;
@@ -25,12 +25,12 @@ const LIMIT: u64 = 16 << 20;
 
 /// Releases, channels, and what was read of them so far.
 pub struct Library<'a> {
-    place: &'a Place,
+    workspace: &'a Workspace,
     wiki: Wiki,
     /// The releases that always get pages.
     selected: BTreeSet<Digest>,
     /// By release.
-    known: BTreeMap<Digest, Vec<Known>>,
+    details: BTreeMap<Digest, Vec<ImageDetails>>,
     /// By repository and digest; `None` where the registry does not have the image.
     stored: HashMap<(Repository, Digest), Option<Stored>>,
     /// By the digest of its document.
@@ -39,10 +39,10 @@ pub struct Library<'a> {
 
 impl<'a> Library<'a> {
     /// Lists releases and channels. Fails without a release.
-    pub async fn open(place: &'a Place, args: &DocsArgs) -> Result<Self, Failure> {
-        let mut releases = place.staging.release_list().await?;
-        let shown = shown(place, args, &mut releases).await?;
-        let channels = channels(place).await?;
+    pub async fn open(workspace: &'a Workspace, args: &DocsArgs) -> Result<Self, Failure> {
+        let mut releases = workspace.staging.release_list().await?;
+        let shown = shown(workspace, args, &mut releases).await?;
+        let channels = channels(workspace).await?;
         let current: BTreeSet<&Digest> = channels
             .iter()
             .filter_map(|channel| Some(&channel.entries.first()?.release))
@@ -53,18 +53,18 @@ impl<'a> Library<'a> {
         let selected = releases.iter().enumerate().filter(is_selected);
         let selected = selected.map(|(_, stored)| stored.digest.clone()).collect();
         Ok(Self {
-            place,
+            workspace,
             selected,
             wiki: Wiki {
-                stack: place.context.stack.name().to_string(),
+                stack: workspace.context.stack.name().to_string(),
                 links: Links::default(),
                 releases,
                 shown,
-                known: BTreeMap::new(),
+                details: BTreeMap::new(),
                 channels,
                 written: BTreeSet::new(),
             },
-            known: BTreeMap::new(),
+            details: BTreeMap::new(),
             stored: HashMap::new(),
             evidence: HashMap::new(),
         })
@@ -107,10 +107,10 @@ impl<'a> Library<'a> {
         self.read(&selected).await?;
         self.wiki.links = links;
         self.wiki.written = written;
-        let known = self.known.iter();
-        self.wiki.known = known
+        let details = self.details.iter();
+        self.wiki.details = details
             .filter(|(digest, _)| selected.contains(*digest))
-            .map(|(digest, known)| (digest.clone(), known.clone()))
+            .map(|(digest, details)| (digest.clone(), details.clone()))
             .collect();
         Ok(docs::pages(&self.wiki))
     }
@@ -118,7 +118,7 @@ impl<'a> Library<'a> {
     /// Reads what was not read yet of some releases. Releases share images, so each is read once.
     async fn read(&mut self, selected: &BTreeSet<Digest>) -> Result<(), Failure> {
         let releases = self.wiki.releases.iter();
-        let is_new = |digest| selected.contains(digest) && !self.known.contains_key(digest);
+        let is_new = |digest| selected.contains(digest) && !self.details.contains_key(digest);
         let releases: Vec<StoredRelease> = releases
             .filter(|stored| is_new(&stored.digest))
             .cloned()
@@ -129,7 +129,7 @@ impl<'a> Library<'a> {
             .collect();
         self.read_stored(&images).await?;
         self.read_evidence(&images).await?;
-        let staging = &self.place.staging;
+        let staging = &self.workspace.staging;
         let specs = try_join_all(releases.iter().map(|stored| async move {
             let spec = staging.spec_of(&stored.release).await?;
             Ok::<_, staging::Error>((stored, spec))
@@ -137,7 +137,7 @@ impl<'a> Library<'a> {
         .await?;
         for (StoredRelease { digest, release }, spec) in specs {
             let mut specs = spec.map(|spec| spec.images).unwrap_or_default().into_iter();
-            let known = release.images.iter().map(|image| Known {
+            let details = release.images.iter().map(|image| ImageDetails {
                 evidence: image
                     .evidence
                     .as_ref()
@@ -145,14 +145,14 @@ impl<'a> Library<'a> {
                 resolved: specs.next().map(|image| image.resolved),
                 stored: self.stored.get(&location(image)).cloned().flatten(),
             });
-            self.known.insert(digest.clone(), known.collect());
+            self.details.insert(digest.clone(), details.collect());
         }
         Ok(())
     }
 
     /// Reads manifests and configs.
     async fn read_stored(&mut self, images: &[&ReleaseImage]) -> Result<(), Failure> {
-        let registry = &self.place.staging.registry;
+        let registry = &self.workspace.staging.registry;
         let missing: BTreeMap<_, &ReleaseImage> = images
             .iter()
             .map(|image| (location(image), *image))
@@ -168,7 +168,7 @@ impl<'a> Library<'a> {
 
     /// Reads evidence.
     async fn read_evidence(&mut self, images: &[&ReleaseImage]) -> Result<(), Failure> {
-        let staging = &self.place.staging;
+        let staging = &self.workspace.staging;
         let missing: BTreeMap<&Digest, &ReleaseImage> = images
             .iter()
             .filter_map(|image| Some((image.evidence.as_ref()?, *image)))
@@ -187,12 +187,12 @@ impl<'a> Library<'a> {
 /// Returns the release on the first page: the one of `--release`, which is added to the list if needed,
 /// else the newest.
 async fn shown(
-    place: &Place,
+    workspace: &Workspace,
     args: &DocsArgs,
     releases: &mut Vec<StoredRelease>,
 ) -> Result<Digest, Failure> {
     if let Some(name) = &args.release {
-        let found = release::find(&place.staging, name).await?;
+        let found = release::find(&workspace.staging, name).await?;
         let digest = found.digest.clone();
         if !releases.iter().any(|stored| stored.digest == digest) {
             releases.push(found);
@@ -202,16 +202,16 @@ async fn shown(
     }
     let newest = releases.first().map(|stored| stored.digest.clone());
     newest.ok_or_else(|| {
-        let text = format!("no release in `{}`", place.staging.repository);
+        let text = format!("no release in `{}`", workspace.staging.repository);
         Failure::new(Exit::Usage, text).help("make one with `laminate build --push`")
     })
 }
 
 /// Reads the ledgers of all channels.
-async fn channels(place: &Place) -> Result<Vec<Channel>, Failure> {
-    let declared = place.context.stack.channels().iter();
+async fn channels(workspace: &Workspace) -> Result<Vec<Channel>, Failure> {
+    let declared = workspace.context.stack.channels().iter();
     let channels = declared.map(|declared| async move {
-        let entries = place.channel(&declared.name).history().await?;
+        let entries = workspace.channel(&declared.name).history().await?;
         Ok::<_, release::Error>(Channel {
             name: declared.name.clone(),
             entries: entries.into_iter().map(|(_, entry)| entry).collect(),

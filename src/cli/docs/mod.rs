@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{DocsArgs, Global};
 use super::interrupt::unless_cancelled;
-use super::place::Place;
+use super::workspace::Workspace;
 use super::{Answer, Exit, Failure};
 use crate::event::{Event, Events};
 use crate::release::refs::Writes;
@@ -30,14 +30,14 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let place = Place::open(global, events).await?;
+    let workspace = Workspace::open(global, events).await?;
     if args.push_wiki.is_some() && !args.dry_run {
-        let caller = place.context.caller().await;
-        caller.check(place.context.stack.refs(), Writes::Docs)?;
+        let caller = workspace.context.caller().await;
+        caller.check(workspace.context.stack.refs(), Writes::Docs)?;
     }
     let folder = global.directory.clone().unwrap_or_default();
     let work = async {
-        let mut library = Library::open(&place, args).await?;
+        let mut library = Library::open(&workspace, args).await?;
         let mut summary = Summary::default();
         if let Some(out) = args.out.as_ref().filter(|path| !path.as_str().is_empty()) {
             let changes = write(&mut library, args, folder.join(out)).await?;
@@ -49,7 +49,7 @@ pub async fn run(
                 text: "reading the wiki's repository".to_owned(),
             });
             let remote = Remote::new(url, &folder, args.branch.as_deref());
-            wiki = push(&mut library, args, &place, &remote, &mut summary).await?;
+            wiki = push(&mut library, args, &workspace, &remote, &mut summary).await?;
         }
         let mut json = summary.json();
         json["release"] = json!(library.shown().as_str());
@@ -82,7 +82,7 @@ async fn write(
 async fn push(
     library: &mut Library<'_>,
     args: &DocsArgs,
-    place: &Place,
+    workspace: &Workspace,
     remote: &Remote,
     summary: &mut Summary,
 ) -> Result<Value, Failure> {
@@ -96,7 +96,7 @@ async fn push(
             summary.add(&changes, args.dry_run);
             return Ok(wiki_json(&wiki, &changes, None));
         }
-        let commit = wiki.commit(&place.context.folder, &message).await?;
+        let commit = wiki.commit(&workspace.context.folder, &message).await?;
         let Some(reason) = wiki.push().await? else {
             summary.add(&changes, false);
             summary.add_push(&wiki.branch, &commit);
@@ -132,7 +132,7 @@ struct Summary {
 }
 
 impl Summary {
-    /// Adds the changes of one place.
+    /// Adds the changes of one workspace.
     fn add(&mut self, changes: &Changes, dry_run: bool) {
         for (file, page) in &changes.pages {
             *self.pages.entry(file.clone()).or_default() |= page.is_changed;

@@ -69,7 +69,7 @@ fn tags_of_images_that_are_built_or_reused_are_looked_up() {
         selected: Some(BTreeSet::from([BASE])),
         ..Request::default()
     };
-    assert_eq!(look_up(&facts, &request), 3, "r is held");
+    assert_eq!(look_up(&facts, &request), 3, "r is skipped");
     facts.checkout = None;
     assert_eq!(look_up(&facts, &Request::default()), 0, "there are no tags");
 }

@@ -13,14 +13,14 @@ use crate::stack;
 use crate::staging::Staging;
 
 /// A stack and its staging repository.
-pub struct Place {
+pub struct Workspace {
     /// The stack as loaded.
     pub context: Context,
     /// Where its releases and channels are.
     pub staging: Staging,
 }
 
-impl Place {
+impl Workspace {
     /// Loads the stack and makes a client of its registry. Nothing is contacted.
     pub async fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
         let context = context::load(global).await?;

@@ -1,4 +1,4 @@
-//! The images of a channel that nodes have: lists of images as nodes report them, compared with the channel.
+//! The images that nodes report, compared with those of a channel.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::name::{Digest, Reference, Repository};
 use crate::record::LedgerEntry;
 
-/// An image on a node.
-type Place = (Repository, Digest);
+/// The repository and the digest of an image.
+type PinnedImage = (Repository, Digest);
 
 /// Why a list of images cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -36,17 +36,17 @@ pub enum Error {
 pub struct Node {
     /// Its name, or the name of the file.
     pub name: String,
-    /// The names of each.
-    images: Vec<Vec<Place>>,
+    /// The names of each image.
+    images: Vec<Vec<PinnedImage>>,
     /// Whether it may have more images than it reports.
     pub cut: bool,
 }
 
-/// A kubelet names its largest images only (`nodeStatusMaxImages` of its configuration, 50 unless set).
+/// A kubelet reports only its largest images (`nodeStatusMaxImages` of its configuration, 50 unless set).
 const NAMED: usize = 50;
 
-/// Reads what `crictl images -o json`, a node of the Kubernetes API, a list of nodes, or an array of any
-/// of them says. A list that names no node is of the node `origin`.
+/// Reads the output of `crictl images -o json`, a node of the Kubernetes API, a list of nodes, or an array
+/// of any of them. A list without the name of its node is that of the node `origin`.
 pub fn nodes(origin: &str, text: &str) -> Result<Vec<Node>, Error> {
     let value: Value = serde_json::from_str(text).map_err(|error| Error::Json {
         origin: origin.to_owned(),
@@ -74,16 +74,16 @@ fn read(origin: &str, value: &Value, list: &mut Vec<Node>) -> Option<()> {
     let node = if let Some(images) = value["images"].as_array() {
         Node {
             name: origin.to_owned(),
-            images: places(images, "repoDigests"),
+            images: pinned_images(images, "repoDigests"),
             cut: false,
         }
     } else if value["kind"] == "Node" || value["status"]["images"].is_array() {
-        // A node that has none yet says nothing about images.
+        // A node without images has no `images`.
         let images = value["status"]["images"].as_array();
         let images = images.map_or(&[][..], Vec::as_slice);
         Node {
             name: value["metadata"]["name"].as_str()?.to_owned(),
-            images: places(images, "names"),
+            images: pinned_images(images, "names"),
             cut: images.len() >= NAMED,
         }
     } else {
@@ -93,40 +93,41 @@ fn read(origin: &str, value: &Value, list: &mut Vec<Node>) -> Option<()> {
     Some(())
 }
 
-/// The names with a digest. One that is not a reference (`<none>@<none>`) was never a channel's.
-fn places(images: &[Value], field: &str) -> Vec<Vec<Place>> {
-    let place = |name: &Value| {
+/// Returns the names with a digest of each image. One that is not a reference (`<none>@<none>`) was never a
+/// channel's.
+fn pinned_images(images: &[Value], field: &str) -> Vec<Vec<PinnedImage>> {
+    let image = |name: &Value| {
         let reference = Reference::parse(name.as_str()?).ok()?;
         Some((reference.repository, reference.digest?))
     };
     images
         .iter()
         .filter_map(|image| image[field].as_array())
-        .map(|names| names.iter().filter_map(place).collect())
+        .map(|names| names.iter().filter_map(image).collect())
         .collect()
 }
 
 impl Node {
-    /// All names of the images that have one.
-    fn named(&self, place: &Place) -> impl Iterator<Item = &Place> {
+    /// Returns all names of the images that have this one.
+    fn named(&self, image: &PinnedImage) -> impl Iterator<Item = &PinnedImage> {
         let images = self.images.iter();
-        images.filter(|names| names.contains(place)).flatten()
+        images.filter(|names| names.contains(image)).flatten()
     }
 }
 
-/// Where a channel is and was.
+/// The images of a channel: those it is at, and those it was at.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct ChannelImages {
     /// Its images now, each with its labels: variants may have the same image.
-    current: BTreeMap<Place, BTreeSet<String>>,
-    /// All it ever named and names no more.
-    old: BTreeMap<Place, BTreeSet<String>>,
-    /// What other channels name now.
-    kept: BTreeMap<Place, BTreeSet<String>>,
+    current: BTreeMap<PinnedImage, BTreeSet<String>>,
+    /// Those it was at, and is not at now.
+    old: BTreeMap<PinnedImage, BTreeSet<String>>,
+    /// Those that other channels are at.
+    kept: BTreeMap<PinnedImage, BTreeSet<String>>,
 }
 
-impl Known {
-    /// From a channel's entries, newest first, and where other channels are.
+impl ChannelImages {
+    /// Takes them from a channel's entries, newest first, and from the entries other channels are at.
     pub fn new<'a>(
         history: &[LedgerEntry],
         others: impl IntoIterator<Item = &'a LedgerEntry>,
@@ -134,24 +135,24 @@ impl Known {
         let mut known = Self::default();
         for (number, entry) in history.iter().enumerate() {
             for step in &entry.images {
-                let place = |digest: &Digest| (step.repository.clone(), digest.clone());
+                let image = |digest: &Digest| (step.repository.clone(), digest.clone());
                 for digest in step.old.iter().chain([&step.new]) {
-                    let labels = known.old.entry(place(digest)).or_default();
+                    let labels = known.old.entry(image(digest)).or_default();
                     labels.insert(step.label.clone());
                 }
                 if number == 0 {
-                    let labels = known.current.entry(place(&step.new)).or_default();
+                    let labels = known.current.entry(image(&step.new)).or_default();
                     labels.insert(step.label.clone());
                 }
             }
         }
         known
             .old
-            .retain(|place, _| !known.current.contains_key(place));
+            .retain(|image, _| !known.current.contains_key(image));
         for entry in others {
             for step in &entry.images {
-                let place = (step.repository.clone(), step.new.clone());
-                let channels = known.kept.entry(place).or_default();
+                let image = (step.repository.clone(), step.new.clone());
+                let channels = known.kept.entry(image).or_default();
                 channels.insert(entry.channel.clone());
             }
         }
@@ -190,7 +191,7 @@ impl State {
 
 /// An image of a channel on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct NodeImage {
     /// The labels of the images with this digest.
     pub labels: Vec<String>,
     /// Its repository.
@@ -202,11 +203,11 @@ pub struct Held {
 }
 
 /// Returns the images of a channel that a node has, the current ones first.
-pub fn compare(known: &Known, node: &Node) -> Vec<Held> {
-    let held = |(place, labels): (&Place, &BTreeSet<String>), state: State| Held {
+pub fn compare(known: &ChannelImages, node: &Node) -> Vec<NodeImage> {
+    let node_image = |(image, labels): (&PinnedImage, &BTreeSet<String>), state: State| NodeImage {
         labels: labels.iter().cloned().collect(),
-        repository: place.0.clone(),
-        digest: place.1.clone(),
+        repository: image.0.clone(),
+        digest: image.1.clone(),
         state,
     };
     let current = known.current.iter().map(|one| {
@@ -214,7 +215,7 @@ pub fn compare(known: &Known, node: &Node) -> Vec<Held> {
             Some(_) => State::Current,
             None => State::Missing,
         };
-        held(one, state)
+        node_image(one, state)
     });
     let old = known.old.iter().filter_map(|one| {
         node.named(one.0).next()?;
@@ -224,14 +225,14 @@ pub fn compare(known: &Known, node: &Node) -> Vec<Held> {
             None if node.named(one.0).any(wanted) => State::Same,
             None => State::Stale,
         };
-        Some(held(one, state))
+        Some(node_image(one, state))
     });
     current.chain(old).collect()
 }
 
-/// The command that removes what is stale from a node, to be run on it.
-pub fn command(held: &[Held]) -> Option<Vec<String>> {
-    let stale: Vec<String> = held
+/// Returns the command that removes stale images from a node, to be run on it.
+pub fn command(images: &[NodeImage]) -> Option<Vec<String>> {
+    let stale: Vec<String> = images
         .iter()
         .filter(|one| one.state == State::Stale)
         .map(|one| format!("{}@{}", one.repository, one.digest))

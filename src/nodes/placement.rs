@@ -1,24 +1,24 @@
-//! Where pods go, as the command line says it: labels, taints that are tolerated, names of objects.
+//! Where pods run, from the command line: labels of nodes, tolerations, names of objects.
 //!
-//! What is legal is what the API says of "labels and selectors", "object names" and `Toleration`.
+//! The grammars are those of the Kubernetes API: "labels and selectors", "object names", `Toleration`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde_json::{Value, json};
 
-/// Why a text is not a place.
+/// Why a label, a toleration or a name is invalid: what to use instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidPlace(&'static str);
+pub struct InvalidPlacement(&'static str);
 
-const KEY: InvalidPlace = InvalidPlace(
-    "a key is letters, digits, `-`, `_` and `.`, at most 63, with a host name and `/` before it or not",
+const KEY: InvalidPlacement = InvalidPlacement(
+    "use at most 63 letters, digits, `-`, `_` and `.` for the key, with a host name and `/` before it if needed",
 );
-const VALUE: InvalidPlace =
-    InvalidPlace("a value is letters, digits, `-`, `_` and `.`, at most 63");
-const EFFECT: InvalidPlace =
-    InvalidPlace("a taint's effect is NoSchedule, PreferNoSchedule or NoExecute");
+const VALUE: InvalidPlacement =
+    InvalidPlacement("use at most 63 letters, digits, `-`, `_` and `.` for the value");
+const EFFECT: InvalidPlacement =
+    InvalidPlacement("use the effect NoSchedule, PreferNoSchedule or NoExecute");
 
 /// Letters, digits, and `-`, `_`, `.` between them.
 fn is_name(text: &str) -> bool {
@@ -39,7 +39,7 @@ fn is_host(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(part)
 }
 
-fn key(text: &str) -> Result<String, InvalidPlace> {
+fn key(text: &str) -> Result<String, InvalidPlacement> {
     let good = match text.split_once('/') {
         Some((host, name)) => is_host(host) && is_name(name),
         None => is_name(text),
@@ -47,7 +47,7 @@ fn key(text: &str) -> Result<String, InvalidPlace> {
     good.then(|| text.to_owned()).ok_or(KEY)
 }
 
-fn value(text: &str) -> Result<String, InvalidPlace> {
+fn value(text: &str) -> Result<String, InvalidPlacement> {
     let good = text.is_empty() || is_name(text);
     good.then(|| text.to_owned()).ok_or(VALUE)
 }
@@ -57,14 +57,14 @@ fn value(text: &str) -> Result<String, InvalidPlace> {
 pub struct ObjectName(String);
 
 impl FromStr for ObjectName {
-    type Err = InvalidPlace;
+    type Err = InvalidPlacement;
 
-    fn from_str(text: &str) -> Result<Self, InvalidPlace> {
+    fn from_str(text: &str) -> Result<Self, InvalidPlacement> {
         if is_host(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InvalidPlace(
-                "a name is lower-case letters, digits, `-` and `.`",
+            Err(InvalidPlacement(
+                "use lower-case letters, digits, `-` and `.`",
             ))
         }
     }
@@ -76,7 +76,7 @@ impl fmt::Display for ObjectName {
     }
 }
 
-/// A label nodes have, `KEY=VALUE`.
+/// A label of nodes, `KEY=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// The key, with its prefix.
@@ -86,12 +86,12 @@ pub struct Label {
 }
 
 impl FromStr for Label {
-    type Err = InvalidPlace;
+    type Err = InvalidPlacement;
 
-    fn from_str(text: &str) -> Result<Self, InvalidPlace> {
+    fn from_str(text: &str) -> Result<Self, InvalidPlacement> {
         let (name, content) = text
             .split_once('=')
-            .ok_or(InvalidPlace("write KEY=VALUE"))?;
+            .ok_or(InvalidPlacement("write KEY=VALUE"))?;
         Ok(Self {
             key: key(name)?,
             value: value(content)?,
@@ -99,7 +99,7 @@ impl FromStr for Label {
     }
 }
 
-/// A taint that keeps others away: `KEY=VALUE:EFFECT`, `KEY:EFFECT` for any value, and both without
+/// A taint that pods tolerate: `KEY=VALUE:EFFECT`, `KEY:EFFECT` for any value, and both without
 /// `:EFFECT` for any effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toleration {
@@ -109,7 +109,7 @@ pub struct Toleration {
 }
 
 impl Toleration {
-    /// What Zero-to-JupyterHub's own pods tolerate: nodes for users alone. Some clouds allow no `/` in
+    /// Returns what Zero-to-JupyterHub's own pods tolerate: nodes for users alone. Some clouds allow no `/` in
     /// the key ("Using a dedicated node pool for users" of its administrator's guide).
     pub fn of_users() -> Vec<Self> {
         ["hub.jupyter.org/dedicated", "hub.jupyter.org_dedicated"]
@@ -134,9 +134,9 @@ impl Toleration {
 }
 
 impl FromStr for Toleration {
-    type Err = InvalidPlace;
+    type Err = InvalidPlacement;
 
-    fn from_str(text: &str) -> Result<Self, InvalidPlace> {
+    fn from_str(text: &str) -> Result<Self, InvalidPlacement> {
         let (taint, effect) = match text.rsplit_once(':') {
             Some((taint, effect)) => (taint, Some(effect)),
             None => (text, None),
