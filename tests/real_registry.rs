@@ -3,6 +3,7 @@
 //! `LAMINATE_TEST_REGISTRY_BIN` names a binary that serves with `BINARY serve CONFIG`; else
 //! `registry` and `docker-registry` on PATH are taken, both if both are there.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use laminate::testing::registry::{
 struct Served {
     process: Child,
     host: String,
+    /// The access log: a line for each request, in the combined form of Apache.
+    log: PathBuf,
     _folder: tempfile::TempDir,
 }
 
@@ -26,27 +29,82 @@ impl Drop for Served {
     }
 }
 
+impl Served {
+    /// Returns how much of the log there is, bytes, once all earlier requests are in it.
+    async fn logged(&self) -> usize {
+        let length = || std::fs::read(&self.log).expect("valid in this test").len();
+        let mut before = length();
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let now = length();
+            if now == before {
+                return now;
+            }
+            before = now;
+        }
+    }
+
+    /// Returns the numbers of requests since byte `start` of the log, by method and kind, as soon as
+    /// there are `expected`: a line is written after its answer.
+    async fn requests(&self, start: usize, expected: usize) -> BTreeMap<String, usize> {
+        let mut found = BTreeMap::new();
+        for _ in 0..100 {
+            let text = std::fs::read_to_string(&self.log).expect("valid in this test");
+            let requests = text[start..].lines().filter_map(request);
+            found.clear();
+            for request in requests {
+                *found.entry(request).or_default() += 1;
+            }
+            if found.values().sum::<usize>() >= expected {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        found
+    }
+}
+
+/// Reads `… "POST /v2/a/blobs/uploads/?mount=… HTTP/1.1" …`, a line of the access log: `POST mount`.
+fn request(line: &str) -> Option<String> {
+    let (_, request) = line.split_once(" \"")?;
+    let mut words = request.split(' ');
+    let (method, path) = (words.next()?, words.next()?);
+    let kinds = [
+        "mount=",
+        "/blobs/uploads/",
+        "/blobs/",
+        "/manifests/",
+        "/tags/",
+    ];
+    let kind = kinds.iter().find(|kind| path.contains(**kind))?;
+    let kind = kind.trim_matches(['/', '=']);
+    Some(format!("{method} {kind}"))
+}
+
 fn serve(binary: &Path) -> Served {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("valid in this test");
     let host = free.local_addr().expect("valid in this test").to_string();
     drop(free);
     let folder = tempfile::tempdir().expect("valid in this test");
     let config = format!(
-        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'}}\n",
+        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: false}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'}}\n",
         folder.path().join("data").display()
     );
     std::fs::write(folder.path().join("config.yml"), config).expect("valid in this test");
+    let log = folder.path().join("access.log");
+    let output = std::fs::File::create(&log).expect("valid in this test");
     let process = Command::new(binary)
         .arg("serve")
         .arg(folder.path().join("config.yml"))
         .env("OTEL_TRACES_EXPORTER", "none")
-        .stdout(Stdio::null())
+        .stdout(output)
         .stderr(Stdio::null())
         .spawn()
         .expect("valid in this test");
     let served = Served {
         process,
         host,
+        log,
         _folder: folder,
     };
     for _ in 0..200 {
@@ -78,12 +136,13 @@ async fn an_image_is_pushed_mounted_tagged_and_read() {
     };
     for binary in binaries {
         let served = serve(&binary);
-        publish(&served.host).await;
+        publish(&served).await;
     }
 }
 
 #[expect(clippy::too_many_lines, reason = "one publication, step by step")]
-async fn publish(host: &str) {
+async fn publish(served: &Served) {
+    let host = &served.host;
     let registry = Registry::new(Options::default()).expect("valid in this test");
     let named =
         |path: &str| Repository::parse(&format!("{host}/{path}")).expect("valid in this test");
@@ -147,6 +206,7 @@ async fn publish(host: &str) {
         Vec::new()
     );
 
+    let start = served.logged().await;
     for part in &parts {
         let mounted = registry
             .mount(&public, &staging, &part.digest)
@@ -164,6 +224,19 @@ async fn publish(host: &str) {
             .await
             .expect("the call succeeds");
     }
+
+    let sent = served.requests(start, 10).await;
+    let expected = [
+        ("HEAD manifests", 4),
+        ("POST mount", 2),
+        ("PUT manifests", 4),
+    ];
+    let expected = expected.map(|(request, count)| (request.to_owned(), count));
+    assert_eq!(
+        sent,
+        BTreeMap::from(expected),
+        "publishing moves no byte and asks nothing twice"
+    );
 
     let found = registry
         .head_manifest(&public, &tag("stable"))
