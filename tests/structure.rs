@@ -72,7 +72,7 @@ const ROOMS: &[Room] = &[
     pure("docs", &["name", "oci", "evidence", "record", "size"]),
     pure("nodes", &["name", "record"]),
     acts("git", &["name", "checkout"]),
-    acts("buildkit", &["llb"]),
+    acts("buildkit", &["name", "llb"]),
     acts("registry", &["name", "oci"]),
     acts(
         "staging",

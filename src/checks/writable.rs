@@ -3,6 +3,7 @@
 use super::fault::{Fault, FaultKind};
 use super::tree::{Kind, Tree};
 use crate::evidence::Rule;
+use crate::stack::is_private;
 
 /// Adds the faults at and below one path.
 pub fn faults(tree: &Tree, gid: u32, path: &str, list: &mut Vec<Fault>) {
@@ -20,6 +21,10 @@ pub fn faults(tree: &Tree, gid: u32, path: &str, list: &mut Vec<Fault>) {
             Kind::Regular => 0o060,
             Kind::Link | Kind::Other => continue,
         };
+        let is_special = entry.kind == Kind::Regular && entry.mode & 0o6000 != 0;
+        if is_special || is_private(path, entry.mode, entry.kind == Kind::Folder) {
+            continue;
+        }
         if entry.gid != gid {
             let text = format!("belongs to group {}, not to {gid}", entry.gid);
             add(FaultKind::Group, path, text);
@@ -39,8 +44,12 @@ mod tests {
     use super::*;
     use crate::checks::Entry;
 
-    /// Returns the texts of the faults of one entry, which belongs to group 100.
     fn texts(kind: Kind, mode: u32, gid: u32) -> Vec<String> {
+        texts_at("/opt", kind, mode, gid)
+    }
+
+    /// Returns the texts of the faults of one entry below a path of group 100.
+    fn texts_at(path: &str, kind: Kind, mode: u32, gid: u32) -> Vec<String> {
         let entry = Entry {
             kind,
             mode,
@@ -50,7 +59,7 @@ mod tests {
             capabilities: 0,
         };
         let mut list = Vec::new();
-        let tree = Tree([("/opt".to_owned(), entry)].into());
+        let tree = Tree([(path.to_owned(), entry)].into());
         faults(&tree, 100, "/opt", &mut list);
         list.into_iter().map(|fault| fault.text).collect()
     }
@@ -89,5 +98,13 @@ mod tests {
     fn links_and_devices_have_no_mode_of_their_own() {
         assert!(texts(Kind::Link, 0, 0).is_empty());
         assert!(texts(Kind::Other, 0, 0).is_empty());
+    }
+
+    #[test]
+    fn private_keys_and_special_files_are_left_alone() {
+        assert!(texts_at("/opt/.ssh/config", Kind::Regular, 0o644, 0).is_empty());
+        assert!(texts_at("/opt/.ssh", Kind::Folder, 0o700, 0).is_empty());
+        assert!(texts(Kind::Regular, 0o4755, 0).is_empty());
+        assert_eq!(texts(Kind::Folder, 0o4755, 100).len(), 1);
     }
 }

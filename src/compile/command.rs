@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::shell::quote;
+use super::tree::Tree;
 use crate::stack::ImageSource;
 
 /// The folder in which a step finds what laminate brings: a tmpfs with mounts in it, which is gone when
@@ -35,6 +36,8 @@ pub struct Command {
     pub files: Vec<Utf8PathBuf>,
     /// Texts it reads by name, mounted below `PLACE/texts`: contents that do not belong on a command line.
     pub texts: BTreeMap<String, String>,
+    /// Files it places, mounted at `PLACE/tree`.
+    pub tree: Tree,
     /// Cache mounts.
     pub caches: Vec<Cache>,
     /// Other images, mounted at `PLACE/image0`, `PLACE/image1`, ….
@@ -66,6 +69,8 @@ enum Part {
     Plain(String),
     /// The path of one of [`Command::texts`].
     Text(String),
+    /// A path in [`Command::tree`], as one word of a shell.
+    InTree(String),
     /// A path in one of [`Command::images`], as one word of a shell.
     InImage {
         index: usize,
@@ -77,8 +82,8 @@ enum Part {
 /// which is not part of a group.
 #[derive(Clone, Debug, Default)]
 pub struct MountNames {
-    /// Precedes the name of each text.
-    pub text_prefix: String,
+    /// Precedes the name of each text and of each entry of the tree.
+    pub prefix: String,
     /// The number of the command's first image.
     pub first_image: usize,
 }
@@ -98,6 +103,14 @@ impl Command {
     }
 }
 
+impl MountNames {
+    /// Returns the path in the mounted tree of an entry of the command's own tree.
+    pub fn in_tree(&self, path: &str) -> String {
+        let path = path.trim_start_matches('/');
+        format!("/{}{path}", self.prefix)
+    }
+}
+
 impl Arg {
     /// Appends plain text.
     pub fn push(&mut self, text: &str) {
@@ -112,6 +125,11 @@ impl Arg {
         self.0.push(Part::Text(name.to_owned()));
     }
 
+    /// Appends a path in the command's tree, quoted for a shell.
+    pub fn push_tree_path(&mut self, path: &str) {
+        self.0.push(Part::InTree(path.to_owned()));
+    }
+
     /// Appends a path in one of the command's images, quoted for a shell.
     pub fn push_image_path(&mut self, index: usize, path: &str) {
         let path = path.to_owned();
@@ -122,7 +140,8 @@ impl Arg {
     pub fn expand(&self, names: &MountNames) -> String {
         let part = |part: &Part| match part {
             Part::Plain(text) => text.clone(),
-            Part::Text(name) => format!("{PLACE}/texts/{}{name}", names.text_prefix),
+            Part::Text(name) => format!("{PLACE}/texts/{}{name}", names.prefix),
+            Part::InTree(path) => quote(&format!("{PLACE}/tree{}", names.in_tree(path))),
             Part::InImage { index, path } => quote(&format!(
                 "{}{path}",
                 image_folder(names.first_image + index)
@@ -185,7 +204,7 @@ mod tests {
     #[test]
     fn a_member_of_a_group_mounts_under_the_names_of_the_group() {
         let names = MountNames {
-            text_prefix: "3-".to_owned(),
+            prefix: "3-".to_owned(),
             first_image: 2,
         };
         assert_eq!(
@@ -198,7 +217,7 @@ mod tests {
     fn paths_in_plain_text_stay_as_they_are() {
         let text = "cat /run/laminate/texts/x /run/laminate/image0/y";
         let names = MountNames {
-            text_prefix: "3-".to_owned(),
+            prefix: "3-".to_owned(),
             first_image: 2,
         };
         assert_eq!(Arg::from(text).expand(&names), text);

@@ -5,13 +5,14 @@ use super::defaults::StepDefaults;
 use super::shell::{line, quote};
 use super::steps;
 use crate::diagnostic::Diagnostic;
-use crate::stack::Step;
+use crate::stack::{Files, Step};
 
 /// Returns one command that runs the commands of all members, each in a subshell.
 pub fn merge(
     group: &Step,
     members: &[Step],
     defaults: &StepDefaults,
+    files: &Files,
 ) -> Result<Command, Diagnostic> {
     let mut whole = Command {
         offline: true,
@@ -21,8 +22,8 @@ pub fn merge(
     let mut user = group.user.as_deref().map(user_of);
     for (index, member) in members.iter().enumerate() {
         check_keys(member)?;
-        let command =
-            steps::command(member, defaults.shell(member)).expect("groups are not nested");
+        let command = steps::command(member, defaults.shell(member), files);
+        let command = command.expect("groups are not nested");
         let runs_as = defaults.user(member, &command);
         match &user {
             None => user = Some(runs_as),
@@ -30,7 +31,7 @@ pub fn merge(
             Some(user) => return Err(different_users(member, &runs_as, user)),
         }
         let names = MountNames {
-            text_prefix: format!("{index}-"),
+            prefix: format!("{index}-"),
             first_image: whole.images.len(),
         };
         script.push_str(&subshell(group, member, &command, defaults, &names));
@@ -92,7 +93,10 @@ fn add_inputs(whole: &mut Command, command: Command, names: &MountNames) {
     for (name, content) in command.texts {
         whole
             .texts
-            .insert(format!("{}{name}", names.text_prefix), content);
+            .insert(format!("{}{name}", names.prefix), content);
+    }
+    for (path, entry) in command.tree.0 {
+        whole.tree.insert(names.in_tree(&path), entry);
     }
     whole.files.extend(command.files);
     for cache in command.caches {
@@ -110,7 +114,7 @@ fn add_inputs(whole: &mut Command, command: Command, names: &MountNames) {
 mod tests {
     use super::*;
     use crate::compile::config::BaseConfig;
-    use crate::compile::tests::{image, script as script_of, step};
+    use crate::compile::tests::{script as script_of, stack, step};
     use crate::stack::Kind;
 
     /// Returns the command of a group; `keys` follow its members.
@@ -121,7 +125,9 @@ mod tests {
         };
         let base = br#"{"config":{"User":"jovyan","Env":["PATH=/bin"]}}"#;
         let base = BaseConfig::parse(base).expect("an object");
-        merge(&group, members, &StepDefaults::new(&image(""), &base))
+        let stack = stack("");
+        let defaults = StepDefaults::new(&stack.images()[0], &base);
+        merge(&group, members, &defaults, stack.files())
     }
 
     fn whole(members: &str) -> Command {
@@ -149,11 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_members_are_kept_apart() {
-        let made = whole("{ write: { /a: one } }, { write: { /b: two } }");
-        assert_eq!(made.texts["0-write0"], "one");
-        assert_eq!(made.texts["1-write0"], "two");
-        assert!(script_of(&made).contains("cat /run/laminate/texts/1-write0 >/b"));
+    fn inputs_of_members_are_kept_apart() {
+        let made =
+            whole("{ append: { /a: one } }, { append: { /b: two } }, { write: { /c: three } }");
+        assert_eq!(made.texts["0-append0"], "one");
+        assert_eq!(made.texts["1-append0"], "two");
+        assert!(made.tree.0.contains_key("/2-0"));
+        let script = script_of(&made);
+        assert!(script.contains("cat /run/laminate/texts/1-append0 >>/b"));
+        assert!(script.contains("laminate_file /run/laminate/tree/2-0 /c"));
     }
 
     #[test]
@@ -164,8 +174,14 @@ mod tests {
         );
         assert_eq!(made.images.len(), 2);
         let script = script_of(&made);
-        assert!(script.contains(" /run/laminate/image0/x /a\n"), "{script}");
-        assert!(script.contains(" /run/laminate/image1/x /b\n"), "{script}");
+        assert!(
+            script.contains("laminate_image /run/laminate/image0 /x /a"),
+            "{script}"
+        );
+        assert!(
+            script.contains("laminate_image /run/laminate/image1 /x /b"),
+            "{script}"
+        );
     }
 
     #[test]

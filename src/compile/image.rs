@@ -7,8 +7,8 @@ use super::config::{self, BaseConfig};
 use super::defaults::StepDefaults;
 use super::exec::StepContext;
 use super::group::merge;
-use super::steps::{self, file_actions::file_actions, written_paths};
-use super::writable::touches;
+use super::steps::file_actions::{FileActions, can_be_actions};
+use super::steps::{self, placement::placements};
 use crate::diagnostic::Diagnostic;
 use crate::llb::{Action, File, Meta, OpId, Output};
 use crate::stack::{ImageId, ImageSource, Kind};
@@ -76,14 +76,16 @@ impl Compiler<'_> {
         if let Some(actions) = self.step_actions(context) {
             let file = File {
                 base: Some(context.root),
-                actions: self.externalize_large_files(actions),
+                actions,
             };
             return Ok(self.graph.file(file, context.meta.clone()));
         }
+        let files = self.stack.files();
         let command = if let Kind::Group(members) = &step.kind {
-            merge(step, members, defaults)?
+            merge(step, members, defaults, files)?
         } else {
-            steps::command(step, defaults.shell(step)).expect("only a group has no command")
+            let command = steps::command(step, defaults.shell(step), files);
+            command.expect("only a group has no command")
         };
         Ok(self.exec(context, &command))
     }
@@ -91,12 +93,19 @@ impl Compiler<'_> {
     /// Returns the step as operations on files; `None` if it takes a command.
     fn step_actions(&mut self, context: StepContext) -> Option<Vec<Action>> {
         let StepContext { image, step, .. } = context;
-        let is_writable = |writable| touches(&written_paths(&step.kind), writable);
-        if !step.finish.is_empty() || image.writable.as_ref().is_some_and(is_writable) {
+        let writable = image.writable.as_ref();
+        let list = placements(step, self.stack.files())?;
+        if !step.finish.is_empty() || !can_be_actions(&list, writable) {
             return None;
         }
-        let stack = self.stack;
+        let FileActions { tree, actions, .. } = FileActions::new(&list, writable);
+        let tree = (!tree.0.is_empty()).then(|| self.tree(&tree, "files of the step"));
         let mut copied = |source: &ImageSource| self.copied(image, source, context.label);
-        file_actions(&step.kind, stack.files(), &mut copied)
+        let actions = actions.into_iter();
+        Some(
+            actions
+                .map(|action| action.with_source(tree, &mut copied))
+                .collect(),
+        )
     }
 }

@@ -17,7 +17,9 @@ mod image;
 mod info;
 mod mode;
 mod mounts;
+mod owner;
 mod script;
+mod send;
 mod serve;
 mod shell;
 mod steps;
@@ -25,6 +27,7 @@ mod suite;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tools;
+mod tree;
 mod writable;
 
 pub use compiler::{BaseState, CA_SECRET, Compiler, LARGE_FILE, StepEnvironment};

@@ -3,17 +3,18 @@
 use crate::stack::Mode;
 
 /// Returns the permission bits of a file or folder after a change of mode. Symbolic clauses follow POSIX
-/// `chmod`; without a `who` they are for all. An invalid clause changes nothing: `stack` rejects it.
+/// `chmod`: `X` looks at the bits before the change, and without a `who` they are for all. An invalid
+/// clause changes nothing: `stack` rejects it.
 pub fn apply(mode: &Mode, bits: u32, folder: bool) -> u32 {
     match mode {
         Mode::Octal(bits) => *bits,
-        Mode::Symbolic(text) => text
-            .split(',')
-            .fold(bits, |bits, clause| self::clause(clause, bits, folder)),
+        Mode::Symbolic(text) => text.split(',').fold(bits, |now, clause| {
+            self::clause(clause, now, folder || bits & 0o111 != 0)
+        }),
     }
 }
 
-fn clause(text: &str, bits: u32, folder: bool) -> u32 {
+fn clause(text: &str, bits: u32, executable: bool) -> u32 {
     let Some(at) = text.find(['+', '-', '=']) else {
         return bits;
     };
@@ -21,7 +22,6 @@ fn clause(text: &str, bits: u32, folder: bool) -> u32 {
     let operator = rest.as_bytes()[0];
     let all = who.is_empty() || who.contains('a');
     let has = |c: char| all || who.contains(c);
-    let executable = folder || bits & 0o111 != 0;
     let mut change = 0;
     let mut mask = 0;
     for (class, shift, special) in [('u', 6, 0o4000), ('g', 3, 0o2000), ('o', 0, 0)] {
@@ -68,6 +68,7 @@ mod tests {
         assert_eq!(mode("a-w", 0o666, false), "0444");
         assert_eq!(mode("+x", 0o644, false), "0755");
         assert_eq!(mode("u+s,o-rwx", 0o755, false), "4750");
+        assert_eq!(mode("u+x,g+X", 0o644, false), "0744");
         assert_eq!(
             format!("{:04o}", apply(&Mode::Octal(0o1777), 0o644, false)),
             "1777"

@@ -18,17 +18,14 @@ pub fn with_writable(args: &[String], writable: &Writable) -> Vec<String> {
     shell.into_iter().chain(args.iter().cloned()).collect()
 }
 
-/// Returns whether any of `paths` is, is in, or contains a writable path.
-pub fn touches(paths: &[&str], writable: &Writable) -> bool {
-    let is_at_or_below = |path: &str, folder: &str| {
-        let rest = path.strip_prefix(folder);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    paths.iter().any(|path| {
-        let path = path.trim_end_matches('/');
-        let mut writable = writable.paths.iter();
-        writable.any(|folder| is_at_or_below(path, folder) || is_at_or_below(folder, path))
-    })
+/// Returns the permission bits that the group has below a writable path: it reads, writes and, what the
+/// owner can execute, executes. New entries of a folder get its group (setgid).
+pub fn for_group(bits: u32, folder: bool) -> u32 {
+    match (folder, bits & 0o100) {
+        (true, _) => bits | 0o2070,
+        (false, 0) => bits | 0o060,
+        (false, _) => bits | 0o070,
+    }
 }
 
 #[cfg(test)]
@@ -43,17 +40,13 @@ mod tests {
     }
 
     #[test]
-    fn a_path_in_or_around_a_writable_path_touches_it() {
-        for (path, expected) in [
-            ("/opt/conda", true),
-            ("/opt/conda/", true),
-            ("/opt/conda/etc/x", true),
-            ("/opt/", true),
-            ("/", true),
-            ("/opt/condax", false),
-            ("/etc/x", false),
+    fn the_group_can_do_what_the_owner_can() {
+        for (bits, folder, expected) in [
+            (0o644, false, 0o664),
+            (0o700, false, 0o770),
+            (0o755, true, 0o2775),
         ] {
-            assert_eq!(touches(&[path], &writable()), expected, "{path}");
+            assert_eq!(for_group(bits, folder), expected, "{bits:o}");
         }
     }
 

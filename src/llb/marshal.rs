@@ -15,6 +15,7 @@ use super::ops::{
     Action, Exec, File, FileMode, Mount, MountKind, Network, OpId, Origin, Output, Owner, Sharing,
     Source, Who,
 };
+use super::time::{EARLIEST, time_of};
 use crate::name::Digest;
 use crate::source::SourceFile;
 
@@ -352,8 +353,8 @@ fn file_op(file: &File, inputs: usize, at: &dyn Fn(Output) -> i64) -> pb::FileOp
     pb::FileOp { actions }
 }
 
-/// A time of -1 keeps the source's or takes the present; 0 would be 1970.
-const NOW: i64 = -1;
+/// A time of -1 keeps that of the source.
+const KEEP: i64 = -1;
 
 /// Returns an action and the input it copies from, or -1. Names of owners are looked up in input `base`.
 fn action_of(
@@ -389,7 +390,7 @@ fn action_of(
                 dir_copy_contents: *contents,
                 create_dest_path: true,
                 allow_wildcard: *wildcard,
-                timestamp: NOW,
+                timestamp: KEEP,
                 ..pb::FileActionCopy::default()
             };
             return (at(*from), Kind::Copy(copy));
@@ -399,7 +400,7 @@ fn action_of(
             mode: bits(*mode),
             make_parents: true,
             owner: chown(owner),
-            timestamp: NOW,
+            timestamp: EARLIEST,
         }),
         Action::MakeFile {
             path,
@@ -411,7 +412,7 @@ fn action_of(
             mode: bits(*mode),
             data: data.clone(),
             owner: chown(owner),
-            timestamp: NOW,
+            timestamp: time_of(&Digest::of(data)),
         }),
         Action::Symlink {
             path,
@@ -421,7 +422,7 @@ fn action_of(
             oldpath: target.clone(),
             newpath: path.clone(),
             owner: chown(owner),
-            timestamp: NOW,
+            timestamp: EARLIEST,
         }),
         Action::Remove {
             path,

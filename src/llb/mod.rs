@@ -9,6 +9,7 @@ mod marshal;
 mod ops;
 #[cfg(test)]
 mod tests;
+mod time;
 
 pub use graph::{Graph, Platform};
 pub use marshal::Definition;
@@ -16,3 +17,4 @@ pub use ops::{
     Action, Exec, File, FileMode, Group, Meta, Mount, MountKind, Network, OpId, Origin, Output,
     Owner, Proxy, Sharing, Source, Who,
 };
+pub use time::time_of;

@@ -341,7 +341,10 @@ fn modes_have_twelve_bits() {
     let pb::file_action::Action::Mkdir(folder) = action else {
         panic!("it makes a folder");
     };
-    assert_eq!((folder.mode, folder.timestamp), (0o755, -1));
+    assert_eq!(
+        (folder.mode, folder.timestamp),
+        (0o755, 315_532_800_000_000_000)
+    );
     assert!(folder.make_parents);
 }
 

@@ -14,7 +14,7 @@ use crate::stack::{
 };
 
 /// Raised when equal specs compile to other images than before; part of every key.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The kinds of [`Component`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

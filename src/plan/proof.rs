@@ -18,7 +18,7 @@ use crate::stack::{
 
 /// Raised when equal suites or policies come to other verdicts than before, since the wrapper around a
 /// suite, pytest's version or the rules of a check changed.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What is known of one image and what remains to run on it.
 #[derive(Clone, Debug, Default, PartialEq)]

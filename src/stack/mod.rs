@@ -33,7 +33,6 @@ pub use env::{Env, EnvChange, EnvPart, EnvText, canonical_env};
 pub use image_source::{ExternalImage, ImageSource};
 pub use info::InfoCommand;
 pub use model::{Base, Image, ImageId, Refresh, Stack, Variant};
-pub use paths::CopyEntry;
 pub use policy::{Allowance, LayerLimits, Policy, Refs};
 pub use scope::Overrides;
 pub use steps::{
@@ -42,7 +41,7 @@ pub use steps::{
 };
 pub use suite::{Serve, Suite, Test};
 pub use tags::TagTemplate;
-pub use writable::Writable;
+pub use writable::{Writable, is_private};
 
 pub use crate::spec::Layout;
 pub use crate::spec::content::Content;

@@ -16,6 +16,37 @@ pub struct Writable {
     pub span: Span,
 }
 
+impl Writable {
+    /// Returns the writable path that a path is, or is below.
+    pub fn root_of(&self, path: &str) -> Option<&str> {
+        let mut roots = self.paths.iter();
+        let root = roots.find(|root| path == *root || is_below(path, root));
+        root.map(String::as_str)
+    }
+
+    /// Returns the writable paths below a folder; an empty text is the root folder.
+    pub fn roots_below<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = &'a String> {
+        self.paths.iter().filter(move |root| is_below(root, folder))
+    }
+}
+
+/// Folders whose programs refuse files that a group can write (ssh, GnuPG).
+const PRIVATE_FOLDERS: [&str; 2] = [".ssh", ".gnupg"];
+
+/// Returns whether a file or folder keeps its mode below a writable path: it is a private key or
+/// password by its place or name, and its program would refuse one that a group can access.
+pub fn is_private(path: &str, mode: u32, folder: bool) -> bool {
+    if path.split('/').any(|part| PRIVATE_FOLDERS.contains(&part)) {
+        return true;
+    }
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let is_key = name.starts_with("id_")
+        || name.ends_with("_key")
+        || name.ends_with(".key")
+        || matches!(name, ".netrc" | ".pgpass");
+    !folder && is_key && mode & 0o077 == 0
+}
+
 /// Reads `writable:`.
 pub fn read(reader: &Reader, node: &Node) -> Option<Writable> {
     let fields = reader.fields(node, "`writable`", &["gid", "paths"])?;
@@ -50,4 +81,42 @@ pub fn read(reader: &Reader, node: &Node) -> Option<Writable> {
 fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder)
         .is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_passwords_keep_their_modes() {
+        for (path, mode, folder, expected) in [
+            ("/home/j/.ssh", 0o700, true, true),
+            ("/home/j/.ssh/config", 0o644, false, true),
+            ("/home/j/.gnupg/x", 0o600, false, true),
+            ("/etc/ssh/ssh_host_rsa_key", 0o600, false, true),
+            ("/srv/server.key", 0o400, false, true),
+            ("/home/j/.netrc", 0o600, false, true),
+            ("/srv/server.key", 0o640, false, false),
+            ("/srv/id_x", 0o700, true, false),
+            ("/srv/x.pem", 0o600, false, false),
+            ("/home/j/.sshx", 0o600, false, false),
+        ] {
+            assert_eq!(is_private(path, mode, folder), expected, "{path} {mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_below_at_most_one_root() {
+        let stack = crate::testing::stack(
+            "stack: t\nwritable: { gid: 100, paths: [/opt/conda, /home/j, /opt/conda/lib] }\n\
+             images: { a: { base: \"debian:12\" } }",
+        );
+        let writable = stack.images()[0].writable.as_ref().expect("declared");
+        assert_eq!(writable.root_of("/opt/conda"), Some("/opt/conda"));
+        assert_eq!(writable.root_of("/opt/conda/lib/x"), Some("/opt/conda"));
+        assert_eq!(writable.root_of("/opt/condax"), None);
+        assert_eq!(writable.roots_below("/opt").count(), 1);
+        assert_eq!(writable.roots_below("").count(), 2);
+        assert_eq!(writable.roots_below("/opt/conda").count(), 0);
+    }
 }

@@ -14,9 +14,8 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
-/// The time of modification of every file, nanoseconds since 1970: 1980-01-01, before which archives of
-/// some formats have no times. Content does not depend on it.
-const TIME: i64 = 315_532_800_000_000_000;
+use crate::llb::time_of;
+use crate::name::Digest;
 
 /// The most bytes in one packet (session/filesync in the daemon's own client).
 const PIECE: usize = 32 << 10;
@@ -90,7 +89,7 @@ impl FileSync for Files {
                 path: name,
                 mode: 0o644,
                 size: i64::try_from(content.len()).unwrap_or(i64::MAX),
-                mod_time: TIME,
+                mod_time: time_of(&Digest::of(&content)),
                 ..Stat::default()
             };
             let listed = Packet {

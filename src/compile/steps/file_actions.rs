@@ -1,59 +1,383 @@
 //! Steps that only place files, as operations on files: no program of the image runs.
 //!
-//! [`file_actions`] returns `None` where the result depends on what the image has; `file_commands` makes
-//! the command then.
+//! Files lie in a tree of their own, and `copy` brings them to their targets, as `COPY` of a Dockerfile
+//! does (solver/llbsolver/file/backend.go and fsutil's copy/copy.go of BuildKit 0.32.2): an existing file
+//! gets the new owner and mode, a link at the target is followed, links below it are replaced, folders
+//! are merged.
 
-use super::paths::{copy_target, parent};
+use std::collections::BTreeMap;
+
+use super::paths::parent;
+use super::placement::{Placement, What};
 use crate::compile::mode::apply;
-use crate::compile::mounts::bytes;
+use crate::compile::owner::owner;
+use crate::compile::tree::{Entry, Tree};
+use crate::compile::writable::for_group;
 use crate::llb::{Action, FileMode, Output, Owner, Who};
-use crate::stack::{Copy, CopyFrom, File, Files, ImageSource, Kind, Mode};
+use crate::stack::{ImageSource, Mode, Writable, is_private};
 
-/// Returns the step as operations on files; `None` if it takes a command. `image` returns the contents
-/// of another image.
-pub fn file_actions(
-    kind: &Kind,
-    files: &Files,
-    image: &mut dyn FnMut(&ImageSource) -> Output,
-) -> Option<Vec<Action>> {
-    let mut list = Vec::new();
-    match kind {
-        Kind::Copy(copies) => {
-            if copies.iter().any(|copy| is_special(copy.mode.as_ref())) {
-                return None;
-            }
-            for copy in copies {
-                copy_actions(copy, files, image, &mut list);
-            }
+/// Files of a step that are copied from a tree, and the actions that copy them.
+#[derive(Debug, Default)]
+pub struct FileActions<'a> {
+    /// The image's writable paths.
+    pub writable: Option<&'a Writable>,
+    /// What is copied; the actions have it as their source [`From::Tree`].
+    pub tree: Tree,
+    /// In order.
+    pub actions: Vec<Placing>,
+    /// Distinguishes the parts of the tree.
+    parts: usize,
+}
+
+/// One action on files, whose source is not yet in the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placing {
+    /// Needs no source.
+    Plain(Action),
+    /// A copy.
+    Copy {
+        /// The file system to copy from.
+        from: From,
+        /// The path there.
+        source: String,
+        /// The path in the image.
+        target: String,
+        /// The owner of the copies.
+        owner: Option<Owner>,
+        /// The mode of the copies.
+        mode: FileMode,
+        /// Copies what is in the folder `source`, not the folder.
+        contents: bool,
+    },
+}
+
+/// The source of a [`Placing::Copy`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// [`FileActions::tree`].
+    Tree,
+    /// Another image.
+    Image(ImageSource),
+}
+
+/// Returns whether all placements can be operations on files. Below a writable path, what another image
+/// has can only be given to the group by a command, as its files are not known here.
+pub fn can_be_actions(list: &[Placement], writable: Option<&Writable>) -> bool {
+    !list.iter().any(|placement| {
+        matches!(placement.what, What::Image { .. })
+            && writable.is_some_and(|writable| {
+                writable.root_of(&placement.target).is_some()
+                    || writable.roots_below(&placement.target).next().is_some()
+            })
+    })
+}
+
+impl<'a> FileActions<'a> {
+    /// Returns the actions of placements for which [`can_be_actions`] holds.
+    pub fn new(list: &[Placement], writable: Option<&'a Writable>) -> Self {
+        let mut made = Self {
+            writable,
+            ..Self::default()
+        };
+        for placement in list {
+            made.place(placement);
         }
-        Kind::Write(writes) => {
-            if writes.iter().any(|write| is_special(write.mode.as_ref())) {
-                return None;
-            }
-            for write in writes {
-                make_parent(&write.to, &mut list);
-                list.push(Action::MakeFile {
-                    path: write.to.clone(),
-                    mode: mode_of(write.mode.as_ref(), 0o644, false),
-                    owner: write.owner.as_deref().map(owner),
-                    data: write.text.clone().into_bytes(),
+        made
+    }
+
+    fn place(&mut self, placement: &Placement) {
+        let target = placement.target.as_str();
+        let owner = placement.owner.as_deref().map(owner);
+        match &placement.what {
+            What::File(entry) => self.file(placement, entry, owner),
+            What::Contents(entries) => self.contents(placement, entries, owner),
+            What::Link { text, replace } => self.link(target, text, *replace),
+            What::Image { source, path } => {
+                self.make_parents(target, owner.clone());
+                self.actions.push(Placing::Copy {
+                    from: From::Image(source.clone()),
+                    source: path.clone(),
+                    target: or_root(target),
+                    owner,
+                    mode: file_mode(placement.mode.as_ref()),
+                    contents: true,
                 });
             }
         }
-        Kind::Link(links) => {
-            for link in links {
-                make_parent(&link.path, &mut list);
-                replace_by_link(&link.path, &link.target, None, &mut list);
-            }
-        }
-        _ => return None,
     }
-    Some(list)
+
+    fn file(&mut self, placement: &Placement, entry: &Entry, mut owner: Option<Owner>) {
+        let target = placement.target.as_str();
+        let mut entry = entry.clone();
+        let mut mode = placement.mode.as_ref();
+        if let Some(writable) = self.below_writable(target)
+            && !is_special(mode)
+        {
+            owner = Some(in_group(owner, writable));
+            entry = given_to_group(target, &entry, mode.take());
+        }
+        self.make_parents(target, placement.owner.as_deref().map(self::owner));
+        // Fails where the target is a folder, into which a copy would go; follows a link.
+        self.actions.push(Placing::Plain(Action::MakeFile {
+            path: target.to_owned(),
+            mode: 0o600,
+            owner: None,
+            data: Vec::new(),
+        }));
+        let source = format!("{}/{}", self.next_part(), name_of(target));
+        self.tree.insert(source.clone(), entry);
+        self.copy(source, target, owner, file_mode(mode), false);
+    }
+
+    fn link(&mut self, target: &str, text: &str, replace: bool) {
+        let owner = self
+            .below_writable(target)
+            .map(|writable| in_group(None, writable));
+        self.make_parents(target, None);
+        if replace {
+            self.actions.push(Placing::Plain(Action::Remove {
+                path: target.to_owned(),
+                allow_missing: true,
+            }));
+        }
+        let part = self.next_part();
+        let entry = Entry::Link(text.to_owned());
+        self.tree
+            .insert(format!("{part}/{}", name_of(target)), entry);
+        self.copy(part, parent(target), owner, FileMode::Keep, true);
+    }
+
+    /// Places what is in a folder. What is at or below a writable path is copied by itself.
+    fn contents(
+        &mut self,
+        placement: &Placement,
+        entries: &BTreeMap<String, Entry>,
+        owner: Option<Owner>,
+    ) {
+        let target = placement.target.as_str();
+        let mode = placement.mode.as_ref();
+        if let Some(writable) = self.below_writable(target) {
+            self.group_contents(target, entries, mode, owner, writable);
+            return;
+        }
+        let mut rest = entries.clone();
+        let roots: Vec<String> = match self.writable {
+            Some(writable) => writable.roots_below(target).cloned().collect(),
+            None => Vec::new(),
+        };
+        let mut below = Vec::new();
+        for root in roots {
+            let path = root[target.len()..].trim_start_matches('/').to_owned();
+            if !matches!(rest.get(&path), Some(Entry::Folder(_))) {
+                continue;
+            }
+            let prefix = format!("{path}/");
+            let mut part = BTreeMap::new();
+            rest.retain(|key, entry| match key.strip_prefix(&prefix) {
+                Some(inner) => part.insert(inner.to_owned(), entry.clone()).is_some(),
+                None => *key != path,
+            });
+            below.push((root, part));
+        }
+        self.make_folder(target, mode, owner.clone());
+        if !rest.is_empty() {
+            let part = self.next_part();
+            self.insert_all(&part, rest);
+            self.copy(part, target, owner.clone(), file_mode(mode), true);
+        }
+        for (root, part) in below {
+            let writable = self.below_writable(&root).expect("it is a writable path");
+            self.group_contents(&root, &part, mode, owner.clone(), writable);
+        }
+    }
+
+    /// Places what is in a folder at or below a writable path.
+    fn group_contents(
+        &mut self,
+        target: &str,
+        entries: &BTreeMap<String, Entry>,
+        mode: Option<&Mode>,
+        owner: Option<Owner>,
+        writable: &Writable,
+    ) {
+        let bits = bits_of(mode, 0o755, true);
+        let bits = if is_private(target, bits, true) {
+            bits
+        } else {
+            for_group(bits, true)
+        };
+        self.make_group_folder(target, bits, owner.clone(), writable);
+        if entries.is_empty() {
+            return;
+        }
+        let owner = in_group(owner, writable);
+        let (mut all, mut folders) = (BTreeMap::new(), BTreeMap::new());
+        for (path, entry) in entries {
+            let given = if is_special(mode) {
+                entry.clone()
+            } else {
+                given_to_group(&format!("{target}/{path}"), entry, mode)
+            };
+            if matches!(given, Entry::Folder(bits) if bits & 0o070 == 0o070) {
+                folders.insert(path.clone(), given.clone());
+            }
+            all.insert(path.clone(), given);
+        }
+        let part = self.next_part();
+        self.insert_all(&part, all);
+        let own_mode = if is_special(mode) {
+            file_mode(mode)
+        } else {
+            FileMode::Keep
+        };
+        self.copy(part, target, Some(owner.clone()), own_mode, true);
+        if !folders.is_empty() {
+            // A folder of a tree has no setgid: `mkdir` of the engine knows 0777 (backend.go).
+            let bits = for_group(bits_of(mode, 0o755, true), true);
+            let part = self.next_part();
+            self.insert_all(&part, folders);
+            self.copy(part, target, Some(owner), FileMode::Octal(bits), true);
+        }
+    }
+
+    fn copy(
+        &mut self,
+        source: String,
+        target: &str,
+        owner: Option<Owner>,
+        mode: FileMode,
+        contents: bool,
+    ) {
+        self.actions.push(Placing::Copy {
+            from: From::Tree,
+            source,
+            target: or_root(target),
+            owner,
+            mode,
+            contents,
+        });
+    }
+
+    /// Makes a folder that contents are copied into; an existing one stays as it is.
+    fn make_folder(&mut self, path: &str, mode: Option<&Mode>, owner: Option<Owner>) {
+        if path.is_empty() {
+            return;
+        }
+        self.make_parents(path, owner.clone());
+        if is_special(mode) {
+            let source = format!("{}/{}", self.next_part(), name_of(path));
+            self.tree.insert(source.clone(), Entry::Folder(0o755));
+            let above = parent(path);
+            self.copy(source, above, owner, file_mode(mode), false);
+        } else {
+            self.plain_folder(path, bits_of(mode, 0o755, true), owner);
+        }
+    }
+
+    /// Makes the folders above a path; new ones get the owner, and the group below writable paths.
+    fn make_parents(&mut self, path: &str, owner: Option<Owner>) {
+        let folder = parent(path);
+        if let Some(writable) = self.below_writable(folder) {
+            self.make_group_folder(folder, for_group(0o755, true), owner, writable);
+        } else if folder != "/" {
+            self.plain_folder(folder, 0o755, owner);
+        }
+    }
+
+    /// Makes a folder at or below a writable path, and those above it. The folder of the writable path
+    /// gets setgid, and new folders below inherit it.
+    fn make_group_folder(
+        &mut self,
+        path: &str,
+        bits: u32,
+        owner: Option<Owner>,
+        writable: &Writable,
+    ) {
+        let root = writable.root_of(path).expect("it is at or below one");
+        let is_root = root == path;
+        let root_bits = if is_root {
+            bits
+        } else {
+            for_group(0o755, true)
+        };
+        self.make_parents(root, owner.clone());
+        let owner = Some(in_group(owner, writable));
+        let source = format!("{}/{}", self.next_part(), name_of(root));
+        self.tree.insert(source.clone(), Entry::Folder(0o775));
+        let mode = FileMode::Octal(root_bits);
+        self.copy(source, parent(root), owner.clone(), mode, false);
+        if !is_root {
+            let above = parent(path);
+            if above != root {
+                self.plain_folder(above, 0o775, owner.clone());
+            }
+            self.plain_folder(path, bits & 0o777, owner);
+        }
+    }
+
+    fn plain_folder(&mut self, path: &str, mode: u32, owner: Option<Owner>) {
+        let action = Action::MakeFolder {
+            path: path.to_owned(),
+            mode,
+            owner,
+        };
+        // One after the other for siblings; it changes nothing the second time.
+        if self.actions.last() != Some(&Placing::Plain(action.clone())) {
+            self.actions.push(Placing::Plain(action));
+        }
+    }
+
+    fn below_writable(&self, path: &str) -> Option<&'a Writable> {
+        self.writable
+            .filter(|writable| writable.root_of(path).is_some())
+    }
+
+    fn next_part(&mut self) -> String {
+        let part = format!("/{}", self.parts);
+        self.parts += 1;
+        part
+    }
+
+    fn insert_all(&mut self, part: &str, entries: BTreeMap<String, Entry>) {
+        for (path, entry) in entries {
+            self.tree.insert(format!("{part}/{path}"), entry);
+        }
+    }
 }
 
-/// Returns whether a mode may set setuid, setgid or sticky: operations on files know no more than
-/// `0777` (solver/llbsolver/file/backend.go, `os.FileMode`).
-fn is_special(mode: Option<&Mode>) -> bool {
+/// Returns an entry with the permission bits that it has below a writable path.
+fn given_to_group(path: &str, entry: &Entry, mode: Option<&Mode>) -> Entry {
+    let given = |bits: u32, folder: bool| {
+        let bits = bits_of(mode, bits, folder);
+        if is_private(path, bits, folder) {
+            bits
+        } else {
+            for_group(bits, folder)
+        }
+    };
+    match entry {
+        Entry::Folder(bits) => Entry::Folder(given(*bits, true) & 0o777),
+        Entry::File {
+            mode: bits,
+            content,
+        } => Entry::File {
+            mode: given(*bits, false),
+            content: content.clone(),
+        },
+        Entry::Link(_) => entry.clone(),
+    }
+}
+
+fn in_group(owner: Option<Owner>, writable: &Writable) -> Owner {
+    Owner {
+        user: owner.map_or(Who::Id(0), |owner| owner.user),
+        group: Some(Who::Id(writable.gid)),
+    }
+}
+
+/// Returns whether a mode may set setuid, setgid or sticky, which files of a tree cannot have: the
+/// engine's `mkfile` and `mkdir` know no more than 0777 (backend.go).
+pub fn is_special(mode: Option<&Mode>) -> bool {
     match mode {
         Some(Mode::Octal(bits)) => bits & 0o7000 != 0,
         Some(Mode::Symbolic(text)) => text.contains(['s', 't']),
@@ -61,140 +385,55 @@ fn is_special(mode: Option<&Mode>) -> bool {
     }
 }
 
-/// Parses `0:100`, `jovyan` or `jovyan:users`.
-fn owner(text: &str) -> Owner {
-    let who = |text: &str| match text.parse() {
-        Ok(id) => Who::Id(id),
-        Err(_) => Who::Name(text.to_owned()),
-    };
-    match text.split_once(':') {
-        Some((user, group)) => Owner {
-            user: who(user),
-            group: Some(who(group)),
-        },
-        None => Owner {
-            user: who(text),
-            group: None,
-        },
-    }
-}
-
-/// Returns the permission bits of an entry that has `bits` of its own.
-fn mode_of(mode: Option<&Mode>, bits: u32, folder: bool) -> u32 {
+fn bits_of(mode: Option<&Mode>, bits: u32, folder: bool) -> u32 {
     mode.map_or(bits, |mode| apply(mode, bits, folder))
 }
 
-fn make_parent(path: &str, list: &mut Vec<Action>) {
-    let path = parent(path);
-    if path != "/" {
-        list.push(Action::MakeFolder {
-            path: path.to_owned(),
-            mode: 0o755,
-            owner: None,
-        });
+fn file_mode(mode: Option<&Mode>) -> FileMode {
+    match mode {
+        None => FileMode::Keep,
+        Some(Mode::Octal(bits)) => FileMode::Octal(*bits),
+        Some(Mode::Symbolic(text)) => FileMode::Symbolic(text.clone()),
     }
 }
 
-fn replace_by_link(path: &str, target: &str, owner: Option<Owner>, list: &mut Vec<Action>) {
-    list.push(Action::Remove {
-        path: path.to_owned(),
-        allow_missing: true,
-    });
-    list.push(Action::Symlink {
-        path: path.to_owned(),
-        target: target.to_owned(),
-        owner,
-    });
+fn or_root(path: &str) -> String {
+    if path.is_empty() { "/" } else { path }.to_owned()
 }
 
-fn copy_actions(
-    copy: &Copy,
-    files: &Files,
-    image: &mut dyn FnMut(&ImageSource) -> Output,
-    list: &mut Vec<Action>,
-) {
-    let owner = copy.owner.as_deref().map(owner);
-    let mode = copy.mode.as_ref();
-    let entries = match &copy.from {
-        CopyFrom::Files { entries, .. } => entries,
-        CopyFrom::Image { source, path } => {
-            list.push(Action::Copy {
-                from: image(source),
-                source: path.clone(),
-                target: copy.to.clone(),
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+impl Placing {
+    /// Returns the action, with its source in the graph.
+    pub fn with_source(
+        self,
+        tree: Option<Output>,
+        image: &mut dyn FnMut(&ImageSource) -> Output,
+    ) -> Action {
+        match self {
+            Self::Plain(action) => action,
+            Self::Copy {
+                from,
+                source,
+                target,
                 owner,
-                mode: match mode {
-                    None => FileMode::Keep,
-                    Some(Mode::Octal(bits)) => FileMode::Octal(*bits),
-                    Some(Mode::Symbolic(text)) => FileMode::Symbolic(text.clone()),
+                mode,
+                contents,
+            } => Action::Copy {
+                follow: matches!(from, From::Image(_)),
+                from: match from {
+                    From::Tree => tree.expect("a copy from the tree put its source there"),
+                    From::Image(source) => image(&source),
                 },
-                contents: path.ends_with('/'),
+                source,
+                target,
+                owner,
+                mode,
+                contents,
                 wildcard: false,
-                follow: true,
-            });
-            return;
+            },
         }
-    };
-    for entry in entries {
-        let path = copy_target(copy, &entry.to);
-        make_parent(&path, list);
-        match files
-            .get(&entry.file)
-            .expect("found when the spec was read")
-        {
-            File::Folder => list.push(Action::MakeFolder {
-                path,
-                mode: mode_of(mode, 0o755, true),
-                owner: owner.clone(),
-            }),
-            File::Regular {
-                content,
-                executable,
-            } => {
-                let bits = if *executable { 0o755 } else { 0o644 };
-                list.push(Action::MakeFile {
-                    path,
-                    mode: mode_of(mode, bits, false),
-                    owner: owner.clone(),
-                    data: bytes(content),
-                });
-            }
-            File::Link { target } => replace_by_link(&path, target, owner.clone(), list),
-            // Left out when the spec was read.
-            File::Special(_) => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn owners_are_numbers_or_names() {
-        let both = Owner {
-            user: Who::Id(0),
-            group: Some(Who::Name("users".to_owned())),
-        };
-        assert_eq!(owner("0:users"), both);
-        let user = Owner {
-            user: Who::Name("jovyan".to_owned()),
-            group: None,
-        };
-        assert_eq!(owner("jovyan"), user);
-    }
-
-    #[test]
-    fn modes_beyond_0777_are_special() {
-        for (mode, expected) in [
-            (Mode::Octal(0o755), false),
-            (Mode::Octal(0o1777), true),
-            (Mode::Symbolic("u+x".to_owned()), false),
-            (Mode::Symbolic("g+s".to_owned()), true),
-            (Mode::Symbolic("+t".to_owned()), true),
-        ] {
-            assert_eq!(is_special(Some(&mode)), expected, "{mode:?}");
-        }
-        assert!(!is_special(None));
     }
 }

@@ -1,47 +1,66 @@
-//! Steps that only place files, as commands: below writable paths, in a group, with `finish`, for modes
-//! beyond `0777`, and always for `append` and `perms`.
+//! Steps that only place files, as commands: in a group, with `finish`, and always for `append` and `perms`.
 
-use super::paths::{copy_target, parent};
+use super::file_actions::is_special;
+use super::paths::parent;
+use super::placement::{Placement, What};
 use crate::compile::command::{Arg, Command, path_in_step};
+use crate::compile::owner::chown_word;
 use crate::compile::script::expand;
 use crate::compile::shell::quote;
-use crate::stack::{Append, AppendFrom, Copy, CopyEntry, CopyFrom, Link, Mode, Perms, Write};
+use crate::compile::tree::Entry;
+use crate::stack::{Append, AppendFrom, Mode, Perms};
 
-/// Returns a `copy` step as a command.
-pub fn copy(copies: &[Copy]) -> Command {
+/// Returns placements as a command, whose functions are those of `scripts/place.sh`.
+pub fn place(list: &[Placement]) -> Command {
     let (mut made, mut script) = begin();
-    for copy in copies {
-        match &copy.from {
-            CopyFrom::Files { entries, .. } => {
-                for entry in entries {
-                    made.files.push(entry.file.clone());
-                    script.push(&copy_entry(copy, entry));
+    script.push(&expand(include_str!("../scripts/place.sh"), &[]));
+    for (index, placement) in list.iter().enumerate() {
+        let owner = placement.owner.as_deref();
+        let owner = owner.map_or_else(|| quote(""), chown_word);
+        // Files of the stack have their mode in the tree, if a tree can hold it.
+        let in_tree =
+            !matches!(placement.what, What::Image { .. }) && !is_special(placement.mode.as_ref());
+        let (own, mode) = if in_tree {
+            (placement.mode.as_ref(), None)
+        } else {
+            (None, placement.mode.as_ref())
+        };
+        let mode = quote(&mode.map(mode_text).unwrap_or_default());
+        let to = quote(&placement.target);
+        match &placement.what {
+            What::File(entry) => {
+                let name = format!("/{index}");
+                script.push("laminate_file ");
+                script.push_tree_path(&name);
+                script.push(&format!(" {to} {owner} {mode}\n"));
+                made.tree.insert(name, entry.with_mode(own));
+            }
+            What::Contents(entries) => {
+                let folder = format!("/{index}");
+                let new = match &placement.mode {
+                    Some(mode) => mode_text(mode),
+                    None => "0755".to_owned(),
+                };
+                script.push("laminate_tree ");
+                script.push_tree_path(&folder);
+                script.push(&format!(" {to} {owner} {mode} {}\n", quote(&new)));
+                made.tree.insert(folder.clone(), Entry::Folder(0o755));
+                for (path, entry) in entries {
+                    let path = format!("{folder}/{path}");
+                    made.tree.insert(path, entry.with_mode(own));
                 }
             }
-            CopyFrom::Image { source, path } => {
-                copy_from_image(copy, path, made.images.len(), &mut script);
+            What::Link { text, replace } => {
+                let replace = if *replace { "yes" } else { "''" };
+                script.push(&format!("laminate_link {} {to} {replace}\n", quote(text)));
+            }
+            What::Image { source, path } => {
+                script.push("laminate_image ");
+                script.push_image_path(made.images.len(), "");
+                script.push(&format!(" {} {to} {owner} {mode}\n", quote(path)));
                 made.images.push(source.clone());
             }
         }
-    }
-    finish(made, script)
-}
-
-/// Returns a `write` step as a command.
-pub fn write(writes: &[Write]) -> Command {
-    let (mut made, mut script) = begin();
-    for (index, write) in writes.iter().enumerate() {
-        let name = format!("write{index}");
-        let folder = quote(parent(&write.to));
-        let to = quote(&write.to);
-        script.push(&format!("mkdir -p {folder}\nrm -f {to}\ncat "));
-        script.push_text_path(&name);
-        script.push(&format!(" >{to}\n"));
-        script.push(&set_owner(&to, write.owner.as_deref()));
-        if let Some(mode) = &write.mode {
-            script.push(&format!("chmod {} {to}\n", quote(&mode_text(mode))));
-        }
-        made.texts.insert(name, write.text.clone());
     }
     finish(made, script)
 }
@@ -69,17 +88,6 @@ pub fn append(appends: &[Append]) -> Command {
     finish(made, script)
 }
 
-/// Returns a `link` step as a command.
-pub fn link(links: &[Link]) -> Command {
-    let (made, mut script) = begin();
-    for Link { path, target, .. } in links {
-        let folder = quote(parent(path));
-        let (path, target) = (quote(path), quote(target));
-        script.push(&format!("mkdir -p {folder}\nln -sfn -- {target} {path}\n"));
-    }
-    finish(made, script)
-}
-
 /// Returns a `perms` step as a command.
 pub fn perms(list: &[Perms]) -> Command {
     let (made, mut script) = begin();
@@ -94,7 +102,7 @@ pub fn set_perms(list: &[Perms]) -> String {
         let path = quote(&perms.path);
         let deep = if perms.recursive { "-R " } else { "" };
         if let Some(owner) = &perms.owner {
-            let owner = quote(owner);
+            let owner = chown_word(owner);
             let links = if perms.recursive { "-h " } else { "" };
             text.push_str(&format!("chown {deep}{links}{owner} {path}\n"));
         }
@@ -122,66 +130,30 @@ fn finish(made: Command, script: Arg) -> Command {
     }
 }
 
-fn copy_entry(copy: &Copy, entry: &CopyEntry) -> String {
-    let path = copy_target(copy, &entry.to);
-    let to = quote(path.trim_end_matches('/'));
-    let mut text = expand(
-        include_str!("../scripts/copy.sh"),
-        &[
-            ("FOLDER", &quote(parent(&path))),
-            ("FROM", &quote(&path_in_step(&entry.file))),
-            ("TO", &to),
-        ],
-    );
-    text.push_str(&set_owner(&to, copy.owner.as_deref()));
-    if let Some(mode) = &copy.mode {
-        let mode = quote(&mode_text(mode));
-        text.push_str(&format!("[ -L {to} ] || chmod {mode} {to}\n"));
-    }
-    text
-}
-
-fn copy_from_image(copy: &Copy, path: &str, image: usize, script: &mut Arg) {
-    let folder = quote(parent(&copy.to));
-    let contents = path.ends_with('/');
-    script.push(&format!(
-        "mkdir -p {folder}\ncp -a --no-preserve=ownership "
-    ));
-    script.push_image_path(image, path);
-    let dot = if contents { "." } else { "" };
-    script.push(&format!("{dot} {}\n", quote(&copy.to)));
-    script.push(&set_perms(&[Perms {
-        path: copy.to.clone(),
-        owner: copy.owner.clone(),
-        mode: copy.mode.clone(),
-        recursive: contents,
-        span: copy.span,
-    }]));
-}
-
-/// Returns `chown` of a quoted path, not following a link; nothing without an owner.
-fn set_owner(path: &str, owner: Option<&str>) -> String {
-    owner.map_or_else(String::new, |owner| {
-        format!("chown -h {} {path}\n", quote(owner))
-    })
-}
-
 fn mode_text(mode: &Mode) -> String {
     match mode {
-        Mode::Octal(bits) => format!("{bits:04o}"),
+        // Five digits clear setuid and setgid of a folder also in GNU chmod.
+        Mode::Octal(bits) => format!("{bits:05o}"),
         Mode::Symbolic(text) => text.clone(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::compile::tests::{command, script};
 
-    /// Returns the script of a step after its `umask`.
+    /// Returns the script of a step after its `umask` and its functions.
     fn placed(yaml: &str) -> String {
         let script = script(&command(yaml));
-        let script = script.strip_prefix("umask 022\n");
-        script.expect("each script begins with a umask").to_owned()
+        let calls = script
+            .split_once("umask 022\n")
+            .expect("it begins with a umask");
+        let calls = calls
+            .1
+            .rsplit_once("\n)\n")
+            .map_or(calls.1, |(_, calls)| calls);
+        calls.to_owned()
     }
 
     #[test]
@@ -199,53 +171,42 @@ mod tests {
     }
 
     #[test]
-    fn a_copied_file_replaces_what_is_there() {
-        let yaml = "{ copy: { \"/opt/a b/\": x } }";
-        assert_eq!(command(yaml).files, ["images/base/x"]);
+    fn files_are_placed_from_a_tree_that_has_their_modes() {
+        let yaml = "{ copy: { \"/opt/a b\": { from: x, mode: \"600\" } } }";
         assert_eq!(
             placed(yaml),
-            "mkdir -p '/opt/a b'\n\
-             if [ -d /run/laminate/files/images/base/x ] && [ ! -L /run/laminate/files/images/base/x ]; \
-             then mkdir -p '/opt/a b/x'; else rm -f '/opt/a b/x'; \
-             cp -P --preserve=mode /run/laminate/files/images/base/x '/opt/a b/x'; fi\n"
+            "laminate_file /run/laminate/tree/0 '/opt/a b' '' ''\n"
+        );
+        let tree = command(yaml).tree.0;
+        assert!(
+            matches!(tree["/0"], Entry::File { mode: 0o600, .. }),
+            "{tree:?}"
         );
     }
 
     #[test]
-    fn the_mode_of_a_copied_link_is_left_alone() {
-        let script = placed("{ copy: { /x: { from: x, mode: \"600\" } } }");
-        assert!(script.ends_with("[ -L /x ] || chmod 0600 /x\n"), "{script}");
+    fn modes_that_a_tree_cannot_hold_are_set_afterwards() {
+        let yaml = "{ write: { /x: { text: $TEXT, owner: root, mode: u+s } } }";
+        let expected = "laminate_file /run/laminate/tree/0 /x root:\"$(id -g root)\" u+s\n";
+        assert_eq!(placed(yaml), expected);
     }
 
     #[test]
-    fn a_folder_of_an_image_is_copied_by_its_contents() {
-        let yaml = "{ copy: { /opt/go: { image: \"golang:1\", from: /usr/go/, owner: \"1:2\" } } }";
-        assert_eq!(command(yaml).images.len(), 1);
-        assert_eq!(
-            placed(yaml),
-            "mkdir -p /opt\n\
-             cp -a --no-preserve=ownership /run/laminate/image0/usr/go/. /opt/go\n\
-             chown -R -h 1:2 /opt/go\n"
-        );
+    fn folders_are_placed_by_their_contents() {
+        let yaml = "{ copy: { /opt/: { from: checks, owner: \"1:2\", mode: g+w } } }";
+        let expected = "laminate_tree /run/laminate/tree/0 /opt 1:2 '' g+w\n";
+        assert_eq!(placed(yaml), expected);
+        let paths: Vec<String> = command(yaml).tree.0.into_keys().collect();
+        assert_eq!(paths, ["/0", "/0/checks", "/0/checks/test_a.py"]);
     }
 
     #[test]
     fn each_image_is_mounted_under_its_own_number() {
-        let script = placed(
-            "{ copy: { /a: { image: \"golang:1\", from: /a }, /b: { image: \"alpine:3\", from: /b } } }",
-        );
-        assert!(script.contains(" /run/laminate/image0/a /a\n"), "{script}");
-        assert!(script.contains(" /run/laminate/image1/b /b\n"), "{script}");
-    }
-
-    #[test]
-    fn a_written_text_is_mounted_and_not_on_the_command_line() {
-        let yaml = "{ write: { /etc/x: { text: $TEXT, owner: root, mode: u+s } } }";
-        assert_eq!(command(yaml).texts["write0"], "$TEXT");
+        let yaml = "{ copy: { /a: { image: \"golang:1\", from: /a/ }, /b: { image: \"alpine:3\", from: /b, mode: \"755\" } } }";
         assert_eq!(
             placed(yaml),
-            "mkdir -p /etc\nrm -f /etc/x\ncat /run/laminate/texts/write0 >/etc/x\n\
-             chown -h root /etc/x\nchmod u+s /etc/x\n"
+            "laminate_image /run/laminate/image0 /a/ /a '' ''\n\
+             laminate_image /run/laminate/image1 /b /b '' 00755\n"
         );
     }
 
@@ -261,10 +222,10 @@ mod tests {
     }
 
     #[test]
-    fn a_link_replaces_a_link() {
+    fn a_link_replaces_a_folder_only_if_the_spec_allows_it() {
         assert_eq!(
-            placed("{ link: { /usr/bin/py: python 3 } }"),
-            "mkdir -p /usr/bin\nln -sfn -- 'python 3' /usr/bin/py\n"
+            placed("{ link: { /usr/bin/py: python 3, /x: { to: /y, replace: true } } }"),
+            "laminate_link 'python 3' /usr/bin/py ''\nlaminate_link /y /x yes\n"
         );
     }
 
@@ -275,10 +236,10 @@ mod tests {
                 "{{ perms: {{ /opt: {{ owner: \"0:100\", mode: \"2775\"{recursive} }} }} }}"
             ))
         };
-        assert_eq!(perms(""), "chown 0:100 /opt\nchmod 2775 /opt\n");
+        assert_eq!(perms(""), "chown 0:100 /opt\nchmod 02775 /opt\n");
         assert_eq!(
             perms(", recursive: true"),
-            "chown -R -h 0:100 /opt\nchmod -R 2775 /opt\n"
+            "chown -R -h 0:100 /opt\nchmod -R 02775 /opt\n"
         );
     }
 }

@@ -10,24 +10,21 @@ pub mod file_actions;
 pub mod file_commands;
 mod paths;
 mod pip;
-
-pub use paths::written_paths;
+pub mod placement;
 
 use super::command::{Command, path_in_step};
 use super::shell::with_errexit;
-use crate::stack::{Kind, Step};
+use crate::stack::{Files, Kind, Step};
+use placement::placements;
 
 /// Returns the command of one step; `None` for a group, which is merged from its members' commands.
 /// `shell` runs the text of a `run` step.
-pub fn command(step: &Step, shell: &[String]) -> Option<Command> {
+pub fn command(step: &Step, shell: &[String], files: &Files) -> Option<Command> {
     let command = match &step.kind {
         Kind::Apt(step) => apt::command(&step.packages, step.recommends),
         Kind::Pip(pip) => pip::command(pip),
         Kind::Conda(conda) => conda::command(conda),
-        Kind::Copy(list) => file_commands::copy(list),
-        Kind::Write(list) => file_commands::write(list),
         Kind::Append(list) => file_commands::append(list),
-        Kind::Link(list) => file_commands::link(list),
         Kind::Perms(list) => file_commands::perms(list),
         Kind::Run(text) => {
             let shell = with_errexit(shell).into_iter().map(Into::into);
@@ -45,6 +42,9 @@ pub fn command(step: &Step, shell: &[String]) -> Option<Command> {
             files: vec![file.clone()],
             ..Command::default()
         },
+        Kind::Copy(_) | Kind::Write(_) | Kind::Link(_) => {
+            file_commands::place(&placements(step, files).expect("these kinds place files"))
+        }
         Kind::Group(_) => return None,
     };
     Some(command)

@@ -1,6 +1,6 @@
 //! Paths that steps write to.
 
-use crate::stack::{Copy, Kind};
+use crate::stack::Copy;
 
 /// Returns the path that one entry of a copy has in the image; `to` is relative to what is copied.
 pub fn copy_target(copy: &Copy, to: &str) -> String {
@@ -16,18 +16,6 @@ pub fn parent(path: &str) -> &str {
     match path.trim_end_matches('/').rsplit_once('/') {
         Some(("", _)) | None => "/",
         Some((parent, _)) => parent,
-    }
-}
-
-/// Returns the paths that a step which only places files writes to; none for other kinds.
-pub fn written_paths(kind: &Kind) -> Vec<&str> {
-    match kind {
-        Kind::Copy(list) => list.iter().map(|copy| copy.to.as_str()).collect(),
-        Kind::Write(list) => list.iter().map(|write| write.to.as_str()).collect(),
-        Kind::Append(list) => list.iter().map(|append| append.to.as_str()).collect(),
-        Kind::Link(list) => list.iter().map(|link| link.path.as_str()).collect(),
-        Kind::Perms(list) => list.iter().map(|perms| perms.path.as_str()).collect(),
-        _ => Vec::new(),
     }
 }
 

@@ -45,7 +45,9 @@ pub fn step(yaml: &str) -> Step {
 /// Returns the command of one step that is not a group.
 pub fn command(yaml: &str) -> Command {
     let shell = ["/bin/sh", "-c"].map(str::to_owned);
-    super::steps::command(&step(yaml), &shell).expect("it is not a group")
+    let stack = stack(&format!("steps: [{yaml}]"));
+    let step = &stack.images()[0].steps[0];
+    super::steps::command(step, &shell, stack.files()).expect("it is not a group")
 }
 
 /// Returns the script of a command which is not in a group.
@@ -115,11 +117,7 @@ impl Operations {
         let mut actions = Vec::new();
         for op in &self.0 {
             if let pb::op::Op::File(file) = op {
-                actions = file
-                    .actions
-                    .iter()
-                    .filter_map(|a| a.action.as_ref())
-                    .collect();
+                actions.extend(file.actions.iter().filter_map(|a| a.action.as_ref()));
             }
         }
         actions

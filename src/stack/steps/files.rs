@@ -51,6 +51,8 @@ pub struct Link {
     pub path: String,
     /// What it leads to, as written.
     pub target: String,
+    /// `replace:`: a folder at the path is removed.
+    pub replace: bool,
     /// The value in its file.
     pub span: Span,
 }
@@ -110,12 +112,22 @@ pub(super) fn read_append(step: &StepReader, node: &Node) -> Option<Vec<Append>>
 
 /// Reads a mapping from links to what they lead to; sorted by link.
 pub(super) fn read_link(step: &StepReader, node: &Node) -> Option<Vec<Link>> {
+    let reader = step.reader;
     let mut list = step.targets(node, "link", |path, entry| {
+        let mut to = &entry.value;
+        let mut replace = false;
+        if let Value::Map(_) = entry.value.value {
+            let what = "an entry of `link`";
+            let fields = reader.fields(&entry.value, what, &["to", "replace"])?;
+            if let Some(node) = fields.get("replace") {
+                replace = reader.flag(node, "`replace`")?;
+            }
+            to = reader.required(&fields, what, "to")?;
+        }
         Some(Link {
             path: step.no_folder(path, "link", entry)?,
-            target: step
-                .reader
-                .text(&entry.value, "the path that a link points to")?,
+            target: reader.text(to, "the path that a link points to")?,
+            replace,
             span: entry.value.span,
         })
     })?;
@@ -177,7 +189,7 @@ pub(super) fn canonical_append(list: &[Append]) -> Json {
 
 pub(super) fn canonical_link(list: &[Link]) -> Json {
     list.iter()
-        .map(|link| json!({ "path": link.path, "target": link.target }))
+        .map(|link| json!({ "path": link.path, "target": link.target, "replace": link.replace }))
         .collect()
 }
 

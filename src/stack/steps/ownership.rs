@@ -17,7 +17,7 @@ pub enum Mode {
 /// `owner:` and `mode:` of one entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ownership {
-    /// `1000:100`, `jovyan` or `jovyan:users`.
+    /// `1000:100`, `1000`, `jovyan`, `jovyan:users` or `:100`.
     pub owner: Option<String>,
     /// The mode.
     pub mode: Option<Mode>,
@@ -38,7 +38,7 @@ pub fn read(reader: &Reader, fields: &Fields) -> Option<Ownership> {
     if let Some(node) = fields.get("owner") {
         let text = reader.text(node, "`owner`")?;
         if !is_owner(&text) {
-            let reason = "expected `1000:100`, `jovyan` or `jovyan:users`";
+            let reason = "expected `1000:100`, `1000`, `jovyan`, `jovyan:users` or `:100`";
             reader.report(Diagnostic::invalid("owner", &text, node.span, reason));
             return None;
         }
@@ -57,7 +57,7 @@ pub fn read(reader: &Reader, fields: &Fields) -> Option<Ownership> {
     Some(ownership)
 }
 
-/// Whether a text is `USER` or `USER:GROUP`, each a name or a number.
+/// Whether a text is `USER`, `USER:GROUP` or `:GROUP`, each a name or a number.
 fn is_owner(text: &str) -> bool {
     let is_part = |text: &str| {
         !text.is_empty()
@@ -67,7 +67,7 @@ fn is_owner(text: &str) -> bool {
                 .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
     };
     match text.split_once(':') {
-        Some((user, group)) => is_part(user) && is_part(group),
+        Some((user, group)) => (user.is_empty() || is_part(user)) && is_part(group),
         None => is_part(text),
     }
 }
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn owners_are_a_user_and_perhaps_a_group() {
-        assert!(["0", "1000:100", "jovyan:users", "a.b-c_d"].map(is_owner) == [true; 4]);
-        assert!(["", ":", "a:", ":b", "a b", "-a", "a:b:c"].map(is_owner) == [false; 7]);
+        assert!(["0", "1000:100", "jovyan:users", "a.b-c_d", ":100"].map(is_owner) == [true; 5]);
+        assert!(["", ":", "a:", "a b", "-a", "a:b:c", "::b"].map(is_owner) == [false; 7]);
     }
 }

@@ -1,0 +1,207 @@
+"""How files are placed: as COPY of a Dockerfile does it, with the same layer in a step and in a group."""
+import hashlib
+import json
+import os
+import random
+import subprocess
+
+import pytest
+
+BIG = "big\n" * 20_000
+
+
+def case(setup, step, dockerfile, files=None, executable=()):
+    return {"setup": setup, "step": step, "dockerfile": dockerfile, "files": files or {}, "executable": executable}
+
+
+TREE = {"tree/a": "a", "tree/sub/b": "b", "tree/sub/big": BIG, "tree/.hidden": "h", "tree/empty": ""}
+# `@` is the case's own folder, in the image and below images/.
+CASES = {
+    "new file": case("", "copy: { @/x: f }", "COPY f @/x", {"f": "f"}),
+    "new executable": case("", "copy: { @/x: f }", "COPY f @/x", {"f": "f"}, ["f"]),
+    "existing file": case("echo old >x; chown 5:6 x; chmod 600 x", "copy: { @/x: f }", "COPY f @/x", {"f": "f"}),
+    "existing file gets a mode": case(
+        "echo old >x; chown 5:6 x; chmod 600 x", 'copy: { @/x: { from: f, mode: "640", owner: "7:8" } }',
+        "COPY --chmod=640 --chown=7:8 f @/x", {"f": "f"}),
+    "a big existing file": case(
+        "echo old >x; chown 5:6 x; chmod 600 x", 'copy: { @/x: { from: f, mode: "640", owner: "7:8" } }',
+        "COPY --chmod=640 --chown=7:8 f @/x", {"f": BIG}),
+    "link at the target": case(
+        "echo old >x-3; ln -s x-3 x", 'copy: { @/x: { from: f, mode: "640", owner: "7:8" } }',
+        "COPY --chmod=640 --chown=7:8 f @/x", {"f": "f"}),
+    "link to nothing at the target": case("ln -s y x", "copy: { @/x: f }", "COPY f @/x", {"f": "f"}),
+    "link in a folder that is copied into": case(
+        "mkdir d; echo old >y; ln -s ../y d/f", "copy: { @/d/: f }", "COPY f @/d/", {"f": "f"}),
+    "owner by number": case("", 'copy: { @/x: { from: f, owner: "1000" } }', "COPY --chown=1000 f @/x", {"f": "f"}),
+    "owner by name": case("", "copy: { @/x: { from: f, owner: j } }", "COPY --chown=j f @/x", {"f": "f"}),
+    "owner by both names": case(
+        "", 'copy: { @/x: { from: f, owner: "j:mail" } }', "COPY --chown=j:mail f @/x", {"f": "f"}),
+    "folders above get the owner": case(
+        "", 'copy: { @/p/q/x: { from: f, owner: "1000:100" } }', "COPY --chown=1000:100 f @/p/q/x", {"f": "f"}),
+    "a link on the way": case(
+        "mkdir real; ln -s real way", 'copy: { @/way/p/x: { from: f, owner: "1000:100" } }',
+        "COPY --chown=1000:100 f @/way/p/x", {"f": "f"}),
+    "a setgid folder": case("mkdir d; chgrp 100 d; chmod 2775 d", "copy: { @/d/x: f }", "COPY f @/d/x", {"f": "f"}),
+    "special mode": case("", 'copy: { @/x: { from: f, mode: "4755" } }', "COPY --chmod=4755 f @/x", {"f": "f"}),
+    "symbolic mode": case("", 'copy: { @/x: { from: f, mode: "u+x,g+rwX" } }', "COPY --chmod=u+x,g+rwX f @/x", {"f": "f"}),
+    "a new folder": case("", "copy: { @/d: tree/ }", "COPY tree/ @/d", TREE, ["tree/sub/b"]),
+    "a new folder with an owner": case(
+        "", 'copy: { @/d/e: { from: tree/, owner: "1000:100" } }', "COPY --chown=1000:100 tree/ @/d/e", TREE),
+    "into a folder that exists": case(
+        "mkdir -p d/sub; chmod 700 d d/sub; chown 5:6 d d/sub; echo old >d/a; chmod 600 d/a; ln -s ../x d/sub/b",
+        "copy: { @/d: tree/ }", "COPY tree/ @/d", TREE),
+    "a mode for a folder": case(
+        "mkdir -p d/sub", 'copy: { @/d: { from: tree/, mode: "750" } }', "COPY --chmod=750 tree/ @/d", TREE),
+    "a symbolic mode for a folder": case(
+        "mkdir d", 'copy: { @/d: { from: tree/, mode: "go-rX" } }', "COPY --chmod=go-rX tree/ @/d", TREE),
+    "a link to a folder at the target": case(
+        "mkdir real; ln -s real d", "copy: { @/d: tree/ }", "COPY tree/ @/d", TREE),
+    "a pattern": case("", 'copy: { @/d/: "*.txt" }', "COPY *.txt @/d/", {"a.txt": "a", "b.txt": BIG, "c": "c"}),
+    "a text": case(
+        "echo old >x; chown 5:6 x; chmod 600 x", "write: { @/x: { text: text, mode: \"600\", owner: \"7:8\" } }",
+        "COPY --chmod=600 --chown=7:8 text @/x", {"text": "text"}),
+    "names for a shell": case("", "copy: { \"@/a b;(*)\": f }", 'COPY ["f", "@/a b;(*)"]', {"f": "f"}),
+    "from an image": case("", "copy: { @/x: { image: SOURCE, from: /src/tool } }", "COPY --from=SOURCE /src/tool @/x"),
+    "a link of an image": case("", "copy: { @/x: { image: SOURCE, from: /src/link } }", "COPY --from=SOURCE /src/link @/x"),
+    "a folder of an image": case(
+        "mkdir -p d/in; chmod 700 d/in; echo old >d/tool",
+        "copy: { @/d: { image: SOURCE, from: /src/ } }", "COPY --from=SOURCE /src/ @/d"),
+    "a folder of an image with an owner": case(
+        "", "copy: { @/p/d: { image: SOURCE, from: /src, owner: \"1000:100\", mode: go-w } }",
+        "COPY --from=SOURCE --chown=1000:100 --chmod=go-w /src @/p/d"),
+}
+GROUND = """
+    adduser --uid 1000 --gid 100 --disabled-password --gecos '' j
+    mkdir -p /src/in/deep; echo tool >/src/tool; chown 5:6 /src/tool; chmod 4711 /src/tool
+    ln -s in/file /src/link; echo file >/src/in/file; chmod 2750 /src/in; chown 1000:100 /src/in/deep
+    """
+
+
+def random_case(seed):
+    """Returns a case with a random tree that is copied onto a random tree."""
+    rng = random.Random(seed)
+    names = ["a", "b", ".c", "d e"]
+
+    def tree(depth):
+        found = {}
+        for name in rng.sample(names, rng.randint(1, 3)):
+            if depth and rng.random() < 0.5:
+                found |= {f"{name}/{path}": text for path, text in tree(depth - 1).items()}
+            else:
+                found[name] = rng.choice(["", "x", BIG[:70_000]])
+        return found
+
+    files, there = tree(2), tree(2)
+    setup = ["mkdir t"]
+    folders = {path.rsplit("/", 1)[0] for path in files if "/" in path}
+    for path in there:
+        above = path.split("/")[:-1]
+        # What is a folder in one of them and a file in the other is an error; others test that.
+        if path in folders or any(part in files for part in ["/".join(above[:i + 1]) for i in range(len(above))]):
+            continue
+        if any(other.startswith(path + "/") for other in files):
+            continue
+        if above:
+            setup.append(f"mkdir -p 't/{'/'.join(above)}' && chmod {rng.choice(['700', '2775', '755'])} 't/{'/'.join(above)}'")
+        setup.append(rng.choice([f"echo old >'t/{path}'; chmod 601 't/{path}'; chown 3:4 't/{path}'", f"ln -s nowhere 't/{path}'"]))
+    owner, mode = rng.choice([None, "9:8", "j"]), rng.choice([None, "750", "g+rwX,o-r"])
+    keys = "".join(f', {key}: "{value}"' for key, value in [("owner", owner), ("mode", mode)] if value)
+    flags = "".join(f"--{key}={value} " for key, value in [("chown", owner), ("chmod", mode)] if value)
+    return case("; ".join(setup), f"copy: {{ @/t: {{ from: src/{keys} }} }}", f"COPY {flags}src/ @/t",
+                {f"src/{path}": text for path, text in files.items()})
+
+
+ALL = CASES | {f"random {seed}": random_case(seed) for seed in range(30)}
+
+
+def here(text, number):
+    return text.replace("@", f"/c/{number}")
+
+
+@pytest.fixture(scope="module")
+def layers(make_stack, parts):
+    """The layers of the ways: a list for each, with an entry for each case."""
+    steps, files, executable = {"step": [], "group": []}, {}, []
+    setup = ["set -e", *GROUND.strip().splitlines()]
+    for number, made in enumerate(ALL.values()):
+        setup.append(f"mkdir -p /c/{number}; cd /c/{number}; {here(made['setup'], number)}")
+        step = here(made["step"], number)
+        for name, text in made["files"].items():
+            files[f"images/shared/{number}/{name}"] = text
+        executable += [f"images/shared/{number}/{name}" for name in made["executable"]]
+        for old in ("f }", "f,", "tree/ }", "tree/,", "src/ }", "src/,"):
+            step = step.replace(f": {old}", f": ../shared/{number}/{old}")
+        step = step.replace('"*.txt"', f'"../shared/{number}/*.txt"')
+        steps["step"].append(f"- {{ {step} }}")
+        steps["group"].append(f"- {{ group: [{{ {step} }}, {{ run: \"true\" }}], as: root }}")
+    files["images/ground/setup.sh"] = "#!/bin/sh\n" + "\n".join(setup) + "\n"
+    executable.append("images/ground/setup.sh")
+    ground = make_stack("""
+        stack: ground
+        tags: ["p-${commit7}"]
+        images:
+          ground: { base: BASE, steps: [{ script: setup.sh, as: root }] }
+        """, {name: text for name, text in files.items() if name.startswith("images/ground")}, ["images/ground/setup.sh"])
+    ground.laminate("build", "--push")
+    base = f"{ground.registry}/ground:p-{ground.commit7}"
+    spec = 'stack: placing\ntags: ["p-${commit7}"]\nimages:\n'
+    for way, list_of in steps.items():
+        spec += f"  {way}:\n    base: {base}\n    steps:\n"
+        spec += "".join(f"      {step.replace('SOURCE', json.dumps(base))}\n" for step in list_of)
+    kept = {name: text for name, text in files.items() if "/shared/" in name}
+    stack = make_stack(spec, kept, [name for name in executable if "/shared/" in name])
+    stack.laminate("build", "--push")
+    found = {way: own_layers(stack, way, f"p-{stack.commit7}", len(ALL)) for way in steps}
+
+    context = parts.scratch / "placing-context"
+    lines = [f"FROM {base}"]
+    for number, made in enumerate(ALL.values()):
+        for name, text in made["files"].items():
+            path = context / str(number) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o755 if name in made["executable"] else 0o644)
+        line = here(made["dockerfile"], number).replace("SOURCE", base)
+        for old in ("f ", "tree/ ", "src/ ", "text ", "*.txt "):
+            line = line.replace(f" {old}/c", f" {number}/{old}/c")
+        lines.append(line.replace('["f"', f'["{number}/f"'))
+    for folder, _, _ in os.walk(context):
+        os.chmod(folder, 0o755)
+    (context / "Dockerfile").write_text("\n".join(lines) + "\n")
+    made = subprocess.run(
+        ["buildctl", "--addr", parts.engine.address, "build", "--frontend", "dockerfile.v0", "--progress", "plain",
+         "--local", f"context={context}", "--local", f"dockerfile={context}",
+         "--output", f"type=image,name={stack.registry}/dockerfile:p,push=true,registry.insecure=true"],
+        capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr[-4000:]
+    found["dockerfile"] = own_layers(stack, "dockerfile", "p", len(ALL))
+    return found
+
+
+def own_layers(stack, image, tag, count):
+    """Returns the entries of the last layers, by path."""
+    found = []
+    for layer in stack.layers(image, tag)[-count:]:
+        entries = {}
+        with stack.open_layer(image, layer) as archive:
+            for member in archive:
+                name = member.name.strip("./")
+                if not name.startswith("c/"):
+                    continue
+                data = archive.extractfile(member).read() if member.isfile() else b""
+                entries[name] = (member.type.decode(), f"{member.mode:o}", member.uid, member.gid, member.linkname,
+                                 hashlib.sha256(data).hexdigest()[:8])
+        found.append(entries)
+    return found
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_step_gives_the_layer_of_copy(layers, name):
+    number = list(ALL).index(name)
+    assert layers["step"][number] == layers["dockerfile"][number]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_group_gives_the_layer_of_a_step(layers, name):
+    number = list(ALL).index(name)
+    assert layers["group"][number] == layers["step"][number]

@@ -1,0 +1,117 @@
+# shellcheck shell=sh
+## Places files in a group, with the result of the engine's copy: an existing file gets the new owner and
+## mode, a link at the target is followed, links below it are replaced, folders are merged.
+##
+## Needs mkdir, rm, ln, cp, stat, chown, chmod and readlink, of GNU or of busybox. An empty OWNER or MODE
+## keeps that of the source; files of a step that does not run as root are its user's. The bodies are
+## subshells, so that each call has variables of its own.
+laminate_uid=$(id -u)
+laminate_fail() {
+  echo "laminate: $1" >&2
+  exit 1
+}
+## FOLDER OWNER: makes a folder and those above it; new ones get the owner.
+laminate_folder() (
+  if [ -z "$1" ] || [ -d "$1" ]; then exit 0; fi
+  laminate_folder "${1%/*}" "$2"
+  mkdir "$1"
+  if [ -n "$2" ]; then chown "$2" "$1"; fi
+)
+## FROM TO OWNER: sets the owner of one file, folder or link.
+laminate_owner() (
+  if [ -n "$3" ]; then
+    chown -h "$3" "$2"
+  elif [ "$laminate_uid" = 0 ]; then
+    chown -h "$(stat -c %u:%g "$1")" "$2"
+  fi
+)
+## FROM TO OWNER MODE: copies owner, mode and time of one file or folder.
+laminate_attributes() (
+  laminate_owner "$1" "$2" "$3"
+  chmod "00$(stat -c %a "$1")" "$2"
+  if [ -n "$4" ]; then chmod "$4" "$2"; fi
+  touch -r "$1" "$2"
+)
+## FROM TO OWNER MODE: a file, a link, or a folder with what is in it; a link at TO is not followed.
+laminate_entry() (
+  if [ -L "$1" ]; then
+    if [ ! -L "$2" ] && [ -d "$2" ]; then laminate_fail "cannot replace the folder $2 by a link"; fi
+    rm -f "$2"
+    cp -P "$1" "$2"
+    laminate_owner "$1" "$2" "$3"
+  elif [ -d "$1" ]; then
+    if [ -L "$2" ] || { [ -e "$2" ] && [ ! -d "$2" ]; }; then laminate_fail "cannot copy a folder to $2, which is not a folder"; fi
+    if [ ! -d "$2" ]; then mkdir "$2"; fi
+    laminate_contents "$1" "$2" "$3" "$4"
+    laminate_attributes "$1" "$2" "$3" "$4"
+  else
+    if [ ! -L "$2" ] && [ -d "$2" ]; then laminate_fail "cannot replace the folder $2 by a file"; fi
+    rm -f "$2"
+    cp -p "$1" "$2"
+    laminate_attributes "$1" "$2" "$3" "$4"
+  fi
+)
+## FROM TO OWNER MODE: what is in a folder.
+laminate_contents() (
+  for entry in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+    if [ -e "$entry" ] || [ -L "$entry" ]; then
+      to=${2%/}/${entry##*/}
+      if [ -z "$3$4" ] && [ -d "$entry" ] && [ ! -e "$to" ] && [ ! -L "$to" ]; then
+        cp -a "$entry" "$to"
+      else
+        laminate_entry "$entry" "$to" "$3" "$4"
+      fi
+    fi
+  done
+)
+## FROM TO OWNER MODE: a file to a path; a link there is followed.
+laminate_file() (
+  laminate_folder "${2%/*}" "$3"
+  to=$2
+  if [ -L "$to" ]; then to=$(readlink -f "$to"); fi
+  laminate_entry "$1" "$to" "$3" "$4"
+)
+## FROM TO OWNER MODE NEW: what is in a folder, to a folder; a new one gets the mode NEW, an existing one
+## keeps its owner and mode.
+laminate_tree() (
+  laminate_folder "${2%/*}" "$3"
+  if [ -n "$2" ] && [ ! -d "$2" ]; then
+    if [ -e "$2" ] || [ -L "$2" ]; then laminate_fail "cannot copy a folder to $2, which is not a folder"; fi
+    mkdir "$2"
+    if [ -n "$3" ]; then chown "$3" "$2"; fi
+    chmod "$5" "$2"
+  fi
+  laminate_contents "$1" "$2/" "$3" "$4"
+)
+## MOUNT PATH TO OWNER MODE: a file of another image, or what is in a folder of it. Links are followed in
+## that image.
+laminate_image() (
+  from=$1$2
+  while [ -L "${from%/}" ]; do
+    to=$(readlink "${from%/}")
+    case $to in
+    /*) from=$1$to ;;
+    *)
+      from=${from%/}
+      from=${from%/*}/$to
+      ;;
+    esac
+  done
+  if [ -d "$from" ]; then
+    laminate_tree "${from%/}" "$3" "$4" "$5" "${5:-0755}"
+  elif [ -d "$3" ]; then
+    laminate_file "$from" "$3/${2##*/}" "$4" "$5"
+  else
+    laminate_file "$from" "$3" "$4" "$5"
+  fi
+)
+## TEXT PATH REPLACE: a symbolic link; a folder at PATH is removed if REPLACE is not empty.
+laminate_link() (
+  laminate_folder "${2%/*}" ""
+  if [ ! -L "$2" ] && [ -d "$2" ]; then
+    if [ -z "$3" ]; then laminate_fail "cannot replace the folder $2 by a link; set \`replace: true\` to remove it"; fi
+    rm -rf "$2"
+  fi
+  rm -f "$2"
+  ln -s "$1" "$2"
+)

@@ -1,0 +1,107 @@
+//! [`Tree`]: files of the stack and texts of the spec, as a file system that steps copy from or mount.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::mode::apply;
+use crate::stack::{self, Mode};
+
+/// Files by their absolute path in the tree. Folders above them are added with mode 0755.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tree(pub BTreeMap<String, Entry>);
+
+/// One file, link or folder of a [`Tree`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A folder with its permission bits.
+    Folder(u32),
+    /// A regular file.
+    File {
+        /// Permission bits, at most 0777.
+        mode: u32,
+        /// Its bytes.
+        content: Content,
+    },
+    /// A symbolic link with its text.
+    Link(String),
+}
+
+/// The bytes of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Those of a file under `images/`.
+    Stack(Utf8PathBuf),
+    /// A text of the spec.
+    Text(String),
+}
+
+impl Entry {
+    /// Returns a file, link or folder of the stack, with the modes that git knows: 0644 or 0755. `None` for
+    /// what cannot be copied.
+    pub fn of_stack(path: &Utf8Path, files: &stack::Files) -> Option<Self> {
+        let entry = match files.get(path)? {
+            stack::File::Special(_) => return None,
+            stack::File::Folder => Self::Folder(0o755),
+            stack::File::Link { target } => Self::Link(target.clone()),
+            stack::File::Regular { executable, .. } => Self::File {
+                mode: if *executable { 0o755 } else { 0o644 },
+                content: Content::Stack(path.to_owned()),
+            },
+        };
+        Some(entry)
+    }
+
+    /// Returns the entry after a change of its mode.
+    pub fn with_mode(&self, change: Option<&Mode>) -> Self {
+        let Some(change) = change else {
+            return self.clone();
+        };
+        match self {
+            Self::Folder(bits) => Self::Folder(apply(change, *bits, true)),
+            Self::File { mode, content } => Self::File {
+                mode: apply(change, *mode, false),
+                content: content.clone(),
+            },
+            Self::Link(_) => self.clone(),
+        }
+    }
+}
+
+impl Tree {
+    /// Adds an entry and the folders above it.
+    pub fn insert(&mut self, path: String, entry: Entry) {
+        let above = Utf8Path::new(&path).ancestors().skip(1);
+        for folder in above.filter(|folder| *folder != "/") {
+            let made = self.0.entry(folder.to_string());
+            made.or_insert(Entry::Folder(0o755));
+        }
+        self.0.insert(path, entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_above_an_entry_are_added_once() {
+        let mut tree = Tree::default();
+        tree.insert("/0/a".to_owned(), Entry::Folder(0o700));
+        tree.insert("/0/a/b".to_owned(), Entry::Link("c".to_owned()));
+        let entries: Vec<_> = tree
+            .0
+            .iter()
+            .map(|(path, entry)| (path.as_str(), entry))
+            .collect();
+        let link = Entry::Link("c".to_owned());
+        assert_eq!(
+            entries,
+            [
+                ("/0", &Entry::Folder(0o755)),
+                ("/0/a", &Entry::Folder(0o700)),
+                ("/0/a/b", &link)
+            ]
+        );
+    }
+}
