@@ -205,3 +205,53 @@ def test_a_step_gives_the_layer_of_copy(layers, name):
 def test_a_group_gives_the_layer_of_a_step(layers, name):
     number = list(ALL).index(name)
     assert layers["group"][number] == layers["step"][number]
+
+
+FAULTS = {
+    "file onto a folder": ("mkdir x", "copy: { /c/x: f }"),
+    "big file onto a folder": ("mkdir x", "copy: { /c/x: big }"),
+    "text onto a folder": ("mkdir x", "write: { /c/x: text }"),
+    "folder onto a file": ("touch x", "copy: { /c/x: tree/ }"),
+    "folder onto a file below": ("mkdir x; touch x/d", "copy: { /c/x: tree/ }"),
+    "link onto a folder": ("mkdir x; touch x/kept", "link: { /c/x: /data }"),
+}
+
+
+@pytest.mark.parametrize("way", ["step", "group"])
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_cannot_be_placed_fails_on_its_line(make_stack, name, way):
+    setup, step = FAULTS[name]
+    step = f"{{ {step} }}" if way == "step" else f'{{ group: [{{ {step} }}, {{ run: "true" }}], as: root }}'
+    stack = make_stack(f"""
+        stack: faults
+        images:
+          a:
+            base: BASE
+            steps:
+              - run: mkdir /c; cd /c; {setup or "true"}
+                as: root
+              - {step}
+        """, {"images/a/f": "f", "images/a/big": BIG, "images/a/tree/d/x": "x"})
+    answer = stack.laminate("build", status=5)
+    error = answer.image("a")["error"]
+    assert error["where"]["line"] == stack.line("nobody-here" if "exist" in name else "/c/x"), answer.err
+
+
+def test_a_link_can_replace_a_folder(make_stack):
+    stack = make_stack("""
+        stack: replace
+        tags: ["r-${commit7}"]
+        images:
+          a:
+            base: BASE
+            steps:
+              - run: mkdir -p /c/x /c/y
+                as: root
+              - link: { /c/x: { to: /data, replace: true } }
+              - group: [{ link: { /c/y: { to: /data, replace: true } } }, { run: "true" }]
+                as: root
+        """)
+    stack.laminate("build", "--push")
+    for layer, path in zip(stack.layers("a", f"r-{stack.commit7}")[-2:], ["c/x", "c/y"]):
+        with stack.open_layer("a", layer) as archive:
+            assert {member.name.strip("./"): member.linkname for member in archive}[path] == "/data"

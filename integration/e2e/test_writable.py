@@ -130,3 +130,83 @@ def test_other_tools_read_the_config(built, registry):
     path = next(pair for pair in config["Env"] if pair.startswith("PATH="))
     assert path.split(":")[0] == "PATH=/opt/conda/bin"
     assert registry.base not in json.dumps(config)
+
+
+KEPT = """
+    stack: kept
+    tags: ["k-${commit7}"]
+    writable: { gid: 100, paths: [/opt/c, /home/j, /srv] }
+    images:
+      kept:
+        base: BASE
+        apt: [libcap2-bin]
+        steps:
+          - run: |
+              useradd --uid 1000 --gid 100 --create-home j
+              mkdir -p /opt/c/d /home/j/.ssh
+              cp /bin/true /opt/c/cap; setcap cap_net_raw+ep /opt/c/cap
+              cp /bin/true /opt/c/suid; chmod 4755 /opt/c/suid
+              echo k >/home/j/.ssh/id_rsa; chmod -R go= /home/j/.ssh
+              mkfifo /srv/fifo
+              umask 077; echo x >/srv/closed; mkdir /opt/c/d/e; echo x >/opt/c/d/e/f
+          - run: "true"
+          - run: echo y >>/opt/c/d/e/f; rm /srv/closed
+          - copy:
+              /opt/c/x/y/z: f
+              /home/j/.ssh/id: { from: f, mode: "600", owner: j }
+              /srv/t/: { from: t/, owner: j, mode: go-rwx }
+              /: root/
+          - link: { /opt/c/link: z }
+          - group:
+              - copy:
+                  /opt/c/gx/y/z: f
+                  /home/j/.ssh/gid: { from: f, mode: "600", owner: j }
+                  /srv/g/: { from: t/, owner: j, mode: go-rwx }
+              - run: "true"
+            as: root
+    """
+
+
+@pytest.fixture(scope="module")
+def kept(make_stack):
+    """The layers of an image: for each, its entries by path."""
+    stack = make_stack(KEPT, {"images/kept/f": "f", "images/kept/t/a/b": "b", "images/kept/t/c.key": "c",
+                              "images/kept/root/srv/k/l": "l", "images/kept/root/r/x": "x"}, name="kept")
+    stack.laminate("build", "--push")
+    layers = []
+    for layer in stack.layers("kept", f"k-{stack.commit7}")[2:]:
+        with stack.open_layer("kept", layer) as archive:
+            layers.append({member.name.strip("./"): member for member in archive})
+    return layers
+
+
+def modes(layer, *paths):
+    return {path: f"{layer[path].mode:o} {layer[path].uid}:{layer[path].gid}" for path in paths}
+
+
+def test_keys_and_special_files_keep_their_modes(kept):
+    assert modes(kept[0], "home/j/.ssh", "home/j/.ssh/id_rsa", "opt/c/suid", "opt/c/cap", "srv/closed", "opt/c/d/e/f") == {
+        "home/j/.ssh": "700 0:0", "home/j/.ssh/id_rsa": "600 0:0", "opt/c/suid": "4755 0:0",
+        "opt/c/cap": "775 0:100", "srv/closed": "660 0:100", "opt/c/d/e/f": "660 0:100"}
+    assert "SCHILY.xattr.security.capability" in kept[0]["opt/c/cap"].pax_headers
+
+
+def test_a_step_stores_what_it_changed_and_nothing_else(kept):
+    assert [path for path in kept[1] if path.startswith(("opt", "home", "srv"))] == []
+    found = [path for path in kept[2] if path.startswith(("opt", "home", "srv")) and not kept[2][path].isdir()]
+    assert sorted(found) == ["opt/c/d/e/f", "srv/.wh.closed"]
+
+
+def test_copies_are_the_groups_in_every_way(kept):
+    assert modes(kept[3], "opt/c/x", "opt/c/x/y", "opt/c/x/y/z", "home/j/.ssh/id", "srv/t", "srv/t/a", "srv/t/a/b",
+                 "srv/t/c.key", "srv/k", "srv/k/l", "r", "r/x") == {
+        "opt/c/x": "2775 0:100", "opt/c/x/y": "2775 0:100", "opt/c/x/y/z": "664 0:100",
+        "home/j/.ssh/id": "600 1000:100", "srv/t": "2770 1000:100", "srv/t/a": "2770 1000:100",
+        "srv/t/a/b": "660 1000:100", "srv/t/c.key": "600 1000:100", "srv/k": "2775 0:100", "srv/k/l": "664 0:100",
+        "r": "755 0:0", "r/x": "644 0:0"}
+    assert modes(kept[5], "opt/c/gx", "opt/c/gx/y", "opt/c/gx/y/z", "home/j/.ssh/gid", "srv/g", "srv/g/a", "srv/g/a/b",
+                 "srv/g/c.key") == {
+        "opt/c/gx": "2775 0:100", "opt/c/gx/y": "2775 0:100", "opt/c/gx/y/z": "664 0:100",
+        "home/j/.ssh/gid": "600 1000:100", "srv/g": "2770 1000:100", "srv/g/a": "2770 1000:100",
+        "srv/g/a/b": "660 1000:100", "srv/g/c.key": "600 1000:100"}
+    assert kept[4]["opt/c/link"].gid == 100
