@@ -18,7 +18,7 @@ use crate::registry::{Credentials, Options, Registry};
 use crate::release::refs::{Caller, Question, Runner};
 use crate::source::Sources;
 use crate::spec::lock::Lock;
-use crate::stack::{ImageId, Layout, Overrides, Stack, Surroundings};
+use crate::stack::{ImageId, Layout, LoadSettings, Overrides, Stack};
 
 /// A stack as loaded.
 pub struct Context {
@@ -61,7 +61,7 @@ pub async fn load(global: &Global) -> Result<Context, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    let known = Surroundings {
+    let known = LoadSettings {
         layout,
         tree,
         cache: cache_folder(),

@@ -236,7 +236,7 @@ impl Git {
         let stdin = child.stdin.take();
         let write = async {
             if let Some(mut stdin) = stdin {
-                // A git that does not read all of it fails, and its exit code tells.
+                // A git that does not read all of it fails, and its exit code shows that.
                 let _closed = stdin.write_all(input).await;
             }
         };

@@ -135,7 +135,7 @@ async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> 
     Ok(tree)
 }
 
-/// Returns which of the files differ from the commit, also where git is told not to look.
+/// Returns which of the files differ from the commit, also where git is set not to look.
 async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<Changes, Error> {
     let git = Git::plain(folder);
     let index = read_index(&git, paths).await?;

@@ -17,7 +17,7 @@ pub type TagDigests = BTreeMap<(Repository, Tag), Option<Digest>>;
 pub struct Facts {
     /// The commit that is checked out; `None` without one.
     pub checkout: Option<Checkout>,
-    /// Whether git is not installed, so that nobody knows whether there is a commit.
+    /// Whether git is not installed, so that it is unknown whether there is a commit.
     pub git_missing: bool,
     /// The digest that staging has for a key.
     pub stored: BTreeMap<Digest, Digest>,

@@ -74,7 +74,7 @@ pub enum LoadFailure {
 
 /// What is known of the files of a stack before they are read.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct LoadSettings {
     /// Where they are.
     pub layout: Layout,
     /// Those git tracks or would track; `None` outside of a repository.
@@ -88,7 +88,7 @@ pub struct Surroundings {
 pub fn load(
     file: &Utf8Path,
     overrides: &Overrides,
-    known: &Surroundings,
+    known: &LoadSettings,
 ) -> Result<Stack, LoadFailure> {
     let spec = crate::spec::load(file, &known.layout, known.tree.as_ref());
     let spec = spec.map_err(LoadFailure::Files)?;

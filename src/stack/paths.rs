@@ -133,7 +133,7 @@ impl Paths<'_> {
     }
 
     /// Returns what a `copy` takes: a file, a folder, `folder/` (its contents), or a pattern's
-    /// matches. A name that exists is no pattern. Links are followed; those in a folder stay links.
+    /// matches. A name that exists is not a pattern. Links are followed; those in a folder stay links.
     /// `into`: the target is a folder in which they keep their names.
     pub fn copy(
         &self,

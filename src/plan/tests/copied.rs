@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// app copies from tool, from a fixed tag, and in a group from a second one.
+/// app copies from tool, from a tag, and in a group from a second one.
 const COPIES: &str = r#"
 stack: datahub
 registry: localhost/x
