@@ -78,6 +78,13 @@ pub fn is_release(tag: &Tag) -> bool {
         && attempt.chars().all(|c| c.is_ascii_digit())
 }
 
+/// Whether a tag is on a release of a commit, given by its first hex digits, at least 7.
+pub fn is_release_of(tag: &Tag, commit: &str) -> bool {
+    let rest = tag.as_str().strip_prefix(RELEASE);
+    let short = rest.and_then(|rest| rest.split('.').next());
+    is_release(tag) && short.is_some_and(|short| commit.starts_with(short))
+}
+
 /// The tag that claims a version number.
 pub fn number(number: u64) -> Tag {
     tag(&format!("{NUMBER}{number:06}"))
@@ -101,6 +108,13 @@ pub fn gate(gate: &str, digest: &Digest) -> Tag {
 /// The tag on the entry of a channel's ledger with a number, from 1.
 pub fn entry(channel: &str, number: u64) -> Tag {
     tag(&format!("{channel}-{number:06}"))
+}
+
+/// The number of an entry of a channel's ledger, from its tag.
+pub fn entry_number(channel: &str, tag: &Tag) -> Option<u64> {
+    let number = tag.as_str().strip_prefix(channel)?.strip_prefix('-')?;
+    let is_number = number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse().ok().filter(|_| is_number)
 }
 
 /// The tag on the entry a channel is at.
@@ -167,6 +181,27 @@ mod tests {
             assert!(RESERVED.contains(&first), "{other}");
             assert!(!is_current(&other), "{other}");
         }
+    }
+
+    #[test]
+    fn an_entry_is_found_by_its_number() {
+        for number in [1, 42, 1_234_567] {
+            assert_eq!(entry_number("a-b", &entry("a-b", number)), Some(number));
+        }
+        assert_eq!(entry_number("a", &entry("a-b", 1)), None);
+        assert_eq!(entry_number("a", &current("a")), None);
+        assert_eq!(
+            entry_number("a", &Tag::parse("a-2021").expect("a tag")),
+            None
+        );
+    }
+
+    #[test]
+    fn the_releases_of_a_commit_are_found_by_tag() {
+        let (hash, tag) = (commit(), release(&commit(), 2));
+        assert!(is_release_of(&tag, hash.as_str()) && is_release_of(&tag, "d021570"));
+        assert!(!is_release_of(&tag, "d021571"));
+        assert!(!is_release_of(&number(1), "d021570"));
     }
 
     #[test]

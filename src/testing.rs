@@ -68,7 +68,7 @@ pub mod registry {
 
 /// Channels.
 pub mod release {
-    pub use crate::release::{Channel, Error, Order, TagProblem, Target, number, targets};
+    pub use crate::release::{Channel, Error, Order, TagProblem, Target, find, number, targets};
 }
 
 /// Specs from the disk.

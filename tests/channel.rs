@@ -430,3 +430,98 @@ async fn status_shows_a_first_promotion_that_broke() {
     assert_eq!(json["channels"][0]["pending"], release.as_str());
     assert_eq!(json["channels"][0]["release"], serde_json::Value::Null);
 }
+
+/// Takes the pointer of the channel away, as a rule that cleans up tags may.
+fn lose_pointer(fake: &Fake) {
+    let mut state = fake.state();
+    let staging = state.repositories.get_mut("ns/staging").expect("there");
+    staging.tags.remove("stable-current").expect("a pointer");
+}
+
+#[tokio::test]
+async fn a_lost_pointer_is_found_by_the_tags_of_the_channel() {
+    let world = World::start().await;
+    let channel = world.channel();
+    let releases: Vec<_> = ["1", "2", "3"]
+        .iter()
+        .map(|v| release(&world.fake, v))
+        .collect();
+    for (targets, version) in releases.iter().zip(["1", "2", "3"]) {
+        channel
+            .move_to(targets, &order(version))
+            .await
+            .expect("moved");
+    }
+    lose_pointer(&world.fake);
+    let ledger = channel.look().await.expect("read");
+    let (_, current) = ledger.current.expect("found");
+    assert_eq!((current.seq, ledger.open.is_some()), (3, false));
+    assert_eq!(channel.history().await.expect("read").len(), 3);
+    // Never back to the first release.
+    let nothing = channel.resume(true).await;
+    assert!(
+        matches!(nothing, Err(Error::NothingPending { .. })),
+        "{nothing:?}"
+    );
+    assert_eq!(at(&world.fake, &releases[2]), [true; 3]);
+    // The next move writes the pointer again.
+    channel
+        .move_to(&releases[0], &order("1"))
+        .await
+        .expect("moved");
+    assert!(world.fake.tag("ns/staging", "stable-current").is_some());
+    assert_eq!(channel.history().await.expect("read").len(), 4);
+}
+
+#[tokio::test]
+async fn a_move_that_broke_without_its_pointer_is_still_open() {
+    let world = World::start().await;
+    let channel = world.channel();
+    let releases: Vec<_> = ["1", "2", "3"]
+        .iter()
+        .map(|v| release(&world.fake, v))
+        .collect();
+    for (targets, version) in releases[..2].iter().zip(["1", "2"]) {
+        channel
+            .move_to(targets, &order(version))
+            .await
+            .expect("moved");
+    }
+    world
+        .fake
+        .answer(1, "PUT", "ns/base/manifests/stable", 403, "no");
+    channel
+        .move_to(&releases[2], &order("3"))
+        .await
+        .expect_err("broken");
+    lose_pointer(&world.fake);
+    let ledger = channel.look().await.expect("read");
+    let numbers = [ledger.current, ledger.open].map(|entry| entry.expect("found").1.seq);
+    assert_eq!(numbers, [2, 3]);
+    channel.resume(false).await.expect("ended");
+    let (_, current) = channel.current().await.expect("read").expect("one");
+    assert_eq!(current.seq, 3);
+}
+
+#[tokio::test]
+async fn without_pointer_and_tags_nothing_is_guessed() {
+    let world = World::start().await;
+    let channel = world.channel();
+    for version in ["1", "2"] {
+        let targets = release(&world.fake, version);
+        channel
+            .move_to(&targets, &order(version))
+            .await
+            .expect("moved");
+    }
+    lose_pointer(&world.fake);
+    world.fake.add_manifest("ns/base", "stable", b"{}");
+    let lost = channel.look().await.expect_err("lost");
+    insta::assert_snapshot!(text(&world.fake, &lost), @"the ledger of channel `stable` has lost its tag stable-current, and the tags of the channel are at none of its entries up to stable-000002");
+    let targets = release(&world.fake, "3");
+    let refused = channel.move_to(&targets, &order("3")).await;
+    assert!(
+        matches!(refused, Err(Error::PointerLost { .. })),
+        "{refused:?}"
+    );
+}

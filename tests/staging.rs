@@ -13,6 +13,7 @@ use laminate::testing::evidence::{Evidence, Verdict};
 use laminate::testing::name::{Commit, Digest, Tag};
 use laminate::testing::record::{GateVerdict, LedgerEntry, MoveKind, Release};
 use laminate::testing::registry::{Attachment, Locator, Options, Registry};
+use laminate::testing::release::find;
 use laminate::testing::staging::{
     Built, Document, EntryPosition, NumberTag, Staging, State, VersionNumber,
 };
@@ -284,7 +285,7 @@ async fn an_old_release_is_read_with_its_evidence_and_spec() {
     let (registry, repository) = (&staging.registry, &staging.repository);
     let written = registry.put_document_with(repository, &tag, "x", old("release"), &blobs);
     let digest = written.await.expect("written");
-    let all = staging.releases().await.expect("read");
+    let all = staging.releases().await.expect("read").found;
     let [stored] = all.list.as_slice() else {
         panic!("one release expected: {:?}", all.list);
     };
@@ -328,8 +329,98 @@ async fn a_document_that_is_not_of_its_kind_is_refused() {
         .put_document(&staging.repository, &tag, "x", old("number"))
         .await
         .expect("written");
-    let refused = staging.releases().await.expect_err("no entry").to_string();
+    let found = staging
+        .read::<LedgerEntry>(("stable", EntryPosition::Current))
+        .await;
+    let refused = found.expect_err("no entry").to_string();
     let refused = refused.replace(&fake.host, "HOST");
     let place = "invalid document HOST/ns/staging:stable-current: missing field `kind`";
     assert!(refused.starts_with(place), "{refused}");
+}
+
+#[tokio::test]
+async fn documents_that_cannot_be_read_are_passed_over_unless_they_are_meant() {
+    let fake = Fake::start().await;
+    let staging = staging(&fake);
+    let (registry, repository) = (&staging.registry, &staging.repository);
+    let put = async |tag: &str, text: String| {
+        let tag = [Tag::parse(tag).expect("a tag")];
+        let put = registry.put_document(repository, &tag, "x", text);
+        put.await.expect("written")
+    };
+    let digest = put("release-1b526fd", old("release")).await;
+    put("release-ccccccc", r#"{"what": 1}"#.to_owned()).await;
+    // One whose blob was collected, an image of another tool, and an index.
+    let lost = put(
+        "release-ddddddd",
+        old("release").replace("1b526fd", "ddddddd"),
+    )
+    .await;
+    let manifest = registry.manifest(repository, &Locator::Digest(lost)).await;
+    let manifest = manifest.expect("read").expect("there");
+    let manifest: Value = serde_json::from_slice(&manifest.bytes).expect("JSON");
+    let blob = manifest["layers"][0]["digest"]
+        .as_str()
+        .expect("a digest")
+        .to_owned();
+    {
+        let mut state = fake.state();
+        let staging = state.repositories.get_mut("ns/staging");
+        let blobs = &mut staging.expect("there").blobs;
+        blobs.remove(&blob).expect("a blob");
+    }
+    fake.add_manifest(
+        "ns/staging",
+        "foo-current",
+        br#"{"schemaVersion": 2, "layers": []}"#,
+    );
+    let index = br#"{"schemaVersion": 2, "manifests": []}"#;
+    fake.add_manifest("ns/staging", "bar-current", index);
+
+    let listed = staging.releases().await.expect("read");
+    assert_eq!(listed.found.list.len(), 1);
+    assert_eq!(listed.unreadable.len(), 4, "{:?}", listed.unreadable);
+    for name in ["1b526fd", "1-1b526fd"] {
+        let found = find(&staging, name).await.expect("found");
+        assert_eq!(found.digest, digest, "{name}");
+    }
+    for name in ["ccccccc", "ddddddd"] {
+        let error = find(&staging, name)
+            .await
+            .expect_err("unreadable")
+            .to_string();
+        assert!(!error.contains("unknown release"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_release_of_a_commit_is_read_alone() {
+    let fake = Fake::start().await;
+    let staging = staging(&fake);
+    let (registry, repository) = (&staging.registry, &staging.repository);
+    for number in 0..40 {
+        let short = format!("{number:07x}");
+        let text = old("release").replace("1b526fd", &short);
+        let tag = [Tag::parse(&format!("release-{short}")).expect("a tag")];
+        let put = registry.put_document(repository, &tag, "x", text);
+        put.await.expect("written");
+    }
+    let before = fake.state().log.len();
+    let found = find(&staging, "0000011").await.expect("found");
+    assert!(found.release.commit.as_str().starts_with("0000011"));
+    assert_eq!(fake.state().log.len() - before, 3, "tags, manifest, blob");
+}
+
+#[tokio::test]
+async fn verdicts_on_one_digest_are_written_once() {
+    let fake = Fake::start().await;
+    let staging = staging(&fake);
+    let verdict: GateVerdict = serde_json::from_str(&old("verdict")).expect("a verdict");
+    let other = GateVerdict {
+        image: "2/side".to_owned(),
+        ..verdict.clone()
+    };
+    let written = staging.put_verdicts(&[verdict, other]).await;
+    written.expect("written");
+    assert_eq!(fake.count("PUT", "manifests/gate-"), 1);
 }

@@ -1,7 +1,6 @@
 //! `laminate evidence`: adds verdicts from outside, and lists the state of every gate.
 
 use camino::Utf8Path;
-use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -75,8 +74,7 @@ async fn add(
     };
     let verdicts: Vec<GateVerdict> = images.iter().map(verdict).collect();
     if !args.dry_run {
-        let writes = verdicts.iter();
-        try_join_all(writes.map(|verdict| workspace.staging.put_verdict(verdict))).await?;
+        workspace.staging.put_verdicts(&verdicts).await?;
     }
     Ok(added(&verdicts, args.dry_run))
 }
@@ -198,7 +196,10 @@ async fn subjects(
     }
     if let Ok(digest) = Digest::parse(name) {
         let all = workspace.staging.release_list().await?;
-        let mut images = all.into_iter().flat_map(|stored| stored.release.images);
+        let mut images = all
+            .found
+            .into_iter()
+            .flat_map(|stored| stored.release.images);
         if let Some(image) = images.find(|image| image.digest == digest) {
             return Ok(vec![image]);
         }

@@ -244,6 +244,9 @@ fn release_help(error: &release::Error) -> Option<String> {
         Error::Lost { .. } | Error::Overtaken { .. } => {
             "check `laminate status`, then try again".to_owned()
         }
+        Error::PointerLost { pointer, last, .. } => format!(
+            "find out who deleted it; then tag the entry the channel is at, for example {last}, as {pointer} in staging"
+        ),
         Error::Ancestry { .. } => "fetch the whole history with `git fetch --unshallow --filter=blob:none` (GitHub Actions: `fetch-depth: 0`), or promote with --to".to_owned(),
         Error::NoRelease { .. } => "`laminate history` lists releases".to_owned(),
         _ => return None,

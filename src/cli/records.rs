@@ -9,7 +9,7 @@ use crate::name::{Digest, Repository};
 use crate::record::{Release, Releases, StoredRelease, StoredSpec};
 use crate::registry::Credentials;
 use crate::release;
-use crate::staging::Staging;
+use crate::staging::{Listed, Staging};
 
 /// All releases, and the staging repository they are in.
 pub(super) struct Records {
@@ -34,7 +34,9 @@ impl Records {
         events.send(Event::Phase {
             text: "asking the registry".to_owned(),
         });
-        let mut all = staging.releases().await?;
+        let listed = staging.releases().await?;
+        warn_of_unreadable(&listed, events);
+        let mut all = listed.found;
         if !global.variants.is_empty() {
             let wanted = |variant: &Option<String>| {
                 let variant = variant.as_ref();
@@ -100,6 +102,15 @@ impl Records {
     /// Returns the spec a release was built from.
     pub(super) async fn spec(&self, release: &Release) -> Result<Option<StoredSpec>, Failure> {
         Ok(self.staging.spec_of(release).await?)
+    }
+}
+
+/// Reports documents that were passed over because they cannot be read.
+pub(super) fn warn_of_unreadable<T>(listed: &Listed<T>, events: &Events) {
+    for error in &listed.unreadable {
+        events.send(Event::Warning {
+            text: format!("{error}; continuing without it"),
+        });
     }
 }
 

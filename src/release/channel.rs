@@ -64,6 +64,8 @@ pub struct PreparedMove {
     pub entry: LedgerEntry,
     /// The manifests of images whose tags change.
     manifests: Vec<Manifest>,
+    /// The ledger it was prepared for.
+    ledger: Ledger,
 }
 
 /// A tag of the channel's last entry: the digest recorded for it, and the digest it is on.
@@ -99,19 +101,16 @@ impl Channel<'_> {
         targets: &[Target],
         order: &Order,
     ) -> Result<Option<PreparedMove>, Error> {
-        let Ledger {
-            current,
-            open,
-            next,
-        } = self.look().await?;
-        if let Some((_, open)) = open {
+        let ledger = self.look().await?;
+        if let Some((_, open)) = ledger.open {
             return Err(Error::Pending {
                 channel: self.name.to_owned(),
                 kind: open.kind,
                 release: open.release,
             });
         }
-        let (drift, known) = self.look_at_tags(current.as_ref()).await?;
+        let current = ledger.current.as_ref();
+        let (drift, known) = self.look_at_tags(current).await?;
         if !drift.is_empty() && !order.accept_drift {
             return Err(self.drifted(drift));
         }
@@ -120,17 +119,15 @@ impl Channel<'_> {
             .map(|target| self.plan(&known, target, order));
         let (images, ready): (Vec<TagMove>, Vec<Option<Manifest>>) =
             try_join_all(planned).await?.into_iter().unzip();
-        let is_at_release = current
-            .as_ref()
-            .is_some_and(|(_, entry)| entry.release == order.release);
+        let is_at_release = current.is_some_and(|(_, entry)| entry.release == order.release);
         if is_at_release && !images.iter().any(TagMove::is_change) {
             return Ok(None);
         }
         let entry = LedgerEntry {
             kind: order.kind,
             channel: self.name.to_owned(),
-            seq: next,
-            previous: current.map(|(digest, _)| digest),
+            seq: ledger.next,
+            previous: current.map(|(digest, _)| digest.clone()),
             release: order.release.clone(),
             commit: order.commit.clone(),
             actor: order.actor.clone(),
@@ -142,12 +139,21 @@ impl Channel<'_> {
             images,
         };
         let manifests = ready.into_iter().flatten().collect();
-        Ok(Some(PreparedMove { entry, manifests }))
+        Ok(Some(PreparedMove {
+            entry,
+            manifests,
+            ledger,
+        }))
     }
 
     /// Carries out a move: writes its entry, moves the tags, and records that they are moved.
     pub async fn complete(&self, prepared: PreparedMove) -> Result<LedgerEntry, Error> {
-        let PreparedMove { entry, manifests } = prepared;
+        let PreparedMove {
+            entry,
+            manifests,
+            ledger,
+        } = prepared;
+        self.restore_pointer(&ledger).await?;
         let at = self.claim(&entry).await?;
         self.carry_out(&at, &entry, MoveOptions::first(&manifests))
             .await?;

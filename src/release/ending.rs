@@ -10,11 +10,13 @@ use crate::staging::EntryPosition;
 impl Channel<'_> {
     /// Returns the entry that was begun and has not ended, with drift that is accepted added to it.
     async fn begun(&self, accept_drift: bool) -> Result<Entry, Error> {
-        let Some((at, entry)) = self.open().await? else {
+        let ledger = self.look().await?;
+        let Some((at, entry)) = ledger.open.clone() else {
             return Err(Error::NothingPending {
                 channel: self.name.to_owned(),
             });
         };
+        self.restore_pointer(&ledger).await?;
         if !accept_drift {
             return Ok((at, entry));
         }

@@ -34,6 +34,18 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// The pointer to the entry the channel is at is gone, and the tags are at no entry.
+    #[error(
+        "the ledger of channel `{channel}` has lost its tag {pointer}, and the tags of the channel are at none of its entries up to {last}"
+    )]
+    PointerLost {
+        /// The name of the channel.
+        channel: String,
+        /// The tag that is gone.
+        pointer: Tag,
+        /// The tag of the newest entry.
+        last: Tag,
+    },
     /// There is no number after this one.
     #[error("no number is left after {tag}: it is the largest possible")]
     LastNumber {

@@ -33,6 +33,8 @@ pub struct Ledger {
     pub open: Option<Entry>,
     /// The number of the next entry.
     pub(super) next: u64,
+    /// The pointer to `current` was lost.
+    is_recovered: bool,
 }
 
 /// Returns the tags of an entry that are not as they should be, as they were seen.
@@ -62,15 +64,71 @@ impl Channel<'_> {
         Ok(self.staging.read((self.name, place)).await?)
     }
 
-    /// Returns the entry the channel is at.
+    /// Returns the entry the channel is at. If the pointer to it was lost, it is found by the channel's tags;
+    /// the next move writes the pointer again.
     pub async fn current(&self) -> Result<Option<Entry>, Error> {
-        self.entry(EntryPosition::Current).await
+        Ok(self.find_current().await?.0)
+    }
+
+    /// Returns the entry the channel is at, and whether its pointer was lost.
+    async fn find_current(&self) -> Result<(Option<Entry>, bool), Error> {
+        let recovered = match self.entry(EntryPosition::Current).await {
+            Ok(None) => self.recover().await?,
+            Err(Error::Staging(error)) if error.is_broken() => self.recover().await?,
+            found => return Ok((found?, false)),
+        };
+        let is_recovered = recovered.is_some();
+        Ok((recovered, is_recovered))
+    }
+
+    /// Writes a pointer that was lost again, before anything is moved.
+    pub(super) async fn restore_pointer(&self, ledger: &Ledger) -> Result<(), Error> {
+        if ledger.is_recovered
+            && let Some((_, current)) = &ledger.current
+        {
+            self.staging
+                .put((self.name, EntryPosition::Current), current)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the newest entry all tags of which are where it moved them, for a channel without a pointer;
+    /// `None` if the channel never had one.
+    async fn recover(&self) -> Result<Option<Entry>, Error> {
+        let numbers = self.staging.entry_numbers(self.name).await?;
+        // A first move that was begun, or the only one.
+        if numbers.last().is_none_or(|last| *last == 1) {
+            return Ok(None);
+        }
+        let mut last = None;
+        for number in numbers.into_iter().rev() {
+            let Some((at, entry)) = self.entry(EntryPosition::Number(number)).await? else {
+                continue;
+            };
+            if last.is_none() && entry.previous.is_none() {
+                // Those before it were taken back.
+                return Ok(None);
+            }
+            last = last.or(Some(number));
+            if self.drift(&entry).await?.is_empty() {
+                return Ok(Some((at, entry)));
+            }
+        }
+        match last {
+            None => Ok(None),
+            Some(last) => Err(Error::PointerLost {
+                channel: self.name.to_owned(),
+                pointer: LedgerEntry::tag((self.name, EntryPosition::Current)),
+                last: LedgerEntry::tag((self.name, EntryPosition::Number(last))),
+            }),
+        }
     }
 
     /// Returns the ends of the ledger, each of its tags read once.
     pub async fn look(&self) -> Result<Ledger, Error> {
         let aborted = self.entry(EntryPosition::Aborted);
-        let (current, aborted) = tokio::try_join!(self.current(), aborted)?;
+        let ((current, is_recovered), aborted) = tokio::try_join!(self.find_current(), aborted)?;
         let number = |entry: &Option<Entry>| entry.as_ref().map_or(0, |(_, entry)| entry.seq);
         let last = number(&current).max(number(&aborted));
         let next = last.checked_add(1).ok_or_else(|| Error::LastNumber {
@@ -81,6 +139,7 @@ impl Channel<'_> {
             current,
             open,
             next,
+            is_recovered,
         })
     }
 

@@ -23,17 +23,31 @@ pub use error::{Error, TagProblem};
 pub use ledger::Channel;
 pub use promote::{Promoter, Refusal, channel_gates, channel_targets};
 
-use crate::name::Digest;
+use crate::name::{Commit, Digest};
 use crate::record::StoredRelease;
 use crate::staging::Staging;
 
-/// Returns the release a user means: see [`Releases::find`](crate::record::Releases::find).
+/// Returns the release a user means: see [`Releases::find`](crate::record::Releases::find). That of a commit is
+/// read alone.
 pub async fn find(staging: &Staging, name: &str) -> Result<StoredRelease, Error> {
-    let found = match Digest::parse(name) {
-        Ok(digest) => staging.release(&digest).await?,
-        Err(_) => staging.releases().await?.find(name).cloned(),
-    };
-    found.ok_or_else(|| Error::NoRelease {
+    let none = || Error::NoRelease {
         name: name.to_owned(),
-    })
+    };
+    if let Ok(digest) = Digest::parse(name) {
+        return staging.release(&digest).await?.ok_or_else(none);
+    }
+    let is_commit = (7..=40).contains(&name.len()) && Commit::parse(name).is_ok();
+    if is_commit && let Some(newest) = staging.releases_of(name).await?.into_iter().next() {
+        return Ok(newest);
+    }
+    let listed = staging.releases().await?;
+    match listed.found.find(name) {
+        Some(found) => Ok(found.clone()),
+        // It may be one of those that could not be read.
+        None => Err(listed
+            .unreadable
+            .into_iter()
+            .next()
+            .map_or_else(none, Error::from)),
+    }
 }

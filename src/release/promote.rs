@@ -110,6 +110,7 @@ impl<'a> Promoter<'a> {
     /// Checks what must be true before a channel moves to the release. Nothing is written.
     pub async fn check(&'a self, channel: &'a stack::Channel) -> Result<Promotion<'a>, Refusal> {
         let targets = channel_targets(self.stack, channel, self.release)?;
+        ensure_whole(self.stack, channel, &targets)?;
         let (current, states) =
             tokio::try_join!(self.current(&channel.name), self.gates(channel, &targets))?;
         check_gates(&channel.name, &states, &self.waive_in(&states))?;
@@ -285,6 +286,16 @@ pub fn channel_targets(
             channel: channel.name.clone(),
         });
     }
+    Ok(targets)
+}
+
+/// Checks that a channel moves as a whole: a release that lacks images of the stack would leave their tags at
+/// another release.
+pub(super) fn ensure_whole(
+    stack: &Stack,
+    channel: &stack::Channel,
+    targets: &[Target],
+) -> Result<(), Refusal> {
     let images = stack.images().iter();
     let moved = images.filter(|image| channel.tags.contains_key(&image.variant));
     let missing: Vec<String> = moved
@@ -292,7 +303,7 @@ pub fn channel_targets(
         .filter(|label| targets.iter().all(|target| target.label != *label))
         .collect();
     if missing.is_empty() {
-        Ok(targets)
+        Ok(())
     } else {
         Err(Refusal::Incomplete {
             channel: channel.name.clone(),

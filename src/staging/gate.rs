@@ -1,6 +1,8 @@
 //! Verdicts on gates from outside a run: one document per gate and digest. A newer one takes the place
 //! of an older one.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::try_join_all;
 
 use super::{Document, Error, Staging};
@@ -19,10 +21,18 @@ impl Document for GateVerdict {
 }
 
 impl Staging {
-    /// Writes a verdict.
-    pub async fn put_verdict(&self, verdict: &GateVerdict) -> Result<(), Error> {
-        let id = (verdict.gate.as_str(), &verdict.digest);
-        self.put(id, verdict).await?;
+    /// Writes verdicts, one for each gate and digest: images of several variants may be one.
+    pub async fn put_verdicts(&self, verdicts: &[GateVerdict]) -> Result<(), Error> {
+        let verdicts = verdicts.iter();
+        let verdicts: BTreeMap<_, _> = verdicts
+            .map(|verdict| ((verdict.gate.as_str(), &verdict.digest), verdict))
+            .collect();
+        try_join_all(
+            verdicts
+                .into_iter()
+                .map(|(id, verdict)| self.put(id, verdict)),
+        )
+        .await?;
         Ok(())
     }
 

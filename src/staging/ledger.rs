@@ -1,6 +1,8 @@
 //! The entries of the channels' ledgers. The rules of moving a channel are in `release`.
 
-use super::Document;
+use std::collections::BTreeSet;
+
+use super::{Document, Error, Staging};
 use crate::name::Tag;
 use crate::record::LedgerEntry;
 use crate::tags;
@@ -27,5 +29,16 @@ impl Document for LedgerEntry {
             EntryPosition::Current => tags::current(channel),
             EntryPosition::Aborted => tags::aborted(channel),
         }
+    }
+}
+
+impl Staging {
+    /// Returns the numbers of all entries of a channel's ledger.
+    pub async fn entry_numbers(&self, channel: &str) -> Result<BTreeSet<u64>, Error> {
+        let tags = self.registry.tags(&self.repository).await?;
+        let numbers = tags.iter();
+        Ok(numbers
+            .filter_map(|tag| tags::entry_number(channel, tag))
+            .collect())
     }
 }

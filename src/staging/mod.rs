@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 pub use ledger::EntryPosition;
 pub use number::{NumberTag, VersionNumber};
+pub use release::Listed;
 pub use state::{Built, State};
 
 use crate::name::{Commit, Digest, Repository, Tag};

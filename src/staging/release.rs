@@ -114,39 +114,79 @@ impl Staging {
         Ok(found.map(StoredRelease::from))
     }
 
-    /// Returns all releases, newest first.
-    pub async fn release_list(&self) -> Result<Vec<StoredRelease>, Error> {
+    /// Returns the releases of a commit, newest first; `commit` are its first hex digits, at least 7. Nothing
+    /// else is read, and all of them must be readable.
+    pub async fn releases_of(&self, commit: &str) -> Result<Vec<StoredRelease>, Error> {
         let tags = self.registry.tags(&self.repository).await?;
-        let found = self.read_all(&tags, tags::is_release).await?;
-        let mut list: Vec<_> = found.into_iter().map(StoredRelease::from).collect();
+        let tags = tags.into_iter();
+        let tags = tags.filter(|tag| tags::is_release_of(tag, commit));
+        let found = try_join_all(
+            tags.map(|tag| async move { self.read_at::<Release>(&Locator::Tag(tag)).await }),
+        );
+        let found = found.await?.into_iter().flatten().map(StoredRelease::from);
+        let is_of = |stored: &StoredRelease| stored.release.commit.as_str().starts_with(commit);
+        let mut list: Vec<_> = found.filter(is_of).collect();
         Releases::sort(&mut list);
         Ok(list)
     }
 
-    /// Returns all releases, and the channels at them.
-    pub async fn releases(&self) -> Result<Releases, Error> {
+    /// Returns all releases that can be read, newest first.
+    pub async fn release_list(&self) -> Result<Listed<Vec<StoredRelease>>, Error> {
         let tags = self.registry.tags(&self.repository).await?;
-        let (list, channels) = tokio::try_join!(
+        let (found, unreadable) = self.read_all(&tags, tags::is_release).await?;
+        let mut found: Vec<_> = found.into_iter().map(StoredRelease::from).collect();
+        Releases::sort(&mut found);
+        Ok(Listed { found, unreadable })
+    }
+
+    /// Returns all releases that can be read, and the channels at them.
+    pub async fn releases(&self) -> Result<Listed<Releases>, Error> {
+        let tags = self.registry.tags(&self.repository).await?;
+        let ((list, mut unreadable), (channels, others)) = tokio::try_join!(
             self.read_all::<Release>(&tags, tags::is_release),
             self.read_all::<LedgerEntry>(&tags, tags::is_current)
         )?;
+        unreadable.extend(others);
         let channels = channels.into_iter().map(|(_, entry)| entry);
         let list = list.into_iter().map(StoredRelease::from);
-        Ok(Releases::new(list.collect(), channels.collect()))
+        Ok(Listed {
+            found: Releases::new(list.collect(), channels.collect()),
+            unreadable,
+        })
     }
 
-    /// Reads the documents with these of its tags.
+    /// Reads the documents with these of its tags; also returns the errors of those that cannot be read.
     async fn read_all<D: Document>(
         &self,
         tags: &[Tag],
         is_wanted: impl Fn(&Tag) -> bool,
-    ) -> Result<Vec<(Digest, D)>, Error> {
+    ) -> Result<(Vec<(Digest, D)>, Vec<Error>), Error> {
         let tags = tags.iter().filter(|tag| is_wanted(tag)).cloned();
-        let found = try_join_all(
-            tags.map(|tag| async move { self.read_at::<D>(&Locator::Tag(tag)).await }),
-        );
-        Ok(found.await?.into_iter().flatten().collect())
+        let read = tags.map(|tag| async move {
+            match self.read_at::<D>(&Locator::Tag(tag)).await {
+                Ok(found) => Ok(found.map(Ok)),
+                Err(error) if error.is_unreadable() => Ok(Some(Err(error))),
+                Err(error) => Err(error),
+            }
+        });
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+        for document in try_join_all(read).await?.into_iter().flatten() {
+            match document {
+                Ok(document) => found.push(document),
+                Err(error) => unreadable.push(error),
+            }
+        }
+        Ok((found, unreadable))
     }
+}
+
+/// Documents that were found, and why others could not be read.
+#[derive(Debug)]
+pub struct Listed<T> {
+    /// Those that could be read.
+    pub found: T,
+    /// One error a document.
+    pub unreadable: Vec<Error>,
 }
 
 /// Returns how the images of a release differ from those of another, a line each.

@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures_util::future::try_join_all;
 
 use super::super::args::DocsArgs;
+use super::super::records::warn_of_unreadable;
 use super::super::workspace::Workspace;
 use super::super::{Exit, Failure};
 use crate::docs::{self, Channel, ImageDetails, Links, Made, Names, Stored, Wiki};
+use crate::event::Events;
 use crate::evidence::Evidence;
 use crate::name::{Digest, Repository};
 use crate::oci;
@@ -39,8 +41,14 @@ pub struct Library<'a> {
 
 impl<'a> Library<'a> {
     /// Lists releases and channels. Fails without a release.
-    pub async fn open(workspace: &'a Workspace, args: &DocsArgs) -> Result<Self, Failure> {
-        let mut releases = workspace.staging.release_list().await?;
+    pub async fn open(
+        workspace: &'a Workspace,
+        args: &DocsArgs,
+        events: &Events,
+    ) -> Result<Self, Failure> {
+        let listed = workspace.staging.release_list().await?;
+        warn_of_unreadable(&listed, events);
+        let mut releases = listed.found;
         let shown = shown(workspace, args, &mut releases).await?;
         let channels = channels(workspace).await?;
         let current: BTreeSet<&Digest> = channels

@@ -37,7 +37,7 @@ pub async fn run(
     }
     let folder = global.directory.clone().unwrap_or_default();
     let work = async {
-        let mut library = Library::open(&workspace, args).await?;
+        let mut library = Library::open(&workspace, args, events).await?;
         let mut summary = Summary::default();
         if let Some(out) = args.out.as_ref().filter(|path| !path.as_str().is_empty()) {
             let changes = write(&mut library, args, folder.join(out)).await?;
