@@ -212,8 +212,22 @@ pub fn canonical_env(env: &Env) -> Json {
     Json::Object(map)
 }
 
-/// A text as the spec writes it: a literal `${` as `$${`.
+/// A text as the spec writes it: a literal `${` as `$${`. If a `$` precedes a variable, that would be
+/// read as an escape, so the text is written as a list of its parts: `["$", { "env": "X" }]`.
 fn canonical_text(text: &EnvText) -> Json {
+    let is_ambiguous = text.0.windows(2).any(|pair| {
+        let [EnvPart::Text(before), EnvPart::Env(_)] = pair else {
+            return false;
+        };
+        before.ends_with('$')
+    });
+    if is_ambiguous {
+        let parts = text.0.iter().map(|part| match part {
+            EnvPart::Text(text) => json!(text),
+            EnvPart::Env(name) => json!({ "env": name }),
+        });
+        return parts.collect();
+    }
     let written: String = text
         .0
         .iter()
@@ -223,4 +237,97 @@ fn canonical_text(text: &EnvText) -> Json {
         })
         .collect();
     json!(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(parts: &[Result<&str, &str>]) -> EnvText {
+        let part = |part: &Result<&str, &str>| match part {
+            Ok(text) => EnvPart::Text((*text).to_owned()),
+            Err(name) => EnvPart::Env((*name).to_owned()),
+        };
+        EnvText(parts.iter().map(part).collect())
+    }
+
+    #[test]
+    fn a_text_is_written_as_in_the_spec() {
+        let written = |parts: &[Result<&str, &str>]| canonical_text(&text(parts));
+        assert_eq!(written(&[]), json!(""));
+        assert_eq!(written(&[Ok("/x:"), Err("PATH")]), json!("/x:${env:PATH}"));
+        assert_eq!(written(&[Ok("a${b}")]), json!("a$${b}"));
+    }
+
+    #[test]
+    fn a_dollar_before_a_variable_is_not_an_escape() {
+        let literal = canonical_text(&text(&[Ok("${env:X}")]));
+        let variable = canonical_text(&text(&[Ok("$"), Err("X")]));
+        assert_ne!(literal, variable);
+        assert_eq!(variable, json!(["$", { "env": "X" }]));
+    }
+
+    /// Parts as `read` makes them: no two texts side by side, and none empty.
+    fn any_text() -> impl Strategy<Value = EnvText> {
+        let part = prop_oneof![
+            "[$\\{\\}envX:]{1,8}".prop_map(EnvPart::Text),
+            "[XY]".prop_map(EnvPart::Env),
+        ];
+        proptest::collection::vec(part, 0..4).prop_map(|parts| {
+            let mut joined: Vec<EnvPart> = Vec::new();
+            for part in parts {
+                match (joined.last_mut(), part) {
+                    (Some(EnvPart::Text(before)), EnvPart::Text(text)) => before.push_str(&text),
+                    (_, part) => joined.push(part),
+                }
+            }
+            EnvText(joined)
+        })
+    }
+
+    /// Undoes [`canonical_text`], which shows that no two texts are written in one way.
+    fn read_back(json: &Json) -> EnvText {
+        let mut parts = Vec::new();
+        if let Json::Array(list) = json {
+            for item in list {
+                parts.push(match item {
+                    Json::String(text) => EnvPart::Text(text.clone()),
+                    other => EnvPart::Env(other["env"].as_str().expect("a name").to_owned()),
+                });
+            }
+            return EnvText(parts);
+        }
+        let mut rest = json.as_str().expect("a string");
+        let mut text = String::new();
+        while !rest.is_empty() {
+            if let Some(after) = rest.strip_prefix("$${") {
+                text.push_str("${");
+                rest = after;
+            } else if let Some(after) = rest.strip_prefix("${env:") {
+                let (name, after) = after.split_once('}').expect("it is closed");
+                if !text.is_empty() {
+                    parts.push(EnvPart::Text(std::mem::take(&mut text)));
+                }
+                parts.push(EnvPart::Env(name.to_owned()));
+                rest = after;
+            } else {
+                let mut chars = rest.chars();
+                text.extend(chars.next());
+                rest = chars.as_str();
+            }
+        }
+        if !text.is_empty() {
+            parts.push(EnvPart::Text(text));
+        }
+        EnvText(parts)
+    }
+
+    proptest! {
+        #[test]
+        fn different_texts_are_written_differently(text in any_text()) {
+            prop_assert_eq!(read_back(&canonical_text(&text)), text);
+        }
+    }
 }
