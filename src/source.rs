@@ -137,6 +137,24 @@ impl Sources {
     }
 }
 
+/// Returns the place of bytes `start..end` of a scalar's text, or of all of it if the file writes the
+/// text in another way.
+pub fn part_of(node: Span, text: &str, start: usize, end: usize) -> Span {
+    let length = usize::try_from(node.end.saturating_sub(node.start)).unwrap_or(0);
+    // Quotes before the text shift it by one.
+    let shift = match length.checked_sub(text.len()) {
+        Some(0) => 0,
+        Some(2) => 1,
+        _ => return node,
+    };
+    let at = |offset: usize| node.start + u32::try_from(offset + shift).unwrap_or(0);
+    Span {
+        start: at(start),
+        end: at(end),
+        ..node
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

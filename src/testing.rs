@@ -104,7 +104,7 @@ pub fn stack_with(yaml: &str, files: &[(&str, &str)]) -> Stack {
 /// Returns the stack of a spec with text files, or its rendered diagnostics.
 pub fn parse(yaml: &str, files: &[(&str, &str)], overrides: &Overrides) -> Result<Stack, String> {
     let spec = crate::spec::parse("specs.yml", yaml, text_files(files));
-    Stack::new(&spec, overrides).map_err(|problems| render(&problems, &spec.sources, false))
+    Stack::new(&spec, overrides).map_err(|faults| render(&faults.problems, &faults.sources, false))
 }
 
 /// Returns text files by path, with the folders above them; `-> x` is a link to `x`.

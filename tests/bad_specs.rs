@@ -81,6 +81,24 @@ const BAD: &[(&str, &str)] = &[
     ("apt: [git]", "pip: includes.txt"),
     ("apt: [git]", "pip: { tool: poetry, packages: [x] }"),
     ("apt: [git]", "conda: { channels: [x] }"),
+    (
+        "apt: [git]",
+        "pip: { packages: [six], index: \"https://user:word@host/simple\" }",
+    ),
+    ("apt: [git]", "pip: [\"git+https://user:word@host/x.git\"]"),
+    (
+        "apt: [git]",
+        "steps: [{ run: curl https://user:word@host/x }]",
+    ),
+    (
+        "vars: { word: one }\nimages:\n  ground:",
+        "vars: { word: one }\nimages:\n  ground:\n    vars: { u: user }\n    pip: [\"x @ https://${u}:${word}@host/x.whl\"]",
+    ),
+    (
+        "vars: { word: one }",
+        "vars: { word: \"https://user:word@host/\" }",
+    ),
+    ("apt: [git]", "pip: [./nowhere]"),
     ("apt: [git]", "copy: { /x: ../../outside }"),
     ("apt: [git]", "copy: { /x: /etc/passwd }"),
     ("apt: [git]", "copy: { relative: requirements.txt }"),

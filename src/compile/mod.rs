@@ -18,6 +18,7 @@ mod info;
 mod mode;
 mod mounts;
 mod owner;
+mod requirements;
 mod script;
 mod send;
 mod serve;

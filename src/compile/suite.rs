@@ -92,7 +92,6 @@ impl Compiler<'_> {
             Test::Pytest {
                 folder,
                 requirements,
-                includes,
             } => {
                 let below = self
                     .stack
@@ -104,7 +103,7 @@ impl Compiler<'_> {
                 inputs
                     .texts
                     .insert("run_pytest.py".to_owned(), RUN_PYTEST.to_owned());
-                let input = self.pytest(state, requirements.as_ref(), includes, meta);
+                let input = self.pytest(state, requirements, meta);
                 mounts.push(read_only(format!("{PLACE}/pytest"), input));
                 let script = expand(
                     include_str!("scripts/pytest.sh"),

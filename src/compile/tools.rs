@@ -3,17 +3,15 @@
 
 use std::fmt::Write as _;
 
-use camino::Utf8PathBuf;
-
-use super::command::{Cache, Command, PLACE, ROOT, UV_VERSION, path_in_step};
+use super::command::{Cache, Command, PLACE, ROOT, UV_VERSION};
 use super::compiler::{BaseState, Compiler, fetching};
 use super::environment::Environment;
 use super::mounts::tmpfs;
+use super::requirements::{bring_alone, file_arguments};
 use super::script::{LEFT, expand};
 use super::send::make_folder;
-use super::shell::quote;
 use crate::llb::{Exec, Meta, Mount, MountKind, Network, Output};
-use crate::stack;
+use crate::stack::{self, Requirements};
 
 /// The newest pytest that suites get; with another, `plan::proof::FORMAT` is raised. It runs on
 /// Python 3.8 and newer. pip takes an older one if the image has an older pytest or older versions of
@@ -38,8 +36,7 @@ impl Compiler<'_> {
     pub(super) fn pytest(
         &mut self,
         state: &BaseState,
-        requirements: Option<&Utf8PathBuf>,
-        includes: &[Utf8PathBuf],
+        requirements: &Requirements,
         meta: &Meta,
     ) -> Output {
         let mut env = state.config.env();
@@ -54,24 +51,22 @@ impl Compiler<'_> {
             env.set(name, value);
         }
         let mut inputs = Command::default();
-        let mut arguments = String::new();
+        let before = bring_alone(requirements, &mut inputs);
+        let mut arguments = file_arguments(requirements);
         let mut has_pytest = false;
-        if let Some(file) = requirements {
-            inputs.files.push(file.clone());
-            inputs.files.extend_from_slice(includes);
-            let _ = write!(arguments, " -r {}", quote(&path_in_step(file)));
+        for file in &requirements.files {
             if let Some(stack::File::Regular { content, .. }) = self.stack.files().get(file) {
-                has_pytest =
+                has_pytest |=
                     lists_pytest(&String::from_utf8_lossy(content.text().unwrap_or_default()));
             }
         }
         if !has_pytest {
             let _ = write!(arguments, " 'pytest<={PYTEST_VERSION}'");
         }
-        let unless_installed = if requirements.is_some() {
-            ""
-        } else {
+        let unless_installed = if requirements.files.is_empty() {
             "\"$python\" -c 'import pytest' 2>/dev/null && exit 0"
+        } else {
+            ""
         };
         let script = expand(
             include_str!("scripts/pytest_install.sh"),
@@ -80,6 +75,7 @@ impl Compiler<'_> {
                 ("REQUIREMENTS", &arguments),
             ],
         );
+        let script = format!("{before}{script}");
         let cache = Cache {
             target: cache,
             id: "laminate-pip".to_owned(),

@@ -178,8 +178,11 @@ pub fn suite_key(stack: &Stack, suite: &Suite) -> Digest {
         Some(Test::Pytest {
             folder,
             requirements,
-            includes: _,
-        }) => json!({ "pytest": folder, "requirements": requirements }),
+        }) => {
+            let mut test = json!({ "pytest": folder, "requirements": requirements.files.first() });
+            requirements.add_canonical(&mut test);
+            test
+        }
         Some(Test::Run(text)) => json!({ "run": text, "shell": suite.shell }),
         Some(Test::Script(file)) => json!({ "script": file }),
     };

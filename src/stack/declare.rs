@@ -19,6 +19,7 @@ use super::problems::Problems;
 use super::reader::{Fields, Reader};
 use super::scope::{Overrides, Scope, Top};
 use super::suite::{self, Declarer, SuiteEntry};
+use super::url;
 use super::variables::{BUILT_IN, Variables};
 use super::variant_node::{self, VariantNode};
 use super::writable::{self, Writable};
@@ -105,6 +106,9 @@ impl<'a> SpecReader<'a> {
         };
         let variants: Vec<DeclaredVariant> = variants.iter().map(read).collect();
         self.check_folders(&images, &variants);
+        for node in self.spec.root.iter().chain(self.spec.images.values()) {
+            url::find_all(node, &mut |span| self.problems.report(url::in_url(span)));
+        }
         Declarations {
             name,
             registry,

@@ -6,7 +6,8 @@ use camino::Utf8Path;
 
 use super::config::{self, Config};
 use super::env::{self, Env};
-use super::image_source::{ImageNames, ImageSource, KnownImage, Use};
+use super::image_names::{ImageNames, Use};
+use super::image_source::{ImageSource, KnownImage};
 use super::info::{self, InfoCommand};
 use super::keys::{IMAGE_KEYS, NOT_OF_IMAGE};
 use super::model::Refresh;
@@ -202,7 +203,9 @@ impl<'a> ImageReader<'a> {
 
     fn images(&self) -> ImageNames<'a> {
         ImageNames {
-            scope: self.scope,
+            known: self.scope.known,
+            images: self.scope.images,
+            variant: self.scope.key,
             image: &self.image.name,
         }
     }

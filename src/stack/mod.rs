@@ -9,6 +9,7 @@ mod config;
 mod declare;
 mod declare_image;
 mod env;
+mod image_names;
 mod image_source;
 mod info;
 mod keys;
@@ -23,6 +24,7 @@ mod scope;
 mod steps;
 mod suite;
 mod tags;
+mod url;
 mod variables;
 mod variant_node;
 mod writable;
@@ -36,8 +38,8 @@ pub use model::{Base, Image, ImageId, Refresh, Stack, Variant};
 pub use policy::{Allowance, LayerLimits, Policy, Refs};
 pub use scope::Overrides;
 pub use steps::{
-    Append, AppendFrom, Conda, Copy, CopyFrom, Kind, Link, Mode, Network, Perms, Pip, PipTool,
-    Secret, Step, Write, canonical_secrets,
+    Append, AppendFrom, Conda, Copy, CopyFrom, Kind, Link, Local, Mode, Network, Part, Perms, Pip,
+    PipTool, Requirements, Secret, Step, Text, Write, canonical_secrets,
 };
 pub use suite::{Serve, Suite, Test};
 pub use tags::TagTemplate;
@@ -92,29 +94,41 @@ pub fn load(
 ) -> Result<Stack, LoadFailure> {
     let spec = crate::spec::load(file, &known.layout, known.tree.as_ref());
     let spec = spec.map_err(LoadFailure::Files)?;
-    let stack = Stack::new(&spec, overrides).map_err(|problems| LoadFailure::Spec {
-        sources: spec.sources.clone(),
-        problems,
+    let stack = Stack::new(&spec, overrides).map_err(|faults| LoadFailure::Spec {
+        sources: faults.sources,
+        problems: faults.problems,
     })?;
     let folder = file.parent().unwrap_or(Utf8Path::new(""));
     crate::spec::hash(stack.files(), folder, known.cache.as_deref()).map_err(LoadFailure::Files)?;
     Ok(stack)
 }
 
+/// The faults of a spec.
+#[derive(Debug)]
+pub struct Faults {
+    /// The texts the faults are in: those of the spec, and of other files with faults.
+    pub sources: Sources,
+    /// All faults.
+    pub problems: Vec<Diagnostic>,
+}
+
 impl Stack {
     /// Resolves a spec. Returns all its faults at once.
-    pub fn new(spec: &Spec, overrides: &Overrides) -> Result<Self, Vec<Diagnostic>> {
-        let problems = Problems::new(spec.problems.clone());
+    pub fn new(spec: &Spec, overrides: &Overrides) -> Result<Self, Faults> {
+        let problems = Problems::new(spec.problems.clone(), spec.sources.clone());
         let declarations = Declarations::read(spec, overrides, &problems);
         let stack = declarations.and_then(|declared| declared.resolve(spec, overrides, &problems));
         let has_errors = problems.has_errors();
-        let list = problems.into_list();
+        let (list, sources) = problems.into_list();
         match stack {
             Some(stack) if !has_errors => Ok(Self {
                 warnings: list,
                 ..stack
             }),
-            _ => Err(list),
+            _ => Err(Faults {
+                sources,
+                problems: list,
+            }),
         }
     }
 }

@@ -3,34 +3,51 @@
 use std::cell::RefCell;
 
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::source::{SourceId, Sources};
 
 /// The faults found so far. Shared by everything that reads one spec.
 #[derive(Debug, Default)]
-pub struct Problems(RefCell<Vec<Diagnostic>>);
+pub struct Problems {
+    list: RefCell<Vec<Diagnostic>>,
+    sources: RefCell<Sources>,
+}
 
 impl Problems {
-    /// Starts with the faults of the YAML itself.
-    pub fn new(found: Vec<Diagnostic>) -> Self {
-        Self(RefCell::new(found))
+    /// Starts with the texts of the spec and the faults of the YAML itself.
+    pub fn new(found: Vec<Diagnostic>, sources: Sources) -> Self {
+        Self {
+            list: RefCell::new(found),
+            sources: RefCell::new(sources),
+        }
     }
 
     /// Adds a fault. A place that is read once for each variant is reported once.
     pub fn report(&self, problem: Diagnostic) {
-        let mut list = self.0.borrow_mut();
+        let mut list = self.list.borrow_mut();
         if !list.contains(&problem) {
             list.push(problem);
         }
     }
 
+    /// Adds the text of a file that is not part of the spec, so that faults can be on its lines.
+    pub fn attach(&self, path: &str, text: &str) -> SourceId {
+        let mut sources = self.sources.borrow_mut();
+        let known = sources.iter().find(|(_, file)| file.path == path);
+        match known {
+            Some((id, _)) => id,
+            None => sources.add(path, text),
+        }
+    }
+
     /// Whether any of them is an error.
     pub fn has_errors(&self) -> bool {
-        let list = self.0.borrow();
+        let list = self.list.borrow();
         list.iter()
             .any(|problem| problem.severity == Severity::Error)
     }
 
-    /// Returns all of them in the order they were found.
-    pub fn into_list(self) -> Vec<Diagnostic> {
-        self.0.into_inner()
+    /// Returns all of them in the order they were found, and the texts they are in.
+    pub fn into_list(self) -> (Vec<Diagnostic>, Sources) {
+        (self.list.into_inner(), self.sources.into_inner())
     }
 }

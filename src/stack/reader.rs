@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use super::problems::Problems;
+use super::url;
 use super::variables::{OF_TAGS, Unset, Variables, invalid_template, no_environment, unknown};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::source::Span;
+pub use crate::source::part_of;
 use crate::spec::node::{Entry, Key, Node, Value};
 use crate::spec::template::{Part, Template, TemplateError};
 
@@ -53,24 +55,6 @@ impl<'a> Fields<'a> {
 
 /// Keys that belong to another place than the one where they were found, and what to do with them.
 pub type OtherPlace<'a> = (&'a [&'a str], &'a str);
-
-/// Returns the place of bytes `start..end` of a scalar's text, or of all of it if the file writes the
-/// text in another way.
-pub fn part_of(node: Span, text: &str, start: usize, end: usize) -> Span {
-    let length = usize::try_from(node.end.saturating_sub(node.start)).unwrap_or(0);
-    // Quotes before the text shift it by one.
-    let shift = match length.checked_sub(text.len()) {
-        Some(0) => 0,
-        Some(2) => 1,
-        _ => return node,
-    };
-    let at = |offset: usize| node.start + u32::try_from(offset + shift).unwrap_or(0);
-    Span {
-        start: at(start),
-        end: at(end),
-        ..node
-    }
-}
 
 impl<'a> Reader<'a> {
     /// Returns a reader that has used no variable so far.
@@ -169,7 +153,15 @@ impl<'a> Reader<'a> {
                 }
             })
             .collect();
-        parts.into_iter().collect()
+        let filled: String = parts.into_iter().collect::<Option<_>>()?;
+        if url::user_info(&filled).is_some() {
+            // One that is in the text itself is reported with all of the spec.
+            if url::user_info(text).is_none() {
+                self.report(url::in_url(span));
+            }
+            return None;
+        }
+        Some(filled)
     }
 
     /// Reads a list that is not empty.

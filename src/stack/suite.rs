@@ -10,7 +10,7 @@ use super::env::{self, Env};
 use super::paths::Paths;
 use super::problems::Problems;
 use super::reader::{Fields, Reader};
-use super::steps::{Network, Secret, includes, network, secrets};
+use super::steps::{Consumer, Follower, Network, PipTool, Requirements, Secret, network, secrets};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::ImageName;
 use crate::source::Spanned;
@@ -80,9 +80,7 @@ pub enum Test {
         /// A folder under `images/`.
         folder: Utf8PathBuf,
         /// What the tests import besides pytest; installed next to it.
-        requirements: Option<Utf8PathBuf>,
-        /// Files it includes by `-r` or `-c`.
-        includes: Vec<Utf8PathBuf>,
+        requirements: Requirements,
     },
     /// Shell text, as written.
     Run(String),
@@ -107,10 +105,9 @@ impl Suite {
             Some(Test::Pytest {
                 folder,
                 requirements,
-                includes,
             }) => {
                 paths.insert(folder);
-                paths.extend(requirements.iter().chain(includes));
+                paths.extend(requirements.all_files());
             }
             Some(Test::Script(file)) => {
                 paths.insert(file);
@@ -371,14 +368,15 @@ impl SuiteReader<'_> {
     fn test(&self, kind: &Entry, fields: &Fields) -> Option<Test> {
         let reader = self.reader;
         let value = &kind.value;
-        let (requirements, includes) = match fields.get("requirements") {
+        let requirements = match fields.get("requirements") {
             Some(node) => {
                 let text = reader.text(node, "`requirements`")?;
                 let file = self.paths.file(reader, &text, node.span)?;
-                let includes = includes(reader, self.paths, &file, node.span)?;
-                (Some(file), includes)
+                let consumer = Consumer::Tool(PipTool::Pip);
+                let follower = Follower::new(reader, self.paths, node.span, consumer);
+                follower.follow(vec![file], &[])?
             }
-            None => (None, Vec::new()),
+            None => Requirements::default(),
         };
         if let Some(entry) = fields.entry("requirements")
             && kind.key.text != "pytest"
@@ -391,7 +389,6 @@ impl SuiteReader<'_> {
                 Some(Test::Pytest {
                     folder: self.paths.folder(reader, &text, value.span)?,
                     requirements,
-                    includes,
                 })
             }
             "script" => {

@@ -1,6 +1,7 @@
 //! `conda`: packages of conda channels, installed with what the image has of mamba, micromamba and conda.
 
-use crate::compile::command::{Cache, Command, PLACE, path_in_step};
+use crate::compile::command::{Cache, Command, PLACE};
+use crate::compile::requirements::environment_file;
 use crate::compile::script::expand;
 use crate::compile::shell::{line, quote};
 use crate::stack::Conda;
@@ -11,12 +12,11 @@ pub fn command(conda: &Conda) -> Command {
     let channels: String = conda.channels.iter().map(channel).collect();
     let mut script = expand(include_str!("../scripts/conda.sh"), &[]);
     if let Some(file) = &conda.file {
+        let (path, before) = environment_file(file, &conda.requirements);
+        script.push_str(&before);
         script.push_str(&expand(
             include_str!("../scripts/conda_file.sh"),
-            &[
-                ("CHANNELS", &channels),
-                ("FILE", &quote(&path_in_step(file))),
-            ],
+            &[("CHANNELS", &channels), ("FILE", &quote(&path))],
         ));
     }
     if !conda.packages.is_empty() {
@@ -34,7 +34,10 @@ pub fn command(conda: &Conda) -> Command {
             ("CONDA_PKGS_DIRS", cache.clone()),
             ("CONDA_ALWAYS_COPY", "true".to_owned()),
         ],
-        files: conda.file.iter().cloned().collect(),
+        files: (conda.file.iter())
+            .chain(conda.requirements.all_files())
+            .cloned()
+            .collect(),
         caches: vec![Cache {
             target: cache,
             id: "laminate-conda".to_owned(),

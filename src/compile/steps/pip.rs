@@ -1,6 +1,7 @@
 //! `pip`: Python packages, installed with uv or with the image's own pip.
 
-use crate::compile::command::{Cache, Command, PLACE, path_in_step};
+use crate::compile::command::{Cache, Command, PLACE};
+use crate::compile::requirements::{bring, file_arguments, packages};
 use crate::compile::script::expand;
 use crate::compile::shell::{line, quote};
 use crate::stack::{Pip, PipTool};
@@ -32,17 +33,19 @@ pub fn command(pip: &Pip) -> Command {
             ],
         ),
     };
-    let files = pip.requirements.iter().chain(&pip.includes);
+    let mut made = Command::default();
+    let mut whole = bring(&pip.requirements, &mut made);
+    whole.push(&expand(script, &[("ARGUMENTS", &arguments(pip))]));
     Command {
         env,
-        files: files.cloned().collect(),
+        args: Command::script(whole).args,
         caches: vec![Cache {
             target: cache,
             id: cache_id.to_owned(),
             private: false,
         }],
         uv: pip.tool == PipTool::Uv,
-        ..Command::script(expand(script, &[("ARGUMENTS", &arguments(pip))]))
+        ..made
     }
 }
 
@@ -58,11 +61,13 @@ fn arguments(pip: &Pip) -> String {
     for index in &pip.extra_index {
         text.push_str(&format!(" --extra-index-url {}", quote(index)));
     }
-    for file in &pip.requirements {
-        text.push_str(&format!(" -r {}", quote(&path_in_step(file))));
+    for option in &pip.requirements.options {
+        text.push_str(&format!(" {}", quote(option)));
     }
+    text.push_str(&file_arguments(&pip.requirements));
     if !pip.packages.is_empty() {
-        text.push_str(&format!(" -- {}", line(&pip.packages)));
+        let packages = packages(&pip.requirements, &pip.packages);
+        text.push_str(&format!(" -- {}", line(&packages)));
     }
     text
 }

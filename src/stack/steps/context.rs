@@ -3,7 +3,7 @@
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Entry, Node};
-use crate::stack::image_source::ImageNames;
+use crate::stack::image_names::ImageNames;
 use crate::stack::paths::Paths;
 use crate::stack::reader::Reader;
 

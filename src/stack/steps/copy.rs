@@ -11,7 +11,8 @@ use crate::diagnostic::Diagnostic;
 use crate::name::{Digest, Reference};
 use crate::source::Span;
 use crate::spec::node::{Entry, Node, Value};
-use crate::stack::image_source::{ImageSource, Use};
+use crate::stack::image_names::Use;
+use crate::stack::image_source::ImageSource;
 use crate::stack::paths::CopyEntry;
 
 /// One target of a `copy` step.

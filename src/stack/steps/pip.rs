@@ -1,25 +1,20 @@
 //! `pip`: packages of PyPI.
 
-use std::collections::BTreeSet;
-
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value as Json, json};
 
 use super::context::StepReader;
+use super::requirement_files::{Consumer, Follower, PipTool, Requirements};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Node, Value};
-use crate::spec::tree::Lost;
-use crate::stack::paths::Paths;
 use crate::stack::reader::Reader;
 
 /// A `pip` step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pip {
-    /// Requirements files of the step, in order (`images/x/requirements.txt`).
-    pub requirements: Vec<Utf8PathBuf>,
-    /// Files those include by `-r` or `-c`, sorted.
-    pub includes: Vec<Utf8PathBuf>,
+    /// Requirements files of the step, and everything they and the packages bring along.
+    pub requirements: Requirements,
     /// Packages, in the order of the file.
     pub packages: Vec<String>,
     /// The program that installs them.
@@ -30,15 +25,6 @@ pub struct Pip {
     pub extra_index: Vec<String>,
     /// Whether newer versions replace installed ones.
     pub upgrade: bool,
-}
-
-/// A program that installs packages of PyPI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PipTool {
-    /// uv, the default.
-    Uv,
-    /// pip.
-    Pip,
 }
 
 const KEYS: [&str; 6] = [
@@ -54,8 +40,7 @@ impl Pip {
     /// Reads a list of packages, a requirements file, or a mapping.
     pub(super) fn read(step: &StepReader, node: &Node) -> Option<Self> {
         let mut pip = Self {
-            requirements: Vec::new(),
-            includes: Vec::new(),
+            requirements: Requirements::default(),
             packages: Vec::new(),
             tool: PipTool::Uv,
             index: None,
@@ -70,10 +55,13 @@ impl Pip {
             Value::Map(_) => pip.read_fields(reader, node, &mut files)?,
         }
         step.no_options(&pip.packages, node.span, "pip")?;
+        let mut requirements = Vec::new();
         for (text, span) in files {
-            pip.requirements.push(step.paths.file(reader, &text, span)?);
+            requirements.push(step.paths.file(reader, &text, span)?);
         }
-        pip.includes = all_includes(step, &pip.requirements, node.span)?;
+        let consumer = Consumer::Tool(pip.tool);
+        let follower = Follower::new(reader, step.paths, node.span, consumer);
+        pip.requirements = follower.follow(requirements, &pip.packages)?;
         Some(pip)
     }
 
@@ -121,7 +109,7 @@ impl Pip {
     }
 
     pub(super) fn title(&self) -> String {
-        let names = self.requirements.iter().map(|path| file_name(path));
+        let names = self.requirements.files.iter().map(|path| file_name(path));
         let parts: Vec<&str> = names
             .chain(self.packages.iter().map(String::as_str))
             .collect();
@@ -129,82 +117,32 @@ impl Pip {
     }
 
     pub(super) fn canonical(&self) -> Json {
-        json!({
-            "requirements": self.requirements,
-            "includes": self.includes,
-            "packages": self.packages,
-            "tool": match self.tool { PipTool::Uv => "uv", PipTool::Pip => "pip" },
-            "index": self.index,
-            "extra-index": self.extra_index,
-            "upgrade": self.upgrade,
-        })
+        let Self {
+            requirements,
+            packages,
+            tool,
+            index,
+            extra_index,
+            upgrade,
+        } = self;
+        let mut value = json!({
+            "requirements": requirements.files,
+            "includes": requirements.includes,
+            "packages": packages,
+            "tool": match tool { PipTool::Uv => "uv", PipTool::Pip => "pip" },
+            "index": index,
+            "extra-index": extra_index,
+            "upgrade": upgrade,
+        });
+        requirements.add_canonical(&mut value);
+        value
     }
 
     pub(super) fn files(&self) -> impl Iterator<Item = &Utf8PathBuf> {
-        self.requirements.iter().chain(&self.includes)
+        self.requirements.all_files()
     }
 }
 
 fn file_name(path: &Utf8Path) -> &str {
     path.file_name().unwrap_or_default()
-}
-
-/// Returns the files that `requirements` include, directly or not, sorted.
-fn all_includes(
-    step: &StepReader,
-    requirements: &[Utf8PathBuf],
-    span: Span,
-) -> Option<Vec<Utf8PathBuf>> {
-    let mut seen: BTreeSet<Utf8PathBuf> = requirements.iter().cloned().collect();
-    let mut open = requirements.to_vec();
-    let mut found = Vec::new();
-    while let Some(path) = open.pop() {
-        for include in includes(step.reader, step.paths, &path, span)? {
-            if seen.insert(include.clone()) {
-                found.push(include.clone());
-                open.push(include);
-            }
-        }
-    }
-    found.sort();
-    Some(found)
-}
-
-/// Returns the files a requirements file includes by `-r` and `-c` (pip, "Requirements File Format").
-pub fn includes(
-    reader: &Reader,
-    paths: &Paths,
-    path: &Utf8Path,
-    span: Span,
-) -> Option<Vec<Utf8PathBuf>> {
-    let text = String::from_utf8_lossy(paths.content(reader, path, span)?);
-    let mut found = Vec::new();
-    for line in text.lines() {
-        let line = line.split(" #").next().unwrap_or(line).trim();
-        let options = ["--requirement", "--constraint", "-r", "-c"];
-        let Some(rest) = options.iter().find_map(|option| line.strip_prefix(option)) else {
-            continue;
-        };
-        let name = rest.trim_start_matches(['=', ' ', '\t']).trim();
-        if name.is_empty() || name.contains("://") {
-            continue;
-        }
-        let folder = path.parent().unwrap_or(Utf8Path::new("images"));
-        match paths.files.follow(folder, name) {
-            Ok(file) => found.push(file.to_owned()),
-            Err(Lost::Missing | Lost::Outside) => {
-                reader.report(
-                    Diagnostic::error(format!("missing file `{name}`, included by `{path}`"))
-                        .at(span, "used here")
-                        .help("write paths relative to the requirements file, and keep them below `images/`"),
-                );
-                return None;
-            }
-            Err(lost) => {
-                reader.report(paths.lost(name, span, &lost));
-                return None;
-            }
-        }
-    }
-    Some(found)
 }

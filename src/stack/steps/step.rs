@@ -168,7 +168,7 @@ impl Step {
     pub fn collect_files<'a>(&'a self, files: &mut BTreeSet<&'a Utf8PathBuf>) {
         match &self.kind {
             Kind::Pip(pip) => files.extend(pip.files()),
-            Kind::Conda(conda) => files.extend(&conda.file),
+            Kind::Conda(conda) => files.extend(conda.files()),
             Kind::Copy(list) => files.extend(copy::files(list)),
             Kind::Append(list) => files.extend(files::files_append(list)),
             Kind::Script(path) => files.extend([path]),

@@ -221,7 +221,7 @@ fn messages(from: &str, files: Files) -> String {
     let spec = crate::spec::parse("specs.yml", &yaml, files);
     let problems = match Stack::new(&spec, &Overrides::default()) {
         Ok(stack) => stack.warnings().to_vec(),
-        Err(problems) => problems,
+        Err(faults) => faults.problems,
     };
     crate::diagnostic::render(&problems, &spec.sources, false)
 }

@@ -5,6 +5,7 @@ mod config;
 mod copied;
 mod files;
 mod proofs;
+mod requirements;
 mod steps;
 mod tags;
 mod variables;

@@ -142,21 +142,26 @@ fn files_of_tests_are_kept() {
     let files = [
         ("images/a/tests/test_x.py", ""),
         ("images/a/tests/r.txt", "-c c.txt\n"),
-        ("images/a/tests/c.txt", ""),
+        ("images/a/tests/c.txt", "-r d.txt"),
+        ("images/a/tests/d.txt", ""),
     ];
     let stack = stack_with(
         "stack: x\nimages: { a: { base: debian:12, tests: { s: { pytest: tests, requirements: tests/r.txt } } } }",
         &files,
     );
     let Some(Test::Pytest {
-        folder, includes, ..
+        folder,
+        requirements,
     }) = &stack.images()[0].proof.suites[0].test
     else {
         panic!("it is pytest");
     };
     assert_eq!(folder, "images/a/tests");
-    assert_eq!(includes, &["images/a/tests/c.txt"]);
-    assert_eq!(stack.files().iter().count(), 4);
+    assert_eq!(
+        requirements.includes,
+        ["images/a/tests/c.txt", "images/a/tests/d.txt"]
+    );
+    assert_eq!(stack.files().iter().count(), 5);
 }
 
 #[test]

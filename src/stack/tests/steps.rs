@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::stack::steps::Apt;
-use crate::stack::{Conda, Kind, Mode, Network, Pip, PipTool};
+use crate::stack::{Conda, Kind, Mode, Network, Pip, PipTool, Requirements};
 
 fn only(settings: &str) -> Step {
     let mut steps = steps_with(settings, &[]);
@@ -71,8 +71,11 @@ fn pip_finds_the_files_that_requirements_include() {
     let Kind::Pip(pip) = &steps[0].kind else {
         panic!("it is a pip step");
     };
-    assert_eq!(pip.requirements, ["images/a/r.txt"]);
-    assert_eq!(pip.includes, ["images/a/more.txt", "images/shared/c.txt"]);
+    assert_eq!(pip.requirements.files, ["images/a/r.txt"]);
+    assert_eq!(
+        pip.requirements.includes,
+        ["images/a/more.txt", "images/shared/c.txt"]
+    );
 }
 
 #[test]
@@ -86,6 +89,7 @@ fn conda_takes_packages_a_file_or_both() {
         packages: vec!["numpy".to_owned()],
         channels: Vec::new(),
         file: Some("images/a/environment.yml".into()),
+        requirements: Requirements::default(),
     };
     assert_eq!(steps[0].kind, Kind::Conda(expected));
 }

@@ -1,0 +1,146 @@
+//! Texts that name an image: one of the stack, or one of a registry.
+//!
+//! `base:` of an image and `image:` of a `copy` are read by [`ImageNames`], so that both follow one rule.
+
+use std::collections::BTreeSet;
+
+use super::image_source::{ExternalImage, ImageSource, KnownImage};
+use super::reader::Reader;
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::name::{ImageName, Reference, Repository};
+use crate::source::{Span, Spanned};
+use crate::spec::node::{Key, Node};
+
+/// Longer lists of images are not shown in a hint.
+const MOST_NAMES: usize = 20;
+
+/// How an image uses another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It is based on it.
+    Base,
+    /// It copies files from it.
+    Copy,
+}
+
+/// Reads texts that name an image, in one image of one variant.
+pub struct ImageNames<'a> {
+    /// All images of the spec.
+    pub known: &'a [KnownImage],
+    /// Those the variant has.
+    pub images: &'a BTreeSet<String>,
+    /// The key of the variant in the file.
+    pub variant: Option<&'a Key>,
+    /// The image whose declaration is read.
+    pub image: &'a ImageName,
+}
+
+impl ImageNames<'_> {
+    /// Reads the name or the whole repository of an image of the stack, or a reference with a tag or a
+    /// digest.
+    pub fn read(&self, reader: &Reader, node: &Node, of: Use) -> Option<ImageSource> {
+        let what = match of {
+            Use::Base => "`base`",
+            Use::Copy => "`image`",
+        };
+        let before = reader.used.take();
+        let text = reader.text(node, what);
+        let vars = reader.used.take();
+        reader.used.borrow_mut().extend(before);
+        reader.used.borrow_mut().extend(vars.iter().cloned());
+        let text = text?;
+        let problem = match self.known(&text) {
+            Some(known) if self.images.contains(known.name.as_str()) => {
+                let name = Spanned::new(known.name.clone(), node.span);
+                return Some(ImageSource::InStack(name));
+            }
+            Some(known) => self.left_out(&known.name, node.span, of),
+            None => match Reference::parse(&text) {
+                Ok(_) if !text.contains(['/', ':', '@']) => self.unknown(&text, node.span),
+                Ok(_) if !Reference::is_exact(&text) => self.without_tag(&text, node.span),
+                Ok(reference) => {
+                    let reference = Spanned::new(reference, node.span);
+                    return Some(ImageSource::External(ExternalImage { reference, vars }));
+                }
+                Err(error) => {
+                    let kind = "image reference";
+                    Diagnostic::invalid(kind, &text, node.span, error.to_string())
+                }
+            },
+        };
+        reader.report(problem);
+        None
+    }
+
+    /// Returns the image of the spec that a text names by its name or its repository.
+    fn known(&self, text: &str) -> Option<&KnownImage> {
+        if Reference::is_exact(text) {
+            return None;
+        }
+        let known = self.known.iter();
+        let repository = Repository::parse(text).ok();
+        let repository = repository.filter(|_| text.contains('/'));
+        known.into_iter().find(|known| {
+            known.name.as_str() == text || repository.is_some() && known.repository == repository
+        })
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().map(|known| known.name.as_str())
+    }
+
+    fn unknown(&self, text: &str, span: Span) -> Diagnostic {
+        let names: Vec<&str> = self.names().collect();
+        let tagged = format!("`{text}:latest`");
+        let help = match nearest(text, names.iter().copied()) {
+            Some(near) => {
+                format!(
+                    "did you mean `{near}`? To use an image of a registry, add its tag: {tagged}"
+                )
+            }
+            None if names.len() > MOST_NAMES => {
+                format!("write an image of a registry with its tag: {tagged}")
+            }
+            None => {
+                let names = names.join(", ");
+                format!(
+                    "write an image of a registry with its tag: {tagged}; the stack has {names}"
+                )
+            }
+        };
+        Diagnostic::error(format!("unknown image `{text}`"))
+            .at(span, "no such image")
+            .help(help)
+    }
+
+    fn without_tag(&self, text: &str, span: Span) -> Diagnostic {
+        let last = text.rsplit('/').next().unwrap_or(text);
+        let tagged = format!("`{text}:latest`, or another tag or a digest");
+        let help = match nearest(last, self.names()) {
+            Some(near) => format!("write {tagged}; the stack's own image is `{near}`"),
+            None => format!("write {tagged}"),
+        };
+        Diagnostic::error(format!("missing tag in image reference `{text}`"))
+            .at(span, "neither a tag nor a digest")
+            .help(help)
+    }
+
+    fn left_out(&self, other: &ImageName, span: Span, of: Use) -> Diagnostic {
+        let name = self.image;
+        let does = match of {
+            Use::Base => "is based on",
+            Use::Copy => "copies from",
+        };
+        let key = self.variant;
+        let variant = key.map(|key| key.text.as_str()).unwrap_or_default();
+        let problem = Diagnostic::error(format!(
+            "image `{name}` {does} `{other}`, which variant `{variant}` leaves out"
+        ))
+        .at(span, format!("`{other}` is not in the variant"))
+        .help(format!("leave `{name}` out as well, or keep `{other}`"));
+        match key {
+            Some(key) => problem.also(key.span, "this variant"),
+            None => problem,
+        }
+    }
+}
