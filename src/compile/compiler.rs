@@ -1,19 +1,15 @@
 //! [`Compiler`]: the graph under construction. The files beside this one add operations to it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::config::BaseConfig;
-use crate::llb::{Graph, Group, Meta, Origin, Output, Proxy, Source};
+use crate::llb::{Graph, Group, Meta, Origin, Output, Proxy, ServedTree, Source};
 use crate::name::{Digest, Reference};
 use crate::source::Span;
 use crate::stack::{Image, ImageId, ImageSource, Stack};
 
 /// The secret under which the session offers the bundle of certificates.
 pub const CA_SECRET: &str = "laminate-ca";
-
-/// The name of the one file in the tree of a large content.
-pub const LARGE_FILE: &str = "f";
 
 /// How steps reach the network and which of them must run; none of it enters a cache key.
 #[derive(Clone, Debug, Default)]
@@ -47,8 +43,8 @@ pub struct Compiler<'a> {
     pub external: BTreeMap<Reference, Digest>,
     /// The file system of each image of the stack that steps copy from.
     pub in_stack: BTreeMap<ImageId, Output>,
-    /// Contents that the session must serve, each as the file [`LARGE_FILE`] of a tree of this name.
-    pub large: BTreeMap<String, Arc<[u8]>>,
+    /// Trees that the session must serve, by their name.
+    pub served: BTreeMap<String, ServedTree>,
 }
 
 impl<'a> Compiler<'a> {
@@ -60,7 +56,7 @@ impl<'a> Compiler<'a> {
             graph,
             external: BTreeMap::new(),
             in_stack: BTreeMap::new(),
-            large: BTreeMap::new(),
+            served: BTreeMap::new(),
         }
     }
 

@@ -31,7 +31,7 @@ mod tools;
 mod tree;
 mod writable;
 
-pub use compiler::{BaseState, CA_SECRET, Compiler, LARGE_FILE, StepEnvironment};
+pub use compiler::{BaseState, CA_SECRET, Compiler, StepEnvironment};
 pub use config::{BaseConfig, finished};
 pub use image::Compiled;
 pub use script::LEFT;

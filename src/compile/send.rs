@@ -1,21 +1,39 @@
-//! How trees get to the engine: small contents in the graph itself, large ones beside it.
+//! How trees get to the engine: small ones in the graph itself, others served by the session.
+//!
+//! Both ways give the same files, with the same modes, owners and times.
 
-use super::compiler::{Compiler, LARGE_FILE};
+use super::compiler::Compiler;
 use super::tree::{Content, Entry, Tree};
-use crate::llb::{Action, File, FileMode, Meta, Output, Source};
+use crate::llb::{
+    Action, File, Meta, Output, ServedContent, ServedEntry, ServedOrigin, ServedTree, Source,
+};
 use crate::name::Digest;
 use crate::stack;
 
-/// Contents larger than this are sent beside the graph, bytes: all of a graph goes in one message.
-const LARGE: usize = 64 << 10;
+/// The most bytes of a tree in the graph: all of a graph goes in one message of at most 16 MiB, also the
+/// steps of the images it is based on.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// The most files of a tree in the graph: each of them is an operation.
+const MOST_FILES: usize = 256;
 
 impl Compiler<'_> {
     /// Adds a tree to the graph.
     pub(super) fn tree(&mut self, tree: &Tree, name: &str) -> Output {
-        let mut actions = Vec::with_capacity(tree.0.len());
-        // A folder sorts before what is in it.
-        for (path, entry) in &tree.0 {
-            actions.push(match entry {
+        match self.in_graph(tree) {
+            Some(actions) => self.new_tree(actions, name),
+            None => self.served(tree, name),
+        }
+    }
+
+    /// Returns the actions that make a tree; `None` if it is too large for that, and if one of its files
+    /// changed since it was hashed: the session reports such a file.
+    fn in_graph(&self, tree: &Tree) -> Option<Vec<Action>> {
+        if tree.0.len() > MOST_FILES || self.size(tree) > MOST_BYTES {
+            return None;
+        }
+        let action = |(path, entry): (&String, &Entry)| {
+            Some(match entry {
                 Entry::Folder(mode) => make_folder(path, *mode),
                 Entry::Link(target) => Action::Symlink {
                     path: path.clone(),
@@ -26,64 +44,96 @@ impl Compiler<'_> {
                     path: path.clone(),
                     mode: *mode,
                     owner: None,
-                    data: self.bytes(content),
+                    data: self.bytes(content)?,
                 },
-            });
-        }
-        let actions = self.externalize_large_files(actions);
-        self.new_tree(actions, name)
+            })
+        };
+        // A folder sorts before what is in it.
+        tree.0.iter().map(action).collect()
     }
 
-    fn bytes(&self, content: &Content) -> Vec<u8> {
-        match content {
-            Content::Text(text) => text.clone().into_bytes(),
-            Content::Stack(path) => match self.stack.files().get(path) {
-                Some(stack::File::Regular { content, .. }) => bytes(content),
-                _ => Vec::new(),
-            },
+    /// Adds a tree that the session sends. The engine knows it by its content, so what is made from it
+    /// is cached as if it were in the graph.
+    fn served(&mut self, tree: &Tree, name: &str) -> Output {
+        let mut served = ServedTree::default();
+        for (path, entry) in &tree.0 {
+            let entry = match entry {
+                Entry::Folder(mode) => ServedEntry::Folder(*mode),
+                Entry::Link(target) => ServedEntry::Link(target.clone()),
+                Entry::File { mode, content } => ServedEntry::File {
+                    mode: *mode,
+                    content: self.content(content),
+                },
+            };
+            served.insert(path.trim_start_matches('/').to_owned(), entry);
         }
-    }
-
-    /// Returns the same actions, with large contents copied from local sources. The engine knows those
-    /// by their content, so the result is cached as that of a content in the graph.
-    fn externalize_large_files(&mut self, actions: Vec<Action>) -> Vec<Action> {
-        let mut list = Vec::with_capacity(actions.len());
-        for action in actions {
-            match action {
-                Action::MakeFile {
-                    path,
-                    mode,
-                    owner,
-                    data,
-                } if data.len() > LARGE => list.push(Action::Copy {
-                    from: self.large_file(&path, data),
-                    source: format!("/{LARGE_FILE}"),
-                    target: path,
-                    owner,
-                    mode: FileMode::Octal(mode),
-                    contents: false,
-                    wildcard: false,
-                    follow: false,
-                }),
-                other => list.push(other),
-            }
-        }
-        list
-    }
-
-    fn large_file(&mut self, path: &str, data: Vec<u8>) -> Output {
-        let digest = Digest::of(&data);
-        let name = digest.hex().to_owned();
-        self.large.insert(name.clone(), data.into());
+        let digest = served.digest();
         let source = Source::Local {
-            name,
+            name: digest.hex().to_owned(),
             content: digest.to_string(),
         };
+        self.served.insert(digest.hex().to_owned(), served);
         let meta = Meta {
-            name: format!("sending {path}"),
+            name: format!("sending the {name}"),
             ..Meta::default()
         };
         self.graph.source(source, meta)
+    }
+
+    fn size(&self, tree: &Tree) -> u64 {
+        let size = |entry: &Entry| match entry {
+            Entry::File { content, .. } => match content {
+                Content::Text(text) => text.len() as u64,
+                Content::Stack(path) => self.file(path).size(),
+            },
+            Entry::Folder(_) | Entry::Link(_) => 0,
+        };
+        tree.0.values().map(size).sum()
+    }
+
+    /// Returns the bytes of a file; `None` if they are not those that were hashed.
+    fn bytes(&self, content: &Content) -> Option<Vec<u8>> {
+        match content {
+            Content::Text(text) => Some(text.clone().into_bytes()),
+            Content::Stack(path) => {
+                let file = self.file(path);
+                let bytes = file.bytes().ok()?;
+                (Digest::of(&bytes) == *file.digest()).then_some(bytes)
+            }
+        }
+    }
+
+    fn content(&self, content: &Content) -> ServedContent {
+        let in_memory = |bytes: &[u8], digest: Digest| ServedContent {
+            size: bytes.len() as u64,
+            digest,
+            origin: ServedOrigin::Memory(bytes.to_vec()),
+        };
+        match content {
+            Content::Text(text) => in_memory(text.as_bytes(), Digest::of(text.as_bytes())),
+            Content::Stack(path) => {
+                let file = self.file(path);
+                match file.place() {
+                    Some((place, stamp)) => ServedContent {
+                        size: stamp.size,
+                        digest: file.digest().clone(),
+                        origin: ServedOrigin::Disk(place.to_owned()),
+                    },
+                    None => in_memory(
+                        &self.bytes(content).unwrap_or_default(),
+                        file.digest().clone(),
+                    ),
+                }
+            }
+        }
+    }
+
+    /// Returns the content of a file of the stack.
+    fn file(&self, path: &camino::Utf8Path) -> &stack::Content {
+        match self.stack.files().get(path) {
+            Some(stack::File::Regular { content, .. }) => content,
+            _ => unreachable!("a tree has the files that the stack has"),
+        }
     }
 
     /// Adds a tree that begins empty.
@@ -95,11 +145,6 @@ impl Compiler<'_> {
         let base = None;
         self.graph.file(File { base, actions }, meta)
     }
-}
-
-/// Returns the bytes of a file.
-pub fn bytes(content: &stack::Content) -> Vec<u8> {
-    content.bytes().expect("it was readable when it was hashed")
 }
 
 /// Returns an action that makes a folder of root's.

@@ -7,6 +7,7 @@
 mod graph;
 mod marshal;
 mod ops;
+mod served;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -17,4 +18,5 @@ pub use ops::{
     Action, Exec, File, FileMode, Group, Meta, Mount, MountKind, Network, OpId, Origin, Output,
     Owner, Proxy, Sharing, Source, Who,
 };
-pub use time::time_of;
+pub use served::{ServedContent, ServedEntry, ServedOrigin, ServedTree};
+pub use time::{EARLIEST, time_of};

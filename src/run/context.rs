@@ -10,7 +10,7 @@ use super::options::Options;
 use super::outcome::{ImageError, StopReason};
 use super::track::Tracker;
 use crate::buildkit::{self, Gateway, Ref};
-use crate::compile::{BaseConfig, Compiler, LARGE_FILE};
+use crate::compile::{BaseConfig, Compiler};
 use crate::event::Events;
 use crate::llb::{Definition, Graph, Output};
 use crate::name::Reference;
@@ -87,10 +87,10 @@ impl<'a> Context<'a> {
         self.compiler.lock().expect("compiling does not panic")
     }
 
-    /// Returns the definition of an output, and offers the large files it needs to the engine.
+    /// Returns the definition of an output, and offers the trees it needs to the engine.
     pub fn definition(&self, compiler: &mut Compiler<'a>, output: Output) -> Definition {
-        for (name, content) in std::mem::take(&mut compiler.large) {
-            self.options.services.files.add(name, LARGE_FILE, content);
+        for (name, tree) in std::mem::take(&mut compiler.served) {
+            self.options.services.files.add(name, tree);
         }
         compiler.graph.marshal(output, &self.sources)
     }

@@ -1,47 +1,66 @@
-//! Files from memory (`FileSync`, fsutil's protocol in v0.32.2): each served folder holds one file.
+//! Trees for local sources (`FileSync`, fsutil's protocol in v0.32.2): for contents too large to lie in
+//! the graph itself.
 //!
-//! For contents too large to lie in the graph itself. The daemon keeps what it got under the tree's
-//! name, which holds the content's digest, so nothing is sent twice.
+//! Files are read from the disk while they are sent, and hashed: if one has another content than the
+//! tree says, the transfer fails, so what was hashed is what is built. The daemon keeps what it got under
+//! the tree's name, which holds the digest of all of it, so nothing is sent twice.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::FileSync;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use futures_util::Stream;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::llb::time_of;
+use crate::llb::{EARLIEST, ServedContent, ServedEntry, ServedOrigin, ServedTree, time_of};
 use crate::name::Digest;
 
 /// The most bytes in one packet (session/filesync in the daemon's own client).
 const PIECE: usize = 32 << 10;
 
-/// The one file of a tree.
-#[derive(Clone)]
-struct File {
-    name: String,
-    content: Arc<[u8]>,
+/// Go's bits for a folder and for a symbolic link in a mode (`io/fs.FileMode`).
+const FOLDER: u32 = 1 << 31;
+const LINK: u32 = 1 << 27;
+
+/// Trees by their name; may grow while a build runs.
+#[derive(Clone, Default)]
+pub struct Files(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    trees: BTreeMap<String, Arc<ServedTree>>,
+    /// Why a tree could not be sent.
+    failure: Option<String>,
 }
 
-/// Files by the name of their tree; may grow while a build runs.
-#[derive(Clone, Default)]
-pub struct Files(Arc<Mutex<BTreeMap<String, File>>>);
-
 impl Files {
-    /// Serves a tree that holds one file of this name and content.
-    pub fn add(&self, tree: String, name: &str, content: Arc<[u8]>) {
-        let name = name.to_owned();
-        let mut files = self.0.lock().expect("no code under this lock panics");
-        files.insert(tree, File { name, content });
+    /// Serves a tree under a name.
+    pub fn add(&self, name: String, tree: ServedTree) {
+        let mut state = self.0.lock().expect("no code under this lock panics");
+        state.trees.insert(name, Arc::new(tree));
     }
 
-    fn get(&self, tree: &str) -> Option<File> {
-        let files = self.0.lock().expect("no code under this lock panics");
-        files.get(tree).cloned()
+    /// Returns why a tree could not be sent, the first time that happened.
+    pub fn failure(&self) -> Option<String> {
+        let state = self.0.lock().expect("no code under this lock panics");
+        state.failure.clone()
+    }
+
+    fn get(&self, name: &str) -> Option<Arc<ServedTree>> {
+        let state = self.0.lock().expect("no code under this lock panics");
+        state.trees.get(name).cloned()
+    }
+
+    fn fail(&self, reason: &str) {
+        let mut state = self.0.lock().expect("no code under this lock panics");
+        state.failure.get_or_insert_with(|| reason.to_owned());
     }
 }
 
@@ -52,6 +71,136 @@ fn packet(kind: PacketType) -> Packet {
         r#type: kind as i32,
         ..Packet::default()
     }
+}
+
+/// Returns what the daemon compares: owners are root, times are made from the content.
+fn stat(path: &str, entry: &ServedEntry) -> Stat {
+    let stat = Stat {
+        path: path.to_owned(),
+        mod_time: EARLIEST,
+        ..Stat::default()
+    };
+    match entry {
+        ServedEntry::Folder(mode) => Stat {
+            mode: FOLDER | mode,
+            ..stat
+        },
+        ServedEntry::Link(target) => Stat {
+            mode: LINK | 0o777,
+            size: i64::try_from(target.len()).unwrap_or(i64::MAX),
+            linkname: target.clone(),
+            ..stat
+        },
+        ServedEntry::File { mode, content } => Stat {
+            mode: *mode,
+            size: i64::try_from(content.size).unwrap_or(i64::MAX),
+            mod_time: time_of(&content.digest),
+            ..stat
+        },
+    }
+}
+
+/// One transfer of a tree.
+struct Transfer {
+    tree: Arc<ServedTree>,
+    answers: mpsc::Sender<Result<Packet, Status>>,
+    files: Files,
+}
+
+/// The daemon has closed the stream.
+struct Closed;
+
+impl Transfer {
+    fn send(&self, packet: Packet) -> Result<(), Closed> {
+        self.answers.blocking_send(Ok(packet)).map_err(|_| Closed)
+    }
+
+    /// Lists the tree and sends the files that the daemon requests.
+    fn run(&self, mut requests: mpsc::UnboundedReceiver<Packet>) -> Result<(), Closed> {
+        let mut contents = Vec::new();
+        for (path, entry) in self.tree.iter() {
+            contents.push(match entry {
+                ServedEntry::File { content, .. } => Some(content),
+                ServedEntry::Folder(_) | ServedEntry::Link(_) => None,
+            });
+            self.send(Packet {
+                stat: Some(stat(path, entry)),
+                ..packet(PacketType::PacketStat)
+            })?;
+        }
+        // Ends the list.
+        self.send(packet(PacketType::PacketStat))?;
+        while let Some(request) = requests.blocking_recv() {
+            match request.r#type() {
+                PacketType::PacketReq => {
+                    let index = usize::try_from(request.id).unwrap_or(usize::MAX);
+                    let Some(content) = contents.get(index).copied().flatten() else {
+                        return Ok(());
+                    };
+                    if let Err(reason) = self.file(request.id, content)? {
+                        self.files.fail(&reason);
+                        self.send(Packet {
+                            data: reason.into_bytes(),
+                            ..packet(PacketType::PacketErr)
+                        })?;
+                        return Ok(());
+                    }
+                }
+                PacketType::PacketFin => return self.send(packet(PacketType::PacketFin)),
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one file; returns why it could not be sent.
+    fn file(&self, id: u32, content: &ServedContent) -> Result<Result<(), String>, Closed> {
+        let mut reader: Box<dyn Read> = match &content.origin {
+            ServedOrigin::Memory(bytes) => Box::new(bytes.as_slice()),
+            ServedOrigin::Disk(path) => match open(path) {
+                Ok(file) => Box::new(file),
+                Err(error) => return Ok(Err(error.to_string())),
+            },
+        };
+        let mut hash = Sha256::new();
+        let mut piece = vec![0; PIECE];
+        loop {
+            let count = match reader.read(&mut piece) {
+                Ok(count) => count,
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            hash.update(&piece[..count]);
+            if count == 0 && Digest::from_sha256(hash.clone()) != content.digest {
+                return Ok(Err(changed(&content.origin)));
+            }
+            // An empty piece ends the file.
+            self.send(Packet {
+                id,
+                data: piece[..count].to_vec(),
+                ..packet(PacketType::PacketData)
+            })?;
+            if count == 0 {
+                return Ok(Ok(()));
+            }
+        }
+    }
+}
+
+fn changed(origin: &ServedOrigin) -> String {
+    match origin {
+        ServedOrigin::Disk(path) => {
+            let path = path.display();
+            format!("file `{path}` changed while laminate ran")
+        }
+        ServedOrigin::Memory(_) => "a text differs from its digest".to_owned(),
+    }
+}
+
+/// Opens a regular file; what took its place is not followed or waited for.
+fn open(path: &std::path::Path) -> std::io::Result<fs_err::File> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let mut options = fs_err::OpenOptions::new();
+    options.read(true).custom_flags(flags).open(path)
 }
 
 #[tonic::async_trait]
@@ -69,11 +218,11 @@ impl FileSync for Files {
             .and_then(|name| name.to_str().ok())
             .unwrap_or_default()
             .to_owned();
-        let File { name, content } = self
+        let tree = self
             .get(&name)
             .ok_or_else(|| Status::not_found(format!("no access allowed to dir {name:?}")))?;
         let mut inbound = request.into_inner();
-        let (requests, mut received) = mpsc::unbounded_channel();
+        let (requests, received) = mpsc::unbounded_channel();
         // Read at once, whatever we are sending: small frames left unread end the connection.
         tokio::spawn(async move {
             while let Ok(Some(packet)) = inbound.message().await {
@@ -83,48 +232,14 @@ impl FileSync for Files {
             }
         });
         let (answers, stream) = mpsc::channel(16);
-        // Both tasks end with the call.
-        tokio::spawn(async move {
-            let stat = Stat {
-                path: name,
-                mode: 0o644,
-                size: i64::try_from(content.len()).unwrap_or(i64::MAX),
-                mod_time: time_of(&Digest::of(&content)),
-                ..Stat::default()
-            };
-            let listed = Packet {
-                stat: Some(stat),
-                ..packet(PacketType::PacketStat)
-            };
-            // The second ends the list.
-            for packet in [listed, packet(PacketType::PacketStat)] {
-                if answers.send(Ok(packet)).await.is_err() {
-                    return;
-                }
-            }
-            while let Some(request) = received.recv().await {
-                match request.r#type() {
-                    PacketType::PacketReq => {
-                        let pieces = content.chunks(PIECE).chain([[].as_slice()]);
-                        for piece in pieces {
-                            let data = Packet {
-                                id: request.id,
-                                data: piece.to_vec(),
-                                ..packet(PacketType::PacketData)
-                            };
-                            if answers.send(Ok(data)).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                    PacketType::PacketFin => {
-                        // The daemon has hung up only if it needs nothing more.
-                        let _hung_up = answers.send(Ok(packet(PacketType::PacketFin))).await;
-                        return;
-                    }
-                    _ => return,
-                }
-            }
+        let transfer = Transfer {
+            tree,
+            answers,
+            files: self.clone(),
+        };
+        // Both tasks end with the call: its streams close.
+        tokio::task::spawn_blocking(move || {
+            let _closed = transfer.run(received);
         });
         let stream = tokio_stream::wrappers::ReceiverStream::new(stream);
         Ok(Response::new(Box::pin(stream)))
@@ -135,5 +250,94 @@ impl FileSync for Files {
         _request: Request<Streaming<Packet>>,
     ) -> Result<Response<Answers>, Status> {
         Err(Status::unimplemented("only DiffCopy is served"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends a tree of one file `x` to a daemon that requests entry 0; returns the packets.
+    fn sent(content: ServedContent) -> (Vec<Packet>, Option<String>) {
+        let mut tree = ServedTree::default();
+        let mode = 0o755;
+        tree.insert("x".to_owned(), ServedEntry::File { mode, content });
+        let (requests, received) = mpsc::unbounded_channel();
+        for kind in [PacketType::PacketReq, PacketType::PacketFin] {
+            requests.send(packet(kind)).expect("open");
+        }
+        let (answers, mut stream) = mpsc::channel(1 << 10);
+        let files = Files::default();
+        let transfer = Transfer {
+            tree: Arc::new(tree),
+            answers,
+            files: files.clone(),
+        };
+        assert!(transfer.run(received).is_ok());
+        drop(transfer);
+        let mut packets = Vec::new();
+        while let Some(packet) = stream.blocking_recv() {
+            packets.push(packet.expect("no status"));
+        }
+        (packets, files.failure())
+    }
+
+    fn content(origin: ServedOrigin, bytes: &[u8]) -> ServedContent {
+        ServedContent {
+            size: bytes.len() as u64,
+            digest: Digest::of(bytes),
+            origin,
+        }
+    }
+
+    #[test]
+    fn a_file_is_sent_in_pieces_from_the_disk() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let bytes = vec![7; PIECE + 1];
+        fs_err::write(file.path(), &bytes).expect("written");
+        let origin = ServedOrigin::Disk(file.path().to_owned());
+        let (packets, failure) = sent(content(origin, &bytes));
+        assert_eq!(failure, None);
+        let stat = packets[0].stat.as_ref().expect("the list");
+        assert_eq!((stat.path.as_str(), stat.mode), ("x", 0o755));
+        assert_eq!(stat.size, i64::try_from(bytes.len()).expect("small"));
+        let data: Vec<u8> = packets.iter().flat_map(|p| p.data.clone()).collect();
+        assert!(data == bytes, "other bytes were sent");
+        let kinds: Vec<PacketType> = packets[2..].iter().map(Packet::r#type).collect();
+        let data = PacketType::PacketData;
+        assert_eq!(kinds, [data, data, data, PacketType::PacketFin]);
+    }
+
+    #[test]
+    fn a_file_that_changed_is_not_finished() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs_err::write(file.path(), "new").expect("written");
+        let origin = ServedOrigin::Disk(file.path().to_owned());
+        let (packets, failure) = sent(content(origin, b"old"));
+        let path = file.path().display();
+        let reason = format!("file `{path}` changed while laminate ran");
+        assert_eq!(failure.as_deref(), Some(reason.as_str()));
+        let last = packets.last().expect("an answer");
+        assert_eq!(last.r#type(), PacketType::PacketErr);
+        assert_eq!(last.data, reason.as_bytes());
+    }
+
+    #[test]
+    fn a_missing_file_fails_with_its_reason() {
+        let origin = ServedOrigin::Disk("/nowhere/x".into());
+        let (_, failure) = sent(content(origin, b""));
+        let failure = failure.expect("it failed");
+        assert!(failure.contains("No such file"), "{failure}");
+    }
+
+    #[test]
+    fn folders_and_links_have_the_modes_of_go() {
+        let folder = stat("a", &ServedEntry::Folder(0o750));
+        assert_eq!(folder.mode, 0x8000_0000 | 0o750);
+        let link = stat("a", &ServedEntry::Link("to".to_owned()));
+        assert_eq!(
+            (link.mode, link.linkname.as_str()),
+            (0x0800_0000 | 0o777, "to")
+        );
     }
 }

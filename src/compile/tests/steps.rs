@@ -336,14 +336,43 @@ fn each_operation_belongs_to_its_step() {
 fn a_large_content_is_sent_beside_the_graph() {
     let text = "x".repeat((64 << 10) + 1);
     let stack = stack(&format!("steps: [{{ write: {{ /x: {text} }} }}]"));
-    let (ops, names) = with_image(&stack, &StepEnvironment::default(), |compiler, made| {
-        let names: Vec<String> = compiler.large.keys().cloned().collect();
-        (Operations::read(compiler, made.output), names)
+    let (ops, served) = with_image(&stack, &StepEnvironment::default(), |compiler, made| {
+        let served: Vec<String> = compiler.served.values().flat_map(paths).collect();
+        (Operations::read(compiler, made.output), served)
     })
     .expect("it compiles");
-    assert_eq!(names, [Digest::of(text.as_bytes()).hex()]);
-    let copied = |action: &&pb::file_action::Action| matches!(action, pb::file_action::Action::Copy(copy) if copy.src == "/f" && copy.dest == "/0/x");
+    assert_eq!(served, ["0", "0/x"]);
+    let copied = |action: &&pb::file_action::Action| matches!(action, pb::file_action::Action::Copy(copy) if copy.src == "/0/x" && copy.dest == "/x");
     assert!(ops.actions().iter().any(copied));
+}
+
+fn paths(tree: &crate::llb::ServedTree) -> Vec<String> {
+    tree.iter().map(|(path, _)| path.to_owned()).collect()
+}
+
+#[test]
+fn many_small_files_are_sent_beside_the_graph_in_one_tree() {
+    let files: Vec<(String, String)> = (0..900)
+        .map(|number| (format!("images/base/many/{number}"), "x".repeat(100)))
+        .collect();
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(p, t)| (p.as_str(), t.as_str()))
+        .collect();
+    let yaml =
+        "stack: x\nimages:\n  base:\n    base: debian:12\n    steps: [{ copy: { /m: many } }]\n";
+    let stack = crate::testing::stack_with(yaml, &files);
+    let (ops, served) = with_image(&stack, &StepEnvironment::default(), |compiler, made| {
+        let served: Vec<usize> = compiler
+            .served
+            .values()
+            .map(|tree| paths(tree).len())
+            .collect();
+        (Operations::read(compiler, made.output), served)
+    })
+    .expect("it compiles");
+    assert_eq!(served, [901]);
+    assert!(ops.actions().len() < 5);
 }
 
 #[test]

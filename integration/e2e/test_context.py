@@ -1,0 +1,82 @@
+"""What goes into an image is what git would track; thousands of files arrive whole, in one tree."""
+import os
+import stat as modes
+
+import pytest
+
+SPEC = """
+    stack: context
+    tags: ["c-${commit7}"]
+    images:
+      ground:
+        base: BASE
+        copy: { /opt/app/: app/, /opt/req.txt: req.txt, "/opt/notes.txt": "notes[1].txt" }
+      top:
+        base: ground
+        copy: { /opt/many/: many/ }
+"""
+
+
+@pytest.fixture
+def stack(make_stack):
+    many = {f"images/top/many/{number}": f"{number:020}" * 1000 for number in range(1000)}
+    stack = make_stack(SPEC, {
+        ".gitignore": ".env\ndist/\n",
+        "images/ground/app/main.py": "print(1)\n",
+        "images/ground/app/sub/deep.py": "print(2)\n",
+        "images/ground/notes[1].txt": "a note\n",
+        "images/shared/req.txt": "six\n",
+        **many,
+    })
+    os.symlink("../shared/req.txt", stack.folder / "images/ground/req.txt")
+    os.symlink("main.py", stack.folder / "images/ground/app/link.py")
+    stack.commit("links")
+    return stack
+
+
+def entries(stack, image, reference):
+    """Returns path → entry of the tar archives of all layers, the upper over the lower."""
+    found = {}
+    for layer in stack.layers(image, reference):
+        with stack.open_layer(image, layer) as archive:
+            found |= {entry.name.strip("/"): entry for entry in archive}
+    return found
+
+
+def test_what_git_tracks_is_in_the_image(stack):
+    stack.write("images/ground/app/.env", "secret\n")
+    stack.write("images/ground/app/dist/x.js", "x\n")
+    stack.write("images/.pytest_cache/README.md", "x\n")
+    stack.git("config", "log.showSignature", "true")
+    env = {"GIT_DIR": "/nowhere", "GIT_WORK_TREE": "/nowhere"}
+    assert stack.laminate("plan", env=env, status=10).json["dirty"] is False
+    stack.laminate("build", "--push", env=env)
+    tag = f"c-{stack.commit7}"
+    ground = entries(stack, "ground", tag)
+    app = sorted(path for path in ground if path.startswith("opt/app/"))
+    assert app == ["opt/app/link.py", "opt/app/main.py", "opt/app/sub", "opt/app/sub/deep.py"]
+    assert ground["opt/app/link.py"].linkname == "main.py"
+    assert ground["opt/req.txt"].isfile()
+    assert stack.content("ground", tag, "/opt/req.txt") == b"six\n"
+    assert stack.content("ground", tag, "/opt/notes.txt") == b"a note\n"
+    top = entries(stack, "top", tag)
+    many = [entry for path, entry in top.items() if path.startswith("opt/many/")]
+    assert len(many) == 1000
+    assert {(modes.S_IMODE(entry.mode), entry.uid, entry.gid) for entry in many} == {(0o644, 0, 0)}
+    assert stack.content("top", tag, "/opt/many/7") == (f"{7:020}" * 1000).encode()
+
+
+def test_files_that_differ_from_the_commit_are_named(stack):
+    stack.git("config", "status.showUntrackedFiles", "no")
+    stack.git("update-index", "--assume-unchanged", "images/ground/app/main.py")
+    stack.write("images/ground/app/main.py", "print(2)\n")
+    stack.write("images/ground/app/new.py", "print(3)\n")
+    answer = stack.laminate("build", "--push", status=7)
+    for name in ("images/ground/app/main.py (modified)", "images/ground/app/new.py (untracked)"):
+        assert name in answer.json["error"]["text"]
+
+
+def test_without_git_nothing_is_published(stack, tmp_path):
+    env = {"PATH": str(tmp_path)}
+    answer = stack.laminate("build", "--push", env=env, status=4)
+    assert "`git` not found on PATH" in answer.json["error"]["text"]
