@@ -213,6 +213,8 @@ FAULTS = {
     "text onto a folder": ("mkdir x", "write: { /c/x: text }"),
     "folder onto a file": ("touch x", "copy: { /c/x: tree/ }"),
     "folder onto a file below": ("mkdir x; touch x/d", "copy: { /c/x: tree/ }"),
+    "owner that does not exist": ("", 'copy: { /c/x: { from: f, owner: nobody-here } }'),
+    "group that does not exist": ("", 'write: { /c/x: { text: t, owner: "0:nobody-here" } }'),
     "link onto a folder": ("mkdir x; touch x/kept", "link: { /c/x: /data }"),
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::base::staged;
 use super::context::Context;
+use super::names;
 use super::outcome::{ImageError, StopReason};
 use super::track::Step;
 use crate::buildkit::{self, Failure, Ref};
@@ -68,12 +69,15 @@ pub async fn build(
         context.tracker.add(digest.clone(), step);
     }
     match context.gateway.solve(definition.pb).await {
-        Ok(result) => Ok(BuiltImage {
-            compiled,
-            result,
-            pinned_config,
-            titles,
-        }),
+        Ok(result) => {
+            names::check(context, id, &compiled, &result).await?;
+            Ok(BuiltImage {
+                compiled,
+                result,
+                pinned_config,
+                titles,
+            })
+        }
         Err(buildkit::Error::Failed(failure)) => {
             let vertex = failure.vertex.as_deref().unwrap_or_default();
             context.tracker.wait_for_failure(vertex).await;

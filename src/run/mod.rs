@@ -8,6 +8,7 @@ mod context;
 mod drive;
 mod export;
 mod image;
+mod names;
 mod options;
 mod outcome;
 mod prove;

@@ -1,0 +1,204 @@
+//! Names of users and groups that no program of the image looks up.
+//!
+//! The engine places files of an unknown owner as root's, without an error
+//! (solver/llbsolver/ops/user_linux.go of BuildKit 0.32.2), and a runtime fails only when the image is
+//! started. So [`check`] looks names up as the engine does, in the `/etc/passwd` and `/etc/group` of the
+//! file system they are used in.
+
+use super::context::Context;
+use super::outcome::{ImageError, StopReason};
+use crate::buildkit::{self, Ref};
+use crate::compile::Compiled;
+use crate::diagnostic::Diagnostic;
+use crate::source::Span;
+use crate::stack::{Image, ImageId, Kind, Step};
+
+/// The most bytes of `/etc/passwd` and `/etc/group` that are read, as in the engine.
+const MOST: u64 = 10 << 20;
+
+/// A name and where it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Name {
+    database: Database,
+    text: String,
+    /// The number of steps that are done when it is looked up.
+    steps: usize,
+    span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Database {
+    User,
+    Group,
+}
+
+impl Database {
+    fn path(self) -> &'static str {
+        match self {
+            Self::User => "/etc/passwd",
+            Self::Group => "/etc/group",
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Group => "group",
+        }
+    }
+}
+
+/// Fails if an image that was built uses the name of a user or group it does not have.
+pub async fn check(
+    context: &Context<'_>,
+    id: ImageId,
+    compiled: &Compiled,
+    result: &Ref,
+) -> Result<(), StopReason> {
+    let image = context.image(id);
+    let mut state: Option<(usize, Ref)> = None;
+    for name in names(image) {
+        let at = if name.steps == image.steps.len() {
+            result.clone()
+        } else if let Some((_, known)) = state.as_ref().filter(|(steps, _)| *steps == name.steps) {
+            known.clone()
+        } else {
+            let before = compiled.states[name.steps];
+            let made = context.solve(before).await.map_err(StopReason::Run)?;
+            state.insert((name.steps, made)).1.clone()
+        };
+        if !exists(context, &at, &name).await.map_err(StopReason::Run)? {
+            return Err(ImageError::Spec(Box::new(problem(&name, image))).into());
+        }
+    }
+    Ok(())
+}
+
+async fn exists(context: &Context<'_>, at: &Ref, name: &Name) -> Result<bool, buildkit::Error> {
+    let file = name.database.path();
+    let found = context.gateway.read_end(at, file, MOST).await?;
+    let found = found.unwrap_or_default();
+    Ok(is_in(&name.text, &String::from_utf8_lossy(&found)))
+}
+
+/// Returns whether a file of the form of `/etc/passwd` has a name.
+fn is_in(name: &str, file: &str) -> bool {
+    let mut lines = file.lines();
+    lines.any(|line| line.split(':').next().map(str::trim) == Some(name))
+}
+
+fn problem(name: &Name, image: &Image) -> Diagnostic {
+    let Name { database, text, .. } = name;
+    let what = database.what();
+    let before = if name.steps == image.steps.len() {
+        "the finished image"
+    } else {
+        "the image before this step"
+    };
+    Diagnostic::error(format!("unknown {what} `{text}`"))
+        .at(name.span, format!("not in {} of {before}", database.path()))
+        .help(format!(
+            "create the {what} in an earlier step, or use a number"
+        ))
+}
+
+/// Returns the names that are to be looked up, in the order of the steps. A name that a program looks up,
+/// which fails then, is left out.
+fn names(image: &Image) -> Vec<Name> {
+    let mut list = Vec::new();
+    for (index, step) in image.steps.iter().enumerate() {
+        for (owner, span) in owners(step) {
+            add(owner, index, span, &mut list);
+        }
+    }
+    let user = image.config.user.as_ref().or(image.user.as_ref());
+    if let Some(user) = user {
+        add(user, image.steps.len(), image.name.span, &mut list);
+    }
+    list
+}
+
+/// Returns the owners of files that a step places.
+fn owners(step: &Step) -> Vec<(&str, Span)> {
+    let own: Vec<(Option<&String>, Span)> = match &step.kind {
+        Kind::Copy(list) => list.iter().map(|to| (to.owner.as_ref(), to.span)).collect(),
+        Kind::Write(list) => list.iter().map(|to| (to.owner.as_ref(), to.span)).collect(),
+        _ => Vec::new(),
+    };
+    let all = own.into_iter();
+    all.filter_map(|(owner, span)| {
+        let owner = owner.or(step.user.as_ref())?;
+        Some((owner.as_str(), span))
+    })
+    .collect()
+}
+
+/// Adds the names in `USER`, `USER:GROUP` or `:GROUP`.
+fn add(owner: &str, steps: usize, span: Span, list: &mut Vec<Name>) {
+    let (user, group) = owner.split_once(':').unwrap_or((owner, ""));
+    for (database, text) in [(Database::User, user), (Database::Group, group)] {
+        let is_number = text.parse::<u32>().is_ok();
+        // The engine and runtimes know root without a file.
+        if text.is_empty() || is_number || text == "root" {
+            continue;
+        }
+        let text = text.to_owned();
+        list.push(Name {
+            database,
+            text,
+            steps,
+            span,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(keys: &str) -> Vec<(usize, String)> {
+        let keys = keys.replace('\n', "\n    ");
+        let spec = format!("stack: t\nimages:\n  a:\n    base: debian:12\n    {keys}\n");
+        let stack = crate::testing::stack(&spec);
+        let list = names(&stack.images()[0]).into_iter();
+        list.map(|name| {
+            (
+                name.steps,
+                format!("{} {}", name.database.what(), name.text),
+            )
+        })
+        .collect()
+    }
+
+    #[test]
+    fn names_of_owners_are_looked_up_before_their_step() {
+        let steps = "steps:\n  - run: a\n  - write: { /x: { text: x, owner: \"j:users\" }, /y: { text: y, owner: \"1:2\" } }";
+        let expected = [(1, "user j".to_owned()), (1, "group users".to_owned())];
+        assert_eq!(found(steps), expected);
+    }
+
+    #[test]
+    fn the_user_of_a_step_owns_its_files() {
+        let steps = "steps: [{ write: { /x: x }, as: j }, { run: x, as: j }]";
+        assert_eq!(found(steps), [(0, "user j".to_owned())]);
+    }
+
+    #[test]
+    fn the_user_of_the_image_is_looked_up_in_the_finished_image() {
+        assert_eq!(
+            found("user: app\nsteps: [{ run: x }]"),
+            [(1, "user app".to_owned())]
+        );
+        let own = "user: app\nconfig: { user: \"1000:staff\" }";
+        assert_eq!(found(own), [(0, "group staff".to_owned())]);
+        assert_eq!(found("user: root"), []);
+    }
+
+    #[test]
+    fn a_name_is_the_first_field_of_a_line() {
+        let file = "root:x:0:0:root:/root:/bin/sh\njovyan:x:1000:100:::\n";
+        assert!(is_in("jovyan", file));
+        assert!(!is_in("x", file));
+        assert!(!is_in("jov", file));
+    }
+}
