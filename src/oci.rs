@@ -1,4 +1,5 @@
-//! Manifests and indexes of the OCI image specification (v1.1), read from their bytes through oci-spec.
+//! Manifests and indexes of the OCI image specification (v1.1). What is read is as lenient as Docker:
+//! other tools leave parts out.
 //!
 //! Main types: [`Manifest`] is the bytes of a manifest or index with their digest; [`Image`] and
 //! [`Index`] are what is read from such bytes. The bytes themselves stay as they are: serializing
@@ -63,12 +64,11 @@ impl Descriptor {
         }
     }
 
-    fn read(from: &spec::Descriptor) -> Result<Self, Error> {
-        let digest = from.digest().to_string();
+    fn read(from: RawDescriptor) -> Result<Self, Error> {
         Ok(Self {
-            media_type: from.media_type().to_string(),
-            digest: Digest::parse(&digest).map_err(|_| Error::Digest(digest))?,
-            size: from.size(),
+            media_type: from.media_type,
+            digest: Digest::parse(&from.digest).map_err(|_| Error::Digest(from.digest))?,
+            size: from.size,
         })
     }
 
@@ -133,6 +133,37 @@ pub fn media_type(bytes: &[u8]) -> Option<String> {
     typed.media_type
 }
 
+/// A descriptor as other tools write it; what is not needed here may be missing.
+#[derive(Deserialize)]
+struct RawDescriptor {
+    #[serde(rename = "mediaType", default)]
+    media_type: String,
+    digest: String,
+    size: u64,
+    #[serde(default)]
+    platform: Option<RawPlatform>,
+}
+
+/// A platform, of which only the variant is read.
+#[derive(Deserialize)]
+struct RawPlatform {
+    #[serde(default)]
+    variant: Option<String>,
+}
+
+/// An image manifest, perhaps without `schemaVersion`.
+#[derive(Deserialize)]
+struct RawImage {
+    config: RawDescriptor,
+    layers: Vec<RawDescriptor>,
+}
+
+/// An index, perhaps without `schemaVersion`.
+#[derive(Deserialize)]
+struct RawIndex {
+    manifests: Vec<RawDescriptor>,
+}
+
 /// The content of an image manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -145,11 +176,10 @@ pub struct Image {
 impl Image {
     /// Reads an image manifest, of the OCI or of Docker's schema 2.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let manifest: spec::ImageManifest =
-            serde_json::from_slice(bytes).map_err(Error::Manifest)?;
-        let layers = manifest.layers().iter().map(Descriptor::read);
+        let manifest: RawImage = serde_json::from_slice(bytes).map_err(Error::Manifest)?;
+        let layers = manifest.layers.into_iter().map(Descriptor::read);
         Ok(Self {
-            config: Descriptor::read(manifest.config())?,
+            config: Descriptor::read(manifest.config)?,
             layers: layers.collect::<Result<_, _>>()?,
         })
     }
@@ -187,12 +217,12 @@ pub struct Entry {
 impl Index {
     /// Reads an image index, or Docker's manifest list.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let index: spec::ImageIndex = serde_json::from_slice(bytes).map_err(Error::Index)?;
-        let entries = index.manifests().iter().map(|entry| {
-            let platform = entry.platform().as_ref();
+        let index: RawIndex = serde_json::from_slice(bytes).map_err(Error::Index)?;
+        let entries = index.manifests.into_iter().map(|mut entry| {
+            let platform = entry.platform.take();
             Ok(Entry {
                 manifest: Descriptor::read(entry)?,
-                variant: platform.and_then(|platform| platform.variant().clone()),
+                variant: platform.and_then(|platform| platform.variant),
             })
         });
         Ok(Self {
@@ -295,6 +325,20 @@ mod tests {
         assert!(matches!(Image::parse(index), Err(Error::Manifest(_))));
         assert!(matches!(Index::parse(&image(&["a"])), Err(Error::Index(_))));
         assert!(matches!(Image::parse(b"<html>"), Err(Error::Manifest(_))));
+    }
+
+    #[test]
+    fn what_other_tools_leave_out_is_not_needed() {
+        let bare = json!({ "config": descriptor("c", "config"), "layers": [] });
+        let found = Image::parse(bare.to_string().as_bytes()).expect("an image");
+        assert_eq!(found.config, Descriptor::of("c", b"config"));
+        let mut entry = descriptor("m", "x0");
+        entry["platform"] = json!({ "variant": "x0" });
+        let mut other = descriptor("m", "x1");
+        other["platform"] = json!({});
+        let index = json!({ "manifests": [entry, other] });
+        let found = Index::parse(index.to_string().as_bytes()).expect("an index");
+        assert_eq!(found.by_variant().len(), 1);
     }
 
     #[test]

@@ -419,6 +419,63 @@ async fn all_pages_of_tags_are_read() {
 }
 
 #[tokio::test]
+async fn a_missing_page_of_tags_is_not_the_end() {
+    let fake = Fake::start().await;
+    let (registry, r) = (registry(), repository(&fake, "a"));
+    for n in 0..7 {
+        fake.add_manifest("a", &format!("t{n}"), b"{}");
+    }
+    fake.state().page = Some(3);
+    // The link leads nowhere, and the list goes on by the last tag.
+    let broken = "</v2/a/tags/list/nowhere>; rel=\"next\"".to_owned();
+    fake.fault(1, "GET", "tags/list?n=1000", Effect::With("link", broken));
+    fake.answer(1, "GET", "nowhere", 404, "");
+    let tags = registry.tags(&r).await.expect("all pages");
+    assert_eq!(tags.len(), 7);
+    // It cannot.
+    fake.answer(9, "GET", "last=", 404, "");
+    let error = registry.tags(&r).await.expect_err("a page is missing");
+    assert_eq!(
+        text(&fake, error),
+        "cannot list the tags of `HOST/a`: the registry has no next page of tags, although it refers to one"
+    );
+}
+
+#[tokio::test]
+async fn a_list_of_tags_without_an_end_is_an_error() {
+    let fake = Fake::start().await;
+    let (registry, r) = (registry(), repository(&fake, "a"));
+    fake.add_manifest("a", "t", b"{}");
+    for n in 0..30 {
+        let link = format!("</v2/a/tags/list?n=1000&page={n}>; rel=\"next\"");
+        fake.fault(1, "GET", "tags/list", Effect::With("link", link));
+    }
+    let error = registry.tags(&r).await.expect_err("no end");
+    assert!(
+        error.to_string().ends_with("the list of tags does not end"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_type_a_registry_reports_is_the_manifests() {
+    let fake = Fake::start().await;
+    let (registry, r) = (registry(), repository(&fake, "a"));
+    let index = "application/vnd.oci.image.index.v1+json";
+    let bytes = format!(r#"{{"schemaVersion": 2, "mediaType": "{index}", "manifests": []}}"#);
+    fake.add_manifest("a", "t", bytes.as_bytes());
+    let error = registry
+        .manifest(&r, &tag("t"))
+        .await
+        .expect_err("another type");
+    assert!(error.to_string().contains("reports media type"), "{error}");
+    let json = Effect::With("content-type", "application/json".to_owned());
+    fake.fault(1, "GET", "manifests/t", json);
+    let found = registry.manifest(&r, &tag("t")).await;
+    assert_eq!(found.expect("read").expect("there").media_type, index);
+}
+
+#[tokio::test]
 async fn a_registry_that_does_not_listen_is_unreachable() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("valid in this test");
     let host = listener

@@ -34,6 +34,17 @@ impl BaseConfig {
         }
     }
 
+    /// Fills in the platform where it is missing, as Docker does: engines refuse a config without it.
+    #[must_use]
+    pub fn with_platform(mut self, os: &str, architecture: &str) -> Self {
+        for (name, value) in [("os", os), ("architecture", architecture)] {
+            if self.0[name].as_str().is_none_or(str::is_empty) {
+                self.0[name] = json!(value);
+            }
+        }
+        self
+    }
+
     fn field(&self, name: &str) -> Option<&Value> {
         self.0.get("config").and_then(|config| config.get(name))
     }
@@ -226,6 +237,20 @@ fn add_entries<'a>(
 mod tests {
     use super::*;
     use crate::compile::tests::image;
+
+    #[test]
+    fn a_config_without_a_platform_gets_one() {
+        let platform = |text: &str| {
+            let config = BaseConfig::parse(text.as_bytes()).expect("an object");
+            let whole = config.with_platform("linux", "amd64").0;
+            [whole["os"].to_string(), whole["architecture"].to_string()]
+        };
+        let given = [r#""linux""#, r#""amd64""#];
+        assert_eq!(platform(r#"{ "config": {} }"#), given);
+        assert_eq!(platform(r#"{ "os": "", "architecture": null }"#), given);
+        let own = r#"{ "os": "linux", "architecture": "arm64" }"#;
+        assert_eq!(platform(own)[1], r#""arm64""#);
+    }
 
     #[test]
     fn history_has_an_entry_a_layer() {

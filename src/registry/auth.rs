@@ -51,7 +51,34 @@ pub(super) fn challenge(headers: &HeaderMap) -> Option<Challenge> {
         }
         basic |= challenge.scheme.eq_ignore_ascii_case("basic");
     }
-    basic.then_some(Challenge::Basic)
+    if basic {
+        return Some(Challenge::Basic);
+    }
+    let values = headers.get_all(WWW_AUTHENTICATE).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .find_map(unquoted)
+}
+
+/// Reads a `Bearer` challenge whose values are not quoted, as some registries send it: `:` and `/` are not
+/// allowed without quotes (RFC 9110 §5.6.2).
+fn unquoted(text: &str) -> Option<Challenge> {
+    let (scheme, rest) = text.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let parameter = |name: &str| {
+        let mut parameters = rest.split(',').filter_map(|part| part.split_once('='));
+        let (_, value) = parameters.find(|(key, _)| key.trim().eq_ignore_ascii_case(name))?;
+        Some(value.trim().trim_matches('"').to_owned())
+    };
+    let realm = parameter("realm").filter(|realm| Url::parse(realm).is_ok())?;
+    let scopes = parameter("scope").unwrap_or_default();
+    Some(Challenge::Bearer {
+        realm,
+        service: parameter("service"),
+        scopes: scopes.split_whitespace().map(str::to_owned).collect(),
+    })
 }
 
 /// Returns what a `Bearer` challenge requires; `None` if it has no realm.
@@ -294,6 +321,15 @@ mod tests {
             read(&[r#"Bearer service="x""#, "Basic"]),
             Some(Challenge::Basic)
         );
+    }
+
+    #[test]
+    fn a_realm_without_quotes_is_read() {
+        assert_eq!(
+            read(&["Bearer realm=https://auth.example/token,service=r"]),
+            wants_token(Some("r"), &[])
+        );
+        assert_eq!(read(&["Bearer realm=nonsense"]), None);
     }
 
     #[test]

@@ -14,6 +14,9 @@ use super::error::{Attempt, Error, unreachable};
 use super::host::{Host, Hosts, retry_after};
 use super::options::Options;
 
+/// The largest answer of a token server that is read, bytes.
+const TOKEN_LIMIT: u64 = 1 << 20;
+
 /// The user's credentials, and what is needed to exchange them for tokens.
 pub(super) struct Authorizer {
     /// The HTTP clients.
@@ -92,7 +95,14 @@ impl Authorizer {
         let response = (request.send().await).map_err(|e| unreachable(attempt, &realm, e))?;
         let status = response.status().as_u16();
         let wait = retry_after(response.headers());
-        let body = (response.bytes().await).map_err(|e| unreachable(attempt, &realm, e))?;
+        let body = read_at_most(response, TOKEN_LIMIT).await;
+        let body = body.map_err(|e| unreachable(attempt, &realm, e))?;
+        let Some(body) = body else {
+            return Err(Error::TooLarge {
+                attempt: attempt.clone(),
+                limit: TOKEN_LIMIT,
+            });
+        };
         match status {
             200 => auth::read_token(&body, with_credentials).map_err(|p| problem(p.to_owned())),
             401 | 403 => Err(Error::Unauthorized {
@@ -107,6 +117,21 @@ impl Authorizer {
             }),
         }
     }
+}
+
+/// Reads a body; `None` if it is larger than `limit`, bytes.
+async fn read_at_most(
+    mut response: reqwest::Response,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if (body.len() + chunk.len()) as u64 > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
 }
 
 /// Returns the URL of a token server; an error if credentials would be sent to it without TLS,

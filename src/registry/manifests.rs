@@ -1,18 +1,17 @@
-//! Manifests and lists of tags: read with any media type, written and read back.
+//! Manifests: read with any media type, written and read back.
 //!
 //! Operations of [`Registry`].
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, Url};
-use serde::Deserialize;
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 
+use super::answer::printable;
 use super::client::{Locator, Registry, attempt, pull_scope, push_scope};
 use super::error::{Attempt, Error, Operation};
 use super::transport::{Call, Reply};
-use crate::name::{Digest, Repository, Tag};
+use crate::name::{Digest, Repository};
 use crate::oci::{self, Descriptor, Manifest};
 
 /// All types of manifests. A registry answers 404 for a manifest whose type is not in the list
@@ -41,6 +40,21 @@ fn media_type(reply: &Reply) -> Option<String> {
     let text = reply.header(CONTENT_TYPE.as_str())?;
     let text = text.split(';').next().unwrap_or_default().trim();
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Returns the media type of a manifest: that of the registry's header and that in its body must be the same
+/// (image-spec, "Image Manifest Property Descriptions"). A header for any JSON or text does not count.
+fn type_of(header: Option<String>, body: Option<String>) -> Result<String, String> {
+    let is_manifest = |name: &String| ACCEPTED.split(", ").any(|known| known == name);
+    match (header.filter(is_manifest), body) {
+        (Some(header), Some(body)) if header != body => Err(format!(
+            "the registry reports media type `{}`, but the manifest has `{}`",
+            printable(&header),
+            printable(&body)
+        )),
+        (Some(name), _) | (None, Some(name)) => Ok(name),
+        (None, None) => Err("the answer has no media type of a manifest".to_owned()),
+    }
 }
 
 /// How often a look-up is sent if it fails.
@@ -161,12 +175,14 @@ impl Registry {
         {
             return Err(wrong_digest(call.attempt, &asked, &digest));
         }
-        let of_body = || oci::media_type(&reply.body);
-        let Some(media_type) = media_type(&reply).or_else(of_body) else {
-            return Err(Error::Protocol {
-                attempt: call.attempt,
-                problem: "the answer has no media type".to_owned(),
-            });
+        let media_type = match type_of(media_type(&reply), oci::media_type(&reply.body)) {
+            Ok(media_type) => media_type,
+            Err(problem) => {
+                return Err(Error::Protocol {
+                    attempt: call.attempt,
+                    problem,
+                });
+            }
         };
         Ok(Some(Manifest {
             bytes: reply.body,
@@ -308,64 +324,6 @@ impl Registry {
             wait = (wait * 2).min(Duration::from_millis(500));
         }
     }
-
-    /// Lists the tags of a repository, sorted; empty for one that does not exist or has none.
-    pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, Error> {
-        #[derive(Deserialize)]
-        struct Page {
-            tags: Option<Vec<String>>,
-        }
-        let attempt = attempt(Operation::ListTags, repository, "");
-        let mut url = self.transport.url(repository, "tags/list?n=1000");
-        let mut seen = HashSet::new();
-        let mut tags = Vec::new();
-        let problem = |problem: &str| Error::Protocol {
-            attempt: attempt.clone(),
-            problem: problem.to_owned(),
-        };
-        loop {
-            if !seen.insert(url.clone()) {
-                return Err(problem("the list of tags has a page twice"));
-            }
-            let mut call = self.call(Method::GET, url.clone(), attempt.clone());
-            call.scopes = vec![pull_scope(repository)];
-            call.expected = &[200, 404];
-            let reply = self.transport.send(&call).await?;
-            if reply.status == 404 {
-                break;
-            }
-            let page: Page = serde_json::from_slice(&reply.body)
-                .map_err(|_| problem("the registry's answer is not a list of tags"))?;
-            // An invalid tag can be neither read nor written.
-            let listed = page.tags.unwrap_or_default();
-            tags.extend(listed.iter().filter_map(|tag| Tag::parse(tag).ok()));
-            match next_page(&reply.headers, &url) {
-                Some(next) if next.origin() == url.origin() => url = next,
-                Some(_) => return Err(problem("the list of tags continues on another host")),
-                None => break,
-            }
-        }
-        tags.sort();
-        tags.dedup();
-        Ok(tags)
-    }
-}
-
-/// Returns the target of `Link: <…>; rel="next"` (distribution-spec, "Listing Tags").
-fn next_page(headers: &HeaderMap, base: &Url) -> Option<Url> {
-    let links = headers.get_all("link").iter();
-    let links = links.filter_map(|value| value.to_str().ok());
-    for link in links.flat_map(|text| text.split(",<").flat_map(|part| part.split(", <"))) {
-        let (target, parameters) = link.trim().trim_start_matches('<').split_once('>')?;
-        let next = parameters.split(';').any(|parameter| {
-            let parameter = parameter.trim().to_ascii_lowercase();
-            parameter == "rel=next" || parameter == "rel=\"next\""
-        });
-        if next {
-            return base.join(target).ok();
-        }
-    }
-    None
 }
 
 fn wrong_digest(attempt: Attempt, expected: &Digest, found: &Digest) -> Error {
@@ -380,33 +338,6 @@ fn wrong_digest(attempt: Attempt, expected: &Digest, found: &Digest) -> Error {
 mod tests {
     use super::super::answer::Answer;
     use super::*;
-
-    fn next(links: &[&str]) -> Option<String> {
-        let mut headers = HeaderMap::new();
-        for link in links {
-            headers.append("link", link.parse().expect("a header"));
-        }
-        let base = Url::parse("https://a.example/v2/b/tags/list?n=2").expect("a URL");
-        next_page(&headers, &base).map(|url| url.to_string())
-    }
-
-    #[test]
-    fn the_next_page_may_be_relative() {
-        let link = r#"</v2/b/tags/list?n=2&last=x>; rel="next""#;
-        let url = "https://a.example/v2/b/tags/list?n=2&last=x";
-        assert_eq!(next(&[link]).as_deref(), Some(url));
-        let link = "<https://b.example/x>; rel=next";
-        assert_eq!(next(&[link]).as_deref(), Some("https://b.example/x"));
-    }
-
-    #[test]
-    fn other_links_are_passed_over() {
-        let links = r#"</first>; rel="first", </next>; title="x"; REL="next""#;
-        assert_eq!(next(&[links]).as_deref(), Some("https://a.example/next"));
-        assert_eq!(next(&["</first>; rel=first", "</x>"]), None);
-        assert_eq!(next(&["broken"]), None);
-        assert_eq!(next(&[]), None);
-    }
 
     fn after(status: u16) -> Option<Tries> {
         let tag = Repository::parse("a.example/b").expect("a repository");
@@ -431,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_locator_is_shown_as_in_a_reference() {
-        let tag = Locator::Tag(Tag::parse("x").expect("a tag"));
+        let tag = Locator::Tag(crate::name::Tag::parse("x").expect("a tag"));
         assert_eq!(suffix(&tag), ":x");
         let digest = Digest::of(b"");
         assert_eq!(suffix(&digest.clone().into()), format!("@{digest}"));

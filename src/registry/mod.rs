@@ -17,6 +17,7 @@ mod host;
 mod manifests;
 mod options;
 mod retry;
+mod tag_list;
 mod tags;
 #[cfg(test)]
 mod tests;

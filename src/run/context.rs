@@ -123,7 +123,9 @@ impl<'a> Context<'a> {
                 buildkit::Error::Failed(failure) => unusable(failure.message),
                 other => StopReason::Run(other),
             })?;
-            BaseConfig::parse(&config).map_err(|error| unusable(error.to_string()))
+            let config = BaseConfig::parse(&config);
+            let config = config.map_err(|error| unusable(error.to_string()))?;
+            Ok::<_, StopReason>(config.with_platform(&platform.os, &platform.architecture))
         });
         Ok(config.await?.clone())
     }
