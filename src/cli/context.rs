@@ -30,7 +30,8 @@ pub struct Context {
     /// What to report when the stack is planned.
     pub warnings: Vec<String>,
     pub lock: Option<Lock>,
-    /// Variables given from outside the spec.
+    /// Variables given from outside the spec, of those that it declares and uses: a release stores their
+    /// values.
     pub vars: BTreeMap<String, String>,
 }
 
@@ -72,7 +73,9 @@ pub async fn load(global: &Global) -> Result<Context, Failure> {
     })?;
     let lock = lock(&folder)?;
     Ok(Context {
-        vars: overrides.vars,
+        vars: (overrides.vars.into_iter())
+            .filter(|(name, _)| stack.used_vars().contains(name))
+            .collect(),
         stack,
         folder,
         files,

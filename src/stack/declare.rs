@@ -3,6 +3,7 @@
 //! [`Declarations::read`] reads the tree; names refer to nothing yet, and nothing is inherited.
 //! `resolve` makes a `Stack` of it.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
@@ -43,6 +44,8 @@ pub struct Declarations {
     pub build: Build,
     /// `policy.refs`.
     pub refs: Refs,
+    /// Names of the variables that the spec declares and uses.
+    pub used_vars: BTreeSet<String>,
     /// In the order of the file; one without a name if the spec has none.
     pub variants: Vec<DeclaredVariant>,
 }
@@ -70,6 +73,8 @@ pub struct DeclaredVariant {
 struct SpecReader<'a> {
     spec: &'a Spec,
     overrides: &'a Overrides,
+    /// Names of variables that were used so far.
+    used: RefCell<BTreeSet<String>>,
     problems: &'a Problems,
     top: Fields<'a>,
     /// Without variables.
@@ -85,6 +90,7 @@ impl Declarations {
             top: reader.fields_or(spec.root.as_ref()?, "the spec", &SPEC_KEYS, &NOT_OF_SPEC)?,
             spec,
             overrides,
+            used: RefCell::default(),
             problems,
             reader,
         };
@@ -115,6 +121,8 @@ impl<'a> SpecReader<'a> {
             staging,
             build: self.build(),
             refs: self.refs(),
+            // Not those that laminate sets itself.
+            used_vars: (self.used.take().intersection(&everywhere).cloned()).collect(),
             variants,
         }
     }
@@ -132,6 +140,7 @@ impl<'a> SpecReader<'a> {
             fields: &self.top,
             files: &self.spec.files,
             overrides: self.overrides,
+            used: &self.used,
             problems: self.problems,
             everywhere,
             registry,
@@ -174,7 +183,7 @@ impl<'a> SpecReader<'a> {
             variants: names.map(|name| name.as_str()).collect(),
             variant: node.variant.name.as_ref().map(|name| name.as_str()),
         };
-        DeclaredVariant {
+        let declared = DeclaredVariant {
             variant: node.variant.clone(),
             tests: tests
                 .map(|node| suite::read(&reader, &paths, node, &declarer))
@@ -194,7 +203,9 @@ impl<'a> SpecReader<'a> {
                 .filter(|image| node.images.contains(image.name.as_str()))
                 .filter_map(|image| DeclaredImage::read(&scope, image))
                 .collect(),
-        }
+        };
+        self.used.borrow_mut().extend(variables.used());
+        declared
     }
 
     fn name(&self) -> Option<StackName> {
@@ -367,6 +378,7 @@ impl<'a> SpecReader<'a> {
                     Diagnostic::warning(format!(
                         "unused --var {name}: the spec declares no such variable"
                     ))
+                    .help("declare it in `vars:`, or remove the option")
                     .did_you_mean(name, known),
                 );
             }

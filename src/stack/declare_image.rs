@@ -109,7 +109,9 @@ impl DeclaredImage {
             image,
             entries,
         };
-        Some(reader.declared())
+        let declared = reader.declared();
+        scope.top.used.borrow_mut().extend(variables.used());
+        Some(declared)
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Stack {
     pub(super) channels: Vec<Channel>,
     /// Which git refs can write what.
     pub(super) refs: Refs,
+    /// Names of the variables that the spec declares and uses.
+    pub(super) used_vars: BTreeSet<String>,
     /// The texts all spans refer to.
     pub(super) sources: Arc<Sources>,
     /// What is allowed but probably not intended.
@@ -102,6 +104,11 @@ impl Stack {
     /// Returns which git refs can write what (`policy.refs`).
     pub fn refs(&self) -> &Refs {
         &self.refs
+    }
+
+    /// Returns the names of the variables that the spec declares and uses. Only their values are stored.
+    pub fn used_vars(&self) -> &BTreeSet<String> {
+        &self.used_vars
     }
 
     /// Returns the texts all spans refer to.

@@ -57,6 +57,7 @@ impl Declarations {
             files,
             channels: channels.list,
             refs: self.refs,
+            used_vars: self.used_vars,
             sources: Arc::new(spec.sources.clone()),
             warnings: Vec::new(),
         })

@@ -1,5 +1,6 @@
 //! One variant while it is read, and its variables.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::image_source::KnownImage;
@@ -38,6 +39,8 @@ pub struct Top<'a> {
     pub problems: &'a Problems,
     /// Names of variables that are declared anywhere.
     pub everywhere: &'a BTreeSet<String>,
+    /// Names of variables that were used so far.
+    pub used: &'a RefCell<BTreeSet<String>>,
     /// Where images are published.
     pub registry: Option<&'a Repository>,
 }
@@ -72,7 +75,10 @@ impl Scope<'_> {
             self.declare(node, &mut declared);
         }
         for (name, value) in &self.top.overrides.vars {
-            declared.insert(name.clone(), Written::Given(value));
+            // One that the spec does not declare has no effect, and its value is not stored.
+            if self.top.everywhere.contains(name) {
+                declared.insert(name.clone(), Written::Given(value));
+            }
         }
         let mut elsewhere = self.top.everywhere.clone();
         elsewhere.insert("image".to_owned());

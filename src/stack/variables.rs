@@ -1,5 +1,6 @@
 //! The variables an image can use, with their values.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -23,6 +24,10 @@ pub struct Variables {
     broken: BTreeSet<String>,
     /// Names of variables any image has.
     elsewhere: BTreeSet<String>,
+    /// The variables that the value of each contains.
+    contained: BTreeMap<String, BTreeSet<String>>,
+    /// Those whose values were asked for.
+    used: RefCell<BTreeSet<String>>,
 }
 
 /// Where a value comes from.
@@ -77,6 +82,8 @@ impl Variables {
                 values: built_in,
                 broken: BTreeSet::new(),
                 elsewhere: elsewhere.clone(),
+                contained: BTreeMap::new(),
+                used: RefCell::default(),
             },
             declared,
             problems,
@@ -90,6 +97,7 @@ impl Variables {
     /// Returns the value of a variable.
     pub fn get(&self, name: &str) -> Result<&str, Unset> {
         if let Some(value) = self.values.get(name) {
+            self.used.borrow_mut().insert(name.to_owned());
             return Ok(value);
         }
         Err(match name {
@@ -100,6 +108,18 @@ impl Variables {
             _ if self.elsewhere.contains(name) => Unset::OtherImages,
             _ => Unset::Nowhere,
         })
+    }
+
+    /// Returns the variables that were used, with all that their values contain.
+    pub fn used(&self) -> BTreeSet<String> {
+        let mut open: Vec<String> = self.used.borrow().iter().cloned().collect();
+        let mut used = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if used.insert(name.clone()) {
+                open.extend(self.contained.get(&name).into_iter().flatten().cloned());
+            }
+        }
+        used
     }
 
     /// Returns the names of variables with a value.
@@ -212,6 +232,8 @@ impl<'n> Resolver<'n, '_> {
             }
             Part::Var(variable) => variable.name.as_str(),
         };
+        let contained = self.variables.contained.entry(name.to_owned());
+        contained.or_default().insert(used.to_owned());
         let declared = self.declared;
         if let Some((known, _)) = declared.get_key_value(used) {
             self.resolve(known, path);

@@ -93,3 +93,33 @@ fn an_invalid_variable_is_reported_where_it_is_set_only() {
     let spec = "stack: x\nvars: { v: [x] }\nimages: { a: { base: debian:12, user: '${v}', apt: ['${v}'] } }";
     assert_eq!(faults(spec), ["variable `v` must be a string"]);
 }
+
+#[test]
+fn only_variables_that_are_declared_and_used_are_used_variables() {
+    let spec = "stack: x\nvars: { a: \"${b}\", b: x, c: x, tag: t, label: l, unused: \"${c}\" }\nvariants: { one: { vars: { when: y } }, two: {} }\ntags: [\"${variant}-${tag}-${commit7}\"]\nimages:\n  i: { base: debian:12, vars: { when: z, own: v }, env: { A: \"${a}\" }, steps: [{ run: x, when: { when: y } }], config: { labels: { l: \"${label}\" } } }\n";
+    let overrides = Overrides {
+        vars: [
+            ("undeclared", "secret"),
+            ("unused", "secret"),
+            ("b", "given"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
+        ..Overrides::default()
+    };
+    let stack = parse(spec, &[], &overrides).expect("it is valid");
+    let used: Vec<&String> = stack.used_vars().iter().collect();
+    assert_eq!(used, ["a", "b", "label", "tag", "when"]);
+}
+
+#[test]
+fn an_undeclared_variable_of_the_command_line_has_no_value() {
+    let overrides = Overrides {
+        vars: [("v".to_owned(), "12".to_owned())].into(),
+        ..Overrides::default()
+    };
+    let spec = "stack: x\nimages: { a: { base: \"debian:${v}\" } }\n";
+    let found = parse(spec, &[], &overrides).expect_err("it is not declared");
+    assert!(found.contains("error: unknown variable `v`"), "{found}");
+    assert!(found.contains("help: declare it in `vars:`"), "{found}");
+}
