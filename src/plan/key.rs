@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::name::{Digest, Reference};
 use crate::stack::{
-    Base, ExternalImage, File, Image, ImageId, ImageSource, Refresh, Stack, canonical_env,
+    Base, ExternalImage, File, Image, ImageId, ImageSource, Refresh, Stack, Writable, canonical_env,
 };
 
 /// Raised when equal specs compile to other images than before; part of every key.
@@ -245,6 +245,25 @@ fn keyed(stack: &Stack, image: &Image, images: Vec<Component>, facts: &KeyFacts)
 
 /// Returns the settings of an image beside its steps, as `env`, `config.labels`; unset ones are left out.
 pub fn settings(image: &Image) -> Vec<(String, Value)> {
+    // Without `..`: a new field must be in the key, or be listed here as one that is not. Those of the
+    // first group are other components; those of the second are not part of the key.
+    let Image {
+        name: _,
+        base: _,
+        copied: _,
+        vars: _,
+        steps: _,
+        refresh: _,
+        variant: _,
+        repository: _,
+        tags: _,
+        proof: _,
+        env,
+        user,
+        shell,
+        config,
+        writable,
+    } = image;
     let mut list = Vec::new();
     let mut add = |what: &str, value: Value| {
         let empty = match &value {
@@ -257,16 +276,18 @@ pub fn settings(image: &Image) -> Vec<(String, Value)> {
             list.push((what.to_owned(), value));
         }
     };
-    add("env", canonical_env(&image.env));
-    add("user", json!(image.user));
-    add("shell", json!(image.shell));
-    if let Some(writable) = &image.writable {
-        add(
-            "writable",
-            json!({ "gid": writable.gid, "paths": writable.paths }),
-        );
+    add("env", canonical_env(env));
+    add("user", json!(user));
+    add("shell", json!(shell));
+    if let Some(Writable {
+        gid,
+        paths,
+        span: _,
+    }) = writable
+    {
+        add("writable", json!({ "gid": gid, "paths": paths }));
     }
-    for (name, value) in image.config.canonical() {
+    for (name, value) in config.canonical() {
         add(&format!("config.{name}"), value);
     }
     list

@@ -13,7 +13,7 @@ use super::key::{digest_of_value, file_value};
 use crate::evidence::{Checks, Evidence, Info, Verdict};
 use crate::name::Digest;
 use crate::stack::{
-    File, Image, InfoCommand, Policy, Stack, Suite, Test, canonical_env, canonical_secrets,
+    File, Image, InfoCommand, Policy, Serve, Stack, Suite, Test, canonical_env, canonical_secrets,
 };
 
 /// Raised when equal suites or policies come to other verdicts than before, since the wrapper around a
@@ -173,7 +173,21 @@ pub fn suite_key(stack: &Stack, suite: &Suite) -> Digest {
             files.insert(path.as_str(), file_value(file));
         }
     }
-    let test = match &suite.test {
+    // Without `..`: a new field must be in the key, or be listed here as one that is not. A verdict says
+    // for itself whether the time was enough.
+    let Suite {
+        name: _,
+        from: _,
+        timeout: _,
+        serve,
+        test,
+        user,
+        env,
+        shell,
+        network,
+        secrets,
+    } = suite;
+    let test = match test {
         None => Value::Null,
         Some(Test::Pytest {
             folder,
@@ -183,18 +197,17 @@ pub fn suite_key(stack: &Stack, suite: &Suite) -> Digest {
             requirements.add_canonical(&mut test);
             test
         }
-        Some(Test::Run(text)) => json!({ "run": text, "shell": suite.shell }),
+        Some(Test::Run(text)) => json!({ "run": text, "shell": shell }),
         Some(Test::Script(file)) => json!({ "script": file }),
     };
-    let serve = suite.serve.as_ref();
     digest_of_value(&json!({
         "format": FORMAT,
         "test": test,
-        "serve": serve.map(|serve| json!({ "port": serve.port, "ready": serve.ready })),
-        "as": suite.user,
-        "env": canonical_env(&suite.env),
-        "network": suite.network.canonical(),
-        "secrets": canonical_secrets(&suite.secrets),
+        "serve": serve.as_ref().map(|Serve { port, ready }| json!({ "port": port, "ready": ready })),
+        "as": user,
+        "env": canonical_env(env),
+        "network": network.canonical(),
+        "secrets": canonical_secrets(secrets),
         "files": files,
     }))
 }

@@ -39,6 +39,19 @@ pub struct Config {
 impl Config {
     /// Returns its settings as JSON, unset ones as null or empty. They are part of keys.
     pub fn canonical(&self) -> Vec<(&'static str, Json)> {
+        let Self {
+            user,
+            workdir,
+            env,
+            labels,
+            entrypoint,
+            cmd,
+            ports,
+            volumes,
+            stop_signal,
+            healthcheck,
+            shell,
+        } = self;
         let set = |items: &BTreeSet<String>| {
             if items.is_empty() {
                 Json::Null
@@ -46,28 +59,36 @@ impl Config {
                 json!(items)
             }
         };
-        let healthcheck = self.healthcheck.as_ref().map(|check| {
+        let healthcheck = healthcheck.as_ref().map(|check| {
+            let Healthcheck {
+                test,
+                interval,
+                timeout,
+                start_period,
+                start_interval,
+                retries,
+            } = check;
             json!({
-                "test": check.test,
-                "interval": check.interval,
-                "timeout": check.timeout,
-                "start_period": check.start_period,
-                "start_interval": check.start_interval,
-                "retries": check.retries,
+                "test": test,
+                "interval": interval,
+                "timeout": timeout,
+                "start_period": start_period,
+                "start_interval": start_interval,
+                "retries": retries,
             })
         });
         vec![
-            ("user", json!(self.user)),
-            ("workdir", json!(self.workdir)),
-            ("env", canonical_env(&self.env)),
-            ("labels", json!(self.labels)),
-            ("entrypoint", json!(self.entrypoint)),
-            ("cmd", json!(self.cmd)),
-            ("ports", set(&self.ports)),
-            ("volumes", set(&self.volumes)),
-            ("stop_signal", json!(self.stop_signal)),
+            ("user", json!(user)),
+            ("workdir", json!(workdir)),
+            ("env", canonical_env(env)),
+            ("labels", json!(labels)),
+            ("entrypoint", json!(entrypoint)),
+            ("cmd", json!(cmd)),
+            ("ports", set(ports)),
+            ("volumes", set(volumes)),
+            ("stop_signal", json!(stop_signal)),
             ("healthcheck", json!(healthcheck)),
-            ("shell", json!(self.shell)),
+            ("shell", json!(shell)),
         ]
     }
 }

@@ -88,6 +88,8 @@ impl DeclaredImage {
         let plain = Reader::new(&none, scope.top.problems);
         let what = format!("image `{}`", image.name);
         let entries = plain.entries(node, &what)?;
+        #[cfg(test)]
+        super::schema::note("an image", &IMAGE_KEYS);
         for entry in entries {
             let key = entry.key.text.as_str();
             if TO_COME.contains(&key) {

@@ -20,6 +20,8 @@ mod policy;
 mod problems;
 mod reader;
 mod resolve;
+#[cfg(test)]
+pub mod schema;
 mod scope;
 mod steps;
 mod suite;

@@ -243,6 +243,8 @@ impl<'a> Reader<'a> {
         known: &[&str],
         others: &[OtherPlace],
     ) -> Option<Fields<'n>> {
+        #[cfg(test)]
+        super::schema::note(what, known);
         let entries = self.entries(node, what)?;
         let mut misspelt = Vec::new();
         for entry in entries {

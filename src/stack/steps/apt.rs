@@ -59,6 +59,10 @@ impl Apt {
     }
 
     pub(super) fn canonical(&self) -> Json {
-        json!({ "packages": self.packages, "recommends": self.recommends })
+        let Self {
+            packages,
+            recommends,
+        } = self;
+        json!({ "packages": packages, "recommends": recommends })
     }
 }

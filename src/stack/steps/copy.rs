@@ -112,9 +112,19 @@ pub(super) fn title(list: &[Copy]) -> String {
 pub(super) fn canonical(list: &[Copy]) -> Json {
     list.iter()
         .map(|copy| {
-            let from = match &copy.from {
+            let Copy {
+                from,
+                to,
+                owner,
+                mode,
+                span: _,
+            } = copy;
+            let from = match from {
                 // Only the files count, not the pattern that matched them.
-                CopyFrom::Files { entries, .. } => entries
+                CopyFrom::Files {
+                    entries,
+                    pattern: _,
+                } => entries
                     .iter()
                     .map(|entry| json!([entry.file, entry.to]))
                     .collect(),
@@ -122,8 +132,8 @@ pub(super) fn canonical(list: &[Copy]) -> Json {
                     json!({ "image": source.to_string(), "path": path })
                 }
             };
-            let mode = canonical_mode(&copy.mode);
-            json!({ "to": copy.to, "from": from, "owner": copy.owner, "mode": mode })
+            let mode = canonical_mode(mode);
+            json!({ "to": to, "from": from, "owner": owner, "mode": mode })
         })
         .collect()
 }

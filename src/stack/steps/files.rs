@@ -172,24 +172,39 @@ pub(super) fn title_link(list: &[Link]) -> String {
 pub(super) fn canonical_write(list: &[Write]) -> Json {
     list.iter()
         .map(|write| {
-            let mode = canonical_mode(&write.mode);
-            json!({ "to": write.to, "text": write.text, "owner": write.owner, "mode": mode })
+            let Write {
+                to,
+                text,
+                owner,
+                mode,
+                span: _,
+            } = write;
+            let mode = canonical_mode(mode);
+            json!({ "to": to, "text": text, "owner": owner, "mode": mode })
         })
         .collect()
 }
 
 pub(super) fn canonical_append(list: &[Append]) -> Json {
     list.iter()
-        .map(|append| match &append.from {
-            AppendFrom::Text(text) => json!({ "to": append.to, "text": text }),
-            AppendFrom::File(file) => json!({ "to": append.to, "from": file }),
+        .map(|Append { to, from, span: _ }| match from {
+            AppendFrom::Text(text) => json!({ "to": to, "text": text }),
+            AppendFrom::File(file) => json!({ "to": to, "from": file }),
         })
         .collect()
 }
 
 pub(super) fn canonical_link(list: &[Link]) -> Json {
     list.iter()
-        .map(|link| json!({ "path": link.path, "target": link.target, "replace": link.replace }))
+        .map(|link| {
+            let Link {
+                path,
+                target,
+                replace,
+                span: _,
+            } = link;
+            json!({ "path": path, "target": target, "replace": replace })
+        })
         .collect()
 }
 

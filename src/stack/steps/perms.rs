@@ -76,11 +76,18 @@ pub(super) fn title(list: &[Perms]) -> String {
 pub(super) fn canonical(list: &[Perms]) -> Json {
     list.iter()
         .map(|perms| {
+            let Perms {
+                path,
+                owner,
+                mode,
+                recursive,
+                span: _,
+            } = perms;
             json!({
-                "path": perms.path,
-                "owner": perms.owner,
-                "mode": canonical_mode(&perms.mode),
-                "recursive": perms.recursive,
+                "path": path,
+                "owner": owner,
+                "mode": canonical_mode(mode),
+                "recursive": recursive,
             })
         })
         .collect()

@@ -37,7 +37,7 @@ impl Network {
 pub fn canonical_secrets(secrets: &[Secret]) -> Json {
     let map: Map<String, Json> = secrets
         .iter()
-        .map(|secret| (secret.id.clone(), json!(secret.target)))
+        .map(|Secret { id, target }| (id.clone(), json!(target)))
         .collect();
     Json::Object(map)
 }

@@ -119,32 +119,46 @@ impl Step {
     /// Returns the step as JSON that depends only on what it does, without its name and place. It is
     /// part of the image's key.
     pub fn canonical(&self) -> Json {
+        // Without `..`: a new setting must be in the key, or be listed here as one that is not.
+        let Self {
+            span: _,
+            title: _,
+            kind,
+            user,
+            cwd,
+            env,
+            shell,
+            secrets,
+            network,
+            finish,
+            vars: _,
+        } = self;
         let mut map = Map::new();
-        let (kind, value) = self.kind.canonical();
+        let (kind, value) = kind.canonical();
         map.insert(kind.into(), value);
         let mut add = |name: &str, value: Json| {
             map.insert(name.into(), value);
         };
-        if let Some(user) = &self.user {
+        if let Some(user) = user {
             add("as", json!(user));
         }
-        if let Some(cwd) = &self.cwd {
+        if let Some(cwd) = cwd {
             add("cwd", json!(cwd));
         }
-        if !self.env.is_empty() {
-            add("env", canonical_env(&self.env));
+        if !env.is_empty() {
+            add("env", canonical_env(env));
         }
-        if let Some(shell) = &self.shell {
+        if let Some(shell) = shell {
             add("shell", json!(shell));
         }
-        if !self.secrets.is_empty() {
-            add("secrets", canonical_secrets(&self.secrets));
+        if !secrets.is_empty() {
+            add("secrets", canonical_secrets(secrets));
         }
-        if let Some(network) = self.network {
+        if let Some(network) = network {
             add("network", network.canonical());
         }
-        if !self.finish.is_empty() {
-            add("finish", perms::canonical(&self.finish));
+        if !finish.is_empty() {
+            add("finish", perms::canonical(finish));
         }
         Json::Object(map)
     }

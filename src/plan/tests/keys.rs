@@ -1,0 +1,511 @@
+//! Every key of an image and of its steps is in the cache key, or listed here with the reason why it is not.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::stack::schema;
+
+/// A key of the spec: what has it, and two images that differ in it alone.
+struct Case {
+    key: &'static str,
+    one: &'static str,
+    other: &'static str,
+}
+
+const fn case(key: &'static str, one: &'static str, other: &'static str) -> Case {
+    Case { key, one, other }
+}
+
+/// Keys whose change changes the cache key.
+const IN_KEY: &[Case] = &[
+    case("an image: base", "base: debian:12", "base: debian:13"),
+    case("an image: apt", "apt: [a]", "apt: [b]"),
+    case("an image: conda", "conda: [a]", "conda: [b]"),
+    case("an image: pip", "pip: [a]", "pip: [b]"),
+    case("an image: copy", "copy: { /x: x }", "copy: { /x: y }"),
+    case(
+        "an image: steps",
+        "steps: [{ run: a }]",
+        "steps: [{ run: b }]",
+    ),
+    case("an image: env", "env: { A: a }", "env: { A: b }"),
+    case("an image: user", "user: a", "user: b"),
+    case("an image: shell", "shell: [a]", "shell: [b]"),
+    case(
+        "an image: config",
+        "config: { user: a }",
+        "config: { user: b }",
+    ),
+    case(
+        "an image: vars",
+        "vars: { v: a }\nsteps: [{ exec: [\"${v}\"] }]",
+        "vars: { v: b }\nsteps: [{ exec: [\"${v}\"] }]",
+    ),
+    case(
+        "an image: writable",
+        "writable: { gid: 1, paths: [/x] }",
+        "writable: { gid: 2, paths: [/x] }",
+    ),
+    case("an image: refresh", "refresh: daily", "refresh: weekly"),
+    case(
+        "`writable`: gid",
+        "writable: { gid: 1, paths: [/x] }",
+        "writable: { gid: 2, paths: [/x] }",
+    ),
+    case(
+        "`writable`: paths",
+        "writable: { gid: 1, paths: [/x] }",
+        "writable: { gid: 1, paths: [/y] }",
+    ),
+    case(
+        "a value of `env`: append",
+        "env: { A: { append: a } }",
+        "env: { A: { append: b } }",
+    ),
+    case(
+        "a value of `env`: prepend",
+        "env: { A: { prepend: a } }",
+        "env: { A: { append: a } }",
+    ),
+    case(
+        "a value of `env`: sep",
+        "env: { A: { append: a } }",
+        "env: { A: { append: a, sep: \",\" } }",
+    ),
+    case(
+        "`apt`: packages",
+        "apt: { packages: [a] }",
+        "apt: { packages: [b] }",
+    ),
+    case(
+        "`apt`: recommends",
+        "apt: { packages: [a] }",
+        "apt: { packages: [a], recommends: true }",
+    ),
+    case(
+        "`conda`: packages",
+        "conda: { packages: [a] }",
+        "conda: { packages: [b] }",
+    ),
+    case(
+        "`conda`: channels",
+        "conda: { packages: [a] }",
+        "conda: { packages: [a], channels: [b] }",
+    ),
+    case(
+        "`conda`: file",
+        "conda: { file: a.yml }",
+        "conda: { file: b.yml }",
+    ),
+    case(
+        "`pip`: requirements",
+        "pip: { requirements: x }",
+        "pip: { requirements: y }",
+    ),
+    case(
+        "`pip`: packages",
+        "pip: { packages: [a] }",
+        "pip: { packages: [b] }",
+    ),
+    case(
+        "`pip`: tool",
+        "pip: { packages: [a] }",
+        "pip: { packages: [a], tool: pip }",
+    ),
+    case(
+        "`pip`: index",
+        "pip: { packages: [a] }",
+        "pip: { packages: [a], index: \"https://a\" }",
+    ),
+    case(
+        "`pip`: extra-index",
+        "pip: { packages: [a] }",
+        "pip: { packages: [a], extra-index: [\"https://a\"] }",
+    ),
+    case(
+        "`pip`: upgrade",
+        "pip: { packages: [a] }",
+        "pip: { packages: [a], upgrade: true }",
+    ),
+    case(
+        "an entry of `copy`: from",
+        "copy: { /x: { from: x } }",
+        "copy: { /x: { from: y } }",
+    ),
+    case(
+        "an entry of `copy`: image",
+        "copy: { /x: { image: a:1, from: /x } }",
+        "copy: { /x: { image: b:1, from: /x } }",
+    ),
+    case(
+        "an entry of `copy`: owner",
+        "copy: { /x: { from: x } }",
+        "copy: { /x: { from: x, owner: a } }",
+    ),
+    case(
+        "an entry of `copy`: mode",
+        "copy: { /x: { from: x } }",
+        "copy: { /x: { from: x, mode: \"600\" } }",
+    ),
+    case(
+        "an entry of `write`: text",
+        "steps: [{ write: { /x: { text: a } } }]",
+        "steps: [{ write: { /x: { text: b } } }]",
+    ),
+    case(
+        "an entry of `write`: owner",
+        "steps: [{ write: { /x: a } }]",
+        "steps: [{ write: { /x: { text: a, owner: a } } }]",
+    ),
+    case(
+        "an entry of `write`: mode",
+        "steps: [{ write: { /x: a } }]",
+        "steps: [{ write: { /x: { text: a, mode: \"600\" } } }]",
+    ),
+    case(
+        "an entry of `write`: vars",
+        "steps: [{ write: { /x: \"${image}\" } }]",
+        "steps: [{ write: { /x: { text: \"${image}\", vars: true } } }]",
+    ),
+    case(
+        "an entry of `append`: from",
+        "steps: [{ append: { /x: { from: x } } }]",
+        "steps: [{ append: { /x: { from: y } } }]",
+    ),
+    case(
+        "an entry of `append`: text",
+        "steps: [{ append: { /x: { text: a } } }]",
+        "steps: [{ append: { /x: { text: b } } }]",
+    ),
+    case(
+        "an entry of `append`: vars",
+        "steps: [{ append: { /x: \"${image}\" } }]",
+        "steps: [{ append: { /x: { text: \"${image}\", vars: true } } }]",
+    ),
+    case(
+        "an entry of `link`: to",
+        "steps: [{ link: { /x: { to: /a } } }]",
+        "steps: [{ link: { /x: { to: /b } } }]",
+    ),
+    case(
+        "an entry of `link`: replace",
+        "steps: [{ link: { /x: /a } }]",
+        "steps: [{ link: { /x: { to: /a, replace: true } } }]",
+    ),
+    case(
+        "an entry of `perms`: owner",
+        "steps: [{ perms: { /x: { owner: a } } }]",
+        "steps: [{ perms: { /x: { owner: b } } }]",
+    ),
+    case(
+        "an entry of `perms`: mode",
+        "steps: [{ perms: { /x: { mode: \"600\" } } }]",
+        "steps: [{ perms: { /x: { mode: \"700\" } } }]",
+    ),
+    case(
+        "an entry of `perms`: recursive",
+        "steps: [{ perms: { /x: { owner: a } } }]",
+        "steps: [{ perms: { /x: { owner: a, recursive: true } } }]",
+    ),
+    case(
+        "an entry of `finish`: perms",
+        "steps: [{ run: a, finish: [{ perms: { /x: { owner: a } } }] }]",
+        "steps: [{ run: a, finish: [{ perms: { /x: { owner: b } } }] }]",
+    ),
+    case(
+        "a step: apt",
+        "steps: [{ apt: [a] }]",
+        "steps: [{ apt: [b] }]",
+    ),
+    case(
+        "a step: conda",
+        "steps: [{ conda: [a] }]",
+        "steps: [{ conda: [b] }]",
+    ),
+    case(
+        "a step: pip",
+        "steps: [{ pip: [a] }]",
+        "steps: [{ pip: [b] }]",
+    ),
+    case(
+        "a step: copy",
+        "steps: [{ copy: { /x: x } }]",
+        "steps: [{ copy: { /y: x } }]",
+    ),
+    case(
+        "a step: write",
+        "steps: [{ write: { /x: a } }]",
+        "steps: [{ write: { /y: a } }]",
+    ),
+    case(
+        "a step: append",
+        "steps: [{ append: { /x: a } }]",
+        "steps: [{ append: { /y: a } }]",
+    ),
+    case(
+        "a step: link",
+        "steps: [{ link: { /x: /a } }]",
+        "steps: [{ link: { /y: /a } }]",
+    ),
+    case(
+        "a step: perms",
+        "steps: [{ perms: { /x: { owner: a } } }]",
+        "steps: [{ perms: { /y: { owner: a } } }]",
+    ),
+    case("a step: run", "steps: [{ run: a }]", "steps: [{ run: b }]"),
+    case(
+        "a step: exec",
+        "steps: [{ exec: [a] }]",
+        "steps: [{ exec: [b] }]",
+    ),
+    case(
+        "a step: script",
+        "steps: [{ script: a.sh }]",
+        "steps: [{ script: b.sh }]",
+    ),
+    case(
+        "a step: group",
+        "steps: [{ group: [{ run: a }] }]",
+        "steps: [{ group: [{ run: b }] }]",
+    ),
+    case(
+        "a step: as",
+        "steps: [{ run: a }]",
+        "steps: [{ run: a, as: b }]",
+    ),
+    case(
+        "a step: cwd",
+        "steps: [{ run: a }]",
+        "steps: [{ run: a, cwd: /b }]",
+    ),
+    case(
+        "a step: env",
+        "steps: [{ run: a }]",
+        "steps: [{ run: a, env: { A: b } }]",
+    ),
+    case(
+        "a step: shell",
+        "steps: [{ run: a }]",
+        "steps: [{ run: a, shell: [b] }]",
+    ),
+    case(
+        "a step: secrets",
+        "steps: [{ run: a, secrets: [b] }]",
+        "steps: [{ run: a, secrets: { b: /b } }]",
+    ),
+    case(
+        "a step: network",
+        "steps: [{ run: a }]",
+        "steps: [{ run: a, network: none }]",
+    ),
+    case(
+        "a step: when",
+        "steps: [{ run: a, when: { image: i } }]",
+        "steps: [{ run: a, when: { image: j } }]",
+    ),
+    case(
+        "a step: finish",
+        "steps: [{ run: a }]",
+        "steps: [{ run: a, finish: { /x: { owner: a } } }]",
+    ),
+    case(
+        "`config`: user",
+        "config: { user: a }",
+        "config: { user: b }",
+    ),
+    case(
+        "`config`: workdir",
+        "config: { workdir: /a }",
+        "config: { workdir: /b }",
+    ),
+    case(
+        "`config`: env",
+        "config: { env: { A: a } }",
+        "config: { env: { A: b } }",
+    ),
+    case(
+        "`config`: labels",
+        "config: { labels: { a: a } }",
+        "config: { labels: { a: b } }",
+    ),
+    case(
+        "`config`: entrypoint",
+        "config: { user: a }",
+        "config: { user: a, entrypoint: [] }",
+    ),
+    case(
+        "`config`: cmd",
+        "config: { user: a }",
+        "config: { user: a, cmd: [] }",
+    ),
+    case(
+        "`config`: ports",
+        "config: { ports: [1] }",
+        "config: { ports: [2] }",
+    ),
+    case(
+        "`config`: volumes",
+        "config: { volumes: [/a] }",
+        "config: { volumes: [/b] }",
+    ),
+    case(
+        "`config`: stop-signal",
+        "config: { stop-signal: A }",
+        "config: { stop-signal: B }",
+    ),
+    case(
+        "`config`: healthcheck",
+        "config: { user: a }",
+        "config: { user: a, healthcheck: none }",
+    ),
+    case(
+        "`config`: shell",
+        "config: { shell: [a] }",
+        "config: { shell: [b] }",
+    ),
+    case(
+        "`healthcheck`: test",
+        "config: { healthcheck: { test: a } }",
+        "config: { healthcheck: { test: b } }",
+    ),
+    case(
+        "`healthcheck`: interval",
+        "config: { healthcheck: { test: a } }",
+        "config: { healthcheck: { test: a, interval: 1s } }",
+    ),
+    case(
+        "`healthcheck`: timeout",
+        "config: { healthcheck: { test: a } }",
+        "config: { healthcheck: { test: a, timeout: 1s } }",
+    ),
+    case(
+        "`healthcheck`: start-period",
+        "config: { healthcheck: { test: a } }",
+        "config: { healthcheck: { test: a, start-period: 1s } }",
+    ),
+    case(
+        "`healthcheck`: start-interval",
+        "config: { healthcheck: { test: a } }",
+        "config: { healthcheck: { test: a, start-interval: 1s } }",
+    ),
+    case(
+        "`healthcheck`: retries",
+        "config: { healthcheck: { test: a } }",
+        "config: { healthcheck: { test: a, retries: 1 } }",
+    ),
+];
+
+/// Keys that do not determine the image: `docs/spec.md`, "Cache keys".
+const NOT_IN_KEY: &[Case] = &[
+    // A name for people.
+    case(
+        "a step: name",
+        "steps: [{ run: a }]",
+        "steps: [{ run: a, name: b }]",
+    ),
+    // They are run on the image when it is built, and have keys of their own.
+    case(
+        "an image: tests",
+        "user: a",
+        "user: a\ntests: { t: { run: x } }",
+    ),
+    case(
+        "an image: info",
+        "user: a",
+        "user: a\ninfo: { t: { run: x } }",
+    ),
+    case(
+        "an image: policy",
+        "user: a",
+        "user: a\npolicy: { user: not-root }",
+    ),
+    // Where the image is published.
+    case(
+        "an image: repository",
+        "user: a",
+        "user: a\nrepository: other",
+    ),
+];
+
+const FILES: [(&str, &str); 6] = [
+    ("images/i/x", "x"),
+    ("images/i/y", "y"),
+    ("images/i/a.sh", "#!/bin/sh\n"),
+    ("images/i/b.sh", "#!/bin/sh\n"),
+    ("images/i/a.yml", "name: a\n"),
+    ("images/i/b.yml", "name: a\n"),
+];
+
+fn key_of(settings: &str) -> Digest {
+    let base = if settings.starts_with("base:") {
+        ""
+    } else {
+        "base: debian:12\n"
+    };
+    let settings = format!("{base}{settings}").replace('\n', "\n    ");
+    let spec = format!("stack: s\nregistry: localhost/x\nimages:\n  i:\n    {settings}\n");
+    let stack = crate::testing::stack_with(&spec, &FILES);
+    let digest = |reference: &&Reference| ((*reference).clone(), Digest::of(b"one for all"));
+    let periods = Periods {
+        day: "day".to_owned(),
+        week: "week".to_owned(),
+        month: "month".to_owned(),
+    };
+    let facts = KeyFacts {
+        external: stack.external_images().iter().map(digest).collect(),
+        periods,
+        ..KeyFacts::default()
+    };
+    let keys = Keys::new(&stack, &facts);
+    keys.get(ImageId(0)).expect("all is known").key.clone()
+}
+
+#[test]
+fn every_key_of_an_image_is_in_its_cache_key_or_exempt() {
+    for (cases, is_in_key) in [(IN_KEY, true), (NOT_IN_KEY, false)] {
+        for Case { key, one, other } in cases {
+            let differs = key_of(one) != key_of(other);
+            assert_eq!(differs, is_in_key, "{key}: `{one}` and `{other}`");
+        }
+    }
+    let of_image = |key: &&String| {
+        // Those of the spec, of suites and of policies have tests of their own.
+        let others = [
+            "the spec", "suite ", "info ", "variant ", "`policy`", "`build`",
+        ];
+        !others.iter().any(|other| key.starts_with(other))
+    };
+    let noted = schema::noted();
+    let noted: BTreeSet<&str> = noted.iter().filter(of_image).map(String::as_str).collect();
+    let listed = IN_KEY.iter().chain(NOT_IN_KEY).map(|case| case.key);
+    assert_eq!(
+        noted,
+        listed.collect(),
+        "a key of the spec without a case here"
+    );
+}
+
+#[test]
+fn the_bytes_and_the_executable_bit_of_a_used_file_are_in_the_key() {
+    let key = |content: &str, executable: bool| {
+        let mut stack = crate::testing::stack_with(
+            "stack: s\nimages: { i: { base: \"debian:12\", copy: { /x: x } } }",
+            &FILES,
+        );
+        let file = crate::stack::File::Regular {
+            content: content.as_bytes().into(),
+            executable,
+        };
+        stack.files_mut().insert("images/i/x".into(), file);
+        let debian = Reference::parse("debian:12").expect("a reference");
+        let facts = KeyFacts {
+            external: BTreeMap::from([(debian, Digest::of(b"debian"))]),
+            ..KeyFacts::default()
+        };
+        let keys = Keys::new(&stack, &facts);
+        keys.get(ImageId(0)).expect("it is known").key.clone()
+    };
+    assert_ne!(key("a", false), key("b", false));
+    assert_ne!(key("a", false), key("a", true));
+    assert_eq!(key("a", false), key("a", false));
+}
