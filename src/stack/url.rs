@@ -12,8 +12,8 @@ const ENDS: [char; 15] = [
 ];
 
 /// Returns where a text has a user name or a password in a URL that something is fetched from. One with
-/// `$` is a variable of a shell or of pip, and not a secret itself. The user name alone of `ssh://` is no
-/// secret either.
+/// `$` is a variable of a shell or of pip, and not a secret itself. Neither is the user name alone of
+/// `ssh://`.
 pub fn user_info(text: &str) -> Option<Range<usize>> {
     text.match_indices("://").find_map(|(at, mark)| {
         let before = text[..at]

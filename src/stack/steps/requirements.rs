@@ -126,7 +126,7 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-/// Reads a line. The error is what is wrong with it.
+/// Reads a line. The error is the reason why it is invalid.
 pub fn entry(line: &str) -> Result<Entry, String> {
     if !line.starts_with('-') {
         let words = line.split(' ');

@@ -24,7 +24,7 @@ fn pip(settings: &str, files: &[(&str, &str)]) -> Pip {
     let mut steps = steps_with(settings, files);
     match steps.remove(0).kind {
         Kind::Pip(pip) => pip,
-        other => panic!("{other:?} is no pip step"),
+        other => panic!("expected a pip step, found {other:?}"),
     }
 }
 
