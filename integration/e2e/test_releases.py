@@ -38,7 +38,8 @@ def releases(make_stack, registry):
                        {"images/leaf/image.yml": LEAF, "images/leaf/list.txt": "b\na\n"})
 
     def build():
-        return stack.laminate("--var", "word=it's", "build", "--push")
+        env = {"LAMINATE_VAR_undeclared": "s3cret-of-no-use"}
+        return stack.laminate("--var", "word=it's", "build", "--push", env=env)
 
     answers = [build()]
     stack.laminate("promote", "--to", "stable")
@@ -175,3 +176,9 @@ def test_a_folder_that_is_not_empty_is_not_overwritten(releases):
     stack.write("again/file", "mine\n")
     refused = stack.laminate("rebuild", "stable", "--out", "again", status=2, json=False)
     assert "not empty" in refused.err
+
+
+def test_only_values_of_variables_that_the_spec_uses_are_stored(releases, read):
+    answer = read("rebuild", releases.commits[0])
+    assert answer.json["vars"] == {"word": "it's"}
+    assert "s3cret-of-no-use" not in answer.out
