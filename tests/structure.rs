@@ -73,7 +73,7 @@ const ROOMS: &[Room] = &[
     pure("nodes", &["name", "record"]),
     acts("git", &["name", "checkout"]),
     acts("buildkit", &["name", "llb"]),
-    acts("registry", &["name", "oci"]),
+    acts("registry", &["name", "event", "oci"]),
     acts(
         "staging",
         &["name", "evidence", "tags", "plan", "record", "registry"],

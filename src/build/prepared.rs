@@ -107,13 +107,24 @@ impl<'a> Prepared<'a> {
             secrets.insert(CA_SECRET.to_owned(), ca.clone());
         }
         let credentials: Credentials = self.job.environment.credentials.clone();
+        // The engine asks by host. It pushes to staging, so that credential comes first.
+        let external = self.job.stack.external_images().into_iter();
+        let paths: Vec<Repository> = (self.staging.iter().cloned())
+            .chain(external.map(|reference| reference.repository.clone()))
+            .collect();
         Services {
             credentials: Some(Arc::new(move |host: String| {
-                let credentials = credentials.clone();
+                let (credentials, paths) = (credentials.clone(), paths.clone());
                 Box::pin(async move {
                     // Without credentials the engine asks anonymously, and the registry's answer is shown.
-                    let found = credentials.credentials(&host).await.ok().flatten()?;
-                    Some((found.username, found.secret))
+                    let paths = paths.iter().filter(|repository| repository.host() == host);
+                    for path in paths.map(Repository::path).chain([""]) {
+                        let found = credentials.credentials_for(&host, path).await;
+                        if let Some(found) = found.ok().flatten() {
+                            return Some((found.username, found.secret));
+                        }
+                    }
+                    None
                 })
             })),
             secrets,

@@ -271,22 +271,25 @@ pub fn platform_name() -> String {
 }
 
 /// The registries' client, with the credentials docker has; `None` if nothing is to be contacted.
-pub fn registry_unless(offline: bool) -> Result<Option<Registry>, Failure> {
+pub fn registry_unless(offline: bool, events: &Events) -> Result<Option<Registry>, Failure> {
     if offline {
         Ok(None)
     } else {
-        registry(Credentials::from_environment()).map(Some)
+        registry(Credentials::from_environment(), events).map(Some)
     }
 }
 
 /// The registries' client.
-pub fn registry(credentials: Credentials) -> Result<Registry, Failure> {
+pub fn registry(credentials: Credentials, events: &Events) -> Result<Registry, Failure> {
     let ca_file = std::env::var_os("SSL_CERT_FILE")
         .filter(|path| !path.is_empty())
         .map(PathBuf::from);
     let options = Options {
         ca_file,
+        plain_http: list("LAMINATE_HTTP_REGISTRIES"),
+        tls: list("LAMINATE_TLS_REGISTRIES"),
         credentials,
+        events: events.clone(),
         ..Options::default()
     };
     Ok(Registry::new(options)?)
@@ -328,6 +331,16 @@ pub fn engine_source(global: &Global) -> EngineSource {
         state: state.map(|path| path.join("laminate/engine")),
         runtime: runtime.join(format!("laminate-{}", nix::unistd::geteuid())),
     }
+}
+
+/// Returns the entries of a variable, which are separated by commas.
+fn list(name: &str) -> Vec<String> {
+    let text = variable(name).unwrap_or_default();
+    let entries = text.split(',').map(str::trim);
+    entries
+        .filter(|entry| !entry.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Returns the value of a variable that is set and not empty.

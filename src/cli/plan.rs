@@ -37,7 +37,7 @@ pub async fn run(
         no_reuse: false,
         ..Request::default()
     };
-    let registry = context::registry_unless(args.offline)?;
+    let registry = context::registry_unless(args.offline, events)?;
     let (gathered, plan) = context
         .plan(registry.as_ref(), &request, events, cancel)
         .await?;

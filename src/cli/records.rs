@@ -21,7 +21,7 @@ impl Records {
     /// Reads all releases; with `--variant`, only the images of these variants.
     pub(super) async fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
         let repository = repository(global).await?;
-        let registry = context::registry(Credentials::from_environment())?;
+        let registry = context::registry(Credentials::from_environment(), events)?;
         Self::read(Staging::new(&registry, &repository), global, events).await
     }
 

@@ -31,7 +31,7 @@ impl Workspace {
         events.send(Event::Phase {
             text: "asking the registry".to_owned(),
         });
-        let registry = context::registry(Credentials::from_environment())?;
+        let registry = context::registry(Credentials::from_environment(), events)?;
         Ok(Self {
             staging: Staging::new(&registry, &repository),
             context,

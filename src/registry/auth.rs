@@ -329,7 +329,7 @@ mod tests {
             read(&["Bearer realm=https://auth.example/token,service=r"]),
             wants_token(Some("r"), &[])
         );
-        assert_eq!(read(&["Bearer realm=nonsense"]), None);
+        assert_eq!(read(&["Bearer realm=/no/host,service=r"]), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::credentials::{Credential, Credentials};
 use super::error::{Attempt, Error, unreachable};
 use super::host::{Host, Hosts, retry_after};
 use super::options::Options;
+use crate::event::{Event, Events};
 
 /// The largest answer of a token server that is read, bytes.
 const TOKEN_LIMIT: u64 = 1 << 20;
@@ -24,6 +25,7 @@ pub(super) struct Authorizer {
     /// The hosts, with their challenges and tokens.
     pub hosts: Hosts,
     credentials: Credentials,
+    events: Events,
 }
 
 impl Authorizer {
@@ -33,6 +35,7 @@ impl Authorizer {
             clients: Clients::new(options)?,
             hosts: Hosts::new(options),
             credentials: options.credentials.clone(),
+            events: options.events.clone(),
         })
     }
 
@@ -52,13 +55,13 @@ impl Authorizer {
         match challenge {
             None => Ok(None),
             Some(Challenge::Basic) => {
-                let credential = self.credential(attempt).await?;
+                let credential = self.credential(host, attempt, scopes).await;
                 let usable = credential.filter(|c| !c.username.is_empty());
                 Ok(usable.as_ref().map(auth::basic))
             }
             Some(Challenge::Bearer { realm, service, .. }) => {
                 let fetch = async || {
-                    self.fetch(attempt, &realm, service.as_deref(), scopes)
+                    self.fetch(host, attempt, &realm, service.as_deref(), scopes)
                         .await
                 };
                 host.tokens.get(scopes, fetch).await.map(Some)
@@ -66,17 +69,36 @@ impl Authorizer {
         }
     }
 
-    async fn credential(&self, attempt: &Attempt) -> Result<Option<Credential>, Error> {
-        let found = self.credentials.credentials(&attempt.host).await;
-        found.map_err(|source| Error::Credential {
-            attempt: attempt.clone(),
-            source,
-        })
+    /// Returns the user's credential for the repository of a request. Where it cannot be looked up the request
+    /// is sent without: it may not need one, and if it does, the host keeps why there is none.
+    async fn credential(
+        &self,
+        host: &Host,
+        attempt: &Attempt,
+        scopes: &[String],
+    ) -> Option<Credential> {
+        // `repository:a/b:pull`
+        let scope = scopes.first();
+        let scope = scope.and_then(|scope| scope.strip_prefix("repository:"));
+        let path = scope.and_then(|scope| scope.rsplit_once(':'));
+        let path = path.map_or("", |(path, _)| path);
+        let found = self.credentials.credentials_for(&attempt.host, path);
+        match found.await {
+            Ok(found) => found,
+            Err(error) => {
+                if host.lacks_credential(error.clone()) {
+                    let text = format!("{error}; continuing without credentials");
+                    self.events.send(Event::Warning { text });
+                }
+                None
+            }
+        }
     }
 
     /// Fetches a token.
     async fn fetch(
         &self,
+        host: &Host,
         attempt: &Attempt,
         realm: &str,
         service: Option<&str>,
@@ -88,7 +110,7 @@ impl Authorizer {
         };
         let plain_ok = self.hosts.base(&attempt.host).scheme() == "http";
         let realm = token_server(realm, plain_ok).map_err(problem)?;
-        let credential = self.credential(attempt).await?;
+        let credential = self.credential(host, attempt, scopes).await;
         let with_credentials = credential.is_some();
         let client = self.clients.token_server(&realm);
         let request = auth::token_request(client, &realm, service, scopes, credential.as_ref());
@@ -105,11 +127,11 @@ impl Authorizer {
         };
         match status {
             200 => auth::read_token(&body, with_credentials).map_err(|p| problem(p.to_owned())),
-            401 | 403 => Err(Error::Unauthorized {
+            401 | 403 => Err(host.explain(Error::Unauthorized {
                 attempt: attempt.clone(),
                 answer: Answer::read(status, wait, &body),
                 with_credentials,
-            }),
+            })),
             _ => Err(Error::TokenServer {
                 attempt: attempt.clone(),
                 server: realm.authority().to_owned(),

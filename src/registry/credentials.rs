@@ -11,13 +11,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
+use serde_json::Value;
+
+use super::credential_helper::{self, Helper};
 
 /// How long a look-up is kept. Tokens of clouds are valid for five minutes and more; BuildKit keeps
 /// them as long (session/auth/authprovider in moby/buildkit 0.32).
 const KEPT: Duration = Duration::from_secs(290);
 
-/// The key of Docker Hub in a docker config.
+/// The key of Docker Hub in a docker config, also for helpers.
 const HUB: &str = "https://index.docker.io/v1/";
+/// Docker Hub's host.
+const HUB_HOST: &str = "docker.io";
 
 /// A user's secret for one host. An identity token (OAuth2 refresh token) has an empty `username`,
 /// as in BuildKit's session.
@@ -56,16 +61,50 @@ pub enum CredentialError {
         /// The registry's host.
         host: String,
     },
-    /// A credential helper failed.
+    /// A credential helper is not installed.
     #[error(
-        "the credential helper `docker-credential-{helper}` failed for `{host}`; try `echo {host} | docker-credential-{helper} get`"
+        "the credential helper `{program}` for `{host}` is not on PATH; install it, or remove it from `{origin}`"
     )]
-    Helper {
-        /// The helper's name, without its prefix.
-        helper: String,
+    HelperMissing {
+        /// The name of the program.
+        program: String,
         /// The registry's host.
         host: String,
+        /// The file or variable that names it.
+        origin: String,
     },
+    /// A credential helper failed.
+    #[error(
+        "the credential helper `{program}` failed for `{host}`{}; try `echo {host} | {program} get`", because(.reason)
+    )]
+    Helper {
+        /// The name of the program.
+        program: String,
+        /// The registry's host.
+        host: String,
+        /// What it printed.
+        reason: String,
+    },
+    /// A credential helper does not end.
+    #[error(
+        "the credential helper `{program}` for `{host}` did not answer within {seconds} s; try `echo {host} | {program} get`"
+    )]
+    HelperHangs {
+        /// The name of the program.
+        program: String,
+        /// The registry's host.
+        host: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
+    }
 }
 
 /// A source of credentials.
@@ -75,8 +114,8 @@ enum CredentialSource {
     File(PathBuf),
 }
 
-/// The results of look-ups, and their times, by host.
-type Found = HashMap<String, (Instant, Option<Credential>)>;
+/// The answers of helpers, and their times.
+type Found = HashMap<Helper, (Instant, Option<Credential>)>;
 
 /// Finds credentials; clones share what was found.
 #[derive(Clone)]
@@ -139,58 +178,157 @@ impl Credentials {
         }
     }
 
-    /// Returns the credential for a registry's host; `None` without a login. `docker.io` and Docker
-    /// Hub's other hosts are one. Look-ups are kept for 4 min 50 s.
-    pub async fn credentials(&self, host: &str) -> Result<Option<Credential>, CredentialError> {
-        let key = match host {
-            "docker.io" | "index.docker.io" | "registry-1.docker.io" => HUB,
+    /// Returns the credential for a repository of a registry, given by its path: of several entries for the
+    /// host the one with the longest path counts (containers-auth.json(5)). `None` without a login. `docker.io`
+    /// and Docker Hub's other hosts are one. Answers of helpers are kept for 4 min 50 s.
+    pub async fn credentials_for(
+        &self,
+        host: &str,
+        path: &str,
+    ) -> Result<Option<Credential>, CredentialError> {
+        let host = match host {
+            "docker.io" | "index.docker.io" | "registry-1.docker.io" => HUB_HOST,
             other => other,
         };
         let mut found = self.found.lock().await;
-        if let Some((at, credential)) = found.get(key)
-            && at.elapsed() < KEPT
-        {
-            return Ok(credential.clone());
-        }
-        let (sources, wanted) = (self.sources.clone(), key.to_owned());
-        let credential = tokio::task::spawn_blocking(move || {
-            for origin in sources.iter() {
-                if let Some(credential) = look_up(origin, &wanted)? {
-                    return Ok(Some(credential));
+        for source in self.sources.iter() {
+            let helper = match look_up(source, host, path)? {
+                None => continue,
+                Some(Entry::Credential(credential)) => return Ok(Some(credential)),
+                Some(Entry::Helper(helper)) => helper,
+            };
+            let kept = found.get(&helper).filter(|(at, _)| at.elapsed() < KEPT);
+            let credential = match kept {
+                Some((_, credential)) => credential.clone(),
+                None => {
+                    let credential = credential_helper::ask(&helper, host, &source.name()).await?;
+                    found.insert(helper, (Instant::now(), credential.clone()));
+                    credential
                 }
+            };
+            if credential.is_some() {
+                return Ok(credential);
             }
-            Ok(None)
-        })
-        .await
-        .expect("a look-up does not panic and is never aborted")?;
-        found.insert(key.to_owned(), (Instant::now(), credential.clone()));
-        Ok(credential)
+        }
+        Ok(None)
     }
 }
 
-fn look_up(origin: &CredentialSource, host: &str) -> Result<Option<Credential>, CredentialError> {
-    let (name, text) = match origin {
-        CredentialSource::Text { name, text } => ((*name).to_owned(), text.clone()),
-        CredentialSource::File(path) => match std::fs::read_to_string(path) {
-            Ok(text) => (path.display().to_string(), text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(CredentialError::Unreadable {
-                    origin: path.display().to_string(),
+/// What a config has for a repository.
+enum Entry {
+    /// The credential itself.
+    Credential(Credential),
+    /// A helper to ask.
+    Helper(Helper),
+}
+
+impl CredentialSource {
+    fn name(&self) -> String {
+        match self {
+            Self::Text { name, .. } => (*name).to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// Returns the text; `None` if there is no such file.
+    fn read(&self) -> Result<Option<String>, CredentialError> {
+        match self {
+            Self::Text { text, .. } => Ok(Some(text.clone())),
+            Self::File(path) => match std::fs::read_to_string(path) {
+                Ok(text) => Ok(Some(text)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(CredentialError::Unreadable {
+                    origin: self.name(),
                     reason: error.to_string(),
-                });
-            }
-        },
+                }),
+            },
+        }
+    }
+}
+
+/// Returns what a config has for a repository: the helper of its host, else the entry with the longest path,
+/// else the store.
+fn look_up(
+    source: &CredentialSource,
+    host: &str,
+    path: &str,
+) -> Result<Option<Entry>, CredentialError> {
+    let Some(text) = source.read()? else {
+        return Ok(None);
     };
     // The parser's own message may quote the text, which holds secrets: only the line is shown.
-    let config: serde_json::Value =
+    let config: Value =
         serde_json::from_str(&text).map_err(|error| CredentialError::Unreadable {
-            origin: name.clone(),
+            origin: source.name(),
             reason: format!("line {} is not JSON", error.line()),
         })?;
-    let key = key_for(&config, host);
-    let shown = if host == HUB { "docker.io" } else { host };
-    match docker_credential::get_credential_from_reader(text.as_bytes(), &key) {
+    let names = names(host, path);
+    let helper = |name: &str, server: &str| {
+        Entry::Helper(Helper {
+            program: format!("docker-credential-{name}"),
+            server: server.to_owned(),
+        })
+    };
+    if let Some((key, name)) = entry(&config["credHelpers"], &names)
+        && let Some(name) = name.as_str()
+    {
+        return Ok(Some(helper(name, key)));
+    }
+    for name in &names {
+        let Some((key, auth)) = entry(&config["auths"], std::slice::from_ref(name)) else {
+            continue;
+        };
+        if let Some(credential) = decode(auth, key, host, source)? {
+            return Ok(Some(Entry::Credential(credential)));
+        }
+    }
+    let server = if host == HUB_HOST { HUB } else { host };
+    let store = config["credsStore"].as_str();
+    let store = store.filter(|name| !name.is_empty());
+    Ok(store.map(|name| helper(name, server)))
+}
+
+/// Returns the names an entry for a repository may have, the longest first: `host/a/b`, `host/a`, `host`.
+fn names(host: &str, path: &str) -> Vec<String> {
+    let mut names = vec![host.to_owned()];
+    let mut name = host.to_owned();
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        name = format!("{name}/{part}");
+        names.push(name.clone());
+    }
+    names.reverse();
+    names
+}
+
+/// Returns the entry of a section with one of these names, in their order, and its key as written. A key may
+/// have a scheme, and the path of the API behind its host.
+fn entry<'a>(section: &'a Value, names: &[String]) -> Option<(&'a String, &'a Value)> {
+    let entries = section.as_object()?;
+    let bare = |key: &str| {
+        let key = key.split_once("://").map_or(key, |(_, rest)| rest);
+        let key = key.trim_end_matches('/');
+        let api = key.strip_suffix("/v1").or(key.strip_suffix("/v2"));
+        let key = api.unwrap_or(key);
+        match key.strip_prefix("index.docker.io") {
+            Some(rest) => format!("{HUB_HOST}{rest}"),
+            None => key.to_owned(),
+        }
+    };
+    names.iter().find_map(|name| {
+        let exact = entries.get_key_value(name);
+        exact.or_else(|| entries.iter().find(|(key, _)| bare(key) == *name))
+    })
+}
+
+/// Reads an entry of `auths`; `None` for one without a credential.
+fn decode(
+    auth: &Value,
+    key: &str,
+    host: &str,
+    source: &CredentialSource,
+) -> Result<Option<Credential>, CredentialError> {
+    let alone = serde_json::json!({ "auths": { key: auth } }).to_string();
+    match docker_credential::get_credential_from_reader(alone.as_bytes(), key) {
         Ok(DockerCredential::IdentityToken(token)) => Ok(Some(Credential {
             username: String::new(),
             secret: token,
@@ -201,59 +339,11 @@ fn look_up(origin: &CredentialSource, host: &str) -> Result<Option<Credential>, 
             Ok(usable.then_some(Credential { username, secret }))
         }
         Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
-        Err(CredentialRetrievalError::HelperFailure {
-            helper,
-            stdout,
-            stderr,
-        }) => {
-            let nothing = |text: &str| text.contains("credentials not found");
-            if nothing(&stdout) || nothing(&stderr) {
-                return Ok(None);
-            }
-            Err(CredentialError::Helper {
-                helper,
-                host: shown.to_owned(),
-            })
-        }
-        Err(
-            CredentialRetrievalError::HelperCommunicationError
-            | CredentialRetrievalError::MalformedHelperResponse,
-        ) => Err(CredentialError::Helper {
-            helper: helper_for(&config, &key),
-            host: shown.to_owned(),
-        }),
         Err(_) => Err(CredentialError::Malformed {
-            origin: name,
-            host: shown.to_owned(),
+            origin: source.name(),
+            host: host.to_owned(),
         }),
     }
-}
-
-/// Returns the key of a host in a config: the host itself, else the host with a scheme or a path.
-fn key_for(config: &serde_json::Value, host: &str) -> String {
-    let known: Vec<&str> = ["credHelpers", "auths"]
-        .iter()
-        .filter_map(|section| config[*section].as_object())
-        .flat_map(|entries| entries.keys().map(String::as_str))
-        .collect();
-    if known.contains(&host) {
-        return host.to_owned();
-    }
-    let bare = |key: &str| -> String {
-        let key = key.split_once("://").map_or(key, |(_, rest)| rest);
-        key.split('/').next().unwrap_or_default().to_owned()
-    };
-    let same = known.into_iter().find(|key| match host {
-        HUB => matches!(bare(key).as_str(), "docker.io" | "index.docker.io"),
-        _ => bare(key) == host,
-    });
-    same.unwrap_or(host).to_owned()
-}
-
-/// Returns the name of the credential helper for a host's key.
-fn helper_for(config: &serde_json::Value, key: &str) -> String {
-    let name = (config["credHelpers"][key].as_str()).or(config["credsStore"].as_str());
-    name.unwrap_or("?").to_owned()
 }
 
 #[cfg(test)]
@@ -262,7 +352,7 @@ mod tests {
 
     async fn found(config: &str, host: &str) -> Result<Option<(String, String)>, String> {
         let credentials = Credentials::from_text(config);
-        match credentials.credentials(host).await {
+        match credentials.credentials_for(host, "").await {
             Ok(found) => Ok(found.map(|c| (c.username, c.secret))),
             Err(error) => Err(error.to_string()),
         }
@@ -312,11 +402,31 @@ mod tests {
         assert_eq!(
             found(config, "a.example").await,
             Err(
-                "the credential helper `docker-credential-laminate-absent` failed for `a.example`; \
-                 try `echo a.example | docker-credential-laminate-absent get`"
+                "the credential helper `docker-credential-laminate-absent` for `a.example` is not on PATH; \
+                 install it, or remove it from `DOCKER_AUTH_CONFIG`"
                     .to_owned()
             )
         );
+    }
+
+    #[tokio::test]
+    async fn the_entry_with_the_longest_path_counts() {
+        // a:b, c:d:e, e:f
+        let config = r#"{"auths": {
+            "host.example/orga": {"auth": "YTpi"},
+            "host.example/orgb": {"auth": "YzpkOmU="},
+            "host.example/orgb/team": {"auth": "ZTpm"}
+        }}"#;
+        let credentials = Credentials::from_text(config);
+        let user = async |path: &str| {
+            let found = credentials.credentials_for("host.example", path).await;
+            found.expect("read").map(|found| found.username)
+        };
+        assert_eq!(user("orga/x").await.as_deref(), Some("a"));
+        assert_eq!(user("orgb/x").await.as_deref(), Some("c"));
+        assert_eq!(user("orgb/team/x").await.as_deref(), Some("e"));
+        assert_eq!(user("orgbteam").await, None, "a path ends at a slash");
+        assert_eq!(user("").await, None);
     }
 
     #[test]

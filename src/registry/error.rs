@@ -312,7 +312,22 @@ impl Error {
 
 /// Returns the error of a request that was not answered.
 pub(super) fn unreachable(attempt: &Attempt, url: &Url, error: reqwest::Error) -> Error {
-    let (reason, temporary) = reason(error);
+    let (mut reason, mut temporary) = reason(error);
+    let host = &attempt.host;
+    if url.scheme() == "https" && reason.contains("InvalidContentType") {
+        temporary = false;
+        reason = format!(
+            "it does not use TLS ({reason}); if that is intended, set LAMINATE_HTTP_REGISTRIES={host}"
+        );
+    } else if url.scheme() == "http" && reason.contains("invalid HTTP version") {
+        temporary = false;
+        reason =
+            format!("it does not use plain HTTP ({reason}); set LAMINATE_TLS_REGISTRIES={host}");
+    } else if reason.contains("UnknownIssuer") {
+        reason.push_str(
+            "; if a private authority signed the certificate, set SSL_CERT_FILE to that of the authority, also for the engine",
+        );
+    }
     Error::Unreachable {
         attempt: attempt.clone(),
         server: url.authority().to_owned(),

@@ -12,6 +12,8 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::sync::Semaphore;
 
 use super::auth::{Challenge, Tokens};
+use super::credentials::CredentialError;
+use super::error::Error;
 use super::options::Options;
 use crate::name::Repository;
 
@@ -21,6 +23,7 @@ const LIMITED: usize = 4;
 /// All hosts a client has sent requests to.
 pub(super) struct Hosts {
     plain_http: Vec<String>,
+    tls: Vec<String>,
     concurrency: usize,
     known: Mutex<HashMap<String, Arc<Host>>>,
 }
@@ -30,6 +33,7 @@ impl Hosts {
     pub fn new(options: &Options) -> Self {
         Self {
             plain_http: options.plain_http.clone(),
+            tls: options.tls.clone(),
             concurrency: options.concurrency,
             known: Mutex::default(),
         }
@@ -55,7 +59,8 @@ impl Hosts {
     }
 
     fn address(&self, host: &str, path: &str) -> Url {
-        let plain = is_loopback(host) || self.plain_http.iter().any(|h| h == host);
+        let is_listed = |list: &[String]| list.iter().any(|listed| listed == host);
+        let plain = is_listed(&self.plain_http) || is_loopback(host) && !is_listed(&self.tls);
         let scheme = if plain { "http" } else { "https" };
         let host = if host == "docker.io" {
             "registry-1.docker.io"
@@ -97,6 +102,8 @@ pub(super) struct Host {
     /// The host's tokens.
     pub tokens: Tokens,
     paused_until: Mutex<Option<Instant>>,
+    /// Why the user's credential cannot be looked up.
+    no_credential: Mutex<Option<CredentialError>>,
 }
 
 impl Host {
@@ -107,6 +114,33 @@ impl Host {
             challenge: Mutex::default(),
             tokens: Tokens::default(),
             paused_until: Mutex::default(),
+            no_credential: Mutex::default(),
+        }
+    }
+
+    /// Keeps why the user's credential cannot be looked up; returns false if that is known already.
+    pub fn lacks_credential(&self, error: CredentialError) -> bool {
+        let kept = self.no_credential.lock();
+        let mut kept = kept.unwrap_or_else(PoisonError::into_inner);
+        let is_new = kept.as_ref() != Some(&error);
+        *kept = Some(error);
+        is_new
+    }
+
+    /// Returns the error of a request that was refused; if it was sent without a credential because that
+    /// cannot be looked up, this is the cause.
+    pub fn explain(&self, error: Error) -> Error {
+        let (Error::Unauthorized { attempt, .. } | Error::Denied { attempt, .. }) = &error else {
+            return error;
+        };
+        let kept = self.no_credential.lock();
+        let kept = kept.unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some(source) => Error::Credential {
+                attempt: attempt.clone(),
+                source: source.clone(),
+            },
+            None => error,
         }
     }
 

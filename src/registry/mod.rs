@@ -11,6 +11,7 @@ mod authorize;
 mod blobs;
 mod client;
 mod clients;
+mod credential_helper;
 mod credentials;
 mod error;
 mod host;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::credentials::Credentials;
+use crate::event::Events;
 
 /// How a client connects to registries, and how long it waits for them.
 #[derive(Clone, Debug)]
@@ -14,8 +15,12 @@ pub struct Options {
     pub ca_file: Option<PathBuf>,
     /// Hosts that are connected to without TLS, besides this machine.
     pub plain_http: Vec<String>,
+    /// Hosts on this machine that are connected to with TLS.
+    pub tls: Vec<String>,
     /// The `User-Agent` of each request.
     pub user_agent: String,
+    /// Where warnings are sent: a host that is silent, a credential that cannot be looked up.
+    pub events: Events,
     /// The user's credentials.
     pub credentials: Credentials,
     /// The limit for an answer; an upload also gets the time its bytes take at 64 KiB/s.
@@ -35,7 +40,9 @@ impl Default for Options {
             concurrency: 16,
             ca_file: None,
             plain_http: Vec::new(),
+            tls: Vec::new(),
             user_agent: concat!("laminate/", env!("CARGO_PKG_VERSION")).to_owned(),
+            events: Events::none(),
             credentials: Credentials::none(),
             timeout: Duration::from_secs(60),
             backoff: Duration::from_millis(500),

@@ -34,6 +34,11 @@ impl Retries {
         Self { done: 0, backoff }
     }
 
+    /// Returns which try is next, and how many there are.
+    pub fn next_try(&self) -> (u32, u32) {
+        (self.done + 1, MOST + 1)
+    }
+
     /// Decides what to do after an error, and counts the retry if there is one.
     pub fn decide(&mut self, error: &Error) -> Decision {
         let asked = error.retry_after();

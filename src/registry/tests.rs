@@ -137,3 +137,114 @@ async fn an_upload_on_another_host_gets_the_bytes_and_no_credentials() {
     );
     assert_eq!(storage.state().log, vec![asked]);
 }
+
+/// A registry that accepts connections and answers each with these bytes, whatever is asked.
+fn speaking(bytes: &'static [u8]) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("an address").to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _read = stream.read(&mut [0; 1024]);
+            let _written = stream.write_all(bytes);
+        }
+    });
+    host
+}
+
+#[tokio::test]
+async fn a_registry_with_the_other_protocol_is_known_at_once() {
+    let http = speaking(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+    // A TLS alert.
+    let tls = speaking(b"\x15\x03\x01\x00\x02\x02\x46");
+    let options = Options {
+        tls: vec![http.clone()],
+        ..Options::default()
+    };
+    let registry = Registry::new(options).expect("a client");
+    for (host, expected) in [
+        (&http, format!("set LAMINATE_HTTP_REGISTRIES={http}")),
+        (&tls, format!("set LAMINATE_TLS_REGISTRIES={tls}")),
+    ] {
+        let repository = Repository::parse(&format!("{host}/a")).expect("a repository");
+        let start = std::time::Instant::now();
+        let error = registry.tags(&repository).await.expect_err("refused");
+        assert!(error.to_string().ends_with(&expected), "{error}");
+        assert!(start.elapsed() < Duration::from_millis(400), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_helper_matters_only_where_a_credential_is_needed() {
+    let fake = Fake::start().await;
+    fake.state().auth = Some(Auth::default());
+    let (events, received) = crate::event::Events::channel();
+    let config = r#"{"credsStore": "laminate-absent"}"#;
+    let registry = Registry::new(Options {
+        backoff: Duration::from_millis(5),
+        events,
+        credentials: Credentials::from_text(config),
+        ..Options::default()
+    });
+    let registry = registry.expect("a client");
+    let r = repository(&fake);
+    assert_eq!(registry.tags(&r).await.expect("anonymous"), Vec::new());
+    let warned: Vec<_> = received.try_iter().collect();
+    let [crate::event::Event::Warning { text }] = warned.as_slice() else {
+        panic!("{warned:?}");
+    };
+    assert!(
+        text.contains("`docker-credential-laminate-absent`"),
+        "{text}"
+    );
+    fake.state().auth = Some(Auth {
+        no_anonymous: true,
+        ..Auth::default()
+    });
+    fake.state().expire_tokens();
+    let error = registry.tags(&r).await.expect_err("refused").to_string();
+    assert!(error.contains("is not on PATH"), "{error}");
+}
+
+#[tokio::test]
+async fn each_repository_gets_the_credential_of_its_path() {
+    let fake = Fake::start().await;
+    fake.state().auth = Some(Auth {
+        basic: true,
+        ..Auth::default()
+    });
+    let host = &fake.host;
+    let config = format!(r#"{{"auths": {{"{host}/orga": {WRONG}, "{host}/orgb": {USER}}}}}"#);
+    let registry = registry(Credentials::from_text(config));
+    let tags = async |path: &str| {
+        let repository = Repository::parse(&format!("{host}/{path}"));
+        registry.tags(&repository.expect("a repository")).await
+    };
+    assert!(tags("orga/x").await.is_err());
+    assert!(tags("orgb/x").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_silent_host_is_reported_before_the_next_try() {
+    let fake = Fake::start().await;
+    let (events, received) = crate::event::Events::channel();
+    let registry = Registry::new(Options {
+        backoff: Duration::from_millis(1),
+        timeout: Duration::from_millis(100),
+        events,
+        ..Options::default()
+    });
+    fake.fault(1, "GET", "tags", Effect::Hang { done: false });
+    let tags = registry.expect("a client").tags(&repository(&fake)).await;
+    assert_eq!(tags.expect("answered"), Vec::new());
+    let notes: Vec<_> = received.try_iter().collect();
+    let [crate::event::Event::Note { text }] = notes.as_slice() else {
+        panic!("{notes:?}");
+    };
+    let expected = format!(
+        "`{}`: no answer within 0.1 s; trying again (2 of 6)",
+        fake.host
+    );
+    assert_eq!(*text, expected);
+}

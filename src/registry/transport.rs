@@ -17,6 +17,7 @@ use super::error::{Attempt, Error, unreachable};
 use super::host::{Host, jittered, retry_after};
 use super::options::Options;
 use super::retry::Retries;
+use crate::event::Event;
 use crate::name::Repository;
 
 /// Enough for every valid manifest (4 MiB), and a limit for other answers, bytes.
@@ -109,6 +110,12 @@ impl Transport {
         let Some(wait) = decision.retry_after else {
             return false;
         };
+        if let Error::Unreachable { server, reason, .. } = error {
+            let (next, of) = retries.next_try();
+            self.options.events.send(Event::Note {
+                text: format!("`{server}`: {reason}; trying again ({next} of {of})"),
+            });
+        }
         if !wait.is_zero() {
             tokio::time::sleep(jittered(wait)).await;
         }
@@ -153,7 +160,7 @@ impl Transport {
             }
             let body = read_error_body(response).await;
             let answer = Answer::read(status, retry_after(&headers), &body);
-            Err(Error::of(call.attempt.clone(), answer, with_credentials))
+            Err(host.explain(Error::of(call.attempt.clone(), answer, with_credentials)))
         };
         match tokio::time::timeout(timeout, whole).await {
             Ok(result) => result,
@@ -194,7 +201,7 @@ impl Transport {
         let wait = retry_after(response.headers());
         let body = read_error_body(response).await;
         let answer = Answer::read(status, wait, &body);
-        Err(Error::of(call.attempt.clone(), answer, with_credentials))
+        Err(host.explain(Error::of(call.attempt.clone(), answer, with_credentials)))
     }
 
     fn timed_out(&self, call: &Call) -> Error {

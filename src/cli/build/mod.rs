@@ -56,7 +56,7 @@ async fn carry_out(
 ) -> Result<Answer, Failure> {
     // Clones share what was looked up: the engine asks for what the registry's client asked for.
     let credentials = Credentials::from_environment();
-    let registry = context::registry(credentials.clone())?;
+    let registry = context::registry(credentials.clone(), events)?;
     options.check(&context.stack)?;
     let online = (!options.offline).then_some(&registry);
     let request = &options.request;
