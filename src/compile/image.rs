@@ -99,7 +99,8 @@ impl Compiler<'_> {
             return None;
         }
         let FileActions { tree, actions, .. } = FileActions::new(&list, writable);
-        let tree = (!tree.0.is_empty()).then(|| self.tree(&tree, "files of the step"));
+        let tree = (!tree.0.is_empty())
+            .then(|| self.tree(&tree, tree.copies_folders(), "files of the step"));
         let mut copied = |source: &ImageSource| self.copied(image, source, context.label);
         let actions = actions.into_iter();
         Some(

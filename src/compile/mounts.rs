@@ -93,7 +93,7 @@ impl Compiler<'_> {
         let used = ["files", "texts", "tree"].map(|name| format!("/{name}"));
         let used = used.into_iter().filter(|path| inputs.0.contains_key(path));
         let used: Vec<String> = used.collect();
-        let input = self.tree(&inputs, "files of the step");
+        let input = self.tree(&inputs, command.tree.copies_folders(), "files of the step");
         let mount = |selector: String| Mount {
             target: format!("{PLACE}{selector}"),
             kind: MountKind::ReadOnly { input, selector },

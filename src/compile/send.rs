@@ -1,4 +1,4 @@
-//! How trees get to the engine: small ones in the graph itself, others served by the session.
+//! How trees get to the engine: few small files in the graph itself, others served by the session.
 //!
 //! Both ways give the same files, with the same modes, owners and times.
 
@@ -18,9 +18,16 @@ const MOST_BYTES: u64 = 64 << 10;
 const MOST_FILES: usize = 256;
 
 impl Compiler<'_> {
-    /// Adds a tree to the graph.
-    pub(super) fn tree(&mut self, tree: &Tree, name: &str) -> Output {
-        match self.in_graph(tree) {
+    /// Adds a tree to the graph. `copies_folders`: its folders are copied into an image with their times.
+    /// A folder that is made in the graph has the time at which its last file was made, another one in each
+    /// build; in a tree that is served it has the same time always.
+    pub(super) fn tree(&mut self, tree: &Tree, copies_folders: bool, name: &str) -> Output {
+        let in_graph = if copies_folders {
+            None
+        } else {
+            self.in_graph(tree)
+        };
+        match in_graph {
             Some(actions) => self.new_tree(actions, name),
             None => self.served(tree, name),
         }

@@ -69,6 +69,23 @@ impl Entry {
 }
 
 impl Tree {
+    /// Whether a folder of it is copied, and not just files by their names: one that is below another, or
+    /// one with several entries.
+    pub fn copies_folders(&self) -> bool {
+        let mut entries: BTreeMap<&str, usize> = BTreeMap::new();
+        for (path, entry) in &self.0 {
+            let Some((folder, name)) = path[1..].split_once('/') else {
+                continue;
+            };
+            let count = entries.entry(folder).or_default();
+            *count += 1;
+            if *count > 1 || name.contains('/') || matches!(entry, Entry::Folder(_)) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Adds an entry and the folders above it.
     pub fn insert(&mut self, path: String, entry: Entry) {
         let above = Utf8Path::new(&path).ancestors().skip(1);
@@ -83,6 +100,20 @@ impl Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_are_copied_by_their_names_need_no_folder() {
+        let tree = |paths: &[&str]| {
+            let mut tree = Tree::default();
+            for path in paths {
+                tree.insert((*path).to_owned(), Entry::Link("x".to_owned()));
+            }
+            tree
+        };
+        assert!(!tree(&["/0/a", "/1/b", "/2"]).copies_folders());
+        assert!(tree(&["/0/a", "/0/b"]).copies_folders());
+        assert!(tree(&["/0/a/b"]).copies_folders());
+    }
 
     #[test]
     fn folders_above_an_entry_are_added_once() {

@@ -31,36 +31,18 @@ const LINK: u32 = 1 << 27;
 
 /// Trees by their name; may grow while a build runs.
 #[derive(Clone, Default)]
-pub struct Files(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    trees: BTreeMap<String, Arc<ServedTree>>,
-    /// Why a tree could not be sent.
-    failure: Option<String>,
-}
+pub struct Files(Arc<Mutex<BTreeMap<String, Arc<ServedTree>>>>);
 
 impl Files {
     /// Serves a tree under a name.
     pub fn add(&self, name: String, tree: ServedTree) {
-        let mut state = self.0.lock().expect("no code under this lock panics");
-        state.trees.insert(name, Arc::new(tree));
-    }
-
-    /// Returns why a tree could not be sent, the first time that happened.
-    pub fn failure(&self) -> Option<String> {
-        let state = self.0.lock().expect("no code under this lock panics");
-        state.failure.clone()
+        let mut trees = self.0.lock().expect("no code under this lock panics");
+        trees.insert(name, Arc::new(tree));
     }
 
     fn get(&self, name: &str) -> Option<Arc<ServedTree>> {
-        let state = self.0.lock().expect("no code under this lock panics");
-        state.trees.get(name).cloned()
-    }
-
-    fn fail(&self, reason: &str) {
-        let mut state = self.0.lock().expect("no code under this lock panics");
-        state.failure.get_or_insert_with(|| reason.to_owned());
+        let trees = self.0.lock().expect("no code under this lock panics");
+        trees.get(name).cloned()
     }
 }
 
@@ -104,7 +86,6 @@ fn stat(path: &str, entry: &ServedEntry) -> Stat {
 struct Transfer {
     tree: Arc<ServedTree>,
     answers: mpsc::Sender<Result<Packet, Status>>,
-    files: Files,
 }
 
 /// The daemon has closed the stream.
@@ -138,7 +119,6 @@ impl Transfer {
                         return Ok(());
                     };
                     if let Err(reason) = self.file(request.id, content)? {
-                        self.files.fail(&reason);
                         self.send(Packet {
                             data: reason.into_bytes(),
                             ..packet(PacketType::PacketErr)
@@ -232,11 +212,7 @@ impl FileSync for Files {
             }
         });
         let (answers, stream) = mpsc::channel(16);
-        let transfer = Transfer {
-            tree,
-            answers,
-            files: self.clone(),
-        };
+        let transfer = Transfer { tree, answers };
         // Both tasks end with the call: its streams close.
         tokio::task::spawn_blocking(move || {
             let _closed = transfer.run(received);
@@ -258,7 +234,7 @@ mod tests {
     use super::*;
 
     /// Sends a tree of one file `x` to a daemon that requests entry 0; returns the packets.
-    fn sent(content: ServedContent) -> (Vec<Packet>, Option<String>) {
+    fn sent(content: ServedContent) -> Vec<Packet> {
         let mut tree = ServedTree::default();
         let mode = 0o755;
         tree.insert("x".to_owned(), ServedEntry::File { mode, content });
@@ -267,11 +243,9 @@ mod tests {
             requests.send(packet(kind)).expect("open");
         }
         let (answers, mut stream) = mpsc::channel(1 << 10);
-        let files = Files::default();
         let transfer = Transfer {
             tree: Arc::new(tree),
             answers,
-            files: files.clone(),
         };
         assert!(transfer.run(received).is_ok());
         drop(transfer);
@@ -279,7 +253,7 @@ mod tests {
         while let Some(packet) = stream.blocking_recv() {
             packets.push(packet.expect("no status"));
         }
-        (packets, files.failure())
+        packets
     }
 
     fn content(origin: ServedOrigin, bytes: &[u8]) -> ServedContent {
@@ -296,8 +270,7 @@ mod tests {
         let bytes = vec![7; PIECE + 1];
         fs_err::write(file.path(), &bytes).expect("written");
         let origin = ServedOrigin::Disk(file.path().to_owned());
-        let (packets, failure) = sent(content(origin, &bytes));
-        assert_eq!(failure, None);
+        let packets = sent(content(origin, &bytes));
         let stat = packets[0].stat.as_ref().expect("the list");
         assert_eq!((stat.path.as_str(), stat.mode), ("x", 0o755));
         assert_eq!(stat.size, i64::try_from(bytes.len()).expect("small"));
@@ -313,10 +286,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs_err::write(file.path(), "new").expect("written");
         let origin = ServedOrigin::Disk(file.path().to_owned());
-        let (packets, failure) = sent(content(origin, b"old"));
+        let packets = sent(content(origin, b"old"));
         let path = file.path().display();
         let reason = format!("file `{path}` changed while laminate ran");
-        assert_eq!(failure.as_deref(), Some(reason.as_str()));
         let last = packets.last().expect("an answer");
         assert_eq!(last.r#type(), PacketType::PacketErr);
         assert_eq!(last.data, reason.as_bytes());
@@ -325,9 +297,10 @@ mod tests {
     #[test]
     fn a_missing_file_fails_with_its_reason() {
         let origin = ServedOrigin::Disk("/nowhere/x".into());
-        let (_, failure) = sent(content(origin, b""));
-        let failure = failure.expect("it failed");
-        assert!(failure.contains("No such file"), "{failure}");
+        let packets = sent(content(origin, b""));
+        let last = packets.last().expect("an answer");
+        let reason = String::from_utf8_lossy(&last.data);
+        assert!(reason.contains("No such file"), "{reason}");
     }
 
     #[test]
