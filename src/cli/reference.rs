@@ -58,6 +58,8 @@ the values.
 | `BUILDKIT_HOST` | address of the buildkitd, if there is no `--engine` |
 | `DOCKER_AUTH_CONFIG`, `DOCKER_CONFIG`, `REGISTRY_AUTH_FILE` | where credentials are: [registry.md](registry.md) |
 | `SSL_CERT_FILE` | additional certificates (PEM) for registries |
+| `LAMINATE_HTTP_REGISTRIES` | hosts of registries without TLS, separated by commas |
+| `LAMINATE_TLS_REGISTRIES` | hosts on this machine whose registries use TLS, separated by commas |
 | `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | proxy for registries and for build steps |
 | `FTP_PROXY` | proxy for build steps |
 | `SOURCE_DATE_EPOCH` | creation time of images, in seconds since 1970 (default: time of the commit) |

@@ -16,7 +16,7 @@ use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use serde::Deserialize;
 
-use super::credentials::Credential;
+use super::credential::Credential;
 use super::error::Error;
 
 /// How a host authorizes requests.

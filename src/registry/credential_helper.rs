@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 
 use super::answer::printable;
-use super::credentials::{Credential, CredentialError};
+use super::credential::{Credential, CredentialError};
 
 /// How long a helper may take: some ask the user.
 const TIME: Duration = Duration::from_secs(60);

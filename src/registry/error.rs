@@ -10,7 +10,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::answer::{Answer, printable};
-use super::credentials::CredentialError;
+use super::credential::CredentialError;
 
 /// An operation on a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

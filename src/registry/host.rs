@@ -12,7 +12,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::sync::Semaphore;
 
 use super::auth::{Challenge, Tokens};
-use super::credentials::CredentialError;
+use super::credential::CredentialError;
 use super::error::Error;
 use super::options::Options;
 use crate::name::Repository;

@@ -11,6 +11,7 @@ mod authorize;
 mod blobs;
 mod client;
 mod clients;
+mod credential;
 mod credential_helper;
 mod credentials;
 mod error;
