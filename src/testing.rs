@@ -107,7 +107,8 @@ pub fn parse(yaml: &str, files: &[(&str, &str)], overrides: &Overrides) -> Resul
     Stack::new(&spec, overrides).map_err(|faults| render(&faults.problems, &faults.sources, false))
 }
 
-/// Returns text files by path, with the folders above them; `-> x` is a link to `x`.
+/// Returns text files by path, with the folders above them; `-> x` is a link to `x`, and a file with a `#!`
+/// line is executable.
 pub fn text_files(list: &[(&str, &str)]) -> Files {
     let mut files = Files::default();
     for (path, text) in list {
@@ -123,7 +124,7 @@ pub fn text_files(list: &[(&str, &str)]) -> Files {
             },
             None => File::Regular {
                 content: text.as_bytes().into(),
-                executable: false,
+                executable: text.starts_with("#!"),
             },
         };
         files.insert(path, file);

@@ -52,7 +52,7 @@ fn equal_specs_give_equal_operations() {
         ("tree/y", "y\n"),
         ("setup.sh", "#!/bin/sh\ntrue\n"),
     ] {
-        std::fs::write(image.join(name), text).expect("a file");
+        write(&image.join(name), text);
     }
     std::fs::write(folder.join("specs.yml"), SPEC).expect("a file");
     let stack = load(&folder.join("specs.yml"), &Overrides::default()).expect("a stack");
@@ -193,7 +193,7 @@ fn keys_of_every_kind_of_step_stay_the_same() {
     ] {
         let path = folder.join("images").join(name);
         std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
-        std::fs::write(path, text).expect("a file");
+        write(&path, text);
     }
     std::os::unix::fs::symlink("x", folder.join("images/ground/link")).expect("a link");
     std::fs::write(folder.join("specs.yml"), EVERYTHING).expect("a file");
@@ -231,4 +231,14 @@ fn keys_of_every_kind_of_step_stay_the_same() {
         })
         .collect();
     insta::assert_snapshot!(found.concat());
+}
+
+/// Writes a file, an executable one if it is a script.
+fn write(path: &Utf8Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).expect("a file");
+    if text.starts_with("#!") {
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(path, mode).expect("our own file");
+    }
 }

@@ -81,7 +81,7 @@ const ROOMS: &[Room] = &[
     acts(
         "gather",
         &[
-            "name", "checkout", "event", "evidence", "tags", "spec", "stack", "plan", "git",
+            "name", "checkout", "event", "oci", "evidence", "tags", "spec", "stack", "plan", "git",
             "registry", "staging",
         ],
     ),

@@ -18,6 +18,7 @@ mod interrupt;
 mod lock;
 mod plan;
 mod prepull;
+mod preview;
 mod rebuild;
 mod records;
 mod reference;

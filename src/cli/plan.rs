@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, PlanArgs};
 use super::context::{self, Context};
+use super::preview::{self, PolicyFindings};
 use super::{Answer, Exit, Failure, summary};
 use crate::checkout::Checkout;
 use crate::diagnostic::nearest;
@@ -41,6 +42,9 @@ pub async fn run(
     let (gathered, plan) = context
         .plan(registry.as_ref(), &request, events, cancel)
         .await?;
+    let planned = (&gathered, &plan);
+    let findings = PolicyFindings::Reported;
+    preview::check(&context, registry.as_ref(), planned, findings, events).await?;
     for text in slips(&context, registry.as_ref(), &plan).await? {
         events.send(Event::Warning { text });
     }

@@ -28,6 +28,8 @@ pub struct Command {
     pub args: Vec<Arg>,
     /// Runs as root unless the step sets another user.
     pub root: bool,
+    /// The user of all members of a group.
+    pub user: Option<String>,
     /// Runs without the network unless the step sets another one.
     pub offline: bool,
     /// Variables for this command; the step's own environment overrides them.

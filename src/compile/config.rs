@@ -7,7 +7,15 @@
 use serde_json::{Map, Value, json};
 
 use super::environment::Environment;
-use crate::stack::{Healthcheck, Image};
+use crate::stack::{Base, Healthcheck, Image};
+
+/// The path of programs where a config sets none, as BuildKit and Docker have it (util/system/path.go of
+/// BuildKit 0.32.2).
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Prefixes of labels that describe the image that has them: its source, revision, version, licences.
+/// The second is that of their predecessor.
+const DESCRIBING_LABELS: [&str; 2] = ["org.opencontainers.image.", "org.label-schema."];
 
 /// An image's config, as its registry stores it: a JSON object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,10 +72,23 @@ impl BaseConfig {
         (!list.is_empty()).then_some(list)
     }
 
-    /// Returns `Env`.
+    /// Returns `Env`, with the `PATH` that runtimes use if it sets none.
     pub fn env(&self) -> Environment {
         let entries = self.list("Env").unwrap_or_default();
-        Environment::new(entries.iter().map(String::as_str))
+        let mut env = Environment::new(entries.iter().map(String::as_str));
+        env.set_default("PATH", DEFAULT_PATH);
+        env
+    }
+
+    /// Returns the number of layers.
+    pub fn layers(&self) -> usize {
+        let layers = self.0["rootfs"]["diff_ids"].as_array();
+        layers.map_or(0, Vec::len)
+    }
+
+    /// Returns `OnBuild`: instructions for a build on this image.
+    pub fn triggers(&self) -> Vec<String> {
+        self.list("OnBuild").unwrap_or_default()
     }
 
     /// Returns `User`; `None` where it is missing or empty.
@@ -106,6 +127,17 @@ pub fn config(image: &Image, base: &BaseConfig) -> BaseConfig {
         *fields = json!({});
     }
     let fields = fields.as_object_mut().expect("made an object above");
+    // They are for one build, as in Docker, and were refused or are to be ignored.
+    fields.shift_remove("OnBuild");
+    if let (Base::External(_), Some(Value::Object(labels))) =
+        (&image.base, fields.get_mut("Labels"))
+    {
+        labels.retain(|name, _| {
+            !DESCRIBING_LABELS
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+        });
+    }
     if image.config.entrypoint.is_some() {
         // As Docker does: the inherited arguments were for the other program.
         fields.shift_remove("Cmd");
@@ -181,9 +213,7 @@ fn healthcheck(check: &Healthcheck) -> Value {
 /// it does not change a time that is there (exporter/containerimage/writer.go in buildkit v0.32.2).
 pub fn finished(config: &BaseConfig, titles: &[String], epoch: Option<i64>) -> BaseConfig {
     let mut whole = config.0.clone();
-    let layers = config.0["rootfs"]["diff_ids"]
-        .as_array()
-        .map_or(0, Vec::len);
+    let layers = config.layers();
     let created = epoch
         .and_then(|epoch| jiff::Timestamp::from_second(epoch).ok())
         .map(|time| time.to_string());
@@ -279,7 +309,7 @@ mod tests {
         let base = json!({
             "architecture": "amd64", "os": "linux", "x-unknown": [1, null],
             "config": {
-                "Env": ["PATH=/bin"], "Cmd": ["bash"], "OnBuild": ["RUN x"], "Odd": null,
+                "Env": ["PATH=/bin"], "Cmd": ["bash"], "Odd": null,
                 "Labels": {"a": "1"}, "StopSignal": "SIGINT",
             },
             "history": [{"created_by": "x"}],
@@ -295,7 +325,7 @@ mod tests {
             json!({
                 "architecture": "amd64", "os": "linux", "x-unknown": [1, null],
                 "config": {
-                    "Env": ["PATH=/bin"], "OnBuild": ["RUN x"], "Odd": null,
+                    "Env": ["PATH=/bin"], "Odd": null,
                     "Labels": {"a": "1", "b": "2"}, "StopSignal": "SIGINT",
                     "Entrypoint": ["/start"], "WorkingDir": "/work", "User": "1000",
                     "ExposedPorts": {"8888/tcp": {}},
@@ -303,5 +333,52 @@ mod tests {
                 "history": [{"created_by": "x"}],
             })
         );
+    }
+
+    fn base(config: &Value) -> BaseConfig {
+        let text = json!({ "config": config }).to_string();
+        BaseConfig::parse(text.as_bytes()).expect("an object")
+    }
+
+    #[test]
+    fn the_default_path_counts_as_that_of_a_base_without_one() {
+        let env = "config: { env: { PATH: \"/opt/x/bin:${env:PATH}\" } }";
+        let made = config(&image(env), &base(&json!({})));
+        let expected = format!("PATH=/opt/x/bin:{DEFAULT_PATH}");
+        assert_eq!(made.0["config"]["Env"], json!([expected]));
+        let own = base(&json!({ "Env": ["PATH=/bin"] }));
+        assert_eq!(own.env().entries(), ["PATH=/bin"]);
+    }
+
+    #[test]
+    fn labels_that_describe_an_external_base_are_not_inherited() {
+        let labels = json!({
+            "org.opencontainers.image.source": "https://x", "org.opencontainers.image.version": "1",
+            "org.label-schema.vcs-ref": "a", "maintainer": "b",
+        });
+        let base = base(&json!({ "Labels": labels }));
+        let own = "config: { labels: { org.opencontainers.image.version: \"2\" } }";
+        let made = config(&image(own), &base);
+        let expected = json!({ "maintainer": "b", "org.opencontainers.image.version": "2" });
+        assert_eq!(made.0["config"]["Labels"], expected);
+    }
+
+    #[test]
+    fn labels_of_an_image_of_the_stack_are_inherited() {
+        let spec = "stack: t\nimages:\n  a: { base: \"debian:12\" }\n  b: { base: a }\n";
+        let stack = crate::testing::stack(spec);
+        let base = base(&json!({ "Labels": { "org.opencontainers.image.source": "x" } }));
+        let made = config(&stack.images()[1], &base);
+        assert_eq!(
+            made.0["config"]["Labels"]["org.opencontainers.image.source"],
+            "x"
+        );
+    }
+
+    #[test]
+    fn triggers_of_a_base_are_not_kept() {
+        let base = base(&json!({ "OnBuild": ["RUN x"] }));
+        assert_eq!(base.triggers(), ["RUN x"]);
+        assert!(config(&image(""), &base).triggers().is_empty());
     }
 }

@@ -31,11 +31,24 @@ impl StepDefaults {
 
     /// Returns the user that a step's command runs as.
     pub fn user(&self, step: &Step, command: &Command) -> String {
-        match &step.user {
+        match step.user.as_deref().or(command.user.as_deref()) {
             Some(user) => user_of(user),
             None if command.root => ROOT.to_owned(),
             None => self.user.clone(),
         }
+    }
+
+    /// Returns the environment of steps that run as `user`.
+    ///
+    /// `HOME` of the image is that of its user. Another user gets none here, so that the runtime sets it
+    /// by the image's `/etc/passwd` (libcontainer/init_linux.go of runc 1.3): root would leave files in
+    /// the home folder of a user who cannot write to them then.
+    pub fn env_of(&self, user: &str) -> Environment {
+        let mut env = self.env.clone();
+        if user != self.user {
+            env.remove("HOME");
+        }
+        env
     }
 
     /// Returns the shell that runs a step's text.

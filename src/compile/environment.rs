@@ -1,5 +1,6 @@
 //! The environment of steps and of the finished image: the base's, with the spec's changes.
 
+use super::shell::is_shell_name;
 use crate::stack::{Env, EnvChange, EnvPart, EnvText};
 
 /// Variables in the order of the base's config, followed by new ones, sorted by name.
@@ -36,6 +37,19 @@ impl Environment {
         if self.get(name).is_none() {
             self.set(name, value);
         }
+    }
+
+    /// Removes a variable.
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
+    }
+
+    /// Returns the entries that a shell does not pass on to what it starts, since their names are not
+    /// names of its own variables: dash and busybox drop them.
+    pub fn lost_in_a_shell(&self) -> Vec<String> {
+        let lost = self.0.iter().filter(|(name, _)| !is_shell_name(name));
+        lost.map(|(name, value)| format!("{name}={value}"))
+            .collect()
     }
 
     /// Returns the environment with `changes`; each change sees the environment before all of them.

@@ -1,11 +1,13 @@
 //! A command as an operation: with its user, environment, network and mounts.
 
+use std::collections::BTreeMap;
+
 use super::command::{Command, MountNames, PLACE, image_folder};
 use super::compiler::Compiler;
 use super::defaults::StepDefaults;
 use super::environment::Environment;
 use super::mounts::{read_only, secret, tmpfs};
-use super::shell::line;
+use super::shell::{LONGEST_TEXT, line, with_env};
 use super::steps::file_commands::set_perms;
 use super::writable::with_writable;
 use crate::llb::{Exec, Meta, Mount, Network, Output};
@@ -40,7 +42,10 @@ impl Compiler<'_> {
             root,
         } = context;
         let user = defaults.user(step, command);
-        let mut env = step_env(step, command, defaults);
+        let mut env = step_env(step, command, defaults, &user);
+        let mut command = command.clone();
+        let args = step_args(image, step, &mut command, &env);
+        let command = &command;
         let network = match step.network {
             Some(stack::Network::None) => Network::None,
             Some(stack::Network::Default) => Network::Default,
@@ -58,9 +63,9 @@ impl Compiler<'_> {
         for cache in &command.caches {
             mounts.push(self.cache(cache, &user));
         }
-        mounts.extend(step.secrets.iter().map(secret));
+        mounts.extend(step.secrets.iter().map(|it| secret(it, &user)));
         let exec = Exec {
-            args: step_args(image, step, command),
+            args,
             env: env.entries(),
             cwd: step.cwd.clone().unwrap_or_else(|| defaults.workdir.clone()),
             user,
@@ -83,23 +88,72 @@ impl Compiler<'_> {
 }
 
 /// Returns the environment of a step: the image's, the command's, then the step's own `env:`.
-fn step_env(step: &Step, command: &Command, defaults: &StepDefaults) -> Environment {
-    let mut env = defaults.env.clone();
+fn step_env(step: &Step, command: &Command, defaults: &StepDefaults, user: &str) -> Environment {
+    let mut env = defaults.env_of(user);
     for (name, value) in &command.env {
         env.set(name, value.clone());
     }
     env.with(&step.env)
 }
 
-/// Returns program and arguments, with `finish:` after the command and the writable paths after both.
-fn step_args(image: &Image, step: &Step, command: &Command) -> Vec<String> {
-    let mut args = command.expanded_args(&MountNames::default());
+/// Returns program and arguments, with `finish:` after the command and the writable paths after both. Long
+/// scripts become texts of the command.
+fn step_args(image: &Image, step: &Step, command: &mut Command, env: &Environment) -> Vec<String> {
+    let args = command.expanded_args(&MountNames::default());
+    let mut args = with_script_in_file(args, "script", &mut command.texts);
+    if image.writable.is_some() || !step.finish.is_empty() {
+        args = with_env(args, &env.lost_in_a_shell());
+    }
     if !step.finish.is_empty() {
         let script = format!("set -e\n{}\n{}", line(&args), set_perms(&step.finish));
         args = vec!["/bin/sh".to_owned(), "-c".to_owned(), script];
+        args = with_script_in_file(args, "with_finish", &mut command.texts);
     }
     match &image.writable {
         Some(writable) => with_writable(&args, writable),
         None => args,
+    }
+}
+
+/// Returns a command whose script is in a file if it is long. `name` is that of the file in `texts`.
+fn with_script_in_file(
+    mut args: Vec<String>,
+    name: &str,
+    texts: &mut BTreeMap<String, String>,
+) -> Vec<String> {
+    let [program, option, script, rest @ ..] = args.as_mut_slice() else {
+        return args;
+    };
+    let is_script = program == "/bin/sh" && matches!(option.as_str(), "-c" | "-ec");
+    if !is_script || script.len() <= LONGEST_TEXT {
+        return args;
+    }
+    let mut made = vec![std::mem::take(program)];
+    if option == "-ec" {
+        made.push("-e".to_owned());
+    }
+    made.push(format!("{PLACE}/texts/{name}"));
+    texts.insert(name.to_owned(), std::mem::take(script));
+    // The first one is the name of the script, which is now that of the file.
+    made.extend(rest.iter_mut().skip(1).map(std::mem::take));
+    made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_script_is_read_from_a_file() {
+        let mut texts = BTreeMap::new();
+        let args = |script: &str| ["/bin/sh", "-ec", script, "name", "a b"].map(str::to_owned);
+        let short = args("true").to_vec();
+        assert_eq!(with_script_in_file(short.clone(), "x", &mut texts), short);
+        let long = args(&"true\n".repeat(40_000)).to_vec();
+        assert_eq!(
+            with_script_in_file(long, "x", &mut texts),
+            ["/bin/sh", "-e", "/run/laminate/texts/x", "a b"]
+        );
+        assert_eq!(texts["x"].len(), 200_000);
     }
 }

@@ -1,8 +1,10 @@
 //! A group: the commands of its members as one command, and so as one layer.
 
-use super::command::{Arg, Command, MountNames, ROOT, user_of};
+use super::command::{Arg, Command, MountNames, user_of};
 use super::defaults::StepDefaults;
-use super::shell::{line, quote};
+use super::environment::Environment;
+use super::script::expand;
+use super::shell::{is_shell_name, line, quote, with_env};
 use super::steps;
 use crate::diagnostic::Diagnostic;
 use crate::stack::{Files, Step};
@@ -18,26 +20,29 @@ pub fn merge(
         offline: true,
         ..Command::default()
     };
-    let mut script = String::from("set -e\n");
+    let mut script = expand(include_str!("scripts/group.sh"), &[]);
     let mut user = group.user.as_deref().map(user_of);
     for (index, member) in members.iter().enumerate() {
         check_keys(member)?;
         let command = steps::command(member, defaults.shell(member), files);
         let command = command.expect("groups are not nested");
         let runs_as = defaults.user(member, &command);
-        match &user {
-            None => user = Some(runs_as),
-            Some(user) if *user == runs_as || group.user.is_some() => {}
-            Some(user) => return Err(different_users(member, &runs_as, user)),
+        // `as:` of the group counts for members that have none.
+        let is_free = group.user.is_some() && member.user.is_none();
+        let user = user.get_or_insert_with(|| runs_as.clone());
+        if *user != runs_as && !is_free {
+            return Err(different_users(member, &runs_as, user));
         }
         let names = MountNames {
             prefix: format!("{index}-"),
             first_image: whole.images.len(),
         };
-        script.push_str(&subshell(group, member, &command, defaults, &names));
+        let env = defaults.env_of(user).with(&group.env);
+        script.push_str(&format!("member={index}\n"));
+        script.push_str(&subshell(member, &command, env, &names));
         add_inputs(&mut whole, command, &names);
     }
-    whole.root = user.is_some_and(|user| user == ROOT);
+    whole.user = user;
     whole.args = vec!["/bin/sh".into(), "-c".into(), Arg::from(script)];
     Ok(whole)
 }
@@ -61,29 +66,28 @@ fn different_users(member: &Step, runs_as: &str, before: &str) -> Diagnostic {
         .help("set `as: root` for the group, or split it into two steps")
 }
 
-/// Returns the shell text of one member: folder, variables and command.
-fn subshell(
-    group: &Step,
-    member: &Step,
-    command: &Command,
-    defaults: &StepDefaults,
-    names: &MountNames,
-) -> String {
+/// Returns the shell text of one member: folder, variables and command. `env` is that of the group.
+fn subshell(member: &Step, command: &Command, env: Environment, names: &MountNames) -> String {
     let mut text = String::from("(\n");
     if let Some(cwd) = &member.cwd {
-        text.push_str(&format!("cd {}\n", quote(cwd)));
+        let cwd = quote(cwd);
+        // As the engine does for a step that is not in a group.
+        text.push_str(&format!("[ -d {cwd} ] || mkdir -p {cwd}\ncd {cwd}\n"));
     }
     let mut export = |name: &str, value: &str| {
-        text.push_str(&format!("export {name}={}\n", quote(value)));
+        if is_shell_name(name) {
+            text.push_str(&format!("export {name}={}\n", quote(value)));
+        }
     };
     for (name, value) in &command.env {
         export(name, value);
     }
-    let env = defaults.env.with(&group.env).with(&member.env);
+    let env = env.with(&member.env);
     for name in member.env.keys() {
         export(name, env.get(name).unwrap_or_default());
     }
-    text.push_str(&line(&command.expanded_args(names)));
+    let args = command.expanded_args(names);
+    text.push_str(&line(&with_env(args, &env.lost_in_a_shell())));
     text.push_str("\n)\n");
     text
 }
@@ -134,15 +138,18 @@ mod tests {
         merged(members, ", as: root").expect("one user")
     }
 
+    /// Returns the script of a group behind its begin, which is always the same.
     fn script(members: &str) -> String {
-        script_of(&whole(members))
+        let whole = script_of(&whole(members));
+        let begin = expand(include_str!("scripts/group.sh"), &[]);
+        whole.strip_prefix(&begin).expect("it is there").to_owned()
     }
 
     #[test]
     fn each_member_runs_in_a_subshell() {
         assert_eq!(
             script("{ run: a }, { run: b }"),
-            "set -e\n(\n/bin/sh -e -c a\n)\n(\n/bin/sh -e -c b\n)\n"
+            "member=0\n(\n/bin/sh -e -c a\n)\nmember=1\n(\n/bin/sh -e -c b\n)\n"
         );
     }
 
@@ -150,7 +157,7 @@ mod tests {
     fn folder_and_variables_of_a_member_are_its_own() {
         let script =
             script("{ run: a, cwd: /c d, env: { PATH: \"/a b:${env:PATH}\" } }, { run: b }");
-        assert!(script.contains("(\ncd '/c d'\nexport PATH='/a b:/bin'\n/bin/sh -e -c a\n)\n"));
+        assert!(script.contains("cd '/c d'\nexport PATH='/a b:/bin'\n/bin/sh -e -c a\n)\n"));
         assert!(script.ends_with("(\n/bin/sh -e -c b\n)\n"));
     }
 
@@ -214,13 +221,36 @@ mod tests {
             problem.message,
             "the steps of a group run as different users"
         );
-        assert!(merged(mixed, ", as: root").expect("one user").root);
-        assert!(
-            merged("{ write: { /a: a } }, { apt: [git] }", "")
-                .expect("one user")
-                .root
+        let user = |members, keys| merged(members, keys).expect("one user").user;
+        assert_eq!(user(mixed, ", as: root").as_deref(), Some("0"));
+        let both = "{ write: { /a: a } }, { apt: [git] }";
+        assert_eq!(user(both, "").as_deref(), Some("0"));
+        let both = "{ run: a }, { run: b }";
+        assert_eq!(user(both, "").as_deref(), Some("jovyan"));
+    }
+
+    #[test]
+    fn the_user_of_all_members_is_that_of_the_group() {
+        let user = |members, keys| merged(members, keys).map(|made| made.user);
+        let app = "{ run: a, as: app }, { write: { /a: a }, as: app }";
+        assert_eq!(user(app, ""), Ok(Some("app".to_owned())));
+        assert!(user(app, ", as: root").is_err(), "`as:` of a member counts");
+        assert_eq!(user(app, ", as: app"), Ok(Some("app".to_owned())));
+    }
+
+    #[test]
+    fn variables_that_a_shell_cannot_have_reach_the_command() {
+        let script = script("{ run: a, env: { spark.x: \"1 2\", A: b } }");
+        assert_eq!(
+            script,
+            "member=0\n(\nexport A=b\nenv 'spark.x=1 2' /bin/sh -e -c a\n)\n"
         );
-        assert!(!merged("{ run: a }, { run: b }", "").expect("one user").root);
+    }
+
+    #[test]
+    fn the_folder_of_a_member_is_made_if_it_is_missing() {
+        let script = script("{ run: a, cwd: /srv/x }");
+        assert!(script.contains("(\n[ -d /srv/x ] || mkdir -p /srv/x\ncd /srv/x\n"));
     }
 
     #[test]

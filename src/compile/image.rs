@@ -11,7 +11,8 @@ use super::steps::file_actions::{FileActions, can_be_actions};
 use super::steps::{self, placement::placements};
 use crate::diagnostic::Diagnostic;
 use crate::llb::{Action, File, Meta, OpId, Output};
-use crate::stack::{ImageId, ImageSource, Kind};
+use crate::source::Spanned;
+use crate::stack::{Base, Image, ImageId, ImageSource, Kind};
 
 /// An image in the graph.
 #[derive(Clone, Debug)]
@@ -40,6 +41,7 @@ impl Compiler<'_> {
     /// Adds an image on its base. Fails where a step cannot be one layer.
     pub fn image(&mut self, id: ImageId, base: BaseState) -> Result<Compiled, Diagnostic> {
         let image = &self.stack[id];
+        check_triggers(image, &base.config)?;
         let label = self.stack.label(id);
         let mut operations = BTreeMap::new();
         let mut output = base.output;
@@ -109,4 +111,23 @@ impl Compiler<'_> {
                 .collect(),
         )
     }
+}
+
+/// Fails if an external base has ONBUILD triggers, which are not run, and the image does not ignore them.
+pub(super) fn check_triggers(image: &Image, base: &BaseConfig) -> Result<(), Diagnostic> {
+    let Base::External(external) = &image.base else {
+        return Ok(());
+    };
+    let triggers = base.triggers();
+    if triggers.is_empty() || image.config.ignores_triggers {
+        return Ok(());
+    }
+    let Spanned { value, span } = &external.reference;
+    Err(
+        Diagnostic::error(format!("unsupported ONBUILD triggers in base `{value}`"))
+            .at(*span, format!("the base has `{}`", triggers.join("`, `")))
+            .help(
+                "write them as `steps:`, and set `config: { onbuild: ignore }`, or use another base",
+            ),
+    )
 }

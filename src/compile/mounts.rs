@@ -37,20 +37,22 @@ pub fn tmpfs(target: &str) -> Mount {
     }
 }
 
-/// Returns the mount of a step's secret.
-pub fn secret(secret: &stack::Secret) -> Mount {
-    readable_secret(&secret.id, &secret.target)
-}
-
-fn readable_secret(id: &str, target: &str) -> Mount {
+/// Returns the mount of a secret for a step that runs as `user`.
+///
+/// By default only that user can read it, as ssh demands of a key. A user whose name is known, but not its
+/// number, could not read it then: for that user it is readable by all.
+pub fn secret(secret: &stack::Secret, user: &str) -> Mount {
+    let (uid, gid) = user.split_once(':').unwrap_or((user, "0"));
+    let of_step = uid.parse::<u32>().ok();
+    let is_owned = of_step.is_some() || secret.uid.is_some();
+    let mode = if is_owned { 0o400 } else { 0o444 };
     Mount {
-        target: target.to_owned(),
+        target: secret.target.clone(),
         kind: MountKind::Secret {
-            id: id.to_owned(),
-            uid: 0,
-            gid: 0,
-            // Readable by all, since the step's user may be known by name only.
-            mode: 0o444,
+            id: secret.id.clone(),
+            uid: secret.uid.or(of_step).unwrap_or_default(),
+            gid: secret.gid.or(gid.parse().ok()).unwrap_or_default(),
+            mode: secret.mode.unwrap_or(mode),
             optional: false,
         },
     }
@@ -66,7 +68,17 @@ impl Compiler<'_> {
         for name in CA_VARIABLES {
             env.set_default(name, target.clone());
         }
-        mounts.push(readable_secret(CA_SECRET, &target));
+        mounts.push(Mount {
+            target,
+            kind: MountKind::Secret {
+                id: CA_SECRET.to_owned(),
+                uid: 0,
+                gid: 0,
+                // Certificates are no secret, and every user needs them.
+                mode: 0o444,
+                optional: false,
+            },
+        });
     }
 
     /// Returns the mounts of the files, texts and trees that a command reads.
@@ -129,5 +141,41 @@ impl Compiler<'_> {
                 selector,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner_and_mode(user: &str, uid: Option<u32>, mode: Option<u32>) -> (u32, u32, u32) {
+        let declared = stack::Secret {
+            id: "key".to_owned(),
+            target: "/k".to_owned(),
+            mode,
+            uid,
+            gid: None,
+        };
+        match secret(&declared, user).kind {
+            MountKind::Secret { uid, gid, mode, .. } => (uid, gid, mode),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_the_user_of_the_step_can_read_a_secret() {
+        assert_eq!(owner_and_mode("0", None, None), (0, 0, 0o400));
+        assert_eq!(owner_and_mode("1000:100", None, None), (1000, 100, 0o400));
+    }
+
+    #[test]
+    fn a_user_known_by_name_can_read_it_as_well() {
+        assert_eq!(owner_and_mode("jovyan", None, None), (0, 0, 0o444));
+        assert_eq!(owner_and_mode("jovyan", Some(1000), None), (1000, 0, 0o400));
+    }
+
+    #[test]
+    fn owner_and_mode_can_be_set() {
+        assert_eq!(owner_and_mode("0", Some(7), Some(0o440)), (7, 0, 0o440));
     }
 }

@@ -50,13 +50,14 @@ impl Compiler<'_> {
         };
         self.trust(network, &mut env, &mut mounts);
         mounts.extend(self.input_mounts(&inputs));
-        mounts.extend(suite.secrets.iter().map(secret));
         let user = suite.user.as_deref().or(state.config.user());
+        let user = user.map_or_else(|| ROOT.to_owned(), user_of);
+        mounts.extend(suite.secrets.iter().map(|it| secret(it, &user)));
         let exec = Exec {
             args: suite_args(suite, test),
             env: env.entries(),
             cwd: state.config.workdir().to_owned(),
-            user: user.map_or_else(|| ROOT.to_owned(), user_of),
+            user,
             network,
             root: state.output,
             mounts,

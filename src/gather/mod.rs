@@ -2,6 +2,8 @@
 //!
 //! [`gather`] is called by every command that plans, and returns [`Gathered`].
 
+mod bases;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
@@ -18,6 +20,8 @@ use crate::spec::lock::Lock;
 use crate::stack::{ImageId, Stack};
 use crate::staging::{self, Staging, State};
 use crate::tags;
+
+pub use bases::configs;
 
 /// What facts are gathered for.
 #[derive(Clone, Copy)]

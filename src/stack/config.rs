@@ -34,6 +34,8 @@ pub struct Config {
     pub healthcheck: Option<Healthcheck>,
     /// `shell:`.
     pub shell: Option<Vec<String>>,
+    /// `onbuild: ignore`: ONBUILD triggers of the base are not an error.
+    pub ignores_triggers: bool,
 }
 
 impl Config {
@@ -51,6 +53,7 @@ impl Config {
             stop_signal,
             healthcheck,
             shell,
+            ignores_triggers,
         } = self;
         let set = |items: &BTreeSet<String>| {
             if items.is_empty() {
@@ -89,6 +92,7 @@ impl Config {
             ("stop_signal", json!(stop_signal)),
             ("healthcheck", json!(healthcheck)),
             ("shell", json!(shell)),
+            ("onbuild", ignores_triggers.then_some("ignore").into()),
         ]
     }
 }
@@ -112,7 +116,7 @@ pub struct Healthcheck {
 }
 
 /// Keys of `config:`.
-pub const KEYS: [&str; 11] = [
+pub const KEYS: [&str; 12] = [
     "user",
     "workdir",
     "env",
@@ -124,6 +128,7 @@ pub const KEYS: [&str; 11] = [
     "stop-signal",
     "healthcheck",
     "shell",
+    "onbuild",
 ];
 
 /// Reads `config:`.
@@ -139,6 +144,7 @@ pub fn read(reader: &Reader, node: &Node) -> Config {
     });
     let shell = fields.get("shell");
     let healthcheck = fields.get("healthcheck");
+    let onbuild = fields.get("onbuild");
     Config {
         user: fields
             .get("user")
@@ -156,6 +162,9 @@ pub fn read(reader: &Reader, node: &Node) -> Config {
         stop_signal: text("stop-signal"),
         healthcheck: healthcheck.and_then(|node| self::healthcheck(reader, node)),
         shell: shell.and_then(|node| reader.texts(node, "`shell`")),
+        ignores_triggers: onbuild
+            .and_then(|node| reader.one_of(node, "`onbuild`", &[("ignore", true)]))
+            .unwrap_or_default(),
     }
 }
 

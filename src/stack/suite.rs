@@ -10,7 +10,9 @@ use super::env::{self, Env};
 use super::paths::Paths;
 use super::problems::Problems;
 use super::reader::{Fields, Reader};
-use super::steps::{Consumer, Follower, Network, PipTool, Requirements, Secret, network, secrets};
+use super::steps::{
+    Consumer, Follower, Network, PipTool, Requirements, Secret, network, script, secrets,
+};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::ImageName;
 use crate::source::Spanned;
@@ -391,11 +393,7 @@ impl SuiteReader<'_> {
                     requirements,
                 })
             }
-            "script" => {
-                let text = reader.text(value, "`script`")?;
-                let file = self.paths.file(reader, &text, value.span)?;
-                Some(Test::Script(file))
-            }
+            "script" => script(reader, self.paths, value).map(Test::Script),
             _ => Some(Test::Run(reader.literal(value, "`run`")?.to_owned())),
         }
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{BuildArgs, Global, TestArgs};
 use super::context::{self, Context};
+use super::preview::{self, PolicyFindings};
 use super::{Answer, Failure};
 use crate::build::{self, Buildkit, Job, Options, Prepared};
 use crate::event::Events;
@@ -64,6 +65,8 @@ async fn carry_out(
     let gathering = context.gathering(&platform, request);
     let planning = context.plan_with(&gathering, online, events, cancel);
     let (gathered, plan) = planning.await?;
+    let planned = (&gathered, &plan);
+    preview::check(context, online, planned, PolicyFindings::Left, events).await?;
     let whole = whole(global, options).await?;
     let caller = if options.push && !options.dry_run {
         context.caller().await

@@ -12,8 +12,8 @@ mod paths;
 mod pip;
 pub mod placement;
 
-use super::command::{Command, path_in_step};
-use super::shell::with_errexit;
+use super::command::{Arg, Command, path_in_step};
+use super::shell::{LONGEST_TEXT, takes_errexit, with_errexit};
 use crate::stack::{Files, Kind, Step};
 use placement::placements;
 
@@ -26,13 +26,7 @@ pub fn command(step: &Step, shell: &[String], files: &Files) -> Option<Command> 
         Kind::Conda(conda) => conda::command(conda),
         Kind::Append(list) => file_commands::append(list),
         Kind::Perms(list) => file_commands::perms(list),
-        Kind::Run(text) => {
-            let shell = with_errexit(shell).into_iter().map(Into::into);
-            Command {
-                args: shell.chain([text.as_str().into()]).collect(),
-                ..Command::default()
-            }
-        }
+        Kind::Run(text) => run(text, shell),
         Kind::Exec(args) => Command {
             args: args.iter().map(|arg| arg.as_str().into()).collect(),
             ..Command::default()
@@ -48,4 +42,42 @@ pub fn command(step: &Step, shell: &[String], files: &Files) -> Option<Command> 
         Kind::Group(_) => return None,
     };
     Some(command)
+}
+
+/// Returns the command of a `run` step. A long text is a file that the shell reads: the kernel limits the
+/// length of an argument.
+fn run(text: &str, shell: &[String]) -> Command {
+    let mut made = Command::default();
+    let mut last = Arg::from(text);
+    if text.len() > LONGEST_TEXT && takes_errexit(shell) {
+        last = Arg::from(". ");
+        last.push_text_path("run");
+        made.texts.insert("run".to_owned(), text.to_owned());
+    }
+    let shell = with_errexit(shell).into_iter().map(Into::into);
+    made.args = shell.chain([last]).collect();
+    made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::command::MountNames;
+
+    #[test]
+    fn a_long_text_is_read_from_a_file() {
+        let shell = ["/bin/bash", "--login", "-c"].map(str::to_owned);
+        let short = run("true", &shell);
+        assert_eq!(
+            short.expanded_args(&MountNames::default()),
+            ["/bin/bash", "--login", "-e", "-c", "true"]
+        );
+        let text = "true\n".repeat(40_000);
+        let long = run(&text, &shell);
+        assert_eq!(
+            long.expanded_args(&MountNames::default())[4],
+            ". /run/laminate/texts/run"
+        );
+        assert_eq!(long.texts["run"], text);
+    }
 }

@@ -393,6 +393,31 @@ const IN_KEY: &[Case] = &[
         "config: { healthcheck: { test: a } }",
         "config: { healthcheck: { test: a, retries: 1 } }",
     ),
+    case(
+        "`config`: onbuild",
+        "config: { user: a }",
+        "config: { user: a, onbuild: ignore }",
+    ),
+    case(
+        "a secret: path",
+        "steps: [{ run: a, secrets: { b: { path: /b } } }]",
+        "steps: [{ run: a, secrets: { b: { path: /c } } }]",
+    ),
+    case(
+        "a secret: mode",
+        "steps: [{ run: a, secrets: [b] }]",
+        "steps: [{ run: a, secrets: { b: { mode: \"440\" } } }]",
+    ),
+    case(
+        "a secret: uid",
+        "steps: [{ run: a, secrets: [b] }]",
+        "steps: [{ run: a, secrets: { b: { uid: 1 } } }]",
+    ),
+    case(
+        "a secret: gid",
+        "steps: [{ run: a, secrets: [b] }]",
+        "steps: [{ run: a, secrets: { b: { gid: 1 } } }]",
+    ),
 ];
 
 /// Keys that do not determine the image: `docs/spec.md`, "Cache keys".

@@ -30,6 +30,7 @@ pub use pip::Pip;
 pub(super) use read::{KINDS, SETTINGS, SHORT, TO_COME, report_to_come};
 pub(super) use requirement_files::{Consumer, Follower};
 pub use requirement_files::{Local, Part, PipTool, Requirements, Text};
+pub(super) use run::script;
 pub use secrets::{Network, Secret, canonical_secrets};
 pub(super) use secrets::{network, secrets};
 pub use step::{Kind, Step};

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::diagnostic::Diagnostic;
 use crate::spec::node::{Node, Value};
 use crate::stack::reader::Reader;
 
@@ -12,6 +13,12 @@ pub struct Secret {
     pub id: String,
     /// Absolute path of the file it is mounted as.
     pub target: String,
+    /// `mode:`; by default 400.
+    pub mode: Option<u32>,
+    /// `uid:`; by default the user of the step.
+    pub uid: Option<u32>,
+    /// `gid:`; by default the group of the step's user.
+    pub gid: Option<u32>,
 }
 
 /// `network:`.
@@ -33,11 +40,24 @@ impl Network {
     }
 }
 
-/// Returns secrets and their paths as JSON, as part of keys.
+/// Returns secrets, their paths, modes and owners as JSON, as part of keys.
 pub fn canonical_secrets(secrets: &[Secret]) -> Json {
+    let value = |secret: &Secret| {
+        let Secret {
+            id: _,
+            target,
+            mode,
+            uid,
+            gid,
+        } = secret;
+        if (mode, uid, gid) == (&None, &None, &None) {
+            return json!(target);
+        }
+        json!({ "path": target, "mode": mode, "uid": uid, "gid": gid })
+    };
     let map: Map<String, Json> = secrets
         .iter()
-        .map(|Secret { id, target }| (id.clone(), json!(target)))
+        .map(|secret| (secret.id.clone(), value(secret)))
         .collect();
     Json::Object(map)
 }
@@ -48,25 +68,67 @@ pub fn network(reader: &Reader, node: &Node) -> Option<Network> {
     reader.one_of(node, "`network`", &known)
 }
 
-/// Reads a list of ids, mounted below `/run/secrets`, or a mapping from ids to paths.
+/// Reads a list of ids, mounted below `/run/secrets`, or a mapping from ids to paths, or to their settings.
 pub fn secrets(reader: &Reader, node: &Node) -> Vec<Secret> {
     if let Value::List(_) = node.value {
         let ids = reader.texts(node, "`secrets`").unwrap_or_default();
-        let secret = |id: String| Secret {
-            target: format!("/run/secrets/{id}"),
-            id,
-        };
-        return ids.into_iter().map(secret).collect();
+        return ids.into_iter().map(plain).collect();
     }
     let mut list = Vec::new();
     for entry in reader.some_entries(node, "`secrets`").unwrap_or_default() {
-        let target = reader
-            .text(&entry.value, "the path of a secret")
-            .and_then(|text| reader.absolute(&text, entry.value.span, "the path of a secret"));
-        if let (Some(id), Some(target)) = (reader.key(&entry.key), target) {
-            list.push(Secret { id, target });
-        }
+        let secret = reader
+            .key(&entry.key)
+            .and_then(|id| secret(reader, id, &entry.value));
+        list.extend(secret);
     }
     list.sort_by(|a, b| a.id.cmp(&b.id));
     list
+}
+
+/// Returns a secret at its usual path.
+fn plain(id: String) -> Secret {
+    Secret {
+        target: format!("/run/secrets/{id}"),
+        id,
+        mode: None,
+        uid: None,
+        gid: None,
+    }
+}
+
+fn secret(reader: &Reader, id: String, node: &Node) -> Option<Secret> {
+    let mut secret = plain(id);
+    let path = |node: &Node| {
+        let text = reader.text(node, "the path of a secret")?;
+        reader.absolute(&text, node.span, "the path of a secret")
+    };
+    if !matches!(node.value, Value::Map(_)) {
+        secret.target = path(node)?;
+        return Some(secret);
+    }
+    let fields = reader.fields(node, "a secret", &["path", "mode", "uid", "gid"])?;
+    if let Some(node) = fields.get("path") {
+        secret.target = path(node)?;
+    }
+    if let Some(node) = fields.get("mode") {
+        secret.mode = Some(mode(reader, node)?);
+    }
+    for (name, number) in [("uid", &mut secret.uid), ("gid", &mut secret.gid)] {
+        if let Some(node) = fields.get(name) {
+            *number = Some(reader.number(node, &format!("`{name}`"), 0..=u32::MAX)?);
+        }
+    }
+    Some(secret)
+}
+
+/// Reads the mode of a secret, octal.
+fn mode(reader: &Reader, node: &Node) -> Option<u32> {
+    let text = reader.text(node, "`mode`")?;
+    let bits = u32::from_str_radix(&text, 8).ok();
+    let bits = bits.filter(|bits| *bits <= 0o777);
+    if bits.is_none() {
+        let reason = "expected octal digits, for example `400`";
+        reader.report(Diagnostic::invalid("mode", &text, node.span, reason));
+    }
+    bits
 }

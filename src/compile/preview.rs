@@ -1,0 +1,261 @@
+//! Faults that show as soon as the configs of external bases are known, before anything is built.
+
+use std::collections::BTreeMap;
+
+use super::command::{ROOT, user_of};
+use super::config::{BaseConfig, config};
+use super::defaults::StepDefaults;
+use super::group::merge;
+use super::image::check_triggers;
+use super::shell::takes_errexit;
+use crate::diagnostic::Diagnostic;
+use crate::name::Reference;
+use crate::stack::{Base, Image, ImageId, Kind, Stack, Step};
+
+/// An image with more layers is warned of. Docker uses at most 127 (`maxDepth` of overlay2), and tools add
+/// some of their own.
+const MANY_LAYERS: usize = 120;
+
+/// What is known of an image before it is built.
+struct Preview {
+    config: BaseConfig,
+    layers: usize,
+    /// Each image below, and itself, with the number of its own layers.
+    parts: Vec<(String, usize)>,
+}
+
+/// Returns faults and warnings of the images that `is_built` selects. `bases` are configs of external bases;
+/// an image whose base is not there is left out.
+pub fn preview(
+    stack: &Stack,
+    bases: &BTreeMap<Reference, BaseConfig>,
+    is_built: impl Fn(ImageId) -> bool,
+) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    let mut known: BTreeMap<usize, Preview> = BTreeMap::new();
+    for (number, image) in stack.images().iter().enumerate() {
+        let below = match &image.base {
+            Base::External(base) => {
+                let reference = &base.reference.value;
+                bases
+                    .get(reference)
+                    .map(|config| of_external(reference, config))
+            }
+            Base::Image(parent) => known.get(&parent.0).map(Preview::copy),
+        };
+        let Some(below) = below else { continue };
+        let mut made = Preview::copy(&below);
+        made.config = config(image, &below.config);
+        made.layers += image.steps.len();
+        made.parts
+            .push((image.name.value.to_string(), image.steps.len()));
+        if is_built(ImageId(number)) {
+            problems.extend(check_triggers(image, &below.config).err());
+            problems.extend(check_steps(stack, image, &below.config));
+            problems.extend(check_layers(image, &below, &made));
+        }
+        known.insert(number, made);
+    }
+    problems
+}
+
+/// Returns an error for each image that starts as root though its policy forbids it. A user with a name
+/// other than `root` is looked up when the image is there.
+pub fn starts_as_root(
+    stack: &Stack,
+    bases: &BTreeMap<Reference, BaseConfig>,
+    is_built: impl Fn(ImageId) -> bool,
+) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    let mut configs: BTreeMap<usize, BaseConfig> = BTreeMap::new();
+    for (number, image) in stack.images().iter().enumerate() {
+        let below = match &image.base {
+            Base::External(base) => bases.get(&base.reference.value),
+            Base::Image(parent) => configs.get(&parent.0),
+        };
+        let Some(below) = below else { continue };
+        let made = config(image, below);
+        let user = made.user().and_then(|user| user.split(':').next());
+        let is_root = user.is_none_or(|user| user_of(user) == ROOT);
+        if let Some(rule) = image.proof.policy.not_root.filter(|_| is_root)
+            && is_built(ImageId(number))
+        {
+            let name = &image.name.value;
+            problems.push(
+                Diagnostic::error(format!("image `{name}` starts as root"))
+                    .at(image.name.span, "neither it nor its base sets another user")
+                    .also(rule, "forbidden here")
+                    .help("set `user:`, or `config: { user: NAME }` to keep its steps as they are"),
+            );
+        }
+        configs.insert(number, made);
+    }
+    problems
+}
+
+impl Preview {
+    fn copy(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            layers: self.layers,
+            parts: self.parts.clone(),
+        }
+    }
+}
+
+fn of_external(reference: &Reference, config: &BaseConfig) -> Preview {
+    Preview {
+        config: config.clone(),
+        layers: config.layers(),
+        parts: vec![(reference.to_string(), config.layers())],
+    }
+}
+
+/// Checks what a step gets from the base: its user, and its shell.
+fn check_steps(stack: &Stack, image: &Image, base: &BaseConfig) -> Vec<Diagnostic> {
+    let defaults = StepDefaults::new(image, base);
+    let mut problems = Vec::new();
+    let mut shells: Vec<&[String]> = Vec::new();
+    for step in &image.steps {
+        let members = match &step.kind {
+            Kind::Group(members) => {
+                problems.extend(merge(step, members, &defaults, stack.files()).err());
+                members.as_slice()
+            }
+            _ => std::slice::from_ref(step),
+        };
+        for step in members {
+            let shell = defaults.shell(step);
+            let is_run = matches!(step.kind, Kind::Run(_));
+            if is_run && !takes_errexit(shell) && !shells.contains(&shell) {
+                shells.push(shell);
+                problems.push(without_errexit(image, step, shell));
+            }
+        }
+    }
+    problems
+}
+
+fn without_errexit(image: &Image, step: &Step, shell: &[String]) -> Diagnostic {
+    let shell = shell.join(" ");
+    let name = &image.name.value;
+    Diagnostic::warning(format!(
+        "image `{name}`: steps are run by `{shell}` without `-e`, so a command that fails does not stop them"
+    ))
+    .at(step.span, "the first of these steps")
+    .help("set `shell:` to a shell that laminate knows, for example `[/bin/bash, -c]`")
+}
+
+/// Warns of an image that has too many layers, if the image below has not.
+fn check_layers(image: &Image, below: &Preview, made: &Preview) -> Option<Diagnostic> {
+    if made.layers <= MANY_LAYERS || below.layers > MANY_LAYERS && image.steps.is_empty() {
+        return None;
+    }
+    let (name, layers) = (&image.name.value, made.layers);
+    let parts = made.parts.iter();
+    let parts: Vec<String> = parts.map(|(name, own)| format!("`{name}` {own}")).collect();
+    Some(
+        Diagnostic::warning(format!(
+            "image `{name}` has {layers} layers ({}); Docker uses images of at most 127",
+            parts.join(", ")
+        ))
+        .at(image.name.span, "this image")
+        .help("put several steps into one `group:`"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn base(value: Value) -> BaseConfig {
+        BaseConfig::parse(value.to_string().as_bytes()).expect("an object")
+    }
+
+    fn previewed(images: &str, base: BaseConfig) -> Vec<Diagnostic> {
+        let stack = crate::testing::stack(&format!("stack: t\nimages:\n{images}"));
+        let debian = Reference::parse("debian:12").expect("valid");
+        let bases = BTreeMap::from([(debian, base)]);
+        let mut list = preview(&stack, &bases, |_| true);
+        list.extend(starts_as_root(&stack, &bases, |_| true));
+        list
+    }
+
+    fn messages(images: &str, base: BaseConfig) -> Vec<String> {
+        let list = previewed(images, base).into_iter();
+        list.map(|problem| problem.message).collect()
+    }
+
+    #[test]
+    fn a_plain_image_has_no_fault() {
+        assert!(
+            previewed(
+                "  a: { base: \"debian:12\", apt: [git] }\n",
+                base(json!({}))
+            )
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn triggers_of_a_base_are_an_error_unless_they_are_ignored() {
+        let base = || base(json!({ "config": { "OnBuild": ["RUN make"] } }));
+        assert_eq!(
+            messages("  a: { base: \"debian:12\" }\n  b: { base: a }\n", base()),
+            ["unsupported ONBUILD triggers in base `docker.io/library/debian:12`"]
+        );
+        let ignored = "  a: { base: \"debian:12\", config: { onbuild: ignore } }\n";
+        assert!(messages(ignored, base()).is_empty());
+    }
+
+    #[test]
+    fn two_users_in_a_group_are_found() {
+        let group = "  a: { base: \"debian:12\", steps: [{ group: [{ write: { /x: x } }, { run: b }] }] }\n";
+        assert_eq!(
+            messages(group, base(json!({ "config": { "User": "app" } }))),
+            ["the steps of a group run as different users"]
+        );
+        assert!(messages(group, base(json!({}))).is_empty());
+    }
+
+    #[test]
+    fn a_shell_of_the_base_without_errexit_is_a_warning() {
+        let run = "  a: { base: \"debian:12\", steps: [{ run: a }, { run: b }] }\n";
+        let shell = json!({ "config": { "Shell": ["/opt/shell.sh"] } });
+        assert_eq!(
+            messages(run, base(shell)),
+            [
+                "image `a`: steps are run by `/opt/shell.sh` without `-e`, so a command that fails does not stop them"
+            ]
+        );
+    }
+
+    #[test]
+    fn many_layers_are_a_warning_with_where_they_come_from() {
+        let base = base(json!({ "rootfs": { "diff_ids": vec!["x"; 119] } }));
+        let images = "  a: { base: \"debian:12\", steps: [{ run: a }] }\n  b: { base: a, steps: [{ run: a }] }\n  c: { base: b }\n";
+        assert_eq!(
+            messages(images, base),
+            [
+                "image `b` has 121 layers (`docker.io/library/debian:12` 119, `a` 1, `b` 1); Docker uses images of at most 127"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_image_that_starts_as_root_though_it_must_not_is_found() {
+        let image = |keys: &str| {
+            format!("  a: {{ base: \"debian:12\", policy: {{ user: not-root }}{keys} }}\n")
+        };
+        let found = |keys: &str, user: &str| {
+            messages(&image(keys), base(json!({ "config": { "User": user } })))
+        };
+        let expected = ["image `a` starts as root"];
+        assert_eq!(found("", ""), expected);
+        assert_eq!(found("", "root"), expected);
+        assert_eq!(found(", user: \"0:100\"", "app"), expected);
+        assert!(found("", "app").is_empty());
+        assert!(found(", config: { user: app }", "").is_empty());
+    }
+}
