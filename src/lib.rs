@@ -40,5 +40,6 @@ pub(crate) mod tags;
 pub(crate) mod tail;
 #[doc(hidden)]
 pub mod testing;
+pub(crate) mod tool;
 
 pub use cli::main;

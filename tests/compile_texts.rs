@@ -165,6 +165,7 @@ fn each_text_is_as_it_was() {
     let stack = laminate::testing::stack_with(SPEC, &FILES);
     let environment = StepEnvironment {
         ca: true,
+        uv: Some(laminate::testing::uv()),
         ..StepEnvironment::default()
     };
     let base = BaseConfig::parse(

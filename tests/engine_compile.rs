@@ -37,7 +37,7 @@ images:
           python3 -m venv /opt/conda
           chown -R jovyan /opt/conda
         as: root
-      - pip: requirements.txt
+      - pip: { requirements: requirements.txt, tool: pip }
       - pip: { packages: [six==1.16.0], tool: pip }
       - run: |
           umask 077

@@ -64,6 +64,7 @@ fn equal_specs_give_equal_operations() {
     for ca in [false, true] {
         let environment = StepEnvironment {
             ca,
+            uv: Some(laminate::testing::uv()),
             ..StepEnvironment::default()
         };
         let graph = Graph::new(Platform::linux("amd64"));

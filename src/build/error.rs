@@ -56,6 +56,9 @@ pub enum Error {
         /// The secrets' ids, in alphabetical order.
         ids: Vec<String>,
     },
+    /// A tool that steps use cannot be had.
+    #[error(transparent)]
+    Tool(#[from] crate::tool::Error),
     /// `SOURCE_DATE_EPOCH` cannot be read.
     #[error("invalid SOURCE_DATE_EPOCH `{text}`: expected seconds since 1970")]
     Epoch {

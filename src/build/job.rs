@@ -13,6 +13,7 @@ use crate::plan::{Plan, Request};
 use crate::registry::{Credentials, Registry};
 use crate::release::refs::Caller;
 use crate::stack::Stack;
+use crate::tool;
 
 /// What a build is made from: decided before it begins, and shared by its phases.
 #[derive(Clone, Copy)]
@@ -81,6 +82,8 @@ pub struct Options {
 pub struct Environment {
     /// The platform of images.
     pub platform: Platform,
+    /// Where tools come from.
+    pub tools: tool::Settings,
     /// Proxies that steps use.
     pub proxy: Proxy,
     /// The variable `SOURCE_DATE_EPOCH`, if it is set and not empty.

@@ -71,6 +71,7 @@ impl<'a> Prepared<'a> {
             platform: environment.platform.clone(),
             environment: StepEnvironment {
                 ca: options.ca.is_some(),
+                uv: None,
                 proxy: (environment.proxy != Proxy::default()).then(|| environment.proxy.clone()),
                 ignore_cache: (self.job.plan.images.iter())
                     .filter(|planned| planned.ignore_cache)

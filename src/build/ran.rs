@@ -8,13 +8,15 @@ use tempfile::NamedTempFile;
 use super::engine::Engine;
 use super::error::Error;
 use super::prepared::{Prepared, check_secrets};
+use crate::compile::Brought;
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Planned};
 use crate::publish::{self, Staged};
 use crate::run::{Outcome, Report};
-use crate::stack::ImageId;
+use crate::stack::{ImageId, Step, Suite};
 use crate::staging::{Built, Staging};
 use crate::tags;
+use crate::tool::{self, Tool};
 
 /// A plan that was carried out.
 pub(super) struct Ran<'a> {
@@ -37,12 +39,43 @@ impl<'a> Prepared<'a> {
         if !plan.builds() && !plan.proves() {
             return Ok(Ran::new(self, Report::default(), engine_archive));
         }
-        let options = self.run_options(engine_archive.as_ref())?;
+        let mut options = self.run_options(engine_archive.as_ref())?;
         self.announce();
+        let uv = self.uv().await?;
+        options.environment.uv = uv.as_ref().map(|tool| Brought {
+            path: tool.path.clone(),
+            size: tool.size,
+            digest: tool.digest.clone(),
+        });
         let report = engine.run(self.job.stack, plan, &options).await?;
         let mut ran = Ran::new(self, report, engine_archive);
         ran.stage().await?;
         Ok(ran)
+    }
+}
+
+impl Prepared<'_> {
+    /// Returns uv if a step or a suite that will run uses it.
+    async fn uv(&self) -> Result<Option<Tool>, Error> {
+        let (stack, environment) = (self.job.stack, self.job.environment);
+        let is_used = |planned: &Planned| {
+            let image = &stack[planned.id];
+            let builds = matches!(planned.action, Action::Build { .. });
+            let runs = |suite: &Suite| planned.proofs.runs_suite(&suite.name.value);
+            builds && image.steps.iter().any(Step::uses_uv)
+                || (image.proof.suites.iter()).any(|suite| suite.uses_pytest() && runs(suite))
+        };
+        if !self.job.plan.images.iter().any(is_used) {
+            return Ok(None);
+        }
+        let settings = tool::Settings {
+            offline: self.job.options.offline,
+            ..environment.tools.clone()
+        };
+        let architecture = &environment.platform.architecture;
+        Ok(Some(
+            tool::uv(architecture, &settings, self.job.events).await?,
+        ))
     }
 }
 

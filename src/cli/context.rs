@@ -19,6 +19,7 @@ use crate::release::refs::{Caller, Question, Runner};
 use crate::source::Sources;
 use crate::spec::lock::Lock;
 use crate::stack::{ImageId, Layout, LoadSettings, Overrides, Stack};
+use crate::tool;
 
 /// A stack as loaded.
 pub struct Context {
@@ -65,7 +66,7 @@ pub async fn load(global: &Global) -> Result<Context, Failure> {
     let known = LoadSettings {
         layout,
         tree,
-        cache: cache_folder(),
+        cache: cache_folder("digests"),
     };
     let stack = crate::stack::load(&path, &overrides, &known).map_err(|failure| match failure {
         crate::stack::LoadFailure::Files(error) => Failure::new(Exit::Spec, error.to_string()),
@@ -84,14 +85,22 @@ pub async fn load(global: &Global) -> Result<Context, Failure> {
     })
 }
 
-/// Returns the folder in which digests of files are kept.
-fn cache_folder() -> Option<PathBuf> {
+/// Returns the index of Python packages that tools are fetched from: that of uv or pip on this machine.
+fn index_of_packages() -> String {
+    let variables = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"];
+    let index = variables.into_iter().find_map(variable);
+    let index = index.unwrap_or_else(|| "https://pypi.org/simple".to_owned());
+    index.trim_end_matches('/').to_owned()
+}
+
+/// Returns a folder for what can be made again: digests of files, tools.
+fn cache_folder(name: &str) -> Option<PathBuf> {
     let folder = |name: &str| {
         let path = std::env::var_os(name).map(PathBuf::from);
         path.filter(|path| path.is_absolute())
     };
     let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
-    Some(cache.join("laminate/digests"))
+    Some(cache.join("laminate").join(name))
 }
 
 fn lock(folder: &Utf8Path) -> Result<Option<Lock>, Failure> {
@@ -300,6 +309,11 @@ pub fn build_environment(credentials: Credentials, caller: Caller) -> Environmen
     let either = |names: [&str; 2]| names.into_iter().find_map(variable).unwrap_or_default();
     Environment {
         platform: platform(),
+        tools: tool::Settings {
+            cache: cache_folder("tools"),
+            index: index_of_packages(),
+            offline: false,
+        },
         proxy: Proxy {
             http: either(["HTTP_PROXY", "http_proxy"]),
             https: either(["HTTPS_PROXY", "https_proxy"]),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::BaseConfig;
+use super::tree::Brought;
 use crate::llb::{Graph, Group, Meta, Origin, Output, Proxy, ServedTree, Source};
 use crate::name::{Digest, Reference};
 use crate::source::Span;
@@ -18,6 +19,8 @@ pub struct StepEnvironment {
     pub ca: bool,
     /// Proxy variables for every step with the network.
     pub proxy: Option<Proxy>,
+    /// The program uv; `None` if nothing of the run uses it.
+    pub uv: Option<Brought>,
     /// Images whose steps run even if the engine has their results.
     pub ignore_cache: BTreeSet<ImageId>,
 }

@@ -57,7 +57,7 @@ impl Compiler<'_> {
         mounts.extend(self.input_mounts(command));
         mounts.extend(self.image_mounts(command, image, label));
         if command.uv {
-            let input = self.uv(&defaults.env, root, meta);
+            let input = self.uv();
             mounts.push(read_only(format!("{PLACE}/uv"), input));
         }
         for cache in &command.caches {

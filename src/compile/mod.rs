@@ -32,9 +32,11 @@ mod tools;
 mod tree;
 mod writable;
 
+pub use command::UV_VERSION;
 pub use compiler::{BaseState, CA_SECRET, Compiler, StepEnvironment};
 pub use config::{BaseConfig, finished};
 pub use image::Compiled;
 pub use preview::{preview, starts_as_root};
 pub use script::LEFT;
 pub use shell::quote;
+pub use tree::Brought;

@@ -34,7 +34,7 @@ impl Compiler<'_> {
     }
 
     /// Returns the actions that make a tree; `None` if it is too large for that, and if one of its files
-    /// changed since it was hashed: the session reports such a file.
+    /// changed since it was hashed, which the session reports, or is brought by laminate.
     fn in_graph(&self, tree: &Tree) -> Option<Vec<Action>> {
         if tree.0.len() > MOST_FILES || self.size(tree) > MOST_BYTES {
             return None;
@@ -91,6 +91,7 @@ impl Compiler<'_> {
         let size = |entry: &Entry| match entry {
             Entry::File { content, .. } => match content {
                 Content::Text(text) => text.len() as u64,
+                Content::Brought(brought) => brought.size,
                 Content::Stack(path) => self.file(path).size(),
             },
             Entry::Folder(_) | Entry::Link(_) => 0,
@@ -102,6 +103,7 @@ impl Compiler<'_> {
     fn bytes(&self, content: &Content) -> Option<Vec<u8>> {
         match content {
             Content::Text(text) => Some(text.clone().into_bytes()),
+            Content::Brought(_) => None,
             Content::Stack(path) => {
                 let file = self.file(path);
                 let bytes = file.bytes().ok()?;
@@ -118,6 +120,11 @@ impl Compiler<'_> {
         };
         match content {
             Content::Text(text) => in_memory(text.as_bytes(), Digest::of(text.as_bytes())),
+            Content::Brought(brought) => ServedContent {
+                size: brought.size,
+                digest: brought.digest.clone(),
+                origin: ServedOrigin::Disk(brought.path.clone()),
+            },
             Content::Stack(path) => {
                 let file = self.file(path);
                 match file.place() {

@@ -1,37 +1,42 @@
-//! Tools that are fetched into a tree of their own, so that nothing of them gets into an image: uv for
-//! pip steps, pytest for suites.
+//! Tools in a tree of their own, so that nothing of them gets into an image: uv, which this machine brings,
+//! and pytest for suites, which uv fetches.
 
 use std::fmt::Write as _;
 
 use super::command::{Cache, Command, PLACE, ROOT, UV_VERSION};
 use super::compiler::{BaseState, Compiler, fetching};
 use super::environment::Environment;
-use super::mounts::tmpfs;
+use super::mounts::{read_only, tmpfs};
 use super::requirements::{bring_alone, file_arguments};
 use super::script::{LEFT, expand};
 use super::send::make_folder;
+use super::tree::{Content, Entry, Tree};
 use crate::llb::{Exec, Meta, Mount, MountKind, Network, Output};
 use crate::stack::{self, Requirements};
 
 /// The newest pytest that suites get; with another, `plan::proof::FORMAT` is raised. It runs on
-/// Python 3.8 and newer. pip takes an older one if the image has an older pytest or older versions of
+/// Python 3.8 and newer. uv takes an older one if the image has an older pytest or older versions of
 /// what pytest needs.
 pub const PYTEST_VERSION: &str = "8.3.5";
 
 impl Compiler<'_> {
-    /// Adds a tree with uv, fetched with the image's pip.
-    pub(super) fn uv(&mut self, env: &Environment, root: Output, meta: &Meta) -> Output {
-        let mut env = env.clone();
-        env.set("PIP_DISABLE_PIP_VERSION_CHECK", "1");
-        env.set("PIP_ROOT_USER_ACTION", "ignore");
-        env.set("PIP_NO_CACHE_DIR", "1");
-        let script = expand(include_str!("scripts/uv.sh"), &[("VERSION", UV_VERSION)]);
-        let meta = fetching(meta, &format!("uv {UV_VERSION}"));
-        self.fetched("uv", script, env, Vec::new(), root, meta)
+    /// Adds a tree with uv, the same for all steps.
+    pub(super) fn uv(&mut self) -> Output {
+        let brought = self.environment.uv.clone();
+        let brought = brought.expect("a run that uses uv brings it");
+        let mut tree = Tree::default();
+        tree.insert(
+            "/bin/uv".to_owned(),
+            Entry::File {
+                mode: 0o755,
+                content: Content::Brought(brought),
+            },
+        );
+        self.tree(&tree, &format!("uv {UV_VERSION}"))
     }
 
-    /// Adds a tree with pytest and a suite's requirements, fetched with the image's pip, in versions
-    /// that fit what the image has. The tree is empty for an image that has pytest and a suite without
+    /// Adds a tree with pytest and a suite's requirements, fetched with uv, in versions that
+    /// fit what the image has; pip's settings of the image do not count but for its indexes. The tree is empty for an image that has pytest and a suite without
     /// requirements.
     pub(super) fn pytest(
         &mut self,
@@ -42,13 +47,21 @@ impl Compiler<'_> {
         let mut env = state.config.env();
         let cache = format!("{PLACE}/cache");
         for (name, value) in [
-            ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
-            ("PIP_ROOT_USER_ACTION", "ignore"),
-            ("PIP_USER", "0"),
-            ("PIP_REQUIRE_VIRTUALENV", "0"),
-            ("PIP_CACHE_DIR", &cache),
+            ("UV_CACHE_DIR", cache.as_str()),
+            ("UV_LINK_MODE", "copy"),
+            ("UV_NO_CONFIG", "1"),
+            ("UV_NO_PROGRESS", "1"),
+            ("UV_PYTHON_DOWNLOADS", "never"),
         ] {
             env.set(name, value);
+        }
+        for (name, of_pip) in [
+            ("UV_DEFAULT_INDEX", "PIP_INDEX_URL"),
+            ("UV_INDEX", "PIP_EXTRA_INDEX_URL"),
+        ] {
+            if let Some(value) = env.get(of_pip).map(str::to_owned) {
+                env.set_default(name, value);
+            }
         }
         let mut inputs = Command::default();
         let before = bring_alone(requirements, &mut inputs);
@@ -78,10 +91,11 @@ impl Compiler<'_> {
         let script = format!("{before}{script}");
         let cache = Cache {
             target: cache,
-            id: "laminate-pip".to_owned(),
+            id: "laminate-uv".to_owned(),
             private: false,
         };
         let mut mounts = vec![self.cache(&cache, ROOT)];
+        mounts.push(read_only(format!("{PLACE}/uv"), self.uv()));
         mounts.extend(self.input_mounts(&inputs));
         let meta = fetching(meta, "pytest");
         self.fetched("pytest", script, env, mounts, state.output, meta)

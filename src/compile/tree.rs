@@ -1,10 +1,12 @@
 //! [`Tree`]: files of the stack and texts of the spec, as a file system that steps copy from or mount.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::mode::apply;
+use crate::name::Digest;
 use crate::stack::{self, Mode};
 
 /// Files by their absolute path in the tree. Folders above them are added with mode 0755.
@@ -27,6 +29,17 @@ pub enum Entry {
     Link(String),
 }
 
+/// A file of this machine that laminate brings into steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brought {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes.
+    pub size: u64,
+    /// The digest of its content.
+    pub digest: Digest,
+}
+
 /// The bytes of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -34,6 +47,8 @@ pub enum Content {
     Stack(Utf8PathBuf),
     /// A text of the spec.
     Text(String),
+    /// Those of a file that laminate brings.
+    Brought(Brought),
 }
 
 impl Entry {

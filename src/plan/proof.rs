@@ -64,6 +64,12 @@ impl Proofs {
                 .is_some_and(|checks| checks.known.is_none())
             || self.info.iter().any(|info| info.known.is_none())
     }
+
+    /// Whether the suite of this name is to be run.
+    pub fn runs_suite(&self, name: &str) -> bool {
+        let mut suites = self.suites.iter();
+        suites.any(|suite| suite.name == name && suite.verdict.known.is_none())
+    }
 }
 
 /// Returns what is known, and what remains to run, of an image that exists under a digest.

@@ -101,6 +101,11 @@ impl SuiteEntry {
 }
 
 impl Suite {
+    /// Whether it is run by pytest.
+    pub fn uses_pytest(&self) -> bool {
+        matches!(self.test, Some(Test::Pytest { .. }))
+    }
+
     /// Adds the files and folders under `images/` it uses.
     pub fn collect_paths<'a>(&'a self, paths: &mut BTreeSet<&'a Utf8PathBuf>) {
         match &self.test {

@@ -91,6 +91,7 @@ impl World {
             options: Options::default(),
             environment: Environment {
                 platform: Platform::linux("x86_64"),
+                tools: crate::tool::Settings::default(),
                 proxy: Proxy::default(),
                 source_date_epoch: None,
                 caller: Caller::default(),

@@ -2,7 +2,7 @@
 
 use crate::build::Error;
 use crate::cli::{Exit, Failure};
-use crate::staging;
+use crate::{staging, tool};
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -28,7 +28,13 @@ impl From<Error> for Failure {
             Error::NoStateFolder => {
                 Self::new(Exit::Environment, text).help("set HOME or XDG_STATE_HOME")
             }
-            Error::Epoch { .. } | Error::Folder { .. } | Error::Junit { .. } => {
+            Error::Tool(tool::Error::Fetch { .. }) => Self::new(Exit::Environment, text)
+                .help("set UV_DEFAULT_INDEX to an index that this machine reaches, or use `tool: pip`"),
+            Error::Tool(tool::Error::Architecture { .. } | tool::Error::Offline) => {
+                Self::new(Exit::Environment, text).help("use `tool: pip` in the steps")
+            }
+            Error::Tool(tool::Error::Write(_))
+            | Error::Epoch { .. } | Error::Folder { .. } | Error::Junit { .. } => {
                 Self::new(Exit::Environment, text)
             }
             Error::Cancelled => Self::interrupted(),

@@ -1,7 +1,9 @@
 # shellcheck shell=sh
-## Fetches pytest and the suite's requirements into a tree of their own. The versions the image has are
-## the constraints: its code was made for them, and nothing else may come before them.
+## Fetches pytest and the suite's requirements into a tree of their own, with uv: the image needs no pip.
+## The versions the image has are the constraints: its code was made for them, and nothing else may come
+## before them.
 python=$(command -v python || command -v python3) || { echo 'laminate: the image has no python on its PATH' >&2; exit 127; }
 @UNLESS_INSTALLED@
-"$python" -m pip list --format=freeze 2>/dev/null | grep -E '^[A-Za-z0-9._-]+==' >@PLACE@/constraints.txt || true
-"$python" -m pip install --quiet --no-input --no-warn-conflicts --target @PLACE@/pytest -c @PLACE@/constraints.txt@REQUIREMENTS@
+uv=@PLACE@/uv/bin/uv
+$uv pip freeze --python "$python" 2>/dev/null | grep -E '^[A-Za-z0-9._-]+==' >@PLACE@/constraints.txt || true
+$uv pip install --quiet --python "$python" --target @PLACE@/pytest -c @PLACE@/constraints.txt@REQUIREMENTS@

@@ -145,7 +145,11 @@ fn with_image<T>(
     then: impl FnOnce(&mut Compiler, Compiled) -> T,
 ) -> Result<T, Diagnostic> {
     let graph = Graph::new(Platform::linux("amd64"));
-    let mut compiler = Compiler::new(stack, environment, graph);
+    let environment = StepEnvironment {
+        uv: Some(crate::testing::uv()),
+        ..environment.clone()
+    };
+    let mut compiler = Compiler::new(stack, &environment, graph);
     for image in stack.external_images() {
         let digest = Digest::of(image.to_string().as_bytes());
         compiler.external.insert(image.clone(), digest);

@@ -254,18 +254,21 @@ fn caches_of_apt_have_one_writer() {
 }
 
 #[test]
-fn uv_is_fetched_as_root_into_a_tree_of_its_own() {
-    let ops = compile("pip: requirements.txt");
-    let [fetch, install] = ops.commands()[..] else {
-        panic!("one command fetches, one installs");
-    };
-    assert_eq!(meta(fetch).user, "0");
-    assert_eq!(mount(fetch, "/run/laminate/uv").expect("mounted").output, 1);
-    assert!(
-        mount(install, "/run/laminate/uv")
-            .expect("mounted")
-            .readonly
+fn uv_is_sent_once_for_all_steps_and_fetched_by_none() {
+    let ops = compile(
+        "steps: [{ pip: [six] }, { pip: [wheel] }, { group: [{ pip: [pip] }, { run: x }], as: root }]",
     );
+    assert_eq!(ops.commands().len(), 3);
+    for command in ops.commands() {
+        assert!(
+            mount(command, "/run/laminate/uv")
+                .expect("mounted")
+                .readonly
+        );
+    }
+    let mut sources = ops.sources();
+    sources.retain(|source| source.starts_with("local://"));
+    assert_eq!(sources.len(), 1, "{sources:?}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::run;
 use super::secrets::{Network, Secret, canonical_secrets};
 use crate::name::{Digest, Reference};
 use crate::source::Span;
+use crate::stack::PipTool;
 use crate::stack::env::{Env, canonical_env};
 use crate::stack::image_source::ImageSource;
 
@@ -73,6 +74,17 @@ pub enum Kind {
     Script(Utf8PathBuf),
     /// Runs several steps in one layer; groups are never nested.
     Group(Vec<Step>),
+}
+
+impl Step {
+    /// Whether it, or a member of it, installs with uv.
+    pub fn uses_uv(&self) -> bool {
+        match &self.kind {
+            Kind::Pip(pip) => pip.tool == PipTool::Uv,
+            Kind::Group(members) => members.iter().any(Self::uses_uv),
+            _ => false,
+        }
+    }
 }
 
 impl Kind {
