@@ -213,8 +213,8 @@ FAULTS = {
     "text onto a folder": ("mkdir x", "write: { /c/x: text }"),
     "folder onto a file": ("touch x", "copy: { /c/x: tree/ }"),
     "folder onto a file below": ("mkdir x; touch x/d", "copy: { /c/x: tree/ }"),
-    "owner that does not exist": ("", 'copy: { /c/x: { from: f, owner: nobody-here } }'),
-    "group that does not exist": ("", 'write: { /c/x: { text: t, owner: "0:nobody-here" } }'),
+    "owner that does not exist": ("", 'copy: { /c/x: { from: f, owner: no-such } }'),
+    "group that does not exist": ("", 'write: { /c/x: { text: t, owner: "0:no-such" } }'),
     "link onto a folder": ("mkdir x; touch x/kept", "link: { /c/x: /data }"),
 }
 
@@ -236,7 +236,7 @@ def test_what_cannot_be_placed_fails_on_its_line(make_stack, name, way):
         """, {"images/a/f": "f", "images/a/big": BIG, "images/a/tree/d/x": "x"})
     answer = stack.laminate("build", status=5)
     error = answer.image("a")["error"]
-    assert error["where"]["line"] == stack.line("nobody-here" if "exist" in name else "/c/x"), answer.err
+    assert error["where"]["line"] == stack.line("no-such" if "exist" in name else "/c/x"), answer.err
 
 
 def test_a_link_can_replace_a_folder(make_stack):
