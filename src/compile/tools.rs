@@ -32,7 +32,7 @@ impl Compiler<'_> {
                 content: Content::Brought(brought),
             },
         );
-        self.tree(&tree, &format!("uv {UV_VERSION}"))
+        self.tree(&tree, false, &format!("uv {UV_VERSION}"))
     }
 
     /// Adds a tree with pytest and a suite's requirements, fetched with uv, in versions that
