@@ -20,14 +20,35 @@ impl AtomicFile {
     pub fn create(path: &Path) -> io::Result<Self> {
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
         let new = tempfile::Builder::new()
-            .prefix(".laminate-")
+            .prefix(&prefix(path))
             // The umask takes from these, as from those of any new file.
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+        // Some file systems have no locks; then nothing is ever removed as left by others.
+        let _locked = new.as_file().try_lock();
         Ok(Self {
             new,
             path: path.to_owned(),
         })
+    }
+
+    /// Removes what processes that were killed have left of this file. What another process is still writing stays.
+    pub fn remove_left(path: &Path) {
+        let prefix = prefix(path);
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let entries = std::fs::read_dir(folder.unwrap_or(Path::new(".")));
+        for entry in entries.into_iter().flatten().flatten() {
+            let is_ours = entry.file_name().to_string_lossy().starts_with(&prefix);
+            let is_left = || {
+                let file = File::options().write(true).open(entry.path()).ok()?;
+                file.try_lock().ok()
+            };
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            if is_ours && is_file && is_left().is_some() {
+                // Another run may have removed it.
+                let _gone = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Returns the file to write to.
@@ -40,6 +61,12 @@ impl AtomicFile {
         self.new.persist(&self.path).map_err(|error| error.error)?;
         Ok(())
     }
+}
+
+/// Returns how the names of unfinished files begin.
+fn prefix(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    format!(".laminate-{}-", name.to_string_lossy())
 }
 
 /// Writes a file so that its readers see either the old bytes or the new ones.
@@ -84,6 +111,19 @@ mod tests {
         drop(file);
         assert_eq!(fs_err::read_to_string(&path).expect("read"), "old");
         assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_what_is_being_written_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        let file = AtomicFile::create(&path).expect("created");
+        for name in [".laminate-a-killed", ".laminate-b-killed"] {
+            fs_err::write(folder.path().join(name), "").expect("written");
+        }
+        AtomicFile::remove_left(&path);
+        file.commit().expect("in its place");
+        assert_eq!(names(folder.path()), [".laminate-b-killed", "a"]);
     }
 
     #[test]

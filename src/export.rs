@@ -3,15 +3,19 @@
 //! [`write`] takes the blobs of images built in the run from the archive the engine sent ([`EngineArchive`]),
 //! and those of reused images from staging. Called by `build` for `--export`.
 
+mod target;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::disk::AtomicFile;
+use self::target::Output;
+pub use self::target::{InvalidTarget, Target};
 use crate::name::{Digest, Repository};
 use crate::oci::{self, Descriptor, Image, Index};
 use crate::registry::{self, Locator, Registry};
@@ -51,6 +55,19 @@ pub enum Error {
     /// A request to the registry failed.
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    /// The archive can be written nowhere.
+    #[error(transparent)]
+    Target(#[from] InvalidTarget),
+    /// A blob has another size than the manifest has for it.
+    #[error("blob {digest} has {found} bytes, but its manifest has {expected}")]
+    Size {
+        /// The blob.
+        digest: Digest,
+        /// Its size in the manifest, bytes.
+        expected: u64,
+        /// Its size, bytes.
+        found: u64,
+    },
     /// An image is neither in the engine's archive nor in staging.
     #[error("image {0} is neither in the engine's archive nor in staging")]
     Missing(Digest),
@@ -66,7 +83,7 @@ pub enum Error {
 
 /// The archive an engine sent.
 pub struct EngineArchive {
-    path: PathBuf,
+    file: Arc<File>,
     /// Where each blob begins, and its size, bytes.
     blobs: BTreeMap<Digest, (u64, u64)>,
     /// Its images, by the variant of their platform.
@@ -75,11 +92,10 @@ pub struct EngineArchive {
 
 impl EngineArchive {
     /// Reads what the `oci` exporter of an engine wrote.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::EngineFile)?;
-        let (blobs, index) = scan(file).map_err(Error::EngineFile)?;
+    pub fn open(file: Arc<File>) -> Result<Self, Error> {
+        let (blobs, index) = scan(&file).map_err(Error::EngineFile)?;
         let mut archive = Self {
-            path: path.to_owned(),
+            file,
             blobs,
             images: BTreeMap::new(),
         };
@@ -105,21 +121,43 @@ impl EngineArchive {
         let Some((at, size)) = self.blobs.get(digest) else {
             return Ok(None);
         };
-        let read = || -> io::Result<Vec<u8>> {
-            let mut file = File::open(&self.path)?;
-            file.seek(SeekFrom::Start(*at))?;
-            let mut bytes = Vec::new();
-            file.take(*size).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        read().map(Some).map_err(Error::EngineFile)
+        let mut bytes = Vec::new();
+        let mut section = self.section(*at, *size);
+        section.read_to_end(&mut bytes).map_err(Error::EngineFile)?;
+        Ok(Some(bytes))
+    }
+
+    fn section(&self, at: u64, size: u64) -> Section<'_> {
+        Section {
+            file: &self.file,
+            at,
+            end: at + size,
+        }
+    }
+}
+
+/// A part of a file, read without the file's own position.
+struct Section<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Section<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let wanted = left.min(bytes.len());
+        let read = self.file.read_at(&mut bytes[..wanted], self.at)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }
 
 /// Blobs of an archive, and its `index.json`.
 type Scanned = (BTreeMap<Digest, (u64, u64)>, Option<Vec<u8>>);
 
-fn scan(file: File) -> io::Result<Scanned> {
+fn scan(mut file: &File) -> io::Result<Scanned> {
+    file.rewind()?;
     let mut archive = tar::Archive::new(BufReader::new(file));
     let mut blobs = BTreeMap::new();
     let mut index = None;
@@ -139,7 +177,8 @@ fn scan(file: File) -> io::Result<Scanned> {
     Ok((blobs, index))
 }
 
-/// Writes the archive; `out` is replaced when the new one is complete. Returns the size of each image's config and layers as stored, bytes.
+/// Writes the archive; a regular file at `out` is replaced when the new one is complete. Returns the size of each image's
+/// config and layers as stored, bytes.
 pub async fn write(
     out: &Path,
     images: &[NamedImage],
@@ -150,10 +189,9 @@ pub async fn write(
         path: out.to_owned(),
         source,
     };
-    let file = AtomicFile::create(out).map_err(failed)?;
-    let sizes = fill(file.as_file(), out, images, engine, staging).await?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.commit().map_err(failed)?;
+    let output = Output::open(Target::of(out)?).await.map_err(failed)?;
+    let sizes = fill(output.as_file(), out, images, engine, staging).await?;
+    output.finish().map_err(failed)?;
     Ok(sizes)
 }
 
@@ -255,27 +293,25 @@ impl Writer<'_> {
         if let Some(engine) = self.engine
             && let Some((at, size)) = engine.blobs.get(&blob.digest)
         {
-            let mut file = File::open(&engine.path).map_err(failed)?;
-            file.seek(SeekFrom::Start(*at)).map_err(failed)?;
+            ensure_size(blob, *size)?;
             let mut header = header(*size);
             return self
                 .tar
-                .append_data(&mut header, name, file.take(*size))
+                .append_data(&mut header, name, engine.section(*at, *size))
                 .map_err(failed);
         }
         let Some((registry, staging)) = self.staging else {
             return Err(Error::Missing(blob.digest.clone()));
         };
         // Its digest is verified at its end, so it goes to a file of its own first.
-        let mut stream = registry.blob_stream(staging, &blob.digest).await?;
         let mut kept = tempfile::tempfile().map_err(failed)?;
-        while let Some(piece) = stream.next().await {
-            kept.write_all(&piece?).map_err(failed)?;
-        }
+        let size = registry.download(staging, &blob.digest, &mut kept);
+        let size = size.await?.map_err(failed)?;
+        ensure_size(blob, size)?;
         kept.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let mut header = header(blob.size);
+        let mut header = header(size);
         self.tar
-            .append_data(&mut header, name, kept.take(blob.size))
+            .append_data(&mut header, name, kept)
             .map_err(failed)
     }
 
@@ -288,6 +324,18 @@ impl Writer<'_> {
                 source,
             })
     }
+}
+
+/// Checks that a blob has the size that its manifest has for it.
+fn ensure_size(blob: &Descriptor, found: u64) -> Result<(), Error> {
+    if found == blob.size {
+        return Ok(());
+    }
+    Err(Error::Size {
+        digest: blob.digest.clone(),
+        expected: blob.size,
+        found,
+    })
 }
 
 fn place(digest: &Digest) -> String {

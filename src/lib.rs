@@ -19,6 +19,7 @@ pub(crate) mod evidence;
 pub(crate) mod export;
 pub(crate) mod gather;
 pub(crate) mod git;
+pub(crate) mod interrupt;
 pub(crate) mod llb;
 pub(crate) mod name;
 pub(crate) mod nodes;

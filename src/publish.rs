@@ -1,122 +1,24 @@
 //! Tags what a run made: in staging, so that it is found again and no garbage collector deletes it, and with
 //! the immutable tags of its own repository.
 //!
-//! [`stage`] and [`publish`] are called by `build`. Layers do not pass through this machine unless the
+//! [`stage`], [`place`] and [`Placed::tag`] are called by `build`. Layers do not pass through this machine unless the
 //! registry refuses to mount them, and a manifest keeps its bytes.
+
+mod error;
 
 use std::collections::BTreeMap;
 
 use futures_util::future::{join_all, try_join_all};
 
+pub use error::{Error, Untagged};
+
 use crate::event::{Event, Events};
 use crate::name::{Digest, Repository, Tag};
 use crate::oci::{self, Image, Index};
 use crate::plan::TagDigests;
-use crate::registry::{self, Locator, Manifest, Mount, MountRefusal, Registry};
+use crate::registry::{Locator, Manifest, Mount, MountRefusal, Registry};
 use crate::stack::ImageId;
 use crate::tags;
-
-/// Why images could not be staged or tagged.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A request to the registry failed.
-    #[error(transparent)]
-    Registry(#[from] registry::Error),
-    /// A manifest that was pushed is not there.
-    #[error("{repository}@{digest} was pushed, and the registry does not have it")]
-    NotFound {
-        /// Where it was pushed to.
-        repository: Repository,
-        /// Its digest.
-        digest: Digest,
-    },
-    /// The index of a run cannot be read.
-    #[error("cannot read the run's index {repository}:{tag}: {source}")]
-    Index {
-        /// The staging repository.
-        repository: Repository,
-        /// The run's tag.
-        tag: Tag,
-        /// What is invalid.
-        source: oci::Error,
-    },
-    /// The index of a run lacks an image that was built.
-    #[error("the run's index {repository}:{tag} has no image for platform variant `{variant}`")]
-    NotInIndex {
-        /// The staging repository.
-        repository: Repository,
-        /// The run's tag.
-        tag: Tag,
-        /// The variant that stands for the image.
-        variant: String,
-    },
-    /// An image that was pushed cannot be read.
-    #[error("cannot read the image {repository}@{digest}: {source}")]
-    Image {
-        /// The staging repository.
-        repository: Repository,
-        /// The image's digest.
-        digest: Digest,
-        /// What is invalid.
-        source: oci::Error,
-    },
-    /// An immutable tag points at other bytes; it is never moved.
-    #[error("immutable tag {repository}:{tag} points at {found}, not at {expected}")]
-    Taken {
-        /// The image's repository.
-        repository: Repository,
-        /// The tag.
-        tag: Tag,
-        /// What it points at.
-        found: Digest,
-        /// The image it was for.
-        expected: Digest,
-    },
-    /// An immutable tag that was right is not any more: others wrote or deleted it.
-    #[error("another writer changed immutable tag {repository}:{tag}: it {}, not at {expected}", points_at(.found.as_ref()))]
-    Changed {
-        /// The image's repository.
-        repository: Repository,
-        /// The tag.
-        tag: Tag,
-        /// What it points at; `None` if it is gone.
-        found: Option<Digest>,
-        /// The image it was for.
-        expected: Digest,
-    },
-    /// Some images are tagged and some are not.
-    #[error("{} of {of} images are tagged; these are not:\n{}", .of - .failed.len(), lines(.failed))]
-    Partly {
-        /// How many images were to be tagged.
-        of: usize,
-        /// Those that are not.
-        failed: Vec<Untagged>,
-    },
-}
-
-/// An image that could not be tagged.
-#[derive(Debug)]
-pub struct Untagged {
-    /// The image's label.
-    pub label: String,
-    /// Why.
-    pub error: Box<Error>,
-}
-
-fn points_at(found: Option<&Digest>) -> String {
-    match found {
-        Some(found) => format!("points at {found}"),
-        None => "is missing".to_owned(),
-    }
-}
-
-fn lines(failed: &[Untagged]) -> String {
-    let lines = failed.iter();
-    let lines: Vec<String> = lines
-        .map(|untagged| format!("{}: {}", untagged.label, untagged.error))
-        .collect();
-    lines.join("\n")
-}
 
 /// An image in staging.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,58 +130,93 @@ pub struct ImageTags {
     pub tags: Vec<Tag>,
 }
 
-/// Puts every image under its immutable tags. A tag that `known` has on the right digest is not asked for
-/// before the end. All tags are looked up before the first is written, and all bytes are in place before the
-/// first image is tagged. A tag is written only where it is free, and the first one is claimed: of two runs that
-/// publish different bytes at once, one stops before it has tagged anything. At the end all tags are looked up
-/// again.
-pub async fn publish(
-    registry: &Registry,
+/// Puts the bytes of every image into its own repository. A tag that `known` has on the right digest is not asked
+/// for; all others are looked up first. No tag is written.
+pub async fn place<'a>(
+    registry: &'a Registry,
     staging: &Repository,
-    images: &[ImageTags],
+    images: &'a [ImageTags],
     known: &TagDigests,
     events: &Events,
-) -> Result<(), Error> {
+) -> Result<Placed<'a>, Error> {
     let unknown = unknown(images, known);
     let missing = look_up(registry, &unknown).await?;
     let placed = try_join_all(missing.into_iter().map(|(image, tags)| async move {
         let manifest = manifest(registry, staging, &image.digest).await?;
-        place(registry, staging, image, &manifest, events).await?;
+        place_image(registry, staging, image, &manifest, events).await?;
         Ok::<_, Error>((image, tags, manifest))
     }));
-    let placed = placed.await?;
-    claim_first(registry, &placed).await?;
-    let tagged = join_all(placed.iter().map(|(image, tags, manifest)| async move {
-        for tag in tags {
-            let written = write_new(registry, image, tag, manifest).await;
-            written.map_err(|error| Untagged {
-                label: image.label.clone(),
-                error: Box::new(error),
-            })?;
+    Ok(Placed {
+        registry,
+        images,
+        placed: placed.await?,
+        unknown,
+    })
+}
+
+/// Images whose bytes are in their repositories.
+pub struct Placed<'a> {
+    registry: &'a Registry,
+    images: &'a [ImageTags],
+    /// The tags that were looked up.
+    unknown: Selected<'a>,
+    /// The tags to write.
+    placed: Vec<PlacedImage<'a>>,
+}
+
+impl Placed<'_> {
+    /// Puts every image under its immutable tags. A tag is written only where it is free, and the first one is claimed:
+    /// of two runs that publish different bytes at once, one stops before it has tagged anything. At the end all tags
+    /// are looked up again.
+    pub async fn tag(&self, events: &Events) -> Result<(), Error> {
+        let Self {
+            registry, images, ..
+        } = self;
+        claim_first(registry, &self.placed).await?;
+        let tagged = join_all(
+            self.placed
+                .iter()
+                .map(|(image, tags, manifest)| async move {
+                    for tag in tags {
+                        let written = write_new(registry, image, tag, manifest).await;
+                        written.map_err(|error| Untagged {
+                            label: image.label.clone(),
+                            error: Box::new(error),
+                        })?;
+                    }
+                    Ok::<_, Untagged>(())
+                }),
+        );
+        let failed: Vec<Untagged> = tagged.await.into_iter().filter_map(Result::err).collect();
+        if !failed.is_empty() {
+            return Err(Error::Partly {
+                of: images.len(),
+                tagged: labels_without(images, &failed),
+                failed,
+            });
         }
-        Ok::<_, Untagged>(())
-    }));
-    let failed: Vec<Untagged> = tagged.await.into_iter().filter_map(Result::err).collect();
-    if !failed.is_empty() {
-        return Err(Error::Partly {
-            of: images.len(),
-            failed,
-        });
+        ensure_tagged(registry, images, &self.unknown, !self.placed.is_empty()).await?;
+        for image in *images {
+            events.send(Event::Published {
+                image: image.label.clone(),
+                repository: image.repository.to_string(),
+                tags: image.tags.iter().map(ToString::to_string).collect(),
+                digest: image.digest.clone(),
+            });
+        }
+        Ok(())
     }
-    ensure_tagged(registry, images, &unknown, !placed.is_empty()).await?;
-    for image in images {
-        events.send(Event::Published {
-            image: image.label.clone(),
-            repository: image.repository.to_string(),
-            tags: image.tags.iter().map(ToString::to_string).collect(),
-            digest: image.digest.clone(),
-        });
-    }
-    Ok(())
+}
+
+/// Returns the labels of the images that are not among those that failed.
+fn labels_without(images: &[ImageTags], failed: &[Untagged]) -> Vec<String> {
+    let is_tagged = |label: &&String| failed.iter().all(|untagged| untagged.label != **label);
+    let labels = images.iter().map(|image| &image.label);
+    labels.filter(is_tagged).cloned().collect()
 }
 
 /// Claims the first tag to be written, in an order that is the same for all runs.
-async fn claim_first(registry: &Registry, placed: &[Placed<'_>]) -> Result<(), Error> {
+async fn claim_first(registry: &Registry, placed: &[PlacedImage<'_>]) -> Result<(), Error> {
     let tags = placed.iter().flat_map(|(image, tags, manifest)| {
         let tags = tags.iter();
         tags.map(move |tag| (&image.repository, *tag, manifest))
@@ -376,7 +313,7 @@ async fn ensure_tagged(
 }
 
 /// An image whose bytes are in its repository, the tags it lacks, and its manifest.
-type Placed<'a> = (&'a ImageTags, Vec<&'a Tag>, Manifest);
+type PlacedImage<'a> = (&'a ImageTags, Vec<&'a Tag>, Manifest);
 
 /// Images with some of their tags.
 type Selected<'a> = Vec<(&'a ImageTags, Vec<&'a Tag>)>;
@@ -419,7 +356,7 @@ async fn look_up<'a>(registry: &Registry, images: &Selected<'a>) -> Result<Selec
 
 /// Puts an image's blobs into its own repository, unless that has the image already. Blobs that the
 /// registry refuses to mount are copied through this machine, which is reported.
-async fn place(
+async fn place_image(
     registry: &Registry,
     staging: &Repository,
     image: &ImageTags,

@@ -59,7 +59,24 @@ pub mod plan {
 
 /// Tags of images.
 pub mod publish {
-    pub use crate::publish::{Error, ImageTags, publish, stage};
+    pub use crate::publish::{Error, ImageTags, stage};
+
+    use crate::event::Events;
+    use crate::name::Repository;
+    use crate::plan::TagDigests;
+    use crate::registry::Registry;
+
+    /// Puts every image under its immutable tags.
+    pub async fn publish(
+        registry: &Registry,
+        staging: &Repository,
+        images: &[ImageTags],
+        known: &TagDigests,
+        events: &Events,
+    ) -> Result<(), Error> {
+        let placed = crate::publish::place(registry, staging, images, known, events);
+        placed.await?.tag(events).await
+    }
 }
 
 /// Documents in staging.

@@ -441,3 +441,29 @@ fn killed_at_every_request_of_the_ending_it_can_be_ended_again() {
     }
     assert_eq!(runtime.block_on(run_all(cases)), "");
 }
+
+#[tokio::test]
+async fn a_stop_between_tags_reports_the_move_and_resume_ends_it() {
+    let stop = tokio_util::sync::CancellationToken::new();
+    let stoppable = Registry::new(Options {
+        stop: stop.clone(),
+        ..crate::support::channel::options()
+    });
+    let world = World::with_two(stoppable.expect("a client"), client(1).clone()).await;
+    let one = release(&world.fake, "1");
+    let hang = Effect::Hang { done: false };
+    world.fake.fault(1, "PUT", "ns/left/manifests/stable", hang);
+    let (channel, order) = (world.channel(), order("1"));
+    let stopping = async {
+        world.fake.hung().await;
+        stop.cancel();
+    };
+    let (moved, ()) = tokio::join!(channel.move_to(&one, &order), stopping);
+    let error = moved.expect_err("stopped");
+    assert!(matches!(error, Error::Between { .. }), "{error}");
+    assert!(error.to_string().contains("left:stable: "), "{error}");
+    assert_eq!(at(&world.fake, &one)[..2], [true, false]);
+    world.fake.heal();
+    world.other_channel().resume(false).await.expect("resumed");
+    assert_eq!(at(&world.fake, &one), [true, true, true]);
+}

@@ -264,7 +264,8 @@ async fn an_archive_comes_through_the_session_with_a_secret_on_the_way() {
     let made = run(&mut graph, root, text, 5, mounts);
     let made = graph.marshal(made, &sources());
     let folder = tempfile::tempdir().expect("a folder");
-    let archive = folder.path().join("out.tar");
+    let path = folder.path().join("out.tar");
+    let archive = std::fs::File::create(&path).expect("a file");
     let id = format!("linux/{}", platform("").architecture);
     let request = Request {
         exporters: vec![Exporter {
@@ -274,7 +275,7 @@ async fn an_archive_comes_through_the_session_with_a_secret_on_the_way() {
         frontend_attrs: BTreeMap::new(),
         services: Services {
             secrets: BTreeMap::from([("token".to_owned(), b"s3cret".to_vec())]),
-            archives: BTreeMap::from([(0, archive.clone())]),
+            archives: BTreeMap::from([(0, Arc::new(archive))]),
             ..Services::default()
         },
     };
@@ -298,7 +299,7 @@ async fn an_archive_comes_through_the_session_with_a_secret_on_the_way() {
     .await
     .expect("a solve");
     let mut names = Vec::new();
-    let mut tar = tar::Archive::new(std::fs::File::open(archive).expect("an archive"));
+    let mut tar = tar::Archive::new(std::fs::File::open(path).expect("an archive"));
     for entry in tar.entries().expect("entries") {
         let entry = entry.expect("an entry");
         names.push(entry.path().expect("a path").display().to_string());

@@ -11,6 +11,7 @@ mod engine;
 mod engine_compile;
 mod format;
 mod numbers;
+mod pipes;
 mod publish;
 mod real_registry;
 mod registry;

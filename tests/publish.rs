@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::support::fake::{Effect, Fake, Mounts};
 use laminate::testing::name::{Digest, Repository, Tag};
 use laminate::testing::plan::TagDigests;
@@ -270,11 +272,53 @@ async fn an_image_that_cannot_be_tagged_is_reported_and_the_next_run_tags_it() {
     fake.answer(1, "PUT", "ns/two/manifests/r-1", 403, "not you");
     let message = run(&fake, &items).await.expect_err("denied");
     let lines: Vec<&str> = message.lines().collect();
-    assert_eq!(lines[0], "2 of 3 images are tagged; these are not:");
+    assert_eq!(
+        lines[0],
+        "2 of 3 images are tagged (one, three); these are not, or not completely:"
+    );
     assert!(lines[1].starts_with("two: "), "{message}");
     assert_eq!(tagged(&fake, &items), [true, false, true]);
     run(&fake, &items).await.expect("published");
     assert_eq!(tagged(&fake, &items), [true, true, true]);
+}
+
+#[tokio::test]
+async fn a_stop_between_tags_reports_those_that_are_set() {
+    let fake = Fake::start().await;
+    let items = items(&fake, &["one", "two", "three"]);
+    let stop = CancellationToken::new();
+    let registry = Registry::new(Options {
+        contest: Duration::from_millis(10),
+        stop: stop.clone(),
+        ..Options::default()
+    });
+    fake.fault(
+        9,
+        "PUT",
+        "ns/two/manifests/r-1",
+        Effect::Hang { done: true },
+    );
+    let (registry, staging) = (registry.expect("a client"), repository(&fake, "ns/staging"));
+    let (known, events) = (TagDigests::new(), Events::none());
+    let publishing = publish(&registry, &staging, &items, &known, &events);
+    let stopping = async {
+        while fake.tag("ns/three", "r-1").is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        fake.hung().await;
+        // The third one is read back.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stop.cancel();
+    };
+    let (published, ()) = tokio::join!(publishing, stopping);
+    let message = published.expect_err("stopped").to_string();
+    let lines: Vec<&str> = message.lines().collect();
+    assert_eq!(
+        lines[0],
+        "2 of 3 images are tagged (one, three); these are not, or not completely:"
+    );
+    assert!(lines[1].starts_with("two: "), "{message}");
+    assert!(lines[1].ends_with(": interrupted"), "{message}");
 }
 
 #[tokio::test]

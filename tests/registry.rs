@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::support::client::{manifest, options, registry, repository, tag, text};
 use crate::support::fake::{Effect, Fake};
 use laminate::testing::name::{Digest, Repository, Tag};
@@ -529,4 +531,33 @@ async fn a_connection_that_closes_without_an_answer_is_retried() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     closing.abort();
     assert_eq!(accepted.load(Ordering::SeqCst), 1 + 5, "five retries");
+}
+
+#[tokio::test]
+async fn a_stop_ends_pauses_and_requests() {
+    let asked = vec![("retry-after", "100".to_owned())];
+    let busy = Effect::Answer(429, asked, String::new());
+    for effect in [busy, Effect::Hang { done: false }] {
+        let fake = Fake::start().await;
+        fake.fault(9, "HEAD", "manifests/", effect);
+        let stop = CancellationToken::new();
+        let registry = Registry::new(Options {
+            stop: stop.clone(),
+            ..options()
+        });
+        let (registry, repository) = (registry.expect("a client"), repository(&fake, "a"));
+        let start = Instant::now();
+        let name = tag("t");
+        let asking = registry.head_manifest(&repository, &name);
+        let stopping = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            stop.cancel();
+        };
+        let (answer, ()) = tokio::join!(asking, stopping);
+        assert!(
+            matches!(answer, Err(Error::Interrupted { .. })),
+            "{answer:?}"
+        );
+        assert!(start.elapsed() < Duration::from_secs(1), "it waited");
+    }
 }

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::error::Error;
-use crate::buildkit::{Address, Client, EngineOptions, PrivateEngine};
+use crate::buildkit::{self, Address, Client, EngineOptions, Notice, PrivateEngine};
 use crate::event::{Event, Events};
+use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::run::{self, Report};
 use crate::stack::Stack;
@@ -29,14 +28,19 @@ pub trait Engine {
 /// Where a buildkitd comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineSource {
-    /// One that runs at this address, as the user wrote it.
-    Address(String),
+    /// One that runs.
+    Address {
+        /// Its address, as the user wrote it.
+        text: String,
+        /// Whether it may be on another machine, although the connection is not encrypted.
+        is_insecure_allowed: bool,
+    },
     /// One started for the run.
     Private {
         /// The folder of its state, kept between runs; `None` if the environment has none.
         state: Option<PathBuf>,
-        /// The folder for its socket.
-        runtime: PathBuf,
+        /// Where a folder for its socket may be created, in the order of preference.
+        runtime: Vec<PathBuf>,
     },
 }
 
@@ -46,8 +50,8 @@ pub struct Buildkit<'a> {
     pub source: EngineSource,
     /// Where progress is sent.
     pub events: &'a Events,
-    /// Stops the run when it fires.
-    pub cancel: &'a CancellationToken,
+    /// Stops the run.
+    pub interrupt: &'a Interrupt,
 }
 
 impl Engine for Buildkit<'_> {
@@ -57,13 +61,13 @@ impl Engine for Buildkit<'_> {
         plan: &Plan,
         options: &run::Options,
     ) -> Result<Report, Error> {
-        let connection = tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => return Err(Error::Cancelled),
-            opened = self.open() => opened?,
-        };
+        let cancel = self.interrupt.cancel();
+        let opened = self.interrupt.unless_cancelled(self.open()).await;
+        let connection = opened.ok_or(Error::Cancelled)??;
+        // From here on a run that is interrupted stops its steps and its engine by itself.
+        let _orderly = self.interrupt.begin_orderly();
         let client = connection.client();
-        let report = run::run(client, stack, plan, options, self.events, self.cancel).await;
+        let report = run::run(client, stack, plan, options, self.events, cancel).await;
         if let Connection::Private(engine) = connection {
             self.phase("stopping the engine");
             engine.stop().await;
@@ -89,8 +93,16 @@ impl Connection {
 impl Buildkit<'_> {
     async fn open(&self) -> Result<Connection, Error> {
         match &self.source {
-            EngineSource::Address(text) => {
+            EngineSource::Address {
+                text,
+                is_insecure_allowed,
+            } => {
                 let address: Address = text.parse()?;
+                if address.is_remote() && !is_insecure_allowed {
+                    return Err(Error::Buildkit(buildkit::Error::Insecure {
+                        address: address.to_string(),
+                    }));
+                }
                 let client = Client::connect(&address, CONNECT).await?;
                 Ok(Connection::Running(client))
             }
@@ -100,12 +112,8 @@ impl Buildkit<'_> {
                     state: state.clone().ok_or(Error::NoStateFolder)?,
                     runtime: runtime.clone(),
                 };
-                let waiting = || {
-                    self.events.send(Event::Note {
-                        text: "the engine is in use by another laminate; waiting".to_owned(),
-                    });
-                };
-                let engine = PrivateEngine::start(&options, waiting).await?;
+                let notice = |notice| self.events.send(notice_event(&notice));
+                let engine = PrivateEngine::start(&options, notice).await?;
                 Ok(Connection::Private(Box::new(engine)))
             }
         }
@@ -115,5 +123,24 @@ impl Buildkit<'_> {
         self.events.send(Event::Phase {
             text: text.to_owned(),
         });
+    }
+}
+
+/// Returns what the user is told of an engine that starts.
+fn notice_event(notice: &Notice) -> Event {
+    match notice {
+        Notice::Waiting => Event::Note {
+            text: "the engine is in use by another laminate; waiting".to_owned(),
+        },
+        Notice::NoSandbox => Event::Warning {
+            text: "steps can see and end processes of the engine: process namespaces are not permitted here"
+                .to_owned(),
+        },
+        Notice::OnTmpfs(state) => Event::Warning {
+            text: format!(
+                "the engine's state {} is on a tmpfs, where steps may fail with `Invalid cross-device link`; set XDG_STATE_HOME to a folder on a disk",
+                state.display()
+            ),
+        },
     }
 }

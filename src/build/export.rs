@@ -48,7 +48,7 @@ impl Recorded<'_> {
         let Some(file) = file.filter(|_| ran.report.index.is_some()) else {
             return Ok(None);
         };
-        let engine = EngineArchive::open(file.path())?;
+        let engine = EngineArchive::open(file.clone())?;
         for (variant, exported) in &ran.report.exported {
             let Some(image) = engine.images.get(variant) else {
                 continue;

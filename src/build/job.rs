@@ -8,6 +8,7 @@ use camino::Utf8PathBuf;
 use super::error::Error;
 use crate::event::Events;
 use crate::gather::{self, Gathered};
+use crate::interrupt::Interrupt;
 use crate::llb::{Platform, Proxy};
 use crate::plan::{Plan, Request};
 use crate::registry::{Credentials, Registry};
@@ -36,6 +37,8 @@ pub struct Job<'a> {
     pub registry: &'a Registry,
     /// Where progress is sent.
     pub events: &'a Events,
+    /// Stops the build, but not between tags.
+    pub interrupt: &'a Interrupt,
 }
 
 /// What a run is for.

@@ -30,8 +30,9 @@ pub async fn build<'a>(
     engine: &impl Engine,
 ) -> Result<Recorded<'a>, Error> {
     let ran = prepared.run(engine).await?;
-    let proven = ran.prove().await;
-    let published = proven.publish().await;
+    let interrupt = ran.prepared.job.interrupt;
+    let proven = interrupt.unless_cancelled(ran.prove()).await;
+    let published = proven.ok_or(Error::Cancelled)?.publish().await?;
     let recorded = published.record().await;
     recorded.export().await
 }

@@ -1,21 +1,19 @@
 //! The first phase: a request that passed all checks, and all that its run needs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::sync::Arc;
-
-use tempfile::NamedTempFile;
 
 use jiff::Timestamp;
 
 use super::error::Error;
 use super::job::{Goal, Job};
-use crate::buildkit::Services;
+use crate::buildkit::{CredentialSource, Services};
 use crate::compile::{CA_SECRET, StepEnvironment};
 use crate::event::Event;
 use crate::llb::Proxy;
 use crate::name::{Reference, Repository, Tag};
 use crate::plan::{Action, Planned};
-use crate::registry::Credentials;
 use crate::release::refs::Writes;
 use crate::run;
 use crate::stack::{ImageId, Kind, Step};
@@ -61,10 +59,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// What the engine must know beside the plan.
-    pub(super) fn run_options(
-        &self,
-        archive: Option<&NamedTempFile>,
-    ) -> Result<run::Options, Error> {
+    pub(super) fn run_options(&self, archive: Option<&Arc<File>>) -> Result<run::Options, Error> {
         let environment = self.job.environment;
         let options = self.job.options;
         Ok(run::Options {
@@ -83,7 +78,7 @@ impl<'a> Prepared<'a> {
             epoch: self.epoch()?,
             external: self.job.gathered.external.clone(),
             staging: self.staging.clone(),
-            archive: archive.map(|file| file.path().to_owned()),
+            archive: archive.cloned(),
             suites: environment.suites,
         })
     }
@@ -107,30 +102,48 @@ impl<'a> Prepared<'a> {
         if let Some(ca) = &self.job.options.ca {
             secrets.insert(CA_SECRET.to_owned(), ca.clone());
         }
-        let credentials: Credentials = self.job.environment.credentials.clone();
-        // The engine asks by host. It pushes to staging, so that credential comes first.
-        let external = self.job.stack.external_images().into_iter();
-        let paths: Vec<Repository> = (self.staging.iter().cloned())
-            .chain(external.map(|reference| reference.repository.clone()))
-            .collect();
         Services {
-            credentials: Some(Arc::new(move |host: String| {
-                let (credentials, paths) = (credentials.clone(), paths.clone());
-                Box::pin(async move {
-                    // Without credentials the engine asks anonymously, and the registry's answer is shown.
-                    let paths = paths.iter().filter(|repository| repository.host() == host);
-                    for path in paths.map(Repository::path).chain([""]) {
-                        let found = credentials.credentials_for(&host, path).await;
-                        if let Some(found) = found.ok().flatten() {
-                            return Some((found.username, found.secret));
-                        }
-                    }
-                    None
-                })
-            })),
+            credentials: Some(self.credentials()),
             secrets,
             ..Services::default()
         }
+    }
+
+    /// Returns the credentials the engine may ask for: those of registries that the stack uses.
+    fn credentials(&self) -> CredentialSource {
+        let credentials = self.job.environment.credentials.clone();
+        let events = self.job.events.clone();
+        // The engine asks by host. It pushes to staging, so that credential comes first.
+        let external = self.job.stack.external_images().into_iter();
+        let repositories: Arc<Vec<Repository>> = Arc::new(
+            (self.staging.iter().cloned())
+                .chain(external.map(|reference| reference.repository.clone()))
+                .collect(),
+        );
+        Arc::new(move |host: String| {
+            let (credentials, events) = (credentials.clone(), events.clone());
+            let repositories = repositories.clone();
+            Box::pin(async move {
+                let used: Vec<&Repository> = (repositories.iter())
+                    .filter(|repository| registry_of(repository.host()) == registry_of(&host))
+                    .collect();
+                if used.is_empty() {
+                    let text = format!(
+                        "the engine asked for the credentials of `{host}`, a registry that the stack does not use; it does not get them"
+                    );
+                    events.send(Event::Warning { text });
+                    return None;
+                }
+                // Without credentials the engine asks anonymously, and the registry's answer is shown.
+                for path in used.into_iter().map(Repository::path).chain([""]) {
+                    let found = credentials.credentials_for(&host, path).await;
+                    if let Some(found) = found.ok().flatten() {
+                        return Some((found.username, found.secret));
+                    }
+                }
+                None
+            })
+        })
     }
 
     /// Reports which images are built and which are reused.
@@ -146,6 +159,14 @@ impl<'a> Prepared<'a> {
             build: labels(|action| matches!(action, Action::Build { .. })),
             reuse: labels(|action| matches!(action, Action::Reuse { .. })),
         });
+    }
+}
+
+/// Returns the registry that a host serves; Docker Hub has several.
+fn registry_of(host: &str) -> &str {
+    match host {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        other => other,
     }
 }
 

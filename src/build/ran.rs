@@ -1,14 +1,15 @@
 //! The second phase: the engine has ended, and what it made is in staging.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-
-use tempfile::NamedTempFile;
+use std::sync::Arc;
 
 use super::engine::Engine;
 use super::error::Error;
 use super::prepared::{Prepared, check_secrets};
 use crate::compile::Brought;
+use crate::export::{self, Target};
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Planned};
 use crate::publish::{self, Staged};
@@ -24,8 +25,8 @@ pub(super) struct Ran<'a> {
     pub report: Report,
     /// The images this run made, in staging or in the engine's archive.
     pub staged: BTreeMap<ImageId, Staged>,
-    /// The archive the engine sent; removed when dropped.
-    pub engine_archive: Option<NamedTempFile>,
+    /// The archive the engine sent, a file without a name.
+    pub engine_archive: Option<Arc<File>>,
 }
 
 impl<'a> Prepared<'a> {
@@ -49,7 +50,8 @@ impl<'a> Prepared<'a> {
         });
         let report = engine.run(self.job.stack, plan, &options).await?;
         let mut ran = Ran::new(self, report, engine_archive);
-        ran.stage().await?;
+        let staged = ran.prepared.job.interrupt.unless_cancelled(ran.stage());
+        staged.await.ok_or(Error::Cancelled)??;
         Ok(ran)
     }
 }
@@ -79,22 +81,23 @@ impl Prepared<'_> {
     }
 }
 
-/// Creates a file for the engine's archive beside the one to write: it has about the same size, so it fits
-/// there if anywhere.
-fn engine_archive(archive: &Path) -> Result<NamedTempFile, Error> {
-    let folder = match archive.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
+/// Creates a file for the engine's archive where the one to write gets its bytes: it has about the same size, so it fits
+/// there if anywhere. It has no name, so nothing is left of it, however laminate ends.
+fn engine_archive(archive: &Path) -> Result<Arc<File>, Error> {
+    let folder = match Target::of(archive).map_err(export::Error::from)? {
+        Target::File(path) => match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        },
+        Target::Stream(_) => std::env::temp_dir(),
     };
-    NamedTempFile::new_in(&folder).map_err(|source| Error::Folder { folder, source })
+    let file = tempfile::tempfile_in(&folder);
+    let file = file.map_err(|source| Error::Folder { folder, source })?;
+    Ok(Arc::new(file))
 }
 
 impl<'a> Ran<'a> {
-    pub fn new(
-        prepared: Prepared<'a>,
-        report: Report,
-        engine_archive: Option<NamedTempFile>,
-    ) -> Self {
+    pub fn new(prepared: Prepared<'a>, report: Report, engine_archive: Option<Arc<File>>) -> Self {
         Self {
             prepared,
             report,

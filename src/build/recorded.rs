@@ -85,6 +85,7 @@ impl<'a> Published<'a> {
                 Err(cause) => self.proven.fault = Some(Error::Unrecorded(Box::new(cause))),
             }
         }
+        drop(self.tagging.take());
         Recorded {
             published: self,
             release,

@@ -1,6 +1,7 @@
 //! The address of a buildkitd, as [`Client`](super::Client) takes it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -13,6 +14,21 @@ pub enum Address {
     Unix(PathBuf),
     /// `tcp://host:port`, without TLS.
     Tcp(String),
+}
+
+impl Address {
+    /// Returns whether bytes reach the engine over a network, where others can read and change them.
+    pub fn is_remote(&self) -> bool {
+        let Self::Tcp(host) = self else {
+            return false;
+        };
+        let name = host
+            .rsplit_once(':')
+            .map_or(host.as_str(), |(name, _)| name);
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        let address = name.parse::<IpAddr>();
+        !(name == "localhost" || address.is_ok_and(|address| address.is_loopback()))
+    }
 }
 
 impl FromStr for Address {
@@ -73,6 +89,27 @@ mod tests {
         ] {
             let address: Address = text.parse().expect("an address");
             assert_eq!(address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn only_addresses_of_this_machine_are_local() {
+        let is_remote = |text: &str| text.parse::<Address>().expect("an address").is_remote();
+        for local in [
+            "unix:///x",
+            "tcp://localhost:1",
+            "tcp://127.0.0.1:1",
+            "tcp://[::1]:1",
+        ] {
+            assert!(!is_remote(local), "{local}");
+        }
+        for remote in [
+            "tcp://builder:1",
+            "tcp://10.0.0.1:1",
+            "tcp://[fe80::1]:1",
+            "tcp://localhost.example:1",
+        ] {
+            assert!(is_remote(remote), "{remote}");
         }
     }
 

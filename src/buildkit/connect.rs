@@ -30,34 +30,7 @@ impl Client {
     /// Connects, and waits up to `patience` for an engine that is still starting. Fails with
     /// [`Error::Connect`] after that.
     pub async fn connect(address: &Address, patience: Duration) -> Result<Self, Error> {
-        let endpoint = Endpoint::from_static("http://localhost")
-            .connect_timeout(Duration::from_secs(10))
-            .http2_max_header_list_size(HEADER_LIMIT)
-            .initial_connection_window_size(8 << 20)
-            .initial_stream_window_size(2 << 20);
-        let channel = match address {
-            Address::Unix(path) => {
-                let path = path.clone();
-                endpoint.connect_with_connector_lazy(tower::service_fn(move |_| {
-                    let path = path.clone();
-                    async move {
-                        let stream = tokio::net::UnixStream::connect(path).await?;
-                        Ok::<_, std::io::Error>(TokioIo::new(stream))
-                    }
-                }))
-            }
-            Address::Tcp(host) => {
-                let host = host.clone();
-                endpoint.connect_with_connector_lazy(tower::service_fn(move |_| {
-                    let host = host.clone();
-                    async move {
-                        let stream = tokio::net::TcpStream::connect(host).await?;
-                        stream.set_nodelay(true)?;
-                        Ok::<_, std::io::Error>(TokioIo::new(stream))
-                    }
-                }))
-            }
-        };
+        let channel = channel(address)?;
         let mut client = Self {
             channel,
             address: address.clone(),
@@ -106,6 +79,55 @@ impl Client {
         LlbBridgeClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT)
+    }
+}
+
+/// How often an engine on another machine is asked whether it is there; a server that is asked more often than every
+/// 5 minutes closes the connection (google.golang.org/grpc, keepalive/keepalive.go, `EnforcementPolicy`).
+const PING: Duration = Duration::from_secs(310);
+/// How long it may take to answer that.
+const PING_TIMEOUT: Duration = Duration::from_secs(60);
+/// After this silence, TCP asks whether the other machine is there: 3 times, every 10 s.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Returns a connection that is opened when it is used.
+fn channel(address: &Address) -> Result<Channel, Error> {
+    let configured = |endpoint: Endpoint| {
+        endpoint
+            .connect_timeout(Duration::from_secs(10))
+            .http2_max_header_list_size(HEADER_LIMIT)
+            .initial_connection_window_size(8 << 20)
+            .initial_stream_window_size(2 << 20)
+    };
+    match address {
+        Address::Unix(path) => {
+            let path = path.clone();
+            let endpoint = configured(Endpoint::from_static("http://localhost"));
+            let connector = tower::service_fn(move |_| {
+                let path = path.clone();
+                async move {
+                    let stream = tokio::net::UnixStream::connect(path).await?;
+                    Ok::<_, std::io::Error>(TokioIo::new(stream))
+                }
+            });
+            Ok(endpoint.connect_with_connector_lazy(connector))
+        }
+        Address::Tcp(host) => {
+            let endpoint = Endpoint::from_shared(format!("http://{host}"));
+            let endpoint = configured(endpoint.map_err(|error| Error::Address {
+                text: address.to_string(),
+                reason: error.to_string(),
+            })?);
+            // An engine that vanishes closes nothing: without these its build would be waited for for ever.
+            let endpoint = endpoint
+                .tcp_nodelay(true)
+                .tcp_keepalive(Some(SILENCE))
+                .tcp_keepalive_interval(Some(Duration::from_secs(10)))
+                .tcp_keepalive_retries(Some(3))
+                .http2_keep_alive_interval(PING)
+                .keep_alive_timeout(PING_TIMEOUT);
+            Ok(endpoint.connect_lazy())
+        }
     }
 }
 

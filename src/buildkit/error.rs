@@ -37,6 +37,20 @@ pub enum Error {
     /// An operation failed.
     #[error("{0}")]
     Failed(Box<Failure>),
+    /// The engine has no space left.
+    #[error("the engine's disk is full: {reason}")]
+    DiskFull {
+        /// The engine's text.
+        reason: String,
+    },
+    /// The address is one of another machine, and the connection would be neither encrypted nor authenticated.
+    #[error(
+        "refusing the engine at {address}: secrets and passwords would be sent over the network unencrypted"
+    )]
+    Insecure {
+        /// The engine's address.
+        address: String,
+    },
     /// The engine is gone.
     #[error("lost the connection to the engine: {reason}")]
     Lost {
@@ -102,7 +116,15 @@ impl Error {
         if status.code() == Code::Cancelled {
             return Self::Cancelled;
         }
-        Self::Failed(Box::new(Failure::from_status(&status)))
+        let failure = Failure::from_status(&status);
+        // The daemon has no code for it; this is how Go ends the text of ENOSPC (syscall/zerrors_linux_amd64.go). A
+        // step that reports it itself has an exit code.
+        if failure.exit_code.is_none() && failure.message.ends_with("no space left on device") {
+            return Self::DiskFull {
+                reason: failure.message,
+            };
+        }
+        Self::Failed(Box::new(failure))
     }
 
     /// Returns the status that reports this error to the daemon; its code is never 0, which would mean
@@ -286,5 +308,15 @@ mod tests {
         let status = Error::Failed(Box::new(failure)).into_status();
         assert_eq!(status.message, "no image was built");
         assert_ne!(status.code, 0);
+    }
+
+    #[test]
+    fn a_full_disk_is_the_engines_fault() {
+        let text = "write /state/executor/hosts.tmp: no space left on device";
+        let error = Error::from_status(tonic::Status::new(Code::Unknown, text));
+        assert!(matches!(error, Error::DiskFull { .. }), "{error}");
+        let text = r#"push failed: 500: {"message": "no space left on device"}"#;
+        let error = Error::from_status(tonic::Status::new(Code::Unknown, text));
+        assert!(matches!(error, Error::Failed(_)), "{error}");
     }
 }

@@ -17,12 +17,12 @@ mod status;
 
 pub use address::Address;
 pub use connect::Client;
-pub use engine::{EngineError, Options as EngineOptions, PrivateEngine};
+pub use engine::{EngineError, Notice, Options as EngineOptions, PrivateEngine, exec_engine};
 #[cfg(test)]
 pub use error::SourceLocation;
 pub use error::{Error, Failure};
 pub use gateway::{FileEntry, FileKind, Gateway, Ref};
-pub use session::Services;
+pub use session::{CredentialSource, Services};
 pub use solve::{Built, Exporter, Request, Returned, Solved, solve};
 pub use status::{Update, Vertex};
 

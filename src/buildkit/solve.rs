@@ -63,6 +63,9 @@ pub struct Solved<T> {
     pub value: T,
 }
 
+/// How long an engine may take to open a session.
+const OPENING: Duration = Duration::from_secs(60);
+
 /// How long to wait for an answer that is due.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -83,7 +86,16 @@ where
     Building: Future<Output = Result<Built<T>, Error>>,
 {
     let reference = unique();
-    let session = Session::open(client, request.services).await?;
+    let opening = Session::open(client, request.services);
+    let opened = tokio::time::timeout(OPENING, cancel.run_until_cancelled(opening)).await;
+    let session = match opened {
+        Ok(opened) => opened.ok_or(Error::Cancelled)??,
+        Err(_) => {
+            return Err(Error::Lost {
+                reason: format!("it opened no session within {} s", OPENING.as_secs()),
+            });
+        }
+    };
     let message = control::SolveRequest {
         r#ref: reference.clone(),
         session: session.id.clone(),

@@ -5,10 +5,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, MovingArgs, PromoteArgs, RevertArgs};
 use super::context::actor;
-use super::interrupt::unless_cancelled;
+use super::interrupt::{tagging, unless_cancelled};
 use super::workspace::Workspace;
 use super::{Answer, Exit, Failure};
 use crate::event::{Event, Events};
+use crate::interrupt::Interrupt;
 use crate::name::{Commit, Digest};
 use crate::record::{Drift, LedgerEntry, MoveKind, StoredRelease, TagMove};
 use crate::release::gates::{GateState, Source};
@@ -48,32 +49,35 @@ pub async fn promote(
     global: &Global,
     args: &PromoteArgs,
     events: &Events,
-    cancel: &CancellationToken,
+    interrupt: &Interrupt,
 ) -> Result<Answer, Failure> {
     check_variants(global)?;
-    let workspace = Workspace::open(global, events).await?;
+    let workspace = Workspace::open(global, events, interrupt.stop()).await?;
     if !args.moving.dry_run {
         let caller = workspace.context.caller().await;
         caller.check(workspace.context.stack.refs(), Writes::Promote)?;
     }
     let Some(to) = &args.to else {
-        return promote_all(&workspace, args, events, cancel).await;
+        return promote_all(&workspace, args, events, interrupt).await;
     };
     let declared = workspace.declared(to)?;
     let channel = workspace.channel(to);
     if args.resume || args.abort {
         let accept_drift = args.moving.accept_drift;
-        let entry = if args.resume {
-            channel.resume(accept_drift).await?
-        } else {
-            channel.abort(accept_drift).await?
+        let ending = async {
+            Ok(if args.resume {
+                channel.resume(accept_drift).await?
+            } else {
+                channel.abort(accept_drift).await?
+            })
         };
+        let entry = tagging(interrupt, ending).await?;
         return Ok(moved(to, None, Some(&entry), &[], false));
     }
     let release = workspace.release(args.release.as_deref());
-    let release = unless_cancelled(cancel, release).await?;
+    let release = unless_cancelled(interrupt.cancel(), release).await?;
     let promoter = promoter(&workspace, args, &release);
-    promote_one(&promoter, declared, cancel).await
+    promote_one(&promoter, declared, interrupt).await
 }
 
 /// Promotes to every channel with `auto: true`. One that is refused stops only those that take from it.
@@ -81,11 +85,11 @@ async fn promote_all(
     workspace: &Workspace,
     args: &PromoteArgs,
     events: &Events,
-    cancel: &CancellationToken,
+    interrupt: &Interrupt,
 ) -> Result<Answer, Failure> {
     release::check_waived(&workspace.context.stack, &args.waive, &args.require)?;
     let release = workspace.release(args.release.as_deref());
-    let release = unless_cancelled(cancel, release).await?;
+    let release = unless_cancelled(interrupt.cancel(), release).await?;
     let promoter = promoter(workspace, args, &release);
     let mut outcome = Outcome::default();
     let mut moved: Vec<&str> = Vec::new();
@@ -100,7 +104,7 @@ async fn promote_all(
                 .turn(channel, &moved, &workspace.context.folder)
                 .await?)
         };
-        match unless_cancelled(cancel, turn).await {
+        match unless_cancelled(interrupt.cancel(), turn).await {
             Ok(Turn::AtNewer(commit)) => {
                 let text = format!("is at a newer release already ({})", commit.short());
                 events.send(Event::Note {
@@ -112,7 +116,7 @@ async fn promote_all(
                 let text = format!("it takes releases from `{from}`, which is not at this one");
                 outcome.wait(name, &text);
             }
-            Ok(Turn::Due) => match promote_one(&promoter, channel, cancel).await {
+            Ok(Turn::Due) => match promote_one(&promoter, channel, interrupt).await {
                 Ok(answer) => {
                     moved.push(name);
                     outcome.add(answer);
@@ -216,11 +220,11 @@ fn promoter<'a>(
 async fn promote_one(
     promoter: &Promoter<'_>,
     channel: &stack::Channel,
-    cancel: &CancellationToken,
+    interrupt: &Interrupt,
 ) -> Result<Answer, Failure> {
     let check = async { Ok(promoter.check(channel).await?) };
-    let promotion = unless_cancelled(cancel, check).await?;
-    let promoted = promotion.carry_out().await?;
+    let promotion = unless_cancelled(interrupt.cancel(), check).await?;
+    let promoted = tagging(interrupt, async { Ok(promotion.carry_out().await?) }).await?;
     Ok(moved(
         &channel.name,
         promoted.from.as_ref(),
@@ -272,17 +276,17 @@ pub async fn revert(
     global: &Global,
     args: &RevertArgs,
     events: &Events,
-    cancel: &CancellationToken,
+    interrupt: &Interrupt,
 ) -> Result<Answer, Failure> {
     check_variants(global)?;
-    let workspace = Workspace::open(global, events).await?;
+    let workspace = Workspace::open(global, events, interrupt.stop()).await?;
     if !args.moving.dry_run {
         let caller = workspace.context.caller().await;
         caller.check(workspace.context.stack.refs(), Writes::Promote)?;
     }
     workspace.declared(&args.channel)?;
     let channel = workspace.channel(&args.channel);
-    let looked = unless_cancelled(cancel, async {
+    let looked = unless_cancelled(interrupt.cancel(), async {
         let wanted = match &args.to {
             Some(name) => Some(workspace.release(Some(name)).await?.digest),
             None => None,
@@ -298,7 +302,9 @@ pub async fn revert(
         &before.commit,
         &args.moving,
     );
-    let entry = channel.move_to(&targets(&before), &order).await?;
+    let targets = targets(&before);
+    let moving = async { Ok(channel.move_to(&targets, &order).await?) };
+    let entry = tagging(interrupt, moving).await?;
     Ok(moved(
         &args.channel,
         from.as_ref(),
@@ -388,7 +394,7 @@ pub async fn status(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let workspace = Workspace::open(global, events).await?;
+    let workspace = Workspace::open(global, events, cancel).await?;
     unless_cancelled(cancel, async {
         let mut text = String::new();
         let mut list = Vec::new();

@@ -280,16 +280,24 @@ pub fn platform_name() -> String {
 }
 
 /// The registries' client, with the credentials docker has; `None` if nothing is to be contacted.
-pub fn registry_unless(offline: bool, events: &Events) -> Result<Option<Registry>, Failure> {
+pub fn registry_unless(
+    offline: bool,
+    events: &Events,
+    stop: &CancellationToken,
+) -> Result<Option<Registry>, Failure> {
     if offline {
         Ok(None)
     } else {
-        registry(Credentials::from_environment(), events).map(Some)
+        registry(Credentials::from_environment(), events, stop).map(Some)
     }
 }
 
-/// The registries' client.
-pub fn registry(credentials: Credentials, events: &Events) -> Result<Registry, Failure> {
+/// The registries' client; `stop` ends its requests.
+pub fn registry(
+    credentials: Credentials,
+    events: &Events,
+    stop: &CancellationToken,
+) -> Result<Registry, Failure> {
     let ca_file = std::env::var_os("SSL_CERT_FILE")
         .filter(|path| !path.is_empty())
         .map(PathBuf::from);
@@ -299,6 +307,7 @@ pub fn registry(credentials: Credentials, events: &Events) -> Result<Registry, F
         tls: list("LAMINATE_TLS_REGISTRIES"),
         credentials,
         events: events.clone(),
+        stop: stop.clone(),
         ..Options::default()
     };
     Ok(Registry::new(options)?)
@@ -333,17 +342,21 @@ pub fn build_environment(credentials: Credentials, caller: Caller) -> Environmen
 pub fn engine_source(global: &Global) -> EngineSource {
     let address = global.engine.clone().filter(|text| !text.is_empty());
     if let Some(address) = address.or_else(|| variable("BUILDKIT_HOST")) {
-        return EngineSource::Address(address);
+        return EngineSource::Address {
+            text: address,
+            is_insecure_allowed: global.insecure_engine,
+        };
     }
     let folder = |name: &str| {
         let path = std::env::var_os(name).filter(|value| !value.is_empty());
         path.map(PathBuf::from)
     };
     let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
-    let runtime = folder("XDG_RUNTIME_DIR").unwrap_or_else(std::env::temp_dir);
+    let runtime = folder("XDG_RUNTIME_DIR").into_iter();
+    let runtime = runtime.chain([std::env::temp_dir(), PathBuf::from("/tmp")]);
     EngineSource::Private {
         state: state.map(|path| path.join("laminate/engine")),
-        runtime: runtime.join(format!("laminate-{}", nix::unistd::geteuid())),
+        runtime: runtime.collect(),
     }
 }
 

@@ -22,7 +22,7 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
     unless_cancelled(cancel, async {
-        let records = Records::open(global, events).await?;
+        let records = Records::open(global, events, cancel).await?;
         let (from, to) = ends(&records, args)?;
         let labels = compare::changed(&from.release, &to.release);
         let (from_spec, to_spec) =

@@ -28,7 +28,7 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let workspace = Workspace::open(global, events).await?;
+    let workspace = Workspace::open(global, events, cancel).await?;
     match command {
         EvidenceCommand::Add(args) => unless_cancelled(cancel, add(&workspace, args, events)).await,
         EvidenceCommand::List(args) => unless_cancelled(cancel, list(&workspace, args)).await,

@@ -188,6 +188,11 @@ impl From<buildkit::Error> for Failure {
             buildkit::Error::Address { .. } => Self::from_error(Exit::Usage, error),
             buildkit::Error::Connect { .. } => Self::from_error(Exit::Environment, error)
                 .help("start a buildkitd there, set another address with --engine or BUILDKIT_HOST, or set none to have one started"),
+            buildkit::Error::Insecure { .. } => Self::from_error(Exit::Usage, error).help(
+                "forward the engine's socket or port over SSH; or pass --insecure-engine, if everyone on the network is trusted",
+            ),
+            buildkit::Error::DiskFull { .. } => Self::from_error(Exit::Environment, error)
+                .help("free space where the engine keeps its state, for example with `buildctl prune`"),
             error => Self::from_error(Exit::Environment, error),
         }
     }
@@ -196,7 +201,8 @@ impl From<buildkit::Error> for Failure {
 impl From<publish::Error> for Failure {
     fn from(error: publish::Error) -> Self {
         let help = match error {
-            publish::Error::Partly { .. } => {
+            publish::Error::Partly { .. }
+            | publish::Error::Registry(registry::Error::Interrupted { .. }) => {
                 Some("run the same command again; it adds the missing tags")
             }
             publish::Error::Taken { .. } => Some(
@@ -221,6 +227,10 @@ impl From<release::Error> for Failure {
 fn release_exit(error: &release::Error) -> Exit {
     use release::Error;
     match error {
+        Error::Registry(registry::Error::Interrupted { .. })
+        | Error::Staging(staging::Error::Registry(registry::Error::Interrupted { .. })) => {
+            Exit::Publish
+        }
         Error::Registry(_) | Error::Staging(_) | Error::Numbers { .. } => Exit::Environment,
         Error::NoRelease { .. } | Error::NoChannel { .. } | Error::NothingEarlier { .. } => {
             Exit::Usage
@@ -247,6 +257,10 @@ fn release_help(error: &release::Error) -> Option<String> {
         Error::PointerLost { pointer, last, .. } => format!(
             "find out who deleted it; then tag the entry the channel is at, for example {last}, as {pointer} in staging"
         ),
+        Error::Registry(registry::Error::Interrupted { .. })
+        | Error::Staging(staging::Error::Registry(registry::Error::Interrupted { .. })) => {
+            "check `laminate status`: a move that was begun is finished with `laminate promote --to CHANNEL --resume`".to_owned()
+        }
         Error::Ancestry { .. } => "fetch the whole history with `git fetch --unshallow --filter=blob:none` (GitHub Actions: `fetch-depth: 0`), or promote with --to".to_owned(),
         Error::NoRelease { .. } => "`laminate history` lists releases".to_owned(),
         _ => return None,

@@ -22,7 +22,7 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
     unless_cancelled(cancel, async {
-        let records = Records::open(global, events).await?;
+        let records = Records::open(global, events, cancel).await?;
         let moves = moves(&records).await?;
         match &args.image {
             Some(name) => of_image(&records, &records.labels(name)?, moves),

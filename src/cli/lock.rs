@@ -35,7 +35,7 @@ pub async fn run(
         let updated = selected.is_empty() || selected.contains(reference);
         !before.bases.contains_key(reference) || args.update.is_some() && updated
     };
-    let registry = context::registry(Credentials::from_environment(), events)?;
+    let registry = context::registry(Credentials::from_environment(), events, cancel)?;
     events.send(Event::Phase {
         text: "asking the registry".to_owned(),
     });

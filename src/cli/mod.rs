@@ -35,6 +35,8 @@ pub use args::{Args, Command, Global};
 pub use exit::Exit;
 pub use failure::Failure;
 
+use crate::event::Events;
+use crate::interrupt::Interrupt;
 use crate::report::Reporter;
 
 /// The result of a command that did not fail.
@@ -70,6 +72,10 @@ pub fn main() -> std::process::ExitCode {
             env!("CARGO_PKG_VERSION"),
         ));
     }));
+    if let Some(error) = crate::buildkit::exec_engine(std::env::args_os()) {
+        print_error(&format!("cannot start the engine: {error}\n"));
+        return std::process::ExitCode::from(Exit::Environment.code());
+    }
     let run = || {
         let args = Args::read();
         let global = args.global;
@@ -101,32 +107,50 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
     };
     let color = color();
     let (events, reporter) = Reporter::start(global.progress, global.verbose, color);
+    let interrupt = Interrupt::default();
     let answer = runtime.block_on(async {
-        let cancel = interrupt::listen();
-        match command {
-            Command::Graph(args) => graph::run(global, &args).await,
-            Command::Plan(args) => plan::run(global, &args, &events, &cancel).await,
-            Command::Build(args) => build::run(global, &args, &events, &cancel).await,
-            Command::Test(args) => build::test(global, &args, &events, &cancel).await,
-            Command::Lock(args) => lock::run(global, &args, &events, &cancel).await,
-            Command::Evidence(args) => evidence::run(global, &args, &events, &cancel).await,
-            Command::Promote(args) => channel::promote(global, &args, &events, &cancel).await,
-            Command::Revert(args) => channel::revert(global, &args, &events, &cancel).await,
-            Command::Status => channel::status(global, &events, &cancel).await,
-            Command::Prepull(args) => prepull::run(global, &args, &events, &cancel).await,
-            Command::Docs(args) => docs::run(global, &args, &events, &cancel).await,
-            Command::History(args) => history::run(global, &args, &events, &cancel).await,
-            Command::Diff(args) => diff::run(global, &args, &events, &cancel).await,
-            Command::Rebuild(args) => rebuild::run(global, &args, &events, &cancel).await,
-            Command::Show(args) => show::run(global, &args, &events, &cancel).await,
-            Command::Why(args) => why::run(global, &args, &events, &cancel).await,
-            Command::Completions(_) | Command::Reference => {
-                unreachable!("they need no runtime")
-            }
+        interrupt::listen(&interrupt, &events);
+        tokio::select! {
+            biased;
+            answer = dispatch(global, command, &events, &interrupt) => answer,
+            failure = interrupt::overdue(&interrupt) => Err(failure),
         }
     });
+    // A thread that hangs, as in a program it waits for, must not block the exit.
+    runtime.shutdown_background();
     reporter.finish();
     print(global, answer)
+}
+
+/// Runs a command.
+async fn dispatch(
+    global: &Global,
+    command: Command,
+    events: &Events,
+    interrupt: &Interrupt,
+) -> Result<Answer, Failure> {
+    let cancel = interrupt.cancel();
+    match command {
+        Command::Graph(args) => graph::run(global, &args).await,
+        Command::Plan(args) => plan::run(global, &args, events, cancel).await,
+        Command::Build(args) => build::run(global, &args, events, interrupt).await,
+        Command::Test(args) => build::test(global, &args, events, interrupt).await,
+        Command::Lock(args) => lock::run(global, &args, events, cancel).await,
+        Command::Evidence(args) => evidence::run(global, &args, events, cancel).await,
+        Command::Promote(args) => channel::promote(global, &args, events, interrupt).await,
+        Command::Revert(args) => channel::revert(global, &args, events, interrupt).await,
+        Command::Status => channel::status(global, events, cancel).await,
+        Command::Prepull(args) => prepull::run(global, &args, events, cancel).await,
+        Command::Docs(args) => docs::run(global, &args, events, cancel).await,
+        Command::History(args) => history::run(global, &args, events, cancel).await,
+        Command::Diff(args) => diff::run(global, &args, events, cancel).await,
+        Command::Rebuild(args) => rebuild::run(global, &args, events, cancel).await,
+        Command::Show(args) => show::run(global, &args, events, cancel).await,
+        Command::Why(args) => why::run(global, &args, events, cancel).await,
+        Command::Completions(_) | Command::Reference => {
+            unreachable!("they need no runtime")
+        }
+    }
 }
 
 /// Returns whether stderr gets colours: it is a terminal, and no variable overrides that (`NO_COLOR`,
@@ -167,9 +191,23 @@ fn print(global: &Global, answer: Result<Answer, Failure>) -> Exit {
             (failure.exit, text)
         }
     };
-    // A closed pipe (`laminate plan | head`) is not an error.
-    let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    exit
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A closed pipe (`laminate plan | head`) is not an error.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let failure = Failure::new(
+                Exit::Environment,
+                format!("cannot write to standard output: {error}"),
+            );
+            print_error(&failure.shown(color()));
+            // What the command did is not undone by that.
+            if matches!(exit, Exit::Done | Exit::Difference) {
+                Exit::Environment
+            } else {
+                exit
+            }
+        }
+        _ => exit,
+    }
 }
 
 fn pretty(value: &Value) -> String {

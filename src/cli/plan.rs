@@ -38,7 +38,7 @@ pub async fn run(
         no_reuse: false,
         ..Request::default()
     };
-    let registry = context::registry_unless(args.offline, events)?;
+    let registry = context::registry_unless(args.offline, events, cancel)?;
     let (gathered, plan) = context
         .plan(registry.as_ref(), &request, events, cancel)
         .await?;

@@ -27,7 +27,7 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let workspace = Workspace::open(global, events).await?;
+    let workspace = Workspace::open(global, events, cancel).await?;
     workspace.declared(&args.channel)?;
     let work = async {
         let ledger = workspace.channel(&args.channel).look().await?;

@@ -25,7 +25,7 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
     unless_cancelled(cancel, async {
-        let records = Records::open(global, events).await?;
+        let records = Records::open(global, events, cancel).await?;
         let stored = records.find(&args.release)?;
         let StoredRelease { digest, release } = stored;
         let Some(spec) = records.spec(release).await? else {

@@ -1,6 +1,8 @@
 //! The releases of a staging repository, for commands that only read them. These need a registry alone:
 //! neither git nor an engine, and with `--staging` not even the spec.
 
+use tokio_util::sync::CancellationToken;
+
 use super::args::Global;
 use super::{Exit, Failure, context};
 use crate::diagnostic::nearest;
@@ -19,9 +21,13 @@ pub(super) struct Records {
 
 impl Records {
     /// Reads all releases; with `--variant`, only the images of these variants.
-    pub(super) async fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        global: &Global,
+        events: &Events,
+        cancel: &CancellationToken,
+    ) -> Result<Self, Failure> {
         let repository = repository(global).await?;
-        let registry = context::registry(Credentials::from_environment(), events)?;
+        let registry = context::registry(Credentials::from_environment(), events, cancel)?;
         Self::read(Staging::new(&registry, &repository), global, events).await
     }
 

@@ -18,7 +18,7 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
     unless_cancelled(cancel, async {
-        let records = Records::open(global, events).await?;
+        let records = Records::open(global, events, cancel).await?;
         let found = records.find(&args.release)?;
         let channels = records.channels(&found.digest);
         let text = text(found, &channels);

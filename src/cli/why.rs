@@ -33,7 +33,7 @@ pub async fn run(
     let wanted = context
         .select(std::slice::from_ref(&args.image))?
         .unwrap_or_default();
-    let registry = context::registry_unless(args.offline, events)?;
+    let registry = context::registry_unless(args.offline, events, cancel)?;
     let (gathered, plan) = context
         .plan(registry.as_ref(), &Request::default(), events, cancel)
         .await?;

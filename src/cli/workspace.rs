@@ -1,5 +1,7 @@
 //! The stack and its staging repository: what commands about releases start from.
 
+use tokio_util::sync::CancellationToken;
+
 use super::args::Global;
 use super::context::{self, Context};
 use super::{Exit, Failure};
@@ -21,8 +23,12 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Loads the stack and makes a client of its registry. Nothing is contacted.
-    pub async fn open(global: &Global, events: &Events) -> Result<Self, Failure> {
+    /// Loads the stack and makes a client of its registry, whose requests `stop` ends. Nothing is contacted.
+    pub async fn open(
+        global: &Global,
+        events: &Events,
+        stop: &CancellationToken,
+    ) -> Result<Self, Failure> {
         let context = context::load(global).await?;
         let repository = context.stack.staging().cloned().ok_or_else(|| {
             Failure::new(Exit::Environment, "no registry to read releases from")
@@ -31,7 +37,7 @@ impl Workspace {
         events.send(Event::Phase {
             text: "asking the registry".to_owned(),
         });
-        let registry = context::registry(Credentials::from_environment(), events)?;
+        let registry = context::registry(Credentials::from_environment(), events, stop)?;
         Ok(Self {
             staging: Staging::new(&registry, &repository),
             context,

@@ -150,6 +150,13 @@ pub enum Error {
         temporary: bool,
     },
 
+    /// The user stopped the command; a write may have been applied.
+    #[error("{attempt}: interrupted")]
+    Interrupted {
+        /// The operation.
+        attempt: Attempt,
+    },
+
     /// Bytes have another digest than they must have.
     #[error("{attempt}: wrong digest: expected {expected}, found {found}")]
     WrongDigest {

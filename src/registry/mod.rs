@@ -14,6 +14,7 @@ mod clients;
 mod credential;
 mod credential_helper;
 mod credentials;
+mod download;
 mod error;
 mod host;
 mod manifests;

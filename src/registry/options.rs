@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::credentials::Credentials;
 use crate::event::Events;
 
@@ -32,6 +34,8 @@ pub struct Options {
     /// The longest another writer is expected to take from seeing that a tag is free to having
     /// written it.
     pub contest: Duration,
+    /// Ends all requests and waits when it fires, with [`Error::Interrupted`](super::Error::Interrupted).
+    pub stop: CancellationToken,
 }
 
 impl Default for Options {
@@ -48,6 +52,7 @@ impl Default for Options {
             backoff: Duration::from_millis(500),
             settling: Duration::from_secs(5),
             contest: Duration::from_millis(250),
+            stop: CancellationToken::new(),
         }
     }
 }

@@ -117,9 +117,27 @@ impl Transport {
             });
         }
         if !wait.is_zero() {
-            tokio::time::sleep(jittered(wait)).await;
+            // The next request notices that it must not be sent.
+            let stop = &self.options.stop;
+            let wait = tokio::time::sleep(jittered(wait));
+            let _stopped = stop.run_until_cancelled(wait).await;
         }
         true
+    }
+
+    /// Waits for a request, or ends it when the user stops the command.
+    async fn unless_stopped<T>(
+        &self,
+        call: &Call,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            () = self.options.stop.cancelled() => Err(Error::Interrupted {
+                attempt: call.attempt.clone(),
+            }),
+            answer = request => answer,
+        }
     }
 
     /// Sends a request until it is answered or cannot be.
@@ -139,6 +157,10 @@ impl Transport {
 
     /// Sends a request once (twice where a token had to be fetched first) and reads the whole answer.
     pub async fn send_once(&self, call: &Call, upload: Option<Upload>) -> Result<Reply, Error> {
+        self.unless_stopped(call, self.attempt(call, upload)).await
+    }
+
+    async fn attempt(&self, call: &Call, upload: Option<Upload>) -> Result<Reply, Error> {
         let host = self.authorizer.hosts.get(&call.attempt.host);
         host.wait().await;
         let size = upload.as_ref().map_or(call.body.len() as u64, |u| u.size);
@@ -170,6 +192,13 @@ impl Transport {
 
     /// Opens a download: the answer's headers, its body still to come, and the permit to read it.
     pub async fn open(
+        &self,
+        call: &Call,
+    ) -> Result<(reqwest::Response, OwnedSemaphorePermit), Error> {
+        self.unless_stopped(call, self.open_many(call)).await
+    }
+
+    async fn open_many(
         &self,
         call: &Call,
     ) -> Result<(reqwest::Response, OwnedSemaphorePermit), Error> {

@@ -72,8 +72,8 @@ pub async fn run(
         },
     )
     .await;
-    tracker.end();
     let Solved { response, value } = solved?;
+    tracker.end();
     let index = if value.built.is_empty() {
         None
     } else {

@@ -1,6 +1,7 @@
 //! What a run is started with.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::sync::Arc;
 
 use super::base::ExternalDigests;
 use crate::buildkit::Services;
@@ -24,8 +25,8 @@ pub struct Options {
     pub external: ExternalDigests,
     /// Receives the images by digest.
     pub staging: Option<Repository>,
-    /// Receives the images as an OCI archive.
-    pub archive: Option<PathBuf>,
+    /// Receives the images as an OCI archive, open for writing.
+    pub archive: Option<Arc<File>>,
     /// How many suites and info commands run at the same time; at least one does.
     pub suites: usize,
 }

@@ -263,7 +263,7 @@ impl Tracker {
         }
     }
 
-    /// Notes that the solve has ended.
+    /// Notes that the solve has ended, and with it the export.
     pub fn end(&self) {
         if self.lock().exporting {
             self.events.send(Event::Exporting {

@@ -18,6 +18,7 @@ use crate::checkout::Checkout;
 use crate::event::{Event, Events};
 use crate::evidence::{Checks, Evidence, Verdict};
 use crate::gather::{self, Gathered};
+use crate::interrupt::Interrupt;
 use crate::llb::{Platform, Proxy};
 use crate::name::{Commit, Digest, Repository, Tag};
 use crate::plan::{Action, Facts, KeyFacts, Keys, Periods, Plan, Planned, TagDigests};
@@ -65,6 +66,7 @@ struct World {
     facts: Facts,
     sizes: BTreeMap<Digest, u64>,
     events: Events,
+    interrupt: Interrupt,
     received: std::sync::mpsc::Receiver<Event>,
 }
 
@@ -110,6 +112,7 @@ impl World {
             sizes: BTreeMap::new(),
             events,
             received,
+            interrupt: Interrupt::default(),
         }
     }
 
@@ -184,6 +187,7 @@ impl World {
             environment: &self.environment,
             registry: &self.registry,
             events: &self.events,
+            interrupt: &self.interrupt,
         }
     }
 

@@ -9,7 +9,7 @@ mod services;
 pub use files::Files;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
 use std::sync::Arc;
 
 use bollard_buildkit_proto::health::health_server::HealthServer;
@@ -39,8 +39,8 @@ pub struct Services {
     pub credentials: Option<CredentialSource>,
     /// Secrets by id. Missing ones are answered as such.
     pub secrets: BTreeMap<String, Vec<u8>>,
-    /// The file of an exporter's archive, by the exporter's index.
-    pub archives: BTreeMap<usize, PathBuf>,
+    /// The file of an exporter's archive, open for writing, by the exporter's index.
+    pub archives: BTreeMap<usize, Arc<File>>,
     /// Contents of local sources.
     pub files: Files,
 }

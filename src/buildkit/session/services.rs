@@ -17,7 +17,7 @@ use bollard_buildkit_proto::moby::filesync::v1::{
     VerifyTokenAuthorityResponse,
 };
 use futures_util::Stream;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Services;
@@ -126,14 +126,16 @@ impl FileSend for Services {
             .get("buildkit-attachable-exporter-id")
             .and_then(|id| id.to_str().ok()?.parse().ok())
             .unwrap_or(0);
-        let path = self
+        let archive = self
             .archives
             .get(&exporter)
             .ok_or_else(|| Status::not_found("unknown exporter: it has no archive"))?;
-        let failed = |error: std::io::Error| {
-            Status::internal(format!("cannot write {}: {error}", path.display()))
-        };
-        let mut file = tokio::fs::File::create(path).await.map_err(failed)?;
+        let failed =
+            |error: std::io::Error| Status::internal(format!("cannot write the archive: {error}"));
+        archive.set_len(0).map_err(failed)?;
+        let archive = archive.try_clone().map_err(failed)?;
+        let mut file = tokio::fs::File::from_std(archive);
+        file.rewind().await.map_err(failed)?;
         let mut pieces = request.into_inner();
         while let Some(piece) = pieces.message().await? {
             file.write_all(&piece.data).await.map_err(failed)?;

@@ -108,6 +108,16 @@ pub struct Global {
     /// The buildkitd to use, unix://… or tcp://… [default: BUILDKIT_HOST, or start one]
     #[arg(long, value_name = "ADDRESS", env = "LAMINATE_ENGINE", global = true)]
     pub engine: Option<String>,
+    /// Use a tcp://… engine on another machine, although the connection is not encrypted
+    ///
+    /// Secrets and passwords of registries are sent to the engine, and anyone on the network can read them.
+    #[arg(
+        long,
+        env = "LAMINATE_INSECURE_ENGINE",
+        value_parser = Flag::new(),
+        global = true
+    )]
+    pub insecure_engine: bool,
     /// Use only this variant; can be repeated
     #[arg(
         long = "variant",

@@ -10,14 +10,13 @@ mod request;
 
 use std::time::Instant;
 
-use tokio_util::sync::CancellationToken;
-
 use super::args::{BuildArgs, Global, TestArgs};
 use super::context::{self, Context};
 use super::preview::{self, PolicyFindings};
 use super::{Answer, Failure};
 use crate::build::{self, Buildkit, Job, Options, Prepared};
 use crate::event::Events;
+use crate::interrupt::Interrupt;
 use crate::registry::Credentials;
 use crate::release::refs::Caller;
 
@@ -26,12 +25,12 @@ pub async fn run(
     global: &Global,
     args: &BuildArgs,
     events: &Events,
-    cancel: &CancellationToken,
+    interrupt: &Interrupt,
 ) -> Result<Answer, Failure> {
     let started = Instant::now();
     let context = context::load(global).await?;
     let options = request::build(&context, global, args)?;
-    carry_out(global, &context, &options, started, events, cancel).await
+    carry_out(global, &context, &options, started, events, interrupt).await
 }
 
 /// Runs `laminate test`: a build that only proves what is built already.
@@ -39,12 +38,12 @@ pub async fn test(
     global: &Global,
     args: &TestArgs,
     events: &Events,
-    cancel: &CancellationToken,
+    interrupt: &Interrupt,
 ) -> Result<Answer, Failure> {
     let started = Instant::now();
     let context = context::load(global).await?;
     let options = request::test(&context, global, args)?;
-    carry_out(global, &context, &options, started, events, cancel).await
+    carry_out(global, &context, &options, started, events, interrupt).await
 }
 
 async fn carry_out(
@@ -53,17 +52,17 @@ async fn carry_out(
     options: &Options,
     started: Instant,
     events: &Events,
-    cancel: &CancellationToken,
+    interrupt: &Interrupt,
 ) -> Result<Answer, Failure> {
     // Clones share what was looked up: the engine asks for what the registry's client asked for.
     let credentials = Credentials::from_environment();
-    let registry = context::registry(credentials.clone(), events)?;
+    let registry = context::registry(credentials.clone(), events, interrupt.stop())?;
     options.check(&context.stack)?;
     let online = (!options.offline).then_some(&registry);
     let request = &options.request;
     let platform = context::platform_name();
     let gathering = context.gathering(&platform, request);
-    let planning = context.plan_with(&gathering, online, events, cancel);
+    let planning = context.plan_with(&gathering, online, events, interrupt.cancel());
     let (gathered, plan) = planning.await?;
     let planned = (&gathered, &plan);
     preview::check(context, online, planned, PolicyFindings::Left, events).await?;
@@ -84,6 +83,7 @@ async fn carry_out(
         environment: &environment,
         registry: &registry,
         events,
+        interrupt,
     })?;
     if options.dry_run {
         return Ok(dry_run::answer(context, &gathered, &plan, options));
@@ -91,7 +91,7 @@ async fn carry_out(
     let engine = Buildkit {
         source: context::engine_source(global),
         events,
-        cancel,
+        interrupt,
     };
     let recorded = build::build(prepared, &engine).await?;
     answer::answer(context, recorded, started)

@@ -8,6 +8,7 @@ use crate::cli::args::{BuildArgs, Global, ProvingArgs, TestArgs};
 use crate::cli::context::Context;
 use crate::cli::{Exit, Failure};
 use crate::diagnostic::nearest;
+use crate::export::Target;
 use crate::plan::{Request, Retest};
 use crate::stack::Stack;
 
@@ -73,7 +74,13 @@ fn proving(context: &Context, global: &Global, args: &ProvingArgs) -> Result<Opt
 /// Reads `oci:FILE`.
 fn archive_path(text: &str) -> Result<PathBuf, Failure> {
     match text.strip_prefix("oci:") {
-        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+        Some("-") => Err(Failure::new(Exit::Usage, "invalid --export `oci:-`")
+            .help("use --export oci:/dev/stdout, or oci:./- for a file of that name")),
+        Some(path) if !path.is_empty() => {
+            let path = PathBuf::from(path);
+            Target::of(&path).map_err(|error| Failure::from_error(Exit::Usage, error))?;
+            Ok(path)
+        }
         _ => Err(
             Failure::new(Exit::Usage, format!("invalid --export `{text}`"))
                 .help("use --export oci:FILE"),
@@ -145,7 +152,7 @@ mod tests {
     fn an_archive_is_a_path_behind_its_format() {
         let path = archive_path("oci:a/b.tar").expect("a path");
         assert_eq!(path, PathBuf::from("a/b.tar"));
-        for text in ["a.tar", "oci:", "docker:a.tar"] {
+        for text in ["a.tar", "oci:", "oci:-", "docker:a.tar"] {
             let message = shown(archive_path(text));
             assert!(message.starts_with(&format!("error: invalid --export `{text}`")));
         }

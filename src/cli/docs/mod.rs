@@ -30,7 +30,7 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let workspace = Workspace::open(global, events).await?;
+    let workspace = Workspace::open(global, events, cancel).await?;
     if args.push_wiki.is_some() && !args.dry_run {
         let caller = workspace.context.caller().await;
         caller.check(workspace.context.stack.refs(), Writes::Docs)?;
