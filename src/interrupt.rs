@@ -130,13 +130,9 @@ impl Interrupt {
         self.lock().has_tagged
     }
 
-    /// Waits for `work`; returns `None` if there is a signal first. Only for work that may stop anywhere.
+    /// Waits for `work`; returns `None` if there is a signal before it is done. Only for work that may stop anywhere.
     pub async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => None,
-            done = work => Some(done),
-        }
+        self.cancel.run_until_cancelled(work).await
     }
 }
 
@@ -187,10 +183,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_signal_wins_over_work_that_is_done() {
+    async fn a_signal_ends_what_waits_and_not_what_is_done() {
         let interrupt = Interrupt::default();
-        assert_eq!(interrupt.unless_cancelled(async { 1 }).await, Some(1));
         interrupt.signal();
-        assert_eq!(interrupt.unless_cancelled(async { 1 }).await, None);
+        assert_eq!(interrupt.unless_cancelled(async { 1 }).await, Some(1));
+        let waiting = std::future::pending::<u32>();
+        assert_eq!(interrupt.unless_cancelled(waiting).await, None);
     }
 }
