@@ -243,7 +243,10 @@ impl Fake {
         let name = digest(bytes);
         let mut state = self.state();
         let repository = state.repositories.entry(repository.to_owned()).or_default();
-        let kind = "application/vnd.oci.image.manifest.v1+json".to_owned();
+        let parsed: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+        let kind = parsed["mediaType"].as_str();
+        let kind = kind.unwrap_or("application/vnd.oci.image.manifest.v1+json");
+        let kind = kind.to_owned();
         repository
             .manifests
             .insert(name.clone(), (kind, Bytes::copy_from_slice(bytes)));
