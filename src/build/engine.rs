@@ -126,7 +126,7 @@ impl Buildkit<'_> {
     }
 }
 
-/// Returns what the user is told of an engine that starts.
+/// Returns the message about an engine that starts.
 fn notice_event(notice: &Notice) -> Event {
     match notice {
         Notice::Waiting => Event::Note {

@@ -59,7 +59,7 @@ pub fn listen(interrupt: &Interrupt, events: &Events) {
     });
 }
 
-/// Returns what the user is told of a signal.
+/// Returns the message about a signal.
 fn text(reaction: Reaction) -> &'static str {
     match reaction {
         Reaction::Stop => "stopping; press Ctrl-C again to stop immediately",
