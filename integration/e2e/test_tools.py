@@ -1,4 +1,4 @@
-"""uv and pytest work on images that nobody prepared for them, and are fetched once."""
+"""uv and pytest work on images that were not prepared for them, and are fetched once."""
 
 
 def test_a_python_without_pip_and_settings_of_pip_do_not_matter(make_stack, registry):

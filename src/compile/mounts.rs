@@ -74,7 +74,7 @@ impl Compiler<'_> {
                 id: CA_SECRET.to_owned(),
                 uid: 0,
                 gid: 0,
-                // Certificates are no secret, and every user needs them.
+                // Certificates are public, and every user needs them.
                 mode: 0o444,
                 optional: false,
             },

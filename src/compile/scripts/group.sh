@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-## The begin of a group's script. `member` is the number of the member that runs: if one fails, it is
-## reported in an escape sequence, which nobody sees (src/run/track.rs).
+## The beginning of the script of a group. `member` is the number of the member that runs: if one fails, it is
+## reported in an escape sequence, which is not shown (src/run/track.rs).
 set -e
 trap 'code=$?; [ $code = 0 ] || printf "\033]laminate;%s\033\\\\" "$member" >&2; exit $code' EXIT
