@@ -183,6 +183,9 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, name)| name)
 }
 
+/// The most that are rendered at once.
+const MOST: usize = 100;
+
 /// Returns `list` as text with an empty line between entries, sorted by place, errors first.
 pub fn render(list: &[Diagnostic], sources: &Sources, color: bool) -> String {
     let renderer = if color {
@@ -192,14 +195,19 @@ pub fn render(list: &[Diagnostic], sources: &Sources, color: bool) -> String {
     };
     let mut sorted: Vec<&Diagnostic> = list.iter().collect();
     sorted.sort_by_key(|d| (d.severity, d.primary.as_ref().map(|label| label.span)));
-    let texts: Vec<String> = sorted
+    let hidden = sorted.len().saturating_sub(MOST);
+    let mut texts: Vec<String> = sorted
         .into_iter()
+        .take(MOST)
         .map(|diagnostic| {
             let mut text = renderer.render(&groups(diagnostic, sources)).to_string();
             text.push('\n');
             text
         })
         .collect();
+    if hidden > 0 {
+        texts.push(format!("and {hidden} more\n"));
+    }
     texts.join("\n")
 }
 
@@ -220,12 +228,16 @@ fn groups<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Vec<Group<'a>
         let file = sources.file(label.span.source);
         Snippet::source(&*file.text)
             .path(file.path.as_str())
-            .annotation(annotation(label, kind))
+            .annotation(annotation(label, kind, &file.text))
     };
     let mut main = snippet(primary, AnnotationKind::Primary);
     for other in &diagnostic.others {
         if other.span.source == primary.span.source {
-            main = main.annotation(annotation(other, AnnotationKind::Context));
+            main = main.annotation(annotation(
+                other,
+                AnnotationKind::Context,
+                &sources.file(other.span.source).text,
+            ));
         }
     }
     let mut group = title.element(main);
@@ -240,9 +252,21 @@ fn groups<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Vec<Group<'a>
     vec![group]
 }
 
-fn annotation(label: &Label, kind: AnnotationKind) -> annotate_snippets::Annotation<'_> {
-    kind.span(label.span.start as usize..label.span.end as usize)
-        .label(label.text.as_str())
+/// Marks a span of a text; at its ends no character is cut.
+fn annotation<'a>(
+    label: &'a Label,
+    kind: AnnotationKind,
+    text: &str,
+) -> annotate_snippets::Annotation<'a> {
+    let mut start = (label.span.start as usize).min(text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut end = (label.span.end as usize).min(text.len());
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    kind.span(start..end.max(start)).label(label.text.as_str())
 }
 
 #[cfg(test)]
@@ -271,6 +295,17 @@ mod tests {
              |\n  \
              = help: did you mean `base`?\n"
         );
+    }
+
+    #[test]
+    fn a_span_that_cuts_a_character_is_widened() {
+        let mut sources = Sources::default();
+        let source = sources.add("specs.yml", "a: é\nb");
+        for (start, end) in [(4, 4), (0, 4), (4, 99), (5, 3), (99, 99)] {
+            let span = Span { source, start, end };
+            let diagnostic = Diagnostic::error("a fault").at(span, "here");
+            assert!(render(&[diagnostic], &sources, false).contains("here"));
+        }
     }
 
     /// The message, its labels in order and the hint, a line each.

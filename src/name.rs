@@ -302,24 +302,29 @@ fn is_host(first: &str) -> bool {
     first == "localhost" || first.contains(['.', ':'])
 }
 
+/// Returns whether requests can be sent to a host. It is parsed as requests parse it: `10.0.0.256` has the
+/// form of a host and is none, and `127.1` would become another one.
 fn is_valid_host(host: &str) -> bool {
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !host.ends_with(']') => (name, Some(port)),
-        _ => (host, None),
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-.:[]".contains(c);
+    if !host.chars().all(is_allowed) {
+        return false;
+    }
+    let Ok(url) = url::Url::parse(&format!("https://{host}/")) else {
+        return false;
     };
-    let port_ok = port.is_none_or(|p| !p.is_empty() && p.parse::<u16>().is_ok());
-    let name_ok = match name.strip_prefix('[') {
-        Some(rest) => rest
-            .strip_suffix(']')
-            .is_some_and(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => {
-            !name.is_empty()
-                && name.split('.').all(|l| {
-                    !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                })
+    let name = match host.rsplit_once(':') {
+        Some((_, "")) => return false,
+        Some((name, _)) if !host.ends_with(']') => name,
+        _ => host,
+    };
+    match url.host() {
+        Some(url::Host::Domain(domain)) => {
+            domain.eq_ignore_ascii_case(name) && !name.split('.').any(str::is_empty)
         }
-    };
-    port_ok && name_ok
+        Some(url::Host::Ipv4(address)) => address.to_string() == name,
+        Some(url::Host::Ipv6(_)) => true,
+        None => false,
+    }
 }
 
 impl fmt::Display for Repository {

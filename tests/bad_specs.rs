@@ -6,7 +6,7 @@ use laminate::testing::render;
 use laminate::testing::spec::{LoadFailure, Overrides, Stack, load};
 use proptest::prelude::*;
 
-const GOOD: &str = r#"stack: bad
+pub const GOOD: &str = r#"stack: bad
 registry: registry.example.org/team
 tags: ["b-${commit7}"]
 vars: { word: one }
@@ -21,7 +21,7 @@ images:
 "#;
 
 /// Changes of the valid spec: a text of it and its replacement.
-const BAD: &[(&str, &str)] = &[
+pub const BAD: &[(&str, &str)] = &[
     ("stack: bad", "stak: bad"),
     ("stack: bad", "stack: Bad Name"),
     ("stack: bad\n", "stack: bad\nstack: again\n"),
@@ -241,6 +241,9 @@ const BAD: &[(&str, &str)] = &[
         "copy: { /x: { image: debian:12, from: etc } }",
     ),
     ("apt: [git]", "steps: [{ link: { x: y } }]"),
+    ("base: debian:bookworm", "base: \"10.0.0.256:5000/x:1\""),
+    ("registry.example.org/team", "host:+80/team"),
+    ("apt: [git]", r#"env: { A: "\néé${x}\L" }"#),
     // The environment.
     ("apt: [git]", r#"env: { PATH: "/opt/x/bin:${PATH}" }"#),
     ("apt: [git]", r#"env: { A: "${wrd}" }"#),
@@ -256,7 +259,7 @@ const BAD: &[(&str, &str)] = &[
 ];
 
 /// Files under `images/` of all specs.
-const FILES: &[(&str, &str)] = &[
+pub const FILES: &[(&str, &str)] = &[
     ("images/child/requirements.txt", "six==1.16.0\n"),
     ("images/child/includes.txt", "-r ../nowhere.txt\n"),
 ];

@@ -9,7 +9,7 @@ use laminate::testing::plan::FORMAT;
 use laminate::testing::plan::{Component, KeyFacts, Keys, Periods};
 use laminate::testing::spec::{ImageId, Overrides, load};
 
-const SPEC: &str = r#"
+pub const SPEC: &str = r#"
 stack: format
 writable: { gid: 100, paths: [/opt/conda] }
 images:
@@ -94,7 +94,7 @@ fn equal_specs_give_equal_operations() {
 }
 
 /// Every kind of step and every key of an image, in two variants.
-const EVERYTHING: &str = r#"
+pub const EVERYTHING: &str = r#"
 stack: keys
 registry: registry.example.org/team
 series: none

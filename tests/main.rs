@@ -10,6 +10,7 @@ mod compile_texts;
 mod engine;
 mod engine_compile;
 mod format;
+mod hostile;
 mod numbers;
 mod pipes;
 mod publish;

@@ -150,6 +150,40 @@ fn a_repository_has_others_below_it() {
 }
 
 #[test]
+fn a_host_is_one_that_requests_can_be_sent_to() {
+    for host in [
+        "10.0.0.256:5000",
+        "1.2.3.999",
+        "127.1",
+        "xn--a.example",
+        "host:+80",
+        "host:",
+        "host:65536",
+        "foo.0x7fffffffff",
+        "a..b",
+        "[::1",
+        "[::g]",
+        "a]b.c",
+    ] {
+        let found = Repository::parse(&format!("{host}/x"));
+        assert!(found.is_err(), "{host}: {found:?}");
+    }
+    for host in [
+        "localhost",
+        "localhost:5000",
+        "10.0.0.25:5000",
+        "[::1]:5000",
+        "[2001:db8::1]",
+        "a-b.example",
+        "Registry.example:443",
+        "xn--bcher-kva.example",
+    ] {
+        let found = Repository::parse(&format!("{host}/x"));
+        assert!(found.is_ok(), "{host}: {found:?}");
+    }
+}
+
+#[test]
 fn a_pinned_reference_keeps_its_tag() {
     let pinned = Reference::parse("debian:12").expect("a reference");
     let pinned = pinned.pinned(Digest::of(b""));
@@ -177,6 +211,14 @@ fn a_repository_is_written_and_read_as_text() {
 }
 
 proptest! {
+    #[test]
+    fn every_repository_has_a_url(text in "(([0-9]{1,3}\\.){1,4}|\\[[0-9a-f:]{0,9}\\]|[a-z0-9x.-]{1,12})(:[0-9+]{0,6})?/x") {
+        if let Ok(repository) = Reference::parse(&text) {
+            let host = repository.repository.host().to_owned();
+            prop_assert!(url::Url::parse(&format!("https://{host}/v2/")).is_ok(), "{}", host);
+        }
+    }
+
     #[test]
     fn what_is_shown_parses_to_the_same(text in "[a-z0-9./:@_-]{1,40}") {
         if let Ok(reference) = Reference::parse(&text) {

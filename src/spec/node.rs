@@ -3,6 +3,8 @@
 //! Built on granit-parser's events and not on serde: all errors of a file are reported at once, and a
 //! derived deserializer stops at the first. `spec::parse` and `lock` call [`parse`].
 
+use std::collections::HashMap;
+
 use granit_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
 
 use crate::diagnostic::Diagnostic;
@@ -214,6 +216,7 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
             Event::MappingStart(_, anchor, tag) => {
                 self.refuse_tag(tag.is_some(), span);
                 let mut entries: Vec<Entry> = Vec::new();
+                let mut known = HashMap::new();
                 let end = loop {
                     match self.next()?? {
                         (Event::MappingEnd, end) => break end,
@@ -221,7 +224,8 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
                             let key = self.node(event, at, depth + 1)?;
                             let (event, at) = self.next()??;
                             let value = self.node(event, at, depth + 1)?;
-                            self.entry(key, value, &mut entries);
+                            let entry = self.entry(key, value, &mut known);
+                            entries.extend(entry);
                         }
                     }
                 };
@@ -267,38 +271,43 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
         }
     }
 
-    fn entry(&mut self, key: Node, value: Node, entries: &mut Vec<Entry>) {
-        let Value::Scalar { text, .. } = &key.value else {
+    /// Returns the entry of a key that is valid and not in `known`, to which it is added.
+    fn entry(
+        &mut self,
+        key: Node,
+        value: Node,
+        known: &mut HashMap<String, Span>,
+    ) -> Option<Entry> {
+        let span = key.span;
+        let Value::Scalar { text, .. } = key.value else {
             let found = key.describe();
-            let problem = Diagnostic::expected("a key", "a string", key.span, found);
+            let problem = Diagnostic::expected("a key", "a string", span, found);
             self.problems.push(problem);
-            return;
+            return None;
         };
-        let text = text.clone();
         if text == "<<" {
             self.problems.push(
                 Diagnostic::error("unsupported merge key `<<`")
-                    .at(key.span, "")
+                    .at(span, "")
                     .help("write the keys out, or put what images share into a base image"),
             );
-            return;
+            return None;
         }
-        if let Some(first) = entries.iter().find(|entry| entry.key.text == text) {
-            let problem = Diagnostic::duplicate("key", &text, key.span, first.key.span);
+        if let Some(first) = known.get(&text) {
+            let problem = Diagnostic::duplicate("key", &text, span, *first);
             self.problems.push(problem);
-            return;
+            return None;
         }
-        let key = Key {
-            text,
-            span: key.span,
-        };
-        entries.push(Entry { key, value });
+        known.insert(text.clone(), span);
+        let key = Key { text, span };
+        Some(Entry { key, value })
     }
 }
 
 fn size(node: &Node) -> usize {
     1 + match &node.value {
-        Value::Scalar { .. } => 0,
+        // Long texts count as several nodes, or aliases of one could ask for any amount of memory.
+        Value::Scalar { text, .. } => text.len() / 64,
         Value::List(list) => list.iter().map(size).sum(),
         Value::Map(entries) => entries.iter().map(|entry| 1 + size(&entry.value)).sum(),
     }

@@ -5,6 +5,9 @@ use std::cell::RefCell;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::{SourceId, Sources};
 
+/// More are not reported: nobody reads them.
+const MOST: usize = 1000;
+
 /// The faults found so far. Shared by everything that reads one spec.
 #[derive(Debug, Default)]
 pub struct Problems {
@@ -24,7 +27,7 @@ impl Problems {
     /// Adds a fault. A place that is read once for each variant is reported once.
     pub fn report(&self, problem: Diagnostic) {
         let mut list = self.list.borrow_mut();
-        if !list.contains(&problem) {
+        if list.len() < MOST && !list.contains(&problem) {
             list.push(problem);
         }
     }

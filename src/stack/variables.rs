@@ -16,6 +16,12 @@ pub const BUILT_IN: [&str; 4] = ["stack", "series", "variant", "image"];
 /// Variables that only exist in `tags:`.
 pub const OF_TAGS: [&str; 3] = ["commit", "commit7", "n"];
 
+/// The longest value of a variable, bytes: variables of variables could ask for any amount of memory.
+const LONGEST: usize = 64 << 10;
+
+/// How many variables can use each other in a row, which limits the recursion.
+const DEEPEST: usize = 100;
+
 /// Values by name. A variable whose value is invalid has none; that is reported where it is set.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
@@ -199,6 +205,12 @@ impl<'n> Resolver<'n, '_> {
                 .report(Diagnostic::cycle("variable", &path[at..]));
             return None;
         }
+        if path.len() >= DEEPEST {
+            let label = format!("more than {DEEPEST} variables use each other");
+            let problem = Diagnostic::error(format!("variable `{name}` is nested too deep"));
+            self.problems.report(problem.at(node.span, label));
+            return None;
+        }
         let template = match Template::parse(text) {
             Ok(template) => template,
             Err(error) => {
@@ -208,13 +220,31 @@ impl<'n> Resolver<'n, '_> {
             }
         };
         path.push((name, node.span));
-        let parts: Vec<Option<String>> = template
-            .0
-            .iter()
-            .map(|part| self.part(name, node.span, part, path))
-            .collect();
+        let joined = self.joined(name, node.span, &template, path);
         path.pop();
-        parts.into_iter().collect()
+        joined
+    }
+
+    /// Returns the value of a template; all its faults are reported.
+    fn joined(
+        &mut self,
+        name: &str,
+        span: Span,
+        template: &Template,
+        path: &mut Vec<(&'n str, Span)>,
+    ) -> Option<String> {
+        let mut joined = Some(String::new());
+        for part in &template.0 {
+            let part = self.part(name, span, part, path);
+            joined = joined.zip(part).map(|(before, part)| before + &part);
+            if joined.as_ref().is_some_and(|value| value.len() > LONGEST) {
+                let label = format!("longer than {} KiB", LONGEST >> 10);
+                let problem = Diagnostic::error(format!("the value of `{name}` is too long"));
+                self.problems.report(problem.at(span, label));
+                return None;
+            }
+        }
+        joined
     }
 
     fn part(

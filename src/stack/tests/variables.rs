@@ -123,3 +123,28 @@ fn an_undeclared_variable_of_the_command_line_has_no_value() {
     assert!(found.contains("error: unknown variable `v`"), "{found}");
     assert!(found.contains("help: declare it in `vars:`"), "{found}");
 }
+
+#[test]
+fn variables_of_variables_are_bounded() {
+    let chain = |links: usize, value: &dyn Fn(usize) -> String| {
+        let links: Vec<String> = (1..links)
+            .map(|n| format!("  v{n}: '{}'\n", value(n - 1)))
+            .collect();
+        format!(
+            "stack: x\nvars:\n  v0: abcd\n{}images: {{ a: {{ base: debian:12 }} }}",
+            links.concat()
+        )
+    };
+    let doubled = |n: usize| format!("${{v{n}}}${{v{n}}}");
+    let found = faults(&chain(40, &doubled));
+    assert_eq!(found, ["the value of `v15` is too long"]);
+    let same = |n: usize| format!("${{v{n}}}");
+    stack(&chain(50, &same));
+    let deep: String = (0..8000)
+        .map(|n| format!("  v{n}: '${{v{}}}'\n", n + 1))
+        .collect();
+    let deep =
+        format!("stack: x\nvars:\n{deep}  v8000: end\nimages: {{ a: {{ base: debian:12 }} }}");
+    let found = faults(&deep);
+    assert!(found[0].ends_with("is nested too deep"), "{found:?}");
+}
