@@ -227,7 +227,7 @@ fn groups<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Vec<Group<'a>
     let snippet = |label: &'a Label, kind: AnnotationKind| {
         let file = sources.file(label.span.source);
         Snippet::source(&*file.text)
-            .path(file.path.as_str())
+            .path(sources.shown_path(label.span.source))
             .annotation(annotation(label, kind, &file.text))
     };
     let mut main = snippet(primary, AnnotationKind::Primary);

@@ -83,6 +83,8 @@ pub struct SourceFile {
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     files: Vec<SourceFile>,
+    /// The folder of `specs.yml`, as the user gets there; empty for the current one.
+    folder: String,
 }
 
 impl Sources {
@@ -109,6 +111,20 @@ impl Sources {
     /// Returns the path of a span's file.
     pub fn path(&self, span: Span) -> &str {
         &self.file(span.source).path
+    }
+
+    /// Sets the folder of `specs.yml` as the user gets there, for [`shown_path`](Self::shown_path).
+    pub fn set_folder(&mut self, folder: impl Into<String>) {
+        self.folder = folder.into();
+    }
+
+    /// Returns the path of a file as the user can open it.
+    pub fn shown_path(&self, id: SourceId) -> String {
+        let path = &self.file(id).path;
+        match self.folder.trim_end_matches('/') {
+            "" if self.folder.is_empty() => path.clone(),
+            folder => format!("{folder}/{path}"),
+        }
     }
 
     /// Returns the place a span starts at.

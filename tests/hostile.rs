@@ -1,4 +1,4 @@
-//! Specs that nobody would write: changed in random ways, they give a stack or messages. They never make
+//! Specs that are changed in random ways, they give a stack or messages. They never make
 //! the program panic, use much memory, or run for long.
 
 use std::time::{Duration, Instant};

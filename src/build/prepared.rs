@@ -12,7 +12,7 @@ use crate::buildkit::{CredentialSource, Services};
 use crate::compile::{CA_SECRET, StepEnvironment};
 use crate::event::Event;
 use crate::llb::Proxy;
-use crate::name::{Reference, Repository, Tag};
+use crate::name::{Digest, Reference, Repository, Tag};
 use crate::plan::{Action, Planned};
 use crate::release::refs::Writes;
 use crate::run;
@@ -67,6 +67,7 @@ impl<'a> Prepared<'a> {
             environment: StepEnvironment {
                 ca: options.ca.is_some(),
                 uv: None,
+                cache_scope: self.cache_scope(),
                 proxy: (environment.proxy != Proxy::default()).then(|| environment.proxy.clone()),
                 ignore_cache: (self.job.plan.images.iter())
                     .filter(|planned| planned.ignore_cache)
@@ -81,6 +82,17 @@ impl<'a> Prepared<'a> {
             archive: archive.cloned(),
             suites: environment.suites,
         })
+    }
+
+    /// Returns who shares the caches of package managers: runs of the stack that may publish. Any other ref
+    /// has its own, since a package that its steps put there would be installed into published images.
+    fn cache_scope(&self) -> String {
+        let (stack, caller) = (self.job.stack, &self.job.environment.caller);
+        if caller.check(stack.refs(), Writes::Publish).is_ok() {
+            return stack.name().to_string();
+        }
+        let git_ref = Digest::of(caller.git_ref.as_deref().unwrap_or_default().as_bytes());
+        format!("{}-{}", stack.name(), git_ref.short())
     }
 
     /// The time of new layers and configs, seconds since 1970: `SOURCE_DATE_EPOCH`, else that of the commit.

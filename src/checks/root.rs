@@ -3,6 +3,7 @@
 use super::fault::{CheckInput, Fault, FaultKind};
 use super::tree::{Entry, Kind, is_at_or_below};
 use super::user::names_of_root;
+use super::{TEXT_FOLDER, TEXTS};
 use crate::evidence::Rule;
 
 /// Folders that belong to root. `/usr/local` is in it, `/opt` and `/srv` are for others.
@@ -34,6 +35,15 @@ pub fn faults(input: &CheckInput) -> Vec<Fault> {
             }
         }
     }
+    let unchecked = input.tree.0.iter().filter(|(path, entry)| {
+        let is_read = TEXTS.contains(&path.as_str())
+            || is_at_or_below(path, TEXT_FOLDER) && is_read_by_sudo(path);
+        entry.kind == Kind::Regular && is_read && !input.texts.contains_key(*path)
+    });
+    list.extend(unchecked.map(|(path, _)| {
+        let text = "cannot be checked: it is too large, or its name is not UTF-8";
+        fault(FaultKind::Login, path, text.to_owned())
+    }));
     let passwd = input.texts.get("/etc/passwd");
     let names: Vec<&str> = names_of_root(passwd.map_or("", String::as_str))
         .chain(["root"])
@@ -54,7 +64,9 @@ fn has_fault(base: &Entry, entry: &Entry, kind: FaultKind) -> bool {
     match kind {
         FaultKind::Setuid => {
             let lacks = |bit: u32| entry.mode & bit != 0 && base.mode & bit == 0;
+            // A file of another size is another program.
             base.kind == Kind::Regular
+                && base.size == entry.size
                 && !lacks(0o4000)
                 && !lacks(0o2000)
                 && (entry.mode & 0o4000 == 0 || base.uid == entry.uid)

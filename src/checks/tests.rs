@@ -402,3 +402,43 @@ fn layers_are_counted_and_what_they_store_again() {
     "#);
     assert!(size_fault(&limits, 6).is_some() && size_fault(&limits, 5).is_none());
 }
+
+#[test]
+fn a_setuid_file_of_the_base_that_is_replaced_is_new() {
+    let mut base = tree(&[("/usr/bin/su", Regular, 0o4755, 0, 0)]);
+    let now = base.clone();
+    base.0.get_mut("/usr/bin/su").expect("it is there").size = 1000;
+    let input = CheckInput {
+        policy: &locked(),
+        writable: &BTreeSet::new(),
+        user: None,
+        tree: &now,
+        base: &base,
+        texts: &BTreeMap::new(),
+    };
+    assert_eq!(
+        found(&input),
+        "/usr/bin/su is setuid for user 0 (mode 4755)"
+    );
+}
+
+#[test]
+fn a_file_of_sudo_that_was_not_read_is_reported() {
+    let now = tree(&[
+        ("/etc/sudoers.d/a\\xff", Regular, 0o440, 0, 0),
+        ("/etc/sudoers.d/skipped.bak", Regular, 0o440, 0, 0),
+        ("/etc/sudoers", Regular, 0o440, 0, 0),
+    ]);
+    let texts = BTreeMap::from([("/etc/sudoers".to_owned(), String::new())]);
+    let input = CheckInput {
+        policy: &locked(),
+        writable: &BTreeSet::new(),
+        user: None,
+        tree: &now,
+        base: &now,
+        texts: &texts,
+    };
+    let expected =
+        "/etc/sudoers.d/a\\xff cannot be checked: it is too large, or its name is not UTF-8";
+    assert_eq!(found(&input), expected);
+}

@@ -18,7 +18,8 @@ pub fn fault(user: Option<&str>, passwd: &str) -> Option<Fault> {
     let name = user.split(':').next().unwrap_or_default();
     let text = match name {
         "" => "no user is set, so it runs as root".to_owned(),
-        "0" | "root" => "it runs as root".to_owned(),
+        // runc reads numbers so (moby/sys/user, `GetExecUser`: `strconv.Atoi`).
+        name if name == "root" || name.parse() == Ok(0_i64) => "it runs as root".to_owned(),
         name if names_of_root(passwd).any(|root| root == name) => {
             format!("it runs as `{name}`, which is another name of root")
         }
@@ -52,7 +53,7 @@ mod tests {
 
     #[test]
     fn root_by_number_or_by_any_name_is_a_fault() {
-        for user in ["0", "root", "0:100", "toor"] {
+        for user in ["0", "root", "0:100", "toor", "00", "+0", "-0:5"] {
             assert!(text(Some(user)).is_some(), "{user}");
         }
     }

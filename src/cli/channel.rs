@@ -364,6 +364,9 @@ fn moved(
         "\nchannel {channel} {done} {at}, number {}\n",
         entry.seq
     ));
+    for exception in entry.exceptions() {
+        text.push_str(&format!("  {exception}\n"));
+    }
     let json = json!({
         "channel": channel,
         "seq": entry.seq,
@@ -376,6 +379,7 @@ fn moved(
         "unchanged": entry.images.len() - changed.len(),
         "numbered": numbered,
         "waived": entry.waived,
+        "accepted_drift": entry.drift.iter().map(drift_json).collect::<Vec<_>>(),
         "dry_run": dry_run,
     });
     Answer::new(Exit::Done, json, text)
@@ -428,6 +432,9 @@ pub async fn status(
                 entry.time,
                 entry.actor
             ));
+            for exception in entry.exceptions() {
+                text.push_str(&format!("  {exception}\n"));
+            }
             for drift in &drift {
                 text.push_str(&format!("  {drift}\n"));
             }
@@ -439,6 +446,9 @@ pub async fn status(
                 "seq": entry.seq,
                 "since": entry.time,
                 "by": entry.actor,
+                "reason": entry.reason,
+                "waived": entry.waived,
+                "accepted_drift": entry.drift.iter().map(drift_json).collect::<Vec<_>>(),
                 "drift": drift.iter().map(drift_json).collect::<Vec<_>>(),
                 "pending": open,
             }));

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::interrupt::unless_cancelled;
-use super::{Exit, Failure, Global, certificates};
+use super::{Exit, Failure, Global, certificates, paths};
 use crate::build::{EngineSource, Environment};
 use crate::event::{Event, Events};
 use crate::gather::{self, Gathered};
@@ -68,11 +68,21 @@ pub async fn load(global: &Global) -> Result<Context, Failure> {
         tree,
         cache: cache_folder("digests"),
     };
+    let here = std::env::current_dir().unwrap_or_default();
+    let shown_folder = paths::from(&here, folder.as_std_path());
+    let shown_folder = shown_folder.to_string_lossy();
     let stack = crate::stack::load(&path, &overrides, &known).map_err(|failure| match failure {
         crate::stack::LoadFailure::Files(error) => Failure::new(Exit::Spec, error.to_string()),
-        crate::stack::LoadFailure::Spec { sources, problems } => Failure::spec(sources, problems),
+        crate::stack::LoadFailure::Spec {
+            mut sources,
+            problems,
+        } => {
+            sources.set_folder(&*shown_folder);
+            Failure::spec(sources, problems)
+        }
     })?;
-    let lock = lock(&folder)?;
+    let stack = stack.with_folder(&shown_folder);
+    let lock = lock(&folder, &shown_folder)?;
     Ok(Context {
         vars: (overrides.vars.into_iter())
             .filter(|(name, _)| stack.used_vars().contains(name))
@@ -103,7 +113,8 @@ fn cache_folder(name: &str) -> Option<PathBuf> {
     Some(cache.join("laminate").join(name))
 }
 
-fn lock(folder: &Utf8Path) -> Result<Option<Lock>, Failure> {
+/// Reads `specs.lock` of a folder; `shown` is how the user gets there.
+fn lock(folder: &Utf8Path, shown: &str) -> Result<Option<Lock>, Failure> {
     let path = folder.join("specs.lock");
     let text = match fs_err::read_to_string(&path) {
         Ok(text) => text,
@@ -111,6 +122,7 @@ fn lock(folder: &Utf8Path) -> Result<Option<Lock>, Failure> {
         Err(error) => return Err(Failure::new(Exit::Spec, error.to_string())),
     };
     let mut sources = Sources::default();
+    sources.set_folder(shown);
     let source = sources.add("specs.lock", text);
     match Lock::parse(&sources, source) {
         Ok(lock) => Ok(Some(lock)),

@@ -2,9 +2,14 @@
 //!
 //! Main type: [`Exit`]. A [`Failure`](super::Failure) has one, and so has the answer of a command.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
+use super::paths;
+
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::shown;
 use crate::source::Sources;
 
 /// How the process ends. Programs rely on the codes: they are documented in `docs/cli.md` and never
@@ -88,12 +93,17 @@ impl Exit {
 /// Returns a place for programs: file, line and column.
 pub fn place(sources: &Sources, span: crate::source::Span) -> Value {
     let start = sources.start(span);
-    json!({ "file": sources.path(span), "line": start.line, "column": start.column })
+    json!({ "file": sources.shown_path(span.source), "line": start.line, "column": start.column })
+}
+
+/// Returns whether GitHub's runner reads what is printed.
+pub fn is_github() -> bool {
+    std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
 }
 
 /// Prints a diagnostic as an annotation of its line, on GitHub Actions only.
 pub fn annotate(sources: &Sources, problem: &Diagnostic) {
-    if std::env::var_os("GITHUB_ACTIONS").is_none_or(|value| value != "true") {
+    if !is_github() {
         return;
     }
     if let Some(line) = annotation(sources, problem) {
@@ -106,21 +116,38 @@ pub fn annotate(sources: &Sources, problem: &Diagnostic) {
 fn annotation(sources: &Sources, problem: &Diagnostic) -> Option<String> {
     let label = problem.primary.as_ref()?;
     let start = sources.start(label.span);
-    // GitHub, "Workflow commands": these characters end a command or are escapes.
-    let message = problem
-        .message
-        .replace('%', "%25")
-        .replace('\r', "%0D")
-        .replace('\n', "%0A");
+    let message = escape(&shown::text(&problem.message, true));
     let level = match problem.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    let file = sources.path(label.span);
+    let file = repository_path(&sources.shown_path(label.span.source));
+    // These end a property.
+    let file = escape(&file).replace(':', "%3A").replace(',', "%2C");
     let (line, column) = (start.line, start.column);
     Some(format!(
         "::{level} file={file},line={line},col={column}::{message}"
     ))
+}
+
+/// Returns a path relative to the folder in which GitHub's runner checks out repositories.
+fn repository_path(path: &str) -> String {
+    let workspace = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
+    let here = std::env::current_dir().ok();
+    let relative = here.zip(workspace).and_then(|(here, workspace)| {
+        let whole = paths::normalized(&here.join(path));
+        let relative = whole.strip_prefix(&workspace).ok()?;
+        Some(relative.to_str()?.to_owned())
+    });
+    relative.unwrap_or_else(|| path.to_owned())
+}
+
+/// Escapes a text for a workflow command: these characters end one or are escapes (GitHub, "Workflow
+/// commands"; `escapeData` in actions/toolkit).
+fn escape(text: &str) -> String {
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
 }
 
 #[cfg(test)]

@@ -111,7 +111,13 @@ fn moves_text(moves: &[LedgerEntry]) -> String {
                 entry.kind.to_string(),
                 entry.release.short().to_owned(),
                 entry.actor.clone(),
-                entry.reason.clone().unwrap_or_default(),
+                entry
+                    .reason
+                    .iter()
+                    .cloned()
+                    .chain(entry.exceptions())
+                    .collect::<Vec<_>>()
+                    .join("; "),
             ]
         })
         .collect();

@@ -16,6 +16,7 @@ mod graph;
 mod history;
 mod interrupt;
 mod lock;
+mod paths;
 mod plan;
 mod prepull;
 mod preview;
@@ -38,6 +39,7 @@ pub use failure::Failure;
 use crate::event::Events;
 use crate::interrupt::Interrupt;
 use crate::report::Reporter;
+use crate::shown;
 
 /// The result of a command that did not fail.
 struct Answer {
@@ -77,7 +79,10 @@ pub fn main() -> std::process::ExitCode {
         return std::process::ExitCode::from(Exit::Environment.code());
     }
     let run = || {
-        let args = Args::read();
+        let args = match Args::read() {
+            Ok(args) => args,
+            Err(error) => return print_usage(&error),
+        };
         let global = args.global;
         match args.command {
             // These need no async runtime.
@@ -88,6 +93,22 @@ pub fn main() -> std::process::ExitCode {
     };
     let exit = std::panic::catch_unwind(run).unwrap_or(Exit::Bug);
     std::process::ExitCode::from(exit.code())
+}
+
+/// Prints the help or the version that was asked for, or the error of the command line.
+fn print_usage(error: &clap::Error) -> Exit {
+    let _closed = error.print();
+    if !error.use_stderr() {
+        return Exit::Done;
+    }
+    if Args::asks_for_json() {
+        let text = error.render().to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let failure = Failure::new(Exit::Usage, first.trim_start_matches("error: "));
+        let document = pretty(&json!({ "error": failure.json() }));
+        let _closed = std::io::stdout().write_all(format!("{document}\n").as_bytes());
+    }
+    Exit::Usage
 }
 
 /// Runs a command that contacts something or starts a program, and shows its progress.
@@ -167,20 +188,21 @@ fn print_error(text: &str) {
 /// Prints an answer or a failure: data on stdout, the rest on stderr. Returns the exit code.
 fn print(global: &Global, answer: Result<Answer, Failure>) -> Exit {
     let mut out = std::io::stdout().lock();
+    let runner = exit::is_github();
     let (exit, text) = match answer {
         Ok(answer) => {
             if !answer.said.is_empty() {
-                print_error(&answer.said);
+                print_error(&shown::text(&answer.said, runner));
             }
             let text = if global.json {
                 format!("{}\n", pretty(&answer.json))
             } else {
-                answer.text
+                shown::text(&answer.text, runner)
             };
             (answer.exit, text)
         }
         Err(failure) => {
-            print_error(&failure.shown(color()));
+            print_error(&shown::text(&failure.shown(color()), runner));
             failure.annotate();
             let json = json!({ "error": failure.json() });
             let text = if global.json {
@@ -211,5 +233,5 @@ fn print(global: &Global, answer: Result<Answer, Failure>) -> Exit {
 }
 
 fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).expect("plain data")
+    shown::json(&serde_json::to_string_pretty(value).expect("plain data"))
 }

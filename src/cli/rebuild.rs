@@ -90,6 +90,7 @@ impl Rebuild<'_> {
     /// Returns the commands that rebuild the release, to be run in the folder of the spec.
     fn commands(&self) -> Vec<String> {
         let folder = self.out.map_or(FOLDER, Utf8Path::as_str);
+        // Digests and commits are hex digits, and need no quotes.
         let (release, commit) = (&self.stored.digest, &self.stored.release.commit);
         let mut list = Vec::new();
         if self.out.is_none() {

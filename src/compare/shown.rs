@@ -65,21 +65,25 @@ pub fn markdown(difference: &Difference) -> String {
         ("Removed", &difference.removed),
     ];
     for (what, list) in sides.iter().filter(|(_, list)| !list.is_empty()) {
-        let names = list.iter().map(|image| format!("`{}`", image.label));
+        let names = list.iter().map(|image| code(&image.label));
         let names: Vec<String> = names.collect();
         text.push_str(&format!("\n{what}: {}\n", names.join(", ")));
     }
     for image in &difference.changed {
-        text.push_str(&format!("\n### {}\n\n{}\n", image.label, moved(image)));
+        text.push_str(&format!(
+            "\n### {}\n\n{}\n",
+            literal(&image.label),
+            moved(image)
+        ));
         for (name, list) in image.packages.iter().flatten() {
             let own = own(list);
             let (heading, rest) = (heading(name, list), as_base(image, list));
-            text.push_str(&format!("\n**{heading}**\n\n"));
+            text.push_str(&format!("\n**{}**\n\n", literal(&heading)));
             let rows: Vec<Vec<String>> = own
                 .map(|change| {
                     let side = |version: &Option<String>| version.clone().unwrap_or_default();
                     let (from, to) = (side(&change.from), side(&change.to));
-                    vec![change.name.clone(), from, to]
+                    [&change.name, &from, &to].map(|cell| quoted(cell)).to_vec()
                 })
                 .collect();
             if !rows.is_empty() {
@@ -87,7 +91,7 @@ pub fn markdown(difference: &Difference) -> String {
             }
             if let Some(rest) = rest {
                 let space = if rows.is_empty() { "" } else { "\n" };
-                text.push_str(&format!("{space}{rest}\n"));
+                text.push_str(&format!("{space}{}\n", literal(&rest)));
             }
         }
         for (title, lines) in sections(image) {
@@ -98,16 +102,43 @@ pub fn markdown(difference: &Difference) -> String {
         }
     }
     if let Some(unknown) = unknown(difference) {
-        text.push_str(&format!("\n{unknown}\n"));
+        text.push_str(&format!("\n{}\n", literal(&unknown)));
     }
     text
 }
 
-/// A line as Markdown shows it literally.
+/// A cell of a table, as code if Markdown would read something in it.
+fn quoted(cell: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || " -_.+:~!*()".contains(c);
+    if cell.chars().all(is_plain) && !cell.contains("www.") {
+        cell.to_owned()
+    } else {
+        code(&cell.replace('`', "\u{fffd}"))
+    }
+}
+
+/// A line as Markdown shows it literally: between more backticks than are in it.
 fn code(line: &str) -> String {
-    let fence = if line.contains('`') { "``" } else { "`" };
-    let pad = if line.contains('`') { " " } else { "" };
+    let line = line.replace(['\n', '\r'], " ");
+    let longest = line.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    let pad = if longest > 0 { " " } else { "" };
     format!("{fence}{pad}{line}{pad}{fence}")
+}
+
+/// Text as Markdown shows it literally, in a heading or a paragraph: no markup, link or mention.
+fn literal(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if c.is_ascii_punctuation() && !" -_./()+,:".contains(c) {
+            out.push_str(&format!("&#{};", u32::from(c)));
+        } else if c == '\n' || c == '\r' {
+            out.push(' ');
+        } else {
+            out.push(c);
+        }
+    }
+    out.replace("://", "&#58;//").replace("www.", "www&#46;")
 }
 
 /// `1 image changed, 1 added, 3 as they were`.
@@ -304,4 +335,22 @@ fn verdict(change: &VerdictChange) -> String {
         None => shown(&change.to),
     };
     format!("{}: {}", change.suite, arrow(&from, &to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_leaves_its_place_in_markdown() {
+        assert_eq!(code("plain"), "`plain`");
+        assert_eq!(code("a ``b`` c"), "``` a ``b`` c ```");
+        assert_eq!(
+            literal("@team #1 [x](https://y)"),
+            "&#64;team &#35;1 &#91;x&#93;(https&#58;//y)"
+        );
+        assert_eq!(quoted("1.2-3+b1"), "1.2-3+b1");
+        assert_eq!(quoted("@team"), "`@team`");
+        assert_eq!(quoted("a`b|c"), "`a\u{fffd}b|c`");
+    }
 }

@@ -21,6 +21,8 @@ pub struct StepEnvironment {
     pub proxy: Option<Proxy>,
     /// The program uv; `None` if nothing of the run uses it.
     pub uv: Option<Brought>,
+    /// Who shares caches: part of the id of each.
+    pub cache_scope: String,
     /// Images whose steps run even if the engine has their results.
     pub ignore_cache: BTreeSet<ImageId>,
 }

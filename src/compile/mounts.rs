@@ -118,14 +118,14 @@ impl Compiler<'_> {
         // The folder of a new cache is writable for all, since the step's user is not always root.
         // Users do not share a cache, because they cannot read each other's files.
         let seed = self.new_tree(vec![make_folder("/cache", 0o777)], "an empty cache");
+        let id = match self.environment.cache_scope.as_str() {
+            "" => cache.id.clone(),
+            scope => format!("{}-{scope}", cache.id),
+        };
         let (id, seed, selector) = if user == ROOT {
-            (cache.id.clone(), None, String::new())
+            (id, None, String::new())
         } else {
-            (
-                format!("{}-{user}", cache.id),
-                Some(seed),
-                "/cache".to_owned(),
-            )
+            (format!("{id}-{user}"), Some(seed), "/cache".to_owned())
         };
         let sharing = if cache.private {
             Sharing::Private

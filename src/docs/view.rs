@@ -76,7 +76,8 @@ struct MoveView {
     time: String,
     by: String,
     reason: String,
-    waived: Vec<String>,
+    /// What was passed over for it.
+    exceptions: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -443,6 +444,6 @@ fn move_view(entry: &LedgerEntry) -> MoveView {
         time: time(entry.time),
         by: entry.actor.clone(),
         reason: entry.reason.clone().unwrap_or_default(),
-        waived: entry.waived.clone(),
+        exceptions: entry.exceptions(),
     }
 }

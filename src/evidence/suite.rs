@@ -116,14 +116,15 @@ impl Verdict {
         }
     }
 
-    /// Replaces a secret in every text of the verdict.
-    pub fn hide(&mut self, secret: &str) {
-        let hide = |text: &mut String| *text = text.replace(secret, "[secret]");
-        hide(&mut self.log);
-        self.reason.iter_mut().for_each(hide);
+    /// Changes every text of the verdict that comes from its suite.
+    pub fn edit_texts(&mut self, edit: impl Fn(&mut String)) {
+        edit(&mut self.log);
+        self.reason.iter_mut().for_each(&edit);
         for case in &mut self.cases {
-            case.message.iter_mut().for_each(hide);
-            case.text.iter_mut().for_each(hide);
+            edit(&mut case.name);
+            edit(&mut case.class);
+            case.message.iter_mut().for_each(&edit);
+            case.text.iter_mut().for_each(&edit);
         }
     }
 }
@@ -345,7 +346,9 @@ mod tests {
         verdict.reason = Some("s3cret".to_owned());
         verdict.cases[0].message = Some("got s3cret".to_owned());
         verdict.cases[0].text = Some("s3crets3cret".to_owned());
-        verdict.hide("s3cret");
+        verdict.cases[0].name = "test[s3cret]".to_owned();
+        verdict.cases[0].class = "s3cret".to_owned();
+        verdict.edit_texts(|text| *text = text.replace("s3cret", "[secret]"));
         assert!(!format!("{verdict:?}").contains("s3cret"));
         assert_eq!(verdict.log, "token=[secret].");
     }

@@ -153,6 +153,8 @@ impl Output {
 pub struct Git {
     folder: Option<PathBuf>,
     settings: Vec<String>,
+    /// Settings that no list of processes shows.
+    secret_settings: Vec<(String, String)>,
     /// Another index than that of the repository.
     index: Option<PathBuf>,
 }
@@ -183,6 +185,12 @@ impl Git {
         self
     }
 
+    /// Adds a setting with a secret value, which is passed by the environment.
+    pub fn secret_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.secret_settings.push((name.into(), value.into()));
+        self
+    }
+
     fn command<T: AsRef<OsStr>>(&self, arguments: &[T]) -> Command {
         let mut command = Command::new("git");
         if let Some(folder) = &self.folder {
@@ -195,6 +203,15 @@ impl Git {
             if is_removed(&name.to_string_lossy()) {
                 command.env_remove(name);
             }
+        }
+        // git-config(1), "GIT_CONFIG_COUNT"; CI may have set some.
+        let known = std::env::var("GIT_CONFIG_COUNT").ok();
+        let known: usize = known.and_then(|count| count.parse().ok()).unwrap_or(0);
+        for (number, (name, value)) in (known..).zip(&self.secret_settings) {
+            command
+                .env("GIT_CONFIG_COUNT", (number + 1).to_string())
+                .env(format!("GIT_CONFIG_KEY_{number}"), name)
+                .env(format!("GIT_CONFIG_VALUE_{number}"), value);
         }
         command
             .args(arguments)

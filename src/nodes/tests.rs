@@ -526,3 +526,32 @@ fn lists_of_images_come_in_several_shapes() {
     let full = reported::nodes("x", &full.to_string()).expect("a node");
     assert!(full[0].cut, "its kubelet may leave out some");
 }
+
+#[test]
+fn a_hostile_document_stays_in_its_strings() {
+    let hostile = "x\n---\napiVersion: v1\nkind: Pod\n# '\"} \u{85}\u{2028}";
+    let mut image = image("base", &["debian=50"]);
+    hostile.clone_into(&mut image.label);
+    image.architecture = Some(hostile.to_owned());
+    let pinned = Pinned {
+        channel: hostile.to_owned(),
+        ..pinned(vec![image])
+    };
+    let manifests = daemon_sets(&pinned, &options(1));
+    let values = values(&pinned);
+    for documents in [manifests.as_slice(), std::slice::from_ref(&values)] {
+        let text = yaml(documents);
+        let (mut starts, mut kinds) = (0, Vec::new());
+        let mut scalars = Vec::new();
+        for event in granit_parser::Parser::new_from_str(&text) {
+            match event.expect("YAML").0 {
+                granit_parser::Event::DocumentStart(..) => starts += 1,
+                granit_parser::Event::Scalar(text, ..) => scalars.push(text.into_owned()),
+                _ => {}
+            }
+        }
+        kinds.extend(scalars.iter().filter(|text| *text == "Pod"));
+        assert_eq!((starts, kinds.len()), (documents.len(), 0), "{text}");
+        assert!(scalars.iter().any(|text| text == hostile), "{text}");
+    }
+}

@@ -47,6 +47,17 @@ pub struct LedgerEntry {
     pub images: Vec<TagMove>,
 }
 
+impl LedgerEntry {
+    /// Returns what was passed over for the move, for people: gates that were waived, and accepted drift.
+    pub fn exceptions(&self) -> Vec<String> {
+        let waived = self.waived.iter();
+        let waived = waived.map(|gate| format!("gate {gate} was waived"));
+        let drift = self.drift.iter();
+        let drift = drift.map(|drift| format!("drift was accepted: {drift}"));
+        waived.chain(drift).collect()
+    }
+}
+
 /// What kind of move an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

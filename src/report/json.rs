@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::View;
 use super::steps::Steps;
 use crate::event::{Event, StepChange};
+use crate::shown;
 
 /// Writes JSON lines.
 pub(super) struct Json<W> {
@@ -157,6 +158,7 @@ impl<W: Write + Send> View for Json<W> {
     fn show(&mut self, event: &Event, now: Instant) {
         let objects = self.objects(event, now);
         let text: String = objects.iter().map(|object| format!("{object}\n")).collect();
+        let text = shown::json(&text);
         // If stderr is closed, there is no place to report it.
         let _ = self.out.write_all(text.as_bytes());
         let _ = self.out.flush();

@@ -72,7 +72,11 @@ impl Reporter {
     pub fn start(progress: Progress, verbose: bool, color: bool) -> (Events, Self) {
         let ci = std::env::var_os("CI").map(|ci| ci.to_string_lossy().into_owned());
         let stderr = || Box::new(std::io::stderr()) as Box<dyn Write + Send>;
-        let plain = || Box::new(plain::Plain::new(stderr(), verbose, color)) as Box<dyn View>;
+        let runner = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+        let plain = || {
+            let plain = plain::Plain::new(stderr(), verbose, color);
+            Box::new(plain.for_runner(runner)) as Box<dyn View>
+        };
         let view = match progress.resolve(std::io::stderr().is_terminal(), ci.as_deref()) {
             Progress::Tty => match terminal::Terminal::stderr(verbose, color) {
                 Some(terminal) => Box::new(terminal) as Box<dyn View>,
@@ -80,7 +84,10 @@ impl Reporter {
             },
             Progress::Plain | Progress::Auto => plain(),
             Progress::Json => Box::new(json::Json::new(stderr())),
-            Progress::Quiet => Box::new(plain::Plain::only_failures(stderr(), color)),
+            Progress::Quiet => {
+                let plain = plain::Plain::only_failures(stderr(), color);
+                Box::new(plain.for_runner(runner))
+            }
         };
         Self::with(view)
     }

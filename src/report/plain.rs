@@ -8,12 +8,15 @@ use super::View;
 use super::paint::{Ink, Paint};
 use super::steps::{Steps, failure, log_line};
 use crate::event::{Event, StepChange};
+use crate::shown;
 use crate::size::human as human_size;
 use crate::table::human_duration;
 
 /// Writes lines.
 pub(super) struct Plain<W> {
     out: W,
+    /// GitHub's runner reads the lines.
+    runner: bool,
     paint: Paint,
     verbose: bool,
     only_failures: bool,
@@ -25,11 +28,18 @@ impl<W: Write + Send> Plain<W> {
     pub fn new(out: W, verbose: bool, color: bool) -> Self {
         Self {
             out,
+            runner: false,
             paint: Paint { color },
             verbose,
             only_failures: false,
             steps: Steps::default(),
         }
+    }
+
+    /// Writes lines that GitHub's runner takes as text.
+    pub fn for_runner(mut self, runner: bool) -> Self {
+        self.runner = runner;
+        self
     }
 
     /// Shows warnings and failures.
@@ -192,6 +202,7 @@ impl<W: Write + Send> View for Plain<W> {
             text.push_str(&line);
             text.push('\n');
         }
+        let text = shown::text(&text, self.runner);
         // If stderr is closed, there is no place to report it.
         let _ = self.out.write_all(text.as_bytes());
         let _ = self.out.flush();

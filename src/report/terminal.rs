@@ -11,6 +11,7 @@ use super::plain::{copied, findings_shown, planned, published, urgent};
 use super::steps::{Step, Steps, failure};
 use super::{TICK, View};
 use crate::event::{Event, ImageLabel, StepChange};
+use crate::shown;
 use crate::size::human as human_size;
 use crate::table::human_duration;
 
@@ -71,7 +72,7 @@ impl Terminal {
     fn print(&self, lines: &[String]) {
         for text in lines {
             // If stderr is closed, there is no place to report it.
-            let _ = self.multi.println(text);
+            let _ = self.multi.println(shown::text(text, false));
         }
     }
 
@@ -282,7 +283,8 @@ impl Terminal {
             };
             let name = format!("{image:width$}", width = self.width);
             let name = self.paint.text(Ink::Name, &name);
-            running.bar.set_message(format!("  {name}  {step}"));
+            let line = format!("  {name}  {step}").replace('\n', " ");
+            running.bar.set_message(shown::text(&line, false));
         }
     }
 

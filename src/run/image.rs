@@ -78,7 +78,8 @@ pub async fn build(
                 titles,
             })
         }
-        Err(buildkit::Error::Failed(failure)) => {
+        Err(buildkit::Error::Failed(mut failure)) => {
+            context.tracker.mask().text(&mut failure.message);
             let vertex = failure.vertex.as_deref().unwrap_or_default();
             context.tracker.wait_for_failure(vertex).await;
             Err(StopReason::from(ImageError::Step {

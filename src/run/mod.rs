@@ -30,10 +30,19 @@ use schedule::{Entry, Schedule, State};
 use track::Tracker;
 
 use crate::buildkit::{self, Client, Solved};
+use crate::compile::CA_SECRET;
 use crate::event::Events;
+use crate::mask::Mask;
 use crate::name::Digest;
 use crate::plan::{Action, Plan};
 use crate::stack::{ImageId, Stack};
+
+/// Returns the mask for the secrets of a run; its certificates are none.
+fn mask(options: &Options) -> Mask {
+    let secrets = options.services.secrets.iter();
+    let secrets = secrets.filter(|(id, _)| *id != CA_SECRET);
+    Mask::new(secrets.map(|(_, value)| value.as_slice()))
+}
 
 /// Builds and proves what the plan has to, in one request. An image that fails stops its descendants;
 /// the others go on. The error is of the run as a whole: no engine, a failed export, interrupted.
@@ -48,7 +57,7 @@ pub async fn run(
     let schedule = Schedule::new(entries(stack, plan), options.fail_fast);
     let numbers: BTreeMap<ImageId, usize> = schedule.order().zip(0..).collect();
     let request = export::request(options, numbers.len(), plan.builds());
-    let tracker = Arc::new(Tracker::new(events.clone()));
+    let tracker = Arc::new(Tracker::new(events.clone(), mask(options)));
     let watcher = tracker.clone();
     let solved = buildkit::solve(
         client,

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::buildkit::{Update, Vertex};
 use crate::event::{Event, Events, StepChange};
+use crate::mask::{Held, Mask};
 use crate::tail::Tail;
 
 /// Lines of output kept of each operation.
@@ -36,6 +37,8 @@ pub struct Step {
 /// The operations of a run, with their steps and what the engine reported.
 pub struct Tracker {
     events: Events,
+    /// Secrets are in nothing that is sent or kept.
+    mask: Mask,
     inner: Mutex<Inner>,
     /// Notified after each status response.
     changed: Notify,
@@ -52,6 +55,8 @@ struct Inner {
 
 struct Seen {
     tail: Tail,
+    /// Output that may be the beginning of a secret.
+    held: Held,
     /// When it ran: ends by starts, so that a state reported twice counts once.
     intervals: BTreeMap<Duration, Duration>,
     begun: bool,
@@ -65,6 +70,7 @@ impl Default for Seen {
     fn default() -> Self {
         Self {
             tail: Tail::new(KEPT),
+            held: Held::default(),
             intervals: BTreeMap::new(),
             begun: false,
             since: None,
@@ -75,13 +81,19 @@ impl Default for Seen {
 }
 
 impl Tracker {
-    /// Begins without any operation.
-    pub fn new(events: Events) -> Self {
+    /// Begins without any operation. `mask` hides the secrets of the run.
+    pub fn new(events: Events, mask: Mask) -> Self {
         Self {
             events,
+            mask,
             inner: Mutex::default(),
             changed: Notify::new(),
         }
+    }
+
+    /// Returns the mask for the secrets of the run.
+    pub fn mask(&self) -> &Mask {
+        &self.mask
     }
 
     /// Adds an operation as a step of an image. Images can share one.
@@ -154,26 +166,9 @@ impl Tracker {
         match update {
             Update::Vertex(vertex) => self.vertex(inner, vertex),
             Update::Log { vertex, bytes } => {
-                inner
-                    .seen
-                    .entry(vertex.clone())
-                    .or_default()
-                    .tail
-                    .push(&bytes);
-                if let Some((image, title)) = inner.suites.get(&vertex) {
-                    self.events.send(Event::Step {
-                        image: image.clone(),
-                        step: title.clone(),
-                        change: StepChange::Output(bytes.clone()),
-                    });
-                }
-                for step in inner.steps.get(&vertex).into_iter().flatten() {
-                    self.events.send(Event::Step {
-                        image: step.image.clone(),
-                        step: step.title.clone(),
-                        change: StepChange::Output(bytes.clone()),
-                    });
-                }
+                let held = &mut inner.seen.entry(vertex.clone()).or_default().held;
+                let bytes = self.mask.push(held, &bytes);
+                self.output(inner, &vertex, &bytes);
             }
             Update::Progress {
                 vertex,
@@ -193,11 +188,42 @@ impl Tracker {
                     });
                 }
             }
-            Update::Warning(text) => self.events.send(Event::Warning { text }),
+            Update::Warning(mut text) => {
+                self.mask.text(&mut text);
+                self.events.send(Event::Warning { text });
+            }
         }
     }
 
-    fn vertex(&self, inner: &mut Inner, vertex: Vertex) {
+    /// Keeps and sends output without secrets.
+    fn output(&self, inner: &mut Inner, vertex: &str, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let seen = inner.seen.entry(vertex.to_owned()).or_default();
+        seen.tail.push(bytes);
+        let suite = inner
+            .suites
+            .get(vertex)
+            .map(|(image, title)| (image, title));
+        let steps = inner.steps.get(vertex).into_iter().flatten();
+        let steps = steps.map(|step| (&step.image, &step.title));
+        for (image, title) in suite.into_iter().chain(steps) {
+            self.events.send(Event::Step {
+                image: image.clone(),
+                step: title.clone(),
+                change: StepChange::Output(bytes.to_vec()),
+            });
+        }
+    }
+
+    fn vertex(&self, inner: &mut Inner, mut vertex: Vertex) {
+        self.mask.text(&mut vertex.error);
+        let seen = inner.seen.entry(vertex.digest.clone()).or_default();
+        if vertex.completed.is_some() {
+            let rest = self.mask.end(&mut seen.held);
+            self.output(inner, &vertex.digest, &rest);
+        }
         let seen = inner.seen.entry(vertex.digest.clone()).or_default();
         if let (Some(start), Some(end)) = (vertex.started, vertex.completed) {
             seen.intervals.insert(start, end);
@@ -295,5 +321,43 @@ impl Tracker {
             .flat_map(|seen| &seen.intervals)
             .map(|(start, end)| end.saturating_sub(*start))
             .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(bytes: &[u8]) -> Update {
+        Update::Log {
+            vertex: "a".to_owned(),
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    #[test]
+    fn secrets_are_in_no_output_of_a_step() {
+        let (events, received) = Events::channel();
+        let tracker = Tracker::new(events, Mask::new([b"hunter22".as_slice()]));
+        let step = Step {
+            image: "base".to_owned(),
+            title: "run x".to_owned(),
+            number: 1,
+            of: 1,
+        };
+        tracker.add("a".to_owned(), step);
+        tracker.update(vec![log(b"curl -H hun"), log(b"ter22\nlast: hunt")]);
+        let ended = Vertex {
+            digest: "a".to_owned(),
+            completed: Some(Duration::from_secs(1)),
+            error: "failed: hunter22".to_owned(),
+            ..Vertex::default()
+        };
+        tracker.update(vec![Update::Vertex(ended)]);
+        assert_eq!(tracker.tail("a"), ["curl -H [secret]", "last: hunt"]);
+        let shown = format!("{:?}", received.try_iter().collect::<Vec<_>>());
+        assert!(shown.contains("failed: [secret]"), "{shown}");
+        let output: Vec<u8> = b"hunter22".to_vec();
+        assert!(!shown.contains("hunter22") && !shown.contains(&format!("{output:?}")));
     }
 }

@@ -111,6 +111,12 @@ impl Stack {
         &self.used_vars
     }
 
+    /// Sets the folder of the spec as the user gets there, for messages.
+    pub fn with_folder(mut self, folder: &str) -> Self {
+        Arc::make_mut(&mut self.sources).set_folder(folder);
+        self
+    }
+
     /// Returns the texts all spans refer to.
     pub fn sources(&self) -> &Arc<Sources> {
         &self.sources

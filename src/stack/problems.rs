@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::{SourceId, Sources};
 
-/// More are not reported: nobody reads them.
+/// More are not reported: more would not be read.
 const MOST: usize = 1000;
 
 /// The faults found so far. Shared by everything that reads one spec.

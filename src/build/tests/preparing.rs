@@ -96,6 +96,31 @@ async fn a_pull_request_never_publishes() {
 }
 
 #[tokio::test]
+async fn only_refs_that_may_publish_share_caches() {
+    let yaml = format!("{PAIR}policy: {{ refs: {{ publish: [main] }} }}\n");
+    let mut world = World::start(&yaml).await;
+    let (gathered, plan) = world.gathered();
+    let mut scopes = Vec::new();
+    for (git_ref, is_request) in [
+        ("refs/heads/main", false),
+        ("refs/heads/main", true),
+        ("refs/pull/1/merge", true),
+        ("refs/heads/feature", false),
+    ] {
+        world.environment.caller = Caller {
+            is_request,
+            git_ref: Some(git_ref.to_owned()),
+        };
+        let prepared = Prepared::new(world.job(&gathered, &plan)).expect("valid");
+        let options = prepared.run_options(None).expect("valid");
+        scopes.push(options.environment.cache_scope);
+    }
+    assert_eq!(scopes[0], "demo");
+    let different: BTreeSet<&String> = scopes.iter().collect();
+    assert_eq!(different.len(), 4, "{scopes:?}");
+}
+
+#[tokio::test]
 async fn images_to_test_must_be_built() {
     let mut world = World::start(PAIR).await;
     world.options.goal = Goal::Test;

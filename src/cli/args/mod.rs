@@ -50,9 +50,31 @@ impl Args {
         hidden(Self::command())
     }
 
-    /// Parses the arguments of this process. An invalid command line ends it with exit code 2.
-    pub fn read() -> Self {
-        Self::parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    /// Parses the arguments of this process.
+    pub fn read() -> Result<Self, clap::Error> {
+        let words = || std::env::args_os();
+        Self::parse_from(words()).map_err(|error| {
+            // clap's usage takes options that variables set for required ones.
+            fn without_variables(command: clap::Command) -> clap::Command {
+                command
+                    .mut_args(|arg| arg.env(None::<&'static str>))
+                    .mut_subcommands(without_variables)
+            }
+            let mut plain = without_variables(Self::shown());
+            match plain.try_get_matches_from_mut(words()) {
+                Err(plain) if plain.kind() == error.kind() && error.use_stderr() => plain,
+                _ => error,
+            }
+        })
+    }
+
+    /// Whether an invalid command line asks for JSON: by the flag, or by its variable.
+    pub fn asks_for_json() -> bool {
+        let options = std::env::args_os().take_while(|word| word != "--");
+        let variable = std::env::var("LAMINATE_JSON").unwrap_or_default();
+        let is_false = ["", "n", "no", "f", "false", "off", "0"];
+        let is_set = !is_false.contains(&variable.to_ascii_lowercase().as_str());
+        options.skip(1).any(|word| word == "--json") || is_set
     }
 
     fn parse_from(

@@ -68,6 +68,11 @@ pub(super) fn answer(
         json["error"] = failure.json();
         messages.push_str(&failure.shown(color()));
     }
+    if json["error"].is_null()
+        && let Some((exit, text)) = ending_error(&ending)
+    {
+        json["error"] = Failure::new(exit, text).json();
+    }
     let exit = match ending {
         Ending::BuildFailed => Exit::Step,
         Ending::ProofFailed => Exit::Gate,
@@ -77,6 +82,18 @@ pub(super) fn answer(
     let mut answer = Answer::new(exit, json, table::plain(&HEADERS, &rows));
     answer.said = messages;
     Ok(answer)
+}
+
+/// Returns the exit code and the message of a run in which images failed; their own errors have the causes.
+fn ending_error(ending: &Ending) -> Option<(Exit, &'static str)> {
+    match ending {
+        Ending::BuildFailed => Some((
+            Exit::Step,
+            "an image could not be built; nothing was tagged",
+        )),
+        Ending::ProofFailed => Some((Exit::Gate, "a suite or a check failed; nothing was tagged")),
+        Ending::Complete | Ending::Faulty => None,
+    }
 }
 
 /// Adds whether the images are recorded as a release.
@@ -162,6 +179,9 @@ fn describe(value: &mut Value, recorded: &Recorded<'_>, planned: &Planned) {
     findings::json(value, recorded.stack(), planned, evidence);
 }
 
+/// Lines of a failed step's output that are shown with it.
+const SHOWN: usize = 10;
+
 /// A failed image, for programs and for people.
 fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, String) {
     let image = &stack[planned.id];
@@ -192,14 +212,16 @@ fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, 
             ("base", problem.at(image.name.span, "this image"))
         }
     };
-    exit::annotate(stack.sources(), &problem);
+    let last = &log[log.len().saturating_sub(SHOWN)..];
+    let mut annotated = problem.clone();
+    if matches!(error, ImageError::Step { .. }) {
+        annotated.message = format!("{}: {error}\n{}", annotated.message, last.join("\n"));
+    }
+    exit::annotate(stack.sources(), &annotated);
     let span = problem.primary.as_ref().map(|label| label.span);
     let mut text = render(std::slice::from_ref(&problem), stack.sources(), color());
-    // The log of a step was shown when it failed; that of an operation outside of steps was not.
-    if matches!(error, ImageError::Step { step: None, .. }) {
-        for line in log {
-            text.push_str(&format!("  | {line}\n"));
-        }
+    for line in last {
+        text.push_str(&format!("  | {line}\n"));
     }
     text.push('\n');
     let json = json!({

@@ -18,7 +18,6 @@ use crate::build::{self, Buildkit, Job, Options, Prepared};
 use crate::event::Events;
 use crate::interrupt::Interrupt;
 use crate::registry::Credentials;
-use crate::release::refs::Caller;
 
 /// Runs `laminate build`.
 pub async fn run(
@@ -67,11 +66,7 @@ async fn carry_out(
     let planned = (&gathered, &plan);
     preview::check(context, online, planned, PolicyFindings::Left, events).await?;
     let whole = whole(global, options).await?;
-    let caller = if options.push && !options.dry_run {
-        context.caller().await
-    } else {
-        Caller::default()
-    };
+    let caller = context.caller().await;
     let environment = context::build_environment(credentials, caller);
     let prepared = Prepared::new(Job {
         stack: &context.stack,

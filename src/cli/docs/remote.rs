@@ -2,6 +2,8 @@
 //!
 //! Main types: [`Remote`] and its [`WikiClone`]. Called by `laminate docs --push-wiki`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
 use percent_encoding::percent_decode_str;
 
@@ -13,7 +15,11 @@ const BRANCH: &str = "master";
 
 /// A repository, as the user gave it.
 pub struct Remote {
+    /// Without a password.
     url: String,
+    /// The value of the header `Authorization`, if the URL had a password: git gets it by the environment,
+    /// since a URL is in the list of processes.
+    authorization: Option<String>,
     branch: Option<String>,
     /// Parts of the URL that no message shows.
     secrets: Vec<String>,
@@ -28,12 +34,6 @@ pub struct WikiClone<'a> {
     pub branch: String,
 }
 
-/// Files are committed as they were written, whatever the user's settings are.
-fn as_written(git: Git) -> Git {
-    git.setting("core.autocrlf=false")
-        .setting("core.symlinks=false")
-}
-
 impl Remote {
     /// Returns the repository at a URL, or at a path relative to `folder`.
     pub fn new(url: &str, folder: &Utf8Path, branch: Option<&str>) -> Self {
@@ -42,10 +42,28 @@ impl Remote {
             Ok(path) => path.to_string_lossy().into_owned(),
             Err(_) => url.to_owned(),
         };
+        let secrets = secrets(&url);
+        let (url, authorization) = split_password(url);
         Self {
-            secrets: secrets(&url),
+            secrets,
             url,
+            authorization,
             branch: branch.filter(|name| !name.is_empty()).map(str::to_owned),
+        }
+    }
+
+    /// Returns a git that can log in. Files are committed as they were written, whatever the user's
+    /// settings are.
+    fn git(&self, git: Git) -> Git {
+        let git = git
+            .setting("core.autocrlf=false")
+            .setting("core.symlinks=false");
+        match &self.authorization {
+            Some(value) => git.secret_setting(
+                format!("http.{}.extraHeader", self.url),
+                format!("Authorization: {value}"),
+            ),
+            None => git,
         }
     }
 
@@ -63,7 +81,8 @@ impl Remote {
     async fn branch(&self) -> Result<(String, bool), Failure> {
         let url = self.url.as_str();
         let arguments = ["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*"];
-        let output = as_written(Git::anywhere())
+        let output = self
+            .git(Git::anywhere())
             .read(&format!("read `{url}`"), &arguments)
             .await;
         let output = output.map_err(|error| {
@@ -87,7 +106,7 @@ impl Remote {
         })?;
         let wiki = WikiClone {
             remote: self,
-            git: as_written(Git::in_folder(folder.path())),
+            git: self.git(Git::in_folder(folder.path())),
             folder,
             branch,
         };
@@ -145,7 +164,7 @@ impl WikiClone<'_> {
     /// Commits with the author git has in `folder`, the stack's, else with laminate as the author.
     /// Returns the commit's hash.
     pub async fn commit(&self, folder: &Utf8Path, message: &str) -> Result<String, Failure> {
-        let stack = as_written(Git::in_folder(folder));
+        let stack = self.remote.git(Git::in_folder(folder));
         let setting = async |name: &str| {
             let output = stack.run(&["config", "--get", name]).await;
             let output = output.map_err(|error| self.remote.failure(error))?;
@@ -183,6 +202,29 @@ impl WikiClone<'_> {
     }
 }
 
+/// Returns a URL for HTTP without its user and password, and the header with these. Any other URL stays as it
+/// is: without a password, git asks its helpers.
+fn split_password(url: String) -> (String, Option<String>) {
+    let whole = url.clone();
+    let parts = || {
+        let (scheme, rest) = url.split_once("://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (user, host) = rest[..end].rsplit_once('@')?;
+        let (name, password) = user.split_once(':')?;
+        let decoded = |text| percent_decode_str(text).collect::<Vec<u8>>();
+        let login = [decoded(name), b":".to_vec(), decoded(password)].concat();
+        let is_http = matches!(scheme, "http" | "https") && !password.is_empty();
+        is_http.then(|| {
+            let url = format!("{scheme}://{host}{}", &rest[end..]);
+            (url, format!("Basic {}", STANDARD.encode(login)))
+        })
+    };
+    match parts() {
+        Some((url, header)) => (url, Some(header)),
+        None => (whole, None),
+    }
+}
+
 /// Returns the password of a URL, as written and decoded. Some hosts take a token as the user's name.
 fn secrets(url: &str) -> Vec<String> {
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -209,6 +251,23 @@ fn secrets(url: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_in_a_header_and_not_in_the_url() {
+        for (url, expected, header) in [
+            (
+                "https://me:s%2Fcret@example.org/x.git",
+                "https://example.org/x.git",
+                Some("Basic bWU6cy9jcmV0"),
+            ),
+            ("https://me@example.org/x", "https://me@example.org/x", None),
+            ("ssh://a:b@example.org/x", "ssh://a:b@example.org/x", None),
+            ("git@example.org:x.git", "git@example.org:x.git", None),
+        ] {
+            let (url, found) = split_password(url.to_owned());
+            assert_eq!((url.as_str(), found.as_deref()), (expected, header));
+        }
+    }
 
     #[test]
     fn the_password_of_a_url_is_not_shown() {

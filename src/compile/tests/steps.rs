@@ -246,6 +246,33 @@ fn users_do_not_share_a_cache() {
 }
 
 #[test]
+fn a_scope_is_part_of_the_id_of_a_cache() {
+    let scoped = StepEnvironment {
+        cache_scope: "demo-1".to_owned(),
+        ..StepEnvironment::default()
+    };
+    for (keys, target, expected) in [
+        (
+            "steps: [{ pip: { packages: [six], tool: pip }, as: root }]",
+            "/run/laminate/cache",
+            "laminate-pip-demo-1",
+        ),
+        (
+            "apt: [git]",
+            "/var/cache/apt",
+            "laminate-apt-archives-demo-1",
+        ),
+    ] {
+        let ops = compile_in(keys, &scoped);
+        let mount = mount(ops.last(), target).expect("mounted");
+        assert_eq!(
+            mount.cache_opt.as_ref().expect("it is a cache").id,
+            expected
+        );
+    }
+}
+
+#[test]
 fn caches_of_apt_have_one_writer() {
     let ops = compile("apt: [git]");
     let mount = mount(ops.last(), "/var/cache/apt").expect("mounted");

@@ -26,9 +26,6 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The time that fetching pytest and the like gets beside a suite's own timeout.
 const FETCHING: Duration = Duration::from_secs(1800);
 
-/// A shorter secret is none, and hiding it would tear holes into every text; bytes.
-const SHORTEST_SECRET: usize = 6;
-
 /// Runs a suite, once for all images with the same bytes. Returns its name and verdict.
 pub async fn run_once(
     prover: &Prover<'_, '_>,
@@ -108,7 +105,7 @@ async fn run(
             }
         }
     };
-    hide_secrets(context, suite, &mut verdict);
+    verdict.edit_texts(|text| context.tracker.mask().text(text));
     context.events.send(Event::SuiteDone {
         image,
         suite: name,
@@ -142,6 +139,7 @@ fn compile(
 
 /// Reads what a suite left in its folder for results.
 async fn read_output(context: &Context<'_>, files: &Ref) -> Result<SuiteOutput, buildkit::Error> {
+    let longest = context.tracker.mask().longest() as u64;
     let text = async |name: &str, most: u64| {
         let path = format!("{LEFT}/{name}");
         let bytes = context.gateway.read_end(files, &path, most).await?;
@@ -152,13 +150,31 @@ async fn read_output(context: &Context<'_>, files: &Ref) -> Result<SuiteOutput, 
         exit: text("exit", 16)
             .await?
             .and_then(|code| code.trim().parse().ok()),
-        log: text("log", LOG).await?.unwrap_or_default(),
+        log: text("log", LOG + longest)
+            .await?
+            .map(|log| end_of_log(context, log))
+            .unwrap_or_default(),
         reason: text("reason", 4096)
             .await?
             .map(|reason| reason.trim().to_owned()),
         junit: text("junit.xml", REPORT).await?,
         overdue: text("overdue", 1).await?.is_some(),
     })
+}
+
+/// Returns the end of a log without secrets. Where it is cut, a part of a secret could be left that is not
+/// recognised, so more is read than kept.
+fn end_of_log(context: &Context<'_>, mut log: String) -> String {
+    let is_cut = log.len() as u64 >= LOG;
+    context.tracker.mask().text(&mut log);
+    if is_cut {
+        let mut start = context.tracker.mask().longest().min(log.len());
+        while !log.is_char_boundary(start) {
+            start += 1;
+        }
+        log.drain(..start);
+    }
+    log
 }
 
 /// Returns why a suite could not run to its end. `own`: the suite's operation; others are what it needs.
@@ -170,19 +186,6 @@ fn reason(failure: &Failure, own: &str) -> String {
     match failure.exit_code {
         Some(code) => format!("{what} (exit code {code})"),
         None => format!("{what}: {failure}"),
-    }
-}
-
-/// Replaces secrets in a verdict, which is kept where many can read it.
-fn hide_secrets(context: &Context<'_>, suite: &Suite, verdict: &mut Verdict) {
-    for secret in &suite.secrets {
-        let value = context.options.services.secrets.get(&secret.id);
-        let value = value.and_then(|value| std::str::from_utf8(value).ok());
-        if let Some(value) = value.map(str::trim)
-            && value.len() >= SHORTEST_SECRET
-        {
-            verdict.hide(value);
-        }
     }
 }
 

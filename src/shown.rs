@@ -1,0 +1,146 @@
+//! Makes text of others harmless where it is shown: names of files, output of steps, documents of a registry.
+//!
+//! A terminal takes some characters as commands, and so does GitHub's runner with some lines of a log.
+//! [`text`] is for everything that people see, [`json`] for documents. `cli` and `report` use them for all
+//! they print, so no message has to think of it.
+
+use std::fmt::Write as _;
+
+/// Returns whether a character changes how others are shown: control characters, and those that change the
+/// direction of writing.
+fn is_command(c: char) -> bool {
+    c.is_control() || is_direction(c)
+}
+
+/// Returns whether a character changes the direction of writing.
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Returns the length of an escape for colours at the start of a text, bytes. Hidden and blinking text are
+/// no colours.
+fn color(text: &str) -> Option<usize> {
+    let end = text.strip_prefix("\u{1b}[")?.find('m')? + 2;
+    let codes = &text[2..end];
+    let is_color = |code: &str| {
+        let code = match code {
+            "" => 0,
+            code => code.parse().unwrap_or(u16::MAX),
+        };
+        matches!(code, 0..=4 | 22..=24 | 30..=39 | 90..=97)
+    };
+    // `38;5;N` and `38;2;R;G;B`: any number is a colour then.
+    let is_wide =
+        codes.starts_with("38;") && codes.bytes().all(|b| b.is_ascii_digit() || b == b';');
+    (is_wide || codes.split(';').all(is_color)).then_some(end + 1)
+}
+
+/// Returns text of lines for people. What would command a terminal is replaced by U+FFFD, except colours;
+/// on a `runner`, GitHub's, a zero-width space is put into what would command it.
+pub fn text(text: &str, runner: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(c) = text[at..].chars().next() {
+        let rest = &text[at..];
+        if let Some(length) = color(rest) {
+            out.push_str(&rest[..length]);
+            at += length;
+            continue;
+        }
+        at += c.len_utf8();
+        match c {
+            '\n' | '\t' => out.push(c),
+            '\r' if text[at..].starts_with('\n') => {}
+            c if is_command(c) => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    if runner { for_runner(&out) } else { out }
+}
+
+/// Returns text without commands of GitHub's runner. It takes `##[…]` anywhere in a line, and `::…` at the
+/// beginning of a line as commands (actions/runner, `ActionCommand.cs`, `TryParse` and `TryParseV2`).
+fn for_runner(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let start = line.len() - line.trim_start().len();
+        let (blank, rest) = line.split_at(start);
+        out.push_str(blank);
+        if rest.starts_with("::") {
+            out.push('\u{200b}');
+        }
+        out.push_str(&rest.replace("##[", "##\u{200b}["));
+    }
+    out
+}
+
+/// Returns a JSON document with the same values and without characters and texts that are commands.
+pub fn json(document: &str) -> String {
+    // Outside of strings none of them can be in a document.
+    let mut out = String::with_capacity(document.len());
+    for c in document.replace("##[", "\\u0023#[").chars() {
+        if c != '\n' && is_command(c) {
+            write!(out, "\\u{:04x}", u32::from(c)).expect("a string grows");
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_commands_a_terminal_is_replaced() {
+        assert_eq!(text("\u{1b}]0;pwn\u{7}x", false), "\u{fffd}]0;pwn\u{fffd}x");
+        assert_eq!(
+            text("a\u{202e}b\u{9b}2J\rc\r\nd\te", false),
+            "a\u{fffd}b\u{fffd}2J\u{fffd}c\nd\te"
+        );
+        assert_eq!(
+            text("\u{1b}[8mhidden\u{1b}[2J", false),
+            "\u{fffd}[8mhidden\u{fffd}[2J"
+        );
+    }
+
+    #[test]
+    fn colours_are_kept() {
+        let colored = "\u{1b}[1m\u{1b}[91merror\u{1b}[0m \u{1b}[38;5;9mx\u{1b}[m";
+        assert_eq!(text(colored, false), colored);
+    }
+
+    #[test]
+    fn commands_of_a_runner_are_texts() {
+        let lines = "a ##[set-output name=x]v\n  ::add-mask::x\n::error::x\na::b\n";
+        let expected =
+            "a ##\u{200b}[set-output name=x]v\n  \u{200b}::add-mask::x\n\u{200b}::error::x\na::b\n";
+        assert_eq!(text(lines, true), expected);
+        assert_eq!(text(lines, false), lines);
+    }
+
+    #[test]
+    fn a_document_keeps_its_values() {
+        let value =
+            serde_json::json!({ "a##[b]": "\u{202e}\u{9b}\u{7f}\u{1b}##[set-output]\n\\##[x" });
+        let written = json(&serde_json::to_string_pretty(&value).expect("plain data"));
+        assert!(!written.contains("##[") && !written.contains(['\u{202e}', '\u{9b}', '\u{7f}']));
+        let read: serde_json::Value = serde_json::from_str(&written).expect("JSON");
+        assert_eq!(read, value);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_keeps_a_command(written in "[a\u{1b}\u{9b}\\[\\]8;0m:#\r\n\u{202e} ]{0,40}") {
+            let shown = text(&written, true);
+            prop_assert!(!shown.contains("##["));
+            prop_assert!(!shown.lines().any(|line| line.trim().starts_with("::")));
+            let has_commands = shown.contains(['\u{9b}', '\u{202e}', '\r']);
+            prop_assert!(!has_commands);
+            prop_assert_eq!(text(&shown, true), shown);
+        }
+    }
+}
