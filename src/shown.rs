@@ -17,8 +17,8 @@ fn is_direction(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Returns the length of an escape for colours at the start of a text, bytes. Hidden and blinking text are
-/// no colours.
+/// Returns the length of an escape for colours at the start of a text, bytes. Hidden and blinking text do
+/// not count.
 fn color(text: &str) -> Option<usize> {
     let end = text.strip_prefix("\u{1b}[")?.find('m')? + 2;
     let codes = &text[2..end];
