@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::name::Digest;
+use crate::tail::Stream;
 
 /// An image as it is shown to people: `scipy-ml-notebook`, `2021.2/scipy-ml-notebook`.
 pub type ImageLabel = String;
@@ -18,8 +19,8 @@ pub enum StepChange {
         /// How many steps the image has.
         of: usize,
     },
-    /// It wrote bytes to its output or error stream, not cut at lines.
-    Output(Vec<u8>),
+    /// It wrote bytes to a stream, not cut at lines.
+    Output(Stream, Vec<u8>),
     /// A transfer inside of it progressed.
     Progress {
         /// The transfer.

@@ -218,7 +218,7 @@ async fn one_solve_gives_several_images_and_a_failure_stops_no_other() {
         .iter()
         .flatten()
         .filter_map(|update| match update {
-            Update::Log { vertex, bytes } if *vertex == digest => Some(bytes.clone()),
+            Update::Log { vertex, bytes, .. } if *vertex == digest => Some(bytes.clone()),
             _ => None,
         })
         .flatten()

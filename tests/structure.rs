@@ -45,7 +45,7 @@ const ROOMS: &[Room] = &[
     pure("shown", &[]),
     pure("table", &[]),
     pure("diagnostic", &["source"]),
-    pure("event", &["name"]),
+    pure("event", &["name", "tail"]),
     pure("interrupt", &[]),
     pure("checkout", &["name"]),
     pure("oci", &["name"]),

@@ -3,7 +3,6 @@
 EXTRA = {
     "Healthcheck": {"Test": ["CMD-SHELL", "exit 0"], "Interval": 30000000000, "Retries": 3},
     "Shell": ["/bin/bash", "-o", "pipefail", "-c"],
-    "OnBuild": ["RUN echo on build"],
     "StopSignal": "SIGRTMIN+3",
     "Volumes": {"/data": {}, "/other": {}},
     "Labels": {"org.example.base": "kept", "org.example.over": "base"},
@@ -53,3 +52,33 @@ def test_every_key_that_is_not_set_is_inherited(make_stack, registry):
         assert after["config"]["Env"] == before["config"]["Env"], f"{name}: environment"
         assert after["history"][: len(before["history"])] == before["history"], f"{name}: history"
         assert after["rootfs"]["diff_ids"][:1] == before["rootfs"]["diff_ids"], f"{name}: layers"
+
+
+def test_what_is_of_the_base_alone_is_not_inherited(make_stack, registry):
+    stack = make_stack("""
+        stack: own
+        tags: ["o-${commit7}"]
+        images:
+          first:
+            base: OWNBASE
+            env: { PATH: "/opt/x/bin:${env:PATH}", GONE: null }
+            steps: [{ run: "id -u >/user; [ -z \\"${GONE+x}\\" ]" }]
+        """.replace("OWNBASE", f"{registry.address}/odd/triggers:1"), name="own")
+
+    def with_triggers(whole):
+        labels = {"org.opencontainers.image.version": "12", "org.example.base": "kept"}
+        whole["config"] |= {"OnBuild": ["RUN make"], "Labels": labels, "Env": ["GONE=1"]}
+        return whole
+
+    registry.put_image("odd/triggers", "1", with_triggers)
+    for command in ("plan", "build"):
+        answer = stack.laminate(command, status=3)
+        assert "unsupported ONBUILD triggers" in answer.err and "specs.yml:5" in answer.err
+    stack.replace("specs.yml", "    env:", "    config: { onbuild: ignore }\n    env:")
+    stack.commit()
+    stack.laminate("build", "--push")
+    config = stack.config("first", f"o-{stack.commit7}")["config"]
+    assert "OnBuild" not in config
+    assert config["Labels"] == {"org.example.base": "kept"}
+    default = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert config["Env"] == [f"PATH=/opt/x/bin:{default}"]

@@ -102,6 +102,16 @@ impl std::fmt::Display for Failure {
     }
 }
 
+/// Returns a text of the daemon without the command that it quotes:
+/// `process "…" did not complete successfully: REASON`.
+pub fn reason(message: &str) -> &str {
+    let end = "did not complete successfully: ";
+    let at = message
+        .rfind(end)
+        .filter(|_| message.starts_with("process "));
+    at.map_or(message, |at| &message[at + end.len()..])
+}
+
 impl Error {
     /// Reads a call's status; typed details are JSON behind the type's name.
     pub(super) fn from_status(status: tonic::Status) -> Self {
@@ -299,6 +309,13 @@ mod tests {
         };
         assert_eq!(failure.place, Some(place));
         assert_eq!(Error::Failed(failure).into_status(), sent);
+    }
+
+    #[test]
+    fn the_reason_of_a_failure_is_without_its_command() {
+        let quoted = r#"process "/bin/sh -c set -e" did not complete successfully: runc: no file"#;
+        assert_eq!(reason(quoted), "runc: no file");
+        assert_eq!(reason("no such file"), "no such file");
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use connect::Client;
 pub use engine::{EngineError, Notice, Options as EngineOptions, PrivateEngine, exec_engine};
 #[cfg(test)]
 pub use error::SourceLocation;
-pub use error::{Error, Failure};
+pub use error::{Error, Failure, reason};
 pub use gateway::{FileEntry, FileKind, Gateway, Ref};
 pub use session::{CredentialSource, Services};
 pub use solve::{Built, Exporter, Request, Returned, Solved, solve};

@@ -15,6 +15,8 @@ pub enum Update {
     Log {
         /// The operation's digest.
         vertex: String,
+        /// Whether it was written to standard error.
+        is_error: bool,
         /// The bytes.
         bytes: Vec<u8>,
     },
@@ -82,6 +84,8 @@ impl Warnings {
         for log in response.logs {
             list.push(Update::Log {
                 vertex: log.vertex,
+                // 1 is standard output, 2 standard error (util/progress/logs/logs.go).
+                is_error: log.stream == 2,
                 bytes: log.msg,
             });
         }
@@ -136,6 +140,7 @@ mod tests {
         let mut warnings = Warnings::default();
         let log = Update::Log {
             vertex: "v".to_owned(),
+            is_error: false,
             bytes: b"half a li".to_vec(),
         };
         let old = Update::Warning("old".to_owned());

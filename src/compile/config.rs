@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::environment::Environment;
-use crate::stack::{Base, Healthcheck, Image};
+use crate::stack::{Base, Config, Healthcheck, Image};
 
 /// The path of programs where a config sets none, as BuildKit and Docker have it (util/system/path.go of
 /// BuildKit 0.32.2).
@@ -171,10 +171,30 @@ pub fn config(image: &Image, base: &BaseConfig) -> BaseConfig {
     if let Some(check) = &own.healthcheck {
         set("Healthcheck", healthcheck(check));
     }
+    change_maps(fields, own);
+    BaseConfig(whole)
+}
+
+/// Adds labels, ports and volumes, and removes inherited ones.
+fn change_maps(fields: &mut Map<String, Value>, own: &Config) {
+    for (name, removes) in [
+        ("ExposedPorts", own.removes_ports),
+        ("Volumes", own.removes_volumes),
+    ] {
+        if removes {
+            fields.shift_remove(name);
+        }
+    }
+    for (name, value) in &own.labels {
+        if let (None, Some(Value::Object(labels))) = (value, fields.get_mut("Labels")) {
+            labels.shift_remove(name);
+        }
+    }
+    let labels = own.labels.iter();
     add_entries(
         fields,
         "Labels",
-        own.labels.iter().map(|(k, v)| (k, json!(v))),
+        labels.filter_map(|(name, value)| Some((name, json!(value.as_ref()?)))),
     );
     add_entries(
         fields,
@@ -186,7 +206,6 @@ pub fn config(image: &Image, base: &BaseConfig) -> BaseConfig {
         "Volumes",
         own.volumes.iter().map(|v| (v, json!({}))),
     );
-    BaseConfig(whole)
 }
 
 /// Returns `Healthcheck`; times in nanoseconds, and none that is 0, which stands for Docker's default.
@@ -373,6 +392,18 @@ mod tests {
             made.0["config"]["Labels"]["org.opencontainers.image.source"],
             "x"
         );
+    }
+
+    #[test]
+    fn null_removes_what_is_inherited() {
+        let base = base(&json!({
+            "Env": ["PATH=/bin", "A=1", "B=2"], "Labels": { "a": "1", "b": "2" },
+            "ExposedPorts": { "80/tcp": {} }, "Volumes": { "/data": {} },
+        }));
+        let keys = "env: { A: }\nconfig: { env: { B: ~ }, labels: { a: }, ports: , volumes: null }";
+        let made = config(&image(keys), &base);
+        let expected = json!({ "Env": ["PATH=/bin"], "Labels": { "b": "2" } });
+        assert_eq!(made.0["config"], expected);
     }
 
     #[test]

@@ -57,6 +57,10 @@ impl Environment {
         let mut result = self.clone();
         for (name, change) in changes {
             let value = match change {
+                EnvChange::Remove => {
+                    result.remove(name);
+                    continue;
+                }
                 EnvChange::Set(text) => self.text(text),
                 EnvChange::Append { text, sep } => match self.get(name) {
                     Some(old) if !old.is_empty() => format!("{old}{sep}{}", self.text(text)),

@@ -74,17 +74,17 @@ fn subshell(member: &Step, command: &Command, env: Environment, names: &MountNam
         // As the engine does for a step that is not in a group.
         text.push_str(&format!("[ -d {cwd} ] || mkdir -p {cwd}\ncd {cwd}\n"));
     }
-    let mut export = |name: &str, value: &str| {
-        if is_shell_name(name) {
-            text.push_str(&format!("export {name}={}\n", quote(value)));
-        }
+    let mut export = |name: &str, value: Option<&str>| match value {
+        _ if !is_shell_name(name) => {}
+        Some(value) => text.push_str(&format!("export {name}={}\n", quote(value))),
+        None => text.push_str(&format!("unset {name}\n")),
     };
     for (name, value) in &command.env {
-        export(name, value);
+        export(name, Some(value));
     }
     let env = env.with(&member.env);
     for name in member.env.keys() {
-        export(name, env.get(name).unwrap_or_default());
+        export(name, env.get(name));
     }
     let args = command.expanded_args(names);
     text.push_str(&line(&with_env(args, &env.lost_in_a_shell())));

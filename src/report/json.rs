@@ -122,8 +122,8 @@ fn step_objects(
                 }));
             }
         }
-        StepChange::Output(bytes) => {
-            let lines = steps.step(image, step, now).tail.push(bytes);
+        StepChange::Output(stream, bytes) => {
+            let lines = steps.step(image, step, now).tail.push(*stream, bytes);
             objects.extend(lines.iter().map(|line| log(image, step, line)));
         }
         StepChange::Progress {
@@ -136,7 +136,7 @@ fn step_objects(
         })),
         StepChange::Done { cached, took } => {
             let rest = steps.end(image, step, now).tail.end();
-            objects.extend(rest.map(|line| log(image, step, &line)));
+            objects.extend(rest.iter().map(|line| log(image, step, line)));
             objects.push(json!({
                 "event": "step_done", "image": image, "step": step, "cached": cached,
                 "seconds": seconds(*took),
@@ -144,7 +144,7 @@ fn step_objects(
         }
         StepChange::Failed(error) => {
             let mut tail = steps.end(image, step, now).tail;
-            objects.extend(tail.end().map(|line| log(image, step, &line)));
+            objects.extend(tail.end().iter().map(|line| log(image, step, line)));
             objects.push(json!({
                 "event": "step_failed", "image": image, "step": step, "error": error,
                 "log_tail": tail.lines(),

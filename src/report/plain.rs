@@ -156,8 +156,9 @@ impl<W: Write + Send> Plain<W> {
                 let line = format!("[{image} {number}/{of}] {step}");
                 if is_new { vec![line] } else { Vec::new() }
             }
-            StepChange::Output(bytes) => {
-                let complete = self.steps.step(image, step, now).tail.push(bytes);
+            StepChange::Output(stream, bytes) => {
+                let tail = &mut self.steps.step(image, step, now).tail;
+                let complete = tail.push(*stream, bytes);
                 if self.verbose {
                     complete.iter().map(|line| log_line(image, line)).collect()
                 } else {
@@ -188,10 +189,8 @@ impl<W: Write + Send> Plain<W> {
     /// Returns the last line of a step's output, if it has no line break.
     fn rest(&mut self, image: &str, step: &str, now: Instant) -> Vec<String> {
         let rest = self.steps.step(image, step, now).tail.end();
-        match rest {
-            Some(line) if self.verbose => vec![log_line(image, &line)],
-            _ => Vec::new(),
-        }
+        let rest = rest.iter().filter(|_| self.verbose);
+        rest.map(|line| log_line(image, line)).collect()
     }
 }
 

@@ -210,8 +210,9 @@ impl Terminal {
                 self.image(image);
                 self.steps.start(image, step, (*number, *of), now);
             }
-            StepChange::Output(bytes) => {
-                self.steps.step(image, step, now).tail.push(bytes);
+            StepChange::Output(stream, bytes) => {
+                let tail = &mut self.steps.step(image, step, now).tail;
+                tail.push(*stream, bytes);
             }
             StepChange::Progress {
                 what,

@@ -8,6 +8,7 @@ use super::terminal::Terminal;
 use super::*;
 use crate::event::StepChange;
 use crate::name::Digest;
+use crate::tail::Stream;
 
 /// What is written can be read while the view still has its end.
 #[derive(Clone, Default)]
@@ -43,7 +44,7 @@ fn log(image: &str, step: &str, text: &str) -> Event {
     Event::Step {
         image: image.to_owned(),
         step: step.to_owned(),
-        change: StepChange::Output(text.as_bytes().to_vec()),
+        change: StepChange::Output(Stream::Output, text.as_bytes().to_vec()),
     }
 }
 

@@ -82,11 +82,14 @@ pub async fn build(
             context.tracker.mask().text(&mut failure.message);
             let vertex = failure.vertex.as_deref().unwrap_or_default();
             context.tracker.wait_for_failure(vertex).await;
+            let step = by_digest.get(vertex).copied();
+            let step = step.or_else(|| step_at(context.stack.sources(), steps, &failure));
+            if let Some(step) = step.filter(|_| failure.exit_code.is_none()) {
+                names::check_step(context, id, &compiled, step).await?;
+            }
             Err(StopReason::from(ImageError::Step {
-                step: by_digest
-                    .get(vertex)
-                    .copied()
-                    .or_else(|| step_at(context.stack.sources(), steps, &failure)),
+                step,
+                member: context.tracker.member(vertex),
                 log: context.tracker.tail(vertex),
                 failure,
             }))

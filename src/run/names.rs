@@ -74,6 +74,65 @@ pub async fn check(
     Ok(())
 }
 
+/// Fails if a step that did not start runs as a user or group that its image does not have.
+pub async fn check_step(
+    context: &Context<'_>,
+    id: ImageId,
+    compiled: &Compiled,
+    index: usize,
+) -> Result<(), StopReason> {
+    let image = context.image(id);
+    let mut users = Vec::new();
+    for user in users_of(&image.steps[index], image) {
+        add(user, index, image.steps[index].span, &mut users);
+    }
+    if users.is_empty() {
+        return Ok(());
+    }
+    let state = context.solve(compiled.states[index]).await;
+    let state = state.map_err(StopReason::Run)?;
+    for name in users {
+        if !exists(context, &state, &name)
+            .await
+            .map_err(StopReason::Run)?
+        {
+            let problem = user_problem(&name, image, &image.steps[index]);
+            return Err(ImageError::Spec(Box::new(problem)).into());
+        }
+    }
+    Ok(())
+}
+
+/// Returns the users that a step may run as; which of them it is depends on its kind.
+fn users_of<'a>(step: &'a Step, image: &'a Image) -> Vec<&'a String> {
+    if let Some(user) = &step.user {
+        return vec![user];
+    }
+    let mut users: Vec<&String> = image.user.iter().collect();
+    if let Kind::Group(members) = &step.kind {
+        users.extend(members.iter().filter_map(|member| member.user.as_ref()));
+    }
+    users
+}
+
+fn user_problem(name: &Name, image: &Image, step: &Step) -> Diagnostic {
+    let Name { database, text, .. } = name;
+    let what = database.what();
+    let by_image = image.user.as_ref().is_some_and(|user| user.contains(text));
+    let key = match (&step.user, by_image) {
+        (None, true) => "`user:` of the image",
+        _ => "`as:`",
+    };
+    Diagnostic::error(format!("unknown {what} `{text}`"))
+        .at(
+            step.span,
+            format!("runs as `{text}` by {key}, but the image has no such {what} yet"),
+        )
+        .help(format!(
+            "create the {what} in an earlier step with `as: root`, or set `as: root` for this step"
+        ))
+}
+
 async fn exists(context: &Context<'_>, at: &Ref, name: &Name) -> Result<bool, buildkit::Error> {
     let file = name.database.path();
     let found = context.gateway.read_end(at, file, MOST).await?;
@@ -192,6 +251,32 @@ mod tests {
         let own = "user: app\nconfig: { user: \"1000:staff\" }";
         assert_eq!(found(own), [(0, "group staff".to_owned())]);
         assert_eq!(found("user: root"), []);
+    }
+
+    #[test]
+    fn the_key_that_makes_a_step_run_as_a_user_is_named() {
+        let problem = |step: &str| {
+            let spec = format!(
+                "stack: t\nimages:\n  a: {{ base: \"debian:12\", user: app, steps: [{step}] }}\n"
+            );
+            let stack = crate::testing::stack(&spec);
+            let image = &stack.images()[0];
+            let step = &image.steps[0];
+            let mut names = Vec::new();
+            for user in users_of(step, image) {
+                add(user, 0, step.span, &mut names);
+            }
+            let problem = user_problem(&names[0], image, step);
+            problem.primary.expect("it has a place").text
+        };
+        assert_eq!(
+            problem("{ run: a }"),
+            "runs as `app` by `user:` of the image, but the image has no such user yet"
+        );
+        assert_eq!(
+            problem("{ run: a, as: \"other:1\" }"),
+            "runs as `other` by `as:`, but the image has no such user yet"
+        );
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub enum ImageError {
     Step {
         /// The index of the step in the image, from 0, if it is known.
         step: Option<usize>,
+        /// The index of the member that failed, if the step is a group.
+        member: Option<usize>,
         /// What the engine reported.
         failure: Box<Failure>,
         /// The last lines the step wrote.
@@ -82,7 +84,8 @@ impl fmt::Display for ImageError {
             Self::Step { failure, .. } => match failure.exit_code {
                 Some(137) => write!(f, "its process was killed (exit code 137): out of memory?"),
                 Some(code) => write!(f, "it ended with exit code {code}"),
-                None => write!(f, "{failure}"),
+                // The text quotes the whole command.
+                None => write!(f, "{}", buildkit::reason(&failure.message)),
             },
             Self::Spec(diagnostic) => write!(f, "{}", diagnostic.message),
             Self::Base { reference, reason } => {

@@ -7,16 +7,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::buildkit::{Update, Vertex};
+use crate::buildkit::{Update, Vertex, reason};
 use crate::event::{Event, Events, StepChange};
 use crate::mask::{Held, Mask};
-use crate::tail::Tail;
+use crate::tail::{Stream, Tail};
 
 /// Lines of output kept of each operation.
 const KEPT: usize = 40;
 
 /// How long to wait for the last lines of an operation that failed.
 const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// The streams of a process, in the order of what is held back of them.
+const STREAMS: [Stream; 2] = [Stream::Output, Stream::Errors];
 
 /// The text of an export's events.
 const EXPORTING: &str = "sending the images";
@@ -55,8 +58,10 @@ struct Inner {
 
 struct Seen {
     tail: Tail,
-    /// Output that may be the beginning of a secret.
-    held: Held,
+    /// Output of each stream that may be the beginning of a secret.
+    held: [Held; 2],
+    /// The member of a group that failed, as its script reports it.
+    member: Option<usize>,
     /// When it ran: ends by starts, so that a state reported twice counts once.
     intervals: BTreeMap<Duration, Duration>,
     begun: bool,
@@ -70,7 +75,8 @@ impl Default for Seen {
     fn default() -> Self {
         Self {
             tail: Tail::new(KEPT),
-            held: Held::default(),
+            held: Default::default(),
+            member: None,
             intervals: BTreeMap::new(),
             begun: false,
             since: None,
@@ -165,10 +171,17 @@ impl Tracker {
     fn take(&self, inner: &mut Inner, update: Update) {
         match update {
             Update::Vertex(vertex) => self.vertex(inner, vertex),
-            Update::Log { vertex, bytes } => {
-                let held = &mut inner.seen.entry(vertex.clone()).or_default().held;
+            Update::Log {
+                vertex,
+                is_error,
+                bytes,
+            } => {
+                let stream = STREAMS[usize::from(is_error)];
+                let seen = inner.seen.entry(vertex.clone()).or_default();
+                seen.member = member_in(&bytes).or(seen.member);
+                let held = &mut seen.held[usize::from(is_error)];
                 let bytes = self.mask.push(held, &bytes);
-                self.output(inner, &vertex, &bytes);
+                self.output(inner, &vertex, stream, &bytes);
             }
             Update::Progress {
                 vertex,
@@ -196,12 +209,12 @@ impl Tracker {
     }
 
     /// Keeps and sends output without secrets.
-    fn output(&self, inner: &mut Inner, vertex: &str, bytes: &[u8]) {
+    fn output(&self, inner: &mut Inner, vertex: &str, stream: Stream, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
         let seen = inner.seen.entry(vertex.to_owned()).or_default();
-        seen.tail.push(bytes);
+        seen.tail.push(stream, bytes);
         let suite = inner
             .suites
             .get(vertex)
@@ -212,7 +225,7 @@ impl Tracker {
             self.events.send(Event::Step {
                 image: image.clone(),
                 step: title.clone(),
-                change: StepChange::Output(bytes.to_vec()),
+                change: StepChange::Output(stream, bytes.to_vec()),
             });
         }
     }
@@ -221,8 +234,10 @@ impl Tracker {
         self.mask.text(&mut vertex.error);
         let seen = inner.seen.entry(vertex.digest.clone()).or_default();
         if vertex.completed.is_some() {
-            let rest = self.mask.end(&mut seen.held);
-            self.output(inner, &vertex.digest, &rest);
+            let rest = seen.held.each_mut().map(|held| self.mask.end(held));
+            for (stream, rest) in STREAMS.into_iter().zip(rest) {
+                self.output(inner, &vertex.digest, stream, &rest);
+            }
         }
         let seen = inner.seen.entry(vertex.digest.clone()).or_default();
         if let (Some(start), Some(end)) = (vertex.started, vertex.completed) {
@@ -283,7 +298,7 @@ impl Tracker {
                 self.events.send(Event::Step {
                     image,
                     step: title,
-                    change: StepChange::Failed(vertex.error.clone()),
+                    change: StepChange::Failed(reason(&vertex.error).to_owned()),
                 });
             }
         }
@@ -309,6 +324,11 @@ impl Tracker {
             .unwrap_or_default()
     }
 
+    /// Returns the index of the member of a group that failed.
+    pub fn member(&self, digest: &str) -> Option<usize> {
+        self.lock().seen.get(digest)?.member
+    }
+
     /// Returns how long the steps of an image ran.
     pub fn took(&self, image: &str) -> Duration {
         let inner = self.lock();
@@ -324,6 +344,16 @@ impl Tracker {
     }
 }
 
+/// Reads the number in the escape sequence that the script of a group ends with if a member failed
+/// (`src/compile/scripts/group.sh`). It is written at once, so it is in one piece of the output.
+fn member_in(bytes: &[u8]) -> Option<usize> {
+    let start = b"\x1b]laminate;";
+    let at = bytes.windows(start.len()).rposition(|part| part == start)?;
+    let rest = &bytes[at + start.len()..];
+    let end = rest.iter().position(|byte| *byte == 0x1b)?;
+    std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,6 +361,7 @@ mod tests {
     fn log(bytes: &[u8]) -> Update {
         Update::Log {
             vertex: "a".to_owned(),
+            is_error: false,
             bytes: bytes.to_vec(),
         }
     }
@@ -359,5 +390,16 @@ mod tests {
         assert!(shown.contains("failed: [secret]"), "{shown}");
         let output: Vec<u8> = b"hunter22".to_vec();
         assert!(!shown.contains("hunter22") && !shown.contains(&format!("{output:?}")));
+    }
+
+    #[test]
+    fn the_member_that_failed_is_read_and_not_shown() {
+        let bytes = b"no such file\n\x1b]laminate;12\x1b\\";
+        assert_eq!(member_in(bytes), Some(12));
+        assert_eq!(member_in(b"\x1b]laminate;x\x1b\\"), None);
+        assert_eq!(member_in(b"laminate;1"), None);
+        let mut tail = Tail::new(9);
+        tail.push(Stream::Errors, bytes);
+        assert_eq!(tail.lines(), ["no such file"]);
     }
 }

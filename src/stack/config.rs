@@ -18,8 +18,8 @@ pub struct Config {
     pub workdir: Option<String>,
     /// Only for the finished image, applied after the image's `env`.
     pub env: Env,
-    /// `labels:`.
-    pub labels: BTreeMap<String, String>,
+    /// `labels:`; `None` removes an inherited one.
+    pub labels: BTreeMap<String, Option<String>>,
     /// `entrypoint:`; an empty list clears it.
     pub entrypoint: Option<Vec<String>>,
     /// `cmd:`; an empty list clears it.
@@ -28,6 +28,10 @@ pub struct Config {
     pub ports: BTreeSet<String>,
     /// Absolute paths.
     pub volumes: BTreeSet<String>,
+    /// `ports: null`: inherited ports are removed.
+    pub removes_ports: bool,
+    /// `volumes: null`: inherited volumes are removed.
+    pub removes_volumes: bool,
     /// `stop-signal:`.
     pub stop_signal: Option<String>,
     /// `healthcheck:`.
@@ -54,9 +58,13 @@ impl Config {
             healthcheck,
             shell,
             ignores_triggers,
+            removes_ports,
+            removes_volumes,
         } = self;
-        let set = |items: &BTreeSet<String>| {
-            if items.is_empty() {
+        let set = |items: &BTreeSet<String>, removes: bool| {
+            if removes {
+                json!("none")
+            } else if items.is_empty() {
                 Json::Null
             } else {
                 json!(items)
@@ -87,8 +95,8 @@ impl Config {
             ("labels", json!(labels)),
             ("entrypoint", json!(entrypoint)),
             ("cmd", json!(cmd)),
-            ("ports", set(ports)),
-            ("volumes", set(volumes)),
+            ("ports", set(ports, *removes_ports)),
+            ("volumes", set(volumes, *removes_volumes)),
             ("stop_signal", json!(stop_signal)),
             ("healthcheck", json!(healthcheck)),
             ("shell", json!(shell)),
@@ -145,6 +153,7 @@ pub fn read(reader: &Reader, node: &Node) -> Config {
     let shell = fields.get("shell");
     let healthcheck = fields.get("healthcheck");
     let onbuild = fields.get("onbuild");
+    let is_null = |name: &str| fields.get(name).is_some_and(Node::is_null);
     Config {
         user: fields
             .get("user")
@@ -159,6 +168,8 @@ pub fn read(reader: &Reader, node: &Node) -> Config {
         cmd: list("cmd"),
         ports: items(reader, &fields, "ports", port),
         volumes: items(reader, &fields, "volumes", volume),
+        removes_ports: is_null("ports"),
+        removes_volumes: is_null("volumes"),
         stop_signal: text("stop-signal"),
         healthcheck: healthcheck.and_then(|node| self::healthcheck(reader, node)),
         shell: shell.and_then(|node| reader.texts(node, "`shell`")),
@@ -168,16 +179,16 @@ pub fn read(reader: &Reader, node: &Node) -> Config {
     }
 }
 
-fn labels(reader: &Reader, fields: &Fields) -> BTreeMap<String, String> {
+fn labels(reader: &Reader, fields: &Fields) -> BTreeMap<String, Option<String>> {
     let mut labels = BTreeMap::new();
     let Some(node) = fields.get("labels") else {
         return labels;
     };
     for entry in reader.entries(node, "`labels`").unwrap_or_default() {
         let value = if entry.value.is_null() {
-            Some(String::new())
+            Some(None)
         } else {
-            reader.text_like_docker(&entry.value, "a label")
+            reader.text_like_docker(&entry.value, "a label").map(Some)
         };
         if let (Some(name), Some(value)) = (reader.key(&entry.key), value) {
             labels.insert(name, value);
@@ -192,7 +203,7 @@ fn items(
     name: &str,
     read: fn(&Reader, &Node) -> Option<String>,
 ) -> BTreeSet<String> {
-    let Some(node) = fields.get(name) else {
+    let Some(node) = fields.get(name).filter(|node| !node.is_null()) else {
         return BTreeSet::new();
     };
     let list = reader.list(node, &format!("`{name}`")).unwrap_or_default();

@@ -20,6 +20,8 @@ pub type Env = BTreeMap<String, EnvChange>;
 pub enum EnvChange {
     /// Replaces the value.
     Set(EnvText),
+    /// Removes the variable.
+    Remove,
     /// Adds to the end of the value.
     Append {
         /// The addition.
@@ -114,6 +116,7 @@ impl EnvChange {
     /// Whether the new value contains the old value of `name`, the variable that is changed.
     fn keeps(&self, name: &str) -> bool {
         match self {
+            Self::Remove => false,
             Self::Append { .. } | Self::Prepend { .. } => true,
             Self::Set(text) => text.0.contains(&EnvPart::Env(name.to_owned())),
         }
@@ -121,6 +124,9 @@ impl EnvChange {
 }
 
 fn change(reader: &Reader, node: &Node) -> Option<EnvChange> {
+    if node.is_null() {
+        return Some(EnvChange::Remove);
+    }
     let Value::Map(_) = node.value else {
         return text(reader, node).map(EnvChange::Set);
     };
@@ -149,11 +155,8 @@ fn change(reader: &Reader, node: &Node) -> Option<EnvChange> {
 }
 
 fn text(reader: &Reader, node: &Node) -> Option<EnvText> {
-    // `X: ""`, and `X:` for short, set an empty value.
-    if node.is_null() {
-        return Some(EnvText(Vec::new()));
-    }
     let text = reader.literal(node, "a value of `env`")?;
+    reader.fits_argument(text, node.span, "a value of `env`")?;
     let template = reader.template(text, node.span)?;
     reader.warn_of_shell_variable(text, node.span, "`env`", |name| {
         format!("write `${{env:{name}}}`")
@@ -199,6 +202,7 @@ pub fn canonical_env(env: &Env) -> Json {
         .map(|(name, change)| {
             let value = match change {
                 EnvChange::Set(value) => canonical_text(value),
+                EnvChange::Remove => Json::Null,
                 EnvChange::Append { text: value, sep } => {
                     json!({ "append": canonical_text(value), "sep": sep })
                 }

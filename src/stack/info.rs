@@ -32,6 +32,10 @@ pub fn read(reader: &Reader, node: &Node) -> Vec<InfoCommand> {
         };
         let run = reader.required(&fields, &what, "run");
         let run = run.and_then(|node| reader.literal(node, "`run`"));
+        let run = run.filter(|run| {
+            let what = format!("`run` of {what}");
+            reader.fits_argument(run, entry.value.span, &what).is_some()
+        });
         if let (Some(title), Some(run)) = (title, run) {
             list.push(InfoCommand {
                 name: entry.key.text.clone(),

@@ -32,7 +32,7 @@ mod variant_node;
 mod writable;
 
 pub use channels::{Channel, Gate};
-pub use config::Healthcheck;
+pub use config::{Config, Healthcheck};
 pub use env::{Env, EnvChange, EnvPart, EnvText, canonical_env};
 pub use image_source::{ExternalImage, ImageSource};
 pub use info::InfoCommand;
@@ -40,8 +40,8 @@ pub use model::{Base, Image, ImageId, Refresh, Stack, Variant};
 pub use policy::{Allowance, LayerLimits, Policy, Refs};
 pub use scope::Overrides;
 pub use steps::{
-    Append, AppendFrom, Conda, Copy, CopyFrom, Kind, Link, Local, Mode, Network, Part, Perms, Pip,
-    PipTool, Requirements, Secret, Step, Text, Write, canonical_secrets,
+    Append, AppendFrom, Apt, AptSource, Conda, Copy, CopyFrom, Kind, Link, Local, Mode, Network,
+    Part, Perms, Pip, PipTool, Requirements, Secret, Step, Text, Write, canonical_secrets,
 };
 pub use suite::{Serve, Suite, Test};
 pub use tags::TagTemplate;

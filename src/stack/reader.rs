@@ -26,6 +26,10 @@ pub struct Reader<'a> {
     pub used: RefCell<BTreeSet<String>>,
 }
 
+/// The kernel takes no longer arguments and variables, bytes: `MAX_ARG_STRLEN` (execve(2)) is 128 KiB with the
+/// name of a variable.
+const LONGEST_ARGUMENT: usize = 127 * 1024;
+
 /// The entries of a mapping whose keys were checked.
 pub struct Fields<'a> {
     /// The place of the mapping.
@@ -302,6 +306,23 @@ impl<'a> Reader<'a> {
         let text = self.text(node, what)?;
         self.warn_of_shell_variable(&text, node.span, what, use_vars);
         Some(text)
+    }
+
+    /// Reports a text that is too long for an argument or a variable of a program.
+    pub fn fits_argument(&self, text: &str, span: Span, what: &str) -> Option<()> {
+        if text.len() < LONGEST_ARGUMENT {
+            return Some(());
+        }
+        let kib = text.len() / 1024;
+        self.report(
+            Diagnostic::error(format!("{what} is too long"))
+                .at(
+                    span,
+                    format!("{kib} KiB, and the kernel allows less than 128"),
+                )
+                .help("put it into a file"),
+        );
+        None
     }
 
     /// Reads `true` or `false`.

@@ -399,7 +399,11 @@ impl SuiteReader<'_> {
                 })
             }
             "script" => script(reader, self.paths, value).map(Test::Script),
-            _ => Some(Test::Run(reader.literal(value, "`run`")?.to_owned())),
+            _ => {
+                let text = reader.literal(value, "`run`")?;
+                reader.fits_argument(text, value.span, "`run` of a suite")?;
+                Some(Test::Run(text.to_owned()))
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::evidence::Evidence;
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Planned};
 use crate::run::{ImageError, Outcome};
-use crate::stack::Stack;
+use crate::stack::{Kind, Stack, Step};
 use crate::table;
 
 const HEADERS: [&str; 7] = ["IMAGE", "ACTION", "TIME", "SIZE", "DIGEST", "PROOF", "TAGS"];
@@ -182,6 +182,14 @@ fn describe(value: &mut Value, recorded: &Recorded<'_>, planned: &Planned) {
 /// Lines of a failed step's output that are shown with it.
 const SHOWN: usize = 10;
 
+/// Returns the member of a group that failed.
+fn failed_member(step: &Step, member: Option<usize>) -> Option<&Step> {
+    match &step.kind {
+        Kind::Group(members) => members.get(member?),
+        _ => None,
+    }
+}
+
 /// A failed image, for programs and for people.
 fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, String) {
     let image = &stack[planned.id];
@@ -191,20 +199,30 @@ fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, 
     let (kind, problem) = match error {
         ImageError::Step {
             step,
+            member,
             failure,
             log: lines,
         } => {
             exit_code = failure.exit_code;
             log = lines;
             let step = step.and_then(|index| image.steps.get(index));
-            let title = match (step, &failure.name) {
+            let failed = step.map(|step| failed_member(step, *member).unwrap_or(step));
+            let title = match (failed, &failure.name) {
                 (Some(step), _) => format!("step `{}`", step.title),
                 (None, Some(name)) => format!("`{name}`"),
                 (None, None) => "a step".to_owned(),
             };
-            let span = step.map_or(image.name.span, |step| step.span);
+            let span = failed.map_or(image.name.span, |step| step.span);
             let problem = Diagnostic::error(format!("image `{label}`: {title} failed"));
-            ("step", problem.at(span, error.to_string()))
+            let problem = problem.at(span, error.to_string());
+            let runs_early = step.is_some_and(|step| step.is_short)
+                && image.steps.iter().any(|step| !step.is_short);
+            let problem = if runs_early {
+                problem.help("short keys run before `steps:`; if it needs one of these, move it into `steps:`")
+            } else {
+                problem
+            };
+            ("step", problem)
         }
         ImageError::Spec(problem) => ("spec", (**problem).clone()),
         ImageError::Base { .. } => {

@@ -2,7 +2,8 @@
 ## The `apt` step.
 # shellcheck disable=SC2086 # `$ca` is two words or none
 ca=${SSL_CERT_FILE:+-o Acquire::https::CAInfo=$SSL_CERT_FILE}
-## Without it, apt uses the lists that are in the cache where a source cannot be read, and exits with 0.
+@SOURCES@
+## Without this option, apt uses the lists that are in the cache where a source cannot be read, and exits with 0.
 apt-get $ca -o APT::Update::Error-Mode=any update
 apt-get $ca install -y @RECOMMENDS@ @PACKAGES@
 ## Logs and caches of apt and dpkg differ from run to run.

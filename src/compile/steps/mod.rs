@@ -21,7 +21,7 @@ use placement::placements;
 /// `shell` runs the text of a `run` step.
 pub fn command(step: &Step, shell: &[String], files: &Files) -> Option<Command> {
     let command = match &step.kind {
-        Kind::Apt(step) => apt::command(&step.packages, step.recommends),
+        Kind::Apt(step) => apt::command(step),
         Kind::Pip(pip) => pip::command(pip),
         Kind::Conda(conda) => conda::command(conda),
         Kind::Append(list) => file_commands::append(list),

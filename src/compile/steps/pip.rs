@@ -61,7 +61,13 @@ fn arguments(pip: &Pip) -> String {
     for index in &pip.extra_index {
         text.push_str(&format!(" --extra-index-url {}", quote(index)));
     }
-    for option in &pip.requirements.options {
+    if pip.no_deps {
+        text.push_str(" --no-deps");
+    }
+    if let (Some(strategy), PipTool::Uv) = (pip.index_strategy, pip.tool) {
+        text.push_str(&format!(" --index-strategy {strategy}"));
+    }
+    for option in pip.requirements.options.iter().chain(&pip.args) {
         text.push_str(&format!(" {}", quote(option)));
     }
     text.push_str(&file_arguments(&pip.requirements));
@@ -117,5 +123,39 @@ mod tests {
         assert!(script.contains(
             " --upgrade --index-url 'https://a/b?c' --extra-index-url https://d -- 'six>1'\n"
         ));
+    }
+
+    #[test]
+    fn options_come_before_the_packages() {
+        let keys = "no-deps: true, args: [\"--config-settings\", \"a=b c\"]";
+        let script = script(&command(&format!(
+            "{{ pip: {{ packages: [six], index-strategy: unsafe-best-match, {keys} }} }}"
+        )));
+        assert!(script.contains(
+            " --no-deps --index-strategy unsafe-best-match --config-settings 'a=b c' -- six\n"
+        ));
+    }
+
+    #[test]
+    fn pip_has_one_strategy_and_no_option_for_it() {
+        let pip = "{ pip: { packages: [six], tool: pip, index-strategy: unsafe-best-match } }";
+        assert!(!script(&command(pip)).contains("strategy"));
+    }
+
+    #[test]
+    fn the_title_has_the_rule_for_several_indexes() {
+        let title = |keys: &str| {
+            let yaml = format!("{{ pip: {{ packages: [six], {keys} }} }}");
+            crate::compile::tests::step(&yaml).title
+        };
+        assert_eq!(title("upgrade: true"), "pip six");
+        assert_eq!(
+            title("extra-index: [\"https://d\"]"),
+            "pip (uv, first-index) six"
+        );
+        assert_eq!(
+            title("extra-index: [\"https://d\"], tool: pip"),
+            "pip (pip, unsafe-best-match) six"
+        );
     }
 }

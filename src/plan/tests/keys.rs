@@ -418,6 +418,51 @@ const IN_KEY: &[Case] = &[
         "steps: [{ run: a, secrets: [b] }]",
         "steps: [{ run: a, secrets: { b: { gid: 1 } } }]",
     ),
+    case(
+        "`pip`: no-deps",
+        "pip: { packages: [a] }",
+        "pip: { packages: [a], no-deps: true }",
+    ),
+    case(
+        "`pip`: index-strategy",
+        "pip: { packages: [a] }",
+        "pip: { packages: [a], index-strategy: first-index }",
+    ),
+    case(
+        "`pip`: args",
+        "pip: { packages: [a] }",
+        "pip: { packages: [a], args: [\"--x\"] }",
+    ),
+    case(
+        "`apt`: sources",
+        "apt: { packages: [a] }",
+        "apt: { packages: [a], sources: [{ name: n, uri: \"https://a\", suite: s/, key: x }] }",
+    ),
+    case(
+        "an entry of `sources`: uri",
+        "apt: { packages: [a], sources: [{ name: n, uri: \"https://a\", suite: s/, key: x }] }",
+        "apt: { packages: [a], sources: [{ name: n, uri: \"https://b\", suite: s/, key: x }] }",
+    ),
+    case(
+        "an entry of `sources`: suite",
+        "apt: { packages: [a], sources: [{ name: n, uri: \"https://a\", suite: s/, key: x }] }",
+        "apt: { packages: [a], sources: [{ name: n, uri: \"https://a\", suite: t/, key: x }] }",
+    ),
+    case(
+        "an entry of `sources`: components",
+        "apt: { packages: [a], sources: [{ name: n, uri: \"https://a\", suite: s, components: [c], key: x }] }",
+        "apt: { packages: [a], sources: [{ name: n, uri: \"https://a\", suite: s, components: [d], key: x }] }",
+    ),
+    case(
+        "an entry of `sources`: key",
+        "apt: { packages: [a], sources: [{ name: n, uri: \"https://a\", suite: s/, key: x }] }",
+        "apt: { packages: [a], sources: [{ name: n, uri: \"https://a\", suite: s/, key: y }] }",
+    ),
+    case(
+        "an entry of `sources`: name",
+        "apt: { packages: [a], sources: [{ name: n, uri: \"https://a\", suite: s/, key: x }] }",
+        "apt: { packages: [a], sources: [{ name: m, uri: \"https://a\", suite: s/, key: x }] }",
+    ),
 ];
 
 /// Keys that do not determine the image: `docs/spec.md`, "Cache keys".

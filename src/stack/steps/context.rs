@@ -47,10 +47,37 @@ impl StepReader<'_> {
             .map(|entry| {
                 let text = self.reader.key(&entry.key)?;
                 let path = self.reader.absolute(&text, entry.key.span, &target)?;
+                self.no_mount(&path, entry.key.span)?;
                 read(path, entry)
             })
             .collect();
         items.into_iter().collect()
+    }
+
+    /// Reports a path that the runtime mounts something over, in steps and in containers: what a step puts
+    /// there is lost, or the step fails.
+    fn no_mount(&self, path: &str, span: Span) -> Option<()> {
+        let path = path.trim_end_matches('/');
+        let is_below = |folder: &str| {
+            let rest = path.strip_prefix(folder);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let found = MOUNTED.iter().find(|folder| is_below(folder));
+        let Some(mounted) = found else {
+            return Some(());
+        };
+        let help = match *mounted {
+            "/etc/hosts" | "/etc/resolv.conf" => {
+                "set it where the container is started: `--add-host` and `--dns` of Docker, `hostAliases` and `dnsConfig` of Kubernetes"
+            }
+            _ => "use another path",
+        };
+        self.reader.report(
+            Diagnostic::error(format!("`{path}` cannot be changed in an image"))
+                .at(span, format!("every runtime mounts its own `{mounted}`"))
+                .help(help),
+        );
+        None
     }
 
     /// Checks that a target is not a folder (`/x/`).
@@ -66,6 +93,17 @@ impl StepReader<'_> {
         None
     }
 }
+
+/// Paths that a runtime mounts in each step and container (config-linux.md of the OCI runtime specification,
+/// executor/oci/mounts.go of BuildKit 0.32.2), and the folder of what laminate brings into a step.
+const MOUNTED: [&str; 6] = [
+    "/proc",
+    "/sys",
+    "/dev",
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/run/laminate",
+];
 
 /// Returns what a key of a kind is, for messages.
 fn target_of(kind: &str) -> String {

@@ -18,8 +18,7 @@ mod run;
 mod secrets;
 mod step;
 
-#[cfg(test)]
-pub use apt::Apt;
+pub use apt::{Apt, AptSource};
 pub use conda::Conda;
 pub(super) use context::StepReader;
 pub use copy::{Copy, CopyFrom};

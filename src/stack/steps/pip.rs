@@ -25,15 +25,34 @@ pub struct Pip {
     pub extra_index: Vec<String>,
     /// Whether newer versions replace installed ones.
     pub upgrade: bool,
+    /// `no-deps:`: whether only the packages themselves are installed.
+    pub no_deps: bool,
+    /// `index-strategy:`, as uv has it; `None` is the default of the tool.
+    pub index_strategy: Option<&'static str>,
+    /// `args:`, further arguments of `install`.
+    pub args: Vec<String>,
 }
 
-const KEYS: [&str; 6] = [
+/// Strategies of uv for a package that several indexes have; the first one is its default.
+const STRATEGIES: [(&str, &str); 3] = [
+    ("first-index", "first-index"),
+    ("unsafe-first-match", "unsafe-first-match"),
+    (PIPS_STRATEGY, PIPS_STRATEGY),
+];
+
+/// The strategy of pip, which has no other.
+const PIPS_STRATEGY: &str = "unsafe-best-match";
+
+const KEYS: [&str; 9] = [
     "requirements",
     "packages",
     "tool",
     "index",
     "extra-index",
     "upgrade",
+    "no-deps",
+    "index-strategy",
+    "args",
 ];
 
 impl Pip {
@@ -46,6 +65,9 @@ impl Pip {
             index: None,
             extra_index: Vec::new(),
             upgrade: false,
+            no_deps: false,
+            index_strategy: None,
+            args: Vec::new(),
         };
         let reader = step.reader;
         let mut files: Vec<(String, Span)> = Vec::new();
@@ -97,6 +119,15 @@ impl Pip {
         if let Some(node) = fields.get("upgrade") {
             self.upgrade = reader.flag(node, "`upgrade`")?;
         }
+        if let Some(node) = fields.get("no-deps") {
+            self.no_deps = reader.flag(node, "`no-deps`")?;
+        }
+        if let Some(node) = fields.get("args") {
+            self.args = reader.texts(node, "`args`")?;
+        }
+        if let Some(node) = fields.get("index-strategy") {
+            self.index_strategy = Some(self.strategy(reader, node)?);
+        }
         if files.is_empty() && self.packages.is_empty() {
             if fields.is_misspelt(&["requirements", "packages"]) {
                 return None;
@@ -108,12 +139,41 @@ impl Pip {
         Some(())
     }
 
+    fn strategy(&self, reader: &Reader, node: &Node) -> Option<&'static str> {
+        let strategy = reader.one_of(node, "`index-strategy`", &STRATEGIES)?;
+        if self.tool == PipTool::Uv || strategy == PIPS_STRATEGY {
+            return Some(strategy);
+        }
+        let problem = Diagnostic::error(format!("unsupported `index-strategy: {strategy}`"));
+        let label = format!("pip only has `{PIPS_STRATEGY}`");
+        reader.report(
+            problem
+                .at(node.span, label)
+                .help("remove `tool: pip` to install with uv"),
+        );
+        None
+    }
+
+    /// Returns how a package that several indexes have is chosen, if there are several.
+    fn rule(&self) -> Option<String> {
+        if self.extra_index.is_empty() && self.index_strategy.is_none() {
+            return None;
+        }
+        let (tool, default) = match self.tool {
+            PipTool::Uv => ("uv", STRATEGIES[0].0),
+            PipTool::Pip => ("pip", PIPS_STRATEGY),
+        };
+        let strategy = self.index_strategy.unwrap_or(default);
+        Some(format!(" ({tool}, {strategy})"))
+    }
+
     pub(super) fn title(&self) -> String {
         let names = self.requirements.files.iter().map(|path| file_name(path));
         let parts: Vec<&str> = names
             .chain(self.packages.iter().map(String::as_str))
             .collect();
-        format!("pip {}", parts.join(" "))
+        let rule = self.rule().unwrap_or_default();
+        format!("pip{rule} {}", parts.join(" "))
     }
 
     pub(super) fn canonical(&self) -> Json {
@@ -124,6 +184,9 @@ impl Pip {
             index,
             extra_index,
             upgrade,
+            no_deps,
+            index_strategy,
+            args,
         } = self;
         let mut value = json!({
             "requirements": requirements.files,
@@ -134,6 +197,15 @@ impl Pip {
             "extra-index": extra_index,
             "upgrade": upgrade,
         });
+        if *no_deps {
+            value["no-deps"] = json!(true);
+        }
+        if let Some(strategy) = index_strategy {
+            value["index-strategy"] = json!(strategy);
+        }
+        if !args.is_empty() {
+            value["args"] = json!(args);
+        }
         requirements.add_canonical(&mut value);
         value
     }

@@ -207,6 +207,7 @@ impl StepReader<'_> {
                 .map(|node| perms::read_finish(self, node))
                 .unwrap_or_default(),
             vars: BTreeSet::new(),
+            is_short: fields.is_none(),
         };
         step.vars = reader.used.take();
         step

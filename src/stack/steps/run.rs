@@ -25,7 +25,12 @@ pub(super) fn read_run(step: &StepReader, node: &Node) -> Option<String> {
 
 /// Reads a program and its arguments.
 pub(super) fn read_exec(step: &StepReader, node: &Node) -> Option<Vec<String>> {
-    step.reader.texts(node, "`exec`")
+    let args = step.reader.texts(node, "`exec`")?;
+    for arg in &args {
+        let what = "an argument of `exec`";
+        step.reader.fits_argument(arg, node.span, what)?;
+    }
+    Some(args)
 }
 
 /// Reads the path of a file that starts with `#!`, with a line that the kernel can read.

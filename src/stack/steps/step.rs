@@ -45,6 +45,8 @@ pub struct Step {
     pub finish: Vec<Perms>,
     /// Variables whose values it contains.
     pub vars: BTreeSet<String>,
+    /// Whether it is that of a short key, which runs before all `steps:`.
+    pub is_short: bool,
 }
 
 /// What a step does.
@@ -144,6 +146,7 @@ impl Step {
             network,
             finish,
             vars: _,
+            is_short: _,
         } = self;
         let mut map = Map::new();
         let (kind, value) = kind.canonical();
@@ -193,6 +196,7 @@ impl Step {
     /// Adds the files under `images/` it uses.
     pub fn collect_files<'a>(&'a self, files: &mut BTreeSet<&'a Utf8PathBuf>) {
         match &self.kind {
+            Kind::Apt(apt) => files.extend(apt.files()),
             Kind::Pip(pip) => files.extend(pip.files()),
             Kind::Conda(conda) => files.extend(conda.files()),
             Kind::Copy(list) => files.extend(copy::files(list)),
@@ -203,12 +207,7 @@ impl Step {
                     step.collect_files(files);
                 }
             }
-            Kind::Apt(_)
-            | Kind::Write(_)
-            | Kind::Link(_)
-            | Kind::Perms(_)
-            | Kind::Run(_)
-            | Kind::Exec(_) => {}
+            Kind::Write(_) | Kind::Link(_) | Kind::Perms(_) | Kind::Run(_) | Kind::Exec(_) => {}
         }
     }
 

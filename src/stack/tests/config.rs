@@ -35,8 +35,14 @@ fn env_can_use_the_environment() {
 
 #[test]
 fn env_can_be_empty() {
-    assert_eq!(env(""), EnvChange::Set(EnvText(Vec::new())));
     assert_eq!(env("''"), EnvChange::Set(EnvText(Vec::new())));
+}
+
+#[test]
+fn null_removes_a_variable() {
+    for null in ["", "~", "null"] {
+        assert_eq!(env(null), EnvChange::Remove, "{null}");
+    }
 }
 
 #[test]
@@ -84,9 +90,10 @@ fn a_port_is_tcp_by_default() {
 }
 
 #[test]
-fn a_label_can_be_empty() {
+fn a_label_without_a_value_is_removed() {
     let labels = config("{ labels: { a: b, c: } }").labels;
-    assert_eq!((labels["a"].as_str(), labels["c"].as_str()), ("b", ""));
+    assert_eq!(labels["a"].as_deref(), Some("b"));
+    assert_eq!(labels["c"], None, "it removes an inherited one");
 }
 
 #[test]

@@ -27,7 +27,8 @@ fn apt_installs_no_recommended_packages_by_default() {
         kind,
         Kind::Apt(Apt {
             packages,
-            recommends: false
+            recommends: false,
+            sources: Vec::new(),
         })
     );
     let kind = only("    apt: { packages: [git], recommends: true }\n").kind;
