@@ -211,6 +211,22 @@ pub const BAD: &[(&str, &str)] = &[
     ("apt: [git]", "config: { entrypoint: tini -- start.sh }"),
     ("apt: [git]", "config: { cmd: \"sh -c 'a b'\" }"),
     ("apt: [git]", "apt: apt.txt"),
+    (
+        "apt: [git]",
+        "steps: [{ append: { /etc/hosts: x } }, { group: [{ write: { /dev/x: x } }] }]",
+    ),
+    (
+        "apt: [git]",
+        "pip: { packages: [a], tool: pip, index-strategy: first-index }",
+    ),
+    (
+        "apt: [git]",
+        "apt: { packages: [a], sources: [{ uri: \"https://x.org\", suite: stable, key: k }] }",
+    ),
+    (
+        "apt: [git]",
+        "steps: [{ run: a, secrets: { k: { mode: \"999\" } } }]",
+    ),
     ("apt: [git]", "steps: echo x"),
     (r#"["b-${commit7}"]"#, r#""b-${commit7}""#),
     // Keys at the wrong place.

@@ -25,7 +25,7 @@ images:
       - run: "[ $(stat -c %a:%u:%g /key) = 440:0:1000 ]"
         as: root
         secrets: { key: { path: /key, mode: "440", gid: 1000 } }
-      - exec: [/bin/sh, -c, "tr '\\\\0' '\\\\n' </proc/self/environ | grep -x 'spark.x=1 2'"]
+      - exec: [/usr/bin/grep, -z, "spark.x=1 2", /proc/self/environ]
       - group:
           - exec: [/usr/bin/grep, -z, "spark.x=1 2", /proc/self/environ]
           - exec: [/usr/bin/grep, -z, "spark.y=3", /proc/self/environ]
@@ -55,7 +55,7 @@ images:
               false
               touch /not-reached
           - run: true
-  nobody:
+  unknown:
     base: ground
     user: missing
     steps:
@@ -69,11 +69,11 @@ def test_steps_get_what_is_theirs_and_failures_are_on_their_line(make_stack, tmp
     spec = re.sub("^( *)LONG\n", lambda found: f"{found[1]}true\n" * LINES, SPEC, flags=re.MULTILINE)
     stack = make_stack(spec)
     answer = stack.laminate("build", "--secret", f"key={key}", status=5)
-    assert answer.actions() == {"ground": "built", "plain": "built", "stops": "failed", "nobody": "failed"}, answer.err
+    assert answer.actions() == {"ground": "built", "plain": "built", "stops": "failed", "unknown": "failed"}, answer.err
     error = answer.image("stops")["error"]
     assert error["where"]["line"] == stack.line("the cause") - 1, "the member of the group"
     assert "the cause" in error["log_tail"]
     assert "laminate;" not in answer.err and "member=" not in answer.err
-    error = answer.image("nobody")["error"]
+    error = answer.image("unknown")["error"]
     assert error["text"] == "unknown user `missing`", error
     assert "by `user:` of the image" in answer.err and "as: root" in answer.err
