@@ -254,6 +254,6 @@ def test_a_link_can_replace_a_folder(make_stack):
                 as: root
         """)
     stack.laminate("build", "--push")
-    for layer, path in zip(stack.layers("a", f"r-{stack.commit7}")[-2:], ["c/x", "c/y"]):
+    for layer, path in zip(stack.layers("a", f"r-{stack.commit7}")[-2:], ["c/x", "c/y"], strict=True):
         with stack.open_layer("a", layer) as archive:
             assert {member.name.strip("./"): member.linkname for member in archive}[path] == "/data"
