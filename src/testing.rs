@@ -42,7 +42,7 @@ pub mod evidence {
 pub mod llb {
     pub use crate::llb::{
         Definition, Exec, Graph, Meta, Mount, MountKind, Network, Origin, Output, Platform,
-        Sharing, Source,
+        ServedEntry, ServedOrigin, ServedTree, Sharing, Source,
     };
 }
 

@@ -7,12 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::needed::needed;
 use laminate::testing::compile::{BaseConfig, BaseState, CA_SECRET, Compiler, StepEnvironment};
-use laminate::testing::llb::{Graph, Platform};
+use laminate::testing::llb::{Graph, Platform, ServedEntry, ServedOrigin, ServedTree};
 use laminate::testing::name::Reference;
 use laminate::testing::spec::{ImageId, Stack};
 use prost::Message as _;
@@ -189,6 +190,33 @@ fn check(layers: &[BTreeMap<String, Entry>]) {
     assert_eq!(tool.expect("the step made it").mode & 0o070, 0o070);
 }
 
+/// Writes a tree that the session would serve, for buildctl to serve it.
+fn write_tree(tree: &ServedTree, place: &Path) {
+    std::fs::create_dir(place).expect("a folder");
+    for (path, entry) in tree.iter() {
+        let path = place.join(path);
+        let mode = match entry {
+            ServedEntry::Link(target) => {
+                std::os::unix::fs::symlink(target, &path).expect("a link");
+                continue;
+            }
+            ServedEntry::Folder(mode) => {
+                std::fs::create_dir(&path).expect("a folder");
+                mode
+            }
+            ServedEntry::File { mode, content } => {
+                let ServedOrigin::Memory(bytes) = &content.origin else {
+                    panic!("the stack is in memory");
+                };
+                std::fs::write(&path, bytes).expect("written");
+                mode
+            }
+        };
+        let permissions = std::fs::Permissions::from_mode(*mode);
+        std::fs::set_permissions(&path, permissions).expect("its own file");
+    }
+}
+
 #[test]
 fn every_kind_of_step_runs() {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -231,6 +259,11 @@ fn every_kind_of_step_runs() {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
+    for (name, tree) in &compiler.served {
+        let place = folder.path().join(name);
+        write_tree(tree, &place);
+        command.args(["--local", &format!("{name}={}", place.display())]);
+    }
     if let Some(ca) = ca {
         command.args(["--secret", &format!("id={CA_SECRET},src={ca}")]);
     }

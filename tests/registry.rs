@@ -466,6 +466,8 @@ async fn the_type_a_registry_reports_is_the_manifests() {
     let index = "application/vnd.oci.image.index.v1+json";
     let bytes = format!(r#"{{"schemaVersion": 2, "mediaType": "{index}", "manifests": []}}"#);
     fake.add_manifest("a", "t", bytes.as_bytes());
+    let other = "application/vnd.oci.image.manifest.v1+json".to_owned();
+    fake.fault(1, "GET", "manifests/t", Effect::With("content-type", other));
     let error = registry
         .manifest(&r, &tag("t"))
         .await
