@@ -167,8 +167,8 @@ pub struct Placed<'a> {
 impl Placed<'_> {
     /// Puts every image under its immutable tags. A tag is written only where it is free, and the first one is claimed:
     /// of two runs that publish different bytes at once, one stops before it has tagged anything. At the end all tags
-    /// are looked up again.
-    pub async fn tag(&self, events: &Events) -> Result<(), Error> {
+    /// are looked up again; those that were known only if something was written or `is_fresh` is not set.
+    pub async fn tag(&self, is_fresh: bool, events: &Events) -> Result<(), Error> {
         let Self {
             registry, images, ..
         } = self;
@@ -195,7 +195,9 @@ impl Placed<'_> {
                 failed,
             });
         }
-        ensure_tagged(registry, images, &self.unknown, !self.placed.is_empty()).await?;
+        if !is_fresh || !self.placed.is_empty() {
+            ensure_tagged(registry, images, &self.unknown, !self.placed.is_empty()).await?;
+        }
         for image in *images {
             events.send(Event::Published {
                 image: image.label.clone(),

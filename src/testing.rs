@@ -75,7 +75,7 @@ pub mod publish {
         events: &Events,
     ) -> Result<(), Error> {
         let placed = crate::publish::place(registry, staging, images, known, events);
-        placed.await?.tag(events).await
+        placed.await?.tag(false, events).await
     }
 }
 

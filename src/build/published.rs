@@ -57,6 +57,8 @@ async fn tag(proven: &Proven<'_>) -> Result<Option<Orderly>, Error> {
     let placed = job.interrupt.unless_cancelled(placing).await;
     let placed = placed.ok_or(Error::Cancelled)??;
     let tagging = job.interrupt.begin_tagging().ok_or(Error::Cancelled)?;
-    placed.tag(job.events).await?;
+    // Without a run, the tags of the plan were looked up a moment ago.
+    let is_fresh = ran.report.solves == 0;
+    placed.tag(is_fresh, job.events).await?;
     Ok(Some(tagging))
 }
