@@ -53,19 +53,15 @@ pub fn tags_to_look_up(
     request: &Request,
 ) -> BTreeSet<(Repository, Tag)> {
     let choices = choices(stack, keys, facts, request);
-    for attempt in 1..=MOST_ATTEMPTS {
-        let all = tags(stack, &choices, facts, attempt).map(|(place, _)| place);
-        let missing: BTreeSet<_> = all
-            .filter(|place| !facts.tags.contains_key(place))
-            .collect();
-        if !missing.is_empty() || !is_taken(stack, &choices, facts, attempt) {
-            return missing;
-        }
-    }
-    BTreeSet::new()
+    let Ok(attempt) = free_attempt(stack, &choices, facts) else {
+        return BTreeSet::new();
+    };
+    let all = tags(stack, &choices, facts, attempt).map(|(place, _)| place);
+    all.filter(|place| !facts.tags.contains_key(place))
+        .collect()
 }
 
-/// Returns the first attempt none of whose tags points at other bytes.
+/// Returns the first attempt none of whose tags is known to point at other bytes.
 pub(super) fn free_attempt(
     stack: &Stack,
     choices: &[Choice],
