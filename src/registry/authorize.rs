@@ -113,7 +113,7 @@ impl Authorizer {
         let realm = token_server(realm, plain_ok).map_err(problem)?;
         let credential = self.credential(host, attempt, scopes).await;
         let with_credentials = credential.is_some();
-        let client = self.clients.token_server(&realm);
+        let client = self.clients.token_server(&realm)?;
         let request = auth::token_request(client, &realm, service, scopes, credential.as_ref());
         let response = (request.send().await).map_err(|e| unreachable(attempt, &realm, e))?;
         let status = response.status().as_u16();

@@ -2,6 +2,8 @@
 //!
 //! Main type: [`Clients`], used by `authorize` and `transport`.
 
+use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -12,42 +14,92 @@ use super::options::Options;
 
 /// The clients by where a request goes. A loopback address is never requested through a proxy, as in
 /// Go's clients; a token server's redirect is not followed, since the request may hold a refresh token.
+///
+/// Each client is made when it is first used, because each reads all certificates of the system, and few
+/// commands need more than two.
 pub(super) struct Clients {
-    remote: reqwest::Client,
-    loopback: reqwest::Client,
-    remote_tokens: reqwest::Client,
-    loopback_tokens: reqwest::Client,
+    user_agent: String,
+    /// Those of the user's file, besides the system's.
+    certificates: Vec<reqwest::Certificate>,
+    remote: OnceLock<reqwest::Client>,
+    loopback: OnceLock<reqwest::Client>,
+    remote_tokens: OnceLock<reqwest::Client>,
+    loopback_tokens: OnceLock<reqwest::Client>,
 }
 
 impl Clients {
-    /// Returns the clients; fails if the certificates cannot be read.
+    /// Reads the user's certificates; fails if they cannot be read.
     pub fn new(options: &Options) -> Result<Self, Error> {
-        let none = reqwest::redirect::Policy::none;
+        let certificates = options.ca_file.as_deref().map(certificates).transpose()?;
         Ok(Self {
-            remote: client(options, false, follow())?,
-            loopback: client(options, true, follow())?,
-            remote_tokens: client(options, false, none())?,
-            loopback_tokens: client(options, true, none())?,
+            user_agent: options.user_agent.clone(),
+            certificates: certificates.unwrap_or_default(),
+            remote: OnceLock::new(),
+            loopback: OnceLock::new(),
+            remote_tokens: OnceLock::new(),
+            loopback_tokens: OnceLock::new(),
         })
     }
 
     /// Returns the client for a registry's URL, or one it redirects to.
-    pub fn registry(&self, url: &Url) -> &reqwest::Client {
+    pub fn registry(&self, url: &Url) -> Result<&reqwest::Client, Error> {
         if is_loopback(url.host_str().unwrap_or_default()) {
-            &self.loopback
+            self.client(&self.loopback, true, follow)
         } else {
-            &self.remote
+            self.client(&self.remote, false, follow)
         }
     }
 
     /// Returns the client for a token server's URL.
-    pub fn token_server(&self, url: &Url) -> &reqwest::Client {
+    pub fn token_server(&self, url: &Url) -> Result<&reqwest::Client, Error> {
+        let none = reqwest::redirect::Policy::none;
         if is_loopback(url.host_str().unwrap_or_default()) {
-            &self.loopback_tokens
+            self.client(&self.loopback_tokens, true, none)
         } else {
-            &self.remote_tokens
+            self.client(&self.remote_tokens, false, none)
         }
     }
+
+    /// Returns this client, made if it is not yet; fails if the certificates of the system cannot be read.
+    fn client<'a>(
+        &self,
+        client: &'a OnceLock<reqwest::Client>,
+        loopback: bool,
+        policy: fn() -> reqwest::redirect::Policy,
+    ) -> Result<&'a reqwest::Client, Error> {
+        if let Some(made) = client.get() {
+            return Ok(made);
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(self.user_agent.as_str())
+            .connect_timeout(Duration::from_secs(10))
+            .redirect(policy());
+        if loopback {
+            builder = builder.no_proxy();
+        }
+        if !self.certificates.is_empty() {
+            builder = builder.tls_certs_merge(self.certificates.iter().cloned());
+        }
+        let made = builder.build().map_err(|error| Error::HttpClient {
+            reason: reason(error).0,
+        })?;
+        Ok(client.get_or_init(|| made))
+    }
+}
+
+/// Returns the certificates of a file in PEM.
+fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, Error> {
+    let pem = std::fs::read(path).map_err(|error| Error::CaFile {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+    if certificates.is_empty() {
+        return Err(Error::NoCertificates {
+            path: path.to_owned(),
+        });
+    }
+    Ok(certificates)
 }
 
 /// Follows at most 10 redirects, and none out of TLS.
@@ -61,34 +113,6 @@ fn follow() -> reqwest::redirect::Policy {
         } else {
             attempt.follow()
         }
-    })
-}
-
-fn client(
-    options: &Options,
-    loopback: bool,
-    policy: reqwest::redirect::Policy,
-) -> Result<reqwest::Client, Error> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(options.user_agent.as_str())
-        .connect_timeout(Duration::from_secs(10))
-        .redirect(policy);
-    if loopback {
-        builder = builder.no_proxy();
-    }
-    if let Some(path) = &options.ca_file {
-        let pem = std::fs::read(path).map_err(|error| Error::CaFile {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
-        if certificates.is_empty() {
-            return Err(Error::NoCertificates { path: path.clone() });
-        }
-        builder = builder.tls_certs_merge(certificates);
-    }
-    builder.build().map_err(|error| Error::HttpClient {
-        reason: reason(error).0,
     })
 }
 

@@ -262,7 +262,7 @@ impl Transport {
         let mut second = false;
         loop {
             let once_only = upload.is_some();
-            let request = self.request(call, authorization.as_ref(), upload.take());
+            let request = self.request(call, authorization.as_ref(), upload.take())?;
             let response = request.send().await;
             let response =
                 response.map_err(|error| unreachable(&call.attempt, &call.url, error))?;
@@ -296,8 +296,8 @@ impl Transport {
         call: &Call,
         authorization: Option<&Authorization>,
         upload: Option<Upload>,
-    ) -> reqwest::RequestBuilder {
-        let client = self.authorizer.clients.registry(&call.url);
+    ) -> Result<reqwest::RequestBuilder, Error> {
+        let client = self.authorizer.clients.registry(&call.url)?;
         let mut request = client
             .request(call.method.clone(), call.url.clone())
             .headers(call.headers.clone());
@@ -307,11 +307,11 @@ impl Transport {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        match upload {
+        Ok(match upload {
             Some(Upload { body, size }) => request.header(CONTENT_LENGTH, size).body(body),
             None if call.method == Method::GET || call.method == Method::HEAD => request,
             None => request.body(call.body.clone()),
-        }
+        })
     }
 }
 
