@@ -87,7 +87,12 @@ impl Declarations {
         let none = Variables::default();
         let reader = Reader::new(&none, problems);
         let reader = SpecReader {
-            top: reader.fields_or(spec.root.as_ref()?, "the spec", &SPEC_KEYS, &NOT_OF_SPEC)?,
+            top: reader.fields_or_hint(
+                spec.root.as_ref()?,
+                "the spec",
+                &SPEC_KEYS,
+                &NOT_OF_SPEC,
+            )?,
             spec,
             overrides,
             used: RefCell::default(),

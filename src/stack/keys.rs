@@ -1,7 +1,7 @@
 //! The keys of the whole spec and of an image, and where a key goes that was found at the wrong one.
 
 use super::config;
-use super::reader::OtherPlace;
+use super::reader::KeyHint;
 use super::steps::{KINDS, SETTINGS};
 
 /// Keys of the whole spec.
@@ -32,16 +32,16 @@ pub const IMAGE_KEYS: [&str; 17] = [
 ];
 
 /// Keys that are not those of the whole spec.
-pub const NOT_OF_SPEC: [OtherPlace; 3] = [
-    (&IMAGE_KEYS, "move it into an image, below `images:`"),
-    (&config::KEYS, "move it below `config:` of an image"),
-    (&KINDS, "make it a step of an image, below `steps:`"),
+pub const NOT_OF_SPEC: [KeyHint; 3] = [
+    KeyHint::new(&IMAGE_KEYS, "move it into an image, below `images:`"),
+    KeyHint::new(&config::KEYS, "move it below `config:` of an image"),
+    KeyHint::new(&KINDS, "make it a step of an image, below `steps:`"),
 ];
 
 /// Keys that are not those of an image.
-pub const NOT_OF_IMAGE: [OtherPlace; 4] = [
-    (&config::KEYS, "move it below `config:`"),
-    (&KINDS, "make it a step, below `steps:`"),
-    (&SETTINGS, "set it on a step, below `steps:`"),
-    (&SPEC_KEYS, "move it to the top of the spec"),
+pub const NOT_OF_IMAGE: [KeyHint; 4] = [
+    KeyHint::new(&config::KEYS, "move it below `config:`"),
+    KeyHint::new(&KINDS, "make it a step, below `steps:`"),
+    KeyHint::new(&SETTINGS, "set it on a step, below `steps:`"),
+    KeyHint::new(&SPEC_KEYS, "move it to the top of the spec"),
 ];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::{Fields, Reader};
+use super::reader::{Fields, KeyHint, Reader};
 use super::writable;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
@@ -93,11 +93,11 @@ pub fn read(reader: &Reader, node: &Node, owner: Owner) -> Policy {
         Owner::Stack => ("`policy`", &known[..]),
         Owner::Image => ("`policy` of an image", &known[..5]),
     };
-    let refs = (
-        &["refs"][..],
+    let refs = KeyHint::new(
+        &["refs"],
         "move it to `policy:` at the top of the spec: it applies to the whole stack",
     );
-    let Some(fields) = reader.fields_or(node, what, known, &[refs]) else {
+    let Some(fields) = reader.fields_or_hint(node, what, known, &[refs]) else {
         return Policy::default();
     };
     let word = |key: &str, word: &str| {

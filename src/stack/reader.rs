@@ -57,8 +57,20 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Keys that belong to another place than the one where they were found, and what to do with them.
-pub type OtherPlace<'a> = (&'a [&'a str], &'a str);
+/// How to mend keys that are written at the wrong place, or under the name that another tool has for them.
+pub struct KeyHint<'a> {
+    /// The keys as they are written.
+    keys: &'a [&'a str],
+    /// An instruction, for the help of a message.
+    help: &'a str,
+}
+
+impl<'a> KeyHint<'a> {
+    /// Returns the hint for these keys.
+    pub const fn new(keys: &'a [&'a str], help: &'a str) -> Self {
+        Self { keys, help }
+    }
+}
 
 impl<'a> Reader<'a> {
     /// Returns a reader that has used no variable so far.
@@ -235,17 +247,16 @@ impl<'a> Reader<'a> {
 
     /// Reads a mapping and reports keys that are not `known`.
     pub fn fields<'n>(&self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
-        self.fields_or(node, what, known, &[])
+        self.fields_or_hint(node, what, known, &[])
     }
 
-    /// Reads a mapping and reports keys that are not `known`, with the place of those that belong to one of
-    /// `others`.
-    pub fn fields_or<'n>(
+    /// Reads a mapping and reports keys that are not `known`, with the help of the hint that has them.
+    pub fn fields_or_hint<'n>(
         &self,
         node: &'n Node,
         what: &str,
         known: &[&str],
-        others: &[OtherPlace],
+        hints: &[KeyHint],
     ) -> Option<Fields<'n>> {
         #[cfg(test)]
         super::schema::note(what, known);
@@ -253,7 +264,7 @@ impl<'a> Reader<'a> {
         let mut misspelt = Vec::new();
         for entry in entries {
             if !known.contains(&entry.key.text.as_str()) {
-                let meant = self.unknown_key(&entry.key, what, known, others);
+                let meant = self.unknown_key(&entry.key, what, known, hints);
                 misspelt.extend(meant.map(str::to_owned));
             }
         }
@@ -270,13 +281,13 @@ impl<'a> Reader<'a> {
         key: &Key,
         what: &str,
         known: &[&'k str],
-        others: &[OtherPlace],
+        hints: &[KeyHint],
     ) -> Option<&'k str> {
         let name = key.text.as_str();
         let problem = Diagnostic::unknown("key", name, key.span, known.iter().copied());
         let problem = problem.at(key.span, format!("not a key of {what}"));
-        if let Some((_, help)) = others.iter().find(|(names, _)| names.contains(&name)) {
-            self.report(problem.help(*help));
+        if let Some(hint) = hints.iter().find(|hint| hint.keys.contains(&name)) {
+            self.report(problem.help(hint.help));
             return None;
         }
         self.report(problem);

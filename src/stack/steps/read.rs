@@ -13,7 +13,7 @@ use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Entry, Node, Value};
 use crate::stack::env;
-use crate::stack::reader::{Fields, OtherPlace, Reader};
+use crate::stack::reader::{Fields, KeyHint, Reader};
 use crate::stack::variables::Unset;
 
 /// Kinds of steps, in the order of their short keys where they have one.
@@ -31,9 +31,9 @@ pub const SETTINGS: [&str; 9] = [
 ];
 
 /// Settings under the names that a Dockerfile or `config:` has for them.
-const DOCKER_NAMES: [OtherPlace; 2] = [
-    (&["user"], "write `as:` for the user of a step"),
-    (&["workdir"], "write `cwd:` for the folder of a step"),
+const DOCKER_NAMES: [KeyHint; 2] = [
+    KeyHint::new(&["user"], "write `as:` for the user of a step"),
+    KeyHint::new(&["workdir"], "write `cwd:` for the folder of a step"),
 ];
 
 /// Short keys of an image, in the order their steps have.
@@ -108,7 +108,7 @@ impl StepReader<'_> {
             return None;
         }
         let known: Vec<&str> = KINDS.iter().chain(&SETTINGS).copied().collect();
-        let fields = reader.fields_or(node, "a step", &known, &DOCKER_NAMES)?;
+        let fields = reader.fields_or_hint(node, "a step", &known, &DOCKER_NAMES)?;
         // Read the settings even if the kind is invalid, so that every fault is reported.
         let made = self.kind(&kind.key.text, &kind.value);
         let applies = match fields.get("when") {
