@@ -2,7 +2,7 @@
 //! check has passed.
 //!
 //! `docs/architecture.md` is the map: what each module does, which ones it may import, and the way from
-//! `specs.yml` to a tag. `tests/structure.rs` enforces it. Start reading at `cli::main`, or at `build::build`.
+//! `specs.yml` to a tag. `tests/structure/` enforces it. Start reading at `cli::main`, or at `build::build`.
 
 pub(crate) mod build;
 pub(crate) mod buildkit;

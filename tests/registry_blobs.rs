@@ -152,7 +152,7 @@ async fn the_digest_of_a_blob_is_checked() {
         .await
         .expect_err("the call fails");
     assert_eq!(
-        text(&fake, error),
+        text(&fake, &error),
         format!("cannot read the blob `HOST/a@{digest}`: larger than the limit of 6 bytes")
     );
     fake.answer(2, "GET", "", 200, "other");
@@ -163,7 +163,7 @@ async fn the_digest_of_a_blob_is_checked() {
     assert_eq!(
         text(
             &fake,
-            registry
+            &registry
                 .blob(&r, &digest, 100)
                 .await
                 .expect_err("the call fails")
@@ -179,7 +179,7 @@ async fn the_digest_of_a_blob_is_checked() {
     assert_eq!(
         text(
             &fake,
-            pieces
+            &pieces
                 .pop()
                 .expect("valid in this test")
                 .expect_err("the call fails")
@@ -192,7 +192,7 @@ async fn the_digest_of_a_blob_is_checked() {
         .await
         .expect_err("the call fails");
     assert_eq!(
-        text(&fake, error),
+        text(&fake, &error),
         format!(
             "cannot read the blob `HOST/a@{absent}`: not found (404 BLOB_UNKNOWN: blob unknown to registry)"
         )

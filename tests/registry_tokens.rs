@@ -124,7 +124,7 @@ async fn a_failing_token_server_is_reported_and_retried() {
     fake.answer(99, "GET", "/token", 503, "busy");
     let error = registry.tags(&r).await.expect_err("the call fails");
     assert_eq!(
-        text(&fake, error),
+        text(&fake, &error),
         "cannot list the tags of `HOST/a`: the token server `HOST` answered 503 busy"
     );
 }

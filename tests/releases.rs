@@ -2,9 +2,9 @@
 //! empty), no engine.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Output};
 
 use crate::support::fake::Fake;
+use crate::support::laminate::{Answer, Laminate};
 use laminate::testing::evidence::{Evidence, Info, packages};
 use laminate::testing::name::{Digest, Repository};
 use laminate::testing::record::{Release, StoredSpec};
@@ -91,24 +91,9 @@ async fn published(fake: &Fake) -> String {
 }
 
 /// Runs laminate in an empty folder.
-async fn laminate(staging: &str, arguments: &[&str]) -> Output {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_laminate"));
-    command
-        .args(arguments)
-        .args(["--staging", staging])
-        .current_dir(folder.path())
-        .env_clear()
-        .env("HOME", folder.path())
-        .env("PATH", "");
-    tokio::task::spawn_blocking(move || command.output())
-        .await
-        .expect("it ran")
-        .expect("it ran")
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+async fn laminate(staging: &str, words: &[&str]) -> Answer {
+    let laminate = Laminate::new().arguments(&["--staging", staging]);
+    laminate.run(words).await
 }
 
 #[tokio::test]
@@ -117,9 +102,9 @@ async fn a_diff_names_exactly_the_packages_that_changed() {
     let staging = published(&fake).await;
     let written = fake.count("PUT", "");
     for ends in [&["aaaaaaa", "bbbbbbb"][..], &["s-a", "runb"], &["bbbbbbb"]] {
-        let output = laminate(&staging, &[&["--json", "diff"], ends].concat()).await;
-        assert_eq!(output.status.code(), Some(10), "{output:?}");
-        let difference = json(&output);
+        let answer = laminate(&staging, &[&["--json", "diff"], ends].concat()).await;
+        assert_eq!(answer.code, 10, "{answer:?}");
+        let difference = answer.json();
         for number in [0, 1] {
             let inherited = number == 1;
             assert_eq!(
@@ -135,9 +120,8 @@ async fn a_diff_names_exactly_the_packages_that_changed() {
             );
         }
     }
-    let output = laminate(&staging, &["diff", "aaaaaaa", "bbbbbbb"]).await;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let text: Vec<&str> = text.lines().skip(2).collect();
+    let answer = laminate(&staging, &["diff", "aaaaaaa", "bbbbbbb"]).await;
+    let text: Vec<&str> = answer.stdout.lines().skip(2).collect();
     insta::assert_snapshot!(text.join("\n"), @r"
     base  1e9bcb9dd6c0 → caddd7716fba
       pip packages (pip)
@@ -156,9 +140,9 @@ async fn a_diff_names_exactly_the_packages_that_changed() {
     2 images changed
     ");
     let same = laminate(&staging, &["diff", "runb", "s-b"]).await;
-    assert_eq!(same.status.code(), Some(0), "{same:?}");
+    assert_eq!(same.code, 0, "{same:?}");
     let first = laminate(&staging, &["diff", "runa"]).await;
-    assert_eq!(first.status.code(), Some(2), "{first:?}");
+    assert_eq!(first.code, 2, "{first:?}");
     assert_eq!(fake.count("PUT", ""), written, "nothing is written");
 }
 
@@ -166,16 +150,18 @@ async fn a_diff_names_exactly_the_packages_that_changed() {
 async fn a_release_is_shown_without_a_spec() {
     let fake = Fake::start().await;
     let staging = published(&fake).await;
-    let shown = json(&laminate(&staging, &["--json", "show", "runb"]).await);
+    let shown = laminate(&staging, &["--json", "show", "runb"]).await.json();
     assert_eq!(shown["commit"], "b".repeat(40));
     let base = shown["images"][0]["digest"].clone();
     assert_eq!(
         shown["images"][1]["base"],
         json!({ "image": "base", "digest": base })
     );
-    let output = laminate(&staging, &["show", "elsewhere"]).await;
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let history = json(&laminate(&staging, &["--json", "history", "leaf"]).await);
+    let answer = laminate(&staging, &["show", "elsewhere"]).await;
+    assert_eq!(answer.code, 2, "{answer:?}");
+    let history = laminate(&staging, &["--json", "history", "leaf"])
+        .await
+        .json();
     let releases = history["releases"].as_array().expect("a list");
     assert_eq!(releases.len(), 2);
     assert_eq!(releases[0]["images"][0]["lineage"][0]["digest"], base);
@@ -187,10 +173,11 @@ async fn a_release_is_shown_without_a_spec() {
 async fn the_spec_of_a_release_is_shown_and_written_as_it_was() {
     let fake = Fake::start().await;
     let staging = published(&fake).await;
-    let output = laminate(&staging, &["rebuild", "runb"]).await;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let digest = json(&laminate(&staging, &["--json", "show", "runb"]).await)["release"].clone();
-    let text = text.replace(digest.as_str().expect("a digest"), "RELEASE");
+    let answer = laminate(&staging, &["rebuild", "runb"]).await;
+    let digest = laminate(&staging, &["--json", "show", "runb"]).await.json()["release"].clone();
+    let text = answer
+        .stdout
+        .replace(digest.as_str().expect("a digest"), "RELEASE");
     insta::assert_snapshot!(text, @r"
     # release RELEASE
     # commit bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, run runb, 2026-11-24T12:00:02Z
@@ -227,8 +214,8 @@ async fn the_spec_of_a_release_is_shown_and_written_as_it_was() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("again");
     let out = out.to_str().expect("UTF-8");
-    let output = laminate(&staging, &["--json", "rebuild", "runb", "--out", out]).await;
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let answer = laminate(&staging, &["--json", "rebuild", "runb", "--out", out]).await;
+    assert_eq!(answer.code, 0, "{answer:?}");
     let read = |path: &str| std::fs::read_to_string(format!("{out}/{path}")).expect("written");
     assert_eq!(read("specs.yml"), "stack: datahub\n");
     assert_eq!(read("images/leaf/image.yml"), "base: base\n");
@@ -238,5 +225,5 @@ async fn the_spec_of_a_release_is_shown_and_written_as_it_was() {
     let resolved: Value = serde_json::from_str(&read("resolved.json")).expect("JSON");
     assert_eq!(resolved["images"][0]["resolved"]["env"]["LANG"], "C");
     let again = laminate(&staging, &["rebuild", "runb", "--out", out]).await;
-    assert_eq!(again.status.code(), Some(2), "it is not empty: {again:?}");
+    assert_eq!(again.code, 2, "it is not empty: {again:?}");
 }

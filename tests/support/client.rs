@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fake::Fake;
 use laminate::testing::name::{Repository, Tag};
-use laminate::testing::registry::{Error, Locator, Manifest, Options, Registry};
+use laminate::testing::registry::{Locator, Manifest, Options, Registry};
 
 /// The media type of a manifest.
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -43,6 +43,6 @@ pub fn manifest(text: &str) -> Manifest {
 }
 
 /// The error's text with the fake's port taken out.
-pub fn text(fake: &Fake, error: Error) -> String {
+pub fn text(fake: &Fake, error: &impl std::fmt::Display) -> String {
     error.to_string().replace(&fake.host, "HOST")
 }

@@ -5,4 +5,5 @@ pub mod channel;
 pub mod client;
 #[path = "registry.rs"]
 pub mod fake;
+pub mod laminate;
 pub mod needed;

@@ -1,6 +1,7 @@
 //! Plans of a small stack, written as a spec: what changes is an edit of its text.
 
 mod copied;
+mod key_cases;
 mod keys;
 mod reasons;
 mod rebuilt;

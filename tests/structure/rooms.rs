@@ -1,0 +1,200 @@
+//! Which room may import which.
+
+/// A folder or a file directly below `src/`, and what it may import.
+pub struct Room {
+    pub name: &'static str,
+    /// Whether it does no input or output, reads no clock and starts no process.
+    pub pure: bool,
+    /// Rooms it may import.
+    pub imports: &'static [&'static str],
+}
+
+const fn pure(name: &'static str, imports: &'static [&'static str]) -> Room {
+    Room {
+        name,
+        pure: true,
+        imports,
+    }
+}
+
+const fn acts(name: &'static str, imports: &'static [&'static str]) -> Room {
+    Room {
+        name,
+        pure: false,
+        imports,
+    }
+}
+
+/// Every room, lower ones first. Anything that is not listed here is not allowed.
+pub const ROOMS: &[Room] = &[
+    pure("source", &[]),
+    pure("name", &[]),
+    pure("size", &[]),
+    pure("tail", &[]),
+    pure("mask", &[]),
+    pure("shown", &[]),
+    pure("table", &[]),
+    pure("diagnostic", &["source"]),
+    pure("event", &["name", "tail"]),
+    pure("interrupt", &[]),
+    pure("checkout", &["name"]),
+    pure("oci", &["name"]),
+    pure("evidence", &["name"]),
+    pure("tags", &["name"]),
+    acts("disk", &[]),
+    pure(
+        "spec",
+        &["source", "name", "diagnostic", "checkout", "disk"],
+    ),
+    pure(
+        "stack",
+        &["source", "name", "diagnostic", "checkout", "tags", "spec"],
+    ),
+    pure(
+        "plan",
+        &["name", "diagnostic", "checkout", "evidence", "stack"],
+    ),
+    pure("record", &["name", "evidence", "plan"]),
+    pure("checks", &["size", "evidence", "stack"]),
+    pure("llb", &["source", "name"]),
+    pure("compile", &["source", "name", "diagnostic", "stack", "llb"]),
+    pure(
+        "compare",
+        &["name", "evidence", "plan", "record", "size", "table"],
+    ),
+    pure("docs", &["name", "oci", "evidence", "record", "size"]),
+    pure("nodes", &["name", "record"]),
+    acts("tool", &["name", "disk", "event", "compile"]),
+    acts("git", &["name", "checkout"]),
+    acts("buildkit", &["name", "llb"]),
+    acts("registry", &["name", "event", "oci"]),
+    acts(
+        "staging",
+        &["name", "evidence", "tags", "plan", "record", "registry"],
+    ),
+    acts(
+        "gather",
+        &[
+            "name", "checkout", "event", "oci", "evidence", "tags", "spec", "stack", "plan", "git",
+            "registry", "staging",
+        ],
+    ),
+    acts(
+        "run",
+        &[
+            "source",
+            "name",
+            "tail",
+            "mask",
+            "diagnostic",
+            "event",
+            "evidence",
+            "stack",
+            "plan",
+            "checks",
+            "llb",
+            "compile",
+            "buildkit",
+        ],
+    ),
+    acts(
+        "publish",
+        &["name", "event", "oci", "tags", "stack", "plan", "registry"],
+    ),
+    acts("export", &["name", "oci", "disk", "registry"]),
+    acts(
+        "release",
+        &[
+            "name", "evidence", "stack", "plan", "record", "git", "registry", "staging",
+        ],
+    ),
+    acts(
+        "build",
+        &[
+            "source",
+            "name",
+            "checkout",
+            "event",
+            "interrupt",
+            "evidence",
+            "tags",
+            "spec",
+            "stack",
+            "plan",
+            "record",
+            "checks",
+            "llb",
+            "compile",
+            "buildkit",
+            "registry",
+            "staging",
+            "gather",
+            "run",
+            "publish",
+            "export",
+            "release",
+            "tool",
+        ],
+    ),
+    acts("report", &["size", "tail", "shown", "event", "table"]),
+    acts(
+        "cli",
+        &[
+            "source",
+            "name",
+            "checkout",
+            "shown",
+            "diagnostic",
+            "event",
+            "interrupt",
+            "oci",
+            "evidence",
+            "spec",
+            "stack",
+            "plan",
+            "record",
+            "checks",
+            "llb",
+            "compile",
+            "compare",
+            "docs",
+            "nodes",
+            "disk",
+            "git",
+            "buildkit",
+            "registry",
+            "staging",
+            "gather",
+            "run",
+            "publish",
+            "export",
+            "release",
+            "build",
+            "tool",
+            "report",
+            "size",
+            "table",
+        ],
+    ),
+    acts(
+        "testing",
+        &[
+            "source",
+            "diagnostic",
+            "event",
+            "name",
+            "evidence",
+            "spec",
+            "stack",
+            "plan",
+            "record",
+            "llb",
+            "compile",
+            "buildkit",
+            "registry",
+            "staging",
+            "publish",
+            "release",
+        ],
+    ),
+];
