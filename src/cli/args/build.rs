@@ -27,9 +27,9 @@ const IMAGES: &str =
 const IMAGES_LONG: &str = "\
 Images to work on [default: all images]
 
-IMAGE selects one image, in every variant that has it. IMAGE+ also selects everything based on it \
-or copying from it, +IMAGE also everything it is based on or copies from. VARIANT/IMAGE selects the image in one variant. Several \
-arguments add up.";
+IMAGE selects one image, in every variant that has it. IMAGE+ also selects everything that is \
+based on it or copies from it; +IMAGE also selects everything that it is based on or copies from. VARIANT/IMAGE selects \
+the image in one variant. Several arguments add up.";
 
 /// Arguments of `laminate build`.
 #[derive(Clone, Debug, Default, clap::Args)]

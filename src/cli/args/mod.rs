@@ -198,7 +198,7 @@ pub enum Command {
     Status,
     /// List releases, newest first, with the channels that are at them
     ///
-    /// With IMAGE, list only the releases that changed its digest, with its bases in each.
+    /// With IMAGE, list only the releases that changed its digest, each with the bases it had.
     History(HistoryArgs),
     /// Show the images of a release, their bases and verdicts
     ///

@@ -72,7 +72,7 @@ pub struct DocsArgs {
     pub release: Option<String>,
     /// Generate pages for all releases
     ///
-    /// Without it, only the 10 newest releases and those that channels are at get new pages. Existing
+    /// Without it, only the 10 newest releases and the releases of channels get new pages. Existing
     /// pages are kept in any case.
     #[arg(long)]
     pub all: bool,

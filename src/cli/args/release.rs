@@ -57,8 +57,8 @@ pub struct EvidenceListArgs {
 /// Arguments of `laminate promote`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PromoteArgs {
-    /// A release: its digest, commit, run or immutable tag, or the name of a channel, for the release it
-    /// is at [default: the checked-out commit]
+    /// A release: its digest, commit, run or immutable tag; or a channel, for the release
+    /// that it is at [default: the checked-out commit]
     #[arg(value_name = "RELEASE")]
     pub release: Option<String>,
     /// The channel to move
@@ -127,8 +127,8 @@ pub struct HistoryArgs {
 /// Arguments of `laminate show`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ShowArgs {
-    /// A release: its digest, commit, run or immutable tag, or the name of a channel, for the release it
-    /// is at
+    /// A release: its digest, commit, run or immutable tag; or a channel, for the release
+    /// that it is at
     #[arg(value_name = "RELEASE")]
     pub release: String,
 }
@@ -136,8 +136,8 @@ pub struct ShowArgs {
 /// Arguments of `laminate diff`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DiffArgs {
-    /// The older release: its digest, commit, run or immutable tag, or the name of a channel, for the
-    /// release it is at
+    /// The older release: its digest, commit, run or immutable tag; or a channel, for the
+    /// release that it is at
     #[arg(value_name = "A")]
     pub from: String,
     /// The newer release
@@ -164,8 +164,8 @@ pub enum DiffFormat {
 /// Arguments of `laminate rebuild`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RebuildArgs {
-    /// A release: its digest, commit, run or immutable tag, or the name of a channel, for the release it
-    /// is at
+    /// A release: its digest, commit, run or immutable tag; or a channel, for the release
+    /// that it is at
     #[arg(value_name = "RELEASE")]
     pub release: String,
     /// Write the spec of the release to a new or empty folder
