@@ -8,6 +8,9 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::source::{Sources, Span};
 
+/// A longer name is compared with no other, characters: that takes the product of both lengths.
+const LONGEST_NAME: usize = 100;
+
 /// Longer lists of known names are not shown in a hint.
 const MOST_NAMES: usize = 20;
 
@@ -174,9 +177,14 @@ impl Diagnostic {
 
 /// Returns the name of `known` that `written` probably stands for.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (written.chars().count() / 3).max(1);
+    let length = written.chars().count();
+    if length > LONGEST_NAME {
+        return None;
+    }
+    let limit = (length / 3).max(1);
     known
         .into_iter()
+        .filter(|name| name.chars().count().abs_diff(length) <= limit)
         .map(|name| (strsim::damerau_levenshtein(written, name), name))
         .filter(|(distance, _)| *distance <= limit)
         .min()
@@ -382,5 +390,7 @@ mod tests {
     fn only_near_names_are_proposed() {
         assert_eq!(nearest("bse", ["base", "sci"]), Some("base"));
         assert_eq!(nearest("tensor", ["base", "sci"]), None);
+        let (long, longer) = ("a".repeat(30_000), "a".repeat(30_001));
+        assert_eq!(nearest(&long, [longer.as_str()]), None);
     }
 }

@@ -20,8 +20,13 @@ fn is_direction(c: char) -> bool {
 /// Returns the length of an escape for colours at the start of a text, bytes. Hidden and blinking text do
 /// not count.
 fn color(text: &str) -> Option<usize> {
-    let end = text.strip_prefix("\u{1b}[")?.find('m')? + 2;
-    let codes = &text[2..end];
+    let rest = text.strip_prefix("\u{1b}[")?;
+    // Not further than the codes go: a text can have many of these beginnings and no end.
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    if !rest[end..].starts_with('m') {
+        return None;
+    }
+    let codes = &rest[..end];
     let is_color = |code: &str| {
         let code = match code {
             "" => 0,
@@ -30,9 +35,8 @@ fn color(text: &str) -> Option<usize> {
         matches!(code, 0..=4 | 22..=24 | 30..=39 | 90..=97)
     };
     // `38;5;N` and `38;2;R;G;B`: any number is a colour then.
-    let is_wide =
-        codes.starts_with("38;") && codes.bytes().all(|b| b.is_ascii_digit() || b == b';');
-    (is_wide || codes.split(';').all(is_color)).then_some(end + 1)
+    let is_wide = codes.starts_with("38;");
+    (is_wide || codes.split(';').all(is_color)).then_some(end + 3)
 }
 
 /// Returns text of lines for people. What would command a terminal is replaced by U+FFFD, except colours;
@@ -105,6 +109,14 @@ mod tests {
             text("\u{1b}[8mhidden\u{1b}[2J", false),
             "\u{fffd}[8mhidden\u{fffd}[2J"
         );
+    }
+
+    #[test]
+    fn many_beginnings_of_escapes_are_read_once() {
+        let began = std::time::Instant::now();
+        let shown = text(&"\u{1b}[".repeat(1 << 20), false);
+        assert_eq!(shown, "\u{fffd}[".repeat(1 << 20));
+        assert!(began.elapsed().as_secs() < 20);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub fn apply_layer(before: &mut Tree, layer: &Tree, step: usize) -> Duplicates {
         if let Some(old) = before.0.insert(path.clone(), *entry)
             && old.kind == Kind::Regular
         {
-            duplicates.bytes += old.size;
+            duplicates.bytes = duplicates.bytes.saturating_add(old.size);
             if old.size > most {
                 most = old.size;
                 duplicates.largest.clone_from(path);
@@ -56,7 +56,8 @@ pub fn layer_faults(
         let text = format!("it has {count} layers, and {most} {are} allowed");
         list.push((fault(LayerLimit::Count, "", text), None));
     }
-    let twice: u64 = duplicates.iter().map(|step| step.bytes).sum();
+    let twice = duplicates.iter().map(|step| step.bytes);
+    let twice = twice.fold(0, u64::saturating_add);
     if let Some(most) = limits.twice.filter(|most| twice > *most)
         && let Some(worst) = duplicates.iter().max_by_key(|step| step.bytes)
     {

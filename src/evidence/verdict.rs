@@ -45,7 +45,7 @@ impl Verdict {
             (_, true) if self.skipped > 0 => {
                 format!(
                     "{} passed, {} skipped",
-                    self.tests - self.skipped,
+                    self.tests.saturating_sub(self.skipped),
                     self.skipped
                 )
             }
@@ -104,6 +104,14 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_summary_of_impossible_counts_is_shown() {
+        let text = r#"{"key":"KEY","passed":true,"tests":1,"failed":0,"skipped":2,"seconds":0.0,"time":"2026-01-01T00:00:00Z"}"#;
+        let text = text.replace("KEY", Digest::of(b"suite").as_str());
+        let verdict: Verdict = serde_json::from_str(&text).expect("a verdict");
+        assert_eq!(verdict.summary(), "0 passed, 2 skipped");
+    }
 
     #[test]
     fn a_summary_counts_tests_or_gives_the_reason() {

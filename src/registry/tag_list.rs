@@ -79,11 +79,13 @@ impl Registry {
 }
 
 /// Returns the target of `Link: <…>; rel="next"` (distribution-spec, "Listing Tags").
-fn next_page(headers: &HeaderMap, base: &Url) -> Option<Url> {
+pub(super) fn next_page(headers: &HeaderMap, base: &Url) -> Option<Url> {
     let links = headers.get_all("link").iter();
     let links = links.filter_map(|value| value.to_str().ok());
     for link in links.flat_map(|text| text.split(",<").flat_map(|part| part.split(", <"))) {
-        let (target, parameters) = link.trim().trim_start_matches('<').split_once('>')?;
+        let Some((target, parameters)) = link.trim().trim_start_matches('<').split_once('>') else {
+            continue;
+        };
         let next = parameters.split(';').any(|parameter| {
             let parameter = parameter.trim().to_ascii_lowercase();
             parameter == "rel=next" || parameter == "rel=\"next\""
@@ -122,6 +124,8 @@ mod tests {
         let links = r#"</first>; rel="first", </next>; title="x"; REL="next""#;
         assert_eq!(next(&[links]).as_deref(), Some("https://a.example/next"));
         assert_eq!(next(&["</first>; rel=first", "</x>"]), None);
+        let broken = ["broken", "</next>; rel=next"];
+        assert_eq!(next(&broken).as_deref(), Some("https://a.example/next"));
         assert_eq!(next(&["broken"]), None);
         assert_eq!(next(&[]), None);
     }

@@ -4,7 +4,7 @@
 //! checked by `build`, by promotions and by `docs`. This prevents accidents, not attacks: anyone with the
 //! registry token can also claim to be on another branch.
 
-use crate::stack::Refs;
+use crate::stack::{Pattern, Refs};
 
 /// A kind of write outside staging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,10 +210,7 @@ impl Caller {
 /// Whether a pattern matches a ref: the name of a branch, or the whole ref if the pattern begins with
 /// `refs/`.
 fn matches(pattern: &str, git_ref: &str) -> bool {
-    let glob = globset::GlobBuilder::new(pattern)
-        .literal_separator(true)
-        .build();
-    let Ok(glob) = glob.map(|glob| glob.compile_matcher()) else {
+    let Ok(glob) = Pattern::parse(pattern) else {
         return false;
     };
     if pattern.starts_with("refs/") {

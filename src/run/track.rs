@@ -128,7 +128,7 @@ impl Tracker {
             .into_iter()
             .flatten()
             .map(|(start, end)| end.saturating_sub(*start))
-            .sum()
+            .fold(Duration::ZERO, Duration::saturating_add)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -269,7 +269,7 @@ impl Tracker {
             .intervals
             .iter()
             .map(|(a, b)| b.saturating_sub(*a))
-            .sum();
+            .fold(Duration::ZERO, Duration::saturating_add);
         for step in &inner.steps[&vertex.digest] {
             let (image, title) = (step.image.clone(), step.title.clone());
             if begins {
@@ -340,7 +340,7 @@ impl Tracker {
             .filter_map(|(digest, _)| inner.seen.get(digest))
             .flat_map(|seen| &seen.intervals)
             .map(|(start, end)| end.saturating_sub(*start))
-            .sum()
+            .fold(Duration::ZERO, Duration::saturating_add)
     }
 }
 
@@ -390,6 +390,28 @@ mod tests {
         assert!(shown.contains("failed: [secret]"), "{shown}");
         let output: Vec<u8> = b"hunter22".to_vec();
         assert!(!shown.contains("hunter22") && !shown.contains(&format!("{output:?}")));
+    }
+
+    #[test]
+    fn impossible_times_are_the_longest_time() {
+        let tracker = Tracker::new(Events::channel().0, Mask::default());
+        let step = Step {
+            image: "base".to_owned(),
+            title: "run x".to_owned(),
+            number: 1,
+            of: 1,
+        };
+        tracker.add("a".to_owned(), step);
+        for start in 0..3 {
+            tracker.update(vec![Update::Vertex(Vertex {
+                digest: "a".to_owned(),
+                started: Some(Duration::from_secs(start)),
+                completed: Some(Duration::from_secs(i64::MAX.unsigned_abs())),
+                ..Vertex::default()
+            })]);
+        }
+        assert_eq!(tracker.took("base"), Duration::MAX);
+        assert_eq!(tracker.ran("a"), Duration::MAX);
     }
 
     #[test]

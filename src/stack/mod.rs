@@ -16,6 +16,7 @@ mod keys;
 mod model;
 mod order;
 mod paths;
+mod pattern;
 mod policy;
 mod problems;
 mod reader;
@@ -37,6 +38,7 @@ pub use env::{Env, EnvChange, EnvPart, EnvText, canonical_env};
 pub use image_source::{ExternalImage, ImageSource};
 pub use info::InfoCommand;
 pub use model::{Base, Image, ImageId, Refresh, Stack, Variant};
+pub use pattern::Pattern;
 pub use policy::{Allowance, LayerLimits, Policy, Refs};
 pub use scope::Overrides;
 pub use steps::{

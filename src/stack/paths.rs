@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::pattern::Pattern;
 use super::reader::Reader;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
@@ -281,12 +282,7 @@ impl Paths<'_> {
 
     /// Returns a pattern over whole paths, and its text. Links in the folders before its first special
     /// character are followed.
-    fn glob(
-        &self,
-        reader: &Reader,
-        pattern: &str,
-        span: Span,
-    ) -> Option<(globset::GlobMatcher, String)> {
+    fn glob(&self, reader: &Reader, pattern: &str, span: Span) -> Option<(Pattern, String)> {
         let special = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(0);
         let (folder, rest) = match pattern[..special].rfind('/') {
             Some(slash) => pattern.split_at(slash + 1),
@@ -311,13 +307,9 @@ impl Paths<'_> {
             Ok(rest) => format!("{start}/{rest}"),
             Err(_) => whole.to_string(),
         };
-        let glob = globset::GlobBuilder::new(&text)
-            .literal_separator(true)
-            .build();
-        match glob {
-            Ok(glob) => Some((glob.compile_matcher(), whole.to_string())),
-            Err(error) => {
-                let reason = error.kind().to_string();
+        match Pattern::parse(&text) {
+            Ok(pattern) => Some((pattern, whole.to_string())),
+            Err(reason) => {
                 reader.report(Diagnostic::invalid("pattern", pattern, span, reason));
                 None
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::pattern::Pattern;
 use super::reader::{Fields, KeyHint, Reader};
 use super::writable;
 use crate::diagnostic::Diagnostic;
@@ -210,8 +211,7 @@ pub fn refs(reader: &Reader, node: &Node) -> Refs {
         let node = fields.get(key)?;
         let list = reader.texts_or_none(node, &format!("`{key}`"))?;
         for pattern in &list {
-            if let Err(error) = globset::Glob::new(pattern) {
-                let reason = error.kind().to_string();
+            if let Err(reason) = Pattern::parse(pattern) {
                 let kind = "pattern of git refs";
                 reader.report(
                     Diagnostic::invalid(kind, pattern, node.span, reason)

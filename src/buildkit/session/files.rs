@@ -83,13 +83,46 @@ fn stat(path: &str, entry: &ServedEntry) -> Stat {
 }
 
 /// One transfer of a tree.
-struct Transfer {
-    tree: Arc<ServedTree>,
-    answers: mpsc::Sender<Result<Packet, Status>>,
+pub(super) struct Transfer {
+    /// The tree.
+    pub tree: Arc<ServedTree>,
+    /// Where its packets go.
+    pub answers: mpsc::Sender<Result<Packet, Status>>,
 }
 
 /// The daemon has closed the stream.
-struct Closed;
+#[derive(Debug)]
+pub(super) struct Closed;
+
+/// A packet of the daemon, without data: it sends none.
+pub(super) struct FileRequest {
+    kind: PacketType,
+    id: u32,
+}
+
+/// Takes the packets of the daemon.
+pub(super) struct FileRequests(mpsc::Sender<FileRequest>);
+
+/// More requests wait at once than the tree has entries.
+#[derive(Debug)]
+pub(super) struct TooMany;
+
+/// Returns both ends of the requests for a tree. The daemon requests a file once, and ends.
+pub(super) fn requests_of(tree: &ServedTree) -> (FileRequests, mpsc::Receiver<FileRequest>) {
+    let (sender, received) = mpsc::channel(tree.iter().count() + 1);
+    (FileRequests(sender), received)
+}
+
+impl FileRequests {
+    /// Adds a packet. Fails if the transfer is to end.
+    pub fn take(&self, packet: &Packet) -> Result<(), TooMany> {
+        let request = FileRequest {
+            kind: packet.r#type(),
+            id: packet.id,
+        };
+        self.0.try_send(request).map_err(|_| TooMany)
+    }
+}
 
 impl Transfer {
     fn send(&self, packet: Packet) -> Result<(), Closed> {
@@ -97,7 +130,7 @@ impl Transfer {
     }
 
     /// Lists the tree and sends the files that the daemon requests.
-    fn run(&self, mut requests: mpsc::UnboundedReceiver<Packet>) -> Result<(), Closed> {
+    pub fn run(&self, mut requests: mpsc::Receiver<FileRequest>) -> Result<(), Closed> {
         let mut contents = Vec::new();
         for (path, entry) in self.tree.iter() {
             contents.push(match entry {
@@ -112,7 +145,7 @@ impl Transfer {
         // Ends the list.
         self.send(packet(PacketType::PacketStat))?;
         while let Some(request) = requests.blocking_recv() {
-            match request.r#type() {
+            match request.kind {
                 PacketType::PacketReq => {
                     let index = usize::try_from(request.id).unwrap_or(usize::MAX);
                     let Some(content) = contents.get(index).copied().flatten() else {
@@ -202,11 +235,11 @@ impl FileSync for Files {
             .get(&name)
             .ok_or_else(|| Status::not_found(format!("no access allowed to dir {name:?}")))?;
         let mut inbound = request.into_inner();
-        let (requests, received) = mpsc::unbounded_channel();
+        let (requests, received) = requests_of(&tree);
         // Read at once, whatever we are sending: small frames left unread end the connection.
         tokio::spawn(async move {
             while let Ok(Some(packet)) = inbound.message().await {
-                if requests.send(packet).is_err() {
+                if requests.take(&packet).is_err() {
                     return;
                 }
             }
@@ -238,9 +271,9 @@ mod tests {
         let mut tree = ServedTree::default();
         let mode = 0o755;
         tree.insert("x".to_owned(), ServedEntry::File { mode, content });
-        let (requests, received) = mpsc::unbounded_channel();
+        let (requests, received) = requests_of(&tree);
         for kind in [PacketType::PacketReq, PacketType::PacketFin] {
-            requests.send(packet(kind)).expect("open");
+            requests.take(&packet(kind)).expect("open");
         }
         let (answers, mut stream) = mpsc::channel(1 << 10);
         let transfer = Transfer {
@@ -262,6 +295,16 @@ mod tests {
             digest: Digest::of(bytes),
             origin,
         }
+    }
+
+    #[test]
+    fn a_daemon_that_requests_without_end_is_stopped() {
+        let mut tree = ServedTree::default();
+        tree.insert("a".to_owned(), ServedEntry::Folder(0o755));
+        let (requests, _received) = requests_of(&tree);
+        let request = packet(PacketType::PacketReq);
+        assert!(requests.take(&request).is_ok() && requests.take(&request).is_ok());
+        assert!(requests.take(&request).is_err());
     }
 
     #[test]

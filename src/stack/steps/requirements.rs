@@ -129,11 +129,11 @@ fn without_comment(line: &str) -> &str {
 /// Reads a line. The error is the reason why it is invalid.
 pub fn entry(line: &str) -> Result<Entry, String> {
     if !line.starts_with('-') {
-        let words = line.split(' ');
-        let requirement: Vec<&str> = words.take_while(|word| !word.starts_with('-')).collect();
-        let requirement = requirement.join(" ").trim().to_owned();
-        options(&line[requirement.len()..])?;
-        return Ok(Entry::Requirement(requirement));
+        let words = line.split(' ').take_while(|word| !word.starts_with('-'));
+        let length: usize = words.map(|word| word.len() + 1).sum();
+        let (requirement, rest) = line.split_at(length.min(line.len()));
+        options(rest)?;
+        return Ok(Entry::Requirement(requirement.trim().to_owned()));
     }
     options(line).map(Entry::Options)
 }
@@ -313,6 +313,7 @@ mod tests {
             entry("six==1.16 --hash=sha256:aa --hash sha256:bb"),
             requirement("six==1.16")
         );
+        assert_eq!(entry(" \u{ef}  --pre"), requirement("\u{ef}"));
         let marker = "six ; python_version < '3' and os_name == \"nt\"";
         assert_eq!(entry(marker), requirement(marker));
     }
