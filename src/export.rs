@@ -360,3 +360,22 @@ fn docker_entry(image: &Image, names: &[String]) -> Value {
         "Layers": layers.collect::<Vec<_>>(),
     })
 }
+
+/// Inputs of fuzzers; see `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub mod fuzz {
+    use std::io::Write as _;
+
+    /// Archives of an engine: each blob that is found lies inside of the file.
+    pub fn archives(bytes: &[u8]) {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(bytes).expect("it is written");
+        let Ok((blobs, index)) = super::scan(&file) else {
+            return;
+        };
+        assert!(index.is_none_or(|index| index.len() <= bytes.len()));
+        for (at, size) in blobs.into_values() {
+            let _end = at.checked_add(size).expect("it is a range of bytes");
+        }
+    }
+}

@@ -17,6 +17,9 @@ pub(crate) mod docs;
 pub(crate) mod event;
 pub(crate) mod evidence;
 pub(crate) mod export;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub(crate) mod gather;
 pub(crate) mod git;
 pub(crate) mod interrupt;

@@ -281,6 +281,17 @@ fn without_credentials(index: &str) -> String {
     }
 }
 
+/// Inputs of fuzzers; see `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub mod fuzz {
+    /// Indexes of packages: a file that is found is in the index.
+    pub fn index(text: &str) {
+        if let Some(url) = super::url_of("uv.whl", text) {
+            assert!(url.len() <= text.len());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,8 @@ mod address;
 mod connect;
 mod engine;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod gateway;
 mod session;
 mod solve;

@@ -61,6 +61,21 @@ fn is_base64(line: &str) -> bool {
     !line.is_empty() && line.bytes().all(is_digit)
 }
 
+/// Inputs of fuzzers; see `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub mod fuzz {
+    use super::{BEGIN, END, certificates};
+
+    /// PEM files: of what is passed on, certificates alone are found again.
+    pub fn certificates_alone(bytes: &[u8]) {
+        if let Some(found) = certificates(bytes) {
+            let text = String::from_utf8_lossy(&found);
+            assert_eq!(text.matches(BEGIN).count(), text.matches(END).count());
+            assert_eq!(certificates(&found).as_deref(), Some(found.as_slice()));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

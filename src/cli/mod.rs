@@ -5,6 +5,8 @@
 mod args;
 mod build;
 mod certificates;
+#[cfg(any(test, fuzzing))]
+pub(crate) use certificates::fuzz;
 mod channel;
 mod context;
 mod diff;

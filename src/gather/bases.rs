@@ -60,6 +60,20 @@ fn of_platform(index: &[u8], platform: &str) -> Option<Digest> {
     Digest::parse(entry["digest"].as_str()?).ok()
 }
 
+/// Inputs of fuzzers; see `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub mod fuzz {
+    /// Indexes: what is found is a digest of an entry.
+    pub fn indexes(bytes: &[u8]) {
+        if let Some(digest) = super::of_platform(bytes, "linux/amd64") {
+            assert!(
+                String::from_utf8_lossy(bytes).contains("manifests"),
+                "{digest}"
+            );
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,8 @@
 //! [`gather`] is called by every command that plans, and returns [`Gathered`].
 
 mod bases;
+#[cfg(any(test, fuzzing))]
+pub use bases::fuzz;
 
 use std::collections::{BTreeMap, BTreeSet};
 

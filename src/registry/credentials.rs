@@ -27,8 +27,15 @@ const HUB_HOST: &str = "docker.io";
 
 /// A source of credentials.
 #[derive(Clone)]
-enum CredentialSource {
-    Text { name: &'static str, text: String },
+pub(super) enum CredentialSource {
+    /// The text of a config, and where it is from.
+    Text {
+        /// The name of its variable.
+        name: &'static str,
+        /// All of it.
+        text: String,
+    },
+    /// A file, which may be missing.
     File(PathBuf),
 }
 
@@ -133,7 +140,7 @@ impl Credentials {
 }
 
 /// What a config has for a repository.
-enum Entry {
+pub(super) enum Entry {
     /// The credential itself.
     Credential(Credential),
     /// A helper to ask.
@@ -166,7 +173,7 @@ impl CredentialSource {
 
 /// Returns what a config has for a repository: the helper of its host, else the entry with the longest path,
 /// else the store.
-fn look_up(
+pub(super) fn look_up(
     source: &CredentialSource,
     host: &str,
     path: &str,

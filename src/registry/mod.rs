@@ -16,6 +16,8 @@ mod credential_helper;
 mod credentials;
 mod download;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod host;
 mod manifests;
 mod options;

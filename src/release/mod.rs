@@ -13,6 +13,8 @@ mod ledger;
 pub mod number;
 mod promote;
 pub mod refs;
+#[cfg(any(test, fuzzing))]
+pub use refs::fuzz;
 mod tags;
 #[cfg(test)]
 mod tests;

@@ -221,6 +221,17 @@ fn matches(pattern: &str, git_ref: &str) -> bool {
         .is_some_and(|name| glob.is_match(name))
 }
 
+/// Inputs of fuzzers; see `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub mod fuzz {
+    /// Patterns of git refs.
+    pub fn patterns<'a>(pattern: &str, refs: impl Iterator<Item = &'a str>) {
+        for name in refs.take(100) {
+            let _matches = super::matches(pattern, name);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,8 @@ mod base;
 mod context;
 mod drive;
 mod export;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod image;
 mod names;
 mod options;

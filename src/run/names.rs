@@ -141,7 +141,7 @@ async fn exists(context: &Context<'_>, at: &Ref, name: &Name) -> Result<bool, bu
 }
 
 /// Returns whether a file of the form of `/etc/passwd` has a name.
-fn is_in(name: &str, file: &str) -> bool {
+pub(super) fn is_in(name: &str, file: &str) -> bool {
     let mut lines = file.lines();
     lines.any(|line| line.split(':').next().map(str::trim) == Some(name))
 }

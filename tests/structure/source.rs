@@ -125,13 +125,16 @@ impl Reader {
     }
 }
 
-/// Whether an item is compiled for tests alone.
+/// Whether an item is compiled for tests and fuzzers alone.
 fn is_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
-            && attribute
+            && (attribute
                 .parse_args::<syn::Path>()
                 .is_ok_and(|path| path.is_ident("test"))
+                || attribute
+                    .parse_args::<syn::MetaList>()
+                    .is_ok_and(|list| list.tokens.to_string() == "test , fuzzing"))
     })
 }
 
@@ -211,12 +214,13 @@ pub fn files(folder: &str) -> Vec<(String, String)> {
     files
 }
 
-/// Returns every file below `src/` that is not compiled for tests alone, parsed once for all tests.
+/// Returns every file below `src/` that is not compiled for tests and fuzzers alone, parsed once for all tests.
 pub fn sources() -> &'static [File] {
     static SOURCES: OnceLock<Vec<File>> = OnceLock::new();
     SOURCES.get_or_init(|| {
         let mut files = files("src");
-        files.retain(|(path, _)| !path.contains("/tests/") && !path.ends_with("/tests.rs"));
+        let others = ["/tests/", "/tests.rs", "/fuzzing/", "/fuzz.rs"];
+        files.retain(|(path, _)| !others.iter().any(|part| path.contains(part)));
         let parse = |(path, text): &(String, String)| {
             File::parse(path.strip_prefix("src/").expect("it is below src"), text)
         };

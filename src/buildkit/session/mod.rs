@@ -4,6 +4,8 @@
 //! v0.32.2). [`Services`] is what it can ask for.
 
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod services;
 
 pub use files::Files;
