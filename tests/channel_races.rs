@@ -74,7 +74,7 @@ async fn race(cases: u64, contest: Duration, immutable_ledger: bool) {
         assert_eq!(history.len(), 2);
         assert_eq!(first.open().await.expect("read"), None);
     });
-    let _: Vec<()> = results.buffer_unordered(12).collect().await;
+    let _: Vec<()> = results.buffer_unordered(24).collect().await;
 }
 
 /// Without compare-and-swap this holds as long as no writer takes longer from reading the ledger to

@@ -106,5 +106,5 @@ async fn two_at_once_get_one_number_a_release() {
             assert_eq!(known.expect("read"), Some(number), "case {case}");
         }
     });
-    let _: Vec<()> = results.buffer_unordered(12).collect().await;
+    let _: Vec<()> = results.buffer_unordered(30).collect().await;
 }
