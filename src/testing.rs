@@ -54,7 +54,7 @@ pub mod name {
 /// Keys.
 pub mod plan {
     pub use crate::plan::key::FORMAT;
-    pub use crate::plan::{Component, KeyFacts, Keys, Periods, TagDigests};
+    pub use crate::plan::{Component, ComponentKind, KeyFacts, Keys, Periods, TagDigests};
 }
 
 /// Tags of images.
@@ -99,7 +99,7 @@ pub mod release {
 
 /// Specs from the disk.
 pub mod spec {
-    pub use crate::stack::{ImageId, LoadFailure, Overrides, Stack};
+    pub use crate::stack::{ImageId, LoadFailure, Overrides, Stack, expanded};
 
     /// Reads a spec outside of a repository.
     pub fn load(file: &camino::Utf8Path, overrides: &Overrides) -> Result<Stack, LoadFailure> {

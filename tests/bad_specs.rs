@@ -108,10 +108,10 @@ pub const BAD: &[(&str, &str)] = &[
     ("apt: [git]", "cran: [dplyr]"),
     ("apt: [git]", "env: { 'A=B': x }"),
     ("apt: [git]", "env: { A: { append: x, prepend: y } }"),
-    ("apt: [git]", "user: \"${env:USER}\""),
+    ("apt: [git]", "repository: \"${env:USER}\""),
     ("apt: [git]", "config: { ports: [eight] }"),
     ("apt: [git]", "config: { usr: x }"),
-    ("apt: [git]", "config: { cmd: run this }"),
+    ("apt: [git]", "config: { cmd: { run: this } }"),
     (
         "apt: [git]",
         "config: { healthcheck: { test: x, interval: 3 } }",
@@ -137,6 +137,8 @@ pub const BAD: &[(&str, &str)] = &[
     ("apt: [git]", "steps: [{ write: { /x/: text } }]"),
     ("apt: [git]", "writable: { gid: many, paths: [/x] }"),
     ("apt: [git]", "writable: { gid: 100, paths: [/] }"),
+    ("apt: [git]", "writable: { add: [/x] }"),
+    ("apt: [git]", "writable: { add: [/x], gid: 100 }"),
     ("apt: [git]", "refresh: hourly"),
     ("apt: [git]", "repository: ground"),
     ("apt: [git]", "tests: { own: { pytest: nowhere } }"),
@@ -181,6 +183,14 @@ pub const BAD: &[(&str, &str)] = &[
         "images:",
         "tests: { own: { run: x } }\nimages:\n  other: { base: ground, tests: { own: { skip: because, run: y } } }",
     ),
+    (
+        "apt: [git]",
+        "tests: { own: { pytest: ., select: [\"test_x.py::test_y\"] } }",
+    ),
+    (
+        "apt: [git]",
+        "tests: { own: { serve: 8888, select: x, then: { run: x, marks: y } } }",
+    ),
     ("apt: [git]", "tests: { checks: { run: x } }"),
     ("apt: [git]", "tests: { own: { run: x, replace: true } }"),
     (
@@ -208,8 +218,12 @@ pub const BAD: &[(&str, &str)] = &[
     ),
     ("images:", "channels: { number: { tag: x } }\nimages:"),
     // A word list as a string, and a string that is a path.
-    ("apt: [git]", "config: { entrypoint: tini -- start.sh }"),
-    ("apt: [git]", "config: { cmd: \"sh -c 'a b'\" }"),
+    ("apt: [git]", "config: { shell: bash -lc }"),
+    ("apt: [git]", "config: { cmd: \"\" }"),
+    (
+        "apt: [git]",
+        "config: { workdir: work, volumes: [\"${env:HOME}\"] }",
+    ),
     ("apt: [git]", "apt: apt.txt"),
     (
         "apt: [git]",
@@ -226,6 +240,31 @@ pub const BAD: &[(&str, &str)] = &[
     (
         "apt: [git]",
         "steps: [{ run: a, secrets: { k: { mode: \"999\" } } }]",
+    ),
+    // Mounts, and several sources.
+    (
+        "apt: [git]",
+        "steps: [{ run: a, mounts: { /x: { type: tmpfs }, y: { tmpfs: } } }]",
+    ),
+    (
+        "apt: [git]",
+        "steps: [{ run: a, mounts: { /x: { image: grund } } }]",
+    ),
+    (
+        "apt: [git]",
+        "steps: [{ run: a, mounts: { /x: { image: child } } }]",
+    ),
+    (
+        "apt: [git]",
+        "steps: [{ run: a, secrets: { k: /x }, finish: { /y/z: { mode: g+w } }, mounts: { /x/y: { tmpfs: }, /y: { cache: c } } }]",
+    ),
+    (
+        "apt: [git]",
+        "steps: [{ group: [{ run: a, mounts: { /x: { tmpfs: 64q } } }] }]",
+    ),
+    (
+        "apt: [git]",
+        "copy: { /x: [requirements.txt, includes.txt] }",
     ),
     ("apt: [git]", "steps: echo x"),
     (r#"["b-${commit7}"]"#, r#""b-${commit7}""#),
@@ -306,6 +345,10 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ("apt: [git]", "env: { PATH: \"/opt/x/bin:$PATH\" }"),
     ("apt: [git]", "config: { labels: { version: $VERSION } }"),
     ("apt: [git]", "user: $NB_UID"),
+    (
+        "apt: [git]",
+        "config: { entrypoint: start.sh, cmd: [--debug] }",
+    ),
     ("apt: [git]", "copy: { /home/$NB_USER/x: requirements.txt }"),
 ];
 

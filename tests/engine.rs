@@ -248,7 +248,7 @@ async fn an_archive_comes_through_the_session_with_a_secret_on_the_way() {
         optional: false,
     };
     let mounts = vec![
-        mount("/run/place", MountKind::Tmpfs),
+        mount("/run/place", MountKind::Tmpfs { size: 0 }),
         mount("/run/place/token", secret("token")),
         mount(
             "/cache",

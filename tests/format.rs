@@ -6,8 +6,8 @@ use laminate::testing::compile::{BaseConfig, BaseState, CA_SECRET, Compiler, Ste
 use laminate::testing::llb::{Graph, Platform};
 use laminate::testing::name::{Digest, Reference};
 use laminate::testing::plan::FORMAT;
-use laminate::testing::plan::{Component, KeyFacts, Keys, Periods};
-use laminate::testing::spec::{ImageId, Overrides, load};
+use laminate::testing::plan::{Component, ComponentKind, KeyFacts, Keys, Periods};
+use laminate::testing::spec::{ImageId, Overrides, Stack, expanded, load};
 
 pub const SPEC: &str = r#"
 stack: format
@@ -180,23 +180,7 @@ images:
 fn keys_of_every_kind_of_step_stay_the_same() {
     let kept = tempfile::tempdir().expect("a folder");
     let folder = Utf8Path::from_path(kept.path()).expect("UTF-8");
-    for (name, text) in [
-        ("ground/requirements.txt", "-r more.txt\nsix\n"),
-        ("ground/more.txt", "-c ../shared/constraints.txt\n"),
-        ("ground/environment.yml", "name: x\n"),
-        ("ground/x", "x\n"),
-        ("ground/tree/y", "y\n"),
-        ("ground/tree/deep/z", "z\n"),
-        ("shared/constraints.txt", "numpy<2\n"),
-        ("middle/x", "x\n"),
-        ("middle/setup.sh", "#!/bin/sh\ntrue\n"),
-        ("leaf/environment.yml", "name: leaf\n"),
-    ] {
-        let path = folder.join("images").join(name);
-        std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
-        write(&path, text);
-    }
-    std::os::unix::fs::symlink("x", folder.join("images/ground/link")).expect("a link");
+    write_files(folder);
     std::fs::write(folder.join("specs.yml"), EVERYTHING).expect("a file");
     let stack = load(&folder.join("specs.yml"), &Overrides::default()).expect("a stack");
     let mut facts = KeyFacts {
@@ -232,6 +216,110 @@ fn keys_of_every_kind_of_step_stay_the_same() {
         })
         .collect();
     insta::assert_snapshot!(found.concat());
+}
+
+/// The expanded spec of every image has the key of the image, but for the variables that it no longer uses.
+#[test]
+fn an_expanded_spec_has_the_same_key() {
+    let kept = tempfile::tempdir().expect("a folder");
+    let folder = Utf8Path::from_path(kept.path()).expect("UTF-8");
+    write_files(folder);
+    let extra = r#"
+  more:
+    base: leaf
+    user: "${env:UID}:100"
+    writable: { add: [/data] }
+    env: { REMOVED:, "a.b": "$${x}" }
+    copy: { /d/: [x, "y*"], /i/: { image: "busybox:one", from: [/a, /b], owner: root } }
+    apt: { packages: apt.txt, sources: [{ uri: "https://a.example", suite: s, components: [c], key: ../shared/k.asc }] }
+    steps:
+      - run: a
+        mounts: { /b: { bind: x, rw: true }, /i: { image: ground }, /c: { cache: c, uid: 1, mode: "700" }, /t: { tmpfs: 1m }, /u: { tmpfs: } }
+        secrets: { s: { path: /s, mode: "440", gid: 1 } }
+        finish: [{ perms: { /f: { mode: g+w } } }, { perms: { /f: { owner: ":1" } } }]
+      - pip: { packages: ["./project", six], no-deps: true, index-strategy: unsafe-best-match, args: [--x] }
+      - link: { /l: { to: "/$${m}", replace: true } }
+    config: { entrypoint: "start ${env:A}", workdir: "${env:HOME}/w", ports:, labels: { l: }, onbuild: ignore }
+"#;
+    for (name, text) in [
+        ("more/x", ""),
+        ("more/y1", ""),
+        ("more/apt.txt", "git jq\n"),
+        ("more/project/setup.py", ""),
+        ("shared/k.asc", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"),
+    ] {
+        put(folder, name, text);
+    }
+    let spec = format!(
+        "{}{extra}",
+        EVERYTHING.replace("skip: [leaf]", "skip: [leaf, more]")
+    );
+    // The other variant leaves images out, whose folders an expanded spec would have to lack.
+    let (stack, keys) = keyed(folder, &spec, &["old".to_owned()]);
+    let written = expanded(&stack, &stack.ids().collect()).to_string();
+    let (stack, again) = keyed(folder, &written, &[]);
+    assert_eq!(again, keys, "{written}");
+    let twice = expanded(&stack, &stack.ids().collect()).to_string();
+    assert_eq!(twice, written);
+}
+
+/// Returns the stack of a spec, and the components of the keys of its images.
+fn keyed(folder: &Utf8Path, spec: &str, variants: &[String]) -> (Stack, Vec<Vec<Component>>) {
+    std::fs::write(folder.join("specs.yml"), spec).expect("a file");
+    let overrides = Overrides {
+        variants: variants.to_vec(),
+        ..Overrides::default()
+    };
+    let stack = load(&folder.join("specs.yml"), &overrides).expect("a stack");
+    let images = stack.external_images();
+    let digest = |it: &&Reference| ((*it).clone(), Digest::of(it.to_string().as_bytes()));
+    let facts = KeyFacts {
+        external: images.iter().map(digest).collect(),
+        ..KeyFacts::default()
+    };
+    let keys = Keys::new(&stack, &facts);
+    let components = stack.ids().map(|id| {
+        let keyed = keys.get(id).expect("its base is known");
+        let mut list = keyed.components.clone();
+        // Keys contain those of parents, which contain variables.
+        list.retain(|it| {
+            let skipped = [
+                ComponentKind::Var,
+                ComponentKind::Parent,
+                ComponentKind::Dependency,
+            ];
+            !skipped.contains(&it.kind)
+        });
+        list.iter_mut().for_each(|it| it.vars.clear());
+        list
+    });
+    let components = components.collect();
+    (stack, components)
+}
+
+/// Writes the files of [`EVERYTHING`].
+fn write_files(folder: &Utf8Path) {
+    for (name, text) in [
+        ("ground/requirements.txt", "-r more.txt\nsix\n"),
+        ("ground/more.txt", "-c ../shared/constraints.txt\n"),
+        ("ground/environment.yml", "name: x\n"),
+        ("ground/x", "x\n"),
+        ("ground/tree/y", "y\n"),
+        ("ground/tree/deep/z", "z\n"),
+        ("shared/constraints.txt", "numpy<2\n"),
+        ("middle/x", "x\n"),
+        ("middle/setup.sh", "#!/bin/sh\ntrue\n"),
+        ("leaf/environment.yml", "name: leaf\n"),
+    ] {
+        put(folder, name, text);
+    }
+    std::os::unix::fs::symlink("x", folder.join("images/ground/link")).expect("a link");
+}
+
+fn put(folder: &Utf8Path, name: &str, text: &str) {
+    let path = folder.join("images").join(name);
+    std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+    write(&path, text);
 }
 
 /// Writes a file, an executable one if it is a script.

@@ -237,3 +237,10 @@ fn print(global: &Global, answer: Result<Answer, Failure>) -> Exit {
 fn pretty(value: &Value) -> String {
     shown::json(&serde_json::to_string_pretty(value).expect("plain data"))
 }
+
+/// Returns a value as YAML.
+fn yaml(value: &Value) -> String {
+    // Commands are not wrapped.
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+    serde_saphyr::to_string_with_options(value, options).expect("plain data")
+}

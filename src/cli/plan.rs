@@ -1,6 +1,6 @@
 //! `laminate plan`, and how an image of a plan is shown, which `build` and `why` also use.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use crate::plan::{self, Action, Plan, Planned, Proofs, Request};
 use crate::registry::Registry;
 use crate::release::Channel;
 use crate::release::gates::{self, CHECKS, Source, SpecGates};
-use crate::stack::{Base, Image, ImageId, ImageSource};
+use crate::stack::{Base, Image, ImageId, ImageSource, expanded};
 use crate::staging::Staging;
 use crate::table;
 
@@ -329,24 +329,34 @@ fn text(context: &Context, plan: &Plan) -> String {
     text
 }
 
-/// Returns the resolved steps of an image, each in YAML's inline form.
+/// Returns the spec of the images that `name` selects, written out: for each variant one document.
 fn expand(context: &Context, name: &str) -> Result<Answer, Failure> {
-    let selected = context.select(&[name.to_owned()])?.unwrap_or_default();
-    let mut text = String::new();
+    let stack = &context.stack;
+    let selected = if name.is_empty() {
+        None
+    } else {
+        context.select(&[name.to_owned()])?
+    };
+    let mut variants: BTreeMap<usize, BTreeSet<ImageId>> = BTreeMap::new();
     let mut list = Vec::new();
-    for ImageId(index) in selected {
-        let image = &context.stack.images()[index];
-        let label = context.stack.label_of(image);
-        text.push_str(&format!("# {label}\nsteps:\n"));
-        let mut steps = Vec::new();
-        for step in &image.steps {
-            let value = plan::expand(step);
-            text.push_str(&format!("  # {}\n  - {value}\n", step.title));
-            steps.push(json!({ "title": step.title, "step": value }));
-        }
-        list.push(json!({ "image": label, "steps": steps }));
+    for id in selected.unwrap_or_else(|| stack.ids().collect()) {
+        let image = &stack[id];
+        variants.entry(image.variant).or_default().insert(id);
+        let steps = image.steps.iter();
+        let steps = steps.map(|step| json!({ "title": step.title, "step": plan::expand(step) }));
+        list.push(json!({ "image": stack.label(id), "steps": steps.collect::<Vec<_>>() }));
     }
-    Ok(Answer::new(Exit::Done, json!({ "images": list }), text))
+    let mut texts = Vec::new();
+    let mut specs = Vec::new();
+    for (variant, ids) in variants {
+        let spec = expanded(stack, &ids);
+        let name = stack.variants()[variant].name.as_ref();
+        let heading = name.map(|name| format!("# variant {name}\n"));
+        texts.push(heading.unwrap_or_default() + &super::yaml(&spec));
+        specs.push(spec);
+    }
+    let json = json!({ "images": list, "specs": specs });
+    Ok(Answer::new(Exit::Done, json, texts.join("---\n")))
 }
 
 #[cfg(test)]

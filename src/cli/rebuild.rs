@@ -190,7 +190,9 @@ impl Rebuild<'_> {
             }
             without_null(shown)
         });
-        text.push_str(&yaml(&json!({ "images": images.collect::<Vec<_>>() })));
+        text.push_str(&super::yaml(
+            &json!({ "images": images.collect::<Vec<_>>() }),
+        ));
         text
     }
 
@@ -281,12 +283,6 @@ fn without_null(value: Value) -> Value {
         Value::Array(items) => items.into_iter().map(without_null).collect(),
         other => other,
     }
-}
-
-fn yaml(value: &Value) -> String {
-    // Commands are not wrapped.
-    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
-    serde_saphyr::to_string_with_options(value, options).expect("plain data")
 }
 
 #[cfg(test)]

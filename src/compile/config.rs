@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::config_text::words;
 use super::environment::Environment;
 use crate::stack::{Base, Config, Healthcheck, Image};
 
@@ -103,9 +104,28 @@ impl BaseConfig {
 
     /// Returns the command that a runtime starts: `Entrypoint` followed by `Cmd`.
     pub fn command(&self) -> Vec<String> {
-        let mut all = self.list("Entrypoint").unwrap_or_default();
-        all.extend(self.list("Cmd").unwrap_or_default());
+        self.command_with(None)
+    }
+
+    /// Returns the command with other arguments than `Cmd`, if there are any.
+    pub fn command_with(&self, cmd: Option<&Vec<String>>) -> Vec<String> {
+        let (mut all, own) = self.process();
+        all.extend(cmd.cloned().unwrap_or(own));
         all
+    }
+
+    /// Returns `Entrypoint` and `Cmd`.
+    pub fn process(&self) -> (Vec<String>, Vec<String>) {
+        let list = |name| self.list(name).unwrap_or_default();
+        (list("Entrypoint"), list("Cmd"))
+    }
+
+    /// Returns `Healthcheck` if it has a command, not `NONE`.
+    pub fn healthcheck(&self) -> Option<&Value> {
+        let check = self.field("Healthcheck")?;
+        let kind = check["Test"].get(0).and_then(Value::as_str);
+        kind.filter(|kind| !kind.is_empty() && *kind != "NONE")
+            .map(|_| check)
     }
 
     /// Returns `Shell`; `None` where it is missing or empty.
@@ -117,7 +137,9 @@ impl BaseConfig {
 /// Returns the config of an image on a base, with the base's history.
 pub fn config(image: &Image, base: &BaseConfig) -> BaseConfig {
     let mut whole = base.0.clone();
-    let env = base.env().with(&image.env).with(&image.config.env);
+    let of_steps = base.env().with(&image.env);
+    let env = of_steps.with(&image.config.env);
+    let shell = image.config.shell.clone().or_else(|| base.shell());
     let fields = whole
         .as_object_mut()
         .expect("BaseConfig::parse takes objects only")
@@ -150,17 +172,19 @@ pub fn config(image: &Image, base: &BaseConfig) -> BaseConfig {
         set("Env", json!(entries));
     }
     let own = &image.config;
-    if let Some(user) = own.user.as_ref().or(image.user.as_ref()) {
-        set("User", json!(user));
+    if let Some(user) = &own.user {
+        set("User", json!(env.fill(user)));
+    } else if let Some(user) = &image.user {
+        set("User", json!(of_steps.fill(user)));
     }
     if let Some(workdir) = &own.workdir {
-        set("WorkingDir", json!(workdir));
+        set("WorkingDir", json!(env.fill(workdir)));
     }
     if let Some(entrypoint) = &own.entrypoint {
-        set("Entrypoint", json!(entrypoint));
+        set("Entrypoint", json!(words(entrypoint, &env, shell.as_ref())));
     }
     if let Some(cmd) = &own.cmd {
-        set("Cmd", json!(cmd));
+        set("Cmd", json!(words(cmd, &env, shell.as_ref())));
     }
     if let Some(signal) = &own.stop_signal {
         set("StopSignal", json!(signal));

@@ -20,10 +20,12 @@ pub struct StepDefaults {
 impl StepDefaults {
     /// Returns the defaults of an image on a base.
     pub fn new(image: &Image, base: &BaseConfig) -> Self {
-        let user = image.user.as_deref().or(base.user());
+        let env = base.env().with(&image.env);
+        let user = image.user.as_ref().map(|user| env.fill(user));
+        let user = user.as_deref().or(base.user());
         Self {
-            env: base.env().with(&image.env),
             user: user.map_or_else(|| ROOT.to_owned(), user_of),
+            env,
             shell: shell_of(image.shell.as_ref(), base),
             workdir: base.workdir().to_owned(),
         }

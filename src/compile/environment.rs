@@ -1,7 +1,7 @@
 //! The environment of steps and of the finished image: the base's, with the spec's changes.
 
 use super::shell::is_shell_name;
-use crate::stack::{Env, EnvChange, EnvPart, EnvText};
+use crate::stack::{Env, EnvChange, EnvPart, EnvString, EnvText};
 
 /// Variables in the order of the base's config, followed by new ones, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,6 +74,20 @@ impl Environment {
             result.set(name, value);
         }
         result
+    }
+
+    /// Returns a text with its variables replaced; one that is not set is empty.
+    pub fn fill(&self, text: &EnvString) -> String {
+        self.text(&text.text)
+    }
+
+    /// Returns the first variable of a text that is not set, or is empty.
+    pub fn lacks<'a>(&self, text: &'a EnvString) -> Option<&'a str> {
+        let mut parts = text.text.0.iter();
+        parts.find_map(|part| match part {
+            EnvPart::Env(name) if self.get(name).is_none_or(str::is_empty) => Some(name.as_str()),
+            _ => None,
+        })
     }
 
     fn text(&self, text: &EnvText) -> String {

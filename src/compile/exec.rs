@@ -60,9 +60,12 @@ impl Compiler<'_> {
             let input = self.uv();
             mounts.push(read_only(format!("{PLACE}/uv"), input));
         }
-        for cache in &command.caches {
+        let own = self.step_mounts(image, step, label, &user);
+        let is_free = |target: &str| !own.iter().any(|mount| mount.target == target);
+        for cache in command.caches.iter().filter(|it| is_free(&it.target)) {
             mounts.push(self.cache(cache, &user));
         }
+        mounts.extend(own);
         mounts.extend(step.secrets.iter().map(|it| secret(it, &user)));
         let exec = Exec {
             args,
@@ -110,7 +113,7 @@ fn step_args(image: &Image, step: &Step, command: &mut Command, env: &Environmen
         args = with_script_in_file(args, "with_finish", &mut command.texts);
     }
     match &image.writable {
-        Some(writable) => with_writable(&args, writable),
+        Some(writable) => with_writable(&args, writable, &step.mounts),
         None => args,
     }
 }

@@ -23,7 +23,6 @@ pub fn merge(
     let mut script = expand(include_str!("scripts/group.sh"), &[]);
     let mut user = group.user.as_deref().map(user_of);
     for (index, member) in members.iter().enumerate() {
-        check_keys(member)?;
         let command = steps::command(member, defaults.shell(member), files);
         let command = command.expect("groups are not nested");
         let runs_as = defaults.user(member, &command);
@@ -45,18 +44,6 @@ pub fn merge(
     whole.user = user;
     whole.args = vec!["/bin/sh".into(), "-c".into(), Arg::from(script)];
     Ok(whole)
-}
-
-/// Fails where a member has a key that applies to a whole layer.
-fn check_keys(member: &Step) -> Result<(), Diagnostic> {
-    if member.secrets.is_empty() && member.finish.is_empty() && member.network.is_none() {
-        return Ok(());
-    }
-    Err(
-        Diagnostic::error("a member of a group cannot have `secrets`, `finish` or `network`")
-            .at(member.span, "this member has one of them")
-            .help("move it to the keys of the group, next to `group:`"),
-    )
 }
 
 fn different_users(member: &Step, runs_as: &str, before: &str) -> Diagnostic {
@@ -251,20 +238,5 @@ mod tests {
     fn the_folder_of_a_member_is_made_if_it_is_missing() {
         let script = script("{ run: a, cwd: /srv/x }");
         assert!(script.contains("(\n[ -d /srv/x ] || mkdir -p /srv/x\ncd /srv/x\n"));
-    }
-
-    #[test]
-    fn keys_of_a_whole_layer_belong_to_the_group() {
-        for key in [
-            "network: none",
-            "secrets: { token: /run/token }",
-            "finish: { /x: { mode: \"600\" } }",
-        ] {
-            let problem = merged(&format!("{{ run: a, {key} }}"), "").expect_err(key);
-            assert_eq!(
-                problem.message,
-                "a member of a group cannot have `secrets`, `finish` or `network`"
-            );
-        }
     }
 }

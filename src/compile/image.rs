@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::compiler::{BaseState, Compiler, group_of};
 use super::config::{self, BaseConfig};
+use super::config_text::check_environment;
 use super::defaults::StepDefaults;
 use super::exec::StepContext;
 use super::group::merge;
@@ -42,6 +43,9 @@ impl Compiler<'_> {
     pub fn image(&mut self, id: ImageId, base: BaseState) -> Result<Compiled, Diagnostic> {
         let image = &self.stack[id];
         check_triggers(image, &base.config)?;
+        if let Some(problem) = check_environment(image, &base.config.env()).pop() {
+            return Err(problem);
+        }
         let label = self.stack.label(id);
         let mut operations = BTreeMap::new();
         let mut output = base.output;

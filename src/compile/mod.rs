@@ -9,10 +9,12 @@
 mod command;
 mod compiler;
 pub mod config;
+mod config_text;
 mod defaults;
 pub mod environment;
 mod exec;
 mod group;
+mod health;
 mod image;
 mod info;
 mod mode;
@@ -24,6 +26,7 @@ mod script;
 mod send;
 mod serve;
 mod shell;
+mod step_mounts;
 mod steps;
 mod suite;
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub fn read_only(target: String, input: Output) -> Mount {
 pub fn tmpfs(target: &str) -> Mount {
     Mount {
         target: target.to_owned(),
-        kind: MountKind::Tmpfs,
+        kind: MountKind::Tmpfs { size: 0 },
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::command::{ROOT, user_of};
 use super::config::{BaseConfig, config};
+use super::config_text::check_environment;
 use super::defaults::StepDefaults;
 use super::group::merge;
 use super::image::check_triggers;
@@ -51,6 +52,7 @@ pub fn preview(
             .push((image.name.value.to_string(), image.steps.len()));
         if is_built(ImageId(number)) {
             problems.extend(check_triggers(image, &below.config).err());
+            problems.extend(check_environment(image, &below.config.env()));
             problems.extend(check_steps(stack, image, &below.config));
             problems.extend(check_layers(image, &below, &made));
         }

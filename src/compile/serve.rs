@@ -16,7 +16,8 @@ pub fn serve_script(
     suite: &Spanned<String>,
     test: &str,
 ) -> Result<String, Diagnostic> {
-    let command = config.command();
+    let mut command = config.command_with(serve.cmd.as_ref());
+    command.extend(serve.args.iter().cloned());
     if command.is_empty() {
         let message = format!(
             "suite `{}` cannot serve: image `{label}` has no command",
@@ -54,6 +55,8 @@ mod tests {
         let serve = Serve {
             port: 80,
             ready: ready.map(str::to_owned),
+            cmd: None,
+            args: Vec::new(),
         };
         serve_script("base", &config, &serve, &suite, "echo one\necho two")
     }
@@ -68,7 +71,7 @@ mod tests {
     fn entrypoint_and_command_are_started() {
         let config = r#"{"Entrypoint":["tini","--"],"Cmd":["a b"]}"#;
         let script = script(config, None).expect("it has a command");
-        assert!(script.contains("then setsid tini -- 'a b' & else tini -- 'a b' & fi\n"));
+        assert!(script.contains("then setsid tini -- 'a b' >/run/laminate/server.log 2>&1 & else tini -- 'a b' >/run/laminate/server.log 2>&1 & fi\n"));
     }
 
     #[test]

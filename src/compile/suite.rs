@@ -1,20 +1,30 @@
 //! Suites: they see a finished image as its users start it, with what they need mounted, and leave their
 //! results in a tree of its own. Nothing of them is in the image.
 
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+use serde_json::json;
+
 use super::command::{Command, PLACE, ROOT, path_in_step, user_of};
 use super::compiler::{BaseState, Compiler, group_of};
+use super::config::BaseConfig;
 use super::defaults::shell_of;
+use super::health::health_script;
 use super::mounts::{read_only, secret};
 use super::script::expand;
 use super::serve::serve_script;
 use super::shell::{line, quote, with_errexit};
 use crate::diagnostic::Diagnostic;
 use crate::llb::{Exec, Meta, Mount, Network, Output};
-use crate::stack::{self, ImageId, Suite, Test};
+use crate::stack::{self, ImageId, Select, Suite, Test};
 
 /// Runs pytest without a trace in the environment of what is tested: every process that the tests start
 /// would see a variable.
 const RUN_PYTEST: &str = include_str!("scripts/run_pytest.py");
+
+/// A plugin of pytest with the fixture `entrypoint`.
+const ENTRYPOINT: &str = include_str!("scripts/entrypoint.py");
 
 impl Compiler<'_> {
     /// Adds a suite on an image; returns a tree with `exit` and `log`, and with `junit.xml`, `reason` and
@@ -37,6 +47,7 @@ impl Compiler<'_> {
         let mut inputs = Command::default();
         let mut mounts = Vec::new();
         let mut test = match &suite.test {
+            Some(Test::Healthcheck) => health_script(&label, &state.config, &suite.name)?,
             Some(test) => self.test(state, test, suite, &meta, &mut inputs, &mut mounts),
             None => "true".to_owned(),
         };
@@ -53,11 +64,28 @@ impl Compiler<'_> {
         let user = suite.user.as_deref().or(state.config.user());
         let user = user.map_or_else(|| ROOT.to_owned(), user_of);
         mounts.extend(suite.secrets.iter().map(|it| secret(it, &user)));
+        let mut args = suite_args(suite, test);
+        let mut runs_as = user.clone();
+        if !suite.groups.is_empty() {
+            let script = expand(include_str!("scripts/as_user.sh"), &[]);
+            let home = if env.get("HOME").is_some() { "set" } else { "" };
+            let start = [
+                "/bin/sh",
+                "-c",
+                &script,
+                "laminate",
+                &user,
+                &suite.groups.join(" "),
+                home,
+            ];
+            args = start.map(str::to_owned).into_iter().chain(args).collect();
+            runs_as = ROOT.to_owned();
+        }
         let exec = Exec {
-            args: suite_args(suite, test),
+            args,
             env: env.entries(),
             cwd: state.config.workdir().to_owned(),
-            user,
+            user: runs_as,
             network,
             root: state.output,
             mounts,
@@ -90,9 +118,12 @@ impl Compiler<'_> {
                 inputs.files.push(file.clone());
                 quote(&path_in_step(file))
             }
+            Test::Healthcheck => unreachable!("it has a script of its own"),
             Test::Pytest {
                 folder,
                 requirements,
+                select,
+                args,
             } => {
                 let below = self
                     .stack
@@ -101,19 +132,66 @@ impl Compiler<'_> {
                     .map(|(path, _)| path.clone());
                 inputs.files.push(folder.clone());
                 inputs.files.extend(below);
-                inputs
-                    .texts
-                    .insert("run_pytest.py".to_owned(), RUN_PYTEST.to_owned());
+                for (name, text) in [
+                    ("run_pytest.py", RUN_PYTEST.to_owned()),
+                    ("entrypoint.py", ENTRYPOINT.to_owned()),
+                    ("image.json", image_json(&state.config, suite)),
+                ] {
+                    inputs.texts.insert(name.to_owned(), text);
+                }
                 let input = self.pytest(state, requirements, meta);
                 mounts.push(read_only(format!("{PLACE}/pytest"), input));
                 let script = expand(
                     include_str!("scripts/pytest.sh"),
-                    &[("FOLDER", &quote(&path_in_step(folder)))],
+                    &[
+                        ("FOLDER", &quote(&path_in_step(folder))),
+                        ("ARGUMENTS", &arguments(select, args)),
+                        ("TESTS", &tests(folder, select)),
+                    ],
                 );
                 script.trim_end().to_owned()
             }
         }
     }
+}
+
+/// Returns what the fixture `entrypoint` knows of the image.
+fn image_json(config: &BaseConfig, suite: &Suite) -> String {
+    let (entrypoint, cmd) = config.process();
+    let env = config.env().with(&suite.env).entries();
+    let env = env.iter().filter_map(|entry| entry.split_once('='));
+    json!({
+        "entrypoint": entrypoint,
+        "cmd": cmd,
+        "env": env.collect::<BTreeMap<_, _>>(),
+        "user": config.user().unwrap_or_default(),
+        "workdir": config.workdir(),
+    })
+    .to_string()
+}
+
+/// Returns arguments of pytest, with a space after each. Those of laminate follow, and override them.
+fn arguments(select: &Select, args: &[String]) -> String {
+    let option = |name: &str, value: &Option<String>| {
+        let value = value.as_ref();
+        value.map_or_else(String::new, |value| format!("{name} {} ", quote(value)))
+    };
+    let args = args.iter().map(|arg| format!("{} ", quote(arg)));
+    let selected = [option("-k", &select.names), option("-m", &select.marks)];
+    args.chain(selected).collect()
+}
+
+/// Returns what pytest collects: the folder of the suite, or some of its tests.
+fn tests(folder: &Utf8Path, select: &Select) -> String {
+    let folder = path_in_step(folder);
+    if select.tests.is_empty() {
+        return quote(&folder);
+    }
+    let tests = select.tests.iter();
+    let tests: Vec<String> = tests
+        .map(|test| quote(&format!("{folder}/{test}")))
+        .collect();
+    tests.join(" ")
 }
 
 fn suite_args(suite: &Suite, test: String) -> Vec<String> {

@@ -143,10 +143,12 @@ impl Operation {
                 add(Some(exec.root));
                 for mount in exec.mounts_by_target() {
                     add(match &mount.kind {
-                        MountKind::ReadOnly { input, .. } => Some(*input),
+                        MountKind::ReadOnly { input, .. } | MountKind::Discarded { input, .. } => {
+                            Some(*input)
+                        }
                         MountKind::Output { input } => *input,
                         MountKind::Cache { seed, .. } => *seed,
-                        MountKind::Tmpfs | MountKind::Secret { .. } => None,
+                        MountKind::Tmpfs { .. } | MountKind::Secret { .. } => None,
                     });
                 }
             }

@@ -279,6 +279,11 @@ fn mount_of(mount: &Mount, at: &dyn Fn(Output) -> i64) -> pb::Mount {
             readonly: true,
             ..made
         },
+        MountKind::Discarded { input, selector } => pb::Mount {
+            input: at(*input),
+            selector: selector.clone(),
+            ..made
+        },
         MountKind::Output { input } => pb::Mount {
             input: input.map_or(-1, at),
             ..made
@@ -297,13 +302,16 @@ fn mount_of(mount: &Mount, at: &dyn Fn(Output) -> i64) -> pb::Mount {
                 sharing: match sharing {
                     Sharing::Shared => pb::CacheSharingOpt::Shared as i32,
                     Sharing::Private => pb::CacheSharingOpt::Private as i32,
+                    Sharing::Locked => pb::CacheSharingOpt::Locked as i32,
                 },
             }),
             ..made
         },
-        MountKind::Tmpfs => pb::Mount {
+        MountKind::Tmpfs { size } => pb::Mount {
             mount_type: pb::MountType::Tmpfs as i32,
-            tmpfs_opt: Some(pb::TmpfsOpt::default()),
+            tmpfs_opt: Some(pb::TmpfsOpt {
+                size: i64::try_from(*size).unwrap_or(i64::MAX),
+            }),
             ..made
         },
         MountKind::Secret {

@@ -131,6 +131,13 @@ pub enum MountKind {
         /// A path in `input`; empty or `/` for all of it.
         selector: String,
     },
+    /// Writable; what is written is lost.
+    Discarded {
+        /// The file system it begins with.
+        input: Output,
+        /// A path in `input`; empty or `/` for all of it.
+        selector: String,
+    },
     /// Writable, and kept as an output of the command.
     Output {
         /// The file system it begins with; `None` for an empty one.
@@ -148,7 +155,10 @@ pub enum MountKind {
         selector: String,
     },
     /// Empty, in memory, and gone afterwards.
-    Tmpfs,
+    Tmpfs {
+        /// The most bytes; 0 for no limit.
+        size: u64,
+    },
     /// A file of the session that enters no layer and no cache key.
     Secret {
         /// The name the session knows it by.
@@ -171,6 +181,8 @@ pub enum Sharing {
     Shared,
     /// Each has a folder of its own.
     Private,
+    /// One waits for the other.
+    Locked,
 }
 
 /// The outputs of a command, from [`Graph::exec`](super::Graph::exec).

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::name::{Digest, Reference};
 use crate::stack::{
-    Base, ExternalImage, File, Image, ImageId, ImageSource, Refresh, Stack, Writable, canonical_env,
+    Base, EnvString, ExternalImage, File, Image, ImageId, ImageSource, Refresh, Stack, Writable,
+    canonical_env,
 };
 
 /// Raised when equal specs compile to other images than before; part of every key.
@@ -277,7 +278,7 @@ pub fn settings(image: &Image) -> Vec<(String, Value)> {
         }
     };
     add("env", canonical_env(env));
-    add("user", json!(user));
+    add("user", json!(user.as_ref().map(EnvString::canonical)));
     add("shell", json!(shell));
     if let Some(Writable {
         gid,

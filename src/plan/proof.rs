@@ -13,7 +13,8 @@ use super::key::{digest_of_value, file_value};
 use crate::evidence::{Checks, Evidence, Info, Verdict};
 use crate::name::Digest;
 use crate::stack::{
-    File, Image, InfoCommand, Policy, Serve, Stack, Suite, Test, canonical_env, canonical_secrets,
+    File, Image, InfoCommand, Policy, Select, Serve, Stack, Suite, Test, canonical_env,
+    canonical_secrets,
 };
 
 /// Raised when equal suites or policies come to other verdicts than before, since the wrapper around a
@@ -185,6 +186,8 @@ pub fn suite_key(stack: &Stack, suite: &Suite) -> Digest {
         name: _,
         from: _,
         timeout: _,
+        only_here: _,
+        groups,
         serve,
         test,
         user,
@@ -198,24 +201,55 @@ pub fn suite_key(stack: &Stack, suite: &Suite) -> Digest {
         Some(Test::Pytest {
             folder,
             requirements,
+            select,
+            args,
         }) => {
             let mut test = json!({ "pytest": folder, "requirements": requirements.files.first() });
             requirements.add_canonical(&mut test);
+            let Select {
+                names,
+                marks,
+                tests,
+            } = select;
+            if *select != Select::default() {
+                test["select"] = json!([names, marks, tests]);
+            }
+            if !args.is_empty() {
+                test["args"] = json!(args);
+            }
             test
         }
+        Some(Test::Healthcheck) => json!("healthcheck"),
         Some(Test::Run(text)) => json!({ "run": text, "shell": shell }),
         Some(Test::Script(file)) => json!({ "script": file }),
     };
-    digest_of_value(&json!({
+    let serve = serve.as_ref().map(|serve| {
+        let Serve {
+            port,
+            ready,
+            cmd,
+            args,
+        } = serve;
+        let mut value = json!({ "port": port, "ready": ready });
+        if cmd.is_some() || !args.is_empty() {
+            value["command"] = json!([cmd, args]);
+        }
+        value
+    });
+    let mut whole = json!({
         "format": FORMAT,
         "test": test,
-        "serve": serve.as_ref().map(|Serve { port, ready }| json!({ "port": port, "ready": ready })),
+        "serve": serve,
         "as": user,
         "env": canonical_env(env),
         "network": network.canonical(),
         "secrets": canonical_secrets(secrets),
         "files": files,
-    }))
+    });
+    if !groups.is_empty() {
+        whole["groups"] = json!(groups);
+    }
+    digest_of_value(&whole)
 }
 
 /// Returns the hash of all that determines the checks of an image beside its bytes; `None`: it has no

@@ -11,7 +11,7 @@ use crate::buildkit::{self, Ref};
 use crate::compile::Compiled;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
-use crate::stack::{Image, ImageId, Kind, Step};
+use crate::stack::{EnvString, Image, ImageId, Kind, Step};
 
 /// The most bytes of `/etc/passwd` and `/etc/group` that are read, as in the engine.
 const MOST: u64 = 10 << 20;
@@ -104,13 +104,14 @@ pub async fn check_step(
 }
 
 /// Returns the users that a step may run as; which of them it is depends on its kind.
-fn users_of<'a>(step: &'a Step, image: &'a Image) -> Vec<&'a String> {
+fn users_of<'a>(step: &'a Step, image: &'a Image) -> Vec<&'a str> {
     if let Some(user) = &step.user {
-        return vec![user];
+        return vec![user.as_str()];
     }
-    let mut users: Vec<&String> = image.user.iter().collect();
+    let user = image.user.as_ref().and_then(EnvString::plain);
+    let mut users: Vec<&str> = user.into_iter().collect();
     if let Kind::Group(members) = &step.kind {
-        users.extend(members.iter().filter_map(|member| member.user.as_ref()));
+        users.extend(members.iter().filter_map(|member| member.user.as_deref()));
     }
     users
 }
@@ -118,7 +119,8 @@ fn users_of<'a>(step: &'a Step, image: &'a Image) -> Vec<&'a String> {
 fn user_problem(name: &Name, image: &Image, step: &Step) -> Diagnostic {
     let Name { database, text, .. } = name;
     let what = database.what();
-    let by_image = image.user.as_ref().is_some_and(|user| user.contains(text));
+    let user = image.user.as_ref().and_then(EnvString::plain);
+    let by_image = user.is_some_and(|user| user.contains(text));
     let key = match (&step.user, by_image) {
         (None, true) => "`user:` of the image",
         _ => "`as:`",
@@ -171,7 +173,8 @@ fn names(image: &Image) -> Vec<Name> {
         }
     }
     let user = image.config.user.as_ref().or(image.user.as_ref());
-    if let Some(user) = user {
+    // One of the environment is mostly a user of the base.
+    if let Some(user) = user.and_then(EnvString::plain) {
         add(user, image.steps.len(), image.name.span, &mut list);
     }
     list

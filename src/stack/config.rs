@@ -4,26 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
-use super::env::{self, Env, canonical_env};
+use super::env::{self, Env, canonical_env, warn_of_shell_variable};
+use super::env_text::{EnvString, ProcessWords};
 use super::reader::{Fields, Reader};
+use super::units::duration;
 use crate::diagnostic::Diagnostic;
+use crate::source::Span;
 use crate::spec::node::{Node, Value};
 
 /// Changes to the config of the finished image. `None` and empty mean inherited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// `user:`.
-    pub user: Option<String>,
-    /// `workdir:`, absolute.
-    pub workdir: Option<String>,
+    pub user: Option<EnvString>,
+    /// `workdir:`, absolute unless it uses the environment.
+    pub workdir: Option<EnvString>,
     /// Only for the finished image, applied after the image's `env`.
     pub env: Env,
     /// `labels:`; `None` removes an inherited one.
     pub labels: BTreeMap<String, Option<String>>,
     /// `entrypoint:`; an empty list clears it.
-    pub entrypoint: Option<Vec<String>>,
+    pub entrypoint: Option<ProcessWords>,
     /// `cmd:`; an empty list clears it.
-    pub cmd: Option<Vec<String>>,
+    pub cmd: Option<ProcessWords>,
     /// `8888/tcp`.
     pub ports: BTreeSet<String>,
     /// Absolute paths.
@@ -61,6 +64,9 @@ impl Config {
             removes_ports,
             removes_volumes,
         } = self;
+        let text = |text: &Option<EnvString>| json!(text.as_ref().map(EnvString::canonical));
+        let words =
+            |words: &Option<ProcessWords>| json!(words.as_ref().map(ProcessWords::canonical));
         let set = |items: &BTreeSet<String>, removes: bool| {
             if removes {
                 json!("none")
@@ -89,12 +95,12 @@ impl Config {
             })
         });
         vec![
-            ("user", json!(user)),
-            ("workdir", json!(workdir)),
+            ("user", text(user)),
+            ("workdir", text(workdir)),
             ("env", canonical_env(env)),
             ("labels", json!(labels)),
-            ("entrypoint", json!(entrypoint)),
-            ("cmd", json!(cmd)),
+            ("entrypoint", words(entrypoint)),
+            ("cmd", words(cmd)),
             ("ports", set(ports, *removes_ports)),
             ("volumes", set(volumes, *removes_volumes)),
             ("stop_signal", json!(stop_signal)),
@@ -145,27 +151,38 @@ pub fn read(reader: &Reader, node: &Node) -> Config {
         return Config::default();
     };
     let text = |name: &str| reader.text(fields.get(name)?, &format!("`{name}`"));
-    let list = |name: &str| reader.texts_or_none(fields.get(name)?, &format!("`{name}`"));
+    let words = |name: &str| ProcessWords::read(reader, fields.get(name)?, &format!("`{name}`"));
     let workdir = fields.get("workdir").and_then(|node| {
-        let text = reader.text(node, "`workdir`")?;
-        reader.absolute(&text, node.span, "`workdir`")
+        let text = EnvString::read(reader, node, "`workdir`")?;
+        warn_of_shell_variable(reader, node, "`workdir`");
+        match text.plain() {
+            Some(plain) => reader
+                .is_absolute(plain, node.span, "`workdir`")
+                .map(|()| text),
+            None => Some(text),
+        }
     });
+    let (entrypoint, cmd) = (words("entrypoint"), words("cmd"));
+    if let (Some(ProcessWords::Shell(text)), Some(cmd)) = (&entrypoint, &cmd)
+        && !cmd.texts().is_empty()
+    {
+        let cmd = fields.get("cmd").map_or(text.span, |node| node.span);
+        reader.report(ignored_cmd(cmd, text.span));
+    }
     let shell = fields.get("shell");
     let healthcheck = fields.get("healthcheck");
     let onbuild = fields.get("onbuild");
     let is_null = |name: &str| fields.get(name).is_some_and(Node::is_null);
     Config {
-        user: fields
-            .get("user")
-            .and_then(|node| reader.text_like_docker(node, "`user`")),
+        user: fields.get("user").and_then(|node| user(reader, node)),
         workdir,
         env: fields
             .get("env")
             .map(|node| env::read(reader, node))
             .unwrap_or_default(),
         labels: labels(reader, &fields),
-        entrypoint: list("entrypoint"),
-        cmd: list("cmd"),
+        entrypoint,
+        cmd,
         ports: items(reader, &fields, "ports", port),
         volumes: items(reader, &fields, "volumes", volume),
         removes_ports: is_null("ports"),
@@ -177,6 +194,21 @@ pub fn read(reader: &Reader, node: &Node) -> Config {
             .and_then(|node| reader.one_of(node, "`onbuild`", &[("ignore", true)]))
             .unwrap_or_default(),
     }
+}
+
+/// Reads a user, by name or number.
+pub fn user(reader: &Reader, node: &Node) -> Option<EnvString> {
+    let text = EnvString::read(reader, node, "`user`")?;
+    warn_of_shell_variable(reader, node, "`user`");
+    Some(text)
+}
+
+/// Warns of arguments that the shell of an entrypoint does not pass on.
+pub fn ignored_cmd(cmd: Span, entrypoint: Span) -> Diagnostic {
+    Diagnostic::warning("`cmd` is ignored by an `entrypoint` that is a string")
+        .at(cmd, "does not reach the entrypoint")
+        .also(entrypoint, "run by a shell, which gets no arguments")
+        .help("write `entrypoint` as a list: its program and arguments")
 }
 
 fn labels(reader: &Reader, fields: &Fields) -> BTreeMap<String, Option<String>> {
@@ -278,30 +310,4 @@ fn healthcheck(reader: &Reader, node: &Node) -> Option<Healthcheck> {
             None => 0,
         },
     })
-}
-
-/// Reads `30s`, `5m`, `1h` or `500ms`; returns nanoseconds.
-pub fn duration(reader: &Reader, node: &Node, name: &str) -> Option<u64> {
-    let text = reader.text(node, &format!("`{name}`"))?;
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "ms" => Some(1_000_000),
-        "s" => Some(1_000_000_000),
-        "m" => Some(60_000_000_000),
-        "h" => Some(3_600_000_000_000_u64),
-        _ => None,
-    };
-    let value = digits.parse::<u64>().ok();
-    let nanos = value
-        .zip(unit)
-        .and_then(|(value, unit)| value.checked_mul(unit));
-    if nanos.is_none() {
-        let what = format!("`{name}`");
-        let found = format!("`{text}`");
-        reader.report(
-            Diagnostic::expected(&what, "a duration", node.span, &found)
-                .help("write it with a unit: `30s`, `5m`, `1h` or `500ms`"),
-        );
-    }
-    nanos
 }

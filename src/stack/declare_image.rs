@@ -6,6 +6,7 @@ use camino::Utf8Path;
 
 use super::config::{self, Config};
 use super::env::{self, Env};
+use super::env_text::EnvString;
 use super::image_names::{ImageNames, Use};
 use super::image_source::{ImageSource, KnownImage};
 use super::info::{self, InfoCommand};
@@ -20,7 +21,7 @@ use super::steps::{SHORT, Step, StepReader, TO_COME, report_to_come};
 use super::suite::{self, Declarer, SuiteEntry};
 use super::tags::{self, TagTemplate};
 use super::variables::Variables;
-use super::writable::{self, Writable};
+use super::writable::{self, ImageWritable};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::{ImageName, Repository};
 use crate::source::Spanned;
@@ -50,7 +51,7 @@ pub struct DeclaredImage {
     /// `env:`.
     pub env: Env,
     /// `user:`.
-    pub user: Option<String>,
+    pub user: Option<EnvString>,
     /// `shell:` of the image or the stack.
     pub shell: Option<Vec<String>>,
     /// Short keys first, then `steps:`.
@@ -58,7 +59,7 @@ pub struct DeclaredImage {
     /// `config:`.
     pub config: Config,
     /// `writable:` of the image.
-    pub writable: Option<Writable>,
+    pub writable: Option<ImageWritable>,
     /// `tags:` of the stack.
     pub tags: Vec<TagTemplate>,
     /// `refresh:`.
@@ -152,12 +153,10 @@ impl<'a> ImageReader<'a> {
             repository: self.repository(),
             vars: reader.vars.values.clone(),
             env: self.read("env", env::read),
-            user: self.read("user", |reader, node| {
-                reader.text_like_docker(node, "`user`")
-            }),
+            user: self.read("user", config::user),
             steps,
             config: self.read("config", config::read),
-            writable: self.read("writable", writable::read),
+            writable: self.read("writable", writable::read_image),
             tags: tags
                 .map(|node| tags::read(reader, node))
                 .unwrap_or_default(),

@@ -155,12 +155,25 @@ fn change(reader: &Reader, node: &Node) -> Option<EnvChange> {
 }
 
 fn text(reader: &Reader, node: &Node) -> Option<EnvText> {
-    let text = reader.literal(node, "a value of `env`")?;
-    reader.fits_argument(text, node.span, "a value of `env`")?;
+    let made = text_of(reader, node, "a value of `env`")?;
+    warn_of_shell_variable(reader, node, "`env`");
+    Some(made)
+}
+
+/// Warns of `$NAME` in a text, which is not replaced.
+pub fn warn_of_shell_variable(reader: &Reader, node: &Node, what: &str) {
+    if let Value::Scalar { text, .. } = &node.value {
+        reader.warn_of_shell_variable(text, node.span, what, |name| {
+            format!("write `${{env:{name}}}`")
+        });
+    }
+}
+
+/// Reads a text that may use variables of the environment.
+pub fn text_of(reader: &Reader, node: &Node, what: &str) -> Option<EnvText> {
+    let text = reader.literal(node, what)?;
+    reader.fits_argument(text, node.span, what)?;
     let template = reader.template(text, node.span)?;
-    reader.warn_of_shell_variable(text, node.span, "`env`", |name| {
-        format!("write `${{env:{name}}}`")
-    });
     // Texts side by side become one: equal values have equal keys.
     let mut joined: Vec<EnvPart> = Vec::new();
     for part in &template.0 {

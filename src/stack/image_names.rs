@@ -1,6 +1,6 @@
 //! Texts that name an image: one of the stack, or one of a registry.
 //!
-//! `base:` of an image and `image:` of a `copy` are read by [`ImageNames`], so that both follow one rule.
+//! `base:` of an image and `image:` of a `copy` or a mount are read by [`ImageNames`], so that both follow one rule.
 
 use std::collections::BTreeSet;
 
@@ -21,6 +21,8 @@ pub enum Use {
     Base,
     /// It copies files from it.
     Copy,
+    /// A step of it mounts it.
+    Mount,
 }
 
 /// Reads texts that name an image, in one image of one variant.
@@ -41,7 +43,7 @@ impl ImageNames<'_> {
     pub fn read(&self, reader: &Reader, node: &Node, of: Use) -> Option<ImageSource> {
         let what = match of {
             Use::Base => "`base`",
-            Use::Copy => "`image`",
+            Use::Copy | Use::Mount => "`image`",
         };
         let before = reader.used.take();
         let text = reader.text(node, what);
@@ -130,6 +132,7 @@ impl ImageNames<'_> {
         let does = match of {
             Use::Base => "is based on",
             Use::Copy => "copies from",
+            Use::Mount => "mounts",
         };
         let key = self.variant;
         let variant = key.map(|key| key.text.as_str()).unwrap_or_default();

@@ -1,9 +1,9 @@
 //! Images that others take their base or files from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::name::{ImageName, Reference, Repository};
+use crate::name::{Digest, ImageName, Reference, Repository};
 use crate::source::Spanned;
 
 /// An image that another one takes its base or files from.
@@ -13,6 +13,17 @@ pub enum ImageSource {
     InStack(Spanned<ImageName>),
     /// Any other image.
     External(ExternalImage),
+}
+
+impl ImageSource {
+    /// Pins an external image to its digest, if that is known.
+    pub fn pin(&mut self, digests: &BTreeMap<Reference, Digest>) {
+        if let Self::External(image) = self
+            && let Some(digest) = digests.get(&image.reference.value)
+        {
+            image.reference.value = image.reference.value.pinned(digest.clone());
+        }
+    }
 }
 
 /// An image that is not in the stack.

@@ -9,6 +9,8 @@ mod config;
 mod declare;
 mod declare_image;
 mod env;
+mod env_text;
+mod expand;
 mod image_names;
 mod image_source;
 mod info;
@@ -27,6 +29,7 @@ mod scope;
 mod steps;
 mod suite;
 mod tags;
+mod units;
 mod url;
 mod variables;
 mod variant_node;
@@ -35,6 +38,8 @@ mod writable;
 pub use channels::{Channel, Gate};
 pub use config::{Config, Healthcheck};
 pub use env::{Env, EnvChange, EnvPart, EnvText, canonical_env};
+pub use env_text::{EnvString, ProcessWords};
+pub use expand::expanded;
 pub use image_source::{ExternalImage, ImageSource};
 pub use info::InfoCommand;
 pub use model::{Base, Image, ImageId, Refresh, Stack, Variant};
@@ -42,10 +47,11 @@ pub use pattern::Pattern;
 pub use policy::{Allowance, LayerLimits, Policy, Refs};
 pub use scope::Overrides;
 pub use steps::{
-    Append, AppendFrom, Apt, AptSource, Conda, Copy, CopyFrom, Kind, Link, Local, Mode, Network,
-    Part, Perms, Pip, PipTool, Requirements, Secret, Step, Text, Write, canonical_secrets,
+    Append, AppendFrom, Apt, AptSource, CacheSharing, Conda, Copy, CopyFrom, Kind, Link, Local,
+    Mode, MountSource, Network, Part, Perms, Pip, PipTool, Requirements, Secret, Step, StepMount,
+    Text, Write, canonical_secrets,
 };
-pub use suite::{Serve, Suite, Test};
+pub use suite::{Select, Serve, Suite, Test};
 pub use tags::TagTemplate;
 pub use writable::{Writable, is_private};
 

@@ -9,6 +9,7 @@ use camino::Utf8PathBuf;
 use super::channels::Channel;
 use super::config::Config;
 use super::env::Env;
+use super::env_text::EnvString;
 use super::image_source::{ExternalImage, ImageSource};
 use super::info::InfoCommand;
 use super::policy::{Policy, Refs};
@@ -219,7 +220,7 @@ pub struct Image {
     /// `env:`.
     pub env: Env,
     /// `user:`: the user of its steps and, unless `config.user` is set, of the finished image.
-    pub user: Option<String>,
+    pub user: Option<EnvString>,
     /// `shell:` of the image or the stack.
     pub shell: Option<Vec<String>>,
     /// Short keys first, then `steps:`.

@@ -155,6 +155,18 @@ impl Paths<'_> {
         }
     }
 
+    /// Returns what a mount has: a file, or a folder with what is in it. Links are followed; those in a
+    /// folder stay links.
+    pub fn source(&self, reader: &Reader, text: &str, span: Span) -> Option<Vec<CopyEntry>> {
+        match self.files.follow(&self.folder, text) {
+            Ok(path) => self.named(reader, text, path, span, false),
+            Err(lost) => {
+                reader.report(self.lost(text, span, &lost));
+                None
+            }
+        }
+    }
+
     fn named(
         &self,
         reader: &Reader,

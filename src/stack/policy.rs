@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::pattern::Pattern;
 use super::reader::{Fields, KeyHint, Reader};
+use super::units::size;
 use super::writable;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
@@ -171,35 +172,6 @@ fn layers(reader: &Reader, node: &Node, span: Span) -> Option<LayerLimits> {
         twice: bytes("twice"),
         span,
     })
-}
-
-/// Reads `0`, `500 MB` or `2GiB`; returns bytes.
-fn size(reader: &Reader, node: &Node, what: &str) -> Option<u64> {
-    let text = reader.text(node, what)?;
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let factor = match text[digits..].trim().to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1),
-        "kb" => Some(1000),
-        "mb" => Some(1_000_000),
-        "gb" => Some(1_000_000_000),
-        "kib" => Some(1 << 10),
-        "mib" => Some(1 << 20),
-        "gib" => Some(1 << 30),
-        _ => None,
-    };
-    let value = text[..digits].parse::<u64>().ok();
-    let bytes = value
-        .zip(factor)
-        .and_then(|(value, factor)| value.checked_mul(factor));
-    if bytes.is_none() {
-        let expected = "a number of bytes with a unit";
-        let found = format!("`{text}`");
-        reader.report(
-            Diagnostic::expected(what, expected, node.span, &found)
-                .help("write it as `500MB`, `2GB` or `1GiB`"),
-        );
-    }
-    bytes
 }
 
 /// Reads `policy.refs`.

@@ -384,13 +384,19 @@ impl<'a> Reader<'a> {
 
     /// Checks an absolute path in an image, without `.` and `..`.
     pub fn absolute(&self, text: &str, span: Span, what: &str) -> Option<String> {
+        self.is_absolute(text, span, what)?;
+        self.warn_of_shell_variable(text, span, what, use_vars);
+        Some(text.to_owned())
+    }
+
+    /// Reports a path that is not absolute, or has `.` and `..`.
+    pub fn is_absolute(&self, text: &str, span: Span, what: &str) -> Option<()> {
         let good = text.starts_with('/')
             && !text.split('/').any(|part| matches!(part, "." | ".."))
             && !text.contains("//")
             && !text.contains('\0');
         if good {
-            self.warn_of_shell_variable(text, span, what, use_vars);
-            return Some(text.to_owned());
+            return Some(());
         }
         let found = format!("`{text}`");
         self.report(

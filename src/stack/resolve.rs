@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::channels::{Channel, ChannelTag};
+use super::config;
 use super::declare::{Declarations, DeclaredVariant, used_files};
 use super::declare_image::DeclaredImage;
+use super::env_text::ProcessWords;
 use super::image_source::ImageSource;
 use super::info;
 use super::model::{Base, Image, ImageId, Proof, Stack, Variant};
@@ -120,6 +122,12 @@ fn resolve_images(
                     continue;
                 };
                 let parent = &images[at];
+                if let Some(entrypoint) = shell_entrypoint(&images, at, first)
+                    && let (Some(cmd), None) = (&image.config.cmd, &image.config.entrypoint)
+                    && let Some(text) = cmd.texts().first()
+                {
+                    problems.report(config::ignored_cmd(text.span, entrypoint));
+                }
                 let inherited = (&parent.writable, &parent.proof);
                 (Base::Image(ImageId(first.0 + at)), inherited)
             }
@@ -133,6 +141,16 @@ fn resolve_images(
         images.push(image);
     }
     images
+}
+
+/// Returns where the entrypoint that an image has is written, if that is a string.
+fn shell_entrypoint(images: &[Image], at: usize, first: ImageId) -> Option<Span> {
+    let image = &images[at];
+    match (&image.config.entrypoint, &image.base) {
+        (Some(ProcessWords::Shell(text)), _) => Some(text.span),
+        (None, Base::Image(parent)) => shell_entrypoint(images, parent.0 - first.0, first),
+        _ => None,
+    }
 }
 
 fn position(images: &[Image], name: &ImageName) -> Option<usize> {
@@ -170,7 +188,10 @@ fn inherit(
         shell: image.shell,
         steps: image.steps,
         config: image.config,
-        writable: image.writable.or_else(|| writable.clone()),
+        writable: match image.writable {
+            Some(own) => own.resolved(writable.as_ref(), problems),
+            None => writable.clone(),
+        },
         tags: image.tags,
         refresh: image.refresh,
         proof: Proof {

@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use super::config::duration;
 use super::env::{self, Env};
 use super::paths::Paths;
 use super::problems::Problems;
 use super::reader::{Fields, Reader};
-use super::steps::{
-    Consumer, Follower, Network, PipTool, Requirements, Secret, network, script, secrets,
-};
+use super::steps::{Network, Secret, network, secrets};
+use super::units::duration;
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::ImageName;
 use crate::source::Spanned;
@@ -21,9 +19,23 @@ use crate::spec::node::{Entry, Node, Value};
 /// After this time a suite without `timeout:` is stopped.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
+mod test;
+
+pub use test::{Select, Test};
+
 const KINDS: [&str; 4] = ["pytest", "run", "script", "serve"];
-const TEST_KINDS: [&str; 3] = ["pytest", "run", "script"];
-const KEYS: [&str; 14] = [
+const THEN_KINDS: [&str; 4] = ["pytest", "run", "script", "healthcheck"];
+const THEN_KEYS: [&str; 8] = [
+    "pytest",
+    "run",
+    "script",
+    "healthcheck",
+    "requirements",
+    "args",
+    "select",
+    "marks",
+];
+const KEYS: [&str; 20] = [
     "pytest",
     "run",
     "script",
@@ -38,6 +50,12 @@ const KEYS: [&str; 14] = [
     "env",
     "skip",
     "replace",
+    "args",
+    "select",
+    "marks",
+    "cmd",
+    "groups",
+    "only",
 ];
 
 /// A suite as it is run on an image.
@@ -53,6 +71,10 @@ pub struct Suite {
     pub test: Option<Test>,
     /// `as:`; by default the user of the image's config.
     pub user: Option<String>,
+    /// `groups:`, further groups of the user, by name or number.
+    pub groups: Vec<String>,
+    /// `only: here`: images based on the one that declares it do not run it.
+    pub only_here: bool,
     /// `env:`.
     pub env: Env,
     /// The `shell:` of its image or the stack, for `run`.
@@ -72,22 +94,10 @@ pub struct Serve {
     pub port: u16,
     /// The test starts when this path is answered with success.
     pub ready: Option<String>,
-}
-
-/// What a suite runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Test {
-    /// `pytest:`.
-    Pytest {
-        /// A folder under `images/`.
-        folder: Utf8PathBuf,
-        /// What the tests import besides pytest; installed next to it.
-        requirements: Requirements,
-    },
-    /// Shell text, as written.
-    Run(String),
-    /// A file under `images/`, run by its own `#!` line.
-    Script(Utf8PathBuf),
+    /// `cmd:`, instead of the `cmd` of the image.
+    pub cmd: Option<Vec<String>>,
+    /// `args:`, after the command.
+    pub args: Vec<String>,
 }
 
 impl SuiteEntry {
@@ -112,6 +122,8 @@ impl Suite {
             Some(Test::Pytest {
                 folder,
                 requirements,
+                select: _,
+                args: _,
             }) => {
                 paths.insert(folder);
                 paths.extend(requirements.all_files());
@@ -119,7 +131,7 @@ impl Suite {
             Some(Test::Script(file)) => {
                 paths.insert(file);
             }
-            Some(Test::Run(_)) | None => {}
+            Some(Test::Run(_) | Test::Healthcheck) | None => {}
         }
     }
 }
@@ -232,7 +244,8 @@ impl SuiteReader<'_> {
             (Some(serve), test)
         } else {
             self.only_with_serve();
-            (None, Some(self.test(kind, &self.fields)?))
+            let test = test::read(reader, self.paths, self.what, kind, &self.fields)?;
+            (None, Some(test))
         };
         let network = self.fields.get("network");
         let network = network.and_then(|node| self::network(reader, node));
@@ -259,6 +272,8 @@ impl SuiteReader<'_> {
         Some(Suite {
             name: name.clone(),
             from: declarer.image.cloned(),
+            groups: self.groups()?,
+            only_here: self.only_here(declarer)?,
             serve,
             test,
             user: user.and_then(|node| reader.text_like_docker(node, "`as`")),
@@ -283,17 +298,62 @@ impl SuiteReader<'_> {
             Some(node) => Some(self.ready(node)?),
             None => None,
         };
+        let list = |key: &str| reader.texts_or_none(self.fields.get(key)?, &format!("`{key}`"));
         let serve = Serve {
             port: u16::try_from(port).expect("it is at most 65535"),
             ready,
+            cmd: list("cmd"),
+            args: list("args").unwrap_or_default(),
         };
+        for key in ["select", "marks"] {
+            if let Some(entry) = self.fields.entry(key) {
+                let problem = self.unused(entry, "`serve` runs no pytest");
+                reader.report(problem.help("move it into `then:`, next to `pytest`"));
+            }
+        }
         let Some(then) = self.fields.get("then") else {
             return Some((serve, None));
         };
-        let known = ["pytest", "run", "script", "requirements"];
-        let fields = reader.fields(then, "`then`", &known)?;
-        let kind = self.kind(then, "`then`", &TEST_KINDS)?;
-        Some((serve, Some(self.test(kind, &fields)?)))
+        let fields = reader.fields(then, "`then`", &THEN_KEYS)?;
+        let kind = self.kind(then, "`then`", &THEN_KINDS)?;
+        let test = test::read(reader, self.paths, self.what, kind, &fields)?;
+        Some((serve, Some(test)))
+    }
+
+    /// Reads `groups:`.
+    fn groups(&self) -> Option<Vec<String>> {
+        let Some(node) = self.fields.get("groups") else {
+            return Some(Vec::new());
+        };
+        let groups = self.reader.texts(node, "`groups`")?;
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if let Some(bad) = groups.iter().find(|group| !group.chars().all(is_part)) {
+            let reason = "expected the name or the number of a group";
+            let problem = Diagnostic::invalid("group", bad, node.span, reason);
+            self.reader.report(problem);
+            return None;
+        }
+        Some(groups)
+    }
+
+    /// Reads `only: here`.
+    fn only_here(&self, declarer: &Declarer) -> Option<bool> {
+        let Some(entry) = self.fields.entry("only") else {
+            return Some(false);
+        };
+        let is_here = (self.reader).one_of(&entry.value, "`only`", &[("here", true)])?;
+        if declarer.image.is_none() {
+            let problem = self.unused(entry, "a suite of the stack runs on every image");
+            self.reader
+                .report(problem.help("move the suite into an image"));
+        }
+        if let Some(replace) = self.fields.entry("replace") {
+            let pair = [replace, entry].map(|entry| (entry.key.text.as_str(), entry.key.span));
+            let problem = Diagnostic::conflict(pair[0], pair[1], self.what);
+            let help = "give this suite another name, and skip the inherited one";
+            self.reader.report(problem.help(help));
+        }
+        Some(is_here)
     }
 
     fn timeout(&self) -> Duration {
@@ -318,7 +378,7 @@ impl SuiteReader<'_> {
     }
 
     fn only_with_serve(&self) {
-        for key in ["ready", "then"] {
+        for key in ["ready", "then", "cmd"] {
             if let Some(entry) = self.fields.entry(key) {
                 let problem = self.unused(entry, "only used with `serve`");
                 let help = "add `serve: PORT` to start the image's own command";
@@ -371,41 +431,6 @@ impl SuiteReader<'_> {
         self.reader.report(problem.help("make it two suites"));
         None
     }
-
-    fn test(&self, kind: &Entry, fields: &Fields) -> Option<Test> {
-        let reader = self.reader;
-        let value = &kind.value;
-        let requirements = match fields.get("requirements") {
-            Some(node) => {
-                let text = reader.text(node, "`requirements`")?;
-                let file = self.paths.file(reader, &text, node.span)?;
-                let consumer = Consumer::Tool(PipTool::Pip);
-                let follower = Follower::new(reader, self.paths, node.span, consumer);
-                follower.follow(vec![file], &[])?
-            }
-            None => Requirements::default(),
-        };
-        if let Some(entry) = fields.entry("requirements")
-            && kind.key.text != "pytest"
-        {
-            reader.report(self.unused(entry, "only used with `pytest`"));
-        }
-        match kind.key.text.as_str() {
-            "pytest" => {
-                let text = reader.text(value, "`pytest`")?;
-                Some(Test::Pytest {
-                    folder: self.paths.folder(reader, &text, value.span)?,
-                    requirements,
-                })
-            }
-            "script" => script(reader, self.paths, value).map(Test::Script),
-            _ => {
-                let text = reader.literal(value, "`run`")?;
-                reader.fits_argument(text, value.span, "`run` of a suite")?;
-                Some(Test::Run(text.to_owned()))
-            }
-        }
-    }
 }
 
 /// Applies the entries of an image to the suites it inherits. Returns the suites to run and those
@@ -415,9 +440,10 @@ pub fn inherit(
     declared: &[SuiteEntry],
     problems: &Problems,
 ) -> (Vec<Suite>, Vec<Dropped>) {
-    let mut suites = inherited.to_vec();
+    let inherited = inherited.iter().filter(|suite| !suite.only_here);
+    let mut suites: Vec<Suite> = inherited.clone().cloned().collect();
     let mut dropped = Vec::new();
-    let known = || inherited.iter().map(|suite| suite.name.value.as_str());
+    let known = || inherited.clone().map(|suite| suite.name.value.as_str());
     for entry in declared {
         let name = &entry.name.value;
         let span = entry.name.span;

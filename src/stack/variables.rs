@@ -148,8 +148,9 @@ pub fn unknown<'a>(
 
 /// Returns the error for `${env:…}` outside of `env:`.
 pub fn no_environment(span: Span) -> Diagnostic {
-    Diagnostic::error("`${env:…}` can only be used in values of `env:`")
-        .at(span, "not a value of `env:`")
+    Diagnostic::error("`${env:…}` cannot be used here").at(span, "the environment is not known here").help(
+        "use it in `env` and `user`, and in `workdir`, `entrypoint` and `cmd` of `config`; elsewhere use a variable of `vars`",
+    )
 }
 
 /// Returns the error for a text that cannot be cut at its variables.

@@ -1,9 +1,10 @@
 //! `writable:`: paths whose content is kept group-writable.
 
+use super::problems::Problems;
 use super::reader::Reader;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
-use crate::spec::node::Node;
+use crate::spec::node::{Node, Value};
 
 /// Paths whose content is kept group-writable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,61 @@ pub fn is_private(path: &str, mode: u32, folder: bool) -> bool {
     !folder && is_key && mode & 0o077 == 0
 }
 
+/// `writable:` of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageWritable {
+    /// Instead of what the image inherits.
+    Own(Writable),
+    /// `add:`, paths beside those that the image inherits.
+    Add {
+        /// Absolute, clean, sorted.
+        paths: Vec<String>,
+        /// The value in its file.
+        span: Span,
+    },
+}
+
+impl ImageWritable {
+    /// Returns what the image has, by what it inherits.
+    pub fn resolved(self, inherited: Option<&Writable>, problems: &Problems) -> Option<Writable> {
+        let (mut paths, span) = match self {
+            Self::Own(own) => return Some(own),
+            Self::Add { paths, span } => (paths, span),
+        };
+        let Some(inherited) = inherited else {
+            problems.report(
+                Diagnostic::error("`writable` adds to nothing")
+                    .at(span, "the image inherits no `writable:`")
+                    .help("write `{ gid: 100, paths: […] }`"),
+            );
+            return None;
+        };
+        paths.extend(inherited.paths.iter().cloned());
+        Some(Writable {
+            gid: inherited.gid,
+            paths: outermost(paths),
+            span,
+        })
+    }
+}
+
+/// Reads `writable:` of an image.
+pub fn read_image(reader: &Reader, node: &Node) -> Option<ImageWritable> {
+    let entries = match &node.value {
+        Value::Map(entries) => entries.as_slice(),
+        _ => &[],
+    };
+    if !entries.iter().any(|entry| entry.key.text == "add") {
+        return read(reader, node).map(ImageWritable::Own);
+    }
+    let fields = reader.fields(node, "`writable` with `add`", &["add"])?;
+    let list = reader.required(&fields, "`writable`", "add")?;
+    Some(ImageWritable::Add {
+        paths: paths(reader, list, "`add`")?,
+        span: node.span,
+    })
+}
+
 /// Reads `writable:`.
 pub fn read(reader: &Reader, node: &Node) -> Option<Writable> {
     let fields = reader.fields(node, "`writable`", &["gid", "paths"])?;
@@ -54,8 +110,17 @@ pub fn read(reader: &Reader, node: &Node) -> Option<Writable> {
         .required(&fields, "`writable`", "gid")
         .and_then(|node| reader.number(node, "`gid`", 0..=65_534));
     let list = reader.required(&fields, "`writable`", "paths")?;
+    Some(Writable {
+        paths: paths(reader, list, "`paths`")?,
+        gid: gid?,
+        span: node.span,
+    })
+}
+
+/// Reads a list of folders.
+fn paths(reader: &Reader, node: &Node, what: &str) -> Option<Vec<String>> {
     let mut paths = Vec::new();
-    for item in reader.list(list, "`paths`")? {
+    for item in reader.list(node, what)? {
         let text = reader.text(item, "a writable path")?;
         if text.trim_end_matches('/').is_empty() && text.starts_with('/') {
             reader.report(
@@ -67,15 +132,16 @@ pub fn read(reader: &Reader, node: &Node) -> Option<Writable> {
         }
         paths.push(reader.absolute(text.trim_end_matches('/'), item.span, "a writable path")?);
     }
+    Some(outermost(paths))
+}
+
+/// Returns paths sorted, none below another.
+fn outermost(mut paths: Vec<String>) -> Vec<String> {
     paths.sort();
     paths.dedup();
     let all = paths.clone();
     paths.retain(|path| !all.iter().any(|folder| is_below(path, folder)));
-    Some(Writable {
-        gid: gid?,
-        paths,
-        span: node.span,
-    })
+    paths
 }
 
 fn is_below(path: &str, folder: &str) -> bool {
@@ -118,5 +184,26 @@ mod tests {
         assert_eq!(writable.roots_below("/opt").count(), 1);
         assert_eq!(writable.roots_below("").count(), 2);
         assert_eq!(writable.roots_below("/opt/conda").count(), 0);
+    }
+
+    #[test]
+    fn an_image_can_add_to_what_it_inherits() {
+        let stack = crate::testing::stack(
+            "stack: t\nwritable: { gid: 100, paths: [/opt/conda] }\nimages:\n  \
+             a: { base: \"debian:12\", writable: { add: [/srv, /opt/conda/x] } }\n  \
+             b: { base: a, writable: { add: [/home] } }\n  \
+             c: { base: a, writable: { gid: 7, paths: [/c] } }\n",
+        );
+        let found = stack.images().iter().map(|image| {
+            let writable = image.writable.as_ref().expect("it has some");
+            (writable.gid, writable.paths.join(" "))
+        });
+        let found: Vec<(u32, String)> = found.collect();
+        let expected = [
+            (100, "/opt/conda /srv"),
+            (100, "/home /opt/conda /srv"),
+            (7, "/c"),
+        ];
+        assert_eq!(found, expected.map(|(gid, paths)| (gid, paths.to_owned())));
     }
 }

@@ -9,10 +9,13 @@ pub struct PlanArgs {
     /// Selectors of images.
     #[arg(value_name = "IMAGE", help = IMAGES, long_help = IMAGES_LONG)]
     pub images: Vec<String>,
-    /// Print the resolved steps of IMAGE instead of a plan
+    /// Print the spec of IMAGE, or of all images, instead of a plan
     ///
-    /// Short keys, variants and variables are expanded.
-    #[arg(long, value_name = "IMAGE", conflicts_with = "images")]
+    /// Short keys, variants and variables are expanded, and what an image inherits is written out. The result is
+    /// a spec that can be used: one document for each variant.
+    #[arg(
+        long, value_name = "IMAGE", conflicts_with = "images", num_args = 0..=1, default_missing_value = "",
+    )]
     pub expand: Option<String>,
     /// Contact nothing; external images come from specs.lock and from digests in the spec
     #[arg(long, env = "LAMINATE_OFFLINE", value_parser = Flag::new())]

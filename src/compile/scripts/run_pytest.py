@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import sys
 
@@ -9,4 +10,7 @@ try:
     import pytest
 except ImportError as error:
     sys.exit(f"laminate: pytest cannot be imported: {error}")
-sys.exit(pytest.main(sys.argv[1:]))
+spec = importlib.util.spec_from_file_location("laminate_entrypoint", os.path.join(here, "entrypoint.py"))
+plugin = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(plugin)
+sys.exit(pytest.main(sys.argv[1:], plugins=[plugin]))

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 ## The test of a `serve` suite: starts the image's own command, waits for its port, runs the test, and
-## stops both.
+## stops both. The command writes to a file, which the test can read and suite.sh prints.
 ##
 ## Whether something listens is read from the kernel's table (Documentation/networking/proc_net_tcp:
 ## state 0A), since an image may have no tool for it.
@@ -54,7 +54,7 @@ while ! ended "$server" && [ "$n" -lt 50 ]; do n=$((n + 1)); sleep 0.2 2>/dev/nu
 kill -KILL "-$server" 2>/dev/null || kill -KILL "$server" 2>/dev/null
 }
 if listens; then broken "port $port is taken before the image's own command is started"; fi
-if command -v setsid >/dev/null; then setsid @COMMAND@ & else @COMMAND@ & fi
+if command -v setsid >/dev/null; then setsid @COMMAND@ >@PLACE@/server.log 2>&1 & else @COMMAND@ >@PLACE@/server.log 2>&1 & fi
 server=$!
 echo $server >@RESULTS@/server
 echo "laminate: waiting for port $port"

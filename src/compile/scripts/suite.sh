@@ -42,5 +42,13 @@ rm -f $left/pipe
 else
 cat $left/log
 fi
+if [ "$code" != 0 ] && [ -s @PLACE@/server.log ]; then
+{
+echo "laminate: the end of the output of the image's own command:"
+if command -v tail >/dev/null; then tail -n 30 @PLACE@/server.log; else cat @PLACE@/server.log; fi
+} >@PLACE@/server.end
+cat @PLACE@/server.end
+cat @PLACE@/server.end >>$left/log
+fi
 echo $code >$left/exit
 exit 0

@@ -29,7 +29,7 @@ fi
 "$@"
 ## EXPRESSION: what was changed and is to be the group's.
 changed() {
-find "$path" "$skip" -type d ! -cnewer "$marker" -prune -o '(' -name .ssh -o -name .gnupg ')' -prune -o \
+find "$path" @MOUNTED@"$skip" -type d ! -cnewer "$marker" -prune -o '(' -name .ssh -o -name .gnupg ')' -prune -o \
 -cnewer "$marker" ! '(' -type f -perm /6000 ')' \
 ! '(' -type f ! -perm /0077 '(' -name 'id_*' -o -name '*_key' -o -name '*.key' -o -name .netrc -o -name .pgpass ')' ')' "$@"
 }
@@ -52,7 +52,7 @@ wrong=$(changed '(' -type l ! -group @GID@ -o -type d '(' ! -group @GID@ -o ! -p
 }
 ## The same without GNU find: all files are looked at, and times are whole seconds.
 correct_all() {
-wrong=$(find "$path" -exec stat -c '%Z %g %a %n' {} + | while read -r time group mode name; do
+wrong=$(find "$path" @MOUNTED@-exec stat -c '%Z %g %a %n' {} + | while read -r time group mode name; do
 if [ "$time" -le "$start" ]; then continue; fi
 case $name in */.ssh | */.ssh/* | */.gnupg | */.gnupg/*) continue ;; esac
 if [ ! -L "$name" ] && [ -f "$name" ]; then

@@ -433,3 +433,68 @@ fn the_same_image_gives_the_same_bytes() {
     };
     assert_eq!(digest(), digest());
 }
+
+#[test]
+fn mounts_of_a_step_are_those_of_its_command() {
+    let mounts = "mounts: { /b: { bind: checks }, /w: { bind: x, rw: true }, /i: { image: \"golang:1\", from: /go }, /t: { tmpfs: 1m } }";
+    let ops = compile(&format!("steps: [{{ run: a, {mounts} }}]"));
+    let mount = |target| mount(ops.last(), target).expect("mounted");
+    let kept = |target| {
+        (
+            mount(target).readonly,
+            mount(target).output,
+            mount(target).selector.as_str(),
+        )
+    };
+    assert_eq!(kept("/b"), (true, -1, "/mount"));
+    assert_eq!(kept("/w"), (false, -1, "/mount"));
+    assert_eq!(kept("/i"), (true, -1, "/go"));
+    let size = mount("/t").tmpfs_opt.as_ref().map(|tmpfs| tmpfs.size);
+    assert_eq!(size, Some(1 << 20));
+}
+
+#[test]
+fn a_cache_of_a_step_belongs_to_its_user() {
+    let cache = |user: &str, keys: &str| {
+        let step =
+            format!("steps: [{{ run: a, as: {user}, mounts: {{ /c: {{ cache: npm{keys} }} }} }}]");
+        let ops = compile(&step);
+        let mount = mount(ops.last(), "/c").expect("mounted");
+        let id = mount.cache_opt.as_ref().expect("it is a cache").id.clone();
+        let made = ops.actions().into_iter().find_map(|action| match action {
+            pb::file_action::Action::Mkdir(folder) if folder.path == "/mount" => Some(folder.mode),
+            _ => None,
+        });
+        (id, mount.input >= 0, made)
+    };
+    assert_eq!(cache("root", ""), ("npm".to_owned(), false, None));
+    assert_eq!(
+        cache("\"1000:100\"", ""),
+        ("npm".to_owned(), true, Some(0o755))
+    );
+    assert_eq!(
+        cache("jovyan", ""),
+        ("npm-jovyan".to_owned(), true, Some(0o777))
+    );
+    let owned = (
+        ", uid: 7, mode: \"700\"",
+        ("npm".to_owned(), true, Some(0o700)),
+    );
+    assert_eq!(cache("jovyan", owned.0), owned.1);
+}
+
+#[test]
+fn a_cache_of_the_user_replaces_the_one_of_laminate() {
+    let ops = compile(
+        "steps: [{ group: [{ apt: [git] }, { run: a, as: root }], mounts: { /var/cache/apt: { cache: apt, sharing: locked } } }]",
+    );
+    let at = ops
+        .last()
+        .mounts
+        .iter()
+        .filter(|mount| mount.dest == "/var/cache/apt");
+    let ids: Vec<_> = at
+        .filter_map(|mount| Some(mount.cache_opt.as_ref()?.id.as_str()))
+        .collect();
+    assert_eq!(ids, ["apt"]);
+}

@@ -92,7 +92,8 @@ fn a_suite_may_start_the_images_own_command() {
     let test = &meta(ops.last()).args[4];
     assert!(test.starts_with("port=8888\nhex=22B8\n"), "{test}");
     assert!(
-        test.contains("setsid start &") && test.contains("\n(true\n)\n"),
+        test.contains("setsid start >/run/laminate/server.log 2>&1 &")
+            && test.contains("\n(true\n)\n"),
         "{test}"
     );
 }
@@ -110,4 +111,40 @@ fn info_commands_leave_their_output_by_name() {
     assert!(script.contains("mkdir /run/laminate/out/left/os\n/bin/sh -e -c 'cat a' >"));
     assert!(script.contains("echo $? >/run/laminate/out/left/r/exit\n"));
     assert_eq!(ops.last().network, NO_NETWORK);
+}
+
+#[test]
+fn the_command_that_a_suite_starts_can_have_other_arguments() {
+    let ops = suite("tests: { hub: { serve: 80, args: [\"--a b\"] } }");
+    assert!(meta(ops.last()).args[4].contains("setsid start '--a b' >"));
+    let ops = suite("tests: { hub: { serve: 80, cmd: [other], args: [c] } }");
+    assert!(meta(ops.last()).args[4].contains("setsid other c >"));
+}
+
+#[test]
+fn arguments_and_selected_tests_reach_pytest() {
+    let test = |keys: &str| {
+        let ops = suite(&format!("tests: {{ own: {{ pytest: checks, {keys} }} }}"));
+        meta(ops.last()).args[4].clone()
+    };
+    let all = test("select: a or b, marks: not gpu, args: [-x, \"--tb=no\"]");
+    assert!(all.contains("/run/laminate/pytest -x --tb=no -k 'a or b' -m 'not gpu' -o cache_dir="));
+    let some = test("select: [\"test_a.py::test_a\"]");
+    assert!(
+        some.ends_with(" /run/laminate/files/images/base/checks/test_a.py::test_a"),
+        "{some}"
+    );
+}
+
+#[test]
+fn further_groups_are_set_by_root_before_the_suite_starts() {
+    let ops = suite("tests: { own: { run: \"true\", groups: [100, video] } }");
+    assert_eq!(meta(ops.last()).user, "0");
+    let args = &meta(ops.last()).args;
+    assert_eq!(
+        args[3..8],
+        ["laminate", "jovyan", "100 video", "", "/bin/sh"]
+    );
+    let ops = suite("tests: { own: { run: \"true\", groups: [100], env: { HOME: /x } } }");
+    assert_eq!(meta(ops.last()).args[6], "set");
 }

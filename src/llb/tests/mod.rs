@@ -98,7 +98,7 @@ fn outputs_of_mounts_are_numbered_in_the_order_of_their_targets() {
             "x",
             vec![
                 mount("/z", MountKind::Output { input: None }),
-                mount("/cache", MountKind::Tmpfs),
+                mount("/cache", MountKind::Tmpfs { size: 0 }),
                 mount("/a", MountKind::Output { input: Some(base) }),
             ],
         ),

@@ -120,7 +120,7 @@ fn an_input_used_twice_is_sent_once() {
 fn a_mount_comes_after_the_one_it_is_in() {
     let tmpfs = |target: &str| Mount {
         target: target.to_owned(),
-        kind: MountKind::Tmpfs,
+        kind: MountKind::Tmpfs { size: 0 },
     };
     let mounts = vec![tmpfs("/run/a/b"), tmpfs("/run"), tmpfs("/run/a")];
     let exec = sent_exec(|base| run(base, "x", mounts));

@@ -7,7 +7,7 @@ pub(super) struct Case {
     pub other: &'static str,
 }
 
-const fn case(key: &'static str, one: &'static str, other: &'static str) -> Case {
+pub(super) const fn case(key: &'static str, one: &'static str, other: &'static str) -> Case {
     Case { key, one, other }
 }
 

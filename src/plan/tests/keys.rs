@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::key_cases::{Case, IN_KEY, NOT_IN_KEY};
+use super::mount_cases::MOUNTS_AND_TEXTS;
 use super::*;
 use crate::stack::schema;
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
+    ("images/i/d/z", "z"),
     ("images/i/x", "x"),
     ("images/i/y", "y"),
     ("images/i/a.sh", "#!/bin/sh\n"),
@@ -22,7 +24,9 @@ fn key_of(settings: &str) -> Digest {
         "base: debian:12\n"
     };
     let settings = format!("{base}{settings}").replace('\n', "\n    ");
-    let spec = format!("stack: s\nregistry: localhost/x\nimages:\n  i:\n    {settings}\n");
+    let spec = format!(
+        "stack: s\nregistry: localhost/x\nwritable: {{ gid: 100, paths: [/w] }}\nimages:\n  i:\n    {settings}\n"
+    );
     let stack = crate::testing::stack_with(&spec, &FILES);
     let digest = |reference: &&Reference| ((*reference).clone(), Digest::of(b"one for all"));
     let periods = Periods {
@@ -41,7 +45,11 @@ fn key_of(settings: &str) -> Digest {
 
 #[test]
 fn every_key_of_an_image_is_in_its_cache_key_or_exempt() {
-    for (cases, is_in_key) in [(IN_KEY, true), (NOT_IN_KEY, false)] {
+    for (cases, is_in_key) in [
+        (IN_KEY, true),
+        (MOUNTS_AND_TEXTS, true),
+        (NOT_IN_KEY, false),
+    ] {
         for Case { key, one, other } in cases {
             let differs = key_of(one) != key_of(other);
             assert_eq!(differs, is_in_key, "{key}: `{one}` and `{other}`");
@@ -56,7 +64,11 @@ fn every_key_of_an_image_is_in_its_cache_key_or_exempt() {
     };
     let noted = schema::noted();
     let noted: BTreeSet<&str> = noted.iter().filter(of_image).map(String::as_str).collect();
-    let listed = IN_KEY.iter().chain(NOT_IN_KEY).map(|case| case.key);
+    let listed = IN_KEY
+        .iter()
+        .chain(MOUNTS_AND_TEXTS)
+        .chain(NOT_IN_KEY)
+        .map(|case| case.key);
     assert_eq!(noted, listed.collect(), "a key of the spec without a case");
 }
 
@@ -83,4 +95,20 @@ fn the_bytes_and_the_executable_bit_of_a_used_file_are_in_the_key() {
     assert_ne!(key("a", false), key("b", false));
     assert_ne!(key("a", false), key("a", true));
     assert_eq!(key("a", false), key("a", false));
+}
+
+/// How sources are written does not count: a list of one is that one, and the path of a mounted folder can
+/// end in `/`.
+#[test]
+fn two_ways_to_write_one_thing_have_one_key() {
+    for (one, other) in [
+        ("copy: { /d/: x }", "copy: { /d/: [x] }"),
+        ("copy: { /d/: [x, y] }", "copy: { /d/: { from: [y, x] } }"),
+        (
+            "steps: [{ run: a, mounts: { /m: { bind: d } } }]",
+            "steps: [{ run: a, mounts: { /m/: { bind: d/ } } }]",
+        ),
+    ] {
+        assert_eq!(key_of(one), key_of(other), "{one}");
+    }
 }

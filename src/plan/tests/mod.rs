@@ -3,8 +3,10 @@
 mod copied;
 mod key_cases;
 mod keys;
+mod mount_cases;
 mod reasons;
 mod rebuilt;
+mod suites;
 mod tags;
 
 use std::collections::BTreeMap;

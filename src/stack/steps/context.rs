@@ -47,7 +47,7 @@ impl StepReader<'_> {
             .map(|entry| {
                 let text = self.reader.key(&entry.key)?;
                 let path = self.reader.absolute(&text, entry.key.span, &target)?;
-                self.no_mount(&path, entry.key.span)?;
+                self.no_mount(kind, &path, entry.key.span)?;
                 read(path, entry)
             })
             .collect();
@@ -56,7 +56,7 @@ impl StepReader<'_> {
 
     /// Reports a path that the runtime mounts something over, in steps and in containers: what a step puts
     /// there is lost, or the step fails.
-    fn no_mount(&self, path: &str, span: Span) -> Option<()> {
+    fn no_mount(&self, kind: &str, path: &str, span: Span) -> Option<()> {
         let path = path.trim_end_matches('/');
         let is_below = |folder: &str| {
             let rest = path.strip_prefix(folder);
@@ -72,8 +72,12 @@ impl StepReader<'_> {
             }
             _ => "use another path",
         };
+        let message = match kind {
+            "mounts" => format!("nothing can be mounted at `{path}`"),
+            _ => format!("`{path}` cannot be changed in an image"),
+        };
         self.reader.report(
-            Diagnostic::error(format!("`{path}` cannot be changed in an image"))
+            Diagnostic::error(message)
                 .at(span, format!("every runtime mounts its own `{mounted}`"))
                 .help(help),
         );

@@ -36,7 +36,7 @@ pub enum CopyFrom {
     /// Files under `images/`.
     Files {
         /// As written.
-        pattern: String,
+        patterns: Vec<String>,
         /// What it matches, sorted, folders included.
         entries: Vec<CopyEntry>,
     },
@@ -53,12 +53,15 @@ const SOURCES_TO_COME: [&str; 2] = ["git", "http"];
 
 /// Reads a mapping from targets to files; sorted by target.
 pub(super) fn read(step: &StepReader, node: &Node) -> Option<Vec<Copy>> {
-    let mut list = step.targets(node, "copy", |to, entry| target(step, to, entry))?;
+    let list = step.targets(node, "copy", |to, entry| target(step, to, entry))?;
+    let mut list: Vec<Copy> = list.into_iter().flatten().collect();
+    // Those of one target keep their order.
     list.sort_by(|a, b| a.to.cmp(&b.to));
     Some(list)
 }
 
-fn target(step: &StepReader, to: String, entry: &Entry) -> Option<Copy> {
+/// Reads one target. Paths of an image are one copy each.
+fn target(step: &StepReader, to: String, entry: &Entry) -> Option<Vec<Copy>> {
     let reader = step.reader;
     let mut ownership = Ownership::default();
     let mut image = None;
@@ -83,30 +86,88 @@ fn target(step: &StepReader, to: String, entry: &Entry) -> Option<Copy> {
         }
         from = reader.required(&fields, what, "from")?;
     }
-    let text = reader.text(from, "the path to copy")?;
-    let from = match image {
-        Some(source) => CopyFrom::Image {
-            path: reader.absolute(&text, from.span, "`from` of a `copy` with `image`")?,
-            source,
-        },
-        None => CopyFrom::Files {
-            entries: step
-                .paths
-                .copy(reader, &text, from.span, to.ends_with('/'))?,
-            pattern: text,
-        },
-    };
-    Some(Copy {
+    let sources = paths(step, &to, from, entry)?;
+    let made = |from: CopyFrom| Copy {
         from,
-        to,
-        owner: ownership.owner,
-        mode: ownership.mode,
+        to: to.clone(),
+        owner: ownership.owner.clone(),
+        mode: ownership.mode.clone(),
         span: entry.value.span,
+    };
+    let Some(image) = image else {
+        return Some(vec![made(files_of(step, &to, &sources)?)]);
+    };
+    let from_image = |(path, span): &(String, Span)| {
+        Some(made(CopyFrom::Image {
+            path: reader.absolute(path, *span, "`from` of a `copy` with `image`")?,
+            source: image.clone(),
+        }))
+    };
+    sources.iter().map(from_image).collect()
+}
+
+/// Reads the path to copy, or a list of them if the target is a folder.
+fn paths(step: &StepReader, to: &str, node: &Node, entry: &Entry) -> Option<Vec<(String, Span)>> {
+    let reader = step.reader;
+    let Value::List(_) = node.value else {
+        return Some(vec![(reader.text(node, "the path to copy")?, node.span)]);
+    };
+    let list = reader.list(node, "the paths to copy")?;
+    if list.len() > 1 && !to.ends_with('/') {
+        let problem = Diagnostic::error(format!("several sources for `{to}`"));
+        let problem = problem.at(entry.key.span, "not a folder: no `/` at its end");
+        reader.report(problem.help(format!("write `{to}/` to copy them into that folder")));
+        return None;
+    }
+    let read = |node: &Node| Some((reader.text(node, "a path to copy")?, node.span));
+    // Read all of them, so that every fault is reported.
+    let paths: Vec<_> = list.iter().map(read).collect();
+    paths.into_iter().collect()
+}
+
+/// Returns the files of all sources of one target. Of two with the same path the last one counts, as in a
+/// Dockerfile; one of them a folder and the other a file is an error.
+fn files_of(step: &StepReader, to: &str, sources: &[(String, Span)]) -> Option<CopyFrom> {
+    let into = to.ends_with('/');
+    let is_folder = |entry: &CopyEntry| {
+        let file = step.paths.files.get(&entry.file);
+        file.is_some_and(|file| file.is_folder())
+    };
+    let found: Vec<Option<Vec<CopyEntry>>> = sources
+        .iter()
+        .map(|(text, span)| step.paths.copy(step.reader, text, *span, into))
+        .collect();
+    let found: Vec<Vec<CopyEntry>> = found.into_iter().collect::<Option<_>>()?;
+    if let [one] = found.as_slice() {
+        return Some(CopyFrom::Files {
+            entries: one.clone(),
+            patterns: vec![sources[0].0.clone()],
+        });
+    }
+    let mut merged: BTreeMap<String, CopyEntry> = BTreeMap::new();
+    for (entries, (_, span)) in found.into_iter().zip(sources) {
+        for entry in entries {
+            let before = merged.get(&entry.to);
+            if let Some(before) = before.filter(|before| is_folder(before) != is_folder(&entry)) {
+                let path = format!("{to}{}", entry.to);
+                let problem = Diagnostic::error(format!("`{path}` would be a file and a folder"));
+                let label = format!("`{}` and `{}`", before.file, entry.file);
+                step.reader.report(problem.at(*span, label));
+                return None;
+            }
+            merged.insert(entry.to.clone(), entry);
+        }
+    }
+    Some(CopyFrom::Files {
+        entries: merged.into_values().collect(),
+        patterns: sources.iter().map(|(text, _)| text.clone()).collect(),
     })
 }
 
 pub(super) fn title(list: &[Copy]) -> String {
-    with_targets("copy", list.iter().map(|copy| &copy.to))
+    let mut targets: Vec<&String> = list.iter().map(|copy| &copy.to).collect();
+    targets.dedup();
+    with_targets("copy", targets.into_iter())
 }
 
 pub(super) fn canonical(list: &[Copy]) -> Json {
@@ -123,7 +184,7 @@ pub(super) fn canonical(list: &[Copy]) -> Json {
                 // Only the files count, not the pattern that matched them.
                 CopyFrom::Files {
                     entries,
-                    pattern: _,
+                    patterns: _,
                 } => entries
                     .iter()
                     .map(|entry| json!([entry.file, entry.to]))
@@ -147,11 +208,8 @@ pub(super) fn sources(list: &[Copy]) -> impl Iterator<Item = &ImageSource> {
 
 pub(super) fn pin(list: &mut [Copy], digests: &BTreeMap<Reference, Digest>) {
     for copy in list {
-        if let CopyFrom::Image { source, .. } = &mut copy.from
-            && let ImageSource::External(image) = source
-            && let Some(digest) = digests.get(&image.reference.value)
-        {
-            image.reference.value = image.reference.value.pinned(digest.clone());
+        if let CopyFrom::Image { source, .. } = &mut copy.from {
+            source.pin(digests);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::context::{StepReader, shortened};
 use super::pip::Pip;
 use super::secrets::{network, secrets};
 use super::step::{Kind, Step};
-use super::{copy, files, perms, run};
+use super::{copy, files, hidden, mounts, perms, run};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Entry, Node, Value};
@@ -26,8 +26,8 @@ pub const KINDS: [&str; 12] = [
 pub const TO_COME: [&str; 4] = ["deb", "cran", "check", "dockerfile"];
 
 /// Settings of all kinds.
-pub const SETTINGS: [&str; 9] = [
-    "name", "as", "cwd", "env", "shell", "secrets", "network", "when", "finish",
+pub const SETTINGS: [&str; 10] = [
+    "name", "as", "cwd", "env", "shell", "secrets", "mounts", "network", "when", "finish",
 ];
 
 /// Settings under the names that a Dockerfile or `config:` has for them.
@@ -109,6 +109,9 @@ impl StepReader<'_> {
         }
         let known: Vec<&str> = KINDS.iter().chain(&SETTINGS).copied().collect();
         let fields = reader.fields_or_hint(node, "a step", &known, &DOCKER_NAMES)?;
+        if level == Level::Group {
+            self.no_layer_settings(&fields);
+        }
         // Read the settings even if the kind is invalid, so that every fault is reported.
         let made = self.kind(&kind.key.text, &kind.value);
         let applies = match fields.get("when") {
@@ -120,7 +123,21 @@ impl StepReader<'_> {
             None => None,
         };
         let step = self.step(node.span, made?, name, Some(&fields));
+        hidden::check(reader, &step);
         applies?.then_some(step)
+    }
+
+    /// Reports settings of a whole layer on a member of a group.
+    fn no_layer_settings(&self, fields: &Fields) {
+        for key in ["secrets", "mounts", "network", "finish"] {
+            if let Some(entry) = fields.entry(key) {
+                self.reader.report(
+                    Diagnostic::error(format!("a member of a group cannot have `{key}`"))
+                        .at(entry.key.span, "applies to a whole layer")
+                        .help("move it to the keys of the group, next to `group:`"),
+                );
+            }
+        }
     }
 
     /// Returns the only entry that is a kind of step.
@@ -201,6 +218,9 @@ impl StepReader<'_> {
             shell: get("shell").and_then(|node| reader.texts(node, "`shell`")),
             secrets: get("secrets")
                 .map(|node| secrets(reader, node))
+                .unwrap_or_default(),
+            mounts: get("mounts")
+                .and_then(|node| mounts::read(self, node))
                 .unwrap_or_default(),
             network: get("network").and_then(|node| network(reader, node)),
             finish: get("finish")

@@ -111,7 +111,7 @@ fn secret(reader: &Reader, id: String, node: &Node) -> Option<Secret> {
         secret.target = path(node)?;
     }
     if let Some(node) = fields.get("mode") {
-        secret.mode = Some(mode(reader, node)?);
+        secret.mode = Some(mode(reader, node, 0o777)?);
     }
     for (name, number) in [("uid", &mut secret.uid), ("gid", &mut secret.gid)] {
         if let Some(node) = fields.get(name) {
@@ -121,11 +121,11 @@ fn secret(reader: &Reader, id: String, node: &Node) -> Option<Secret> {
     Some(secret)
 }
 
-/// Reads the mode of a secret, octal.
-fn mode(reader: &Reader, node: &Node) -> Option<u32> {
+/// Reads the mode of a secret or a cache, octal and at most `most`.
+pub(super) fn mode(reader: &Reader, node: &Node, most: u32) -> Option<u32> {
     let text = reader.text(node, "`mode`")?;
     let bits = u32::from_str_radix(&text, 8).ok();
-    let bits = bits.filter(|bits| *bits <= 0o777);
+    let bits = bits.filter(|bits| *bits <= most);
     if bits.is_none() {
         let reason = "expected octal digits, for example `400`";
         reader.report(Diagnostic::invalid("mode", &text, node.span, reason));

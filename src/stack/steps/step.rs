@@ -10,6 +10,7 @@ use super::conda::Conda;
 use super::context::shortened;
 use super::copy::{self, Copy};
 use super::files::{self, Append, Link, Write};
+use super::mounts::{self, StepMount};
 use super::perms::{self, Perms};
 use super::pip::Pip;
 use super::run;
@@ -39,6 +40,8 @@ pub struct Step {
     pub shell: Option<Vec<String>>,
     /// `secrets:`.
     pub secrets: Vec<Secret>,
+    /// `mounts:`, sorted by path.
+    pub mounts: Vec<StepMount>,
     /// `network:`; `None`: the default of its kind.
     pub network: Option<Network>,
     /// `finish:`, applied in the same layer after the step.
@@ -91,7 +94,7 @@ impl Step {
 
 impl Kind {
     /// Returns one line for people.
-    pub(super) fn title(&self) -> String {
+    pub(in crate::stack) fn title(&self) -> String {
         shortened(&match self {
             Self::Apt(apt) => apt.title(),
             Self::Pip(pip) => pip.title(),
@@ -143,6 +146,7 @@ impl Step {
             env,
             shell,
             secrets,
+            mounts,
             network,
             finish,
             vars: _,
@@ -169,6 +173,9 @@ impl Step {
         if !secrets.is_empty() {
             add("secrets", canonical_secrets(secrets));
         }
+        if !mounts.is_empty() {
+            add("mounts", mounts::canonical(mounts));
+        }
         if let Some(network) = network {
             add("network", network.canonical());
         }
@@ -181,6 +188,7 @@ impl Step {
     /// Returns the step with every external image at its digest, as far as that is known.
     pub fn pinned(&self, digests: &BTreeMap<Reference, Digest>) -> Self {
         let mut step = self.clone();
+        mounts::pin(&mut step.mounts, digests);
         match &mut step.kind {
             Kind::Copy(list) => copy::pin(list, digests),
             Kind::Group(steps) => {
@@ -195,6 +203,7 @@ impl Step {
 
     /// Adds the files under `images/` it uses.
     pub fn collect_files<'a>(&'a self, files: &mut BTreeSet<&'a Utf8PathBuf>) {
+        mounts::collect_files(&self.mounts, files);
         match &self.kind {
             Kind::Apt(apt) => files.extend(apt.files()),
             Kind::Pip(pip) => files.extend(pip.files()),
@@ -211,11 +220,12 @@ impl Step {
         }
     }
 
-    /// Returns every image it copies from, once for each use.
+    /// Returns every image it copies from or mounts, once for each use.
     pub fn copy_sources(&self) -> Vec<&ImageSource> {
+        let mut found: Vec<&ImageSource> = mounts::sources(&self.mounts).collect();
         match &self.kind {
-            Kind::Copy(list) => copy::sources(list).collect(),
-            Kind::Group(steps) => steps.iter().flat_map(Self::copy_sources).collect(),
+            Kind::Copy(list) => found.extend(copy::sources(list)),
+            Kind::Group(steps) => found.extend(steps.iter().flat_map(Self::copy_sources)),
             Kind::Apt(_)
             | Kind::Pip(_)
             | Kind::Conda(_)
@@ -225,8 +235,9 @@ impl Step {
             | Kind::Perms(_)
             | Kind::Run(_)
             | Kind::Exec(_)
-            | Kind::Script(_) => Vec::new(),
+            | Kind::Script(_) => {}
         }
+        found
     }
 
     /// Adds the variables it and the steps of its group contain.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::stack::config::Config;
-use crate::stack::{EnvChange, EnvPart, EnvText, Healthcheck};
+use crate::stack::{EnvChange, EnvPart, EnvString, EnvText, Healthcheck, ProcessWords};
 
 fn config(text: &str) -> Config {
     one(&format!("    config: {text}\n")).images[0]
@@ -73,11 +73,10 @@ fn config_is_inherited_by_default() {
 #[test]
 fn an_empty_command_is_not_an_inherited_one() {
     let config = config("{ cmd: [], entrypoint: [a, b] }");
-    assert_eq!(config.cmd, Some(Vec::new()));
-    assert_eq!(
-        config.entrypoint,
-        Some(vec!["a".to_owned(), "b".to_owned()])
-    );
+    assert_eq!(config.cmd, Some(ProcessWords::List(Vec::new())));
+    let entrypoint = config.entrypoint.expect("it has one");
+    let texts: Vec<_> = entrypoint.texts().iter().map(EnvString::plain).collect();
+    assert_eq!(texts, [Some("a"), Some("b")]);
 }
 
 #[test]
@@ -129,4 +128,42 @@ fn build_has_a_bundle_of_certificates() {
         stack.build().ca.as_deref().map(|path| path.as_str()),
         Some("certificates/ca.pem")
     );
+}
+
+/// Returns the first line of each warning of a stack.
+fn warnings(stack: &Stack) -> Vec<&str> {
+    let warnings = stack.warnings().iter();
+    warnings.map(|problem| problem.message.as_str()).collect()
+}
+
+#[test]
+fn a_string_is_run_by_a_shell() {
+    let config = config("{ entrypoint: tini -- start, cmd: a b }");
+    for words in [config.entrypoint, config.cmd] {
+        assert!(matches!(words, Some(ProcessWords::Shell(_))), "{words:?}");
+    }
+}
+
+#[test]
+fn a_command_that_an_entrypoint_ignores_is_a_warning() {
+    let ignored = ["`cmd` is ignored by an `entrypoint` that is a string"];
+    let images = |parent: &str, child: &str| {
+        stack(&format!(
+            "stack: x\nimages:\n  p: {{ base: debian:12, config: {{ {parent} }} }}\n  m: {{ base: p }}\n  c: {{ base: m, config: {{ {child} }} }}\n"
+        ))
+    };
+    let stack = images("entrypoint: a, cmd: [b]", "user: x");
+    assert_eq!(warnings(&stack), ignored);
+    let stack = images("entrypoint: a", "cmd: [b]");
+    assert_eq!(warnings(&stack), ignored);
+    for (parent, child) in [
+        ("entrypoint: a, cmd: []", "user: x"),
+        ("entrypoint: [a]", "cmd: b"),
+        ("entrypoint: a", "entrypoint: [a], cmd: [b]"),
+    ] {
+        assert!(
+            warnings(&images(parent, child)).is_empty(),
+            "{parent}; {child}"
+        );
+    }
 }

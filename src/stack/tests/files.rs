@@ -311,3 +311,80 @@ fn certificates_of_a_spec_are_in_its_folder() {
         assert_eq!(found.is_ok(), good, "{path}");
     }
 }
+
+/// Returns what a list of sources takes, as `file → path`.
+fn copied_list(from: &str) -> Vec<String> {
+    let files = [FILES, &[("images/a/other/y", "other"), ("images/a/z", "z")]].concat();
+    let steps = steps_with(&format!("    copy: {{ /d/: [{from}] }}\n"), &files);
+    let Kind::Copy(list) = &steps[0].kind else {
+        panic!("it is a copy step");
+    };
+    let [copy] = &list[..] else {
+        panic!("it has one target");
+    };
+    let CopyFrom::Files { entries, .. } = &copy.from else {
+        panic!("it copies files");
+    };
+    let show = |path: &str| path.trim_start_matches("images/a/").to_owned();
+    let entries = entries.iter();
+    entries
+        .map(|entry| format!("{} → {}", show(entry.file.as_str()), entry.to))
+        .collect()
+}
+
+#[test]
+fn several_sources_are_copied_into_one_folder() {
+    let expected = [
+        "tree/deep → deep",
+        "tree/deep/z → deep/z",
+        "x → x",
+        "tree/y → y",
+        "z → z",
+    ];
+    assert_eq!(copied_list("x, tree/, \"z*\""), expected);
+}
+
+#[test]
+fn of_two_sources_with_one_path_the_last_one_counts() {
+    assert_eq!(copied_list("other/, tree/")[2], "tree/y → y");
+    assert_eq!(copied_list("tree/, other/")[2], "other/y → y");
+}
+
+#[test]
+fn several_sources_need_a_folder_and_one_type_for_a_path() {
+    let faults_of = |copy: &str, files: &[(&str, &str)]| {
+        let spec =
+            format!("stack: x\nimages: {{ a: {{ base: debian:12, copy: {{ {copy} }} }} }}\n");
+        let found = parse(&spec, files, &Overrides::default()).expect_err("it is invalid");
+        found.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        faults_of("/d: [x, y]", FILES),
+        "error: several sources for `/d`"
+    );
+    let files = [("images/a/x/y", ""), ("images/a/o/x", "")];
+    let expected = "error: `/d/x` would be a file and a folder";
+    assert_eq!(faults_of("/d/: [x, o/]", &files), expected);
+}
+
+#[test]
+fn several_paths_of_an_image_keep_their_order() {
+    let steps = steps_with(
+        "    copy: { /d/: { image: \"a:1\", from: [/z, /b/] } }\n",
+        &[],
+    );
+    let Kind::Copy(list) = &steps[0].kind else {
+        panic!("it is a copy step");
+    };
+    let paths: Vec<_> = list
+        .iter()
+        .map(|copy| match &copy.from {
+            CopyFrom::Image { path, .. } => path.as_str(),
+            CopyFrom::Files { .. } => "",
+        })
+        .collect();
+    assert_eq!(
+        (paths, steps[0].title.as_str()),
+        (vec!["/z", "/b/"], "copy /d/")
+    );
+}

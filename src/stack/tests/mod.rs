@@ -4,6 +4,7 @@ mod bases;
 mod config;
 mod copied;
 mod files;
+mod mounts;
 mod proofs;
 mod requirements;
 mod steps;

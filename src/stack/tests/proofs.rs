@@ -1,7 +1,7 @@
 //! Suites, policies and info commands, and how they are inherited.
 
 use super::*;
-use crate::stack::{Network, Test};
+use crate::stack::{Network, Select, Test};
 use crate::testing::stack_with;
 
 fn suites(image: &Image) -> Vec<&str> {
@@ -152,6 +152,7 @@ fn files_of_tests_are_kept() {
     let Some(Test::Pytest {
         folder,
         requirements,
+        ..
     }) = &stack.images()[0].proof.suites[0].test
     else {
         panic!("it is pytest");
@@ -277,4 +278,82 @@ fn an_image_without_tests_policy_and_info_has_nothing_to_run() {
     let stack = family("", "", "info: { r: { run: R } }");
     assert!(stack.images()[0].proof.is_empty());
     assert!(!stack.images()[1].proof.is_empty());
+}
+
+#[test]
+fn a_suite_that_is_only_here_is_not_inherited() {
+    let stack = family(
+        "",
+        "tests: { s: { run: x, only: here } }",
+        "tests: { s: { run: y } }",
+    );
+    assert_eq!(suites(&stack.images()[0]), ["s"]);
+    let of_child = Some(Test::Run("y".to_owned()));
+    assert_eq!(stack.images()[1].proof.suites[0].test, of_child);
+    let none = family("", "tests: { s: { run: x, only: here } }", "");
+    assert!(suites(&none.images()[1]).is_empty());
+}
+
+#[test]
+fn tests_of_pytest_are_selected_by_name_mark_or_file() {
+    let files = [
+        ("images/a/tests/test_x.py", ""),
+        ("images/a/tests/sub/test_y.py", ""),
+    ];
+    let select = |keys: &str| {
+        let stack = stack_with(
+            &format!(
+                "stack: x\nimages: {{ a: {{ base: debian:12, tests: {{ s: {{ pytest: tests, {keys} }} }} }} }}"
+            ),
+            &files,
+        );
+        let Some(Test::Pytest { select, args, .. }) = &stack.images()[0].proof.suites[0].test
+        else {
+            panic!("it is pytest");
+        };
+        (select.clone(), args.join(" "))
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let by_name = Select {
+        names: text("not slow"),
+        marks: text("gpu"),
+        tests: Vec::new(),
+    };
+    assert_eq!(
+        select("select: not slow, marks: gpu, args: [-x]"),
+        (by_name, "-x".to_owned())
+    );
+    let (by_file, _) = select("select: [\"test_x.py::test_a\", sub/test_y.py]");
+    assert_eq!(by_file.tests, ["test_x.py::test_a", "sub/test_y.py"]);
+}
+
+#[test]
+fn keys_of_a_suite_that_have_no_effect_are_errors() {
+    let of_stack =
+        "stack: x\ntests: { s: { run: x, only: here } }\nimages: { a: { base: debian:12 } }";
+    assert_eq!(faults(of_stack), ["unused `only` in suite `s`"]);
+    for (suite, expected) in [
+        ("run: x, args: [a]", "unused `args` in suite `s`"),
+        ("run: x, cmd: [a]", "unused `cmd` in suite `s`"),
+        ("serve: 80, marks: a", "unused `marks` in suite `s`"),
+        (
+            "serve: 80, then: { run: x, select: a }",
+            "unused `select` in suite `s`",
+        ),
+        ("run: x, groups: [\"a b\"]", "invalid group `a b`"),
+        (
+            "serve: 80, then: { healthcheck: false }",
+            "`healthcheck` must be `true`",
+        ),
+        (
+            "run: x, only: here, replace: true",
+            "`replace` and `only` cannot be used together in suite `s`",
+        ),
+    ] {
+        let spec = format!(
+            "stack: x\nimages: {{ a: {{ base: debian:12, tests: {{ s: {{ {suite} }} }} }} }}"
+        );
+        let found = faults(&spec);
+        assert!(found.iter().any(|it| it == expected), "{suite}: {found:?}");
+    }
 }

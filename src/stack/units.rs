@@ -1,0 +1,60 @@
+//! Numbers with a unit: sizes and durations.
+
+use super::reader::Reader;
+use crate::diagnostic::Diagnostic;
+use crate::spec::node::Node;
+
+/// Reads `0`, `500 MB`, `64m` or `2GiB`; returns bytes.
+pub fn size(reader: &Reader, node: &Node, what: &str) -> Option<u64> {
+    let text = reader.text(node, what)?;
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let factor = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "kb" => Some(1000),
+        "mb" => Some(1_000_000),
+        "gb" => Some(1_000_000_000),
+        "kib" | "k" => Some(1 << 10),
+        "mib" | "m" => Some(1 << 20),
+        "gib" | "g" => Some(1 << 30),
+        _ => None,
+    };
+    let value = text[..digits].parse::<u64>().ok();
+    let bytes = value
+        .zip(factor)
+        .and_then(|(value, factor)| value.checked_mul(factor));
+    if bytes.is_none() {
+        let expected = "a number of bytes with a unit";
+        let found = format!("`{text}`");
+        reader.report(
+            Diagnostic::expected(what, expected, node.span, &found)
+                .help("write it as `500MB`, `2GB` or `1GiB`"),
+        );
+    }
+    bytes
+}
+
+/// Reads `30s`, `5m`, `1h` or `500ms`; returns nanoseconds.
+pub fn duration(reader: &Reader, node: &Node, name: &str) -> Option<u64> {
+    let text = reader.text(node, &format!("`{name}`"))?;
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => Some(1_000_000),
+        "s" => Some(1_000_000_000),
+        "m" => Some(60_000_000_000),
+        "h" => Some(3_600_000_000_000_u64),
+        _ => None,
+    };
+    let value = digits.parse::<u64>().ok();
+    let nanos = value
+        .zip(unit)
+        .and_then(|(value, unit)| value.checked_mul(unit));
+    if nanos.is_none() {
+        let what = format!("`{name}`");
+        let found = format!("`{text}`");
+        reader.report(
+            Diagnostic::expected(&what, "a duration", node.span, &found)
+                .help("write it with a unit: `30s`, `5m`, `1h` or `500ms`"),
+        );
+    }
+    nanos
+}
