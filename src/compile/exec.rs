@@ -67,10 +67,12 @@ impl Compiler<'_> {
         }
         mounts.extend(own);
         mounts.extend(step.secrets.iter().map(|it| secret(it, &user)));
+        let cwd = step.cwd.as_ref().unwrap_or(&defaults.workdir);
+        let (args, cwd) = inside_mount(step, args, cwd);
         let exec = Exec {
             args,
             env: env.entries(),
-            cwd: step.cwd.clone().unwrap_or_else(|| defaults.workdir.clone()),
+            cwd,
             user,
             network,
             root,
@@ -88,6 +90,28 @@ impl Compiler<'_> {
         }
         mounts
     }
+}
+
+/// Returns the command and its folder. A folder inside a mount is entered by a shell: the engine would make
+/// it in the image, under the mount, and leave it there (executor/runcexecutor of BuildKit 0.32.2).
+fn inside_mount(step: &Step, args: Vec<String>, cwd: &str) -> (Vec<String>, String) {
+    let mut mounts = step.mounts.iter();
+    let is_inside = mounts.any(|mount| {
+        let rest = cwd.strip_prefix(&mount.target);
+        rest.is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
+    });
+    if !is_inside {
+        return (args, cwd.to_owned());
+    }
+    let enter = [
+        "/bin/sh",
+        "-c",
+        "cd \"$1\" && shift && exec \"$@\"",
+        "laminate",
+        cwd,
+    ];
+    let enter = enter.map(str::to_owned).into_iter();
+    (enter.chain(args).collect(), "/".to_owned())
 }
 
 /// Returns the environment of a step: the image's, the command's, then the step's own `env:`.
@@ -158,5 +182,19 @@ mod tests {
             ["/bin/sh", "-e", "/run/laminate/texts/x", "a b"]
         );
         assert_eq!(texts["x"].len(), 200_000);
+    }
+
+    #[test]
+    fn a_folder_inside_a_mount_is_entered_by_a_shell() {
+        let step = crate::compile::tests::step("{ run: a, mounts: { /m: { tmpfs: } } }");
+        let folder = |cwd: &str| inside_mount(&step, vec!["a".to_owned()], cwd);
+        let (args, cwd) = folder("/m/x");
+        assert_eq!(
+            (&args[3..], cwd.as_str()),
+            (&["laminate", "/m/x", "a"].map(str::to_owned)[..], "/")
+        );
+        for outside in ["/m", "/m/", "/mx", "/"] {
+            assert_eq!(folder(outside), (vec!["a".to_owned()], outside.to_owned()));
+        }
     }
 }
