@@ -210,6 +210,22 @@ pub const BAD: &[(&str, &str)] = &[
     ),
     (
         "images:",
+        "channels: { a: { tag: x, gates: [checks] } }\nimages:",
+    ),
+    (
+        "images:",
+        "channels: { a: { tag: x, gates: [checks: [child]] } }\nimages:",
+    ),
+    (
+        "    apt: [git]",
+        "    apt: [git]\n    tests: { one: { run: 'true' } }\n  bare: { base: 'debian:12' }\nchannels: { a: { tag: x, gates: [one: [bare, child]] } }",
+    ),
+    (
+        "    apt: [git]",
+        "    apt: [git]\nchannels: { a: { tag: x, gates: [checks] }, b: { tag: y, gates: [gpu] } }\n",
+    ),
+    (
+        "images:",
         "channels: { a: { tag: x, from: c }, b: { tag: y, from: a }, c: { tag: z, from: b }, d: { tag: d, from: a } }\nimages:",
     ),
     (

@@ -234,7 +234,15 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
             }
             Event::Alias(id) => {
                 let known = self.anchors.iter().rev().find(|(known, _)| *known == id);
-                let node = known.map(|(_, node)| node.clone())?;
+                let Some(node) = known.map(|(_, node)| node.clone()) else {
+                    // An unknown name is an error of the parser; this value is still being read.
+                    self.problems.push(
+                        Diagnostic::error("recursive alias")
+                            .at(span, "this value is part of the value that it refers to")
+                            .help("write the value out"),
+                    );
+                    return None;
+                };
                 self.count += size(&node);
                 return Some(node);
             }
@@ -421,6 +429,8 @@ mod tests {
             "? [a]\n: b\n",
             "a: !!int 3\n",
             "a: 1\n---\nb: 2\n",
+            "a: &x { b: *x }\n",
+            "&x [*x]\n",
         ] {
             let (_, problems, _) = read(text);
             assert!(problems.starts_with("error: "), "{text:?}: {problems}");

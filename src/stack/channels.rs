@@ -39,6 +39,8 @@ pub struct Gate {
 pub struct ChannelTag {
     /// The channel, without tags.
     pub channel: Channel,
+    /// The places of its gates, in their order.
+    pub gate_spans: Vec<Span>,
     /// The tag it moves in this variant.
     pub tag: Tag,
     /// The tag in its file.
@@ -78,6 +80,7 @@ fn channel(
     let fields = reader.fields(&entry.value, &what, &KEYS)?;
     let gates = fields.get("gates");
     let gates = gates.map(|node| self::gates(reader, node, &known.images));
+    let (gates, gate_spans) = gates.into_iter().flatten().unzip();
     let auto = fields.get("auto");
     let auto = auto.and_then(|node| reader.flag(node, "`auto`"));
     let from = fields.get("from").and_then(|node| {
@@ -104,9 +107,10 @@ fn channel(
     let text = reader.text(node, "`tag`")?;
     match Tag::parse(&text) {
         Ok(tag) => Some(ChannelTag {
+            gate_spans,
             channel: Channel {
                 name: entry.key.text.clone(),
-                gates: gates.unwrap_or_default(),
+                gates,
                 auto: auto.unwrap_or_default(),
                 from,
                 tags: BTreeMap::new(),
@@ -209,7 +213,7 @@ fn check_name(reader: &Reader, key: &Key) {
 }
 
 /// Reads `gates:`: names, or `NAME: [IMAGE, …]` for some images only.
-fn gates(reader: &Reader, node: &Node, images: &BTreeSet<&str>) -> Vec<Gate> {
+fn gates(reader: &Reader, node: &Node, images: &BTreeSet<&str>) -> Vec<(Gate, Span)> {
     let items = match &node.value {
         Value::List(list) if list.is_empty() => &[],
         _ => reader.list(node, "`gates`").unwrap_or_default(),
@@ -218,7 +222,8 @@ fn gates(reader: &Reader, node: &Node, images: &BTreeSet<&str>) -> Vec<Gate> {
     for item in items {
         let Value::Map(entries) = &item.value else {
             let name = reader.text(item, "an entry of `gates`");
-            gates.extend(name.map(|name| Gate { name, images: None }));
+            let gate = name.map(|name| (Gate { name, images: None }, item.span));
+            gates.extend(gate);
             continue;
         };
         for entry in entries {
@@ -234,10 +239,11 @@ fn gates(reader: &Reader, node: &Node, images: &BTreeSet<&str>) -> Vec<Gate> {
                 }
                 named.insert(text);
             }
-            gates.push(Gate {
+            let gate = Gate {
                 name: entry.key.text.clone(),
                 images: Some(named),
-            });
+            };
+            gates.push((gate, entry.key.span));
         }
     }
     gates

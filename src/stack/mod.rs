@@ -11,6 +11,7 @@ mod declare_image;
 mod env;
 mod env_text;
 mod expand;
+mod gate_check;
 mod image_names;
 mod image_source;
 mod info;

@@ -9,6 +9,7 @@ use super::config;
 use super::declare::{Declarations, DeclaredVariant, used_files};
 use super::declare_image::DeclaredImage;
 use super::env_text::ProcessWords;
+use super::gate_check::GateCheck;
 use super::image_source::ImageSource;
 use super::info;
 use super::model::{Base, Image, ImageId, Proof, Stack, Variant};
@@ -31,6 +32,7 @@ impl Declarations {
         let files = files_of(&self.variants, &spec.files);
         let mut unique = Unique::new(problems);
         let mut groups = MissingGroups::default();
+        let mut gates = GateCheck::default();
         let mut images = Vec::new();
         let mut channels = Channels::new(problems);
         let mut variants = Vec::new();
@@ -38,10 +40,12 @@ impl Declarations {
             let is_selected = is_selected(&declared.variant, overrides);
             channels.add(index, &declared);
             let variant = declared.variant.clone();
+            let moved = declared.channels.clone();
             let first = ImageId(images.len());
             let resolved = resolve_images(index, declared, first, problems);
             unique.add(&variant, &resolved);
             groups.add(&resolved);
+            gates.add(variant.name.as_ref(), &moved, &resolved);
             // A variant that is not selected is checked as well.
             if is_selected {
                 images.extend(resolved);
@@ -49,6 +53,7 @@ impl Declarations {
             variants.push(variant);
         }
         groups.report(problems);
+        gates.report(problems);
         Some(Stack {
             name: self.name?,
             registry: self.registry,

@@ -194,12 +194,19 @@ impl<'n> Resolver<'n, '_> {
         node: &'n Node,
         path: &mut Vec<(&'n str, Span)>,
     ) -> Option<String> {
-        let Value::Scalar { text, .. } = &node.value else {
-            let what = format!("variable `{name}`");
-            let found = node.describe();
-            self.problems
-                .report(Diagnostic::expected(&what, "a string", node.span, found));
-            return None;
+        let text = match &node.value {
+            Value::Scalar { text, .. } if !node.is_null() => text,
+            _ => {
+                let what = format!("variable `{name}`");
+                let found = node.describe();
+                let problem = Diagnostic::expected(&what, "a string", node.span, found);
+                self.problems.report(if node.is_null() {
+                    problem.help("write `\"\"` for the empty string")
+                } else {
+                    problem
+                });
+                return None;
+            }
         };
         if let Some(at) = path.iter().position(|(before, _)| *before == name) {
             self.problems

@@ -5,6 +5,7 @@ mod config;
 mod copied;
 mod files;
 mod mounts;
+mod nulls;
 mod proofs;
 mod requirements;
 mod steps;

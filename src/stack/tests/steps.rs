@@ -213,3 +213,42 @@ fn refresh_is_a_period() {
     );
     assert_eq!(one("").images[0].refresh, None);
 }
+
+#[test]
+fn a_script_that_could_not_be_started_is_an_error_with_the_commands_that_help() {
+    let spec = "stack: x\nimages: { a: { base: \"debian:12\", steps: [{ script: s.sh }] } }";
+    for (text, message, help) in [
+        (
+            "echo\n",
+            "missing `#!` line in `images/a/s.sh`",
+            "#!/bin/sh",
+        ),
+        (
+            "#!/bin/sh\r\necho\r\n",
+            "`images/a/s.sh` has CRLF line endings",
+            "sed -i",
+        ),
+    ] {
+        let files = [("images/a/s.sh", text)];
+        let rendered = crate::testing::parse(spec, &files, &Default::default());
+        let rendered = rendered.expect_err("refused");
+        assert!(
+            rendered.contains(message) && rendered.contains(help),
+            "{rendered}"
+        );
+    }
+    // Without the executable bit.
+    let mut files = crate::testing::text_files(&[("images/a/s.sh", "#!/bin/sh\n")]);
+    let regular = crate::spec::tree::File::Regular {
+        content: b"#!/bin/sh\n".as_slice().into(),
+        executable: false,
+    };
+    files.insert("images/a/s.sh".into(), regular);
+    let spec = crate::spec::parse("specs.yml", spec, files);
+    let faults = crate::stack::Stack::new(&spec, &Default::default()).expect_err("refused");
+    let rendered = crate::diagnostic::render(&faults.problems, &faults.sources, false);
+    assert!(
+        rendered.contains("is not executable") && rendered.contains("chmod +x"),
+        "{rendered}"
+    );
+}

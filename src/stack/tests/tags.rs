@@ -78,7 +78,9 @@ fn a_channel_of_one_variant_has_one_tag() {
 
 #[test]
 fn a_channel_has_gates_for_all_or_some_images() {
-    let channel = channel("channels: { c: { tag: t, gates: [checks, gpu: [b]] } }");
+    let channel = channel(
+        "policy: { user: not-root }\nchannels: { c: { tag: t, gates: [checks, gpu: [b]] } }",
+    );
     assert_eq!(channel.gates[0].images, None);
     let images = channel.gates[1].images.clone().expect("some images");
     assert_eq!(images.into_iter().collect::<Vec<_>>(), ["b"]);
