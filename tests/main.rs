@@ -18,6 +18,7 @@ mod publish;
 mod real_registry;
 mod registry;
 mod registry_blobs;
+mod registry_pages;
 mod registry_retries;
 mod registry_tags;
 mod registry_tokens;
