@@ -1,10 +1,46 @@
 //! What an interruption does: it stops work that may stop anywhere, and lets tags be finished.
 //!
-//! Main type: [`Interrupt`], shared by everything that works for one command. `cli` counts the signals.
+//! Main types: [`Interrupt`], shared by everything that works for one command, and [`TagLog`], the tags that the command
+//! has set. `cli` counts the signals.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
+
+use crate::name::{Reference, Repository, Tag};
+
+/// The tags of images that a command has set or moved; clones share them. What ends the command reports them.
+#[derive(Clone, Debug, Default)]
+pub struct TagLog(Arc<Mutex<BTreeSet<(Repository, Tag)>>>);
+
+impl TagLog {
+    /// Adds a tag that was written or deleted.
+    pub fn add(&self, repository: &Repository, tag: &Tag) {
+        let mut tags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tags.insert((repository.clone(), tag.clone()));
+    }
+
+    /// Returns the tags, sorted.
+    pub fn tags(&self) -> Vec<Reference> {
+        let tags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let reference = |(repository, tag): &(Repository, Tag)| Reference {
+            repository: repository.clone(),
+            tag: Some(tag.clone()),
+            digest: None,
+        };
+        tags.iter().map(reference).collect()
+    }
+}
+
+/// Tags that belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TagSet {
+    /// The immutable tags of a build.
+    Build,
+    /// The tags of a channel.
+    Channel(String),
+}
 
 /// What a signal did, for the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +51,8 @@ pub enum Reaction {
     FinishTags,
     /// The second signal while tags are written: no more requests are sent, and the tags that are set are reported.
     AbandonTags,
-    /// One more signal: the process must end now. Whether tags are being written.
-    Exit {
-        /// Whether some tags may be set and others not.
-        in_tags: bool,
-    },
+    /// One more signal: the process must end now.
+    Exit,
 }
 
 /// The interruptions of one command; clones share them.
@@ -28,6 +61,7 @@ pub struct Interrupt {
     state: Arc<Mutex<State>>,
     cancel: CancellationToken,
     stop: CancellationToken,
+    log: TagLog,
 }
 
 #[derive(Debug, Default)]
@@ -36,10 +70,8 @@ struct State {
     signals: u32,
     /// How much work is going on that ends in order by itself.
     orderly: u32,
-    /// How many of these write tags.
-    tagging: u32,
-    /// Whether tags were ever written.
-    has_tagged: bool,
+    /// The tags that are being written.
+    tagging: Option<TagSet>,
 }
 
 /// Work that is not dropped before its end: it stops by itself when it is interrupted.
@@ -53,7 +85,9 @@ impl Drop for Orderly {
     fn drop(&mut self) {
         let mut state = self.interrupt.lock();
         state.orderly -= 1;
-        state.tagging -= u32::from(self.is_tagging);
+        if self.is_tagging {
+            state.tagging = None;
+        }
     }
 }
 
@@ -66,7 +100,7 @@ impl Interrupt {
     pub fn signal(&self) -> Reaction {
         let mut state = self.lock();
         state.signals += 1;
-        let in_tags = state.tagging > 0;
+        let in_tags = state.tagging.is_some();
         match (in_tags, state.signals) {
             (false, 1) => {
                 self.cancel.cancel();
@@ -80,7 +114,7 @@ impl Interrupt {
                 self.stop.cancel();
                 Reaction::AbandonTags
             }
-            _ => Reaction::Exit { in_tags },
+            _ => Reaction::Exit,
         }
     }
 
@@ -94,16 +128,20 @@ impl Interrupt {
         &self.stop
     }
 
+    /// Returns the tags that were set so far.
+    pub fn log(&self) -> &TagLog {
+        &self.log
+    }
+
     /// Begins to write tags: from here on a first signal does not stop the work. Returns `None` if there was a
     /// signal already.
-    pub fn begin_tagging(&self) -> Option<Orderly> {
+    pub fn begin_tagging(&self, tags: TagSet) -> Option<Orderly> {
         let mut state = self.lock();
         if state.signals > 0 {
             return None;
         }
         state.orderly += 1;
-        state.tagging += 1;
-        state.has_tagged = true;
+        state.tagging = Some(tags);
         drop(state);
         Some(Orderly {
             interrupt: self.clone(),
@@ -125,9 +163,9 @@ impl Interrupt {
         self.lock().orderly > 0
     }
 
-    /// Returns whether tags were written.
-    pub fn has_tagged(&self) -> bool {
-        self.lock().has_tagged
+    /// Returns the tags that are being written, if any.
+    pub fn unfinished(&self) -> Option<TagSet> {
+        self.lock().tagging.clone()
     }
 
     /// Waits for `work`; returns `None` if there is a signal before it is done. Only for work that may stop anywhere.
@@ -146,39 +184,41 @@ mod tests {
         let _orderly = interrupt.begin_orderly();
         assert_eq!(interrupt.signal(), Reaction::Stop);
         assert!(interrupt.cancel().is_cancelled());
-        assert_eq!(interrupt.signal(), Reaction::Exit { in_tags: false });
+        assert_eq!(interrupt.signal(), Reaction::Exit);
         assert!(!interrupt.stop().is_cancelled());
     }
 
     #[test]
     fn tags_are_finished_and_only_the_second_signal_stops_requests() {
         let interrupt = Interrupt::default();
-        let tagging = interrupt.begin_tagging();
+        let tagging = interrupt.begin_tagging(TagSet::Build);
         assert!(tagging.is_some());
         assert_eq!(interrupt.signal(), Reaction::FinishTags);
         assert!(!interrupt.stop().is_cancelled());
         assert_eq!(interrupt.signal(), Reaction::AbandonTags);
         assert!(interrupt.stop().is_cancelled());
-        assert_eq!(interrupt.signal(), Reaction::Exit { in_tags: true });
+        assert_eq!(interrupt.signal(), Reaction::Exit);
     }
 
     #[test]
     fn no_tags_are_begun_after_a_signal() {
         let interrupt = Interrupt::default();
         interrupt.signal();
-        assert!(interrupt.begin_tagging().is_none());
-        assert!(!interrupt.has_tagged());
+        assert!(interrupt.begin_tagging(TagSet::Build).is_none());
+        assert_eq!(interrupt.unfinished(), None);
     }
 
     #[test]
     fn orderly_work_ends_with_its_guard() {
         let interrupt = Interrupt::default();
-        let (tagging, engine) = (interrupt.begin_tagging(), interrupt.begin_orderly());
+        let (tagging, engine) = (
+            interrupt.begin_tagging(TagSet::Build),
+            interrupt.begin_orderly(),
+        );
         drop(tagging);
         assert!(interrupt.is_orderly());
         drop(engine);
         assert!(!interrupt.is_orderly());
-        assert!(interrupt.has_tagged());
         assert_eq!(interrupt.signal(), Reaction::Stop);
     }
 

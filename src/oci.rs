@@ -5,7 +5,7 @@
 //! [`Index`] are what is read from such bytes. The bytes themselves stay as they are: serializing
 //! them again would change the digest. Called by `registry`, `publish`, `export` and `docs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use oci_spec::image as spec;
@@ -23,6 +23,13 @@ pub const IMAGE_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The bytes of that config.
 pub const EMPTY_CONFIG: &[u8] = b"{}";
+/// The media type of an image's config.
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// The media type of an image's layer.
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+/// The config of an artifact in the form of an image: one of no platform, without layers.
+pub const PLAIN_CONFIG: &[u8] =
+    br#"{"architecture":"unknown","os":"unknown","config":{},"rootfs":{"type":"layers","diff_ids":[]}}"#;
 
 /// Why bytes are not the manifest or index they were read as.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +117,30 @@ impl Manifest {
             .artifact_type(artifact_type)
             .config(Descriptor::of(EMPTY, EMPTY_CONFIG).to_spec())
             .layers(layers.iter().map(Descriptor::to_spec).collect::<Vec<_>>())
+            .build()
+            .expect("every required property is set");
+        let bytes = serde_json::to_vec(&manifest).expect("a manifest is plain data");
+        Self::new(bytes, IMAGE_MANIFEST)
+    }
+
+    /// Returns the manifest of an artifact in the form of an image, for registries that accept only types of images:
+    /// the config is [`PLAIN_CONFIG`], all layers have the type of a file system's, and the type of the artifact is an
+    /// annotation.
+    pub fn plain_artifact(artifact_type: &str, layers: &[Descriptor]) -> Self {
+        let layers = layers.iter().map(|layer| {
+            let layer = Descriptor {
+                media_type: LAYER.to_owned(),
+                ..layer.clone()
+            };
+            layer.to_spec()
+        });
+        let kind = ("io.laminate.type".to_owned(), artifact_type.to_owned());
+        let manifest = spec::ImageManifestBuilder::default()
+            .schema_version(2_u32)
+            .media_type(IMAGE_MANIFEST)
+            .config(Descriptor::of(CONFIG, PLAIN_CONFIG).to_spec())
+            .layers(layers.collect::<Vec<_>>())
+            .annotations(HashMap::from([kind]))
             .build()
             .expect("every required property is set");
         let bytes = serde_json::to_vec(&manifest).expect("a manifest is plain data");

@@ -16,7 +16,7 @@ use crate::event::{Event, Events};
 use crate::name::{Digest, Repository, Tag};
 use crate::oci::{self, Image, Index};
 use crate::plan::TagDigests;
-use crate::registry::{Locator, Manifest, Mount, MountRefusal, Registry};
+use crate::registry::{self, Locator, Manifest, Mount, MountRefusal, Registry};
 use crate::stack::ImageId;
 use crate::tags;
 
@@ -85,6 +85,7 @@ pub async fn stage(
     run: &Tag,
     index: &Digest,
     exported: &BTreeMap<String, (ImageId, Digest)>,
+    events: &Events,
 ) -> Result<BTreeMap<ImageId, Staged>, Error> {
     let whole = pushed(registry, staging, index).await?;
     registry
@@ -106,7 +107,13 @@ pub async fn stage(
             })?;
             let manifest = pushed(registry, staging, &child.digest).await?;
             let tag = Locator::Tag(tags::key(key));
-            registry.put_manifest(staging, &tag, &manifest).await?;
+            match registry.put_manifest(staging, &tag, &manifest).await {
+                // With `--no-reuse` the tag may be on other bytes. The index of the run keeps the new ones.
+                Err(error @ registry::Error::Immutable { .. }) => events.send(Event::Warning {
+                    text: format!("{error}; later builds reuse the image that was built before"),
+                }),
+                put => put?,
+            }
             let staged = Staged {
                 digest: child.digest.clone(),
                 size: parse(staging, &manifest)?.size(),
@@ -131,15 +138,20 @@ pub struct ImageTags {
 }
 
 /// Puts the bytes of every image into its own repository. A tag that `known` has on the right digest is not asked
-/// for; all others are looked up first. No tag is written.
+/// for; all others are looked up first. No tag is written. `is_fresh`: what is known was looked up a moment ago.
 pub async fn place<'a>(
     registry: &'a Registry,
     staging: &Repository,
     images: &'a [ImageTags],
-    known: &TagDigests,
+    (known, is_fresh): (&TagDigests, bool),
     events: &Events,
 ) -> Result<Placed<'a>, Error> {
-    let unknown = unknown(images, known);
+    let is_known = |image: &ImageTags, tag: &Tag| {
+        let place = (image.repository.clone(), tag.clone());
+        known.get(&place).cloned().flatten().as_ref() == Some(&image.digest)
+    };
+    let unknown = select(images, |image, tag| !is_known(image, tag));
+    let stale = select(images, |image, tag| is_known(image, tag) && !is_fresh);
     let missing = look_up(registry, &unknown).await?;
     let placed = try_join_all(missing.into_iter().map(|(image, tags)| async move {
         let manifest = manifest(registry, staging, &image.digest).await?;
@@ -150,7 +162,7 @@ pub async fn place<'a>(
         registry,
         images,
         placed: placed.await?,
-        unknown,
+        stale,
     })
 }
 
@@ -158,8 +170,8 @@ pub async fn place<'a>(
 pub struct Placed<'a> {
     registry: &'a Registry,
     images: &'a [ImageTags],
-    /// The tags that were looked up.
-    unknown: Selected<'a>,
+    /// The tags that are to be looked up although nothing is written: it may be long ago that they were.
+    stale: Selected<'a>,
     /// The tags to write.
     placed: Vec<PlacedImage<'a>>,
 }
@@ -167,8 +179,8 @@ pub struct Placed<'a> {
 impl Placed<'_> {
     /// Puts every image under its immutable tags. A tag is written only where it is free, and the first one is claimed:
     /// of two runs that publish different bytes at once, one stops before it has tagged anything. At the end all tags
-    /// are looked up again; those that were known only if something was written or `is_fresh` is not set.
-    pub async fn tag(&self, is_fresh: bool, events: &Events) -> Result<(), Error> {
+    /// are looked up again; if nothing was written, those that may have changed since they were.
+    pub async fn tag(&self, events: &Events) -> Result<(), Error> {
         let Self {
             registry, images, ..
         } = self;
@@ -195,8 +207,10 @@ impl Placed<'_> {
                 failed,
             });
         }
-        if !is_fresh || !self.placed.is_empty() {
-            ensure_tagged(registry, images, &self.unknown, !self.placed.is_empty()).await?;
+        if self.placed.is_empty() {
+            ensure_tagged(registry, &self.stale).await?;
+        } else {
+            ensure_tagged(registry, &select(images, |_, _| true)).await?;
         }
         for image in *images {
             events.send(Event::Published {
@@ -229,6 +243,7 @@ async fn claim_first(registry: &Registry, placed: &[PlacedImage<'_>]) -> Result<
         return Ok(());
     };
     if registry.claim_tag(repository, tag, manifest).await? {
+        registry.log().add(repository, tag);
         return Ok(());
     }
     ensure_at(registry, repository, tag, &manifest.digest).await
@@ -243,6 +258,7 @@ async fn write_new(
 ) -> Result<(), Error> {
     let written = registry.write_if_free(&image.repository, tag, manifest);
     if written.await? {
+        registry.log().add(&image.repository, tag);
         return Ok(());
     }
     ensure_at(registry, &image.repository, tag, &image.digest).await
@@ -283,20 +299,10 @@ async fn digest_at(
     Ok(found.map(|found| found.digest))
 }
 
-/// Looks up all tags once more. Those that were looked up a moment ago are left out where nothing was written
-/// since.
-async fn ensure_tagged(
-    registry: &Registry,
-    images: &[ImageTags],
-    looked_up: &Selected<'_>,
-    has_written: bool,
-) -> Result<(), Error> {
-    let is_fresh = |image: &ImageTags, tag: &Tag| {
-        let mut fresh = looked_up.iter();
-        !has_written && fresh.any(|(other, tags)| other.label == image.label && tags.contains(&tag))
-    };
-    let tags = images.iter().flat_map(|image| {
-        let tags = image.tags.iter().filter(move |tag| !is_fresh(image, tag));
+/// Looks up tags once more.
+async fn ensure_tagged(registry: &Registry, tags: &Selected<'_>) -> Result<(), Error> {
+    let tags = tags.iter().flat_map(|(image, tags)| {
+        let (image, tags) = (*image, tags.iter());
         tags.map(move |tag| async move {
             let found = digest_at(registry, &image.repository, tag).await?;
             if found.as_ref() == Some(&image.digest) {
@@ -304,7 +310,7 @@ async fn ensure_tagged(
             }
             Err(Error::Changed {
                 repository: image.repository.clone(),
-                tag: tag.clone(),
+                tag: (*tag).clone(),
                 found,
                 expected: image.digest.clone(),
             })
@@ -320,14 +326,11 @@ type PlacedImage<'a> = (&'a ImageTags, Vec<&'a Tag>, Manifest);
 /// Images with some of their tags.
 type Selected<'a> = Vec<(&'a ImageTags, Vec<&'a Tag>)>;
 
-/// Returns the tags that are not known to point at their image.
-fn unknown<'a>(images: &'a [ImageTags], known: &TagDigests) -> Selected<'a> {
+/// Returns the tags that `is_wanted` selects; images without any are left out.
+fn select(images: &[ImageTags], is_wanted: impl Fn(&ImageTags, &Tag) -> bool) -> Selected<'_> {
     let tags = images.iter().map(|image| {
-        let is_unknown = |tag: &&Tag| {
-            let name = (image.repository.clone(), (**tag).clone());
-            known.get(&name).cloned().flatten().as_ref() != Some(&image.digest)
-        };
-        (image, image.tags.iter().filter(is_unknown).collect())
+        let wanted = image.tags.iter().filter(|tag| is_wanted(image, tag));
+        (image, wanted.collect())
     });
     tags.filter(|(_, tags): &(_, Vec<&Tag>)| !tags.is_empty())
         .collect()

@@ -117,6 +117,13 @@ pub fn entry_number(channel: &str, tag: &Tag) -> Option<u64> {
     number.parse().ok().filter(|_| is_number)
 }
 
+/// The channel whose ledger may have an entry with this tag: other tags can look like that.
+pub fn channel_of_entry(tag: &Tag) -> Option<&str> {
+    let (channel, number) = tag.as_str().rsplit_once('-')?;
+    let is_number = number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && !RESERVED.contains(&channel)).then_some(channel)
+}
+
 /// The tag on the entry a channel is at.
 pub fn current(channel: &str) -> Tag {
     tag(&format!("{channel}{CURRENT}"))
@@ -188,6 +195,9 @@ mod tests {
         for number in [1, 42, 1_234_567] {
             assert_eq!(entry_number("a-b", &entry("a-b", number)), Some(number));
         }
+        assert_eq!(channel_of_entry(&entry("a-b", 7)), Some("a-b"));
+        assert_eq!(channel_of_entry(&number(7)), None);
+        assert_eq!(channel_of_entry(&current("a")), None);
         assert_eq!(entry_number("a", &entry("a-b", 1)), None);
         assert_eq!(entry_number("a", &current("a")), None);
         assert_eq!(

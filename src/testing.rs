@@ -74,8 +74,8 @@ pub mod publish {
         known: &TagDigests,
         events: &Events,
     ) -> Result<(), Error> {
-        let placed = crate::publish::place(registry, staging, images, known, events);
-        placed.await?.tag(false, events).await
+        let placed = crate::publish::place(registry, staging, images, (known, false), events);
+        placed.await?.tag(events).await
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::compile::UV_VERSION;
+use crate::compile::{Brought, UV_VERSION};
 use crate::disk::write_atomically;
 use crate::event::{Event, Events};
 use crate::name::Digest;
@@ -65,12 +65,8 @@ pub struct Settings {
 /// A program on this machine.
 #[derive(Debug)]
 pub struct Tool {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Bytes.
-    pub size: u64,
-    /// The digest of its content.
-    pub digest: Digest,
+    /// The program, as steps get it.
+    pub brought: Brought,
     /// Removes it in the end if there is no folder to keep it in.
     _temporary: Option<TempPath>,
 }
@@ -139,10 +135,13 @@ pub async fn uv(architecture: &str, settings: &Settings, events: &Events) -> Res
 
 impl Tool {
     fn new(path: PathBuf, program: &[u8], temporary: Option<TempPath>) -> Self {
-        Self {
+        let brought = Brought {
             path,
             size: program.len() as u64,
             digest: Digest::of(program),
+        };
+        Self {
+            brought,
             _temporary: temporary,
         }
     }
@@ -159,7 +158,7 @@ fn keep(path: &Path, program: &[u8]) -> std::io::Result<()> {
 fn kept_tool(path: &Path, wheel: &Wheel) -> Option<Tool> {
     let program = fs_err::read(path).ok()?;
     let tool = Tool::new(path.to_owned(), &program, None);
-    (tool.digest.hex() == wheel.program).then_some(tool)
+    (tool.brought.digest.hex() == wheel.program).then_some(tool)
 }
 
 async fn fetch(wheel: &Wheel, settings: &Settings) -> Result<Vec<u8>, String> {

@@ -319,6 +319,16 @@ async fn a_stop_between_tags_reports_those_that_are_set() {
     );
     assert!(lines[1].starts_with("two: "), "{message}");
     assert!(lines[1].ends_with(": interrupted"), "{message}");
+    let log: Vec<String> = registry
+        .log()
+        .tags()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        log,
+        ["one", "three"].map(|name| format!("{}/ns/{name}:r-1", fake.host))
+    );
 }
 
 #[tokio::test]
@@ -352,9 +362,16 @@ async fn a_run_is_found_again_by_its_keys() {
     let wanted = BTreeMap::from([("x0".to_owned(), (ImageId(0), key.clone()))]);
     // A registry may show late what the engine pushed.
     fake.answer(3, "GET", "ns/staging/manifests/sha256:", 404, "");
-    let staged = stage(&registry, &staging, &tag("run-1"), &index.digest, &wanted)
-        .await
-        .expect("staged");
+    let staged = stage(
+        &registry,
+        &staging,
+        &tag("run-1"),
+        &index.digest,
+        &wanted,
+        &Events::none(),
+    )
+    .await
+    .expect("staged");
     assert_eq!(staged[&ImageId(0)].digest, digest);
     assert_eq!(staged[&ImageId(0)].size, 13 + 14 + 12, "config and layers");
     let key_tag = format!("key-{}", &key.hex()[..40]);
@@ -368,6 +385,14 @@ async fn a_run_is_found_again_by_its_keys() {
     );
     // An index that lacks what was built is not taken for done.
     let wanted = BTreeMap::from([("x1".to_owned(), (ImageId(1), key))]);
-    let lacks = stage(&registry, &staging, &tag("run-2"), &index.digest, &wanted).await;
+    let lacks = stage(
+        &registry,
+        &staging,
+        &tag("run-2"),
+        &index.digest,
+        &wanted,
+        &Events::none(),
+    )
+    .await;
     assert!(matches!(lacks, Err(Error::NotInIndex { .. })), "{lacks:?}");
 }

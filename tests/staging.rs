@@ -36,6 +36,7 @@ async fn what_runs_remember_at_one_moment_is_added_up() {
             let one = Built {
                 key: Digest::of(name.as_bytes()),
                 digest: Digest::of(b"image"),
+                generation: 1,
                 time: Some(time.parse().expect("a time")),
                 size: 7,
                 components: Vec::new(),

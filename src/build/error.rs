@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use crate::checkout::Change;
 use crate::name::Reference;
 use crate::release::refs::Denied;
-use crate::{buildkit, export, gather, publish, staging};
+use crate::{buildkit, export, gather, publish, registry, staging};
 
 /// A fault of the whole build. An image or suite that failed is none: see [`super::Recorded`].
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +99,15 @@ pub enum Error {
     /// All images are tagged, and the release is not recorded.
     #[error("all images are tagged, but the release could not be recorded: {0}")]
     Unrecorded(Box<Error>),
+    /// Images could not be pushed: that is known before anything is built.
+    #[error("nothing was built, since images cannot be pushed:{}", causes(.refused))]
+    CannotPush {
+        /// One error a repository.
+        refused: Vec<registry::Error>,
+    },
+    /// Staging does not take the documents of a run, or does not let their tags move.
+    #[error("nothing was built, since staging does not work: {0}")]
+    Staged(#[source] staging::Error),
     /// A document in staging, such as the release, cannot be read or written.
     #[error(transparent)]
     Staging(#[from] staging::Error),
@@ -119,6 +128,10 @@ fn first(changes: &[Change]) -> String {
         text.push_str(&format!(" and {} more", changes.len() - SHOWN));
     }
     text
+}
+
+fn causes(errors: &[registry::Error]) -> String {
+    errors.iter().map(|error| format!("\n  {error}")).collect()
 }
 
 fn list(bases: &[Reference]) -> String {

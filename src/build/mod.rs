@@ -10,6 +10,7 @@ mod export;
 mod job;
 mod members;
 mod prepared;
+mod probe;
 mod proven;
 mod published;
 mod ran;

@@ -13,7 +13,7 @@ use crate::compile::{CA_SECRET, StepEnvironment};
 use crate::event::Event;
 use crate::llb::Proxy;
 use crate::name::{Digest, Reference, Repository, Tag};
-use crate::plan::{Action, Planned};
+use crate::plan::{Action, ComponentKind, Planned};
 use crate::release::refs::Writes;
 use crate::run;
 use crate::stack::{ImageId, Kind, Step};
@@ -72,6 +72,9 @@ impl<'a> Prepared<'a> {
                 ignore_cache: (self.job.plan.images.iter())
                     .filter(|planned| planned.ignore_cache)
                     .map(|planned| planned.id)
+                    .collect(),
+                refreshed: (self.job.plan.images.iter())
+                    .filter_map(|planned| Some((planned.id, refreshed(planned)?)))
                     .collect(),
             },
             services: self.services(),
@@ -172,6 +175,16 @@ impl<'a> Prepared<'a> {
             reuse: labels(|action| matches!(action, Action::Reuse { .. })),
         });
     }
+}
+
+/// Returns what the cache key of an image has of `refresh:` and `--refresh`; `None` if nothing.
+fn refreshed(planned: &Planned) -> Option<String> {
+    let components = planned.keyed.as_ref()?.components.iter();
+    let refreshes = components.filter(|component| component.kind == ComponentKind::Refresh);
+    let values: Vec<&str> = refreshes
+        .map(|component| component.value.as_str())
+        .collect();
+    (!values.is_empty()).then(|| values.join(" "))
 }
 
 /// Returns the registry that a host serves; Docker Hub has several.

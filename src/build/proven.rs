@@ -7,14 +7,16 @@ use futures_util::future::try_join_all;
 use super::error::Error;
 use super::ran::Ran;
 use crate::checks;
+use crate::event::Event;
 use crate::evidence::{Checks, Evidence, Finding, LayerLimit, junit};
 use crate::name::Digest;
 use crate::plan::{Keyed, Planned};
 use crate::publish;
+use crate::registry;
 use crate::run;
 use crate::source::Span;
 use crate::stack::{Image, ImageId};
-use crate::staging::Staging;
+use crate::staging::{self, Staging};
 
 /// A run with its evidence in staging.
 pub(super) struct Proven<'a> {
@@ -54,7 +56,22 @@ impl Proven<'_> {
         }
         if let Some(staging) = &self.ran.prepared.staging {
             let staging = Staging::new(job.registry, staging);
-            try_join_all(news.values().map(|new| staging.add_evidence(new))).await?;
+            let events = job.events;
+            try_join_all(news.values().map(|new| async {
+                match staging.add_evidence(new).await {
+                    // The release has it as well, so only a later run misses it.
+                    Err(staging::Error::Registry(error @ registry::Error::Immutable { .. })) => {
+                        let text = format!(
+                            "{error}; suites and checks of `{}` run again the next time",
+                            new.image
+                        );
+                        events.send(Event::Warning { text });
+                        Ok(())
+                    }
+                    added => added.map(|_| ()),
+                }
+            }))
+            .await?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::proven::Proven;
-use crate::interrupt::Orderly;
+use crate::interrupt::{Orderly, TagSet};
 use crate::publish::{self, ImageTags};
 
 /// A run whose images are tagged, if that was asked for and everything passed.
@@ -53,12 +53,13 @@ async fn tag(proven: &Proven<'_>) -> Result<Option<Orderly>, Error> {
         })
         .collect();
     let known = &job.gathered.facts.tags;
+    // Without a run, the tags of the plan were looked up a moment ago.
+    let known = (known, ran.report.solves == 0);
     let placing = publish::place(job.registry, staging, &images, known, job.events);
     let placed = job.interrupt.unless_cancelled(placing).await;
     let placed = placed.ok_or(Error::Cancelled)??;
-    let tagging = job.interrupt.begin_tagging().ok_or(Error::Cancelled)?;
-    // Without a run, the tags of the plan were looked up a moment ago.
-    let is_fresh = ran.report.solves == 0;
-    placed.tag(is_fresh, job.events).await?;
+    let tagging = job.interrupt.begin_tagging(TagSet::Build);
+    let tagging = tagging.ok_or(Error::Cancelled)?;
+    placed.tag(job.events).await?;
     Ok(Some(tagging))
 }

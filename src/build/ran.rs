@@ -1,14 +1,15 @@
 //! The second phase: the engine has ended, and what it made is in staging.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::engine::Engine;
 use super::error::Error;
 use super::prepared::{Prepared, check_secrets};
-use crate::compile::Brought;
 use crate::export::{self, Target};
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Planned};
@@ -25,6 +26,8 @@ pub(super) struct Ran<'a> {
     pub report: Report,
     /// The images this run made, in staging or in the engine's archive.
     pub staged: BTreeMap<ImageId, Staged>,
+    /// The sizes of reused images that had to be looked up.
+    sizes: BTreeMap<Digest, u64>,
     /// The archive the engine sent, a file without a name.
     pub engine_archive: Option<Arc<File>>,
 }
@@ -38,20 +41,21 @@ impl<'a> Prepared<'a> {
         let engine_archive = archive.map(engine_archive).transpose()?;
         let plan = self.job.plan;
         if !plan.builds() && !plan.proves() {
-            return Ok(Ran::new(self, Report::default(), engine_archive));
+            let mut ran = Ran::new(self, Report::default(), engine_archive);
+            ran.look_up_sizes().await;
+            return Ok(ran);
         }
         let mut options = self.run_options(engine_archive.as_ref())?;
         self.announce();
-        let uv = self.uv().await?;
-        options.environment.uv = uv.as_ref().map(|tool| Brought {
-            path: tool.path.clone(),
-            size: tool.size,
-            digest: tool.digest.clone(),
-        });
+        let probing = self.job.interrupt.unless_cancelled(Box::pin(self.probe()));
+        let probing = async { probing.await.ok_or(Error::Cancelled)? };
+        let (uv, ()) = tokio::try_join!(self.uv(), probing)?;
+        options.environment.uv = uv.as_ref().map(|tool| tool.brought.clone());
         let report = engine.run(self.job.stack, plan, &options).await?;
         let mut ran = Ran::new(self, report, engine_archive);
         let staged = ran.prepared.job.interrupt.unless_cancelled(ran.stage());
         staged.await.ok_or(Error::Cancelled)??;
+        ran.look_up_sizes().await;
         Ok(ran)
     }
 }
@@ -102,6 +106,7 @@ impl<'a> Ran<'a> {
             prepared,
             report,
             staged: BTreeMap::new(),
+            sizes: BTreeMap::new(),
             engine_archive,
         }
     }
@@ -125,7 +130,9 @@ impl<'a> Ran<'a> {
             }
         }
         let run = self.run_tag();
-        let staged = publish::stage(job.registry, staging, &run, index, &exported).await?;
+        let staging_images =
+            publish::stage(job.registry, staging, &run, index, &exported, job.events);
+        let staged = staging_images.await?;
         for (id, leader) in &self.prepared.leaders {
             if let Some(staged) = staged.get(leader) {
                 self.staged.insert(*id, staged.clone());
@@ -136,9 +143,11 @@ impl<'a> Ran<'a> {
         for (id, staged) in &self.staged {
             let planned = planned(id);
             if let Some(keyed) = &planned.keyed {
+                let last = job.gathered.generations.get(&planned.label);
                 let image = Built {
                     key: keyed.key.clone(),
                     digest: staged.digest.clone(),
+                    generation: last.map_or(1, |last| last.saturating_add(1)),
                     time: Some(self.prepared.began),
                     size: staged.size,
                     components: keyed.components.clone(),
@@ -184,13 +193,44 @@ impl<'a> Ran<'a> {
         }
     }
 
+    /// Looks up the sizes of reused images that the state does not have: it has the last build of each image only. Images
+    /// whose size cannot be read are left out.
+    async fn look_up_sizes(&mut self) {
+        let Prepared { job, staging, .. } = &self.prepared;
+        let Some(staging) = staging else {
+            return;
+        };
+        let reused = job
+            .plan
+            .images
+            .iter()
+            .filter_map(|planned| match &planned.action {
+                Action::Reuse { digest } => Some(digest),
+                Action::Build { .. } | Action::Hold { .. } => None,
+            });
+        let is_unknown = |digest: &&Digest| {
+            let known = job.gathered.sizes.get(*digest);
+            known.is_none_or(|size| *size == 0)
+        };
+        let unknown: BTreeSet<&Digest> = reused.filter(is_unknown).collect();
+        let found = join_all(unknown.into_iter().map(|digest| async move {
+            let size = publish::size(job.registry, staging, digest).await;
+            Some((digest.clone(), size.ok().flatten()?))
+        }));
+        self.sizes = found.await.into_iter().flatten().collect();
+    }
+
     /// The size of an image's config and layers as stored, bytes; `None` if it is not known.
     pub fn size(&self, planned: &Planned) -> Option<u64> {
         match self.staged.get(&planned.id) {
             Some(staged) => Some(staged.size),
             None => {
-                let sizes = &self.prepared.job.gathered.sizes;
-                sizes.get(&self.digest(planned)?).copied()
+                let digest = self.digest(planned)?;
+                let known = &self.prepared.job.gathered.sizes;
+                self.sizes
+                    .get(&digest)
+                    .or_else(|| known.get(&digest))
+                    .copied()
             }
         }
     }

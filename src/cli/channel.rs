@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, MovingArgs, PromoteArgs, RevertArgs};
 use super::context::actor;
-use super::interrupt::{tagging, unless_cancelled};
+use super::interrupt::{tagging, unless_cancelled, unless_interrupted};
 use super::workspace::Workspace;
 use super::{Answer, Exit, Failure};
 use crate::event::{Event, Events};
@@ -52,7 +52,7 @@ pub async fn promote(
     interrupt: &Interrupt,
 ) -> Result<Answer, Failure> {
     check_variants(global)?;
-    let workspace = Workspace::open(global, events, interrupt.stop()).await?;
+    let workspace = Workspace::open_to_move(global, events, interrupt).await?;
     if !args.moving.dry_run {
         let caller = workspace.context.caller().await;
         caller.check(workspace.context.stack.refs(), Writes::Promote)?;
@@ -71,7 +71,7 @@ pub async fn promote(
                 channel.abort(accept_drift).await?
             })
         };
-        let entry = tagging(interrupt, ending).await?;
+        let entry = tagging(interrupt, to, ending).await?;
         return Ok(moved(to, None, Some(&entry), &[], false));
     }
     let release = workspace.release(args.release.as_deref());
@@ -104,7 +104,8 @@ async fn promote_all(
                 .turn(channel, &moved, &workspace.context.folder)
                 .await?)
         };
-        match unless_cancelled(interrupt.cancel(), turn).await {
+        // A move that ended before is in the answer.
+        match unless_interrupted(interrupt, turn).await {
             Ok(Turn::AtNewer(commit)) => {
                 let text = format!("is at a newer release already ({})", commit.short());
                 events.send(Event::Note {
@@ -223,8 +224,9 @@ async fn promote_one(
     interrupt: &Interrupt,
 ) -> Result<Answer, Failure> {
     let check = async { Ok(promoter.check(channel).await?) };
-    let promotion = unless_cancelled(interrupt.cancel(), check).await?;
-    let promoted = tagging(interrupt, async { Ok(promotion.carry_out().await?) }).await?;
+    let promotion = unless_interrupted(interrupt, check).await?;
+    let moving = async { Ok(promotion.carry_out().await?) };
+    let promoted = tagging(interrupt, &channel.name, moving).await?;
     Ok(moved(
         &channel.name,
         promoted.from.as_ref(),
@@ -279,7 +281,7 @@ pub async fn revert(
     interrupt: &Interrupt,
 ) -> Result<Answer, Failure> {
     check_variants(global)?;
-    let workspace = Workspace::open(global, events, interrupt.stop()).await?;
+    let workspace = Workspace::open_to_move(global, events, interrupt).await?;
     if !args.moving.dry_run {
         let caller = workspace.context.caller().await;
         caller.check(workspace.context.stack.refs(), Writes::Promote)?;
@@ -304,7 +306,7 @@ pub async fn revert(
     );
     let targets = targets(&before);
     let moving = async { Ok(channel.move_to(&targets, &order).await?) };
-    let entry = tagging(interrupt, moving).await?;
+    let entry = tagging(interrupt, &args.channel, moving).await?;
     Ok(moved(
         &args.channel,
         from.as_ref(),

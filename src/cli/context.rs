@@ -12,6 +12,7 @@ use crate::build::{EngineSource, Environment};
 use crate::event::{Event, Events};
 use crate::gather::{self, Gathered};
 use crate::git;
+use crate::interrupt::TagLog;
 use crate::llb::{Platform, Proxy};
 use crate::plan::{self, Plan, Request};
 use crate::registry::{Credentials, Options, Registry};
@@ -304,11 +305,22 @@ pub fn registry_unless(
     }
 }
 
-/// The registries' client; `stop` ends its requests.
+/// Returns the registries' client for a command that sets no tags of images; `stop` ends its requests.
 pub fn registry(
     credentials: Credentials,
     events: &Events,
     stop: &CancellationToken,
+) -> Result<Registry, Failure> {
+    let log = TagLog::default();
+    registry_with(credentials, events, stop, &log)
+}
+
+/// Returns the registries' client; the tags of images that it sets are added to `log`.
+pub fn registry_with(
+    credentials: Credentials,
+    events: &Events,
+    stop: &CancellationToken,
+    log: &TagLog,
 ) -> Result<Registry, Failure> {
     let ca_file = std::env::var_os("SSL_CERT_FILE")
         .filter(|path| !path.is_empty())
@@ -320,6 +332,7 @@ pub fn registry(
         credentials,
         events: events.clone(),
         stop: stop.clone(),
+        log: log.clone(),
         ..Options::default()
     };
     Ok(Registry::new(options)?)

@@ -236,6 +236,7 @@ fn one_of(name: &str, found: Vec<ReleaseImage>) -> Result<Vec<ReleaseImage>, Fai
 async fn list(workspace: &Workspace, args: &EvidenceListArgs) -> Result<Answer, Failure> {
     let StoredRelease { digest, release } = workspace.release(args.release.as_deref()).await?;
     let mut rows = Vec::new();
+    let mut verdicts = Vec::new();
     let mut list = Vec::new();
     for channel in workspace.context.stack.channels() {
         let stack = &workspace.context.stack;
@@ -268,12 +269,39 @@ async fn list(workspace: &Workspace, args: &EvidenceListArgs) -> Result<Answer, 
             list.push(json!({
                 "channel": channel.name, "gate": state.name, "proven": state.is_proven(),
                 "green": state.passed, "red": state.failed, "open": state.open, "silent": state.uncovered,
+                "verdicts": state.verdicts.iter().map(verdict_json).collect::<Vec<_>>(),
             }));
+            verdicts.extend(state.verdicts);
         }
     }
-    let text = table::plain(&["CHANNEL", "GATE", "STATE", "IMAGES"], &rows);
+    let mut text = table::plain(&["CHANNEL", "GATE", "STATE", "IMAGES"], &rows);
+    let mut rows: Vec<Vec<String>> = verdicts.iter().map(verdict_row).collect();
+    rows.dedup();
+    if !rows.is_empty() {
+        let heads = ["GATE", "IMAGE", "VERDICT", "BY", "TIME", "NOTE"];
+        text = format!("{text}\n{}", table::plain(&heads, &rows));
+    }
     let json = json!({ "release": digest.as_str(), "commit": release.commit, "gates": list });
     Ok(Answer::new(Exit::Done, json, text))
+}
+
+/// Returns a verdict from outside, for programs.
+pub(super) fn verdict_json(verdict: &GateVerdict) -> Value {
+    json!({
+        "gate": verdict.gate, "image": verdict.image, "digest": verdict.digest, "passed": verdict.passed,
+        "tests": verdict.tests, "failed": verdict.failed, "note": verdict.note, "by": verdict.by, "time": verdict.time,
+    })
+}
+
+fn verdict_row(verdict: &GateVerdict) -> Vec<String> {
+    vec![
+        verdict.gate.clone(),
+        verdict.image.clone(),
+        verdict.outcome(),
+        verdict.by.clone(),
+        verdict.time.to_string(),
+        verdict.note.clone().unwrap_or_default(),
+    ]
 }
 
 #[cfg(test)]

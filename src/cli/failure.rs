@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::exit::{self, Exit};
 use crate::diagnostic::{self, Diagnostic, Severity};
+use crate::interrupt::TagLog;
 use crate::release::refs::Denied;
 use crate::report::{Ink, Paint};
 use crate::source::Sources;
@@ -20,6 +21,8 @@ pub struct Failure {
     /// The exit code of the process.
     pub exit: Exit,
     cause: Cause,
+    /// The tags that the command had set before.
+    tagged: Vec<String>,
     /// Instructions for the user.
     hints: Vec<String>,
     /// Errors in the user's files. If there are any, people see them instead of the cause.
@@ -49,6 +52,7 @@ impl Failure {
         Self {
             exit,
             cause,
+            tagged: Vec::new(),
             hints: Vec::new(),
             problems: Vec::new(),
             sources: Sources::default(),
@@ -58,6 +62,12 @@ impl Failure {
     /// Adds a hint.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.hints.push(help.into());
+        self
+    }
+
+    /// Adds the tags that the command had set before it failed.
+    pub fn with_tags(mut self, log: &TagLog) -> Self {
+        self.tagged = log.tags().iter().map(ToString::to_string).collect();
         self
     }
 
@@ -105,6 +115,13 @@ impl Failure {
         let paint = Paint { color };
         let error = paint.text(Ink::Bad, "error");
         let mut text = format!("{error}{} {}\n", paint.text(Ink::Name, ":"), self.text());
+        if !self.tagged.is_empty() {
+            let note = paint.text(Ink::Name, "note:");
+            text.push_str(&format!(
+                "{note} set before that: {}\n",
+                first(&self.tagged)
+            ));
+        }
         for hint in &self.hints {
             text.push_str(&format!("{} {hint}\n", paint.text(Ink::Name, "help:")));
         }
@@ -132,6 +149,7 @@ impl Failure {
             "exit": self.exit.code(),
             "text": self.text(),
             "help": (!self.hints.is_empty()).then(|| self.hints.join("; ")),
+            "tagged": self.tagged,
             "problems": problems,
         })
     }
@@ -142,6 +160,17 @@ impl Failure {
             exit::annotate(&self.sources, problem);
         }
     }
+}
+
+/// Lists the first tags and counts the others.
+fn first(tags: &[String]) -> String {
+    const SHOWN: usize = 30;
+    let shown = tags.len().min(SHOWN);
+    let mut text = tags[..shown].join(", ");
+    if tags.len() > shown {
+        text.push_str(&format!(" and {} more", tags.len() - shown));
+    }
+    text
 }
 
 impl From<gather::Error> for Failure {

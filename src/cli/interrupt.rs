@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Failure};
 use crate::event::{Event, Events};
-use crate::interrupt::{Interrupt, Reaction};
+use crate::interrupt::{Interrupt, Reaction, TagSet};
 
 /// How long a command may take to stop by itself, unless it has work that ends in order.
 const GRACE: Duration = Duration::from_secs(1);
@@ -46,46 +46,52 @@ pub fn listen(interrupt: &Interrupt, events: &Events) {
     // Ends with the runtime.
     tokio::spawn(async move {
         while signals.recv().await.is_some() {
-            let reaction = interrupt.signal();
-            let text = text(reaction).to_owned();
-            match reaction {
-                Reaction::Stop => events.send(Event::Note { text }),
-                Reaction::FinishTags | Reaction::AbandonTags => {
-                    events.send(Event::Warning { text });
+            let text = match interrupt.signal() {
+                Reaction::Stop => {
+                    let text = "stopping; press Ctrl-C again to stop immediately".to_owned();
+                    events.send(Event::Note { text });
+                    continue;
                 }
-                Reaction::Exit { in_tags } => exit(&events, text, in_tags),
-            }
+                Reaction::FinishTags => {
+                    "tags are being written; this is finished first and takes a moment; press Ctrl-C again to stop between tags"
+                }
+                Reaction::AbandonTags => "stopping between tags",
+                Reaction::Exit => exit(&events, &ended(&interrupt)),
+            };
+            let text = text.to_owned();
+            events.send(Event::Warning { text });
         }
     });
 }
 
-/// Returns the message about a signal.
-fn text(reaction: Reaction) -> &'static str {
-    match reaction {
-        Reaction::Stop => "stopping; press Ctrl-C again to stop immediately",
-        Reaction::FinishTags => {
-            "tags are being written; this is finished first and takes a moment; press Ctrl-C again to stop between tags"
-        }
-        Reaction::AbandonTags => "stopping between tags",
-        Reaction::Exit { in_tags: false } => "interrupted; nothing was tagged",
-        Reaction::Exit { in_tags: true } => {
-            "interrupted while tags were written: some may be set and others not; run the same command again to finish (promote and revert: `laminate promote --to CHANNEL --resume`)"
-        }
-    }
-}
-
 /// Ends the process.
-fn exit(events: &Events, text: String, in_tags: bool) {
-    events.send(Event::Warning { text });
+fn exit(events: &Events, failure: &Failure) -> ! {
     events.send(Event::Stop);
     std::thread::sleep(DISPLAY);
-    let exit = if in_tags {
-        Exit::Publish
-    } else {
-        Exit::Interrupted
-    };
+    super::print_error(&failure.shown(super::color()));
     #[expect(clippy::exit, reason = "this ends laminate wherever it is")]
-    std::process::exit(exit.code().into());
+    std::process::exit(failure.exit.code().into());
+}
+
+/// Returns the failure of a command that is interrupted now: which tags are set, and how to go on.
+fn ended(interrupt: &Interrupt) -> Failure {
+    let failure = match interrupt.unfinished() {
+        Some(tags) => {
+            let text = "interrupted while tags were written: others than these may be set";
+            Failure::new(Exit::Publish, text).help(match tags {
+                TagSet::Build => "run the same command again; it adds the missing tags".to_owned(),
+                TagSet::Channel(name) => format!(
+                    "finish the move with `laminate promote --to {name} --resume`, or undo it with `--abort`"
+                ),
+            })
+        }
+        None if interrupt.log().tags().is_empty() => Failure::interrupted(),
+        None => {
+            let text = "interrupted; the tags written so far are complete";
+            Failure::new(Exit::Interrupted, text).help("run the same command again to do the rest")
+        }
+    };
+    failure.with_tags(interrupt.log())
 }
 
 /// Returns the signals that the process was started to ignore, one bit each (proc(5), `SigIgn`).
@@ -106,14 +112,7 @@ pub async fn overdue(interrupt: &Interrupt) -> Failure {
             break;
         }
     }
-    if interrupt.has_tagged() {
-        Failure::new(
-            Exit::Interrupted,
-            "interrupted; the tags written so far are complete",
-        )
-    } else {
-        Failure::interrupted()
-    }
+    ended(interrupt)
 }
 
 /// Waits for `work`, or returns [`Failure::interrupted`] if the token fires first. Only for work that may
@@ -129,12 +128,25 @@ pub async fn unless_cancelled<T>(
     }
 }
 
-/// Carries out a move of tags, which is finished even if it is interrupted; it does not begin after an interruption.
-pub async fn tagging<T>(
+/// Waits for `work`, as [`unless_cancelled`] does, in a command that may have set tags before.
+pub async fn unless_interrupted<T>(
     interrupt: &Interrupt,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let _tagging = interrupt.begin_tagging().ok_or_else(Failure::interrupted)?;
+    match interrupt.unless_cancelled(work).await {
+        Some(done) => done,
+        None => Err(ended(interrupt)),
+    }
+}
+
+/// Carries out a move of a channel's tags, which is finished even if it is interrupted; it does not begin after an interruption.
+pub async fn tagging<T>(
+    interrupt: &Interrupt,
+    channel: &str,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let tagging = interrupt.begin_tagging(TagSet::Channel(channel.to_owned()));
+    let _tagging = tagging.ok_or_else(|| ended(interrupt))?;
     work.await
 }
 
@@ -155,16 +167,67 @@ mod tests {
     #[tokio::test]
     async fn work_that_ends_in_order_is_waited_for() {
         let interrupt = Interrupt::default();
-        let tagging = interrupt.begin_tagging();
+        let tagging = interrupt.begin_tagging(TagSet::Build);
+        set(&interrupt, "a");
         interrupt.signal();
         let waiting = tokio::time::timeout(GRACE * 3 / 2, overdue(&interrupt));
         assert!(waiting.await.is_err(), "it was not waited for");
         drop(tagging);
         let failure = overdue(&interrupt).await;
         assert_eq!(failure.exit, Exit::Interrupted);
-        assert!(
-            failure.shown(false).contains("complete"),
-            "tags were written"
-        );
+        insta::assert_snapshot!(failure.shown(false), @r"
+        error: interrupted; the tags written so far are complete
+        note: set before that: registry.example/a:1
+        help: run the same command again to do the rest
+        ");
+    }
+
+    fn set(interrupt: &Interrupt, name: &str) {
+        let repository = crate::name::Repository::parse(&format!("registry.example/{name}"));
+        let tag = crate::name::Tag::parse("1").expect("a tag");
+        interrupt.log().add(&repository.expect("legal"), &tag);
+    }
+
+    #[test]
+    fn what_ends_the_program_reports_the_tags_that_are_set() {
+        let interrupt = Interrupt::default();
+        let nothing = ended(&interrupt).shown(false);
+        assert_eq!(nothing, "error: interrupted; nothing was tagged\n");
+        let channel = TagSet::Channel("stable".to_owned());
+        let tagging = interrupt.begin_tagging(channel);
+        set(&interrupt, "b");
+        set(&interrupt, "a");
+        let failure = ended(&interrupt);
+        assert_eq!(failure.exit, Exit::Publish);
+        insta::assert_snapshot!(failure.shown(false), @r"
+        error: interrupted while tags were written: others than these may be set
+        note: set before that: registry.example/a:1, registry.example/b:1
+        help: finish the move with `laminate promote --to stable --resume`, or undo it with `--abort`
+        ");
+        // Between two channels, and during an export.
+        drop(tagging);
+        assert_eq!(interrupt.signal(), Reaction::Stop);
+        assert_eq!(interrupt.signal(), Reaction::Exit);
+        let failure = ended(&interrupt);
+        assert_eq!(failure.exit, Exit::Interrupted);
+        assert!(failure.shown(false).contains("a:1, registry.example/b:1"));
+        assert_eq!(failure.json()["tagged"][1], "registry.example/b:1");
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_is_not_begun_after_another_one_does_not_deny_it() {
+        let interrupt = Interrupt::default();
+        let first = tagging(&interrupt, "edge", async {
+            set(&interrupt, "a");
+            Ok(())
+        });
+        first.await.expect("moved");
+        interrupt.signal();
+        let second = tagging(&interrupt, "stable", async { Ok(()) }).await;
+        let check = unless_interrupted(&interrupt, async { Ok(()) }).await;
+        for failure in [second, check].map(|ended| ended.expect_err("interrupted")) {
+            assert_eq!(failure.exit, Exit::Interrupted);
+            assert!(failure.shown(false).contains("registry.example/a:1"));
+        }
     }
 }

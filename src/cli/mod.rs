@@ -135,7 +135,9 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
         interrupt::listen(&interrupt, &events);
         tokio::select! {
             biased;
-            answer = dispatch(global, command, &events, &interrupt) => answer,
+            answer = dispatch(global, command, &events, &interrupt) => {
+                answer.map_err(|failure| failure.with_tags(interrupt.log()))
+            }
             failure = interrupt::overdue(&interrupt) => Err(failure),
         }
     });

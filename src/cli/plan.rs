@@ -13,7 +13,7 @@ use crate::checkout::Checkout;
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::gather::Gathered;
-use crate::name::Digest;
+use crate::name::{Commit, Digest};
 use crate::plan::{self, Action, Plan, Planned, Proofs, Request};
 use crate::registry::Registry;
 use crate::release::Channel;
@@ -52,12 +52,27 @@ pub async fn run(
     let name = context.stack.name().as_str();
     let heading = format!("{name}: {}", count(&plan));
     summary::add_table(&heading, &["image", "action", "runs", "why"], &rows(&plan))?;
-    let exit = if plan.builds() || plan.proves() {
+    let unknown = unknown_images(&plan);
+    if !unknown.is_empty() {
+        let text = format!(
+            "nothing is known of {}: no registry was asked for their external images; `laminate lock` pins them",
+            unknown.join(", ")
+        );
+        events.send(Event::Warning { text });
+    }
+    let exit = if plan.builds() || plan.proves() || !unknown.is_empty() {
         Exit::Difference
     } else {
         Exit::Done
     };
-    Ok(Answer::new(exit, json, text(&context, &plan)))
+    let compared = gathered.facts.released_commit.as_ref();
+    Ok(Answer::new(exit, json, text(&context, &plan, compared)))
+}
+
+/// Returns the labels of images without a cache key: whether they are up to date is unknown.
+fn unknown_images(plan: &Plan) -> Vec<&str> {
+    let unknown = plan.images.iter().filter(|planned| planned.keyed.is_none());
+    unknown.map(|planned| planned.label.as_str()).collect()
 }
 
 /// Returns the document of `laminate plan --json` (`docs/json.md`).
@@ -70,6 +85,7 @@ pub fn json(context: &Context, gathered: &Gathered, plan: &Plan) -> Value {
     json!({
         "stack": context.stack.name().as_str(),
         "commit": gathered.facts.commit(),
+        "compared_with": gathered.facts.released_commit,
         "dirty": gathered.facts.checkout.as_ref().map(Checkout::is_dirty),
         "images": images,
         "gates": uncovered(context)
@@ -291,9 +307,13 @@ fn counts(build: usize, reuse: usize, skip: usize) -> String {
 }
 
 /// Returns the plan for people.
-fn text(context: &Context, plan: &Plan) -> String {
+fn text(context: &Context, plan: &Plan, compared: Option<&Commit>) -> String {
     let mut text = table::plain(&HEADERS, &rows(plan));
     text.push_str(&format!("\n{}\n", count(plan)));
+    if let Some(commit) = compared.filter(|_| plan.builds()) {
+        let short = commit.short();
+        text.push_str(&format!("compared with the release of commit {short}\n"));
+    }
     let mut tags: Vec<String> = plan
         .images
         .iter()

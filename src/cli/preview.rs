@@ -32,6 +32,12 @@ pub async fn check(
     events: &Events,
 ) -> Result<(), Failure> {
     let Some(registry) = registry else {
+        if plan.builds() {
+            let text = "no registry was asked: what the configs of external bases forbid is found by the build";
+            events.send(Event::Note {
+                text: text.to_owned(),
+            });
+        }
         return Ok(());
     };
     let stack = &context.stack;

@@ -1,6 +1,8 @@
 //! The releases of a staging repository, for commands that only read them. These need a registry alone:
 //! neither git nor an engine, and with `--staging` not even the spec.
 
+use std::collections::BTreeSet;
+
 use tokio_util::sync::CancellationToken;
 
 use super::args::Global;
@@ -8,15 +10,20 @@ use super::{Exit, Failure, context};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::name::{Digest, Repository};
-use crate::record::{Release, Releases, StoredRelease, StoredSpec};
+use crate::record::{GateVerdict, Release, Releases, StoredRelease, StoredSpec};
 use crate::registry::Credentials;
-use crate::release;
+use crate::release::{
+    self,
+    gates::{self, SpecGates},
+};
 use crate::staging::{Listed, Staging};
 
 /// All releases, and the staging repository they are in.
 pub(super) struct Records {
     pub(super) staging: Staging,
     pub(super) all: Releases,
+    /// Gates that evidence from outside proves, by the spec; none without one.
+    gates: BTreeSet<String>,
 }
 
 impl Records {
@@ -26,9 +33,10 @@ impl Records {
         events: &Events,
         cancel: &CancellationToken,
     ) -> Result<Self, Failure> {
-        let repository = repository(global).await?;
+        let (repository, gates) = repository(global).await?;
         let registry = context::registry(Credentials::from_environment(), events, cancel)?;
-        Self::read(Staging::new(&registry, &repository), global, events).await
+        let records = Self::read(Staging::new(&registry, &repository), global, events).await?;
+        Ok(Self { gates, ..records })
     }
 
     /// Reads them from a staging repository that is known.
@@ -40,9 +48,8 @@ impl Records {
         events.send(Event::Phase {
             text: "asking the registry".to_owned(),
         });
-        let listed = staging.releases().await?;
-        warn_of_unreadable(&listed, events);
-        let mut all = listed.found;
+        let (mut all, errors) = release::releases(&staging).await?;
+        warn_of(&errors, events);
         if !global.variants.is_empty() {
             let wanted = |variant: &Option<String>| {
                 let variant = variant.as_ref();
@@ -52,7 +59,11 @@ impl Records {
                 stored.release.images.retain(|image| wanted(&image.variant));
             }
         }
-        Ok(Self { staging, all })
+        Ok(Self {
+            staging,
+            all,
+            gates: BTreeSet::new(),
+        })
     }
 
     /// Returns the release a user means.
@@ -105,6 +116,12 @@ impl Records {
         at.map(|entry| entry.channel.clone()).collect()
     }
 
+    /// Returns the verdicts from outside on the images of a release, for the gates of the spec.
+    pub(super) async fn verdicts(&self, release: &Release) -> Result<Vec<GateVerdict>, Failure> {
+        let images = &release.images;
+        Ok(gates::verdicts_on(&self.staging, &self.gates, images).await?)
+    }
+
     /// Returns the spec a release was built from.
     pub(super) async fn spec(&self, release: &Release) -> Result<Option<StoredSpec>, Failure> {
         Ok(self.staging.spec_of(release).await?)
@@ -113,14 +130,19 @@ impl Records {
 
 /// Reports documents that were passed over because they cannot be read.
 pub(super) fn warn_of_unreadable<T>(listed: &Listed<T>, events: &Events) {
-    for error in &listed.unreadable {
+    warn_of(&listed.unreadable, events);
+}
+
+fn warn_of(errors: &[impl std::fmt::Display], events: &Events) {
+    for error in errors {
         events.send(Event::Warning {
             text: format!("{error}; continuing without it"),
         });
     }
 }
 
-async fn repository(global: &Global) -> Result<Repository, Failure> {
+/// Returns the staging repository; and the gates that evidence from outside proves, if that takes the spec.
+async fn repository(global: &Global) -> Result<(Repository, BTreeSet<String>), Failure> {
     let none = || {
         Failure::new(
             Exit::Environment,
@@ -129,16 +151,14 @@ async fn repository(global: &Global) -> Result<Repository, Failure> {
         .help("set `registry:` in specs.yml, --registry or --staging")
     };
     let Some(text) = global.staging.as_ref().filter(|text| !text.is_empty()) else {
-        return context::load(global)
-            .await?
-            .stack
-            .staging()
-            .cloned()
-            .ok_or_else(none);
+        let stack = context::load(global).await?.stack;
+        let gates = SpecGates::new(&stack).proven_outside(&stack);
+        let repository = stack.staging().cloned().ok_or_else(none)?;
+        return Ok((repository, gates));
     };
     let wrong = |reason: String| Failure::new(Exit::Usage, format!("--staging {text}: {reason}"));
     match Repository::parse(text) {
-        Ok(repository) if Repository::names_host(text) => Ok(repository),
+        Ok(repository) if Repository::names_host(text) => Ok((repository, BTreeSet::new())),
         Ok(_) => Err(wrong("the registry's host is missing".to_owned())),
         Err(error) => Err(wrong(error.to_string())),
     }

@@ -4,12 +4,15 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, ShowArgs};
+use super::evidence::verdict_json;
 use super::interrupt::unless_cancelled;
 use super::records::Records;
 use super::{Answer, Exit, Failure};
 use crate::event::Events;
 use crate::name::Tag;
-use crate::record::{Ancestor, ReleaseImage, ReleaseVerdict, StoredRelease};
+use crate::record::{
+    Ancestor, GateVerdict, LedgerEntry, ReleaseImage, ReleaseVerdict, StoredRelease,
+};
 
 pub async fn run(
     global: &Global,
@@ -20,9 +23,10 @@ pub async fn run(
     unless_cancelled(cancel, async {
         let records = Records::open(global, events, cancel).await?;
         let found = records.find(&args.release)?;
-        let channels = records.channels(&found.digest);
-        let text = text(found, &channels);
-        let json = json(found, &channels);
+        let moves: Vec<&LedgerEntry> = records.all.at(&found.digest).collect();
+        let verdicts = records.verdicts(&found.release).await?;
+        let text = text(found, &moves, &verdicts);
+        let json = json(found, &moves, &verdicts);
         Ok(Answer::new(Exit::Done, json, text))
     })
     .await
@@ -46,7 +50,12 @@ pub(super) fn proven(image: &ReleaseImage) -> String {
         .join("; ")
 }
 
-fn text(StoredRelease { digest, release }: &StoredRelease, channels: &[String]) -> String {
+fn text(
+    StoredRelease { digest, release }: &StoredRelease,
+    moves: &[&LedgerEntry],
+    verdicts: &[GateVerdict],
+) -> String {
+    let channels: Vec<&str> = moves.iter().map(|entry| entry.channel.as_str()).collect();
     let mut rows = vec![
         ("release", digest.to_string()),
         ("stack", release.stack.clone()),
@@ -56,6 +65,10 @@ fn text(StoredRelease { digest, release }: &StoredRelease, channels: &[String]) 
         ("time", release.time.to_string()),
         ("channels", channels.join(" ")),
     ];
+    for entry in moves {
+        let exceptions = entry.exceptions().into_iter();
+        rows.extend(exceptions.map(|text| ("", format!("{}: {text}", entry.channel))));
+    }
     rows.retain(|(_, value)| !value.is_empty());
     let mut text = lines("", rows);
     for image in &release.images {
@@ -79,10 +92,25 @@ fn text(StoredRelease { digest, release }: &StoredRelease, channels: &[String]) 
             ("proven", proven(image)),
             ("dropped", dropped.join("; ")),
         ];
+        let own = verdicts
+            .iter()
+            .filter(|verdict| verdict.digest == image.digest);
+        rows.extend(own.map(|verdict| ("evidence", evidence(verdict))));
         rows.retain(|(_, value)| !value.is_empty());
         text.push_str(&format!("\n{}\n{}", image.label(), lines("  ", rows)));
     }
     text
+}
+
+/// Returns a verdict from outside as a line.
+fn evidence(verdict: &GateVerdict) -> String {
+    let (gate, outcome) = (&verdict.gate, verdict.outcome());
+    let note = verdict.note.as_ref().map(|note| format!(": {note}"));
+    let note = note.unwrap_or_default();
+    format!(
+        "{gate}: {outcome}, by {} at {}{note}",
+        verdict.by, verdict.time
+    )
 }
 
 fn lines(indent: &str, rows: Vec<(&str, String)>) -> String {
@@ -90,7 +118,12 @@ fn lines(indent: &str, rows: Vec<(&str, String)>) -> String {
     rows.iter().map(line).collect()
 }
 
-fn json(StoredRelease { digest, release }: &StoredRelease, channels: &[String]) -> Value {
+fn json(
+    StoredRelease { digest, release }: &StoredRelease,
+    moves: &[&LedgerEntry],
+    verdicts: &[GateVerdict],
+) -> Value {
+    let channels: Vec<&str> = moves.iter().map(|entry| entry.channel.as_str()).collect();
     let images: Vec<Value> = release
         .images
         .iter()
@@ -119,6 +152,8 @@ fn json(StoredRelease { digest, release }: &StoredRelease, channels: &[String]) 
         "run": release.run,
         "time": release.time,
         "channels": channels,
+        "moves": moves,
+        "evidence": verdicts.iter().map(verdict_json).collect::<Vec<_>>(),
         "images": images,
     })
 }
@@ -155,8 +190,25 @@ mod tests {
         });
         let release = serde_json::from_value(release).expect("a release");
         let digest = Digest::of(b"release");
-        let channels = ["quarter".to_owned(), "stable".to_owned()];
-        let text = text(&StoredRelease { digest, release }, &channels);
+        let entry = |channel: &str, waived: &[&str]| -> LedgerEntry {
+            serde_json::from_value(json!({
+                "kind": "promote", "channel": channel, "seq": 3, "previous": null, "release": Digest::of(b"release"),
+                "commit": "d021570", "actor": "kim", "time": "2026-11-24T12:00:00Z", "waived": waived,
+                "drift": [], "images": [],
+            }))
+            .expect("an entry")
+        };
+        let (quarter, stable) = (entry("quarter", &[]), entry("stable", &["gpu"]));
+        let verdict = serde_json::from_value(json!({
+            "gate": "gpu", "image": "2021.2/base-notebook", "digest": passed, "passed": false, "note": "ran hot",
+            "by": "kim", "time": "2026-11-24T13:00:00Z", "tests": 3, "failed": 1,
+        }));
+        let verdict = verdict.expect("a verdict");
+        let text = text(
+            &StoredRelease { digest, release },
+            &[&quarter, &stable],
+            &[verdict],
+        );
         insta::assert_snapshot!(text, @r"
         release  sha256:a4d451ec23463726f72c43d64c710968f6b602cd653b4de8adee1b556240a829
         stack    datahub
@@ -164,6 +216,7 @@ mod tests {
         run      r1
         time     2026-11-24T12:00:00Z
         channels quarter stable
+                 stable: gate gpu was waived
 
         2021.2/base-notebook
           image    ghcr.io/campus/base-notebook@sha256:cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2
@@ -171,6 +224,7 @@ mod tests {
           tags     2021.2-d021570 d021570
           base     debian:bookworm@sha256:81d93757457f988523814ae0009837ae893f38d3fe123f2c37896f118b4c7804
           proven   checks: passed; common: passed (12 tests); own: failed (1 of 3)
+          evidence gpu: failed (1 of 3), by kim at 2026-11-24T13:00:00Z: ran hot
 
         2021.2/ml-notebook
           image    ghcr.io/campus/ml-notebook@sha256:5d58d41913d9fea4e42cecd7a5d1b692aa6d0d792977ad7c6d6bb1507e8f3dbd

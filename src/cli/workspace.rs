@@ -8,6 +8,7 @@ use super::{Exit, Failure};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::git;
+use crate::interrupt::{Interrupt, TagLog};
 use crate::record::StoredRelease;
 use crate::registry::Credentials;
 use crate::release::{self, Channel};
@@ -29,6 +30,24 @@ impl Workspace {
         events: &Events,
         stop: &CancellationToken,
     ) -> Result<Self, Failure> {
+        Self::open_with(global, events, stop, &TagLog::default()).await
+    }
+
+    /// Opens one for a command that moves tags, which are added to the log of the interruptions.
+    pub async fn open_to_move(
+        global: &Global,
+        events: &Events,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Failure> {
+        Self::open_with(global, events, interrupt.stop(), interrupt.log()).await
+    }
+
+    async fn open_with(
+        global: &Global,
+        events: &Events,
+        stop: &CancellationToken,
+        log: &TagLog,
+    ) -> Result<Self, Failure> {
         let context = context::load(global).await?;
         let repository = context.stack.staging().cloned().ok_or_else(|| {
             Failure::new(Exit::Environment, "no registry to read releases from")
@@ -37,7 +56,8 @@ impl Workspace {
         events.send(Event::Phase {
             text: "asking the registry".to_owned(),
         });
-        let registry = context::registry(Credentials::from_environment(), events, stop)?;
+        let credentials = Credentials::from_environment();
+        let registry = context::registry_with(credentials, events, stop, log)?;
         Ok(Self {
             staging: Staging::new(&registry, &repository),
             context,

@@ -12,7 +12,7 @@ use crate::stack::{Image, ImageId, ImageSource, Stack};
 /// The secret under which the session offers the bundle of certificates.
 pub const CA_SECRET: &str = "laminate-ca";
 
-/// How steps reach the network and which of them must run; none of it enters a cache key.
+/// How steps reach the network and which of them must run; it adds nothing to a cache key.
 #[derive(Clone, Debug, Default)]
 pub struct StepEnvironment {
     /// The session has a bundle of certificates as [`CA_SECRET`].
@@ -25,6 +25,8 @@ pub struct StepEnvironment {
     pub cache_scope: String,
     /// Images whose steps run even if the engine has their results.
     pub ignore_cache: BTreeSet<ImageId>,
+    /// The period of `refresh:` and the last `--refresh` of images that have any, as in their keys.
+    pub refreshed: BTreeMap<ImageId, String>,
 }
 
 /// The base of an image, as the engine sees it.

@@ -18,6 +18,8 @@ use crate::stack::{self, Image, Step};
 pub struct StepContext<'a> {
     /// The image.
     pub image: &'a Image,
+    /// The period of `refresh:` and the last `--refresh` of the image, if any.
+    pub refreshed: Option<&'a str>,
     /// The image's name, as users know it.
     pub label: &'a str,
     /// What the step gets from the image and its base.
@@ -35,6 +37,7 @@ impl Compiler<'_> {
     pub(super) fn exec(&mut self, context: StepContext, command: &Command) -> Output {
         let StepContext {
             image,
+            refreshed,
             label,
             defaults,
             step,
@@ -69,9 +72,13 @@ impl Compiler<'_> {
         mounts.extend(step.secrets.iter().map(|it| secret(it, &user)));
         let cwd = step.cwd.as_ref().unwrap_or(&defaults.workdir);
         let (args, cwd) = inside_mount(step, args, cwd);
+        let mut env = env.entries();
+        // The engine's own cache must not have what a step did before: an operation with another variable is
+        // another one (BuildKit, `solver/llbsolver/ops/exec.go`, `CacheMap`).
+        env.extend(refreshed.map(|text| format!("LAMINATE_REFRESH={text}")));
         let exec = Exec {
             args,
-            env: env.entries(),
+            env,
             cwd,
             user,
             network,

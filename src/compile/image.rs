@@ -60,6 +60,7 @@ impl Compiler<'_> {
             };
             output = self.step(StepContext {
                 image,
+                refreshed: self.environment.refreshed.get(&id).map(String::as_str),
                 label: &label,
                 defaults: &defaults,
                 step,

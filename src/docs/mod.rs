@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::evidence::Evidence;
 use crate::name::Digest;
-use crate::record::{LedgerEntry, StoredRelease};
+use crate::record::{GateVerdict, LedgerEntry, StoredRelease};
 pub use names::{Names, file, is_page};
 pub use stored::{Layer, Stored};
 
@@ -73,6 +73,8 @@ pub struct Wiki {
 pub struct ImageDetails {
     /// Its verdicts and lists.
     pub evidence: Option<Evidence>,
+    /// Verdicts from outside.
+    pub outside: Vec<GateVerdict>,
     /// Its resolved spec: after short keys, variants and variables.
     pub resolved: Option<Value>,
     /// The stored image; `None` if it is no longer in the registry.

@@ -3,12 +3,12 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::parts::Link;
+use super::parts::{Link, time};
 use super::verdicts::{ChecksView, VerdictView, checks, suites};
 use super::view::{Book, Row};
 use super::{ImageDetails, Layer, Stored};
 use crate::evidence::Info;
-use crate::record::{ReleaseImage, StoredRelease};
+use crate::record::{self, GateVerdict, ReleaseImage, StoredRelease};
 use crate::size::human as human_size;
 
 /// The longest step of a layer that is shown, in characters.
@@ -26,6 +26,9 @@ pub struct Page {
     git_ref: Option<String>,
     key: String,
     lineage: Vec<Ancestor>,
+    /// The images that files are copied from.
+    copies: Vec<Ancestor>,
+    outside: Vec<OutsideView>,
     verdicts: Vec<VerdictView>,
     dropped: Vec<Dropped>,
     checks: Option<ChecksView>,
@@ -44,6 +47,16 @@ struct Ancestor {
     /// The image itself and an external base have no page.
     link: Link,
     digest: Option<String>,
+}
+
+/// A verdict from outside.
+#[derive(Serialize)]
+struct OutsideView {
+    gate: String,
+    verdict: String,
+    by: String,
+    time: String,
+    note: String,
 }
 
 #[derive(Serialize)]
@@ -139,6 +152,8 @@ impl Book<'_> {
             git_ref: release.git_ref.clone(),
             key: image.key.to_string(),
             lineage,
+            copies: self.copies(stored, image),
+            outside: ours.outside.iter().map(outside_view).collect(),
             verdicts: suites(image, evidence),
             dropped: image
                 .dropped
@@ -159,6 +174,48 @@ impl Book<'_> {
             info: info.into_iter().flatten().map(info_view).collect(),
             resolved: ours.resolved.as_ref().map(pretty),
         }
+    }
+}
+
+impl Book<'_> {
+    /// Returns the images that files of an image are copied from.
+    fn copies(&self, stored: &StoredRelease, image: &ReleaseImage) -> Vec<Ancestor> {
+        let copies = image.copies.iter().map(|copied| {
+            let page = match copied {
+                record::Ancestor::External { .. } => None,
+                record::Ancestor::Image { name, .. } => {
+                    let mut all = stored.release.images.iter();
+                    let is_it = |other: &&ReleaseImage| {
+                        other.image == *name && other.variant == image.variant
+                    };
+                    all.find(is_it)
+                        .and_then(|other| self.page(&stored.digest, other))
+                }
+            };
+            Ancestor {
+                link: Link {
+                    text: copied.name().to_owned(),
+                    page: page.map(str::to_owned),
+                },
+                digest: match copied {
+                    record::Ancestor::External { digest, .. } => {
+                        digest.as_ref().map(ToString::to_string)
+                    }
+                    record::Ancestor::Image { digest, .. } => Some(digest.to_string()),
+                },
+            }
+        });
+        copies.collect()
+    }
+}
+
+fn outside_view(verdict: &GateVerdict) -> OutsideView {
+    OutsideView {
+        gate: verdict.gate.clone(),
+        verdict: verdict.outcome(),
+        by: verdict.by.clone(),
+        time: time(verdict.time),
+        note: verdict.note.clone().unwrap_or_default(),
     }
 }
 

@@ -146,6 +146,7 @@ fn wiki(
         let details = stored.release.images.iter().map(|image| {
             let spec = specs.iter().find_map(|spec| spec.image(&image.label()));
             ImageDetails {
+                outside: Vec::new(),
                 evidence: evidence.first().cloned(),
                 resolved: spec.map(|image| image.resolved.clone()),
                 stored: None,

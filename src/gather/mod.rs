@@ -15,7 +15,7 @@ use crate::checkout::Checkout;
 use crate::event::{Event, Events};
 use crate::evidence::Evidence;
 use crate::git;
-use crate::name::{Digest, Reference, Repository, Tag};
+use crate::name::{Commit, Digest, Reference, Repository, Tag};
 use crate::plan::{self, Facts, KeyFacts, Keys, Periods, Request, TagDigests};
 use crate::registry::{self, Locator, Registry};
 use crate::spec::lock::Lock;
@@ -57,6 +57,10 @@ pub struct Gathered {
     pub refreshed: BTreeMap<String, String>,
     /// Sizes of images built before, bytes.
     pub sizes: BTreeMap<Digest, u64>,
+    /// The generation of the last build of each image, by label.
+    pub generations: BTreeMap<String, u64>,
+    /// Whether the state in staging was written over before.
+    pub is_state_movable: bool,
 }
 
 /// Why facts could not be gathered.
@@ -102,11 +106,23 @@ pub async fn gather(
         stored: known.stored,
         evidence: known.evidence,
         records: known.state.records(),
+        released: BTreeMap::new(),
+        released_commit: None,
+        is_offline: registry.is_none(),
         locked: options.lock.is_some(),
         tags: TagDigests::new(),
     };
     let keys = known.keys;
     if let Some(registry) = registry {
+        if !keys
+            .digests()
+            .iter()
+            .all(|key| facts.stored.contains_key(*key))
+            && let Some(staging) = stack.staging()
+            && let Some(last) = last_release(&Staging::new(registry, staging), options.folder).await
+        {
+            (facts.released_commit, facts.released) = last;
+        }
         loop {
             let tags = plan::tags_to_look_up(stack, &keys, &facts, options.request);
             if tags.is_empty() {
@@ -122,7 +138,34 @@ pub async fn gather(
         unlocked: known.unlocked,
         refreshed: known.refreshed,
         sizes: known.state.sizes(),
+        generations: known.state.generations(),
+        is_state_movable: known.state.is_movable,
     })
+}
+
+/// How many commits of the branch are looked through for its last release.
+const COMMITS: u32 = 1000;
+
+/// Returns the commit of the last release of the branch that is checked out, and its images by label. It only explains why
+/// images are built, so what cannot be read is left out.
+async fn last_release(
+    staging: &Staging,
+    folder: &Utf8Path,
+) -> Option<(Option<Commit>, BTreeMap<String, plan::Record>)> {
+    let commits = git::recent_commits(folder, COMMITS).await.ok()?;
+    let found = staging.newest_release_of(&commits).await.ok()??;
+    let release = found.release;
+    let spec = staging.spec_of(&release).await.ok()??;
+    let images = release.images.iter().filter_map(|image| {
+        let label = image.label();
+        let record = plan::Record {
+            key: image.key.clone(),
+            digest: image.digest.clone(),
+            components: spec.image(&label)?.components.clone(),
+        };
+        Some((label, record))
+    });
+    Some((Some(release.commit.clone()), images.collect()))
 }
 
 /// Returns what git has checked out, and whether git is not installed.
@@ -163,7 +206,7 @@ pub async fn look_up(
     let staging = staging.as_ref();
     let (state, (external, unlocked)) =
         tokio::try_join!(state(staging, events), pins(stack, options.lock, registry))?;
-    let refreshed = refresh_marks(stack, options);
+    let refreshed = refresh_marks(stack, options, &state);
     let mut marks = state.refreshed.clone();
     marks.extend(refreshed.clone());
     let keys = Keys::new(
@@ -210,12 +253,13 @@ async fn state(staging: Option<&Staging>, events: &Events) -> Result<State, Erro
 }
 
 /// Returns a mark for each image that `--refresh` selects, by label.
-fn refresh_marks(stack: &Stack, options: &Options<'_>) -> BTreeMap<String, String> {
+fn refresh_marks(stack: &Stack, options: &Options<'_>, state: &State) -> BTreeMap<String, String> {
     let images = options.request.refresh.iter();
     images
         .map(|id| {
             let label = stack.label(*id);
-            (label, options.now.to_string())
+            let mark = state.next_mark(&label, options.now);
+            (label, mark)
         })
         .collect()
 }

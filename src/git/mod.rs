@@ -346,6 +346,19 @@ pub async fn is_ancestor(
     }
 }
 
+/// Returns the newest commits of what is checked out, the newest first.
+pub async fn recent_commits(folder: &Utf8Path, most: u32) -> Result<Vec<Commit>, Error> {
+    let most = format!("--max-count={most}");
+    let git = Git::in_folder(folder);
+    let listed = git
+        .read("list commits", &["rev-list", &most, "HEAD"])
+        .await?;
+    Ok(listed
+        .lines()
+        .filter_map(|line| Commit::parse(line).ok())
+        .collect())
+}
+
 /// Returns whether a repository lacks a part of its history.
 pub async fn is_shallow(folder: &Utf8Path) -> Result<bool, Error> {
     let git = Git::in_folder(folder);

@@ -86,7 +86,7 @@ impl Plan {
                 Planned {
                     id,
                     ignore_cache: request.refresh.contains(&id)
-                        || is_refresh_due(&label, keyed, facts, &action, request.forces(id)),
+                        || is_refresh_due(&label, keyed, facts, &action),
                     tags: tag::immutable_tags(image, facts.commit(), attempt),
                     proofs,
                     label,
@@ -146,31 +146,36 @@ fn why(label: &str, keyed: Option<&Keyed>, facts: &Facts, forced: bool) -> Vec<R
             "requested by --no-reuse",
         )];
     }
-    match facts.records.get(label) {
-        None => vec![Reason::new(
-            ReasonKind::New,
-            label,
-            "never built for this registry",
-        )],
-        Some(record) if record.key == keyed.key => vec![Reason::new(
-            ReasonKind::Missing,
-            record.digest.as_str(),
-            "staging no longer has it",
-        )],
+    let (released, built) = (facts.released.get(label), facts.records.get(label));
+    let mut known = [released, built].into_iter().flatten();
+    if let Some(record) = known.find(|record| record.key == keyed.key) {
+        let digest = record.digest.as_str();
+        let reason = Reason::new(ReasonKind::Missing, digest, "staging no longer has it");
+        return vec![reason];
+    }
+    let before = match released {
+        None if facts.released.is_empty() => built,
+        released => released,
+    };
+    match before {
         Some(record) => reason::reasons(&record.components, &keyed.components, facts.locked),
+        None => vec![Reason::new(ReasonKind::New, label, unknown_image(facts))],
+    }
+}
+
+/// Returns the reason for an image of which no earlier build is known.
+fn unknown_image(facts: &Facts) -> String {
+    match &facts.released_commit {
+        _ if facts.is_offline => "no registry was asked for an earlier build".to_owned(),
+        Some(commit) => format!("not in the last release ({})", commit.short()),
+        None => "never built for this registry".to_owned(),
     }
 }
 
 /// Whether an image is built because a period of its `refresh:` or a `--refresh` is newer than its
 /// last build.
-fn is_refresh_due(
-    label: &str,
-    keyed: Option<&Keyed>,
-    facts: &Facts,
-    action: &Action,
-    forced: bool,
-) -> bool {
-    let (Action::Build { .. }, Some(keyed), false) = (action, keyed, forced) else {
+fn is_refresh_due(label: &str, keyed: Option<&Keyed>, facts: &Facts, action: &Action) -> bool {
+    let (Action::Build { .. }, Some(keyed)) = (action, keyed) else {
         return false;
     };
     facts

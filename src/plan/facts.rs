@@ -23,6 +23,13 @@ pub struct Facts {
     pub stored: BTreeMap<Digest, Digest>,
     /// The last build of each image, by [`Stack::label`](crate::stack::Stack::label).
     pub records: BTreeMap<String, Record>,
+    /// The images of the last release of the branch, by label: why an image is built is explained by them, and not by what
+    /// someone else built last. Empty if there is none, or nothing is to be explained.
+    pub released: BTreeMap<String, Record>,
+    /// The commit of that release.
+    pub released_commit: Option<Commit>,
+    /// Whether no registry was asked.
+    pub is_offline: bool,
     /// Whether the digests of external images come from `specs.lock`.
     pub locked: bool,
     /// The evidence of images, by their keys.

@@ -32,3 +32,15 @@ pub struct GateVerdict {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cases: Vec<Case>,
 }
+
+impl GateVerdict {
+    /// Returns `passed (12 tests)` or `failed (1 of 3)`; without a report, `passed` or `failed`.
+    pub fn outcome(&self) -> String {
+        match (self.passed, self.tests) {
+            (true, 0) => "passed".to_owned(),
+            (true, tests) => format!("passed ({tests} tests)"),
+            (false, 0) => "failed".to_owned(),
+            (false, tests) => format!("failed ({} of {tests})", self.failed),
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! All releases of a staging repository and the channels at them, as read at one moment; what a name
 //! means among them.
 
+use std::collections::BTreeSet;
+
 use super::{LedgerEntry, Release, ReleaseImage};
 use crate::name::Digest;
 
@@ -26,6 +28,8 @@ pub struct Releases {
     pub list: Vec<StoredRelease>,
     /// The entry each channel is at, by the channels' names.
     pub channels: Vec<LedgerEntry>,
+    /// Names that have entries of a ledger, and no pointer to the one they are at.
+    pub without_pointer: BTreeSet<String>,
 }
 
 impl Releases {
@@ -33,7 +37,17 @@ impl Releases {
     pub fn new(mut list: Vec<StoredRelease>, mut channels: Vec<LedgerEntry>) -> Self {
         Self::sort(&mut list);
         channels.sort_by(|a, b| a.channel.cmp(&b.channel));
-        Self { list, channels }
+        Self {
+            list,
+            channels,
+            without_pointer: BTreeSet::new(),
+        }
+    }
+
+    /// Adds the entry of a channel that was found without its pointer.
+    pub fn add_channel(&mut self, entry: LedgerEntry) {
+        self.channels.push(entry);
+        self.channels.sort_by(|a, b| a.channel.cmp(&b.channel));
     }
 
     /// Sorts releases, the newest first.
@@ -216,7 +230,11 @@ mod tests {
             entry("quarter", "1-stable", 1),
             entry("stable", "stable", 2),
         ];
-        Releases { list, channels }
+        Releases {
+            list,
+            channels,
+            ..Releases::default()
+        }
     }
 
     #[test]

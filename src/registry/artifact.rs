@@ -1,5 +1,6 @@
 //! Small JSON documents kept in a registry: an OCI image manifest with an artifact type, an empty
-//! config and the document as its first layer (image-spec v1.1, "Guidelines for Artifact Usage").
+//! config and the document as its first layer (image-spec v1.1, "Guidelines for Artifact Usage"). Registries that refuse
+//! that get it in the form of an image; it is read by its first layer in both.
 //!
 //! Main type: [`Document`]. Operations of [`Registry`], called by `gather` and `release`.
 
@@ -77,12 +78,52 @@ impl Registry {
         bytes: impl Into<Bytes>,
         attached: &[Attachment],
     ) -> Result<Digest, Error> {
-        let manifest = (self.push_parts(repository, kind, bytes.into(), attached)).await?;
-        for tag in tags {
-            self.put_manifest(repository, &Locator::Tag(tag.clone()), &manifest)
-                .await?;
-        }
+        let layers = (self.push_parts(repository, kind, bytes.into(), attached)).await?;
+        let (manifest, ()) = self
+            .write_artifact(repository, kind, &layers, async |manifest| {
+                for tag in tags {
+                    self.put_manifest(repository, &Locator::Tag(tag.clone()), manifest)
+                        .await?;
+                }
+                Ok(())
+            })
+            .await?;
         Ok(manifest.digest)
+    }
+
+    /// Writes the manifest of a document. If the registry refuses it, it is written in the form of an image; if that works,
+    /// later documents there have that form at once.
+    async fn write_artifact<T>(
+        &self,
+        repository: &Repository,
+        kind: &str,
+        layers: &[Descriptor],
+        write: impl AsyncFn(&Manifest) -> Result<T, Error>,
+    ) -> Result<(Manifest, T), Error> {
+        let plain = async || {
+            let manifest = Manifest::plain_artifact(kind, layers);
+            let config = Bytes::from_static(oci::PLAIN_CONFIG);
+            self.push_bytes(repository, &config).await?;
+            let written = write(&manifest).await?;
+            Ok::<_, Error>((manifest, written))
+        };
+        if self.plain.has(repository.host()) {
+            return plain().await;
+        }
+        let manifest = Manifest::artifact(kind, layers);
+        let config = Bytes::from_static(oci::EMPTY_CONFIG);
+        self.push_bytes(repository, &config).await?;
+        let error = match write(&manifest).await {
+            Ok(written) => return Ok((manifest, written)),
+            Err(error) => error,
+        };
+        let is_refused = matches!(error, Error::Refused { .. })
+            && matches!(error.status(), Some(400 | 415 | 422));
+        if is_refused && let Ok(written) = plain().await {
+            self.plain.add(repository.host());
+            return Ok(written);
+        }
+        Err(error)
     }
 
     /// Writes a document with blobs attached to it under a tag that is free, and returns its digest; `None` if
@@ -95,8 +136,12 @@ impl Registry {
         bytes: impl Into<Bytes>,
         attached: &[Attachment],
     ) -> Result<Option<Digest>, Error> {
-        let manifest = (self.push_parts(repository, kind, bytes.into(), attached)).await?;
-        let claimed = self.claim_tag(repository, tag, &manifest).await?;
+        let layers = (self.push_parts(repository, kind, bytes.into(), attached)).await?;
+        let (manifest, claimed) = self
+            .write_artifact(repository, kind, &layers, async |manifest| {
+                self.claim_tag(repository, tag, manifest).await
+            })
+            .await?;
         Ok(claimed.then_some(manifest.digest))
     }
 
@@ -113,26 +158,29 @@ impl Registry {
             .await
     }
 
-    /// Sends the blobs of a document; returns its manifest, which is still to be written.
+    /// Sends the blobs of a document, without its config; returns their descriptors.
     async fn push_parts(
         &self,
         repository: &Repository,
         kind: &str,
         bytes: Bytes,
         attached: &[Attachment],
-    ) -> Result<Manifest, Error> {
+    ) -> Result<Vec<Descriptor>, Error> {
         let mut layers = vec![Descriptor::of(kind, &bytes)];
         let attachments = attached.iter();
         layers
             .extend(attachments.map(|blob| Descriptor::of(blob.media_type.as_str(), &blob.bytes)));
-        let empty = Bytes::from_static(oci::EMPTY_CONFIG);
-        let contents = [&bytes, &empty].into_iter();
-        for content in contents.chain(attached.iter().map(|blob| &blob.bytes)) {
-            let digest = Digest::of(content);
-            let size = content.len() as u64;
-            self.push_blob(repository, &digest, size, &Content::Bytes(content.clone()))
-                .await?;
+        let contents = std::iter::once(&bytes).chain(attached.iter().map(|blob| &blob.bytes));
+        for content in contents {
+            self.push_bytes(repository, content).await?;
         }
-        Ok(Manifest::artifact(kind, &layers))
+        Ok(layers)
+    }
+
+    async fn push_bytes(&self, repository: &Repository, bytes: &Bytes) -> Result<(), Error> {
+        let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+        let content = Content::Bytes(bytes.clone());
+        self.push_blob(repository, &digest, size, &content).await?;
+        Ok(())
     }
 }

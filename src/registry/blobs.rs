@@ -14,7 +14,7 @@ use reqwest::{Method, Url};
 use sha2::Digest as _;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::client::{Registry, attempt, pull_scope, push_scope};
+use super::client::{Registry, attempt, delete_scope, pull_scope, push_scope};
 use super::error::{Attempt, Error, Operation, reason};
 use super::transport::{Call, Reply, Transport, Upload};
 use crate::name::{Digest, Repository};
@@ -274,11 +274,12 @@ impl Registry {
     }
 
     /// Cancels an upload, best effort: the registry removes it after some time anyhow.
-    async fn cancel(&self, to: &Repository, opened: &Call, reply: &Reply) {
+    pub(super) async fn cancel(&self, to: &Repository, opened: &Call, reply: &Reply) {
         if let Some(url) = upload_address(reply, &opened.url) {
             let attempt = attempt(Operation::CancelUpload, to, "");
             let mut call = self.call(Method::DELETE, url, attempt);
-            call.scopes = opened.scopes.clone();
+            // distribution asks for the right to delete here (`registry/handlers/app.go`, `appendAccessRecords`).
+            call.scopes = vec![delete_scope(to)];
             call.expected = &[200, 202, 204];
             let _ignored = self.transport.send_once(&call, None).await;
         }

@@ -11,7 +11,9 @@ use reqwest::{Method, Url};
 
 use super::error::{Attempt, Error, Operation};
 use super::options::Options;
+use super::plain::PlainArtifacts;
 use super::transport::{ANSWER_LIMIT, Call, Transport};
+use crate::interrupt::TagLog;
 use crate::name::{Digest, Repository, Tag};
 
 /// The client of all registries of a process; clones share connections and tokens.
@@ -19,6 +21,8 @@ use crate::name::{Digest, Repository, Tag};
 pub struct Registry {
     /// Sends the requests.
     pub(super) transport: Arc<Transport>,
+    /// Registries that get documents in the form of an image.
+    pub(super) plain: Arc<PlainArtifacts>,
 }
 
 /// Where a manifest is in a repository.
@@ -56,7 +60,13 @@ impl Registry {
     pub fn new(options: Options) -> Result<Self, Error> {
         Ok(Self {
             transport: Arc::new(Transport::new(options)?),
+            plain: Arc::default(),
         })
+    }
+
+    /// Returns the log of the tags of images that were set. Callers add to it: documents in staging are not in it.
+    pub fn log(&self) -> &TagLog {
+        &self.transport.options.log
     }
 
     /// Returns a request without a body that expects 200 and needs no rights.

@@ -33,6 +33,8 @@ pub enum Operation {
     MountBlob,
     /// An upload of a blob.
     UploadBlob,
+    /// An upload that is opened to see whether it may be.
+    CheckPush,
     /// The end of an upload without its blob.
     CancelUpload,
     /// A read of a document: its manifest, then its one layer.
@@ -51,6 +53,7 @@ impl fmt::Display for Operation {
             Self::ReadBlob => "read the blob",
             Self::MountBlob => "mount the blob",
             Self::UploadBlob => "upload the blob",
+            Self::CheckPush => "push to",
             Self::CancelUpload => "cancel an upload to",
             Self::ReadDocument => "read the document",
         })

@@ -21,6 +21,8 @@ pub mod fuzz;
 mod host;
 mod manifests;
 mod options;
+mod plain;
+mod probe;
 mod retry;
 mod tag_list;
 mod tags;

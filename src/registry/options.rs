@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::credentials::Credentials;
 use crate::event::Events;
+use crate::interrupt::TagLog;
 
 /// How a client connects to registries, and how long it waits for them.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct Options {
     pub contest: Duration,
     /// Ends all requests and waits when it fires, with [`Error::Interrupted`](super::Error::Interrupted).
     pub stop: CancellationToken,
+    /// The tags of images that were set.
+    pub log: TagLog,
 }
 
 impl Default for Options {
@@ -53,6 +56,7 @@ impl Default for Options {
             settling: Duration::from_secs(5),
             contest: Duration::from_millis(250),
             stop: CancellationToken::new(),
+            log: TagLog::default(),
         }
     }
 }

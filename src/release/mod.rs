@@ -26,8 +26,33 @@ pub use ledger::Channel;
 pub use promote::{Promoter, Refusal, channel_gates, channel_targets};
 
 use crate::name::{Commit, Digest};
-use crate::record::StoredRelease;
-use crate::staging::Staging;
+use crate::record::{Releases, StoredRelease};
+use crate::staging::{Listed, Staging};
+
+/// Returns all releases that can be read, and the channels at them, also those whose pointer was lost; and the errors of
+/// those that cannot be read.
+pub async fn releases(staging: &Staging) -> Result<(Releases, Vec<Error>), Error> {
+    let Listed {
+        mut found,
+        unreadable,
+    } = staging.releases().await?;
+    let mut errors: Vec<Error> = unreadable.into_iter().map(Error::from).collect();
+    for name in found.without_pointer.clone() {
+        let channel = Channel {
+            staging,
+            name: &name,
+        };
+        match channel.current().await {
+            Ok(Some((_, entry))) => found.add_channel(entry),
+            // A first move that was begun or taken back, or tags of something else.
+            Ok(None) => {}
+            Err(error @ Error::PointerLost { .. }) => errors.push(error),
+            Err(Error::Staging(error)) if error.is_unreadable() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((found, errors))
+}
 
 /// Returns the release a user means: see [`Releases::find`](crate::record::Releases::find). That of a commit is
 /// read alone.
@@ -42,14 +67,10 @@ pub async fn find(staging: &Staging, name: &str) -> Result<StoredRelease, Error>
     if is_commit && let Some(newest) = staging.releases_of(name).await?.into_iter().next() {
         return Ok(newest);
     }
-    let listed = staging.releases().await?;
-    match listed.found.find(name) {
+    let (all, errors) = releases(staging).await?;
+    match all.find(name) {
         Some(found) => Ok(found.clone()),
         // It may be one of those that could not be read.
-        None => Err(listed
-            .unreadable
-            .into_iter()
-            .next()
-            .map_or_else(none, Error::from)),
+        None => Err(errors.into_iter().next().unwrap_or_else(none)),
     }
 }

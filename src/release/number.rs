@@ -72,7 +72,9 @@ pub async fn put_tag(
         repository: repository.clone(),
         digest: digest.clone(),
     })?;
-    if !registry.write_if_free(repository, tag, &manifest).await? {
+    if registry.write_if_free(repository, tag, &manifest).await? {
+        registry.log().add(repository, tag);
+    } else {
         // Another writer set it since the look-up.
         is_on(registry, repository, tag, digest).await?;
     }

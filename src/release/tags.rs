@@ -143,7 +143,9 @@ impl Channel<'_> {
         }
         let Some(to) = to else {
             // Not every registry can; an abort reports what is left.
-            registry.delete_tag(repository, &step.tag).await?;
+            if registry.delete_tag(repository, &step.tag).await? {
+                registry.log().add(repository, &step.tag);
+            }
             return Ok(());
         };
         let ready = options.ready.iter().find(|ready| ready.digest == *to);
@@ -152,6 +154,7 @@ impl Channel<'_> {
             None => self.manifest(repository, to).await?,
         };
         registry.put_manifest(repository, &at, &manifest).await?;
+        registry.log().add(repository, &step.tag);
         Ok(())
     }
 

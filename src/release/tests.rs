@@ -394,6 +394,7 @@ fn a_refusal_lists_every_gate_and_why() {
         failed: failed.iter().map(|image| (*image).to_owned()).collect(),
         open: open.iter().map(|image| (*image).to_owned()).collect(),
         uncovered: Vec::new(),
+        verdicts: Vec::new(),
     };
     let gates = [
         state("gpu", &["a"], &["b", "c"]),

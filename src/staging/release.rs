@@ -130,6 +130,26 @@ impl Staging {
         Ok(list)
     }
 
+    /// Returns the release of the first of these commits that has one; of several of it, the last.
+    pub async fn newest_release_of(
+        &self,
+        commits: &[Commit],
+    ) -> Result<Option<StoredRelease>, Error> {
+        let tags = self.registry.tags(&self.repository).await?;
+        let tags: Vec<&Tag> = tags.iter().filter(|tag| tags::is_release(tag)).collect();
+        for commit in commits {
+            let is_of = |tag: &&&Tag| tags::is_release_of(tag, commit.as_str());
+            if !tags.iter().any(|tag| is_of(&tag)) {
+                continue;
+            }
+            let found = self.releases_of(commit.as_str()).await?.into_iter().next();
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
     /// Returns all releases that can be read, newest first.
     pub async fn release_list(&self) -> Result<Listed<Vec<StoredRelease>>, Error> {
         let tags = self.registry.tags(&self.repository).await?;
@@ -149,10 +169,14 @@ impl Staging {
         unreadable.extend(others);
         let channels = channels.into_iter().map(|(_, entry)| entry);
         let list = list.into_iter().map(StoredRelease::from);
-        Ok(Listed {
-            found: Releases::new(list.collect(), channels.collect()),
-            unreadable,
-        })
+        let mut found = Releases::new(list.collect(), channels.collect());
+        let entries = tags.iter().filter_map(tags::channel_of_entry);
+        let is_known = |name: &str| found.channels.iter().any(|entry| entry.channel == name);
+        found.without_pointer = entries
+            .filter(|name| !is_known(name))
+            .map(str::to_owned)
+            .collect();
+        Ok(Listed { found, unreadable })
     }
 
     /// Reads the documents with these of its tags; also returns the errors of those that cannot be read.

@@ -24,6 +24,9 @@ pub struct State {
     /// The last `--refresh` of each image: part of its key from then on, as the text it is.
     #[serde(default)]
     pub refreshed: BTreeMap<String, String>,
+    /// Whether it was written over, so that the registry lets its tag move.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_movable: bool,
 }
 
 /// The last build of an image.
@@ -33,8 +36,11 @@ pub struct Built {
     pub key: Digest,
     /// Its manifest digest.
     pub digest: Digest,
-    /// When its run began: of two runs at one moment the later one counts. Documents of the first
-    /// versions have no time, and an empty one is none.
+    /// One more than that of the build it replaces: which of two builds is the later one must not depend on the clocks
+    /// of the machines. Documents of the first versions have none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u64,
+    /// When its run began. Documents of the first versions have no time, and an empty one is none.
     #[serde(
         default,
         deserialize_with = "optional_time",
@@ -54,6 +60,7 @@ impl Default for State {
             version: VERSION,
             images: BTreeMap::new(),
             refreshed: BTreeMap::new(),
+            is_movable: false,
         }
     }
 }
@@ -95,10 +102,27 @@ impl State {
         self.images.iter().map(record).collect()
     }
 
+    /// Returns the generation of the last build of each image.
+    pub fn generations(&self) -> BTreeMap<String, u64> {
+        let images = self.images.iter();
+        images
+            .map(|(label, built)| (label.clone(), built.generation))
+            .collect()
+    }
+
+    /// Returns the mark of a `--refresh` of an image at a time, which is later than the last one whatever the clocks say.
+    pub fn next_mark(&self, label: &str, now: Timestamp) -> String {
+        let last = self
+            .refreshed
+            .get(label)
+            .map_or(0, |mark| mark_number(mark));
+        format!("{now} #{}", last.saturating_add(1))
+    }
+
     /// Adds builds and marks; of two of one image the later one counts.
     fn add(&mut self, built: &BTreeMap<String, Built>, refreshed: &BTreeMap<String, String>) {
         for (label, new) in built {
-            let order = |built: &Built| (built.time, built.key.clone());
+            let order = |built: &Built| (built.generation, built.time, built.key.clone());
             match self.images.get(label) {
                 Some(known) if order(known) >= order(new) => {}
                 _ => {
@@ -115,10 +139,27 @@ impl State {
     }
 }
 
-/// Whether a mark is older than another; a mark is a time, in whatever precision.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Returns the number of a mark, `TIME #NUMBER`; 0 for one of the first versions, which was a time.
+fn mark_number(mark: &str) -> u64 {
+    let number = mark.rsplit_once(" #").map(|(_, number)| number);
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Whether a mark is older than another: by its number, and of one number by its time, in whatever precision.
 fn is_before(known: &str, mark: &str) -> bool {
-    let time = |text: &str| text.parse::<Timestamp>().ok();
-    (time(known), known) < (time(mark), mark)
+    let order = |text: &str| {
+        let time = text.split(' ').next().unwrap_or_default();
+        (
+            mark_number(text),
+            time.parse::<Timestamp>().ok(),
+            text.to_owned(),
+        )
+    };
+    order(known) < order(mark)
 }
 
 impl Staging {
@@ -126,6 +167,21 @@ impl Staging {
     pub async fn state(&self) -> Result<State, Error> {
         let found = self.read::<State>(()).await?;
         Ok(found.map(|(_, state)| state).unwrap_or_default())
+    }
+
+    /// Checks that the state can be written, and written over, and that the registry takes documents at all. Nothing is
+    /// asked if it was written over before.
+    pub async fn ensure_state_moves(&self) -> Result<(), Error> {
+        let known = |before: Option<&State>| before.cloned().unwrap_or_default();
+        let first = self.change((), known).await?;
+        if !first.is_movable {
+            let moved = |before: Option<&State>| State {
+                is_movable: true,
+                ..known(before)
+            };
+            self.change((), moved).await?;
+        }
+        Ok(())
     }
 
     /// Adds builds (by label) and the marks of refreshed images to the state.
@@ -152,6 +208,7 @@ mod tests {
         let built = Built {
             key: Digest::of(key.as_bytes()),
             digest: Digest::of(b"image"),
+            generation: 0,
             time: time.map(|time| time.parse().expect("a time")),
             size: 7,
             components: Vec::new(),
@@ -173,6 +230,41 @@ mod tests {
             }
             assert_eq!(state.images, late);
         }
+    }
+
+    #[test]
+    fn the_build_that_saw_the_other_one_is_the_later_whatever_the_clocks_say() {
+        let mut early = built("early", Some("2031-11-24T12:00:00Z"));
+        let mut late = built("late", Some("2026-11-24T12:00:00Z"));
+        early.get_mut("a").expect("there").generation = 1;
+        late.get_mut("a").expect("there").generation = 2;
+        for order in [[&early, &late], [&late, &early]] {
+            let mut state = State::default();
+            for built in order {
+                state.add(built, &BTreeMap::new());
+            }
+            assert_eq!(state.images, late);
+            assert_eq!(state.generations()["a"], 2);
+        }
+    }
+
+    #[test]
+    fn a_mark_is_later_than_one_of_a_clock_that_was_ahead() {
+        let mut state = State::default();
+        let mut keep = |mark: &str| {
+            let mark = BTreeMap::from([("a".to_owned(), mark.to_owned())]);
+            state.add(&BTreeMap::new(), &mark);
+            state.next_mark("a", "2026-11-24T12:00:00Z".parse().expect("a time"))
+        };
+        // A mark of an earlier version, a year ahead.
+        let first = keep("2027-11-24T12:00:00Z");
+        assert_eq!(first, "2026-11-24T12:00:00Z #1");
+        let second = keep(&first);
+        assert_eq!(second, "2026-11-24T12:00:00Z #2");
+        assert_eq!(keep(&first), second);
+        let last = format!("2026-11-24T12:00:00Z #{}", u64::MAX);
+        assert_eq!(keep(&last), last);
+        assert_eq!(keep(&second), last);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub const ROOMS: &[Room] = &[
     pure("table", &[]),
     pure("diagnostic", &["source"]),
     pure("event", &["name", "tail"]),
-    pure("interrupt", &[]),
+    pure("interrupt", &["name"]),
     pure("checkout", &["name"]),
     pure("oci", &["name"]),
     pure("evidence", &["name"]),
@@ -67,7 +67,7 @@ pub const ROOMS: &[Room] = &[
     acts("tool", &["name", "disk", "event", "compile"]),
     acts("git", &["name", "checkout"]),
     acts("buildkit", &["name", "llb"]),
-    acts("registry", &["name", "event", "oci"]),
+    acts("registry", &["name", "event", "interrupt", "oci"]),
     acts(
         "staging",
         &["name", "evidence", "tags", "plan", "record", "registry"],

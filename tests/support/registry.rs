@@ -112,6 +112,8 @@ pub struct State {
     pub immutable: Option<(u16, String)>,
     /// Only tags that begin so are immutable then.
     pub immutable_prefix: &'static str,
+    /// A manifest that contains this is refused with 400.
+    pub refuses: Option<&'static str>,
     /// How long a HEAD shows what a tag was.
     pub stale_for: Duration,
     /// The answer to taking a tag away; when `None` it is done (202).

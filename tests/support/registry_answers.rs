@@ -158,6 +158,10 @@ impl State {
         body: Bytes,
     ) -> Response {
         let found = digest(&body);
+        let text = String::from_utf8_lossy(&body);
+        if self.refuses.is_some_and(|part| text.contains(part)) {
+            return refusal(400, "MANIFEST_INVALID", "manifest invalid");
+        }
         let immutable = self.immutable.clone();
         let immutable = immutable.filter(|_| at.starts_with(self.immutable_prefix));
         let until = Instant::now() + self.stale_for;

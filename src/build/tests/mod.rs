@@ -2,8 +2,10 @@
 //! to.
 
 mod archives;
+mod partial;
 mod phases;
 mod preparing;
+mod probing;
 mod proofs;
 mod releases;
 
@@ -147,6 +149,8 @@ impl World {
             unlocked: Vec::new(),
             refreshed: BTreeMap::new(),
             sizes: self.sizes.clone(),
+            generations: BTreeMap::new(),
+            is_state_movable: false,
         };
         (gathered, plan.expect("a free tag"))
     }
@@ -155,7 +159,8 @@ impl World {
     async fn build(&self, engine: &Pushing<'_>) -> Result<Built, Error> {
         let (gathered, plan) = self.gathered();
         let prepared = Prepared::new(self.job(&gathered, &plan))?;
-        let recorded = build(prepared, engine).await?;
+        // In a test's thread the stack is small.
+        let recorded = Box::pin(build(prepared, engine)).await?;
         let digest = |planned: &Planned| Some((planned.label.clone(), recorded.digest(planned)?));
         Ok(Built {
             ending: recorded.ending(),

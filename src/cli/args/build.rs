@@ -66,6 +66,8 @@ pub struct BuildArgs {
     #[arg(long, env = "LAMINATE_ALLOW_DIRTY", value_parser = Flag::new())]
     pub allow_dirty: bool,
     /// Also build images that are up to date
+    ///
+    /// Steps that the engine has in its cache do not run again: use --refresh for that.
     #[arg(long, env = "LAMINATE_NO_REUSE", value_parser = Flag::new())]
     pub no_reuse: bool,
     /// How suites run.

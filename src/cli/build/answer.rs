@@ -10,6 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::{Answer, Exit, Failure, color, exit, plan as plan_command, summary};
 use crate::diagnostic::{Diagnostic, render};
 use crate::evidence::Evidence;
+use crate::interrupt::TagLog;
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Planned};
 use crate::run::{ImageError, Outcome};
@@ -23,6 +24,7 @@ pub(super) fn answer(
     context: &Context,
     recorded: Recorded<'_>,
     started: Instant,
+    log: &TagLog,
 ) -> Result<Answer, Failure> {
     let gathered = recorded.gathered();
     let planned = &recorded.plan().images;
@@ -64,6 +66,7 @@ pub(super) fn answer(
     describe_release(&mut json, recorded.release());
     let ending = recorded.ending();
     let failure = recorded.into_fault().map(Failure::from);
+    let failure = failure.map(|failure| failure.with_tags(log));
     if let Some(failure) = &failure {
         json["error"] = failure.json();
         messages.push_str(&failure.shown(color()));
@@ -250,4 +253,49 @@ fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, 
         "text": error.to_string(),
     });
     (json, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{HoldReason, Proofs};
+    use crate::stack::ImageId;
+
+    #[test]
+    fn a_short_key_that_fails_beside_steps_gets_a_hint() {
+        for (steps, is_hinted) in [("", false), ("\n    steps: [{ run: 'true' }]", true)] {
+            let spec =
+                format!("stack: x\nimages:\n  a:\n    base: debian:12\n    apt: [git]{steps}");
+            let stack = crate::testing::stack(&spec);
+            let planned = Planned {
+                id: ImageId(0),
+                label: "a".to_owned(),
+                keyed: None,
+                action: Action::Hold {
+                    because: HoldReason::NotSelected,
+                },
+                ignore_cache: false,
+                proofs: Proofs::default(),
+                tags: Vec::new(),
+            };
+            let error = |step: usize| ImageError::Step {
+                step: Some(step),
+                member: None,
+                failure: Box::default(),
+                log: vec!["Unable to locate package git".to_owned()],
+            };
+            let (_, text) = image_error(&stack, &planned, &error(0));
+            assert_eq!(
+                text.contains("short keys run before `steps:`"),
+                is_hinted,
+                "{text}"
+            );
+            assert!(
+                text.contains("  | Unable to locate package git\n"),
+                "{text}"
+            );
+            let (_, text) = image_error(&stack, &planned, &error(1));
+            assert!(!text.contains("short keys"), "{text}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::build::Error;
 use crate::cli::{Exit, Failure};
-use crate::{staging, tool};
+use crate::{registry, staging, tool};
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -37,6 +37,13 @@ impl From<Error> for Failure {
             | Error::Epoch { .. } | Error::Folder { .. } | Error::Junit { .. } => {
                 Self::new(Exit::Environment, text)
             }
+            Error::CannotPush { .. } => Self::new(Exit::Environment, text)
+                .help("create the repositories, or let the account push to them; or build into an archive with --export oci:FILE"),
+            Error::Staged(staging::Error::Registry(registry::Error::Immutable { .. })) => {
+                Self::new(Exit::Environment, text).help("except the tags `state`, `evidence-*`, `gate-*`, `*-current` and `*-aborted` of staging from immutability")
+            }
+            Error::Staged(_) => Self::new(Exit::Environment, text)
+                .help("docs/registry.md lists what laminate needs of a registry"),
             Error::Cancelled => Self::interrupted(),
             Error::Denied(denied) => denied.into(),
             Error::Engine(error) => error.into(),

@@ -55,7 +55,8 @@ async fn carry_out(
 ) -> Result<Answer, Failure> {
     // Clones share what was looked up: the engine asks for what the registry's client asked for.
     let credentials = Credentials::from_environment();
-    let registry = context::registry(credentials.clone(), events, interrupt.stop())?;
+    let (stop, log) = (interrupt.stop(), interrupt.log());
+    let registry = context::registry_with(credentials.clone(), events, stop, log)?;
     options.check(&context.stack)?;
     let online = (!options.offline).then_some(&registry);
     let request = &options.request;
@@ -89,7 +90,7 @@ async fn carry_out(
         interrupt,
     };
     let recorded = build::build(prepared, &engine).await?;
-    answer::answer(context, recorded, started)
+    answer::answer(context, recorded, started, log)
 }
 
 /// Returns the stack with all its variants, if a build publishes only some of them.

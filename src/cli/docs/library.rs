@@ -17,7 +17,10 @@ use crate::name::{Digest, Repository};
 use crate::oci;
 use crate::record::{ReleaseImage, Releases, StoredRelease};
 use crate::registry::{Locator, Registry};
-use crate::release;
+use crate::release::{
+    self,
+    gates::{self, SpecGates},
+};
 use crate::staging;
 
 /// How many of the newest releases get pages even if no channel is at them.
@@ -138,6 +141,9 @@ impl<'a> Library<'a> {
         self.read_stored(&images).await?;
         self.read_evidence(&images).await?;
         let staging = &self.workspace.staging;
+        let stack = &self.workspace.context.stack;
+        let gates = SpecGates::new(stack).proven_outside(stack);
+        let outside = gates::verdicts_on(staging, &gates, images.iter().copied()).await?;
         let specs = try_join_all(releases.iter().map(|stored| async move {
             let spec = staging.spec_of(&stored.release).await?;
             Ok::<_, staging::Error>((stored, spec))
@@ -150,6 +156,10 @@ impl<'a> Library<'a> {
                     .evidence
                     .as_ref()
                     .and_then(|digest| self.evidence.get(digest).cloned().flatten()),
+                outside: (outside.iter())
+                    .filter(|verdict| verdict.digest == image.digest)
+                    .cloned()
+                    .collect(),
                 resolved: specs.next().map(|image| image.resolved),
                 stored: self.stored.get(&location(image)).cloned().flatten(),
             });

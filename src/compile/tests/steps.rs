@@ -335,6 +335,30 @@ fn proxies_are_given_to_steps() {
 }
 
 #[test]
+fn a_period_of_refresh_is_in_every_command_and_not_in_the_image() {
+    let environment = StepEnvironment {
+        refreshed: [(ImageId(0), "2026-W48".to_owned())].into(),
+        ..StepEnvironment::default()
+    };
+    let settings =
+        "writable: { gid: 100, paths: [/opt] }\nsteps: [{ run: a }, { group: [{ run: b }] }]";
+    let ops = compile_in(settings, &environment);
+    let commands = ops.0.iter().filter_map(|op| match op {
+        pb::op::Op::Exec(exec) => exec.meta.as_ref(),
+        _ => None,
+    });
+    let commands: Vec<_> = commands.collect();
+    assert_eq!(commands.len(), 2);
+    for command in commands {
+        let has = command
+            .env
+            .iter()
+            .any(|entry| entry == "LAMINATE_REFRESH=2026-W48");
+        assert!(has, "{:?}", command.env);
+    }
+}
+
+#[test]
 fn a_step_that_must_run_ignores_the_cache() {
     for must_run in [false, true] {
         let environment = StepEnvironment {

@@ -206,6 +206,18 @@ fn details_of(words: &Words, release: &Release) -> Vec<ImageDetails> {
     images
         .map(|image| ImageDetails {
             evidence: Some(evidence(words, image)),
+            outside: vec![GateVerdict {
+                gate: words.name.clone(),
+                image: image.label(),
+                digest: image.digest.clone(),
+                passed: true,
+                note: Some(words.line.clone()),
+                by: words.line.clone(),
+                time: time("2026-11-25T10:20:30Z"),
+                tests: 0,
+                failed: 0,
+                cases: Vec::new(),
+            }],
             resolved: Some(json!({ "image": image.image, "steps": [words.text] })),
             stored: Some(stored(words, image.depth)),
         })

@@ -72,6 +72,40 @@ fn order_missing_and_new_are_different_reasons() {
 }
 
 #[test]
+fn reasons_compare_with_the_last_release_of_the_branch_and_not_with_what_was_built_last() {
+    let r = |steps: &str| {
+        let text = format!("r:\n    base: base\n    steps: [{steps}]");
+        edited(&[("r:\n    base: base", &text)])
+    };
+    let (released, now) = (r("{ run: a }"), r("{ run: b }"));
+    let release = built(&released);
+    // Someone else built another edit since.
+    let mut facts = built(&r("{ run: c }, { run: d }"));
+    let elsewhere = shown(&now, &facts, &Request::default());
+    assert!(elsewhere.contains("run d"), "{elsewhere}");
+    facts.released = release.records;
+    facts.released_commit = Commit::parse("d021570").ok();
+    let last = shown(&now, &facts, &Request::default());
+    let last = last.lines().last().unwrap_or_default();
+    assert!(
+        !last.contains("run d") && last.starts_with("r build: Step"),
+        "{last}"
+    );
+    facts.released.remove("r");
+    let new = shown(&now, &facts, &Request::default());
+    assert!(
+        new.ends_with("r build: New r: not in the last release (d021570)"),
+        "{new}"
+    );
+    facts.is_offline = true;
+    let offline = shown(&now, &facts, &Request::default());
+    assert!(
+        offline.ends_with("no registry was asked for an earlier build"),
+        "{offline}"
+    );
+}
+
+#[test]
 fn selecting_an_image_builds_the_parents_that_are_missing() {
     let request = Request {
         selected: Some(BTreeSet::from([SCI])),

@@ -276,6 +276,17 @@ fn a_new_period_rebuilds_without_the_cache() {
 }
 
 #[test]
+fn no_reuse_does_not_hide_a_new_period() {
+    let next = refreshed(|keys, request| {
+        keys.periods.day = "2026-11-27".to_owned();
+        request.no_reuse = true;
+    });
+    assert!(next.ends_with("; ignoring the cache: base"), "{next}");
+    let same = refreshed(|_, request| request.no_reuse = true);
+    assert!(same.ends_with("; ignoring the cache: "), "{same}");
+}
+
+#[test]
 fn a_new_period_of_another_length_does_not_count() {
     let next = refreshed(|keys, _| keys.periods.month = "2026-12".to_owned());
     assert_eq!(next, "; ignoring the cache: ");

@@ -11,10 +11,28 @@ mod spec;
 pub use result::{GateState, has_suite};
 pub use spec::{CHECKS, Source, SpecGates, Uncovered, uncovered};
 
+use std::collections::BTreeSet;
+
 use super::Error;
-use crate::record::{Release, ReleaseImage};
+use crate::name::Digest;
+use crate::record::{GateVerdict, Release, ReleaseImage};
 use crate::stack::Gate;
 use crate::staging::Staging;
+
+/// Returns the verdicts from outside on images, by gate; a digest that several images have is asked for once.
+pub async fn verdicts_on(
+    staging: &Staging,
+    gates: &BTreeSet<String>,
+    images: impl IntoIterator<Item = &ReleaseImage>,
+) -> Result<Vec<GateVerdict>, Error> {
+    let digests: BTreeSet<&Digest> = images.into_iter().map(|image| &image.digest).collect();
+    let mut found = Vec::new();
+    for gate in gates {
+        let verdicts = staging.verdicts(gate, digests.iter().copied()).await?;
+        found.extend(verdicts.into_iter().flatten());
+    }
+    Ok(found)
+}
 
 /// Returns the state of gates for those images of a release that a channel moves (by label). Results
 /// on the same digest that are newer than the release take precedence over it.
@@ -41,8 +59,7 @@ pub async fn states(
         let digests = pending.iter().map(|image| &image.digest);
         let verdicts = staging.verdicts(&gate.name, digests).await?;
         for (image, verdict) in pending.into_iter().zip(verdicts) {
-            let passed = verdict.map(|verdict| verdict.passed);
-            state.add_evidence(image.label(), passed);
+            state.add_evidence(image.label(), verdict);
         }
         list.push(state);
     }

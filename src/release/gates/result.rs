@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::spec::{CHECKS, GateScope, Source, SpecGates, scope};
 use crate::evidence::Evidence;
 use crate::name::Digest;
-use crate::record::ReleaseImage;
+use crate::record::{GateVerdict, ReleaseImage};
 use crate::stack::Gate;
 
 /// The state of a gate for the images of a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct GateState {
     /// The name of the gate.
     pub name: String,
@@ -23,6 +23,8 @@ pub struct GateState {
     pub open: Vec<String>,
     /// Images it does not cover.
     pub uncovered: Vec<String>,
+    /// The verdicts from outside that count.
+    pub verdicts: Vec<GateVerdict>,
 }
 
 impl GateState {
@@ -47,6 +49,7 @@ impl GateState {
             failed: Vec::new(),
             open: Vec::new(),
             uncovered: Vec::new(),
+            verdicts: Vec::new(),
         };
         let mut pending = Vec::new();
         for image in images {
@@ -71,12 +74,17 @@ impl GateState {
     }
 
     /// Adds the verdict from outside on an image; `None`: there is none.
-    pub(super) fn add_evidence(&mut self, label: String, passed: Option<bool>) {
-        let list = match passed {
+    pub(super) fn add_evidence(&mut self, label: String, verdict: Option<GateVerdict>) {
+        let list = match verdict.as_ref().map(|verdict| verdict.passed) {
             Some(true) => &mut self.passed,
             Some(false) => &mut self.failed,
             None => &mut self.open,
         };
+        // Images of several variants may be one, and the verdict has the name of one of them.
+        self.verdicts.extend(verdict.map(|verdict| GateVerdict {
+            image: label.clone(),
+            ..verdict
+        }));
         list.push(label);
     }
 }

@@ -66,6 +66,13 @@ impl SpecGates {
         }
     }
 
+    /// Returns the gates of channels that evidence from outside proves.
+    pub fn proven_outside(&self, stack: &Stack) -> BTreeSet<String> {
+        let gates = stack.channels().iter().flat_map(|channel| &channel.gates);
+        let outside = gates.filter(|gate| self.source(&gate.name) == Source::Evidence);
+        outside.map(|gate| gate.name.clone()).collect()
+    }
+
     /// Returns the names of suites.
     pub fn suites(&self) -> impl Iterator<Item = &str> {
         self.suites.iter().map(String::as_str)

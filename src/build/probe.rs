@@ -1,0 +1,50 @@
+//! What can be known of registries before anything is built: whether the run may push, and whether staging takes the
+//! documents that it will get.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+
+use super::error::Error;
+use super::prepared::Prepared;
+use crate::name::Repository;
+use crate::staging::Staging;
+
+impl Prepared<'_> {
+    /// Asks the registries of a run that builds or proves images, once each. Nothing is asked if nothing is pushed.
+    pub(super) async fn probe(&self) -> Result<(), Error> {
+        let Some(staging) = &self.staging else {
+            return Ok(());
+        };
+        let targets = self.targets().into_iter().chain([staging.clone()]);
+        let targets: BTreeSet<Repository> = targets.collect();
+        let registry = self.job.registry;
+        let asked = join_all(targets.iter().map(|target| registry.check_push(target))).await;
+        let refused: Vec<_> = asked.into_iter().filter_map(Result::err).collect();
+        if !refused.is_empty() {
+            return Err(Error::CannotPush { refused });
+        }
+        if self.job.gathered.is_state_movable {
+            return Ok(());
+        }
+        let moves = Staging::new(registry, staging).ensure_state_moves().await;
+        moves.map_err(Error::Staged)
+    }
+
+    /// Returns the repositories of images that lack one of their tags.
+    fn targets(&self) -> BTreeSet<Repository> {
+        if !self.job.options.push {
+            return BTreeSet::new();
+        }
+        let known = &self.job.gathered.facts.tags;
+        let images = self.job.plan.images.iter().filter_map(|planned| {
+            let repository = self.job.stack[planned.id].repository.clone()?;
+            let lacks = planned.tags.iter().any(|tag| {
+                let place = (repository.clone(), tag.clone());
+                !matches!(known.get(&place), Some(Some(_)))
+            });
+            lacks.then_some(repository)
+        });
+        images.collect()
+    }
+}
