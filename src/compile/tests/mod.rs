@@ -1,6 +1,7 @@
 //! Whole images, compiled and read back as operations. The texts of each kind of step are tested beside
 //! the code that makes them, and compared whole in `tests/compile_texts.rs`.
 
+mod refresh;
 mod steps;
 mod suites;
 
