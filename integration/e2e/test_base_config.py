@@ -82,3 +82,57 @@ def test_what_is_of_the_base_alone_is_not_inherited(make_stack, registry):
     assert config["Labels"] == {"org.example.base": "kept"}
     default = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     assert config["Env"] == [f"PATH=/opt/x/bin:{default}"]
+
+
+def test_the_folder_an_image_starts_in_is_made_for_its_user(make_stack, registry):
+    """A suite sees what users get: a runtime makes a missing folder for root."""
+    base = f"{registry.address}/odd/elsewhere:1"
+    registry.put_image("odd/elsewhere", "1", lambda whole: {**whole, "config": {**whole["config"], "WorkingDir": "/no/where"}})
+    stack = make_stack(f"""
+        stack: workdir
+        tags: ["w-${{commit7}}"]
+        tests: {{ own: {{ run: 'test "$PWD" = /srv/work/x && touch x' }} }}
+        images:
+          numbers: {{ base: BASE, config: {{ user: "1000:100", workdir: /srv/work/x }} }}
+          name:
+            base: BASE
+            steps:
+              - run: useradd --uid 1001 --gid 100 app; mkdir -m 700 /srv/work; ln -s /srv/work /srv/way; chmod 755 /srv/work
+                as: root
+            user: app
+            config: {{ workdir: /srv/way/x }}
+            tests: {{ own: {{ run: 'test "$(pwd -P)" = /srv/work/x && touch x' }} }}
+          shared: {{ base: BASE, writable: {{ gid: 100, paths: [/srv/work] }}, config: {{ user: "1000:100", workdir: /srv/work/x }} }}
+          there: {{ base: numbers, config: {{ workdir: /srv/work/x }} }}
+        """)
+    stack.laminate("build", "--push")
+    expected = {"numbers": {"srv/work": (0o755, 1000, 100), "srv/work/x": (0o755, 1000, 100)},
+                "name": {"srv/work/x": (0o755, 1001, 100)},
+                "shared": {"srv/work": (0o2775, 1000, 100), "srv/work/x": (0o2775, 1000, 100)}, "there": {}}
+    for image, entries in expected.items():
+        layer = stack.layers(image, f"w-{stack.commit7}")[-1]
+        with stack.open_layer(image, layer) as archive:
+            found = {member.name.strip("./"): (member.mode, member.uid, member.gid) for member in archive}
+        assert {path: what for path, what in found.items() if path.startswith("srv/work")} == entries, image
+
+    missing = make_stack(f"""
+        stack: missing
+        tests: {{ any: {{ run: "true" }} }}
+        images:
+          a: {{ base: "{base}", steps: [{{ write: {{ /x: x }} }}] }}
+        """, name="missing")
+    failed = missing.laminate("build", status=6)
+    assert "the image has no folder /no/where" in failed.err
+
+
+def test_a_field_of_another_type_is_reported_with_the_base(make_stack, registry):
+    base = f"{registry.address}/odd/types:1"
+    registry.put_image("odd/types", "1", lambda whole: {**whole, "config": {**whole["config"], "Shell": "/bin/bash -c"}})
+    stack = make_stack(f"""
+        stack: types
+        images:
+          a: {{ base: "{base}", steps: [{{ run: echo a >/a }}] }}
+        """, name="types")
+    failed = stack.laminate("build", status=None)
+    assert failed.status != 0 and base.rsplit(":", 1)[0] in failed.err, failed.err
+    assert "`Shell` of its config must be a list of texts" in failed.err

@@ -42,9 +42,26 @@ CASES = {
         "mkdir real; ln -s real way", 'copy: { @/way/p/x: { from: f, owner: "1000:100" } }',
         "COPY --chown=1000:100 f @/way/p/x", {"f": "f"}),
     "a setgid folder": case("mkdir d; chgrp 100 d; chmod 2775 d", "copy: { @/d/x: f }", "COPY f @/d/x", {"f": "f"}),
+    "a link to nothing on the way": case(
+        "mkdir q; ln -s ../nowhere q/way", 'copy: { @/q/way/p/x: { from: f, owner: "7:8" } }', "COPY --chown=7:8 f @/q/way/p/x",
+        {"f": "f"}),
+    "a link to nothing, for a folder": case("ln -s nowhere d", "copy: { @/d: tree/ }", "COPY tree/ @/d", TREE),
+    "a link to nothing, from an image": case(
+        "ln -s no/where x", "copy: { @/x: { image: SOURCE, from: /src/tool } }", "COPY --from=SOURCE /src/tool @/x"),
+    "a link, in a setgid folder": case(
+        "mkdir d; chgrp 100 d; chmod 2775 d", "link: { @/d/x: -t }",
+        "RUN ln -s -- -t @/d/x && chown -h 0:0 @/d/x"),
+    "a folder of an image, in a setgid folder": case(
+        "mkdir d; chgrp 100 d; chmod 2775 d", "copy: { @/d/p: { image: SOURCE, from: /src/ } }",
+        "COPY --from=SOURCE /src/ @/d/p"),
+    "symbolic mode with several operators": case(
+        "", 'copy: { @/x: { from: f, mode: "u+x-w,go=" } }', "COPY --chmod=u+x-w,go= f @/x", {"f": "f"}),
+    "symbolic mode for all": case("", 'copy: { @/x: { from: f, mode: "+w,u+s" } }', "COPY --chmod=+w,u+s f @/x", {"f": "f"}),
     "special mode": case("", 'copy: { @/x: { from: f, mode: "4755" } }', "COPY --chmod=4755 f @/x", {"f": "f"}),
     "symbolic mode": case("", 'copy: { @/x: { from: f, mode: "u+x,g+rwX" } }', "COPY --chmod=u+x,g+rwX f @/x", {"f": "f"}),
     "a new folder": case("", "copy: { @/d: tree/ }", "COPY tree/ @/d", TREE, ["tree/sub/b"]),
+    "a new folder in a setgid folder": case(
+        "mkdir d; chgrp 100 d; chmod 2775 d", "copy: { @/d: tree/ }", "COPY tree/ @/d", TREE),
     "a new folder with an owner": case(
         "", 'copy: { @/d/e: { from: tree/, owner: "1000:100" } }', "COPY --chown=1000:100 tree/ @/d/e", TREE),
     "into a folder that exists": case(
@@ -216,6 +233,7 @@ FAULTS = {
     "owner that does not exist": ("", 'copy: { /c/x: { from: f, owner: no-such } }'),
     "group that does not exist": ("", 'write: { /c/x: { text: t, owner: "0:no-such" } }'),
     "link onto a folder": ("mkdir x; touch x/kept", "link: { /c/x: /data }"),
+    "link of a user that does not exist": ("", "link: { /c/x: /data }, as: no-such"),
 }
 
 
@@ -223,7 +241,9 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_cannot_be_placed_fails_on_its_line(make_stack, name, way):
     setup, step = FAULTS[name]
-    step = f"{{ {step} }}" if way == "step" else f'{{ group: [{{ {step} }}, {{ run: "true" }}], as: root }}'
+    step, _, user = step.partition(", as: ")
+    step = f"{{ group: [{{ {step} }}, {{ run: 'true' }}], as: {user or 'root'} }}" if way == "group" else (
+        f"{{ {step}, as: {user or 'root'} }}")
     stack = make_stack(f"""
         stack: faults
         images:

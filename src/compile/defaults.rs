@@ -1,7 +1,7 @@
 //! What steps get from the base and the image unless they set it themselves.
 
 use super::command::{Command, ROOT, user_of};
-use super::config::BaseConfig;
+use super::config::{BaseConfig, config};
 use super::environment::Environment;
 use crate::stack::{Image, Step};
 
@@ -15,19 +15,26 @@ pub struct StepDefaults {
     pub shell: Vec<String>,
     /// The folder steps run in.
     pub workdir: String,
+    /// The folder that the finished image starts in.
+    pub starts_in: String,
+    /// The user that the finished image starts as.
+    pub starts_as: String,
 }
 
 impl StepDefaults {
     /// Returns the defaults of an image on a base.
     pub fn new(image: &Image, base: &BaseConfig) -> Self {
         let env = base.env().with(&image.env);
+        let made = config(image, base);
         let user = image.user.as_ref().map(|user| env.fill(user));
         let user = user.as_deref().or(base.user());
         Self {
             user: user.map_or_else(|| ROOT.to_owned(), user_of),
             env,
             shell: shell_of(image.shell.as_ref(), base),
-            workdir: base.workdir().to_owned(),
+            workdir: base.workdir(),
+            starts_in: made.workdir(),
+            starts_as: made.user().map_or_else(|| ROOT.to_owned(), user_of),
         }
     }
 

@@ -9,7 +9,10 @@ use super::defaults::StepDefaults;
 use super::exec::StepContext;
 use super::group::merge;
 use super::steps::file_actions::{FileActions, can_be_actions};
-use super::steps::{self, placement::placements};
+use super::steps::{
+    self,
+    placement::{placements, workdir},
+};
 use crate::diagnostic::Diagnostic;
 use crate::llb::{Action, File, Meta, OpId, Output};
 use crate::source::Spanned;
@@ -101,7 +104,16 @@ impl Compiler<'_> {
     fn step_actions(&mut self, context: StepContext) -> Option<Vec<Action>> {
         let StepContext { image, step, .. } = context;
         let writable = image.writable.as_ref();
-        let list = placements(step, self.stack.files())?;
+        let list = if let Kind::Workdir(_) = step.kind {
+            let StepDefaults {
+                starts_in,
+                starts_as,
+                ..
+            } = context.defaults;
+            vec![workdir(starts_in, starts_as)]
+        } else {
+            placements(step, self.stack.files())?
+        };
         if !step.finish.is_empty() || !can_be_actions(&list, writable) {
             return None;
         }

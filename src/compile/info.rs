@@ -27,7 +27,7 @@ impl Compiler<'_> {
         let exec = Exec {
             args: vec!["/bin/sh".to_owned(), "-c".to_owned(), script],
             env: state.config.env().entries(),
-            cwd: state.config.workdir().to_owned(),
+            cwd: state.config.workdir(),
             user: state.config.user().map_or_else(|| ROOT.to_owned(), user_of),
             network: Network::None,
             root: state.output,

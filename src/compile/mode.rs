@@ -15,11 +15,22 @@ pub fn apply(mode: &Mode, bits: u32, folder: bool) -> u32 {
 }
 
 fn clause(text: &str, bits: u32, executable: bool) -> u32 {
-    let Some(at) = text.find(['+', '-', '=']) else {
+    let is_operator = |c: char| matches!(c, '+' | '-' | '=');
+    let Some(at) = text.find(is_operator) else {
         return bits;
     };
-    let (who, rest) = text.split_at(at);
-    let operator = rest.as_bytes()[0];
+    let (who, mut rest) = text.split_at(at);
+    let mut now = bits;
+    // A clause can have several operators, as in `u+x-w`.
+    while let Some(operator) = rest.chars().next() {
+        let end = rest[1..].find(is_operator).map_or(rest.len(), |at| at + 1);
+        now = action(who, operator, &rest[1..end], now, executable);
+        rest = &rest[end..];
+    }
+    now
+}
+
+fn action(who: &str, operator: char, permissions: &str, bits: u32, executable: bool) -> u32 {
     let all = who.is_empty() || who.contains('a');
     let has = |c: char| all || who.contains(c);
     let mut change = 0;
@@ -29,7 +40,7 @@ fn clause(text: &str, bits: u32, executable: bool) -> u32 {
             continue;
         }
         mask |= 0o7 << shift | special;
-        for permission in rest[1..].chars() {
+        for permission in permissions.chars() {
             change |= match permission {
                 'r' => 0o4 << shift,
                 'w' => 0o2 << shift,
@@ -42,8 +53,8 @@ fn clause(text: &str, bits: u32, executable: bool) -> u32 {
         }
     }
     match operator {
-        b'+' => bits | change,
-        b'-' => bits & !change,
+        '+' => bits | change,
+        '-' => bits & !change,
         _ => (bits & !mask) | change,
     }
 }
@@ -69,6 +80,8 @@ mod tests {
         assert_eq!(mode("+x", 0o644, false), "0755");
         assert_eq!(mode("u+s,o-rwx", 0o755, false), "4750");
         assert_eq!(mode("u+x,g+X", 0o644, false), "0744");
+        assert_eq!(mode("u+x-w", 0o644, false), "0544");
+        assert_eq!(mode("g=rw+X,o=", 0o755, false), "0770");
         assert_eq!(
             format!("{:04o}", apply(&Mode::Octal(0o1777), 0o644, false)),
             "1777"

@@ -15,13 +15,18 @@ pub fn results() -> String {
 
 /// Returns a script with its placeholders replaced.
 ///
-/// A placeholder is `@NAME@`; `@PLACE@` and `@RESULTS@` are known everywhere. A line that is nothing but
+/// A placeholder is `@NAME@`; `@PLACE@`, `@RESULTS@` and `@PYTHON@`, which is
+/// `scripts/python.sh`, are known everywhere. A line that is nothing but
 /// a placeholder with an empty value is left out. So are lines for readers and tools: those that begin
 /// with `##` or with `# shellcheck `.
 pub fn expand(script: &str, values: &[(&str, &str)]) -> String {
     let results = results();
+    let python = include_str!("scripts/python.sh").lines();
+    let python: Vec<&str> = python.filter(|line| !is_for_readers(line)).collect();
+    let python = python.join("\n");
     let value = |name: &str| match name {
         "PLACE" => PLACE,
+        "PYTHON" => python.as_str(),
         "RESULTS" => results.as_str(),
         _ => {
             let known = values.iter().find(|(known, _)| *known == name);
@@ -32,7 +37,7 @@ pub fn expand(script: &str, values: &[(&str, &str)]) -> String {
     };
     let mut text = String::new();
     for line in script.lines() {
-        if line.starts_with("##") || line.starts_with("# shellcheck ") {
+        if is_for_readers(line) {
             continue;
         }
         let expanded = expand_line(line, &value);
@@ -42,6 +47,10 @@ pub fn expand(script: &str, values: &[(&str, &str)]) -> String {
         }
     }
     text
+}
+
+fn is_for_readers(line: &str) -> bool {
+    line.starts_with("##") || line.starts_with("# shellcheck ")
 }
 
 fn expand_line<'a>(line: &str, value: &dyn Fn(&str) -> &'a str) -> String {

@@ -52,13 +52,23 @@ pub fn takes_errexit(shell: &[String]) -> bool {
 /// starts it (`env bash -c`, `conda run -n x bash -c`), and behind its long options, which bash takes only
 /// before all others.
 fn errexit_position(shell: &[String]) -> Option<usize> {
-    let is_shell = |word: &String| {
+    let is_shell = |at: &usize| {
+        let word = &shell[*at];
         let name = word.rsplit('/').next().unwrap_or_default();
-        matches!(name, "sh" | "bash" | "dash" | "ash" | "zsh" | "ksh")
+        let is_value = at.checked_sub(1).is_some_and(|before| {
+            // Of `su` and its like: the options that follow are theirs.
+            matches!(shell[before].as_str(), "-s" | "--shell")
+        });
+        let is_known = matches!(
+            name,
+            "sh" | "bash" | "rbash" | "dash" | "ash" | "zsh" | "ksh" | "mksh"
+        );
+        is_known && !word.starts_with('-') && !is_value
     };
-    let mut at = shell.iter().rposition(is_shell)? + 1;
+    let mut at = (0..shell.len()).rev().find(is_shell)? + 1;
     let options = &shell[at..];
-    if !options.iter().any(|word| takes_text(word)) {
+    // What is no option is another program, as in `conda run -n sh python -c`.
+    if !options.first()?.starts_with(['-', '+']) || !options.iter().any(|word| takes_text(word)) {
         return None;
     }
     while let Some(word) = shell.get(at).filter(|word| word.starts_with("--")) {
@@ -99,6 +109,8 @@ mod tests {
             ("/bin/bash -lc", "/bin/bash -e -lc"),
             ("/usr/bin/env bash -c", "/usr/bin/env bash -e -c"),
             ("busybox sh -c", "busybox sh -e -c"),
+            ("/bin/rbash -c", "/bin/rbash -e -c"),
+            ("runuser -u j -- bash -c", "runuser -u j -- bash -e -c"),
             (
                 "conda run -n x /bin/bash -c",
                 "conda run -n x /bin/bash -e -c",
@@ -116,6 +128,9 @@ mod tests {
             "fish -c",
             "/bin/bash",
             "sh -x",
+            "su - j -s /bin/bash -c",
+            "su --shell=/bin/bash j -c",
+            "conda run -n sh python -c",
         ] {
             assert!(!takes_errexit(&words(shell)), "{shell}");
             assert_eq!(with_errexit(&words(shell)), words(shell));

@@ -54,6 +54,7 @@ impl Compiler<'_> {
         if let Some(serve) = &suite.serve {
             test = serve_script(&label, &state.config, serve, &suite.name, &test)?;
         }
+        test = format!("{}{test}", enter(&state.config.workdir()));
         let mut env = state.config.env().with(&suite.env);
         let network = match suite.network {
             stack::Network::None => Network::None,
@@ -84,7 +85,7 @@ impl Compiler<'_> {
         let exec = Exec {
             args,
             env: env.entries(),
-            cwd: state.config.workdir().to_owned(),
+            cwd: "/".to_owned(),
             user: runs_as,
             network,
             root: state.output,
@@ -192,6 +193,19 @@ fn tests(folder: &Utf8Path, select: &Select) -> String {
         .map(|test| quote(&format!("{folder}/{test}")))
         .collect();
     tests.join(" ")
+}
+
+/// Returns shell text that goes to the folder the image is started in. The engine would make a missing one
+/// for the user of the suite; a runtime makes it for root.
+fn enter(folder: &str) -> String {
+    if folder == "/" {
+        return String::new();
+    }
+    let path = quote(folder);
+    let reason = quote(&format!(
+        "laminate: the image has no folder {folder}, in which it is to start: make it in a step, or set `config: {{ workdir: {folder} }}`"
+    ));
+    format!("cd {path} || {{ [ -e {path} ] || echo {reason} >&2; exit 1; }}\n")
 }
 
 fn suite_args(suite: &Suite, test: String) -> Vec<String> {

@@ -35,16 +35,16 @@ impl Compiler<'_> {
         self.tree(&tree, false, &format!("uv {UV_VERSION}"))
     }
 
-    /// Adds a tree with pytest and a suite's requirements, fetched with uv, in versions that
-    /// fit what the image has; pip's settings of the image do not count but for its indexes. The tree is empty for an image that has pytest and a suite without
-    /// requirements.
+    /// Adds a tree with pytest and a suite's requirements, fetched with uv, in versions that fit what the
+    /// image has. Of the settings of pip and uv in the image, only those of indexes count. The tree is empty
+    /// for an image that has pytest and a suite without requirements.
     pub(super) fn pytest(
         &mut self,
         state: &BaseState,
         requirements: &Requirements,
         meta: &Meta,
     ) -> Output {
-        let mut env = state.config.env();
+        let mut env = without_settings_of_uv(state.config.env());
         let cache = format!("{PLACE}/cache");
         for (name, value) in [
             ("UV_CACHE_DIR", cache.as_str()),
@@ -147,6 +147,30 @@ impl Compiler<'_> {
     }
 }
 
+/// Returns an environment without the variables of uv that change what is installed, or where: they are for
+/// the image's own packages. Those of indexes and connections stay.
+fn without_settings_of_uv(mut env: Environment) -> Environment {
+    const KEPT: [&str; 9] = [
+        "UV_DEFAULT_INDEX",
+        "UV_INDEX",
+        "UV_EXTRA_INDEX_URL",
+        "UV_FIND_LINKS",
+        "UV_HTTP_TIMEOUT",
+        "UV_INSECURE_HOST",
+        "UV_KEYRING_PROVIDER",
+        "UV_NATIVE_TLS",
+        "UV_SYSTEM_CERTS",
+    ];
+    for entry in env.entries() {
+        let name = entry.split('=').next().unwrap_or_default();
+        let is_kept = KEPT.contains(&name) || name.starts_with("UV_INDEX_");
+        if name.starts_with("UV_") && !is_kept {
+            env.remove(name);
+        }
+    }
+    env
+}
+
 /// Returns whether a requirements file lists pytest itself.
 fn lists_pytest(requirements: &str) -> bool {
     requirements.lines().any(|line| {
@@ -159,6 +183,24 @@ fn lists_pytest(requirements: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_uvs_settings_only_those_of_indexes_count() {
+        let env = Environment::new([
+            "PATH=/bin",
+            "UV_OFFLINE=1",
+            "UV_CONSTRAINT=/x",
+            "UV_INDEX_URL=https://a",
+            "UV_DEFAULT_INDEX=https://b",
+        ]);
+        let left = without_settings_of_uv(env).entries();
+        let expected = [
+            "PATH=/bin",
+            "UV_INDEX_URL=https://a",
+            "UV_DEFAULT_INDEX=https://b",
+        ];
+        assert_eq!(left, expected);
+    }
 
     #[test]
     fn requirements_may_list_pytest() {

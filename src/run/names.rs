@@ -185,6 +185,7 @@ fn owners(step: &Step) -> Vec<(&str, Span)> {
     let own: Vec<(Option<&String>, Span)> = match &step.kind {
         Kind::Copy(list) => list.iter().map(|to| (to.owner.as_ref(), to.span)).collect(),
         Kind::Write(list) => list.iter().map(|to| (to.owner.as_ref(), to.span)).collect(),
+        Kind::Link(list) => list.iter().map(|to| (None, to.span)).collect(),
         _ => Vec::new(),
     };
     let all = own.into_iter();
@@ -243,6 +244,16 @@ mod tests {
     fn the_user_of_a_step_owns_its_files() {
         let steps = "steps: [{ write: { /x: x }, as: j }, { run: x, as: j }]";
         assert_eq!(found(steps), [(0, "user j".to_owned())]);
+    }
+
+    #[test]
+    fn links_and_the_working_folder_have_an_owner_as_well() {
+        let steps = "steps: [{ link: { /x: /y }, as: j }]\nconfig: { workdir: /w, user: app }";
+        let expected = [(0, "user j"), (2, "user app")];
+        assert_eq!(
+            found(steps),
+            expected.map(|(steps, name)| (steps, name.to_owned()))
+        );
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct DeclaredImage {
     pub user: Option<EnvString>,
     /// `shell:` of the image or the stack.
     pub shell: Option<Vec<String>>,
-    /// Short keys first, then `steps:`.
+    /// Short keys first, then `steps:`, then the folder of `config: { workdir: … }`.
     pub steps: Vec<Step>,
     /// `config:`.
     pub config: Config,
@@ -136,7 +136,11 @@ impl<'a> ImageReader<'a> {
     fn declared(&self) -> DeclaredImage {
         let reader = self.reader;
         let base = self.base();
-        let steps = self.steps();
+        let mut steps = self.steps();
+        let config: Config = self.read("config", config::read);
+        if let Some(workdir) = config.workdir.clone().filter(|it| it.plain() != Some("/")) {
+            steps.push(Step::workdir(workdir));
+        }
         let shell = self.get("shell");
         let shell = shell.or_else(|| self.scope.top.fields.get("shell"));
         let shell = shell.and_then(|node| reader.texts(node, "`shell`"));
@@ -155,7 +159,7 @@ impl<'a> ImageReader<'a> {
             env: self.read("env", env::read),
             user: self.read("user", config::user),
             steps,
-            config: self.read("config", config::read),
+            config,
             writable: self.read("writable", writable::read_image),
             tags: tags
                 .map(|node| tags::read(reader, node))

@@ -54,6 +54,15 @@ impl EnvString {
         }
     }
 
+    /// Returns the text for people, as it is written in a spec.
+    pub fn written(&self) -> String {
+        let parts = self.text.0.iter().map(|part| match part {
+            EnvPart::Text(text) => text.clone(),
+            EnvPart::Env(name) => format!("${{env:{name}}}"),
+        });
+        parts.collect()
+    }
+
     /// Returns the text as JSON, as part of keys: a string, or a list of its parts.
     pub fn canonical(&self) -> Json {
         if let Some(text) = self.plain() {

@@ -223,7 +223,7 @@ pub struct Image {
     pub user: Option<EnvString>,
     /// `shell:` of the image or the stack.
     pub shell: Option<Vec<String>>,
-    /// Short keys first, then `steps:`.
+    /// Short keys first, then `steps:`, then the folder of `config: { workdir: … }`.
     pub steps: Vec<Step>,
     /// `config:`.
     pub config: Config,

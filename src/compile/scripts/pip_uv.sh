@@ -1,10 +1,11 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154 # `python.sh` sets `python`
 ## The `pip` step with uv. uv leaves lock files that every user can write to: they are removed, but not
 ## one that was there before.
-python=$(command -v python || command -v python3) || {
-echo 'laminate: the image has no python on its PATH: install it in an earlier step, or set PATH in env' >&2
+@PYTHON@
+if [ -z "$python" ]; then
+echo 'laminate: the image has no Python 3 on its PATH: install it in an earlier step, or set PATH in env' >&2
 exit 127
-}
+fi
 lock=$("$python" -IBc 'import sys; print(sys.prefix)')/.lock
 [ ! -e "$lock" ] || lock=
 @PLACE@/uv/bin/uv pip install --python "$python"@ARGUMENTS@

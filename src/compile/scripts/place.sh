@@ -2,7 +2,7 @@
 ## Places files in a group, with the result of the engine's copy: an existing file gets the new owner and
 ## mode, a link at the target is followed, links below it are replaced, folders are merged.
 ##
-## Needs mkdir, rm, ln, cp, stat, chown, chmod and readlink, of GNU or of busybox. An empty OWNER or MODE
+## Needs mkdir, rmdir, rm, ln, cp, mv, stat, touch, chown, chmod and readlink, of GNU or of busybox. An empty OWNER or MODE
 ## keeps that of the source; files of a step that does not run as root are its user's. The bodies are
 ## subshells, so that each call has variables of its own.
 laminate_uid=$(id -u)
@@ -10,10 +10,24 @@ laminate_fail() {
   echo "laminate: $1" >&2
   exit 1
 }
-## FOLDER OWNER: makes a folder and those above it; new ones get the owner.
+## LINK: prints the path that a link leads to; only the link itself is followed.
+laminate_led_to() {
+  laminate_text=$(readlink "$1")
+  case $laminate_text in
+  /*) printf %s "$laminate_text" ;;
+  *) printf %s "${1%/*}/$laminate_text" ;;
+  esac
+}
+## FOLDER OWNER [LINKS]: makes a folder and those above it; new ones get the owner. Where a link to nothing
+## is on the way, the folder that it leads to is made. LINKS is the number of those that were followed.
 laminate_folder() (
   if [ -z "$1" ] || [ -d "$1" ]; then exit 0; fi
-  laminate_folder "${1%/*}" "$2"
+  laminate_folder "${1%/*}" "$2" "${3:-0}"
+  if [ -L "$1" ]; then
+    if [ "${3:-0}" = 40 ]; then laminate_fail "too many links at $1"; fi
+    laminate_folder "$(laminate_led_to "$1")" "$2" "$((${3:-0} + 1))"
+    exit 0
+  fi
   mkdir "$1"
   if [ -n "$2" ]; then chown "$2" "$1"; fi
 )
@@ -23,6 +37,8 @@ laminate_owner() (
     chown -h "$3" "$2"
   elif [ "$laminate_uid" = 0 ]; then
     chown -h "$(stat -c %u:%g "$1")" "$2"
+  else
+    chown -h "$laminate_uid:$(id -g)" "$2"
   fi
 )
 ## FROM TO OWNER MODE: copies owner, mode and time of one file or folder.
@@ -57,7 +73,17 @@ laminate_contents() (
     if [ -e "$entry" ] || [ -L "$entry" ]; then
       to=${2%/}/${entry##*/}
       if [ -z "$3$4" ] && [ -d "$entry" ] && [ ! -e "$to" ] && [ ! -L "$to" ]; then
-        cp -a "$entry" "$to"
+        if [ -g "$2" ]; then
+          # In a folder with setgid, folders that cp makes have it as well.
+          room=${2%/}/.laminate
+          mkdir "$room"
+          chmod 00700 "$room"
+          cp -a "$entry" "$room/new"
+          mv "$room/new" "$to"
+          rmdir "$room"
+        else
+          cp -a "$entry" "$to"
+        fi
       else
         laminate_entry "$entry" "$to" "$3" "$4"
       fi
@@ -68,18 +94,28 @@ laminate_contents() (
 laminate_file() (
   laminate_folder "${2%/*}" "$3"
   to=$2
-  if [ -L "$to" ]; then to=$(readlink -f "$to"); fi
+  if [ -L "$to" ]; then
+    to=$(readlink -f "$to") || laminate_fail "cannot follow the link $2: the folder that it leads to does not exist"
+  fi
   laminate_entry "$1" "$to" "$3" "$4"
 )
 ## FROM TO OWNER MODE NEW: what is in a folder, to a folder; a new one gets the mode NEW, an existing one
-## keeps its owner and mode.
+## keeps its owner and mode. With a mode of three digits, a new one has setgid if the folder above has it.
 laminate_tree() (
   laminate_folder "${2%/*}" "$3"
   if [ -n "$2" ] && [ ! -d "$2" ]; then
-    if [ -e "$2" ] || [ -L "$2" ]; then laminate_fail "cannot copy a folder to $2, which is not a folder"; fi
-    mkdir "$2"
-    if [ -n "$3" ]; then chown "$3" "$2"; fi
-    chmod "$5" "$2"
+    if [ -e "$2" ]; then laminate_fail "cannot copy a folder to $2, which is not a folder"; fi
+    case $5 in
+    [0-7][0-7][0-7])
+      umask "$(printf %o "$((0777 & ~0$5))")"
+      laminate_folder "$2" "$3"
+      umask 022
+      ;;
+    *)
+      laminate_folder "$2" "$3"
+      chmod "$5" "$2"
+      ;;
+    esac
   fi
   laminate_contents "$1" "$2/" "$3" "$4"
 )
@@ -98,10 +134,14 @@ laminate_image() (
     esac
   done
   if [ -d "$from" ]; then
-    laminate_tree "${from%/}" "$3" "$4" "$5" "${5:-0755}"
+    laminate_tree "${from%/}" "$3" "$4" "$5" "${5:-755}"
   elif [ -d "$3" ]; then
     laminate_file "$from" "$3/${2##*/}" "$4" "$5"
   else
+    if [ -L "$3" ] && [ ! -e "$3" ]; then
+      to=$(laminate_led_to "$3")
+      laminate_folder "${to%/*}" "$4"
+    fi
     laminate_file "$from" "$3" "$4" "$5"
   fi
 )
@@ -113,5 +153,6 @@ laminate_link() (
     rm -rf "$2"
   fi
   rm -f "$2"
-  ln -s "$1" "$2"
+  ln -s -- "$1" "$2"
+  chown -h "$laminate_uid:$(id -g)" "$2"
 )

@@ -24,7 +24,7 @@ return 1
 # shellcheck disable=SC2317,SC2329 # `wait_for` calls it
 answers() {
 url="http://127.0.0.1:$port$1"
-python=$(command -v python || command -v python3)
+@PYTHON@
 if command -v curl >/dev/null; then curl --noproxy '*' -fsS -o /dev/null --max-time 5 "$url" 2>/dev/null
 elif [ -n "$python" ]; then "$python" -c 'import sys, urllib.request as u; u.build_opener(u.ProxyHandler({})).open(sys.argv[1], timeout=5)' "$url" 2>/dev/null
 elif command -v wget >/dev/null; then wget -Y off -q -O /dev/null -T 5 "$url" 2>/dev/null

@@ -35,19 +35,23 @@ find "$path" @MOUNTED@"$skip" -type d ! -cnewer "$marker" -prune -o '(' -name .s
 }
 correct() {
 skip=-false
+corrected=
 if [ "$(stat -f -c %t "$path")" = 794c7630 ]; then skip=-true; fi
 capabilities=
 if command -v getcap >/dev/null; then capabilities=$(changed -type f -perm /0111 ! -group @GID@ -exec getcap {} + 2>/dev/null || true); fi
-changed '(' '(' '(' -type d -o -type f -o -type l ')' ! -group @GID@ -exec chgrp -h @GID@ {} + ')' , \
+if changed '(' '(' '(' -type d -o -type f -o -type l ')' ! -group @GID@ -exec chgrp -h @GID@ {} + ')' , \
 '(' -type d ! -perm -2070 -exec chmod g+rwxs {} + ')' , \
 '(' -type f ! -perm -0060 -exec chmod g+rw {} + ')' , \
-'(' -type f -perm -0100 ! -perm -0010 -exec chmod g+x {} + ')' ')' 2>/dev/null || true
+'(' -type f -perm -0100 ! -perm -0010 -exec chmod g+x {} + ')' ')' 2>/dev/null; then corrected=yes; fi
 if [ -n "$capabilities" ]; then
 echo "$capabilities" | while read -r line; do
 file=${line% *}
 setcap "${line##* }" "${file% =}"
 done
 fi
+wrong=
+# The kernel ignores setgid without an error where the user is not in the group, but not for root.
+if [ -n "$corrected" ] && [ "$(id -u)" = 0 ]; then return; fi
 wrong=$(changed '(' -type l ! -group @GID@ -o -type d '(' ! -group @GID@ -o ! -perm -2070 ')' -o -type f '(' ! -group @GID@ -o ! -perm -0060 ')' ')' -print | head -n 5)
 }
 ## The same without GNU find: all files are looked at, and times are whole seconds.

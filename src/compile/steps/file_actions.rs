@@ -91,7 +91,7 @@ impl<'a> FileActions<'a> {
         match &placement.what {
             What::File(entry) => self.file(placement, entry, owner),
             What::Contents(entries) => self.contents(placement, entries, owner),
-            What::Link { text, replace } => self.link(target, text, *replace),
+            What::Link { text, replace } => self.link(target, text, *replace, owner),
             What::Image { source, path } => {
                 self.make_parents(target, owner.clone());
                 self.actions.push(Placing::Copy {
@@ -129,11 +129,11 @@ impl<'a> FileActions<'a> {
         self.copy(source, target, owner, file_mode(mode), false);
     }
 
-    fn link(&mut self, target: &str, text: &str, replace: bool) {
-        let owner = self
-            .below_writable(target)
-            .map(|writable| in_group(None, writable));
-        self.make_parents(target, None);
+    fn link(&mut self, target: &str, text: &str, replace: bool, mut owner: Option<Owner>) {
+        self.make_parents(target, owner.clone());
+        if let Some(writable) = self.below_writable(target) {
+            owner = Some(in_group(owner, writable));
+        }
         if replace {
             self.actions.push(Placing::Plain(Action::Remove {
                 path: target.to_owned(),

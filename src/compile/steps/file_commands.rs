@@ -4,6 +4,7 @@ use super::file_actions::is_special;
 use super::paths::parent;
 use super::placement::{Placement, What};
 use crate::compile::command::{Arg, Command, path_in_step};
+use crate::compile::mode::apply;
 use crate::compile::owner::chown_word;
 use crate::compile::script::expand;
 use crate::compile::shell::quote;
@@ -37,9 +38,10 @@ pub fn place(list: &[Placement]) -> Command {
             }
             What::Contents(entries) => {
                 let folder = format!("/{index}");
-                let new = match &placement.mode {
-                    Some(mode) => mode_text(mode),
-                    None => "0755".to_owned(),
+                let new = match placement.mode.as_ref() {
+                    Some(mode) if is_special(Some(mode)) => mode_text(mode),
+                    Some(mode) => format!("{:03o}", apply(mode, 0o755, true)),
+                    None => "755".to_owned(),
                 };
                 script.push("laminate_tree ");
                 script.push_tree_path(&folder);
@@ -134,7 +136,14 @@ fn mode_text(mode: &Mode) -> String {
     match mode {
         // Five digits clear setuid and setgid of a folder also in GNU chmod.
         Mode::Octal(bits) => format!("{bits:05o}"),
-        Mode::Symbolic(text) => text.clone(),
+        // Without `u`, `g`, `o` or `a`, `chmod` leaves out what the umask has.
+        Mode::Symbolic(text) => {
+            let clauses = text.split(',').map(|clause| {
+                let for_all = clause.starts_with(['+', '-', '=']);
+                format!("{}{clause}", if for_all { "a" } else { "" })
+            });
+            clauses.collect::<Vec<_>>().join(",")
+        }
     }
 }
 
@@ -192,9 +201,15 @@ mod tests {
     }
 
     #[test]
+    fn a_symbolic_mode_without_a_class_is_for_all() {
+        let calls = placed("{ perms: { /x: { mode: \"+w,u+s,=r\" } } }");
+        assert_eq!(calls, "chmod a+w,u+s,a=r /x\n");
+    }
+
+    #[test]
     fn folders_are_placed_by_their_contents() {
         let yaml = "{ copy: { /opt/: { from: checks, owner: \"1:2\", mode: g+w } } }";
-        let expected = "laminate_tree /run/laminate/tree/0 /opt 1:2 '' g+w\n";
+        let expected = "laminate_tree /run/laminate/tree/0 /opt 1:2 '' 775\n";
         assert_eq!(placed(yaml), expected);
         let paths: Vec<String> = command(yaml).tree.0.into_keys().collect();
         assert_eq!(paths, ["/0", "/0/checks", "/0/checks/test_a.py"]);

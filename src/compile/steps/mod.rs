@@ -39,7 +39,7 @@ pub fn command(step: &Step, shell: &[String], files: &Files) -> Option<Command> 
         Kind::Copy(_) | Kind::Write(_) | Kind::Link(_) => {
             file_commands::place(&placements(step, files).expect("these kinds place files"))
         }
-        Kind::Group(_) => return None,
+        Kind::Group(_) | Kind::Workdir(_) => return None,
     };
     Some(command)
 }

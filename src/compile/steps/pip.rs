@@ -30,6 +30,9 @@ pub fn command(pip: &Pip) -> Command {
                 ("PIP_ROOT_USER_ACTION", "ignore".to_owned()),
                 // Never into ~/.local, which is hidden where a home folder is mounted.
                 ("PIP_USER", "0".to_owned()),
+                // As uv: an image is not a system that someone maintains.
+                ("PIP_BREAK_SYSTEM_PACKAGES", "1".to_owned()),
+                ("PIP_REQUIRE_VIRTUALENV", "0".to_owned()),
             ],
         ),
     };

@@ -44,6 +44,16 @@ pub enum What {
     },
 }
 
+/// Returns the folder in which the image starts, as a placement.
+pub fn workdir(path: &str, user: &str) -> Placement {
+    Placement {
+        what: What::Contents(BTreeMap::new()),
+        target: path.trim_end_matches('/').to_owned(),
+        owner: (user_of(user) != ROOT).then(|| user.to_owned()),
+        mode: None,
+    }
+}
+
 /// Returns what a step places, in order; `None` for kinds that do more than place files. `as:` of the step
 /// is the owner unless a target has another one.
 pub fn placements(step: &Step, files: &Files) -> Option<Vec<Placement>> {

@@ -14,6 +14,7 @@ use super::config::{Config, Healthcheck};
 use super::env::{Env, EnvChange, EnvPart, EnvText};
 use super::env_text::{EnvString, ProcessWords};
 use super::model::{Base, Image, ImageId, Refresh, Stack};
+use super::steps::{Kind, Step};
 
 /// Returns the spec of some images of one variant: all keys of the stack that they need, and the images.
 pub fn expanded(stack: &Stack, ids: &BTreeSet<ImageId>) -> Value {
@@ -84,9 +85,14 @@ fn image_value(stack: &Stack, image: &Image) -> Map<String, Value> {
         };
         add("refresh", json!(word));
     }
-    if !image.steps.is_empty() {
-        let steps = image.steps.iter().map(|step| step::value(image, step));
-        add("steps", steps.collect());
+    // `config: { workdir: … }` makes its step.
+    let is_written = |step: &&Step| !matches!(step.kind, Kind::Workdir(_));
+    let mut steps = image.steps.iter().filter(is_written).peekable();
+    if steps.peek().is_some() {
+        add(
+            "steps",
+            steps.map(|step| step::value(image, step)).collect(),
+        );
     }
     add("config", Value::Object(config(&image.config)));
     add("tests", Value::Object(proof::of_image(stack, image)));

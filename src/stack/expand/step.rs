@@ -125,6 +125,7 @@ fn kind_value(image: &Image, kind: &Kind) -> (&'static str, Value) {
         Kind::Run(text) => ("run", json!(text)),
         Kind::Exec(args) => ("exec", json!(literals(args))),
         Kind::Script(path) => ("script", file(path)),
+        Kind::Workdir(path) => ("workdir", json!(path.written())),
         Kind::Group(members) => {
             let members = members.iter().map(|member| value(image, member));
             ("group", members.collect())

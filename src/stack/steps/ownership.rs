@@ -57,6 +57,13 @@ pub fn read(reader: &Reader, fields: &Fields) -> Option<Ownership> {
     Some(ownership)
 }
 
+/// Whether a text is no number, or one that can be an id. The kernel takes the greatest of 32 bits for "leave
+/// it as it is" (chown(2)).
+fn is_name_or_id(text: &str) -> bool {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    !is_number || text.parse::<u32>().is_ok_and(|id| id < u32::MAX)
+}
+
 /// Whether a text is `USER`, `USER:GROUP` or `:GROUP`, each a name or a number.
 fn is_owner(text: &str) -> bool {
     let is_part = |text: &str| {
@@ -65,6 +72,7 @@ fn is_owner(text: &str) -> bool {
             && text
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+            && is_name_or_id(text)
     };
     match text.split_once(':') {
         Some((user, group)) => (user.is_empty() || is_part(user)) && is_part(group),
@@ -82,9 +90,10 @@ fn parse_mode(text: &str) -> Option<Mode> {
     }
     let symbolic = text.split(',').all(|clause| {
         let rest = clause.trim_start_matches(['u', 'g', 'o', 'a']);
+        // `o=` takes everything; `o+` and `o-` would change nothing.
         rest.starts_with(['+', '-', '='])
             && rest.chars().all(|c| "+-=rwxXst".contains(c))
-            && rest.len() > 1
+            && !rest.ends_with(['+', '-'])
     });
     symbolic.then(|| Mode::Symbolic(text.to_owned()))
 }
@@ -104,11 +113,11 @@ mod tests {
 
     #[test]
     fn symbolic_modes_are_clauses_of_chmod() {
-        for text in ["g+rwX", "u=rwx,go=rx", "a-w", "+t"] {
+        for text in ["g+rwX", "u=rwx,go=rx", "a-w", "+t", "u=rw,go=", "u+x-w"] {
             let mode = Mode::Symbolic(text.to_owned());
             assert_eq!(parse_mode(text), Some(mode));
         }
-        for text in ["g", "g+", "x+r", "g+rwz", "u=r,", "rwx"] {
+        for text in ["g", "g+", "x+r", "g+rwz", "u=r,", "rwx", "u+x-"] {
             assert_eq!(parse_mode(text), None, "{text}");
         }
     }
@@ -116,6 +125,8 @@ mod tests {
     #[test]
     fn owners_are_a_user_and_perhaps_a_group() {
         assert!(["0", "1000:100", "jovyan:users", "a.b-c_d", ":100"].map(is_owner) == [true; 5]);
+        assert!(["4294967294", "1000:4294967294", "j1"].map(is_owner) == [true; 3]);
+        assert!(["4294967295", "0:4294967295", "99999999999"].map(is_owner) == [false; 3]);
         assert!(["", ":", "a:", "a b", "-a", "a:b:c", "::b"].map(is_owner) == [false; 7]);
     }
 }

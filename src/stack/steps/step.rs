@@ -19,6 +19,7 @@ use crate::name::{Digest, Reference};
 use crate::source::Span;
 use crate::stack::PipTool;
 use crate::stack::env::{Env, canonical_env};
+use crate::stack::env_text::EnvString;
 use crate::stack::image_source::ImageSource;
 
 /// One change of an image; one step is one layer.
@@ -77,11 +78,35 @@ pub enum Kind {
     Exec(Vec<String>),
     /// Runs a file under `images/` by its `#!` line.
     Script(Utf8PathBuf),
+    /// Makes the folder of `config: { workdir: … }`, for the user of the finished image; it is never
+    /// written as a step.
+    Workdir(EnvString),
     /// Runs several steps in one layer; groups are never nested.
     Group(Vec<Step>),
 }
 
 impl Step {
+    /// Returns the step that makes the folder of `config: { workdir: … }`.
+    pub fn workdir(path: EnvString) -> Self {
+        let span = path.span;
+        let kind = Kind::Workdir(path);
+        Self {
+            span,
+            title: kind.title(),
+            kind,
+            user: None,
+            cwd: None,
+            env: Env::default(),
+            shell: None,
+            secrets: Vec::new(),
+            mounts: Vec::new(),
+            network: None,
+            finish: Vec::new(),
+            vars: BTreeSet::new(),
+            is_short: false,
+        }
+    }
+
     /// Whether it, or a member of it, installs with uv.
     pub fn uses_uv(&self) -> bool {
         match &self.kind {
@@ -107,6 +132,7 @@ impl Kind {
             Self::Run(text) => run::title_run(text),
             Self::Exec(args) => run::title_exec(args),
             Self::Script(path) => run::title_script(path),
+            Self::Workdir(path) => format!("workdir {}", path.written()),
             Self::Group(steps) => {
                 let titles: Vec<&str> = steps.iter().map(|step| step.title.as_str()).collect();
                 format!("group: {}", titles.join("; "))
@@ -127,6 +153,7 @@ impl Kind {
             Self::Run(text) => ("run", json!(text)),
             Self::Exec(args) => ("exec", json!(args)),
             Self::Script(path) => ("script", json!(path)),
+            Self::Workdir(path) => ("workdir", path.canonical()),
             Self::Group(steps) => ("group", steps.iter().map(Step::canonical).collect()),
         }
     }
@@ -216,7 +243,12 @@ impl Step {
                     step.collect_files(files);
                 }
             }
-            Kind::Write(_) | Kind::Link(_) | Kind::Perms(_) | Kind::Run(_) | Kind::Exec(_) => {}
+            Kind::Write(_)
+            | Kind::Link(_)
+            | Kind::Perms(_)
+            | Kind::Run(_)
+            | Kind::Exec(_)
+            | Kind::Workdir(_) => {}
         }
     }
 
@@ -235,7 +267,8 @@ impl Step {
             | Kind::Perms(_)
             | Kind::Run(_)
             | Kind::Exec(_)
-            | Kind::Script(_) => {}
+            | Kind::Script(_)
+            | Kind::Workdir(_) => {}
         }
         found
     }
