@@ -91,7 +91,7 @@ def test_the_folder_an_image_starts_in_is_made_for_its_user(make_stack, registry
     stack = make_stack(f"""
         stack: workdir
         tags: ["w-${{commit7}}"]
-        tests: {{ own: {{ run: 'test "$PWD" = /srv/work/x && touch x' }} }}
+        tests: {{ own: {{ run: 'test "$(pwd -P)" = /srv/work/x && touch x' }} }}
         images:
           numbers: {{ base: BASE, config: {{ user: "1000:100", workdir: /srv/work/x }} }}
           name:
@@ -101,7 +101,6 @@ def test_the_folder_an_image_starts_in_is_made_for_its_user(make_stack, registry
                 as: root
             user: app
             config: {{ workdir: /srv/way/x }}
-            tests: {{ own: {{ run: 'test "$(pwd -P)" = /srv/work/x && touch x' }} }}
           shared: {{ base: BASE, writable: {{ gid: 100, paths: [/srv/work] }}, config: {{ user: "1000:100", workdir: /srv/work/x }} }}
           there: {{ base: numbers, config: {{ workdir: /srv/work/x }} }}
         """)
