@@ -106,7 +106,7 @@ def test_the_folder_an_image_starts_in_is_made_for_its_user(make_stack, registry
         """)
     stack.laminate("build", "--push")
     expected = {"numbers": {"srv/work": (0o755, 1000, 100), "srv/work/x": (0o755, 1000, 100)},
-                "name": {"srv/work/x": (0o755, 1001, 100)},
+                "name": {"srv/work": (0o755, 0, 0), "srv/work/x": (0o755, 1001, 100)},
                 "shared": {"srv/work": (0o2775, 1000, 100), "srv/work/x": (0o2775, 1000, 100)}, "there": {}}
     for image, entries in expected.items():
         layer = stack.layers(image, f"w-{stack.commit7}")[-1]

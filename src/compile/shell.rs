@@ -67,7 +67,7 @@ fn errexit_position(shell: &[String]) -> Option<usize> {
     };
     let mut at = (0..shell.len()).rev().find(is_shell)? + 1;
     let options = &shell[at..];
-    // What is no option is another program, as in `conda run -n sh python -c`.
+    // Other words than options are another program, as in `conda run -n sh python -c`.
     if !options.first()?.starts_with(['-', '+']) || !options.iter().any(|word| takes_text(word)) {
         return None;
     }

@@ -57,7 +57,7 @@ pub fn read(reader: &Reader, fields: &Fields) -> Option<Ownership> {
     Some(ownership)
 }
 
-/// Whether a text is no number, or one that can be an id. The kernel takes the greatest of 32 bits for "leave
+/// Whether a text is a name, or a number that can be an id. The kernel takes the greatest of 32 bits for "leave
 /// it as it is" (chown(2)).
 fn is_name_or_id(text: &str) -> bool {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
