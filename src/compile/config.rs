@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::config_fields::{WrongField, check_fields};
 use super::config_text::words;
 use super::environment::Environment;
 use crate::stack::{Base, Config, Healthcheck, Image};
@@ -32,13 +33,8 @@ pub enum ConfigError {
     #[error("the config is not a JSON object")]
     Shape,
     /// A field has a type that engines and runtimes refuse.
-    #[error("`{field}` of its config must be {expected}")]
-    Field {
-        /// Its name.
-        field: &'static str,
-        /// The type.
-        expected: &'static str,
-    },
+    #[error(transparent)]
+    Field(#[from] WrongField),
 }
 
 impl BaseConfig {
@@ -150,33 +146,6 @@ impl BaseConfig {
     pub fn shell(&self) -> Option<Vec<String>> {
         self.list("Shell")
     }
-}
-
-/// Fails if a field has another type than the OCI image specification gives it: the engine finds that only
-/// when it exports an image that is based on it.
-fn check_fields(config: &Value) -> Result<(), ConfigError> {
-    let is_texts = |value: &Value| {
-        let list = value.as_array();
-        list.is_some_and(|list| list.iter().all(Value::is_string))
-    };
-    let is_labels = |value: &Value| {
-        let map = value.as_object();
-        map.is_some_and(|map| map.values().all(Value::is_string))
-    };
-    let lists = ["Env", "Cmd", "Entrypoint", "Shell", "OnBuild"];
-    let texts = ["User", "WorkingDir", "StopSignal"];
-    let maps = ["ExposedPorts", "Volumes"];
-    let check = |fields: &[&'static str], expected, is_valid: &dyn Fn(&Value) -> bool| {
-        let is_wrong = |field: &&&str| !config[**field].is_null() && !is_valid(&config[**field]);
-        match fields.iter().find(is_wrong) {
-            Some(field) => Err(ConfigError::Field { field, expected }),
-            None => Ok(()),
-        }
-    };
-    check(&lists, "a list of texts", &is_texts)?;
-    check(&texts, "a text", &Value::is_string)?;
-    check(&maps, "an object", &Value::is_object)?;
-    check(&["Labels"], "an object of texts", &is_labels)
 }
 
 /// Returns the config of an image on a base, with the base's history.
@@ -355,35 +324,6 @@ fn add_entries<'a>(
 mod tests {
     use super::*;
     use crate::compile::tests::image;
-
-    #[test]
-    fn a_field_of_another_type_is_named() {
-        for (config, message) in [
-            (
-                r#"{"Shell":"/bin/bash -c"}"#,
-                "`Shell` of its config must be a list of texts",
-            ),
-            (
-                r#"{"Cmd":[1]}"#,
-                "`Cmd` of its config must be a list of texts",
-            ),
-            (r#"{"User":1000}"#, "`User` of its config must be a text"),
-            (
-                r#"{"Volumes":["/a"]}"#,
-                "`Volumes` of its config must be an object",
-            ),
-            (
-                r#"{"Labels":{"a":1}}"#,
-                "`Labels` of its config must be an object of texts",
-            ),
-        ] {
-            let text = format!("{{\"config\":{config}}}");
-            let problem = BaseConfig::parse(text.as_bytes()).expect_err(config);
-            assert_eq!(problem.to_string(), message);
-        }
-        assert!(BaseConfig::parse(br#"{"config":{"Shell":null,"Labels":null}}"#).is_ok());
-        assert!(BaseConfig::parse(br#"{"config":null}"#).is_ok());
-    }
 
     #[test]
     fn an_empty_path_and_a_relative_folder_are_those_of_docker() {

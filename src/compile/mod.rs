@@ -9,6 +9,7 @@
 mod command;
 mod compiler;
 pub mod config;
+mod config_fields;
 mod config_text;
 mod defaults;
 pub mod environment;
