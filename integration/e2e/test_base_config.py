@@ -88,21 +88,21 @@ def test_the_folder_an_image_starts_in_is_made_for_its_user(make_stack, registry
     """A suite sees what users get: a runtime makes a missing folder for root."""
     base = f"{registry.address}/odd/elsewhere:1"
     registry.put_image("odd/elsewhere", "1", lambda whole: {**whole, "config": {**whole["config"], "WorkingDir": "/no/where"}})
-    stack = make_stack(f"""
+    stack = make_stack("""
         stack: workdir
-        tags: ["w-${{commit7}}"]
-        tests: {{ own: {{ run: 'test "$(pwd -P)" = /srv/work/x && touch x' }} }}
+        tags: ["w-${commit7}"]
+        tests: { own: { run: 'test "$(pwd -P)" = /srv/work/x && touch x' } }
         images:
-          numbers: {{ base: BASE, config: {{ user: "1000:100", workdir: /srv/work/x }} }}
+          numbers: { base: BASE, config: { user: "1000:100", workdir: /srv/work/x } }
           name:
             base: BASE
             steps:
               - run: useradd --uid 1001 --gid 100 app; mkdir -m 700 /srv/work; ln -s /srv/work /srv/way; chmod 755 /srv/work
                 as: root
             user: app
-            config: {{ workdir: /srv/way/x }}
-          shared: {{ base: BASE, writable: {{ gid: 100, paths: [/srv/work] }}, config: {{ user: "1000:100", workdir: /srv/work/x }} }}
-          there: {{ base: numbers, config: {{ workdir: /srv/work/x }} }}
+            config: { workdir: /srv/way/x }
+          shared: { base: BASE, writable: { gid: 100, paths: [/srv/work] }, config: { user: "1000:100", workdir: /srv/work/x } }
+          there: { base: numbers, config: { workdir: /srv/work/x } }
         """)
     stack.laminate("build", "--push")
     expected = {"numbers": {"srv/work": (0o755, 1000, 100), "srv/work/x": (0o755, 1000, 100)},
