@@ -3,6 +3,8 @@
 //!
 //! Each function panics with the rendered diagnostics if the text is not a valid spec.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 
 use crate::spec::tree::{File, Files};
@@ -24,13 +26,25 @@ pub mod compile {
     pub use crate::compile::{BaseConfig, BaseState, CA_SECRET, Compiler, StepEnvironment};
 }
 
-/// Returns a program that stands for uv: it is never read.
-pub fn uv() -> crate::compile::Brought {
-    crate::compile::Brought {
-        path: "/uv".into(),
-        size: 44_198_984,
-        digest: crate::name::Digest::of(b"uv"),
-    }
+/// Returns a tool of one file, which is never read.
+pub fn tool(path: &str, size: u64) -> BTreeMap<String, crate::compile::Brought> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let file = crate::compile::Brought {
+        path: format!("/{name}").into(),
+        size,
+        digest: crate::name::Digest::of(name.as_bytes()),
+    };
+    BTreeMap::from([(path.to_owned(), file)])
+}
+
+/// Returns what stands for uv.
+pub fn uv() -> BTreeMap<String, crate::compile::Brought> {
+    tool("bin/uv", 44_198_984)
+}
+
+/// Returns what stands for py-rattler.
+pub fn rattler() -> BTreeMap<String, crate::compile::Brought> {
+    tool("rattler/rattler.abi3.so", 82_204_064)
 }
 
 /// Verdicts and package lists.

@@ -81,6 +81,15 @@ pub const BAD: &[(&str, &str)] = &[
     ("apt: [git]", "pip: includes.txt"),
     ("apt: [git]", "pip: { tool: poetry, packages: [x] }"),
     ("apt: [git]", "conda: { channels: [x] }"),
+    ("apt: [git]", "conda: { packages: [x], prefix: opt/x }"),
+    ("apt: [git]", "conda: { packages: [x], prefix: / }"),
+    ("apt: [git]", "conda: { packages: [x], prefix: /x, env: y }"),
+    ("apt: [git]", "conda: { packages: [x], env: ../y }"),
+    ("apt: [git]", "conda: { packages: [x], tool: rattle }"),
+    (
+        "apt: [git]",
+        "conda: { packages: [x], channels: [\"https://host/t/word/c\"] }",
+    ),
     (
         "apt: [git]",
         "pip: { packages: [six], index: \"https://user:word@host/simple\" }",

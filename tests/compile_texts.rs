@@ -165,7 +165,8 @@ fn each_text_is_as_it_was() {
     let stack = laminate::testing::stack_with(SPEC, &FILES);
     let environment = StepEnvironment {
         ca: true,
-        uv: Some(laminate::testing::uv()),
+        uv: laminate::testing::uv(),
+        rattler: laminate::testing::rattler(),
         ..StepEnvironment::default()
     };
     let base = BaseConfig::parse(

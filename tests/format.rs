@@ -64,7 +64,8 @@ fn equal_specs_give_equal_operations() {
     for ca in [false, true] {
         let environment = StepEnvironment {
             ca,
-            uv: Some(laminate::testing::uv()),
+            uv: laminate::testing::uv(),
+            rattler: laminate::testing::rattler(),
             ..StepEnvironment::default()
         };
         let graph = Graph::new(Platform::linux("amd64"));

@@ -66,7 +66,8 @@ impl<'a> Prepared<'a> {
             platform: environment.platform.clone(),
             environment: StepEnvironment {
                 ca: options.ca.is_some(),
-                uv: None,
+                uv: BTreeMap::new(),
+                rattler: BTreeMap::new(),
                 cache_scope: self.cache_scope(),
                 proxy: (environment.proxy != Proxy::default()).then(|| environment.proxy.clone()),
                 ignore_cache: (self.job.plan.images.iter())

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use super::engine::Engine;
 use super::error::Error;
 use super::prepared::{Prepared, check_secrets};
+use crate::compile::Brought;
 use crate::export::{self, Target};
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Planned};
@@ -49,8 +50,11 @@ impl<'a> Prepared<'a> {
         self.announce();
         let probing = self.job.interrupt.unless_cancelled(Box::pin(self.probe()));
         let probing = async { probing.await.ok_or(Error::Cancelled)? };
-        let (uv, ()) = tokio::try_join!(self.uv(), probing)?;
-        options.environment.uv = uv.as_ref().map(|tool| tool.brought.clone());
+        let uv = self.tool(tool::Kind::Uv, Step::uses_uv);
+        let rattler = self.tool(tool::Kind::Rattler, Step::uses_rattler);
+        let (uv, rattler, ()) = tokio::try_join!(uv, rattler, probing)?;
+        options.environment.uv = files_of(uv.as_ref());
+        options.environment.rattler = files_of(rattler.as_ref());
         let report = engine.run(self.job.stack, plan, &options).await?;
         let mut ran = Ran::new(self, report, engine_archive);
         let staged = ran.prepared.job.interrupt.unless_cancelled(ran.stage());
@@ -61,15 +65,16 @@ impl<'a> Prepared<'a> {
 }
 
 impl Prepared<'_> {
-    /// Returns uv if a step or a suite that will run uses it.
-    async fn uv(&self) -> Result<Option<Tool>, Error> {
+    /// Returns a tool if a step or a suite that will run uses it; suites use uv.
+    async fn tool(&self, kind: tool::Kind, uses: fn(&Step) -> bool) -> Result<Option<Tool>, Error> {
         let (stack, environment) = (self.job.stack, self.job.environment);
         let is_used = |planned: &Planned| {
             let image = &stack[planned.id];
             let builds = matches!(planned.action, Action::Build { .. });
             let runs = |suite: &Suite| planned.proofs.runs_suite(&suite.name.value);
-            builds && image.steps.iter().any(Step::uses_uv)
-                || (image.proof.suites.iter()).any(|suite| suite.uses_pytest() && runs(suite))
+            let in_suite = |suite: &Suite| suite.uses_pytest() && runs(suite);
+            builds && image.steps.iter().any(uses)
+                || kind == tool::Kind::Uv && image.proof.suites.iter().any(in_suite)
         };
         if !self.job.plan.images.iter().any(is_used) {
             return Ok(None);
@@ -80,9 +85,14 @@ impl Prepared<'_> {
         };
         let architecture = &environment.platform.architecture;
         Ok(Some(
-            tool::uv(architecture, &settings, self.job.events).await?,
+            tool::bring(kind, architecture, &settings, self.job.events).await?,
         ))
     }
+}
+
+/// Returns the files of a tool; none of one that is not used.
+fn files_of(tool: Option<&Tool>) -> BTreeMap<String, Brought> {
+    tool.map(|tool| tool.files.clone()).unwrap_or_default()
 }
 
 /// Creates a file for the engine's archive where the one to write gets its bytes: it has about the same size, so it fits

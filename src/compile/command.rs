@@ -18,6 +18,9 @@ pub const PLACE: &str = "/run/laminate";
 /// The version of uv that pip steps use; part of the compiler's output format.
 pub const UV_VERSION: &str = "0.13.9";
 
+/// The version of py-rattler that `conda` steps use; as well.
+pub const RATTLER_VERSION: &str = "0.28.0";
+
 /// The user ID of root. A number, since a base need not have an `/etc/passwd`.
 pub const ROOT: &str = "0";
 
@@ -46,6 +49,8 @@ pub struct Command {
     pub images: Vec<ImageSource>,
     /// Whether it runs the uv at `PLACE/uv`.
     pub uv: bool,
+    /// Whether it runs the py-rattler at `PLACE/rattler`.
+    pub rattler: bool,
 }
 
 /// A folder that is kept from build to build and is in no image.
@@ -119,6 +124,16 @@ impl Arg {
         match self.0.last_mut() {
             Some(Part::Plain(last)) => last.push_str(text),
             _ => self.0.push(Part::Plain(text.to_owned())),
+        }
+    }
+
+    /// Appends another argument.
+    pub fn append(&mut self, other: Self) {
+        for part in other.0 {
+            match part {
+                Part::Plain(text) => self.push(&text),
+                other => self.0.push(other),
+            }
         }
     }
 

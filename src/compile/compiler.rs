@@ -19,8 +19,10 @@ pub struct StepEnvironment {
     pub ca: bool,
     /// Proxy variables for every step with the network.
     pub proxy: Option<Proxy>,
-    /// The program uv; `None` if nothing of the run uses it.
-    pub uv: Option<Brought>,
+    /// uv, by the paths of its files; empty if nothing of the run uses it.
+    pub uv: BTreeMap<String, Brought>,
+    /// py-rattler, in the same way.
+    pub rattler: BTreeMap<String, Brought>,
     /// Who shares caches: part of the id of each.
     pub cache_scope: String,
     /// Images whose steps run even if the engine has their results.

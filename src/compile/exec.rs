@@ -63,6 +63,10 @@ impl Compiler<'_> {
             let input = self.uv();
             mounts.push(read_only(format!("{PLACE}/uv"), input));
         }
+        if command.rattler {
+            let input = self.rattler();
+            mounts.push(read_only(format!("{PLACE}/rattler"), input));
+        }
         let own = self.step_mounts(image, step, label, &user);
         let is_free = |target: &str| !own.iter().any(|mount| mount.target == target);
         for cache in command.caches.iter().filter(|it| is_free(&it.target)) {

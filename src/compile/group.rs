@@ -98,6 +98,7 @@ fn add_inputs(whole: &mut Command, command: Command, names: &MountNames) {
     }
     whole.images.extend(command.images);
     whole.uv |= command.uv;
+    whole.rattler |= command.rattler;
     whole.offline &= command.offline;
 }
 

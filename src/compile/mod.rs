@@ -36,7 +36,7 @@ mod tools;
 mod tree;
 mod writable;
 
-pub use command::UV_VERSION;
+pub use command::{RATTLER_VERSION, UV_VERSION};
 pub use compiler::{BaseState, CA_SECRET, Compiler, StepEnvironment};
 pub use config::{BaseConfig, finished};
 pub use image::Compiled;

@@ -60,6 +60,31 @@ pub fn bring(requirements: &Requirements, made: &mut Command) -> Arg {
     script
 }
 
+/// Adds lines of requirements as a new file, beside the file that has them. Returns the shell that must
+/// run after that of [`bring`], and the path of the new file.
+pub fn bring_lines(
+    file: &Utf8Path,
+    lines: &[Text],
+    requirements: &Requirements,
+    made: &mut Command,
+) -> (Arg, String) {
+    let name = "conda_pip";
+    let text: String = lines.iter().map(|line| fill(line) + "\n").collect();
+    made.texts.insert(name.to_owned(), text);
+    let to = format!("{}.pip", copy_in_step(file));
+    let folder = quote(to.rsplit_once('/').map_or("/", |(folder, _)| folder));
+    let mut script = Arg::default();
+    if requirements.lines.is_empty() {
+        // The lines name them by their paths relative to the file.
+        let included = requirements.includes.iter();
+        script.push(&copy_script(included.map(|path| path.as_path())));
+    }
+    script.push(&format!("mkdir -p {folder}\ncp "));
+    script.push_text_path(name);
+    script.push(&format!(" {}\n", quote(&to)));
+    (script, to)
+}
+
 /// Returns [`bring`]'s shell for a command that is not part of a group.
 pub fn bring_alone(requirements: &Requirements, made: &mut Command) -> String {
     bring(requirements, made).expand(&MountNames::default())

@@ -1,16 +1,17 @@
-//! Tools in a tree of their own, so that nothing of them gets into an image: uv, which this machine brings,
-//! and pytest for suites, which uv fetches.
+//! Tools in a tree of their own, so that nothing of them gets into an image: uv and py-rattler, which this machine
+//! brings, and pytest for suites, which uv fetches.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::command::{Cache, Command, PLACE, ROOT, UV_VERSION};
+use super::command::{Cache, Command, PLACE, RATTLER_VERSION, ROOT, UV_VERSION};
 use super::compiler::{BaseState, Compiler, fetching};
 use super::environment::Environment;
 use super::mounts::{read_only, tmpfs};
 use super::requirements::{bring_alone, file_arguments};
 use super::script::{LEFT, expand};
 use super::send::make_folder;
-use super::tree::{Content, Entry, Tree};
+use super::tree::{Brought, Content, Entry, Tree};
 use crate::llb::{Exec, Meta, Mount, MountKind, Network, Output};
 use crate::stack::{self, Requirements};
 
@@ -19,20 +20,25 @@ use crate::stack::{self, Requirements};
 /// what pytest needs.
 pub const PYTEST_VERSION: &str = "8.3.5";
 
+/// The program of `conda` steps, in the tree of py-rattler.
+pub const INSTALLER: &str = "conda_install.py";
+
 impl Compiler<'_> {
     /// Adds a tree with uv, the same for all steps.
     pub(super) fn uv(&mut self) -> Output {
-        let brought = self.environment.uv.clone();
-        let brought = brought.expect("a run that uses uv brings it");
-        let mut tree = Tree::default();
-        tree.insert(
-            "/bin/uv".to_owned(),
-            Entry::File {
-                mode: 0o755,
-                content: Content::Brought(brought),
-            },
-        );
+        let tree = tool(&self.environment.uv);
         self.tree(&tree, false, &format!("uv {UV_VERSION}"))
+    }
+
+    /// Adds a tree with py-rattler and the program that installs with it, the same for all steps.
+    pub(super) fn rattler(&mut self) -> Output {
+        let mut tree = tool(&self.environment.rattler);
+        let program = Entry::File {
+            mode: 0o644,
+            content: Content::Text(include_str!("scripts/conda_install.py").to_owned()),
+        };
+        tree.insert(format!("/{INSTALLER}"), program);
+        self.tree(&tree, false, &format!("py-rattler {RATTLER_VERSION}"))
     }
 
     /// Adds a tree with pytest and a suite's requirements, fetched with uv, in versions that fit what the
@@ -169,6 +175,20 @@ fn without_settings_of_uv(mut env: Environment) -> Environment {
         }
     }
     env
+}
+
+/// Returns the tree of a tool that a run brings.
+fn tool(files: &BTreeMap<String, Brought>) -> Tree {
+    assert!(!files.is_empty(), "a run that uses a tool brings it");
+    let mut tree = Tree::default();
+    for (path, brought) in files {
+        let entry = Entry::File {
+            mode: 0o755,
+            content: Content::Brought(brought.clone()),
+        };
+        tree.insert(format!("/{path}"), entry);
+    }
+    tree
 }
 
 /// Returns whether a requirements file lists pytest itself.

@@ -256,7 +256,8 @@ fn compile(stack: &Stack) {
     );
     let environment = StepEnvironment {
         ca: true,
-        uv: Some(crate::testing::uv()),
+        uv: crate::testing::uv(),
+        rattler: crate::testing::rattler(),
         ..StepEnvironment::default()
     };
     let mut compiler = Compiler::new(stack, &environment, Graph::new(Platform::linux("amd64")));

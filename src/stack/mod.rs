@@ -48,9 +48,9 @@ pub use pattern::Pattern;
 pub use policy::{Allowance, LayerLimits, Policy, Refs};
 pub use scope::Overrides;
 pub use steps::{
-    Append, AppendFrom, Apt, AptSource, CacheSharing, Conda, Copy, CopyFrom, Kind, Link, Local,
-    Mode, MountSource, Network, Part, Perms, Pip, PipTool, Requirements, Secret, Step, StepMount,
-    Text, Write, canonical_secrets,
+    Append, AppendFrom, Apt, AptSource, CacheSharing, Conda, CondaEnvironment, CondaTool, Copy,
+    CopyFrom, Kind, Link, Local, Mode, MountSource, Network, Part, Perms, Pip, PipTool,
+    Requirements, Secret, Step, StepMount, Text, Write, canonical_secrets,
 };
 pub use suite::{Select, Serve, Suite, Test};
 pub use tags::TagTemplate;

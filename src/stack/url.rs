@@ -70,6 +70,25 @@ pub fn in_url(span: Span) -> Diagnostic {
         )
 }
 
+/// Whether a channel is a URL with a token, as `https://host/t/TOKEN/channel`.
+pub fn has_token(channel: &str) -> bool {
+    let Some((_, rest)) = channel.split_once("://") else {
+        return false;
+    };
+    let mut parts = rest.split('/').skip(1);
+    parts.next() == Some("t") && parts.next().is_some_and(|token| !token.starts_with('$'))
+}
+
+/// Returns the error for a token at a place.
+pub fn token_in_url(span: Span) -> Diagnostic {
+    Diagnostic::error("token in the URL of a channel")
+        .at(span, "stored in the history of the image and in records")
+        .help(
+            "remove `/t/TOKEN` from the URL: put the credentials into a netrc file, and mount that with \
+             `secrets: { netrc: /root/.netrc }`",
+        )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +127,19 @@ mod tests {
             "see https://host, or a@b",
         ] {
             assert_eq!(found(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn tokens_of_channels_are_found() {
+        for (channel, expected) in [
+            ("https://host/t/word/channel", true),
+            ("https://host/t/$TOKEN/channel", false),
+            ("https://host/conda/t", false),
+            ("conda-forge", false),
+            ("/opt/t/word", false),
+        ] {
+            assert_eq!(has_token(channel), expected, "{channel}");
         }
     }
 }

@@ -64,7 +64,7 @@ pub const ROOMS: &[Room] = &[
     ),
     pure("docs", &["name", "oci", "evidence", "record", "size"]),
     pure("nodes", &["name", "record"]),
-    acts("tool", &["name", "disk", "event", "compile"]),
+    acts("tool", &["name", "event", "compile"]),
     acts("git", &["name", "checkout"]),
     acts("buildkit", &["name", "llb"]),
     acts("registry", &["name", "event", "interrupt", "oci"]),

@@ -28,12 +28,16 @@ impl From<Error> for Failure {
             Error::NoStateFolder => {
                 Self::new(Exit::Environment, text).help("set HOME or XDG_STATE_HOME")
             }
-            Error::Tool(tool::Error::Fetch { .. }) => Self::new(Exit::Environment, text)
-                .help("set UV_DEFAULT_INDEX to an index that this machine reaches, or use `tool: pip`"),
-            Error::Tool(tool::Error::Architecture { .. } | tool::Error::Offline) => {
-                Self::new(Exit::Environment, text).help("use `tool: pip` in the steps")
+            Error::Tool(tool::Error::Fetch { kind, .. }) => {
+                let other = without(kind);
+                Self::new(Exit::Environment, text)
+                    .help(format!("set UV_DEFAULT_INDEX to an index that this machine reaches, or use {other}"))
             }
-            Error::Tool(tool::Error::Write(_))
+            Error::Tool(tool::Error::Architecture { kind, .. } | tool::Error::Offline { kind }) => {
+                let other = without(kind);
+                Self::new(Exit::Environment, text).help(format!("use {other} in the steps"))
+            }
+            Error::Tool(tool::Error::Write { .. })
             | Error::Epoch { .. } | Error::Folder { .. } | Error::Junit { .. } => {
                 Self::new(Exit::Environment, text)
             }
@@ -59,6 +63,14 @@ impl From<Error> for Failure {
                 _ => "run the same command again; it records the release without building anything",
             }),
         }
+    }
+}
+
+/// Returns the setting of a step that does not need a tool.
+fn without(kind: tool::Kind) -> &'static str {
+    match kind {
+        tool::Kind::Uv => "`tool: pip`",
+        tool::Kind::Rattler => "`tool: mamba`, `micromamba` or `conda` with a base that has it",
     }
 }
 

@@ -9,23 +9,17 @@ use crate::stack::{Pip, PipTool};
 /// Returns the command of a `pip` step.
 pub fn command(pip: &Pip) -> Command {
     let cache = format!("{PLACE}/cache");
-    let (script, cache_id, env) = match pip.tool {
-        PipTool::Uv => (
-            include_str!("../scripts/pip_uv.sh"),
-            "laminate-uv",
-            vec![
-                ("UV_CACHE_DIR", cache.clone()),
-                ("UV_LINK_MODE", "copy".to_owned()),
-                ("UV_BREAK_SYSTEM_PACKAGES", "1".to_owned()),
-                ("UV_NO_PROGRESS", "1".to_owned()),
-                ("UV_PYTHON_DOWNLOADS", "never".to_owned()),
-            ],
-        ),
+    let (script, cache, env) = match pip.tool {
+        PipTool::Uv => (include_str!("../scripts/pip_uv.sh"), uv_cache(), uv_env()),
         PipTool::Pip => (
             include_str!("../scripts/pip.sh"),
-            "laminate-pip",
+            Cache {
+                target: cache.clone(),
+                id: "laminate-pip".to_owned(),
+                private: false,
+            },
             vec![
-                ("PIP_CACHE_DIR", cache.clone()),
+                ("PIP_CACHE_DIR", cache),
                 ("PIP_DISABLE_PIP_VERSION_CHECK", "1".to_owned()),
                 ("PIP_ROOT_USER_ACTION", "ignore".to_owned()),
                 // Never into ~/.local, which is hidden where a home folder is mounted.
@@ -42,14 +36,38 @@ pub fn command(pip: &Pip) -> Command {
     Command {
         env,
         args: Command::script(whole).args,
-        caches: vec![Cache {
-            target: cache,
-            id: cache_id.to_owned(),
-            private: false,
-        }],
+        caches: vec![cache],
         uv: pip.tool == PipTool::Uv,
         ..made
     }
+}
+
+/// Returns the settings of uv.
+pub fn uv_env() -> Vec<(&'static str, String)> {
+    vec![
+        ("UV_CACHE_DIR", format!("{PLACE}/cache")),
+        ("UV_LINK_MODE", "copy".to_owned()),
+        ("UV_BREAK_SYSTEM_PACKAGES", "1".to_owned()),
+        ("UV_NO_PROGRESS", "1".to_owned()),
+        ("UV_PYTHON_DOWNLOADS", "never".to_owned()),
+    ]
+}
+
+/// Returns the cache of uv.
+pub fn uv_cache() -> Cache {
+    Cache {
+        target: format!("{PLACE}/cache"),
+        id: "laminate-uv".to_owned(),
+        private: false,
+    }
+}
+
+/// Returns the shell that installs with uv for the python on the `PATH`.
+pub fn install_with_uv(arguments: &str) -> String {
+    expand(
+        include_str!("../scripts/pip_uv.sh"),
+        &[("ARGUMENTS", arguments)],
+    )
 }
 
 /// Returns the arguments of `install`, which are the same for both tools, each after a blank.

@@ -24,7 +24,10 @@ pub fn stack(keys: &str) -> Stack {
     let files = [
         ("images/base/requirements.txt", "-r more.txt\nnumpy==1\n"),
         ("images/base/more.txt", "six\n"),
-        ("images/base/environment.yml", "dependencies: [scipy]\n"),
+        (
+            "images/base/environment.yml",
+            "channels: [conda-forge]\ndependencies: [python=3.11, { pip: [six] }]\n",
+        ),
         ("images/base/x", "x\n"),
         ("images/base/setup.sh", "#!/bin/sh\n"),
         ("images/base/checks/test_a.py", "def test_a(): pass\n"),
@@ -147,7 +150,8 @@ fn with_image<T>(
 ) -> Result<T, Diagnostic> {
     let graph = Graph::new(Platform::linux("amd64"));
     let environment = StepEnvironment {
-        uv: Some(crate::testing::uv()),
+        uv: crate::testing::uv(),
+        rattler: crate::testing::rattler(),
         ..environment.clone()
     };
     let mut compiler = Compiler::new(stack, &environment, graph);

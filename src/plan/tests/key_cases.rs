@@ -78,21 +78,6 @@ pub(super) const IN_KEY: &[Case] = &[
         "apt: { packages: [a], recommends: true }",
     ),
     case(
-        "`conda`: packages",
-        "conda: { packages: [a] }",
-        "conda: { packages: [b] }",
-    ),
-    case(
-        "`conda`: channels",
-        "conda: { packages: [a] }",
-        "conda: { packages: [a], channels: [b] }",
-    ),
-    case(
-        "`conda`: file",
-        "conda: { file: a.yml }",
-        "conda: { file: b.yml }",
-    ),
-    case(
         "`pip`: requirements",
         "pip: { requirements: x }",
         "pip: { requirements: y }",

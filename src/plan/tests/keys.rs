@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::conda_cases::CONDA;
 use super::key_cases::{Case, IN_KEY, NOT_IN_KEY};
 use super::mount_cases::MOUNTS_AND_TEXTS;
 use super::*;
@@ -47,6 +48,7 @@ fn key_of(settings: &str) -> Digest {
 fn every_key_of_an_image_is_in_its_cache_key_or_exempt() {
     for (cases, is_in_key) in [
         (IN_KEY, true),
+        (CONDA, true),
         (MOUNTS_AND_TEXTS, true),
         (NOT_IN_KEY, false),
     ] {
@@ -66,6 +68,7 @@ fn every_key_of_an_image_is_in_its_cache_key_or_exempt() {
     let noted: BTreeSet<&str> = noted.iter().filter(of_image).map(String::as_str).collect();
     let listed = IN_KEY
         .iter()
+        .chain(CONDA)
         .chain(MOUNTS_AND_TEXTS)
         .chain(NOT_IN_KEY)
         .map(|case| case.key);

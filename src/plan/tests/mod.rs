@@ -1,5 +1,6 @@
 //! Plans of a small stack, written as a spec: what changes is an edit of its text.
 
+mod conda_cases;
 mod copied;
 mod key_cases;
 mod keys;

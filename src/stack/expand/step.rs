@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::{env, literal, literals};
 use crate::stack::{
-    Append, AppendFrom, Apt, CacheSharing, Conda, Copy, CopyFrom, Image, Kind, Link, Mode,
-    MountSource, Network, Perms, Pip, PipTool, Secret, Step, StepMount, Write,
+    Append, AppendFrom, Apt, CacheSharing, Conda, CondaEnvironment, CondaTool, Copy, CopyFrom,
+    Image, Kind, Link, Mode, MountSource, Network, Perms, Pip, PipTool, Secret, Step, StepMount,
+    Write,
 };
 
 /// Returns a step as the spec of its image writes it.
@@ -78,20 +79,7 @@ fn kind_value(image: &Image, kind: &Kind) -> (&'static str, Value) {
     match kind {
         Kind::Apt(apt) => ("apt", apt_value(image, apt)),
         Kind::Pip(pip) => ("pip", pip_value(image, pip)),
-        Kind::Conda(Conda {
-            packages,
-            channels,
-            file: environment,
-            requirements: _,
-        }) => {
-            let mut map = Map::new();
-            list(&mut map, "packages", packages);
-            list(&mut map, "channels", channels);
-            if let Some(path) = environment {
-                map.insert("file".to_owned(), file(path));
-            }
-            ("conda", Value::Object(map))
-        }
+        Kind::Conda(conda) => ("conda", conda_value(image, conda)),
         Kind::Copy(copies) => ("copy", copy(copies)),
         Kind::Write(writes) => {
             let entry = |write: &Write| {
@@ -169,6 +157,45 @@ fn apt_value(image: &Image, apt: &Apt) -> Value {
             Value::Object(map)
         });
         map.insert("sources".to_owned(), sources.collect());
+    }
+    Value::Object(map)
+}
+
+fn conda_value(image: &Image, conda: &Conda) -> Value {
+    let Conda {
+        packages,
+        channels,
+        file: environment_file,
+        content: _,
+        requirements: _,
+        environment,
+        tool,
+        channel_priority,
+        upgrade,
+    } = conda;
+    let mut map = Map::new();
+    list(&mut map, "packages", packages);
+    list(&mut map, "channels", channels);
+    if let Some(path) = environment_file {
+        map.insert("file".to_owned(), json!(relative(image, path)));
+    }
+    match environment {
+        CondaEnvironment::OnPath => {}
+        CondaEnvironment::Prefix(path) => {
+            map.insert("prefix".to_owned(), json!(literal(path)));
+        }
+        CondaEnvironment::Named(name) => {
+            map.insert("env".to_owned(), json!(literal(name)));
+        }
+    }
+    if *tool != CondaTool::Rattler {
+        map.insert("tool".to_owned(), json!(tool.name()));
+    }
+    if let Some(priority) = channel_priority {
+        map.insert("channel-priority".to_owned(), json!(priority));
+    }
+    if *upgrade {
+        map.insert("upgrade".to_owned(), json!("true"));
     }
     Value::Object(map)
 }

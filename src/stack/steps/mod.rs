@@ -5,6 +5,7 @@
 
 mod apt;
 mod conda;
+mod conda_file;
 mod context;
 mod copy;
 mod files;
@@ -21,7 +22,7 @@ mod secrets;
 mod step;
 
 pub use apt::{Apt, AptSource};
-pub use conda::Conda;
+pub use conda::{Conda, CondaEnvironment, CondaTool};
 pub(super) use context::StepReader;
 pub use copy::{Copy, CopyFrom};
 pub use files::{Append, AppendFrom, Link, Write};

@@ -160,23 +160,24 @@ impl<'a> Follower<'a> {
         self.end()
     }
 
-    /// Reads lines of another file, whose place is `at`, and all they include. Returns `None` if there
+    /// Reads lines of another file, whose place is `at`, and all they include. Also returns the lines; `None` if there
     /// are faults.
     pub fn follow_lines(
         mut self,
         file: &Utf8Path,
         list: &[(String, Span)],
-    ) -> Option<Requirements> {
+    ) -> Option<(Requirements, Vec<Text>)> {
         self.root = file.parent().unwrap_or(Utf8Path::new("images")).to_owned();
         let mut open = Vec::new();
+        let mut all = Vec::new();
         for (text, at) in list {
             for line in lines(text) {
                 self.at = *at;
-                self.line(file, &line, &mut open);
+                all.push(self.line(file, &line, &mut open));
             }
         }
         self.files(open);
-        self.end()
+        Some((self.end()?, all))
     }
 
     fn end(mut self) -> Option<Requirements> {

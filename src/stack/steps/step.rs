@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use serde_json::{Map, Value as Json, json};
 
 use super::apt::Apt;
-use super::conda::Conda;
+use super::conda::{Conda, CondaTool};
 use super::context::shortened;
 use super::copy::{self, Copy};
 use super::files::{self, Append, Link, Write};
@@ -107,11 +107,21 @@ impl Step {
         }
     }
 
-    /// Whether it, or a member of it, installs with uv.
+    /// Whether it, or a member of it, installs with uv. py-rattler comes with it: uv brings it a python
+    /// where the image has none.
     pub fn uses_uv(&self) -> bool {
         match &self.kind {
             Kind::Pip(pip) => pip.tool == PipTool::Uv,
             Kind::Group(members) => members.iter().any(Self::uses_uv),
+            _ => self.uses_rattler(),
+        }
+    }
+
+    /// Whether it, or a member of it, installs with py-rattler.
+    pub fn uses_rattler(&self) -> bool {
+        match &self.kind {
+            Kind::Conda(conda) => conda.tool == CondaTool::Rattler,
+            Kind::Group(members) => members.iter().any(Self::uses_rattler),
             _ => false,
         }
     }

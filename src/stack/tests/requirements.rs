@@ -201,3 +201,12 @@ fn faults_of_an_environment_file_are_on_its_lines() {
     )];
     insta::assert_snapshot!(faults_in("    conda: environment.yml\n", &files));
 }
+
+#[test]
+fn an_environment_file_has_no_other_keys() {
+    let files = [(
+        "images/a/environment.yml",
+        "name: x\nvariables: { A: b }\nchannels: a\ndependencies:\n  - npm: [x]\n  - [y]\n",
+    )];
+    insta::assert_snapshot!(faults_in("    conda: environment.yml\n", &files));
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::stack::steps::Apt;
-use crate::stack::{Conda, Kind, Mode, Network, Pip, PipTool, Requirements};
+use crate::stack::{Conda, Kind, Mode, Network, Pip, PipTool};
 
 fn only(settings: &str) -> Step {
     let mut steps = steps_with(settings, &[]);
@@ -81,18 +81,32 @@ fn pip_finds_the_files_that_requirements_include() {
 
 #[test]
 fn conda_takes_packages_a_file_or_both() {
-    let files = [("images/a/environment.yml", "name: x\n")];
+    let text = "name: x\nchannels: [b]\ndependencies: [\"python>=3\"]\n";
+    let files = [("images/a/environment.yml", text)];
     let steps = steps_with(
         "    conda: { packages: [numpy], file: environment.yml }\n",
         &files,
     );
-    let expected = Conda {
+    let mut expected = Conda {
         packages: vec!["numpy".to_owned()],
-        channels: Vec::new(),
         file: Some("images/a/environment.yml".into()),
-        requirements: Requirements::default(),
+        ..Conda::default()
     };
+    expected.content.packages = vec!["python>=3".to_owned()];
+    expected.content.channels = vec!["b".to_owned()];
     assert_eq!(steps[0].kind, Kind::Conda(expected));
+}
+
+#[test]
+fn a_list_of_packages_keeps_the_digests_of_urls() {
+    let text = "# platform: linux-64\n@EXPLICIT\nhttps://host/c/linux-64/a-1-0.conda#d41d\n\n";
+    let files = [("images/a/explicit.txt", text)];
+    let steps = steps_with("    conda: explicit.txt\n", &files);
+    let Kind::Conda(conda) = &steps[0].kind else {
+        panic!("it is a conda step");
+    };
+    let expected = ["https://host/c/linux-64/a-1-0.conda#d41d"];
+    assert_eq!(conda.content.packages, expected);
 }
 
 #[test]
