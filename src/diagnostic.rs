@@ -14,6 +14,9 @@ const LONGEST_NAME: usize = 100;
 /// Longer lists of known names are not shown in a hint.
 const MOST_NAMES: usize = 20;
 
+/// Longer messages are cut, characters: what others write can be a line of megabytes.
+const LONGEST_MESSAGE: usize = 1000;
+
 /// How serious a [`Diagnostic`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -52,7 +55,7 @@ impl Diagnostic {
     pub fn error(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
-            message: message.into(),
+            message: shortened(message.into()),
             primary: None,
             others: Vec::new(),
             help: None,
@@ -143,7 +146,7 @@ impl Diagnostic {
     pub fn at(mut self, span: Span, text: impl Into<String>) -> Self {
         self.primary = Some(Label {
             span,
-            text: text.into(),
+            text: shortened(text.into()),
         });
         self
     }
@@ -152,14 +155,14 @@ impl Diagnostic {
     pub fn also(mut self, span: Span, text: impl Into<String>) -> Self {
         self.others.push(Label {
             span,
-            text: text.into(),
+            text: shortened(text.into()),
         });
         self
     }
 
     /// Sets the hint.
     pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help = Some(text.into());
+        self.help = Some(shortened(text.into()));
         self
     }
 
@@ -173,6 +176,18 @@ impl Diagnostic {
             None => self,
         }
     }
+}
+
+/// Returns a text without its middle if it is too long.
+fn shortened(text: String) -> String {
+    if text.len() <= LONGEST_MESSAGE {
+        return text;
+    }
+    let near = |at: usize| (0..=at).rev().find(|at| text.is_char_boundary(*at));
+    let half = LONGEST_MESSAGE / 2;
+    let start = near(half).unwrap_or_default();
+    let end = near(text.len() - half).unwrap_or_default();
+    format!("{} … {}", &text[..start], &text[end..])
 }
 
 /// Returns the name of `known` that `written` probably stands for.
@@ -313,6 +328,21 @@ mod tests {
             let span = Span { source, start, end };
             let diagnostic = Diagnostic::error("a fault").at(span, "here");
             assert!(render(&[diagnostic], &sources, false).contains("here"));
+        }
+    }
+
+    #[test]
+    fn a_message_of_megabytes_is_cut() {
+        let long = "é".repeat(1 << 20);
+        let problem = Diagnostic::invalid("pattern", &long, span(0), long.as_str()).help(&long);
+        let label = problem.primary.as_ref().map_or("", |label| &label.text);
+        let help = problem.help.as_deref().unwrap_or_default();
+        for text in [problem.message.as_str(), label, help] {
+            assert!(
+                text.len() <= LONGEST_MESSAGE + 8 && text.contains(" … "),
+                "{}",
+                text.len()
+            );
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::reader::{Reader, part_of};
+use super::url;
 use super::variables::{Unset, unknown};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
@@ -190,7 +191,21 @@ pub fn text_of(reader: &Reader, node: &Node, what: &str) -> Option<EnvText> {
             (_, part) => joined.push(part),
         }
     }
+    // One that is in the text itself is reported with all of the spec.
+    if url::user_info(&shell_text(&joined)).is_some() && url::user_info(text).is_none() {
+        reader.report(url::in_url(node.span));
+        return None;
+    }
     Some(EnvText(joined))
+}
+
+/// Returns a text in which variables of the environment are written as in a shell.
+fn shell_text(parts: &[EnvPart]) -> String {
+    let parts = parts.iter().map(|part| match part {
+        EnvPart::Text(text) => text.clone(),
+        EnvPart::Env(name) => format!("${{{name}}}"),
+    });
+    parts.collect()
 }
 
 /// Returns the value of a variable of the spec. `${PATH}`, as a Dockerfile has it, gets its own help.

@@ -5,7 +5,6 @@ use serde_json::{Value as Json, json};
 
 use super::env::{self, EnvPart, EnvText};
 use super::reader::Reader;
-use super::url;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Node, Value};
@@ -31,18 +30,10 @@ pub enum ProcessWords {
 impl EnvString {
     /// Reads a string. `what` is its name in messages.
     pub fn read(reader: &Reader, node: &Node, what: &str) -> Option<Self> {
-        let text = env::text_of(reader, node, what)?;
-        let span = node.span;
-        let has_user_info =
-            |part: &EnvPart| matches!(part, EnvPart::Text(text) if url::user_info(text).is_some());
-        let written =
-            matches!(&node.value, Value::Scalar { text, .. } if url::user_info(text).is_some());
-        // One that is in the text itself is reported with all of the spec.
-        if text.0.iter().any(has_user_info) && !written {
-            reader.report(url::in_url(span));
-            return None;
-        }
-        Some(Self { text, span })
+        Some(Self {
+            text: env::text_of(reader, node, what)?,
+            span: node.span,
+        })
     }
 
     /// Returns the text if it uses no variable of the environment.

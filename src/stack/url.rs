@@ -6,37 +6,82 @@ use crate::diagnostic::Diagnostic;
 use crate::source::{Span, part_of};
 use crate::spec::node::{Node, Value};
 
-/// Characters that end the part of a URL in which a user can be.
-const ENDS: [char; 15] = [
-    '/', '?', '#', '\\', '"', '\'', '`', '<', '>', '(', ')', ',', ';', '|', '^',
-];
+/// Characters that end the part of a URL in which a user can be. Others, such as `;` and `,`, can be part
+/// of a password.
+const ENDS: [char; 9] = ['/', '?', '#', '\\', '"', '\'', '`', '<', '>'];
 
-/// Returns where a text has a user name or a password in a URL that something is fetched from. One with
-/// `$` is a variable of a shell or of pip, and not a secret itself. Neither is the user name alone of
-/// `ssh://`.
+/// Returns where a text has a user name or a password for something that is fetched: in a URL, or in a
+/// text that is a proxy without a scheme, `user:password@host:port`. Neither a variable of a shell or of
+/// pip is a secret itself, nor the user name alone of `ssh://`.
 pub fn user_info(text: &str) -> Option<Range<usize>> {
-    text.match_indices("://").find_map(|(at, mark)| {
-        let before = text[..at]
-            .bytes()
-            .rev()
-            .take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
-            .count();
-        let scheme = text[at - before..at].to_ascii_lowercase();
-        let transport = scheme.rsplit('+').next().unwrap_or_default();
-        let start = at + mark.len();
-        let is_end = |c: char| c.is_whitespace() || ENDS.contains(&c);
-        let end = text[start..].find(is_end).map_or(text.len(), |n| start + n);
-        let length = text[start..end].rfind('@')?;
-        let user = &text[start..start + length];
-        let is_secret = match transport {
-            "http" | "https" | "ftp" | "ftps" => !user.is_empty(),
-            "ssh" | "sftp" | "git" | "rsync" => user
-                .split_once(':')
-                .is_some_and(|(_, word)| !word.is_empty()),
-            _ => false,
-        };
-        (is_secret && !user.contains('$')).then(|| start..start + length)
-    })
+    let in_url = text
+        .match_indices("://")
+        .find_map(|(at, mark)| user_of_url(text, at, at + mark.len()));
+    in_url.or_else(|| user_of_proxy(text))
+}
+
+/// Returns the place of the user in the URL whose scheme ends at `colon` and whose authority starts at
+/// `start`.
+fn user_of_url(text: &str, colon: usize, start: usize) -> Option<Range<usize>> {
+    let is_scheme = |b: &u8| b.is_ascii_alphanumeric();
+    let length = text[..colon].bytes().rev().take_while(is_scheme).count();
+    // Without what precedes it, as in `git+https://` and `git config url.https://`.
+    let scheme = text[colon - length..colon].to_ascii_lowercase();
+    let is_end = |c: char| c.is_whitespace() || ENDS.contains(&c);
+    let end = text[start..].find(is_end).map_or(text.len(), |n| start + n);
+    let length = text[start..end].rfind('@')?;
+    let user = &text[start..start + length];
+    let (name, password) = match user.split_once(':') {
+        Some((name, password)) => (name, Some(password)),
+        None => (user, None),
+    };
+    let is_secret = match scheme.as_str() {
+        "http" | "https" | "ftp" | "ftps" | "socks4" | "socks5" | "socks5h" => {
+            is_written(password.unwrap_or(name))
+        }
+        "ssh" | "sftp" | "git" | "rsync" => password.is_some_and(is_written),
+        _ => false,
+    };
+    is_secret.then_some(start..start + length)
+}
+
+/// Returns the place of the user if the whole text is `user:password@host:port`.
+fn user_of_proxy(text: &str) -> Option<Range<usize>> {
+    let (user, host) = text.rsplit_once('@')?;
+    let (host, port) = host.rsplit_once(':')?;
+    let (name, password) = user.split_once(':')?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    let is_proxy = !name.is_empty()
+        && !user.contains(|c: char| c.is_whitespace() || c == '/')
+        && is_written(password)
+        && !host.is_empty()
+        && host.chars().all(is_plain)
+        && (1..=5).contains(&port.len())
+        && port.bytes().all(|b| b.is_ascii_digit());
+    is_proxy.then_some(0..user.len())
+}
+
+/// Whether a part of a text is written out: more than variables such as `$NAME`, `${NAME}` and `$(…)`, and
+/// placeholders such as `{name}`.
+fn is_written(part: &str) -> bool {
+    let Some(first) = part.chars().next() else {
+        return false;
+    };
+    let rest = part.strip_prefix('$').unwrap_or(part);
+    let close = match rest.chars().next() {
+        Some('{') => '}',
+        Some('(') if first == '$' => ')',
+        _ if first != '$' => return true,
+        _ => {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+            return end == 0 || is_written(&rest[end..]);
+        }
+    };
+    match rest.find(close) {
+        Some(end) => is_written(&rest[end + 1..]),
+        None => true,
+    }
 }
 
 /// Calls `found` with the place of each value and key that has credentials in a URL.
@@ -107,6 +152,14 @@ mod tests {
             ("https://host/a and ftp://u@host", "u"),
             ("ssh://git:pw@host/x", "git:pw"),
             ("https://user:p@ss@host/", "user:p@ss"),
+            ("https://user:p;w,(x)@host/", "user:p;w,(x)"),
+            ("https://user:p|w^@host/", "user:p|w^"),
+            ("https://$USER:pw@host/", "$USER:pw"),
+            ("https://user:pa$word@host/", "user:pa$word"),
+            ("https://user:${A}pw@host/", "user:${A}pw"),
+            ("git config url.https://u:pw@host/.insteadOf x", "u:pw"),
+            ("socks5h://u:pw@proxy:1080", "u:pw"),
+            ("user:pw@proxy:3128", "user:pw"),
         ] {
             assert_eq!(found(text), Some(expected), "{text}");
         }
@@ -120,11 +173,17 @@ mod tests {
             "https://host/x?y=a@b",
             "git+ssh://git@github.com/x/y.git",
             "https://$USER:$TOKEN@host/",
+            "https://oauth2:$TOKEN@host/",
+            "https://$(cat /run/secrets/x)@host/",
+            "https://{user}:{token}@host/",
             "https://${USER}:${TOKEN}@host/simple",
             "postgres://app:app@db/app",
             "user@host:path",
             "https://@host/",
             "see https://host, or a@b",
+            "git@host:22",
+            "debian:12@sha256:0123456789",
+            "$USER:$TOKEN@proxy:3128",
         ] {
             assert_eq!(found(text), None, "{text}");
         }

@@ -14,6 +14,7 @@ mod mounts;
 mod ownership;
 mod perms;
 mod pip;
+mod pip_args;
 mod read;
 mod requirement_files;
 mod requirements;

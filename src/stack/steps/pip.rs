@@ -4,7 +4,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value as Json, json};
 
 use super::context::StepReader;
-use super::requirement_files::{Consumer, Follower, PipTool, Requirements};
+use super::pip_args;
+use super::requirement_files::{Consumer, Follower, PipTool, Requirements, is_relative, not_a_url};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Node, Value};
@@ -111,10 +112,13 @@ impl Pip {
             self.tool = reader.one_of(node, "`tool`", &known)?;
         }
         if let Some(node) = fields.get("index") {
-            self.index = Some(reader.text(node, "`index`")?);
+            self.index = Some(index(reader, node, "`index`")?);
         }
         if let Some(node) = fields.get("extra-index") {
             self.extra_index = reader.texts(node, "`extra-index`")?;
+            for item in reader.list(node, "`extra-index`")? {
+                index(reader, item, "`extra-index`")?;
+            }
         }
         if let Some(node) = fields.get("upgrade") {
             self.upgrade = reader.flag(node, "`upgrade`")?;
@@ -124,6 +128,7 @@ impl Pip {
         }
         if let Some(node) = fields.get("args") {
             self.args = reader.texts(node, "`args`")?;
+            pip_args::check(reader, &self.args, node.span)?;
         }
         if let Some(node) = fields.get("index-strategy") {
             self.index_strategy = Some(self.strategy(reader, node)?);
@@ -213,6 +218,16 @@ impl Pip {
     pub(super) fn files(&self) -> impl Iterator<Item = &Utf8PathBuf> {
         self.requirements.all_files()
     }
+}
+
+/// Reads an index.
+fn index(reader: &Reader, node: &Node, what: &str) -> Option<String> {
+    let text = reader.text(node, what)?;
+    if is_relative(&text) {
+        reader.report(not_a_url(&text, node.span));
+        return None;
+    }
+    Some(text)
 }
 
 fn file_name(path: &Utf8Path) -> &str {

@@ -146,7 +146,7 @@ impl<'a> Follower<'a> {
     pub fn follow(mut self, files: Vec<Utf8PathBuf>, packages: &[String]) -> Option<Requirements> {
         let mut open = Vec::new();
         for file in &files {
-            self.file(file, &mut open);
+            self.file(file, self.span, &mut open);
         }
         self.found.files = files;
         self.files(open);
@@ -194,24 +194,25 @@ impl<'a> Follower<'a> {
     }
 
     /// Reads included files, and all they include.
-    fn files(&mut self, mut open: Vec<Utf8PathBuf>) {
-        while let Some(file) = open.pop() {
+    fn files(&mut self, mut open: Vec<(Utf8PathBuf, Span)>) {
+        while let Some((file, at)) = open.pop() {
             if !self.found.files.contains(&file) && !self.found.includes.contains(&file) {
                 self.found.includes.push(file.clone());
-                self.file(&file, &mut open);
+                self.file(&file, at, &mut open);
             }
         }
     }
 
-    fn file(&mut self, file: &Utf8Path, open: &mut Vec<Utf8PathBuf>) {
-        let content = self.paths.content(self.reader, file, self.span);
+    /// Reads a file that is used at a place.
+    fn file(&mut self, file: &Utf8Path, at: Span, open: &mut Vec<(Utf8PathBuf, Span)>) {
+        let content = self.paths.content(self.reader, file, at);
         let Some(content) = content else {
             self.has_fault = true;
             return;
         };
         let Ok(text) = String::from_utf8(content.to_vec()) else {
             let problem = Diagnostic::error(format!("requirements file `{file}` is not UTF-8"));
-            self.fault(problem.at(self.span, "used here").help("save it as UTF-8"));
+            self.fault(problem.at(at, "used here").help("save it as UTF-8"));
             return;
         };
         let mut all = Vec::new();
@@ -233,7 +234,7 @@ impl<'a> Follower<'a> {
     }
 
     /// Reads a line; returns it with the paths it names.
-    fn line(&mut self, file: &Utf8Path, line: &Line, open: &mut Vec<Utf8PathBuf>) -> Text {
+    fn line(&mut self, file: &Utf8Path, line: &Line, open: &mut Vec<(Utf8PathBuf, Span)>) -> Text {
         let plain = vec![Part::Plain(line.text.clone())];
         if url::user_info(&line.text).is_some() {
             self.fault(url::in_url(self.at));
@@ -241,9 +242,14 @@ impl<'a> Follower<'a> {
         }
         let folder = file.parent().unwrap_or(Utf8Path::new("images")).to_owned();
         match entry(&line.text) {
-            Ok(Entry::Requirement(requirement)) => self
-                .requirement(&folder, &requirement, &line.text)
-                .unwrap_or(plain),
+            Ok(Entry::Requirement(requirement, list)) => {
+                for (name, value) in list {
+                    // None of them names a file.
+                    self.option(&folder, (name, &value), &line.text, open);
+                }
+                self.requirement(&folder, &requirement, &line.text)
+                    .unwrap_or(plain)
+            }
             Ok(Entry::Options(list)) => {
                 let mut text = None;
                 for (name, value) in list {
@@ -265,7 +271,7 @@ impl<'a> Follower<'a> {
         folder: &Utf8Path,
         (name, value): (&'static str, &str),
         line: &str,
-        open: &mut Vec<Utf8PathBuf>,
+        open: &mut Vec<(Utf8PathBuf, Span)>,
     ) -> Option<Text> {
         match name {
             "--requirement" | "--constraint" => return self.include(folder, value, line, open),
@@ -274,7 +280,11 @@ impl<'a> Follower<'a> {
                 let problem = problem.at(self.at, "its source is only there while the step runs");
                 self.fault(problem.help(format!("install it without `-e`: `{value}`")));
             }
+            "--index-url" | "--extra-index-url" if is_relative(value) => {
+                self.fault(not_a_url(value, self.at));
+            }
             "--find-links" if is_relative(value) => {
+                let value = value.strip_prefix("file:").unwrap_or(value);
                 let path = self.find(folder, value)?;
                 let at = line.rfind(value)?;
                 let is_project = false;
@@ -309,7 +319,7 @@ impl<'a> Follower<'a> {
         folder: &Utf8Path,
         value: &str,
         line: &str,
-        open: &mut Vec<Utf8PathBuf>,
+        open: &mut Vec<(Utf8PathBuf, Span)>,
     ) -> Option<Text> {
         let name = value;
         let name = match name.strip_prefix("file:") {
@@ -333,7 +343,7 @@ impl<'a> Follower<'a> {
             }
         };
         match self.paths.files.get(path) {
-            Some(File::Regular { .. }) => open.push(path.to_owned()),
+            Some(File::Regular { .. }) => open.push((path.to_owned(), self.at)),
             other => {
                 let found = other.map_or("nothing", File::describe);
                 let what = format!("`{path}`");
@@ -367,6 +377,12 @@ impl<'a> Follower<'a> {
 
     /// Reads a requirement in `line`; returns the line if it is a local path.
     fn requirement(&mut self, folder: &Utf8Path, requirement: &str, line: &str) -> Option<Text> {
+        if requirement.contains("${PROJECT_ROOT}") {
+            let problem = Diagnostic::error("variable `PROJECT_ROOT` in a requirement");
+            let problem = problem.at(self.at, "its value is only known in the step");
+            self.fault(problem.help("write a path relative to this file, such as `./project`"));
+            return None;
+        }
         let name = local_path(requirement)?;
         let path = self.find(folder, name)?;
         let is_project = match self.paths.files.get(&path) {
@@ -437,6 +453,19 @@ impl<'a> Follower<'a> {
     }
 }
 
-fn is_relative(value: &str) -> bool {
+/// Whether an index, or a folder with archives, is a relative path and neither a URL, nor a path of the
+/// image, nor a variable of pip.
+pub fn is_relative(value: &str) -> bool {
+    let value = value.strip_prefix("file:").unwrap_or(value);
     !value.contains("://") && !value.starts_with(['/', '$'])
+}
+
+/// Returns the error for an index that is a path. The tools look for it in the folder in which they run,
+/// and pip goes on without one that is missing.
+pub fn not_a_url(index: &str, at: Span) -> Diagnostic {
+    Diagnostic::error(format!("index `{index}` is not a URL"))
+        .at(at, "looked for in the file system of the step")
+        .help(
+            "write a URL; for a folder with archives, write `--find-links` in a requirements file",
+        )
 }

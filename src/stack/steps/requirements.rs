@@ -15,11 +15,22 @@ pub struct Line {
 /// The content of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// A requirement, without its options such as `--hash`.
-    Requirement(String),
+    /// A requirement, and its options such as `--hash`.
+    Requirement(String, Options),
     /// Options with their long names and values.
-    Options(Vec<(&'static str, String)>),
+    Options(Options),
 }
+
+/// Options with their long names and values.
+pub type Options = Vec<(&'static str, String)>;
+
+/// The options that a requirement can have on its own line.
+const OF_ONE: [&str; 4] = [
+    "--hash",
+    "--config-settings",
+    "--global-option",
+    "--install-option",
+];
 
 /// Whether an option has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,13 +143,38 @@ pub fn entry(line: &str) -> Result<Entry, String> {
         let words = line.split(' ').take_while(|word| !word.starts_with('-'));
         let length: usize = words.map(|word| word.len() + 1).sum();
         let (requirement, rest) = line.split_at(length.min(line.len()));
-        options(rest)?;
-        return Ok(Entry::Requirement(requirement.trim().to_owned()));
+        let requirement = requirement.trim();
+        let first = requirement.chars().next();
+        if let Some(c) = requirement.chars().find(|c| c.is_control() && *c != '\t') {
+            return Err(format!("unexpected character {}", c.escape_unicode()));
+        }
+        if let Some(c) = first.filter(|c| !can_begin(*c)) {
+            return Err(format!("a requirement cannot begin with {}", named(c)));
+        }
+        let options = options(rest)?;
+        if let Some((name, _)) = options.iter().find(|(name, _)| !OF_ONE.contains(name)) {
+            return Err(format!("option `{name}` needs a line of its own"));
+        }
+        return Ok(Entry::Requirement(requirement.to_owned(), options));
     }
     options(line).map(Entry::Options)
 }
 
-fn options(text: &str) -> Result<Vec<(&'static str, String)>, String> {
+/// Whether a character can be the first one of a name, a path, a URL or a variable.
+fn can_begin(c: char) -> bool {
+    c.is_alphanumeric() || "./\\$_~\"'".contains(c)
+}
+
+/// Returns a character as a message shows it: one that cannot be seen by its number.
+fn named(c: char) -> String {
+    if c.is_ascii_graphic() {
+        format!("`{c}`")
+    } else {
+        format!("character {}", c.escape_unicode())
+    }
+}
+
+fn options(text: &str) -> Result<Options, String> {
     let mut words = words(text)?.into_iter();
     let mut list = Vec::new();
     while let Some(word) = words.next() {
@@ -308,12 +344,12 @@ mod tests {
 
     #[test]
     fn a_requirement_is_read_without_its_options() {
-        let requirement = |text: &str| Ok(Entry::Requirement(text.to_owned()));
+        let requirement = |text: &str| Ok(Entry::Requirement(text.to_owned(), Vec::new()));
+        let hashes = ["sha256:aa", "sha256:bb"].map(|hash| ("--hash", hash.to_owned()));
         assert_eq!(
             entry("six==1.16 --hash=sha256:aa --hash sha256:bb"),
-            requirement("six==1.16")
+            Ok(Entry::Requirement("six==1.16".to_owned(), hashes.to_vec()))
         );
-        assert_eq!(entry(" \u{ef}  --pre"), requirement("\u{ef}"));
         let marker = "six ; python_version < '3' and os_name == \"nt\"";
         assert_eq!(entry(marker), requirement(marker));
     }
@@ -328,6 +364,14 @@ mod tests {
             ("--pre six", "unexpected `six`"),
             ("-r 'x", "missing closing quote"),
             ("six --frobnicate", "unknown option `--frobnicate`"),
+            ("six --pre", "option `--pre` needs a line of its own"),
+            ("six -r x", "option `--requirement` needs a line of its own"),
+            ("six\0", "unexpected character \\u{0}"),
+            (
+                "\u{feff}-r x",
+                "a requirement cannot begin with character \\u{feff}",
+            ),
+            ("=six", "a requirement cannot begin with `=`"),
         ] {
             assert_eq!(entry(text), Err(expected.to_owned()), "{text}");
         }

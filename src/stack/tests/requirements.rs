@@ -210,3 +210,59 @@ fn an_environment_file_has_no_other_keys() {
     )];
     insta::assert_snapshot!(faults_in("    conda: environment.yml\n", &files));
 }
+
+#[test]
+fn a_fault_of_an_included_file_is_on_the_line_that_includes_it() {
+    let files = [
+        ("images/a/r.txt", "six\n-r b.txt\n"),
+        ("images/a/b.txt", "-c c.txt\n"),
+        (
+            "images/a/c.txt",
+            "# \u{0}\nx\u{0}\n-i ./simple\n${PROJECT_ROOT}/p\nx --pre\n",
+        ),
+    ];
+    let faults = faults_in("    pip: r.txt\n", &files);
+    for place in ["c.txt:2:1", "c.txt:3:1", "c.txt:4:1", "c.txt:5:1"] {
+        assert!(
+            faults.contains(&format!("images/a/{place}")),
+            "{place}: {faults}"
+        );
+    }
+}
+
+#[test]
+fn folders_of_archives_are_brought_along_also_as_urls() {
+    let files = [
+        ("images/a/r.txt", "-f file:w\n"),
+        ("images/a/w/x-1.whl", ""),
+    ];
+    assert_eq!(
+        files_of("    pip: r.txt\n", &files),
+        ["images/a/r.txt", "images/a/w", "images/a/w/x-1.whl"]
+    );
+}
+
+#[test]
+fn files_that_the_step_would_lack_are_errors() {
+    for (step, expected) in [
+        (
+            "pip: { packages: [x], index: ./simple }",
+            "index `./simple` is not a URL",
+        ),
+        (
+            "pip: { packages: [x], extra-index: [simple] }",
+            "index `simple` is not a URL",
+        ),
+        (
+            "pip: { packages: [x], args: [-c, c.txt] }",
+            "file in `args`: `c.txt`",
+        ),
+        (
+            "pip: { packages: [x], args: [-e, .] }",
+            "editable requirement `-e`",
+        ),
+    ] {
+        let faults = faults_in(&format!("    {step}\n"), &[]);
+        assert!(faults.contains(expected), "{faults}");
+    }
+}

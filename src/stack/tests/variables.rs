@@ -148,3 +148,26 @@ fn variables_of_variables_are_bounded() {
     let found = faults(&deep);
     assert!(found[0].ends_with("is nested too deep"), "{found:?}");
 }
+
+#[test]
+fn credentials_that_variables_make_up_are_errors() {
+    for (value, found) in [
+        ("https://${user}@h", true),
+        ("https://u:${word}@h", true),
+        ("https://u:pw@${env:HOST}", true),
+        ("https://${env:USER}:${word}@h", true),
+        ("https://${env:USER}:${env:WORD}@h", false),
+        ("https://${word}/x", false),
+    ] {
+        let spec = format!(
+            "stack: x\nvars: {{ user: \"u:pw\", word: pw }}\nimages:\n  a: {{ base: \"debian:12\", env: {{ X: \"{value}\" }} }}\n"
+        );
+        let read = parse(&spec, &[], &Overrides::default());
+        let fault = read.err().unwrap_or_default();
+        assert_eq!(
+            fault.contains("password in a URL"),
+            found,
+            "{value}: {fault}"
+        );
+    }
+}
