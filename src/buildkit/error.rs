@@ -102,9 +102,15 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Returns a text of the daemon without the command that it quotes:
-/// `process "…" did not complete successfully: REASON`.
+/// Returns a text of the daemon without the command that it quotes,
+/// `process "…" did not complete successfully: REASON`, and without the names that it gives to what a file
+/// is copied from, `failed to compute cache key: failed to calculate checksum of ref A::B: "/x": not found`.
 pub fn reason(message: &str) -> &str {
+    let missing = message.rsplit_once("failed to calculate checksum of ref ");
+    if let Some((_, (_, reason))) = missing.and_then(|(a, rest)| Some((a, rest.split_once(": ")?)))
+    {
+        return reason;
+    }
     let end = "did not complete successfully: ";
     let at = message
         .rfind(end)
@@ -316,6 +322,8 @@ mod tests {
         let quoted = r#"process "/bin/sh -c set -e" did not complete successfully: runc: no file"#;
         assert_eq!(reason(quoted), "runc: no file");
         assert_eq!(reason("no such file"), "no such file");
+        let internal = r#"failed to compute cache key: failed to calculate checksum of ref a::b: "/x": not found"#;
+        assert_eq!(reason(internal), r#""/x": not found"#);
     }
 
     #[test]

@@ -10,6 +10,10 @@ use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::tree::{File, Files, Lost, clean};
 
+/// How a pointer of Git LFS begins, and its largest size, bytes (git-lfs, "Git LFS Specification").
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+const LARGEST_POINTER: u64 = 1024;
+
 /// Finds files for paths that are relative to one folder. Faults are reported.
 pub struct Paths<'a> {
     /// All files under `images/`.
@@ -32,7 +36,9 @@ impl Paths<'_> {
     pub fn file(&self, reader: &Reader, text: &str, span: Span) -> Option<Utf8PathBuf> {
         let (path, file) = self.any(reader, text, span)?;
         if let File::Regular { .. } = file {
-            return Some(path.to_owned());
+            return self
+                .is_whole(reader, path, file, span)
+                .then(|| path.to_owned());
         }
         let what = format!("`{path}`");
         let found = file.describe();
@@ -192,6 +198,9 @@ impl Paths<'_> {
             reader.report(Diagnostic::expected(&what, expected, span, found));
             return None;
         }
+        if !self.is_whole(reader, path, file, span) {
+            return None;
+        }
         // The name of a link, not of what it leads to.
         let written = clean(&self.folder, name);
         let written = written.as_deref().and_then(Utf8Path::file_name);
@@ -245,11 +254,36 @@ impl Paths<'_> {
     /// Whether a file of a folder can be copied; warns if not.
     fn is_copied(&self, reader: &Reader, path: &Utf8Path, file: &File, span: Span) -> bool {
         let File::Special(special) = file else {
-            return true;
+            return self.is_whole(reader, path, file, span);
         };
         let what = special.describe();
         let problem = Diagnostic::warning(format!("`{path}` is {what} and is not copied"));
         reader.report(problem.at(span, "it is in this folder"));
+        false
+    }
+
+    /// Whether a file has its content; reports one that Git LFS has not fetched.
+    fn is_whole(&self, reader: &Reader, path: &Utf8Path, file: &File, span: Span) -> bool {
+        let File::Regular { content, .. } = file else {
+            return true;
+        };
+        if content.size() > LARGEST_POINTER {
+            return true;
+        }
+        let start = content.start(POINTER.len());
+        let Some(start) = readable(reader, path, span, start) else {
+            return false;
+        };
+        if start != POINTER {
+            return true;
+        }
+        reader.report(
+            Diagnostic::error(format!(
+                "content of `{path}` is missing: Git LFS has not fetched it"
+            ))
+            .at(span, "this file is a pointer to its content")
+            .help("run `git lfs pull`; with actions/checkout, set `lfs: true`"),
+        );
         false
     }
 

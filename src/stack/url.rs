@@ -31,10 +31,7 @@ fn user_of_url(text: &str, colon: usize, start: usize) -> Option<Range<usize>> {
     let end = text[start..].find(is_end).map_or(text.len(), |n| start + n);
     let length = text[start..end].rfind('@')?;
     let user = &text[start..start + length];
-    let (name, password) = match user.split_once(':') {
-        Some((name, password)) => (name, Some(password)),
-        None => (user, None),
-    };
+    let (name, password) = split(user);
     let is_secret = match scheme.as_str() {
         "http" | "https" | "ftp" | "ftps" | "socks4" | "socks5" | "socks5h" => {
             is_written(password.unwrap_or(name))
@@ -49,16 +46,30 @@ fn user_of_url(text: &str, colon: usize, start: usize) -> Option<Range<usize>> {
 fn user_of_proxy(text: &str) -> Option<Range<usize>> {
     let (user, host) = text.rsplit_once('@')?;
     let (host, port) = host.rsplit_once(':')?;
-    let (name, password) = user.split_once(':')?;
+    let (name, password) = split(user);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     let is_proxy = !name.is_empty()
         && !user.contains(|c: char| c.is_whitespace() || c == '/')
-        && is_written(password)
+        && password.is_some_and(is_written)
         && !host.is_empty()
         && host.chars().all(is_plain)
         && (1..=5).contains(&port.len())
         && port.bytes().all(|b| b.is_ascii_digit());
     is_proxy.then_some(0..user.len())
+}
+
+/// Returns the name and the password of a user. A colon of `${env:NAME}` is not between them.
+fn split(user: &str) -> (&str, Option<&str>) {
+    let mut depth = 0;
+    for (at, c) in user.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ':' if depth <= 0 => return (&user[..at], Some(&user[at + 1..])),
+            _ => {}
+        }
+    }
+    (user, None)
 }
 
 /// Whether a part of a text is written out: more than variables such as `$NAME`, `${NAME}` and `$(…)`, and
@@ -176,6 +187,7 @@ mod tests {
             "https://oauth2:$TOKEN@host/",
             "https://$(cat /run/secrets/x)@host/",
             "https://{user}:{token}@host/",
+            "https://${env:USER}:${env:TOKEN}@host/",
             "https://${USER}:${TOKEN}@host/simple",
             "postgres://app:app@db/app",
             "user@host:path",

@@ -388,3 +388,25 @@ fn several_paths_of_an_image_keep_their_order() {
         (vec!["/z", "/b/"], "copy /d/")
     );
 }
+
+#[test]
+fn a_file_that_git_lfs_has_not_fetched_is_an_error() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
+    let files = [("images/a/d/x", pointer), ("images/a/d/r.txt", pointer)];
+    for step in [
+        "copy: { /x: d/x }",
+        "copy: { /x/: d }",
+        "copy: { /x/: \"d/x*\" }",
+        "pip: d/r.txt",
+        "steps: [{ run: x, mounts: { /m: { bind: d } } }]",
+        "steps: [{ append: { /x: { from: d/x } } }]",
+    ] {
+        let spec = format!("stack: x\nimages:\n  a:\n    base: debian:12\n    {step}\n");
+        let fault = parse(&spec, &files, &Overrides::default()).expect_err("invalid");
+        assert!(
+            fault.contains("Git LFS has not fetched it"),
+            "{step}: {fault}"
+        );
+        assert!(fault.contains("specs.yml:5:"), "{step}: {fault}");
+    }
+}
