@@ -67,7 +67,7 @@ impl PrivateEngine {
     pub async fn start(options: &Options, notice: impl Fn(Notice)) -> Result<Self, EngineError> {
         let programs = Programs::find()?;
         let state = options.state.as_path();
-        std::fs::create_dir_all(state).map_err(in_folder(state))?;
+        runtime::create_state(state).map_err(in_folder(state))?;
         let lock_file = state.join("laminate.lock");
         let lock = lock(&lock_file, || notice(Notice::Waiting));
         let lock = lock.await.map_err(in_folder(state))?;

@@ -373,8 +373,9 @@ pub fn engine_source(global: &Global) -> EngineSource {
         };
     }
     let folder = |name: &str| {
-        let path = std::env::var_os(name).filter(|value| !value.is_empty());
-        path.map(PathBuf::from)
+        let path = std::env::var_os(name).map(PathBuf::from);
+        // As the XDG Base Directory Specification has it.
+        path.filter(|path| path.is_absolute())
     };
     let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
     let runtime = folder("XDG_RUNTIME_DIR").into_iter();

@@ -9,6 +9,7 @@ use super::args::{Global, PrepullArgs};
 use super::interrupt::unless_cancelled;
 use super::workspace::Workspace;
 use super::{Answer, Exit, Failure};
+use crate::disk::write_atomically;
 use crate::event::{Event, Events};
 use crate::nodes::reported::{self, ChannelImages, Node, NodeImage, State};
 use crate::nodes::{self, Image, Layer, Options, Pinned, Toleration};
@@ -135,7 +136,8 @@ fn put(
     let mut files = Vec::new();
     for (what, text) in [("prepull", objects), ("values", values)] {
         let file = folder.join(format!("{what}-{channel}.yaml"));
-        fs_err::write(&file, text)?;
+        // A link there is replaced, not followed.
+        write_atomically(&file, text.as_bytes())?;
         files.push(file);
     }
     Ok(files)

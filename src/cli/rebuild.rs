@@ -11,6 +11,7 @@ use super::interrupt::unless_cancelled;
 use super::records::Records;
 use super::{Answer, Exit, Failure, pretty};
 use crate::compile::quote;
+use crate::disk::write_atomically;
 use crate::event::Events;
 use crate::plan::key::ComponentKind;
 use crate::record::{ReleaseImage, StoredRelease, StoredSpec};
@@ -264,7 +265,7 @@ impl Rebuild<'_> {
             let path = folder.join(path);
             let parent = path.parent().expect("it is in the folder");
             fs_err::create_dir_all(parent).map_err(failed)?;
-            fs_err::write(&path, text).map_err(failed)?;
+            write_atomically(&path, text.as_bytes()).map_err(failed)?;
             written.push(path);
         }
         Ok(written)

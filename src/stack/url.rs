@@ -75,24 +75,30 @@ fn split(user: &str) -> (&str, Option<&str>) {
 /// Whether a part of a text is written out: more than variables such as `$NAME`, `${NAME}` and `$(…)`, and
 /// placeholders such as `{name}`.
 fn is_written(part: &str) -> bool {
-    let Some(first) = part.chars().next() else {
-        return false;
-    };
-    let rest = part.strip_prefix('$').unwrap_or(part);
-    let close = match rest.chars().next() {
-        Some('{') => '}',
-        Some('(') if first == '$' => ')',
-        _ if first != '$' => return true,
+    let mut left = part;
+    while !left.is_empty() {
+        match variable(left) {
+            Some(length) => left = &left[length..],
+            None => return true,
+        }
+    }
+    false
+}
+
+/// Returns the length of the variable at the start of a text.
+fn variable(text: &str) -> Option<usize> {
+    let rest = text.strip_prefix('$').unwrap_or(text);
+    let sign = text.len() - rest.len();
+    let length = match rest.chars().next()? {
+        '{' => rest.find('}')? + 1,
+        '(' if sign == 1 => rest.find(')')? + 1,
         _ => {
             let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
-            return end == 0 || is_written(&rest[end..]);
+            rest.find(|c| !is_name(c)).unwrap_or(rest.len())
         }
     };
-    match rest.find(close) {
-        Some(end) => is_written(&rest[end + 1..]),
-        None => true,
-    }
+    let is_variable = length > 0 && (sign == 1 || rest.starts_with('{'));
+    is_variable.then_some(sign + length)
 }
 
 /// Calls `found` with the place of each value and key that has credentials in a URL.
@@ -174,6 +180,13 @@ mod tests {
         ] {
             assert_eq!(found(text), Some(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn many_variables_are_read_one_after_another() {
+        let variables = "$a".repeat(1 << 20);
+        assert_eq!(found(&format!("https://u:{variables}@host")), None);
+        assert!(found(&format!("https://u:{variables}.@host")).is_some());
     }
 
     #[test]

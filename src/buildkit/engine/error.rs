@@ -74,7 +74,10 @@ impl EngineError {
                 "its state may be damaged: remove {}, which is only a cache, and run the command again",
                 state.display()
             )),
-            Self::Folder { .. } | Self::Start { .. } => None,
+            Self::Folder { .. } => Some(
+                "set XDG_STATE_HOME to a folder of yours that no other user can write to".to_owned(),
+            ),
+            Self::Start { .. } => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The folder of an engine's socket: new for each run, and in a place where no other user can exchange it.
 
 use std::fs::{self, Metadata, Permissions};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{getegid, geteuid};
@@ -65,6 +65,27 @@ fn danger(metadata: &Metadata) -> Option<&'static str> {
         Some("can be written by a group of users")
     } else {
         None
+    }
+}
+
+/// Creates the folder of the state, which only we can read. Fails for one that another user could have put
+/// there, or can change: files in it are written as they are named, and programs that it names are ended.
+pub(super) fn create_state(state: &Path) -> std::io::Result<()> {
+    if let Some(parent) = state.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    if let Err(error) = fs::DirBuilder::new().mode(0o700).create(state)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(error);
+    }
+    // A link may be there, but not one of another user.
+    let link = fs::symlink_metadata(state)?;
+    let other = link.is_symlink() && link.uid() != 0 && link.uid() != geteuid().as_raw();
+    let reason = other.then_some("is a link of another user");
+    match reason.or(danger(&fs::metadata(state)?)) {
+        Some(reason) => Err(std::io::Error::other(format!("it {reason}"))),
+        None => Ok(()),
     }
 }
 
@@ -154,6 +175,23 @@ mod tests {
         fs::create_dir(&long).expect("created");
         let refused = create(&[long]).expect_err("refused");
         assert!(refused.to_string().contains("too long"), "{refused}");
+    }
+
+    #[test]
+    fn the_state_is_private_and_of_no_other_user() {
+        let parent = parent(0o700);
+        let state = parent.path().join("laminate/engine");
+        create_state(&state).expect("created");
+        assert_eq!(fs::metadata(&state).expect("there").mode() & 0o777, 0o700);
+        create_state(&state).expect("it is there");
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink(&state, &link).expect("a link");
+        create_state(&link).expect("a link of our own");
+        fs::set_permissions(&state, Permissions::from_mode(0o777)).expect("set");
+        for path in [&state, &link] {
+            let refused = create_state(path).expect_err("refused").to_string();
+            assert_eq!(refused, "it can be written by every user");
+        }
     }
 
     #[test]
