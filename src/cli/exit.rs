@@ -123,7 +123,8 @@ fn annotation(sources: &Sources, problem: &Diagnostic) -> Option<String> {
     };
     let file = repository_path(&sources.shown_path(label.span.source));
     // These end a property.
-    let file = escape(&file).replace(':', "%3A").replace(',', "%2C");
+    let file = escape(&shown::text(&file, true));
+    let file = file.replace(':', "%3A").replace(',', "%2C");
     let (line, column) = (start.line, start.column);
     Some(format!(
         "::{level} file={file},line={line},col={column}::{message}"
@@ -183,5 +184,20 @@ mod tests {
             Some("::error file=specs.yml,line=2,col=1::100%25 wrong%0Areally")
         );
         assert_eq!(annotation(&sources, &Diagnostic::warning("no place")), None);
+        let source = sources.add("images/a\n::error::x,\u{1b}[2J:", "x");
+        let problem = Diagnostic::error("a fault").at(
+            crate::source::Span {
+                source,
+                start: 0,
+                end: 1,
+            },
+            "",
+        );
+        assert_eq!(
+            annotation(&sources, &problem).as_deref(),
+            Some(
+                "::error file=images/a%0A\u{200b}%3A%3Aerror%3A%3Ax%2C\u{fffd}[2J%3A,line=1,col=1::a fault"
+            )
+        );
     }
 }
