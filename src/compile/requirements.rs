@@ -2,10 +2,22 @@
 //! projects are copied before, and the lines that name something local get its path in the step.
 
 use camino::Utf8Path;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::command::{Arg, Command, MountNames, PLACE, path_in_step};
 use super::shell::quote;
 use crate::stack::{Local, Part, Requirements, Text};
+
+/// Characters of a path that have another meaning in a URL.
+const IN_URL: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b';')
+    .add(b'?')
+    .add(b'[')
+    .add(b']');
 
 /// Returns the path of the copy that a step may write to.
 fn copy_in_step(path: &Utf8Path) -> String {
@@ -22,12 +34,23 @@ fn local_in_step(local: &Local) -> String {
 
 /// Returns a text with the paths that what it names has in the step.
 fn fill(text: &Text) -> String {
-    let parts = text.iter().map(|part| match part {
-        Part::Plain(text) => text.clone(),
-        Part::Local(local) => local_in_step(local),
-        Part::Included(path) => copy_in_step(path),
-    });
-    parts.collect()
+    let mut filled = String::new();
+    for part in text {
+        let path = match part {
+            Part::Plain(text) => {
+                filled.push_str(text);
+                continue;
+            }
+            Part::Local(local) => local_in_step(local),
+            Part::Included(path) => copy_in_step(path),
+        };
+        if filled.ends_with("file://") {
+            filled.extend(utf8_percent_encode(&path, IN_URL));
+        } else {
+            filled.push_str(&path);
+        }
+    }
+    filled
 }
 
 /// Returns lines of shell that copy files or folders of the stack to where the step may write.
@@ -123,4 +146,23 @@ pub fn environment_file(file: &Utf8Path, requirements: &Requirements) -> (String
     // A project may be the folder of the file itself.
     let script = copy_script(local.chain([file]).chain(included));
     (copy_in_step(file), script)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_a_url_is_escaped() {
+        let local = Part::Local(Local {
+            path: "images/a/b%20 c".into(),
+            is_project: true,
+        });
+        let filled = |before: &str| fill(&vec![Part::Plain(before.to_owned()), local.clone()]);
+        assert_eq!(filled(""), format!("{PLACE}/local/images/a/b%20 c"));
+        assert_eq!(
+            filled("p @ file://"),
+            format!("p @ file://{PLACE}/local/images/a/b%2520%20c")
+        );
+    }
 }

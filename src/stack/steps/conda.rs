@@ -109,6 +109,10 @@ impl Conda {
             }
         }
         step.no_options(&conda.packages, node.span, "conda")?;
+        if conda.packages.iter().any(|package| url::has_token(package)) {
+            reader.report(url::token_in_url(node.span));
+            return None;
+        }
         if let Some(file) = conda.file.clone() {
             let consumer = match conda.tool {
                 CondaTool::Rattler => Consumer::Tool(PipTool::Uv),

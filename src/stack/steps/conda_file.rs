@@ -39,6 +39,7 @@ pub(super) fn read(
         return None;
     };
     if !is_environment(file) {
+        check_list(step, file, &text)?;
         let content = CondaFile {
             packages: listed(&text),
             ..CondaFile::default()
@@ -98,9 +99,33 @@ pub fn is_environment(file: &Utf8Path) -> bool {
 /// Returns the packages of a list. `#` begins a comment at the beginning of a line only: it is part of the URLs of an
 /// `@EXPLICIT` list, before the digest.
 fn listed(text: &str) -> Vec<String> {
+    let text = text.trim_start_matches('\u{feff}');
     let lines = text.lines().map(str::trim);
     let is_package = |line: &&str| !line.is_empty() && !line.starts_with(['#', '@']);
     lines.filter(is_package).map(str::to_owned).collect()
+}
+
+/// Reports credentials in a list, on their lines.
+fn check_list(step: &StepReader, file: &Utf8Path, text: &str) -> Option<()> {
+    let mut start = 0;
+    let mut places = Vec::new();
+    for line in text.split_inclusive('\n') {
+        let end = start + line.trim_end().len();
+        if url::user_info(line).is_some() || url::has_token(line) {
+            places.push((start, end));
+        }
+        start += line.len();
+    }
+    if places.is_empty() {
+        return Some(());
+    }
+    let source = step.reader.problems.attach(file.as_str(), text);
+    let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    for (start, end) in places {
+        let (start, end) = (offset(start), offset(end));
+        step.reader.report(url::in_url(Span { source, start, end }));
+    }
+    None
 }
 
 /// Makes the report of a fault at a place.
@@ -158,6 +183,9 @@ impl Environment {
         for item in self.items("`dependencies`", node) {
             let Value::Map(entries) = &item.value else {
                 if let Some(package) = self.text("a dependency", item) {
+                    if url::has_token(&package) {
+                        self.fault(item.span, url::token_in_url);
+                    }
                     self.content.packages.push(package);
                 }
                 continue;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value as Json, json};
 
 use super::requirements::{Entry, Line, entry, is_archive, lines, local_path};
@@ -384,7 +385,10 @@ impl<'a> Follower<'a> {
             return None;
         }
         let name = local_path(requirement)?;
-        let path = self.find(folder, name)?;
+        let at = name.as_ptr().addr() - requirement.as_ptr().addr();
+        let is_url = requirement[..at].trim_end_matches('/').ends_with("file:");
+        let decoded = percent_decode_str(name).decode_utf8_lossy();
+        let path = self.find(folder, if is_url { &decoded } else { name })?;
         let is_project = match self.paths.files.get(&path) {
             Some(File::Folder) => {
                 let has = |name: &str| self.paths.files.get(&path.join(name)).is_some();
@@ -405,7 +409,6 @@ impl<'a> Follower<'a> {
                 return None;
             }
         };
-        let at = name.as_ptr().addr() - requirement.as_ptr().addr();
         Some(self.add_local(Local { path, is_project }, line, at..at + name.len()))
     }
 

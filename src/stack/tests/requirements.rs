@@ -266,3 +266,32 @@ fn files_that_the_step_would_lack_are_errors() {
         assert!(faults.contains(expected), "{faults}");
     }
 }
+
+#[test]
+fn a_path_in_a_url_is_unescaped() {
+    let files = [
+        ("images/a/r.txt", "p @ file:./my%20p\nq @ ./my%20q\n"),
+        ("images/a/my p/setup.py", ""),
+        ("images/a/my%20q/setup.py", ""),
+    ];
+    let pip = pip("    pip: r.txt\n", &files);
+    let local: Vec<&str> = (pip.requirements.local.iter())
+        .map(|local| local.path.as_str())
+        .collect();
+    assert_eq!(local, ["images/a/my p", "images/a/my%20q"]);
+}
+
+#[test]
+fn credentials_in_packages_of_conda_are_errors() {
+    let list = "\u{feff}@EXPLICIT\nhttps://h/x.conda\nhttps://me:word@h/y.conda\nhttps://h/t/word/z.conda\n";
+    let faults = faults_in("    conda: e.txt\n", &[("images/a/e.txt", list)]);
+    assert!(
+        faults.contains("e.txt:3:1") && faults.contains("e.txt:4:1"),
+        "{faults}"
+    );
+    let faults = faults_in("    conda: [\"https://h/t/word/z.conda\"]\n", &[]);
+    assert!(faults.contains("token in the URL"), "{faults}");
+    let yml = "dependencies:\n  - https://h/t/word/z.conda\n";
+    let faults = faults_in("    conda: e.yml\n", &[("images/a/e.yml", yml)]);
+    assert!(faults.contains("token in the URL"), "{faults}");
+}
