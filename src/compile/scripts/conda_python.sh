@@ -20,11 +20,11 @@ fi
 done
 pythons=@CACHE@/python
 # shellcheck disable=SC2016 # `apt` and the others are keys
-UV_PYTHON_DOWNLOADS=manual @PLACE@/uv/bin/uv python install --no-config --no-bin --install-dir $pythons @PYTHON@ >&2 || {
+UV_PYTHON_DOWNLOADS=manual @PLACE@/uv/bin/uv python install --no-config --no-bin --install-dir $pythons @VERSION@ >&2 || {
 echo 'laminate: the image has no python 3.10 or newer to run the installer, and none could be fetched: add `apt: [python3]` before the step, set UV_PYTHON_INSTALL_MIRROR in its `env:`, or use `tool: micromamba`' >&2
 exit 1
 }
-for candidate in "$pythons"/cpython-@PYTHON@-*/bin/python3; do
+for candidate in "$pythons"/cpython-@VERSION@-*/bin/python3; do
 if loads "$candidate"; then python=$candidate; fi
 done
 if [ -z "$python" ]; then

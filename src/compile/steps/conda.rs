@@ -59,7 +59,7 @@ fn with_rattler(conda: &Conda, script: &mut Arg) -> Command {
     if !specs.is_empty() {
         script.push(&expand(
             include_str!("../scripts/conda_python.sh"),
-            &[("CACHE", &cache), ("PYTHON", PYTHON_VERSION)],
+            &[("CACHE", &cache), ("VERSION", PYTHON_VERSION)],
         ));
         script.push(&format!(
             "\"$python\" -ISB {PLACE}/rattler/{INSTALLER} \"$prefix\" "
@@ -190,7 +190,10 @@ mod tests {
             r#"{"specs":["numpy","blas=*=mkl"],"channels":["a","b"],"priority":"flexible","upgrade":false}"#
         );
         assert_eq!(made.caches.len(), 1);
-        assert!(script(&made).contains("prefix=''\nname=''\n"));
+        let script = script(&made);
+        assert!(script.contains("prefix=''\nname=''\n"));
+        let python = "\"$pythons\"/cpython-3.13.18-*/bin/python3; do";
+        assert!(script.contains(python), "{script}");
     }
 
     #[test]
