@@ -38,5 +38,5 @@ def test_an_image_without_python_is_told_so(make_stack):
           a: { base: BASE, pip: [six] }
         """)
     answer = stack.laminate("build", status=5)
-    assert "the image has no python on its PATH" in answer.err
+    assert "the image has no Python 3 on its PATH" in answer.err
     assert answer.image("a")["error"]["where"]["line"] == stack.line("pip: [six]")
