@@ -471,3 +471,19 @@ async fn a_stop_between_tags_reports_the_move_and_resume_ends_it() {
     world.other_channel().resume(false).await.expect("resumed");
     assert_eq!(at(&world.fake, &one), [true, true, true]);
 }
+
+#[tokio::test]
+async fn a_move_that_another_process_ends_keeps_the_form_of_its_entry() {
+    let stage = Stage::set(Broken::Promotion, None).await;
+    let fake = &stage.world.fake;
+    fake.state().refuses = Some("application/vnd.oci.empty.v1+json");
+    fake.answer(usize::MAX, "PUT", "ns/right/manifests/stable", 403, "");
+    let channel = stage.world.channel();
+    let broken = channel.move_to(&stage.new, &stage.order).await;
+    assert!(matches!(broken, Err(Error::Between { .. })), "{broken:?}");
+    fake.heal();
+    fake.state().refuses = None;
+    let channel = stage.world.other_channel();
+    channel.resume(false).await.expect("resumed");
+    goes_on(&stage, &channel).await.expect("the chain is whole");
+}

@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_secs(20);
 fn time() -> Duration {
     let given = std::env::var("LAMINATE_TEST_FUZZ_SECONDS").ok();
     let given = given.and_then(|text| text.parse().ok());
-    Duration::from_secs_f64(given.unwrap_or(1.0))
+    Duration::from_secs_f64(given.unwrap_or(0.1))
 }
 
 /// The files of a corpus, by their names.

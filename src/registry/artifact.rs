@@ -117,13 +117,38 @@ impl Registry {
             Ok(written) => return Ok((manifest, written)),
             Err(error) => error,
         };
-        let is_refused = matches!(error, Error::Refused { .. })
-            && matches!(error.status(), Some(400 | 415 | 422));
-        if is_refused && let Ok(written) = plain().await {
+        if is_refusal_of_form(&error)
+            && let Ok(written) = plain().await
+        {
             self.plain.add(repository.host());
             return Ok(written);
         }
         Err(error)
+    }
+
+    /// Writes a document under another tag. If it is there as `digest`, it keeps the form that it has, whatever form this
+    /// process would choose.
+    pub async fn tag_document(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        kind: &str,
+        bytes: impl Into<Bytes>,
+        digest: &Digest,
+    ) -> Result<Digest, Error> {
+        let bytes = bytes.into();
+        let layers = [Descriptor::of(kind, &bytes)];
+        let forms = [
+            Manifest::artifact(kind, &layers),
+            Manifest::plain_artifact(kind, &layers),
+        ];
+        let Some(manifest) = forms.into_iter().find(|form| form.digest == *digest) else {
+            let tags = std::slice::from_ref(tag);
+            return self.put_document(repository, tags, kind, bytes).await;
+        };
+        self.put_manifest(repository, &Locator::Tag(tag.clone()), &manifest)
+            .await?;
+        Ok(manifest.digest)
     }
 
     /// Writes a document with blobs attached to it under a tag that is free, and returns its digest; `None` if
@@ -183,4 +208,15 @@ impl Registry {
         self.push_blob(repository, &digest, size, &content).await?;
         Ok(())
     }
+}
+
+/// Whether a registry refuses a manifest because of its types, as opposed to its tag or a fault on the way.
+fn is_refusal_of_form(error: &Error) -> bool {
+    let Error::Refused { answer, .. } = error else {
+        return false;
+    };
+    let has_code = |code| answer.has_code(code);
+    answer.status == 415
+        || matches!(answer.status, 400 | 422)
+            && (has_code("MANIFEST_INVALID") || has_code("UNSUPPORTED"))
 }

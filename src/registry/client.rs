@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
@@ -62,6 +63,11 @@ impl Registry {
             transport: Arc::new(Transport::new(options)?),
             plain: Arc::default(),
         })
+    }
+
+    /// Returns the longest that another writer is expected to take from reading to writing.
+    pub fn contest(&self) -> Duration {
+        self.transport.options.contest
     }
 
     /// Returns the log of the tags of images that were set. Callers add to it: documents in staging are not in it.

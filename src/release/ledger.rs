@@ -84,10 +84,10 @@ impl Channel<'_> {
     /// Writes a pointer that was lost again, before anything is moved.
     pub(super) async fn restore_pointer(&self, ledger: &Ledger) -> Result<(), Error> {
         if ledger.is_recovered
-            && let Some((_, current)) = &ledger.current
+            && let Some((at, current)) = &ledger.current
         {
             self.staging
-                .put((self.name, EntryPosition::Current), current)
+                .tag_as((self.name, EntryPosition::Current), current, at)
                 .await?;
         }
         Ok(())
@@ -255,7 +255,7 @@ impl Channel<'_> {
         if !self.is_open(at).await? {
             return Err(self.overtaken(entry));
         }
-        self.staging.put((self.name, pointer), entry).await?;
+        self.staging.tag_as((self.name, pointer), entry, at).await?;
         Ok(())
     }
 

@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn a_pattern_that_cannot_be_compiled_is_invalid() {
         let nested = format!("{}a{}", "{".repeat(1000), "}".repeat(1000));
-        let large = "{a*,b*}?[!x]".repeat(200_000);
+        let large = "{a*,b*}?[!x]".repeat(20_000);
         for text in [nested, large, "[".to_owned(), "{a".to_owned()] {
             assert!(Pattern::parse(&text).is_err(), "{}", &text[..1]);
         }

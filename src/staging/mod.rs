@@ -12,7 +12,7 @@ mod number;
 mod release;
 mod state;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,9 +27,6 @@ use crate::registry::{self, Locator, Registry};
 
 /// How often what others wrote is merged before the change is given up.
 const ROUNDS: usize = 8;
-
-/// The least that another run is given between its reading and its writing.
-const WAIT: Duration = Duration::from_millis(250);
 
 /// The largest blob of a release read, bytes.
 const LIMIT: u64 = 256 << 20;
@@ -186,6 +183,20 @@ impl Staging {
         Ok(written?)
     }
 
+    /// Writes a document that is there as `at` under another tag of it.
+    pub async fn tag_as<D: Document>(
+        &self,
+        id: D::Id<'_>,
+        document: &D,
+        at: &Digest,
+    ) -> Result<Digest, Error> {
+        let tag = D::tag(id);
+        let written =
+            self.registry
+                .tag_document(&self.repository, &tag, D::MEDIA_TYPE, bytes(document), at);
+        Ok(written.await?)
+    }
+
     /// Writes a document under its tag if that is free; `None` if another writer has it.
     pub async fn claim<D: Document>(
         &self,
@@ -247,7 +258,8 @@ impl Staging {
                 Err(registry::Error::Overwritten { .. }) => continue,
                 Err(error) => return Err(error.into()),
             }
-            tokio::time::sleep(WAIT.max(3 * begun.elapsed())).await;
+            let wait = self.registry.contest().max(3 * begun.elapsed());
+            tokio::time::sleep(wait).await;
         }
     }
 

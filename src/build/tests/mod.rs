@@ -84,6 +84,7 @@ impl World {
             backoff: Duration::from_millis(1),
             timeout: Duration::from_secs(5),
             settling: Duration::from_secs(1),
+            contest: Duration::from_millis(20),
             ..registry::Options::default()
         });
         let (events, received) = Events::channel();
