@@ -31,7 +31,7 @@ const IMAGES_LONG: &str = "\
 Images to work on [default: all images]
 
 IMAGE selects one image, in every variant that has it. IMAGE+ also selects everything that is \
-based on it or copies from it; +IMAGE also selects everything that it is based on or copies from. VARIANT/IMAGE selects \
+based on it, copies from it or mounts it; +IMAGE also selects everything that it is based on, copies from or mounts. VARIANT/IMAGE selects \
 the image in one variant. Several arguments add up.";
 
 /// Arguments of `laminate build`.
