@@ -113,15 +113,20 @@ impl Compiler<'_> {
         used.into_iter().map(mount).collect()
     }
 
+    /// Returns the engine's ID of a cache, which only runs of one scope share.
+    pub(super) fn cache_id(&self, id: &str) -> String {
+        match self.environment.cache_scope.as_str() {
+            "" => id.to_owned(),
+            scope => format!("{id}-{scope}"),
+        }
+    }
+
     /// Returns the mount of a cache for a step's user.
     pub(super) fn cache(&mut self, cache: &Cache, user: &str) -> Mount {
         // The folder of a new cache is writable for all, since the step's user is not always root.
         // Users do not share a cache, because they cannot read each other's files.
         let seed = self.new_tree(vec![make_folder("/cache", 0o777)], "an empty cache");
-        let id = match self.environment.cache_scope.as_str() {
-            "" => cache.id.clone(),
-            scope => format!("{}-{scope}", cache.id),
-        };
+        let id = self.cache_id(&cache.id);
         let (id, seed, selector) = if user == ROOT {
             (id, None, String::new())
         } else {

@@ -84,10 +84,7 @@ impl Compiler<'_> {
     ) -> MountKind {
         let (name, group) = user.split_once(':').unwrap_or((user, user));
         let number = name.parse::<u32>().ok();
-        let mut id = match self.environment.cache_scope.as_str() {
-            "" => id.to_owned(),
-            scope => format!("{id}-{scope}"),
-        };
+        let mut id = self.cache_id(id);
         let mut mode = 0o755;
         if owner.uid.is_none() && number.is_none() {
             // The number of this user is not known here.

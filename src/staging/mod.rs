@@ -183,7 +183,7 @@ impl Staging {
         Ok(written?)
     }
 
-    /// Writes a document that is there as `at` under another tag of it.
+    /// Writes a document under another of its tags. One that is there as `at` keeps the form that it has.
     pub async fn tag_as<D: Document>(
         &self,
         id: D::Id<'_>,
