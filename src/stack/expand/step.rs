@@ -5,9 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::{env, literal, literals};
 use crate::stack::{
-    Append, AppendFrom, Apt, CacheSharing, Conda, CondaEnvironment, CondaTool, Copy, CopyFrom,
-    Image, Kind, Link, Mode, MountSource, Network, Perms, Pip, PipTool, Secret, Step, StepMount,
-    Write,
+    Append, AppendFrom, Apt, Conda, CondaEnvironment, CondaTool, Copy, CopyFrom, Image, Kind, Link,
+    Mode, MountSource, Network, Perms, Pip, PipTool, Secret, Step, StepMount, Write,
 };
 
 /// Returns a step as the spec of its image writes it.
@@ -343,12 +342,7 @@ fn mount(mount: &StepMount) -> Value {
             uid,
             gid,
         } => {
-            let sharing = match sharing {
-                CacheSharing::Shared => "shared",
-                CacheSharing::Private => "private",
-                CacheSharing::Locked => "locked",
-            };
-            let mut value = json!({ "cache": literal(id), "sharing": sharing });
+            let mut value = json!({ "cache": literal(id), "sharing": sharing.name() });
             if let Some(mode) = mode {
                 value["mode"] = json!(format!("{mode:04o}"));
             }

@@ -79,6 +79,17 @@ pub enum CacheSharing {
     Locked,
 }
 
+impl CacheSharing {
+    /// Returns the value of `sharing:`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Private => "private",
+            Self::Locked => "locked",
+        }
+    }
+}
+
 /// Keys that say what a mount has.
 const SOURCES: [&str; 4] = ["bind", "image", "cache", "tmpfs"];
 
@@ -267,10 +278,11 @@ fn cache(reader: &Reader, node: &Node, fields: &Fields) -> Option<MountSource> {
         return None;
     }
     let sharing = [
-        ("shared", CacheSharing::Shared),
-        ("private", CacheSharing::Private),
-        ("locked", CacheSharing::Locked),
-    ];
+        CacheSharing::Shared,
+        CacheSharing::Private,
+        CacheSharing::Locked,
+    ]
+    .map(|sharing| (sharing.name(), sharing));
     let number = |name: &str| match fields.get(name) {
         Some(node) => {
             let number = reader.number(node, &format!("`{name}`"), 0..=u32::MAX);
@@ -321,11 +333,7 @@ pub(super) fn canonical(mounts: &[StepMount]) -> Json {
                 uid,
                 gid,
             } => {
-                let sharing = match sharing {
-                    CacheSharing::Shared => "shared",
-                    CacheSharing::Private => "private",
-                    CacheSharing::Locked => "locked",
-                };
+                let sharing = sharing.name();
                 json!({ "cache": id, "sharing": sharing, "mode": mode, "uid": uid, "gid": gid })
             }
             MountSource::Tmpfs { size } => json!({ "tmpfs": size }),
