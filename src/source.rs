@@ -20,6 +20,16 @@ pub struct Span {
     pub end: u32,
 }
 
+impl Span {
+    /// Returns the first byte, which marks the start of something long.
+    pub fn first_byte(self) -> Self {
+        Self {
+            end: self.start + 1,
+            ..self
+        }
+    }
+}
+
 /// A value and the place it was written at.
 #[derive(Clone, Debug)]
 pub struct Spanned<T> {

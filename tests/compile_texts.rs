@@ -185,7 +185,7 @@ fn each_text_is_as_it_was() {
         }
         let reference = Reference::parse("debian:bookworm").expect("valid");
         let state = BaseState {
-            output: compiler.reference(&reference, "base"),
+            output: compiler.base(&reference, "base"),
             config: base.clone(),
         };
         let made = compiler.image(id, state).expect("it compiles");

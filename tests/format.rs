@@ -75,7 +75,7 @@ fn equal_specs_give_equal_operations() {
             .expect("valid")
             .pinned(digest);
         let state = BaseState {
-            output: compiler.reference(&reference, "all"),
+            output: compiler.base(&reference, "all"),
             config: base.clone(),
         };
         let made = compiler.image(ImageId(0), state).expect("it compiles");

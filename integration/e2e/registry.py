@@ -5,6 +5,7 @@ import io
 import json
 import pathlib
 import re
+import subprocess
 import tarfile
 import time
 import urllib.error
@@ -78,6 +79,8 @@ class Registry:
         data = self.blob(repository, layer)
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
+        elif data[:4] == b"\x28\xb5\x2f\xfd":
+            data = subprocess.run(["zstd", "-dc"], input=data, stdout=subprocess.PIPE, check=True).stdout
         return tarfile.open(fileobj=io.BytesIO(data))
 
     def content(self, repository, reference, path):

@@ -12,6 +12,7 @@ from parts import as_root
 SPEC = """
     stack: writable
     tags: ["w-${commit7}"]
+    compression: gzip    # umoci of Debian 12 reads no zstd
     writable: { gid: 100, paths: [/opt/conda, /home/jovyan] }
     images:
       venv:

@@ -82,6 +82,7 @@ impl<'a> Prepared<'a> {
             fail_fast: options.fail_fast,
             epoch: self.epoch()?,
             external: self.job.gathered.external.clone(),
+            compression: self.job.stack.compression(),
             staging: self.staging.clone(),
             archive: archive.cloned(),
             suites: environment.suites,

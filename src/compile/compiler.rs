@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::BaseConfig;
 use super::tree::Brought;
-use crate::llb::{Graph, Group, Meta, Origin, Output, Proxy, ServedTree, Source};
+use crate::llb::{Action, File, Graph, Group, Meta, Origin, Output, Proxy, ServedTree, Source};
 use crate::name::{Digest, Reference};
 use crate::source::Span;
-use crate::stack::{Image, ImageId, ImageSource, Stack};
+use crate::stack::{Compression, Image, ImageId, ImageSource, Stack};
 
 /// The secret under which the session offers the bundle of certificates.
 pub const CA_SECRET: &str = "laminate-ca";
@@ -82,6 +82,36 @@ impl<'a> Compiler<'a> {
             layers: None,
         };
         self.graph.source(source, meta)
+    }
+
+    /// Adds the base of an image, as [`Self::reference`] does.
+    ///
+    /// An engine stores a layer when it first exports it, and has it in that form from then on. So what is built for
+    /// another `compression:` than the default must not be equal to what the engine may have: the base is merged with
+    /// nothing, which changes neither its files nor its layers, and that nothing is made of the setting.
+    pub fn base(&mut self, reference: &Reference, label: &str) -> Output {
+        let base = self.reference(reference, label);
+        let compression = self.stack.compression();
+        if compression == Compression::default() {
+            return base;
+        }
+        let meta = || Meta {
+            name: format!("{label}: compression {compression}"),
+            group: Some(group_of(label)),
+            ..Meta::default()
+        };
+        let setting = File {
+            base: None,
+            actions: vec![Action::MakeFile {
+                path: "/compression".to_owned(),
+                mode: 0o644,
+                owner: None,
+                data: compression.to_string().into_bytes(),
+            }],
+        };
+        let setting = self.graph.file(setting, meta());
+        let nothing = self.graph.diff(Some(setting), Some(setting), meta());
+        self.graph.merge(vec![base, nothing], meta())
     }
 
     /// Returns the file system of an image that a step of `image` copies from.

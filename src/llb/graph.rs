@@ -45,6 +45,8 @@ pub(super) enum Operation {
         lower: Option<Output>,
         upper: Option<Output>,
     },
+    /// The files of all, those of later ones over those of earlier ones.
+    Merge(Vec<Output>),
 }
 
 impl Platform {
@@ -113,6 +115,11 @@ impl Graph {
         self.add(Operation::Diff { lower, upper }, meta)
     }
 
+    /// Adds the files of all file systems, those of later ones over those of earlier ones.
+    pub fn merge(&mut self, inputs: Vec<Output>, meta: Meta) -> Output {
+        self.add(Operation::Merge(inputs), meta)
+    }
+
     fn add(&mut self, operation: Operation, meta: Meta) -> Output {
         for input in operation.inputs() {
             assert!(
@@ -127,7 +134,8 @@ impl Graph {
 }
 
 impl Operation {
-    /// Returns every output it uses, once, in the order of first use.
+    /// Returns every output it uses in the order of first use, once, but for [`Self::Diff`] and [`Self::Merge`]: of
+    /// these, engines count the inputs.
     pub(super) fn inputs(&self) -> Vec<Output> {
         let mut inputs = Vec::new();
         let mut add = |output: Option<Output>| {
@@ -160,10 +168,8 @@ impl Operation {
                     }
                 }
             }
-            Self::Diff { lower, upper } => {
-                add(*lower);
-                add(*upper);
-            }
+            Self::Diff { lower, upper } => return lower.iter().chain(upper).copied().collect(),
+            Self::Merge(inputs) => return inputs.clone(),
         }
         inputs
     }

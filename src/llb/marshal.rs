@@ -106,11 +106,17 @@ impl Graph {
             Operation::File(file) => pb::op::Op::File(file_op(file, inputs.len(), &at)),
             Operation::Diff { lower, upper } => pb::op::Op::Diff(pb::DiffOp {
                 lower: Some(pb::LowerDiffInput {
-                    input: lower.map_or(-1, at),
+                    input: lower.map_or(-1, |_| 0),
                 }),
                 upper: Some(pb::UpperDiffInput {
-                    input: upper.map_or(-1, at),
+                    input: upper.map_or(-1, |_| i64::from(lower.is_some())),
                 }),
+            }),
+            Operation::Merge(inputs) => pb::op::Op::Merge(pb::MergeOp {
+                inputs: (0_i64..)
+                    .take(inputs.len())
+                    .map(|input| pb::MergeInput { input })
+                    .collect(),
             }),
         };
         let for_platform = matches!(

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use crate::name::{Digest, Reference};
 use crate::stack::{
-    Base, EnvString, ExternalImage, File, Image, ImageId, ImageSource, Refresh, Stack, Writable,
-    canonical_env,
+    Base, Compression, EnvString, ExternalImage, File, Image, ImageId, ImageSource, Refresh, Stack,
+    Writable, canonical_env,
 };
 
 /// Raised when equal specs compile to other images than before; part of every key.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// The kinds of [`Component`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -219,6 +219,11 @@ fn keyed(stack: &Stack, image: &Image, images: Vec<Component>, facts: &KeyFacts)
         let mut vars = BTreeSet::new();
         step.collect_vars(&mut vars);
         list.push(Component::new(ComponentKind::Step, what, value).made_from(vars));
+    }
+    let compression = stack.compression();
+    if compression != Compression::default() {
+        let value = compression.to_string();
+        list.push(Component::new(ComponentKind::Config, "compression", value));
     }
     for (what, value) in settings(image) {
         list.push(Component::new(

@@ -8,7 +8,7 @@ use super::options::Options;
 use crate::buildkit::{Exporter, Request, Returned};
 use crate::compile::{BaseConfig, finished};
 use crate::llb::Platform;
-use crate::stack::{Base, ImageId};
+use crate::stack::{Base, Compression, ImageId};
 
 /// Returns the variant that stands for an image in the index. A result lists platforms, and no two may
 /// be equal; the index itself is never pulled by a runtime.
@@ -30,19 +30,17 @@ pub fn request(options: &Options, images: usize, exports: bool) -> Request {
     let mut services = options.services.clone();
     let mut exporters = Vec::new();
     if let Some(staging) = options.staging.as_ref().filter(|_| exports) {
-        exporters.push(exporter(
-            "image",
-            &[
-                ("name", &staging.to_string()),
-                ("push", "true"),
-                ("push-by-digest", "true"),
-                ("oci-mediatypes", "true"),
-            ],
-        ));
+        let name = staging.to_string();
+        let attrs = [
+            ("name", name.as_str()),
+            ("push", "true"),
+            ("push-by-digest", "true"),
+        ];
+        exporters.push(exporter("image", &attrs, options.compression));
     }
     if let Some(archive) = options.archive.as_ref().filter(|_| exports) {
         services.archives.insert(exporters.len(), archive.clone());
-        exporters.push(exporter("oci", &[("oci-mediatypes", "true")]));
+        exporters.push(exporter("oci", &[], options.compression));
     }
     Request {
         exporters,
@@ -51,12 +49,17 @@ pub fn request(options: &Options, images: usize, exports: bool) -> Request {
     }
 }
 
-fn exporter(kind: &str, attrs: &[(&str, &str)]) -> Exporter {
+fn exporter(kind: &str, attrs: &[(&str, &str)], compression: Compression) -> Exporter {
+    let Compression { format, level } = compression;
+    let level = level.map(|level| level.to_string());
+    // Without `force-compression`, the layers of external bases stay as they are, and are not pulled.
+    let compression = [("oci-mediatypes", "true"), ("compression", format.name())];
+    let level = level.as_deref().map(|level| ("compression-level", level));
+    let attrs = attrs.iter().copied().chain(compression).chain(level);
     Exporter {
         kind: kind.to_owned(),
         attrs: attrs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
     }
 }
@@ -130,4 +133,36 @@ fn annotations(context: &Context<'_>, id: ImageId) -> Vec<(&'static str, String)
         annotations.push(("org.opencontainers.image.base.digest", digest.to_string()));
     }
     annotations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the attributes that decide how layers are stored.
+    fn attributes(compression: &str) -> Vec<String> {
+        let spec = format!("stack: s\n{compression}\nimages: {{ a: {{ base: \"debian:12\" }} }}");
+        let compression = crate::testing::stack(&spec).compression();
+        let Exporter { attrs, .. } = exporter("oci", &[], compression);
+        let attrs = attrs.into_iter();
+        attrs
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect()
+    }
+
+    #[test]
+    fn new_layers_are_zstd_and_those_of_bases_stay() {
+        assert_eq!(
+            attributes(""),
+            [
+                "compression=zstd",
+                "compression-level=3",
+                "oci-mediatypes=true"
+            ]
+        );
+        assert_eq!(
+            attributes("compression: gzip"),
+            ["compression=gzip", "oci-mediatypes=true"]
+        );
+    }
 }

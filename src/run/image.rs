@@ -118,7 +118,7 @@ async fn begin(
     match base {
         ImageBase::Pinned(reference) => {
             let config = context.config(&reference, label).await?;
-            let output = context.compiler().reference(&reference, label);
+            let output = context.compiler().base(&reference, label);
             let state = BaseState {
                 output,
                 config: config.clone(),

@@ -8,6 +8,7 @@ use crate::buildkit::Services;
 use crate::compile::StepEnvironment;
 use crate::llb::Platform;
 use crate::name::Repository;
+use crate::stack::Compression;
 
 /// What a run needs beside stack and plan.
 pub struct Options {
@@ -23,6 +24,8 @@ pub struct Options {
     pub epoch: Option<i64>,
     /// The digest of each external image.
     pub external: ExternalDigests,
+    /// How new layers are stored.
+    pub compression: Compression,
     /// Receives the images by digest.
     pub staging: Option<Repository>,
     /// Receives the images as an OCI archive, open for writing.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
 use super::channels::{self, ChannelTag};
+use super::compression::{self, Compression};
 use super::declare_image::{DeclaredImage, ImageNode, known_image};
 use super::image_source::KnownImage;
 use super::info::{self, InfoCommand};
@@ -26,7 +27,6 @@ use super::variant_node::{self, VariantNode};
 use super::writable::{self, Writable};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::{ImageName, Repository, StackName};
-use crate::source::Span;
 use crate::spec::Spec;
 use crate::spec::node::{Entry, Key, Node, Value};
 use crate::spec::tree::Files;
@@ -42,6 +42,8 @@ pub struct Declarations {
     pub staging: Option<Repository>,
     /// `build:`.
     pub build: Build,
+    /// `compression:`.
+    pub compression: Compression,
     /// `policy.refs`.
     pub refs: Refs,
     /// Names of the variables that the spec declares and uses.
@@ -125,6 +127,7 @@ impl<'a> SpecReader<'a> {
             registry,
             staging,
             build: self.build(),
+            compression: compression::read(&self.reader, &self.top),
             refs: self.refs(),
             // Not those that laminate sets itself.
             used_vars: (self.used.take().intersection(&everywhere).cloned()).collect(),
@@ -218,7 +221,7 @@ impl<'a> SpecReader<'a> {
             if self.top.is_misspelt(&["stack"]) {
                 return None;
             }
-            let span = first_byte(self.top.span);
+            let span = self.top.span.first_byte();
             let problem = Diagnostic::missing("stack", "the spec", span);
             self.problems.report(problem.help("add `stack: NAME`"));
             return None;
@@ -318,7 +321,7 @@ impl<'a> SpecReader<'a> {
             if self.top.is_misspelt(&["images"]) {
                 return Vec::new();
             }
-            let span = first_byte(self.top.span);
+            let span = self.top.span.first_byte();
             self.problems
                 .report(Diagnostic::missing("images", "the spec", span));
             return Vec::new();
@@ -361,7 +364,7 @@ impl<'a> SpecReader<'a> {
                     "add `base:` here, or declare the image in `{path}`"
                 )),
             (false, Some(own)) => {
-                let (second, first) = (first_byte(own.span), entry.key.span);
+                let (second, first) = (own.span.first_byte(), entry.key.span);
                 Diagnostic::duplicate("declaration of image", name.as_str(), second, first).help(
                     format!("leave `{name}:` empty in the spec, or remove `{path}`"),
                 )
@@ -488,12 +491,4 @@ fn variable_names(
     all.flat_map(|node| node.entries())
         .map(|entry| entry.key.text.clone())
         .collect()
-}
-
-/// Marks the start of something long.
-fn first_byte(span: Span) -> Span {
-    Span {
-        end: span.start + 1,
-        ..span
-    }
 }

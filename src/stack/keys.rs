@@ -5,9 +5,23 @@ use super::reader::KeyHint;
 use super::steps::{KINDS, SETTINGS};
 
 /// Keys of the whole spec.
-pub const SPEC_KEYS: [&str; 15] = [
-    "stack", "registry", "staging", "series", "vars", "tags", "channels", "writable", "policy",
-    "info", "tests", "images", "variants", "build", "shell",
+pub const SPEC_KEYS: [&str; 16] = [
+    "stack",
+    "registry",
+    "staging",
+    "series",
+    "vars",
+    "tags",
+    "channels",
+    "writable",
+    "policy",
+    "info",
+    "tests",
+    "images",
+    "variants",
+    "build",
+    "shell",
+    "compression",
 ];
 
 /// Keys of an image.

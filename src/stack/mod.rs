@@ -5,6 +5,7 @@
 //! diagnostics. `cli` calls [`load`]; `plan`, `compile` and what follows read the [`Stack`].
 
 mod channels;
+mod compression;
 mod config;
 mod declare;
 mod declare_image;
@@ -37,6 +38,7 @@ mod variant_node;
 mod writable;
 
 pub use channels::{Channel, Gate};
+pub use compression::Compression;
 pub use config::{Config, Healthcheck};
 pub use env::{Env, EnvChange, EnvPart, EnvText, canonical_env};
 pub use env_text::{EnvString, ProcessWords};

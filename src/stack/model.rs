@@ -7,6 +7,7 @@ use std::sync::Arc;
 use camino::Utf8PathBuf;
 
 use super::channels::Channel;
+use super::compression::Compression;
 use super::config::Config;
 use super::env::Env;
 use super::env_text::EnvString;
@@ -33,6 +34,8 @@ pub struct Stack {
     pub(super) staging: Option<Repository>,
     /// `build:`.
     pub(super) build: Build,
+    /// `compression:`.
+    pub(super) compression: Compression,
     /// In the order of the file; one without a name if the spec has none.
     pub(super) variants: Vec<Variant>,
     /// Parents before children; the images of one variant together, in the order of `variants`.
@@ -79,6 +82,11 @@ impl Stack {
     /// Returns how steps use the network (`build:`).
     pub fn build(&self) -> &Build {
         &self.build
+    }
+
+    /// Returns how new layers are stored (`compression:`).
+    pub fn compression(&self) -> Compression {
+        self.compression
     }
 
     /// Returns the variants in the order of the file; one without a name if the spec has none.

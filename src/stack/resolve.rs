@@ -59,6 +59,7 @@ impl Declarations {
             registry: self.registry,
             staging: self.staging,
             build: self.build,
+            compression: self.compression,
             variants,
             images,
             files,

@@ -1,6 +1,7 @@
 //! Whole images, compiled and read back as operations. The texts of each kind of step are tested beside
 //! the code that makes them, and compared whole in `tests/compile_texts.rs`.
 
+mod compression;
 mod refresh;
 mod steps;
 mod suites;
@@ -161,7 +162,7 @@ fn with_image<T>(
     }
     let reference = Reference::parse("debian:bookworm").expect("valid");
     let state = BaseState {
-        output: compiler.reference(&reference, "base"),
+        output: compiler.base(&reference, "base"),
         config: BaseConfig::parse(BASE.as_bytes()).expect("an object"),
     };
     let compiled = compiler.image(ImageId(0), state)?;

@@ -243,3 +243,21 @@ fn the_difference_to_an_empty_file_system_has_one_input() {
     assert_eq!(diff.lower.expect("set").input, -1);
     assert_eq!(diff.upper.expect("set").input, 0);
 }
+
+#[test]
+fn inputs_of_a_difference_and_of_a_merge_are_counted_even_if_they_are_equal() {
+    let mut graph = graph();
+    let base = debian(&mut graph);
+    let nothing = graph.diff(Some(base), Some(base), Meta::default());
+    let output = graph.merge(vec![base, nothing], Meta::default());
+    let ops = sent(&graph, output);
+    let (Some(pb::op::Op::Diff(diff)), Some(pb::op::Op::Merge(merge))) = (&ops[1].op, &ops[2].op)
+    else {
+        panic!("a difference and a merge");
+    };
+    assert_eq!(ops[1].inputs.len(), 2);
+    assert_eq!(diff.lower.expect("set").input, 0);
+    assert_eq!(diff.upper.expect("set").input, 1);
+    let inputs: Vec<i64> = merge.inputs.iter().map(|input| input.input).collect();
+    assert_eq!(inputs, [0, 1]);
+}

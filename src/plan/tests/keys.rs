@@ -60,7 +60,13 @@ fn every_key_of_an_image_is_in_its_cache_key_or_exempt() {
     let of_image = |key: &&String| {
         // Those of the spec, of suites and of policies have tests of their own.
         let others = [
-            "the spec", "suite ", "info ", "variant ", "`policy`", "`build`",
+            "the spec",
+            "suite ",
+            "info ",
+            "variant ",
+            "`policy`",
+            "`build`",
+            "`compression`",
         ];
         !others.iter().any(|other| key.starts_with(other))
     };
@@ -73,6 +79,34 @@ fn every_key_of_an_image_is_in_its_cache_key_or_exempt() {
         .chain(NOT_IN_KEY)
         .map(|case| case.key);
     assert_eq!(noted, listed.collect(), "a key of the spec without a case");
+}
+
+#[test]
+fn layers_of_another_compression_have_another_key() {
+    let key = |compression: &str| {
+        let spec = format!("stack: s\n{compression}\nimages: {{ a: {{ base: \"debian:12\" }} }}");
+        let stack = crate::testing::stack(&spec);
+        let debian = Reference::parse("debian:12").expect("a reference");
+        let facts = KeyFacts {
+            external: BTreeMap::from([(debian, Digest::of(b"debian"))]),
+            ..KeyFacts::default()
+        };
+        let keys = Keys::new(&stack, &facts);
+        keys.get(ImageId(0)).expect("it is known").key.clone()
+    };
+    let all = [
+        "",
+        "compression: { type: zstd, level: 9 }",
+        "compression: gzip",
+        "compression: { type: gzip, level: 9 }",
+        "compression: estargz",
+        "compression: uncompressed",
+    ];
+    let keys: BTreeSet<Digest> = all.iter().map(|text| key(text)).collect();
+    assert_eq!(keys.len(), all.len());
+    for default in ["compression: zstd", "compression: { type: zstd, level: 3 }"] {
+        assert_eq!(key(default), key(""), "{default}");
+    }
 }
 
 #[test]

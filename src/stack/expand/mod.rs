@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::compression::Compression;
 use super::config::{Config, Healthcheck};
 use super::env::{Env, EnvChange, EnvPart, EnvText};
 use super::env_text::{EnvString, ProcessWords};
@@ -24,6 +25,10 @@ pub fn expanded(stack: &Stack, ids: &BTreeSet<ImageId>) -> Value {
     if let Some(registry) = stack.registry() {
         spec.insert("registry".to_owned(), json!(registry.to_string()));
     }
+    let compression = stack.compression();
+    if compression != Compression::default() {
+        spec.insert("compression".to_owned(), compression_value(compression));
+    }
     let tests = proof::of_stack(&images);
     if !tests.is_empty() {
         spec.insert("tests".to_owned(), Value::Object(tests));
@@ -34,6 +39,13 @@ pub fn expanded(stack: &Stack, ids: &BTreeSet<ImageId>) -> Value {
     });
     spec.insert("images".to_owned(), Value::Object(images.collect()));
     Value::Object(spec)
+}
+
+fn compression_value(Compression { format, level }: Compression) -> Value {
+    match level {
+        Some(level) => json!({ "type": format.name(), "level": level }),
+        None => json!(format.name()),
+    }
 }
 
 fn image_value(stack: &Stack, image: &Image) -> Map<String, Value> {

@@ -1,6 +1,7 @@
 //! What valid specs resolve to. Invalid ones are in `tests/bad_specs.rs`.
 
 mod bases;
+mod compression;
 mod config;
 mod copied;
 mod files;
