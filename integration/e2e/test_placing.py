@@ -48,6 +48,25 @@ CASES = {
     "a link to nothing, for a folder": case("ln -s nowhere d", "copy: { @/d: tree/ }", "COPY tree/ @/d", TREE),
     "a link to nothing, from an image": case(
         "ln -s no/where x", "copy: { @/x: { image: SOURCE, from: /src/tool } }", "COPY --from=SOURCE /src/tool @/x"),
+    "a link whose folder is missing": case(
+        "ln -s no/where x", 'copy: { @/x: { from: f, owner: "7:8" } }', "COPY --chown=7:8 f @/x", {"f": "f"}),
+    "a link to a link whose folder is missing": case(
+        "ln -s y x; ln -s $PWD/no/where y", "write: { @/x: text }", "COPY text @/x", {"text": "text"}),
+    "a FIFO at the target": case("mkfifo x", "copy: { @/x: f }", "COPY f @/x", {"f": "f"}),
+    "a FIFO behind a link": case("mkfifo p; ln -s p x", "write: { @/x: text }", "COPY text @/x", {"text": "text"}),
+    "a device at the target": case("mknod x c 1 3", "copy: { @/x: f }", "COPY f @/x", {"f": BIG}),
+    "a FIFO at the target, from an image": case(
+        "mkfifo x", "copy: { @/x: { image: SOURCE, from: /src/tool } }", "COPY --from=SOURCE /src/tool @/x"),
+    "a FIFO in a folder that is copied into": case(
+        "mkdir d; mkfifo d/a", "copy: { @/d: tree/ }", "COPY tree/ @/d", TREE),
+    "a FIFO of an image": case(
+        "", 'copy: { @/x: { image: SOURCE, from: /src/fifo, owner: "7:8" } }', "COPY --from=SOURCE --chown=7:8 /src/fifo @/x"),
+    "a folder of an image with a FIFO": case(
+        "", "copy: { @/x: { image: SOURCE, from: /src, owner: j } }", "COPY --from=SOURCE --chown=j /src @/x"),
+    "a capability": case("", "copy: { @/x: { image: SOURCE, from: /src/cap } }", "COPY --from=SOURCE /src/cap @/x"),
+    "a capability, with an owner": case(
+        "", 'copy: { @/x: { image: SOURCE, from: /src/cap, owner: "7:8", mode: "700" } }',
+        "COPY --from=SOURCE --chown=7:8 --chmod=700 /src/cap @/x"),
     "a link, in a setgid folder": case(
         "mkdir d; chgrp 100 d; chmod 2775 d", "link: { @/d/x: -t }",
         "RUN ln -s -- -t @/d/x && chown -h 0:0 @/d/x"),
@@ -91,6 +110,7 @@ GROUND = """
     adduser --uid 1000 --gid 100 --disabled-password --gecos '' j
     mkdir -p /src/in/deep; echo tool >/src/tool; chown 5:6 /src/tool; chmod 4711 /src/tool
     ln -s in/file /src/link; echo file >/src/in/file; chmod 2750 /src/in; chown 1000:100 /src/in/deep
+    mkfifo /src/fifo; cp /bin/true /src/cap; setcap cap_net_raw+ep /src/cap
     """
 
 
@@ -157,7 +177,7 @@ def layers(make_stack, parts):
         stack: ground
         tags: ["p-${commit7}"]
         images:
-          ground: { base: BASE, steps: [{ script: setup.sh, as: root }] }
+          ground: { base: BASE, apt: [libcap2-bin], steps: [{ script: setup.sh, as: root }] }
         """, {name: text for name, text in files.items() if name.startswith("images/ground")}, ["images/ground/setup.sh"])
     ground.laminate("build", "--push")
     base = f"{ground.registry}/ground:p-{ground.commit7}"
@@ -207,7 +227,8 @@ def own_layers(stack, image, tag, count):
                     continue
                 data = archive.extractfile(member).read() if member.isfile() else b""
                 entries[name] = (member.type.decode(), f"{member.mode:o}", member.uid, member.gid, member.linkname,
-                                 hashlib.sha256(data).hexdigest()[:8])
+                                 hashlib.sha256(data).hexdigest()[:8],
+                                 member.pax_headers.get("SCHILY.xattr.security.capability"))
         found.append(entries)
     return found
 
@@ -233,6 +254,8 @@ FAULTS = {
     "owner that does not exist": ("", 'copy: { /c/x: { from: f, owner: no-such } }'),
     "group that does not exist": ("", 'write: { /c/x: { text: t, owner: "0:no-such" } }'),
     "link onto a folder": ("mkdir x; touch x/kept", "link: { /c/x: /data }"),
+    "append to a FIFO": ("mkfifo x", "append: { /c/x: text }"),
+    "append to a device": ("mknod x c 1 3", "append: { /c/x: text }"),
     "link of a user that does not exist": ("", "link: { /c/x: /data }, as: no-such"),
 }
 
@@ -277,3 +300,42 @@ def test_a_link_can_replace_a_folder(make_stack):
     for layer, path in zip(stack.layers("a", f"r-{stack.commit7}")[-2:], ["c/x", "c/y"], strict=True):
         with stack.open_layer("a", layer) as archive:
             assert {member.name.strip("./"): member.linkname for member in archive}[path] == "/data"
+
+
+NUMBERS = """
+    stack: numbers
+    tags: ["n-${commit7}"]
+    images:
+      good:
+        base: BASE
+        steps:
+          - run: useradd --uid 4000 --gid 100 x; useradd --uid 4001 y; mkdir -m 777 /c
+            as: root
+          - { write: { /c/step/x: text }, as: "4001" }
+          - { group: [{ write: { /c/group/x: text } }, { link: { /c/group/y: x } }], as: "4001" }
+          - { group: [{ write: { /c/said/x: text } }], as: "4000:100" }
+      bad:
+        base: good
+        steps:
+          - { group: [{ write: { /c/other/x: text } }], as: "4000" }
+    """
+
+
+def test_a_number_as_user_is_also_the_group_of_its_files(make_stack):
+    stack = make_stack(NUMBERS)
+    answer = stack.laminate("build", "--push", status=5)
+    error = answer.image("bad")["error"]
+    assert error["where"]["line"] == stack.line("/c/other/x")
+    assert 'write `as: "4000:100"`' in "\n".join(error["log_tail"]), error
+    stack.replace("specs.yml", 'as: "4000" }', 'as: "4000:4000" }')
+    stack.commit()
+    stack.laminate("build", "--push")
+    owners = {}
+    for layer in stack.layers("bad", f"n-{stack.commit7}"):
+        with stack.open_layer("bad", layer) as archive:
+            owners |= {member.name.strip("./"): (member.uid, member.gid) for member in archive}
+    found = {path: owners[path] for path in owners if path.startswith("c/")}
+    assert found == {
+        "c/step": (4001, 4001), "c/step/x": (4001, 4001), "c/group": (4001, 4001), "c/group/x": (4001, 4001),
+        "c/group/y": (4001, 4001), "c/said": (4000, 100), "c/said/x": (4000, 100), "c/other": (4000, 4000),
+        "c/other/x": (4000, 4000)}

@@ -165,6 +165,18 @@ KEPT = """
                   /srv/g/: { from: t/, owner: j, mode: go-rwx }
               - run: "true"
             as: root
+          - copy: &every
+              /srv/new/.ssh/config: f
+              /srv/new/d/: { from: d/, owner: "1000:1000" }
+              /srv/new/setuid/: { from: d/, owner: "1000:1000", mode: "4755" }
+              /srv/new/setgid: { from: f, owner: "1000:1000", mode: g+s }
+              /srv/new/sticky: { from: f, owner: "1000:1000", mode: "1744" }
+              /srv/new/all-sticky/: { from: t/, owner: "1000:1000", mode: "1744" }
+          - run: rm -rf /srv/new
+          - group:
+              - copy: *every
+              - run: "true"
+            as: root
     """
 
 
@@ -172,6 +184,7 @@ KEPT = """
 def kept(make_stack):
     """The layers of an image: for each, its entries by path."""
     stack = make_stack(KEPT, {"images/kept/f": "f", "images/kept/t/a/b": "b", "images/kept/t/c.key": "c",
+                              "images/kept/d/.ssh/config": "f", "images/kept/d/x/y": "y", "images/kept/d/id_key": "k",
                               "images/kept/root/srv/k/l": "l", "images/kept/root/r/x": "x"}, name="kept")
     stack.laminate("build", "--push")
     layers = []
@@ -211,3 +224,16 @@ def test_copies_are_the_groups_in_every_way(kept):
         "home/j/.ssh/gid": "600 1000:100", "srv/g": "2770 1000:100", "srv/g/a": "2770 1000:100",
         "srv/g/a/b": "660 1000:100", "srv/g/c.key": "600 1000:100"}
     assert kept[4]["opt/c/link"].gid == 100
+
+
+def test_what_keeps_its_mode_keeps_its_owner_in_every_way(kept):
+    below = [{path: f"{entry.mode:o} {entry.uid}:{entry.gid}" for path, entry in layer.items() if path.startswith("srv/new/")}
+             for layer in (kept[6], kept[8])]
+    assert below[0] == below[1]
+    found = {path.removeprefix("srv/new/"): seen for path, seen in below[0].items()}
+    expected = {
+        ".ssh": "2755 0:100", ".ssh/config": "644 0:0", "d": "2775 1000:100", "d/x/y": "664 1000:100",
+        "d/.ssh/config": "644 1000:1000", "d/id_key": "664 1000:100", "setuid/x": "6775 1000:100",
+        "setuid/x/y": "4755 1000:1000", "setgid": "2644 1000:1000", "sticky": "1764 1000:100",
+        "all-sticky/a/b": "1774 1000:100"}
+    assert {path: found[path] for path in expected} == expected

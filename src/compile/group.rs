@@ -23,13 +23,15 @@ pub fn merge(
     let mut script = expand(include_str!("scripts/group.sh"), &[]);
     let mut user = group.user.as_deref().map(user_of);
     for (index, member) in members.iter().enumerate() {
+        // `as:` of the group counts for members that have none.
+        let mut member = member.clone();
+        member.user = member.user.or_else(|| group.user.clone());
+        let member = &member;
         let command = steps::command(member, defaults.shell(member), files);
         let command = command.expect("groups are not nested");
         let runs_as = defaults.user(member, &command);
-        // `as:` of the group counts for members that have none.
-        let is_free = group.user.is_some() && member.user.is_none();
         let user = user.get_or_insert_with(|| runs_as.clone());
-        if *user != runs_as && !is_free {
+        if *user != runs_as {
             return Err(different_users(member, &runs_as, user));
         }
         let names = MountNames {

@@ -6,9 +6,16 @@
 ## keeps that of the source; files of a step that does not run as root are its user's. The bodies are
 ## subshells, so that each call has variables of its own.
 laminate_uid=$(id -u)
+laminate_xattrs=
 laminate_fail() {
   echo "laminate: $1" >&2
   exit 1
+}
+## USER: fails if the user's group does not have the same number, which files of `as: USER` get.
+laminate_group() {
+  laminate_gid=$(id -g)
+  if [ "$laminate_gid" = "$1" ]; then return; fi
+  laminate_fail "\`as: $1\` gives files to group $1, but user $1 has group $laminate_gid in this image: write \`as: \"$1:$laminate_gid\"\` or \`as: \"$1:$1\"\`"
 }
 ## LINK: prints the path that a link leads to; only the link itself is followed.
 laminate_led_to() {
@@ -41,11 +48,13 @@ laminate_owner() (
     chown -h "$laminate_uid:$(id -g)" "$2"
   fi
 )
-## FROM TO OWNER MODE: copies owner, mode and time of one file or folder.
+## FROM TO OWNER MODE: copies owner, mode and time of one file or folder. A new owner drops file capabilities,
+## which only GNU cp can copy.
 laminate_attributes() (
   laminate_owner "$1" "$2" "$3"
   chmod "00$(stat -c %a "$1")" "$2"
   if [ -n "$4" ]; then chmod "$4" "$2"; fi
+  if [ -n "$laminate_xattrs" ] && [ -f "$1" ]; then cp --attributes-only --preserve=xattr "$1" "$2" 2>/dev/null || true; fi
   touch -r "$1" "$2"
 )
 ## FROM TO OWNER MODE: a file, a link, or a folder with what is in it; a link at TO is not followed.
@@ -63,7 +72,7 @@ laminate_entry() (
   else
     if [ ! -L "$2" ] && [ -d "$2" ]; then laminate_fail "cannot replace the folder $2 by a file"; fi
     rm -f "$2"
-    cp -p "$1" "$2"
+    cp -a "$1" "$2"
     laminate_attributes "$1" "$2" "$3" "$4"
   fi
 )
@@ -90,12 +99,18 @@ laminate_contents() (
     fi
   done
 )
-## FROM TO OWNER MODE: a file to a path; a link there is followed.
+## FROM TO OWNER MODE: a file to a path; a link there is followed, and the folder that it leads to is made.
 laminate_file() (
   laminate_folder "${2%/*}" "$3"
   to=$2
+  links=0
+  while [ -L "$to" ] && [ ! -e "$to" ] && [ $links -lt 40 ]; do
+    to=$(laminate_led_to "$to")
+    laminate_folder "${to%/*}" "$3"
+    links=$((links + 1))
+  done
   if [ -L "$to" ]; then
-    to=$(readlink -f "$to") || laminate_fail "cannot follow the link $2: the folder that it leads to does not exist"
+    to=$(readlink -f "$to") || laminate_fail "cannot follow the link $2"
   fi
   laminate_entry "$1" "$to" "$3" "$4"
 )
@@ -122,6 +137,7 @@ laminate_tree() (
 ## MOUNT PATH TO OWNER MODE: a file of another image, or what is in a folder of it. Links are followed in
 ## that image.
 laminate_image() (
+  laminate_xattrs=yes
   from=$1$2
   while [ -L "${from%/}" ]; do
     to=$(readlink "${from%/}")
@@ -138,10 +154,6 @@ laminate_image() (
   elif [ -d "$3" ]; then
     laminate_file "$from" "$3/${2##*/}" "$4" "$5"
   else
-    if [ -L "$3" ] && [ ! -e "$3" ]; then
-      to=$(laminate_led_to "$3")
-      laminate_folder "${to%/*}" "$4"
-    fi
     laminate_file "$from" "$3" "$4" "$5"
   fi
 )

@@ -5,16 +5,25 @@
 //! gets the new owner and mode, a link at the target is followed, links below it are replaced, folders
 //! are merged.
 
+mod writable;
+
 use std::collections::BTreeMap;
+
+use camino::Utf8Path;
 
 use super::paths::parent;
 use super::placement::{Placement, What};
 use crate::compile::mode::apply;
 use crate::compile::owner::owner;
-use crate::compile::tree::{Entry, Tree};
+use crate::compile::tree::{Content, Entry, Tree};
 use crate::compile::writable::for_group;
-use crate::llb::{Action, FileMode, Output, Owner, Who};
+
+use crate::llb::{Action, FileMode, Output, Owner};
 use crate::stack::{ImageSource, Mode, Writable, is_private};
+use writable::{group_bits, in_group, special_bits, with_bits};
+
+/// An empty file in each tree that has files.
+const EMPTY: &str = "/empty";
 
 /// Files of a step that are copied from a tree, and the actions that copy them.
 #[derive(Debug, Default)]
@@ -109,15 +118,26 @@ impl<'a> FileActions<'a> {
     fn file(&mut self, placement: &Placement, entry: &Entry, mut owner: Option<Owner>) {
         let target = placement.target.as_str();
         let mut entry = entry.clone();
-        let mut mode = placement.mode.as_ref();
+        let mode = placement.mode.as_ref();
+        let mut own_mode = file_mode(mode);
         if let Some(writable) = self.below_writable(target)
-            && !is_special(mode)
+            && let Some(bits) = group_bits(target, &entry, mode)
         {
             owner = Some(in_group(owner, writable));
-            entry = given_to_group(target, &entry, mode.take());
+            entry = with_bits(&entry, bits);
+            own_mode = special_bits(bits);
         }
-        self.make_parents(target, placement.owner.as_deref().map(self::owner));
-        // Fails where the target is a folder, into which a copy would go; follows a link.
+        let folders = placement.owner.as_deref().map(self::owner);
+        self.make_parents(target, folders.clone());
+        // `mkfile` fails where the target is a folder, into which a copy would go. It opens what is there:
+        // the empty file replaces a FIFO, which would hang, and a device. It also makes the folder that a
+        // link leads to.
+        let empty = Entry::File {
+            mode: 0o600,
+            content: Content::Text(String::new()),
+        };
+        self.tree.insert(EMPTY.to_owned(), empty);
+        self.copy(EMPTY.to_owned(), target, folders, FileMode::Keep, false);
         self.actions.push(Placing::Plain(Action::MakeFile {
             path: target.to_owned(),
             mode: 0o600,
@@ -126,7 +146,7 @@ impl<'a> FileActions<'a> {
         }));
         let source = format!("{}/{}", self.next_part(), name_of(target));
         self.tree.insert(source.clone(), entry);
-        self.copy(source, target, owner, file_mode(mode), false);
+        self.copy(source, target, owner, own_mode, false);
     }
 
     fn link(&mut self, target: &str, text: &str, replace: bool, mut owner: Option<Owner>) {
@@ -165,8 +185,10 @@ impl<'a> FileActions<'a> {
             Some(writable) => writable.roots_below(target).cloned().collect(),
             None => Vec::new(),
         };
+        let roots = roots.into_iter();
+        let roots = roots.filter(|root| self.below_writable(root).is_some());
         let mut below = Vec::new();
-        for root in roots {
+        for root in roots.collect::<Vec<_>>() {
             let path = root[target.len()..].trim_start_matches('/').to_owned();
             if !matches!(rest.get(&path), Some(Entry::Folder(_))) {
                 continue;
@@ -188,55 +210,6 @@ impl<'a> FileActions<'a> {
         for (root, part) in below {
             let writable = self.below_writable(&root).expect("it is a writable path");
             self.group_contents(&root, &part, mode, owner.clone(), writable);
-        }
-    }
-
-    /// Places what is in a folder at or below a writable path.
-    fn group_contents(
-        &mut self,
-        target: &str,
-        entries: &BTreeMap<String, Entry>,
-        mode: Option<&Mode>,
-        owner: Option<Owner>,
-        writable: &Writable,
-    ) {
-        let bits = bits_of(mode, 0o755, true);
-        let bits = if is_private(target, bits, true) {
-            bits
-        } else {
-            for_group(bits, true)
-        };
-        self.make_group_folder(target, bits, owner.clone(), writable);
-        if entries.is_empty() {
-            return;
-        }
-        let owner = in_group(owner, writable);
-        let (mut all, mut folders) = (BTreeMap::new(), BTreeMap::new());
-        for (path, entry) in entries {
-            let given = if is_special(mode) {
-                entry.clone()
-            } else {
-                given_to_group(&format!("{target}/{path}"), entry, mode)
-            };
-            if matches!(given, Entry::Folder(bits) if bits & 0o070 == 0o070) {
-                folders.insert(path.clone(), given.clone());
-            }
-            all.insert(path.clone(), given);
-        }
-        let part = self.next_part();
-        self.insert_all(&part, all);
-        let own_mode = if is_special(mode) {
-            file_mode(mode)
-        } else {
-            FileMode::Keep
-        };
-        self.copy(part, target, Some(owner.clone()), own_mode, true);
-        if !folders.is_empty() {
-            // A folder of a tree has no setgid: `mkdir` of the engine knows 0777 (backend.go).
-            let bits = for_group(bits_of(mode, 0o755, true), true);
-            let part = self.next_part();
-            self.insert_all(&part, folders);
-            self.copy(part, target, Some(owner), FileMode::Octal(bits), true);
         }
     }
 
@@ -277,41 +250,14 @@ impl<'a> FileActions<'a> {
     /// Makes the folders above a path; new ones get the owner, and the group below writable paths.
     fn make_parents(&mut self, path: &str, owner: Option<Owner>) {
         let folder = parent(path);
-        if let Some(writable) = self.below_writable(folder) {
-            self.make_group_folder(folder, for_group(0o755, true), owner, writable);
-        } else if folder != "/" {
-            self.plain_folder(folder, 0o755, owner);
+        let mut above = Utf8Path::new(folder).ancestors();
+        // A private folder below a writable path is not the group's, but those above it are.
+        let open = above.find_map(|path| Some((path.as_str(), self.below_writable(path.as_str())?)));
+        if let Some((open, writable)) = open {
+            self.make_group_folder(open, for_group(0o755, true), owner.clone(), writable);
         }
-    }
-
-    /// Makes a folder at or below a writable path, and those above it. The folder of the writable path
-    /// gets setgid, and new folders below inherit it.
-    fn make_group_folder(
-        &mut self,
-        path: &str,
-        bits: u32,
-        owner: Option<Owner>,
-        writable: &Writable,
-    ) {
-        let root = writable.root_of(path).expect("it is at or below one");
-        let is_root = root == path;
-        let root_bits = if is_root {
-            bits
-        } else {
-            for_group(0o755, true)
-        };
-        self.make_parents(root, owner.clone());
-        let owner = Some(in_group(owner, writable));
-        let source = format!("{}/{}", self.next_part(), name_of(root));
-        self.tree.insert(source.clone(), Entry::Folder(0o775));
-        let mode = FileMode::Octal(root_bits);
-        self.copy(source, parent(root), owner.clone(), mode, false);
-        if !is_root {
-            let above = parent(path);
-            if above != root {
-                self.plain_folder(above, 0o775, owner.clone());
-            }
-            self.plain_folder(path, bits & 0o777, owner);
+        if folder != "/" && open.is_none_or(|(open, _)| open != folder) {
+            self.plain_folder(folder, 0o755, owner);
         }
     }
 
@@ -327,9 +273,10 @@ impl<'a> FileActions<'a> {
         }
     }
 
+    /// Returns the writable paths if this path is at or below one, and is not private.
     fn below_writable(&self, path: &str) -> Option<&'a Writable> {
         self.writable
-            .filter(|writable| writable.root_of(path).is_some())
+            .filter(|writable| writable.root_of(path).is_some() && !is_private(path, 0, true))
     }
 
     fn next_part(&mut self) -> String {
@@ -342,36 +289,6 @@ impl<'a> FileActions<'a> {
         for (path, entry) in entries {
             self.tree.insert(format!("{part}/{path}"), entry);
         }
-    }
-}
-
-/// Returns an entry with the permission bits that it has below a writable path.
-fn given_to_group(path: &str, entry: &Entry, mode: Option<&Mode>) -> Entry {
-    let given = |bits: u32, folder: bool| {
-        let bits = bits_of(mode, bits, folder);
-        if is_private(path, bits, folder) {
-            bits
-        } else {
-            for_group(bits, folder)
-        }
-    };
-    match entry {
-        Entry::Folder(bits) => Entry::Folder(given(*bits, true) & 0o777),
-        Entry::File {
-            mode: bits,
-            content,
-        } => Entry::File {
-            mode: given(*bits, false),
-            content: content.clone(),
-        },
-        Entry::Link(_) => entry.clone(),
-    }
-}
-
-fn in_group(owner: Option<Owner>, writable: &Writable) -> Owner {
-    Owner {
-        user: owner.map_or(Who::Id(0), |owner| owner.user),
-        group: Some(Who::Id(writable.gid)),
     }
 }
 

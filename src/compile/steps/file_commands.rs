@@ -3,7 +3,7 @@
 use super::file_actions::is_special;
 use super::paths::parent;
 use super::placement::{Placement, What};
-use crate::compile::command::{Arg, Command, path_in_step};
+use crate::compile::command::{Arg, Command, ROOT, path_in_step, user_of};
 use crate::compile::mode::apply;
 use crate::compile::owner::chown_word;
 use crate::compile::script::expand;
@@ -11,12 +11,22 @@ use crate::compile::shell::quote;
 use crate::compile::tree::Entry;
 use crate::stack::{Append, AppendFrom, Mode, Perms};
 
-/// Returns placements as a command, whose functions are those of `scripts/place.sh`.
-pub fn place(list: &[Placement]) -> Command {
+/// Returns placements as a command, whose functions are those of `scripts/place.sh`. `user` is `as:` of the
+/// step, as which the command runs.
+pub fn place(list: &[Placement], user: Option<&str>) -> Command {
     let (mut made, mut script) = begin();
     script.push(&expand(include_str!("../scripts/place.sh"), &[]));
+    let user = user.filter(|user| user_of(user) != ROOT);
+    let is_own = |owner: &&str| Some(*owner) == user;
+    let is_number = |user: &&str| user.parse::<u32>().is_ok();
+    let mut owners = list.iter().filter_map(|one| one.owner.as_deref());
+    if let Some(user) = user.filter(is_number)
+        && owners.any(|owner| is_own(&owner))
+    {
+        script.push(&format!("laminate_group {user}\n"));
+    }
     for (index, placement) in list.iter().enumerate() {
-        let owner = placement.owner.as_deref();
+        let owner = placement.owner.as_deref().filter(|owner| !is_own(owner));
         let owner = owner.map_or_else(|| quote(""), chown_word);
         // Files of the stack have their mode in the tree, if a tree can hold it.
         let in_tree =
@@ -73,7 +83,14 @@ pub fn append(appends: &[Append]) -> Command {
     for (index, append) in appends.iter().enumerate() {
         let folder = quote(parent(&append.to));
         let to = quote(&append.to);
-        script.push(&format!("mkdir -p {folder}\ncat "));
+        // A FIFO would never end, and a device takes what is written.
+        let fault = quote(&format!(
+            "laminate: cannot append to {}, which is not a regular file",
+            append.to
+        ));
+        script.push(&format!(
+            "mkdir -p {folder}\nif [ -e {to} ] && [ ! -f {to} ]; then echo {fault} >&2; exit 1; fi\ncat "
+        ));
         match &append.from {
             AppendFrom::File(file) => {
                 script.push(&quote(&path_in_step(file)));
@@ -201,6 +218,29 @@ mod tests {
     }
 
     #[test]
+    fn files_of_the_steps_user_have_the_group_of_its_number() {
+        for (keys, calls) in [
+            (
+                "as: \"1000\"",
+                "laminate_group 1000\nlaminate_file /run/laminate/tree/0 /x '' ''\n",
+            ),
+            (
+                "as: \"1000:100\"",
+                "laminate_file /run/laminate/tree/0 /x '' ''\n",
+            ),
+            ("as: j", "laminate_file /run/laminate/tree/0 /x '' ''\n"),
+            ("as: root", "laminate_file /run/laminate/tree/0 /x '' ''\n"),
+        ] {
+            assert_eq!(placed(&format!("{{ write: {{ /x: t }}, {keys} }}")), calls);
+        }
+        let other = "{ write: { /x: { text: t, owner: \"7\" } }, as: \"1000\" }";
+        assert_eq!(
+            placed(other),
+            "laminate_file /run/laminate/tree/0 /x 7:7 ''\n"
+        );
+    }
+
+    #[test]
     fn a_symbolic_mode_without_a_class_is_for_all() {
         let calls = placed("{ perms: { /x: { mode: \"+w,u+s,=r\" } } }");
         assert_eq!(calls, "chmod a+w,u+s,a=r /x\n");
@@ -228,10 +268,20 @@ mod tests {
     #[test]
     fn files_and_texts_are_appended() {
         let yaml = "{ append: { /etc/x: { from: x }, /etc/y: more } }";
+        let only = |path| {
+            format!(
+                "if [ -e {path} ] && [ ! -f {path} ]; then echo \
+                 'laminate: cannot append to {path}, which is not a regular file' >&2; exit 1; fi\n"
+            )
+        };
         assert_eq!(
             placed(yaml),
-            "mkdir -p /etc\ncat /run/laminate/files/images/base/x >>/etc/x\n\
-             mkdir -p /etc\ncat /run/laminate/texts/append1 >>/etc/y\n"
+            format!(
+                "mkdir -p /etc\n{}cat /run/laminate/files/images/base/x >>/etc/x\n\
+                 mkdir -p /etc\n{}cat /run/laminate/texts/append1 >>/etc/y\n",
+                only("/etc/x"),
+                only("/etc/y")
+            )
         );
         assert_eq!(command(yaml).texts["append1"], "more");
     }

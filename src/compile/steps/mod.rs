@@ -37,7 +37,8 @@ pub fn command(step: &Step, shell: &[String], files: &Files) -> Option<Command> 
             ..Command::default()
         },
         Kind::Copy(_) | Kind::Write(_) | Kind::Link(_) => {
-            file_commands::place(&placements(step, files).expect("these kinds place files"))
+            let list = placements(step, files).expect("these kinds place files");
+            file_commands::place(&list, step.user.as_deref())
         }
         Kind::Group(_) | Kind::Workdir(_) => return None,
     };
