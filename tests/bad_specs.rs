@@ -86,6 +86,8 @@ pub const BAD: &[(&str, &str)] = &[
     ("apt: [git]", "conda: { packages: [x], prefix: /x, env: y }"),
     ("apt: [git]", "conda: { packages: [x], env: ../y }"),
     ("apt: [git]", "conda: { packages: [x], tool: rattle }"),
+    ("apt: [git]", "conda: [numpy, dist/x-1-0.conda]"),
+    ("apt: [git]", "conda: { packages: [x], channels: [./c] }"),
     (
         "apt: [git]",
         "conda: { packages: [x], channels: [\"https://host/t/word/c\"] }",

@@ -234,6 +234,6 @@ def test_what_keeps_its_mode_keeps_its_owner_in_every_way(kept):
     expected = {
         ".ssh": "2755 0:100", ".ssh/config": "644 0:0", "d": "2775 1000:100", "d/x/y": "664 1000:100",
         "d/.ssh/config": "644 1000:1000", "d/id_key": "664 1000:100", "setuid/x": "6775 1000:100",
-        "setuid/x/y": "4755 1000:1000", "setgid": "2644 1000:1000", "sticky": "1764 1000:100",
+        "setuid/x/y": "4755 1000:1000", "setgid": "2644 1000:1000", "sticky": "1774 1000:100",
         "all-sticky/a/b": "1774 1000:100"}
     assert {path: found[path] for path in expected} == expected

@@ -6,7 +6,9 @@ if [ -z "$python" ]; then
 echo 'laminate: the image has no Python 3 on its PATH: install it in an earlier step, or set PATH in env' >&2
 exit 127
 fi
-lock=$("$python" -IBc 'import sys; print(sys.prefix)')/.lock
-[ ! -e "$lock" ] || lock=
+set --
+for folder in "$("$python" -IBc 'import sys; print(sys.prefix)')" @FOLDERS@; do
+[ -e "$folder/.lock" ] || set -- "$@" "$folder/.lock"
+done
 @PLACE@/uv/bin/uv pip install --python "$python"@ARGUMENTS@
-rm -f ${lock:+"$lock"} /tmp/uv-*.lock
+rm -f "$@" "${TMPDIR:-/tmp}"/uv-*.lock

@@ -252,7 +252,8 @@ impl<'a> FileActions<'a> {
         let folder = parent(path);
         let mut above = Utf8Path::new(folder).ancestors();
         // A private folder below a writable path is not the group's, but those above it are.
-        let open = above.find_map(|path| Some((path.as_str(), self.below_writable(path.as_str())?)));
+        let open =
+            above.find_map(|path| Some((path.as_str(), self.below_writable(path.as_str())?)));
         if let Some((open, writable)) = open {
             self.make_group_folder(open, for_group(0o755, true), owner.clone(), writable);
         }

@@ -32,7 +32,14 @@ pub fn command(pip: &Pip) -> Command {
     };
     let mut made = Command::default();
     let mut whole = bring(&pip.requirements, &mut made);
-    whole.push(&expand(script, &[("ARGUMENTS", &arguments(pip))]));
+    let folders = line(&target_folders(&pip.args));
+    let values = [("ARGUMENTS", arguments(pip)), ("FOLDERS", folders)];
+    whole.push(&expand(
+        script,
+        &values
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str())),
+    ));
     Command {
         env,
         args: Command::script(whole).args,
@@ -66,8 +73,30 @@ pub fn uv_cache() -> Cache {
 pub fn install_with_uv(arguments: &str) -> String {
     expand(
         include_str!("../scripts/pip_uv.sh"),
-        &[("ARGUMENTS", arguments)],
+        &[("ARGUMENTS", arguments), ("FOLDERS", "")],
     )
+}
+
+/// Returns the folders that arguments of uv install into instead of the environment of python.
+fn target_folders(args: &[String]) -> Vec<String> {
+    let names = ["--target", "--prefix", "-t"];
+    let mut args = args.iter();
+    let mut folders = Vec::new();
+    while let Some(arg) = args.next() {
+        let Some((name, rest)) = names
+            .iter()
+            .find_map(|name| Some((name, arg.strip_prefix(name)?)))
+        else {
+            continue;
+        };
+        let folder = match rest.strip_prefix('=') {
+            Some(folder) => Some(folder.to_owned()),
+            None if rest.is_empty() => args.next().cloned(),
+            None => (*name == "-t").then(|| rest.to_owned()),
+        };
+        folders.extend(folder);
+    }
+    folders
 }
 
 /// Returns the arguments of `install`, which are the same for both tools, each after a blank.
@@ -102,6 +131,26 @@ fn arguments(pip: &Pip) -> String {
 #[cfg(test)]
 mod tests {
     use crate::compile::tests::{command, script};
+
+    use super::*;
+
+    #[test]
+    fn locks_are_removed_where_arguments_install_into() {
+        let folders = |args: &[&str]| {
+            let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+            target_folders(&args)
+        };
+        assert_eq!(
+            folders(&["--target", "/a b", "--prefix=/p"]),
+            ["/a b", "/p"]
+        );
+        assert_eq!(
+            folders(&["-t/a", "-t", "b", "--targets", "--pre"]),
+            ["/a", "b"]
+        );
+        let args = "{ pip: { packages: [six], args: [--target, /opt/x] } }";
+        assert!(script(&command(args)).contains(" /opt/x; do\n"));
+    }
 
     const UV: &str = "{ pip: [six] }";
     const PIP: &str = "{ pip: { packages: [six], tool: pip } }";

@@ -4,13 +4,13 @@ use camino::Utf8PathBuf;
 use serde_json::{Value as Json, json};
 
 use super::conda_file::{self, CondaFile};
+use super::conda_names::CondaName;
 use super::context::StepReader;
 use super::requirement_files::{Consumer, PipTool, Requirements};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Node, Value};
 use crate::stack::reader::Fields;
-use crate::stack::url;
 
 /// A `conda` step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,9 +109,8 @@ impl Conda {
             }
         }
         step.no_options(&conda.packages, node.span, "conda")?;
-        if conda.packages.iter().any(|package| url::has_token(package)) {
-            reader.report(url::token_in_url(node.span));
-            return None;
+        if let Value::List(_) = &node.value {
+            check_names(step, node, CondaName::Package)?;
         }
         if let Some(file) = conda.file.clone() {
             let consumer = match conda.tool {
@@ -128,13 +127,11 @@ impl Conda {
         let reader = step.reader;
         if let Some(node) = fields.get("packages") {
             self.packages = reader.texts(node, "`packages`")?;
+            check_names(step, node, CondaName::Package)?;
         }
         if let Some(node) = fields.get("channels") {
             self.channels = reader.texts(node, "`channels`")?;
-            if self.channels.iter().any(|channel| url::has_token(channel)) {
-                reader.report(url::token_in_url(node.span));
-                return None;
-            }
+            check_names(step, node, CondaName::Channel)?;
         }
         if let Some(node) = fields.get("file") {
             self.file = Some(file(step, node, "`file`")?);
@@ -259,6 +256,23 @@ impl Conda {
     pub(super) fn files(&self) -> impl Iterator<Item = &Utf8PathBuf> {
         self.file.iter().chain(self.requirements.all_files())
     }
+}
+
+/// Reports faults of the texts of a list, each at its place.
+fn check_names(step: &StepReader, node: &Node, name: CondaName) -> Option<()> {
+    let items = match &node.value {
+        Value::List(items) => items.as_slice(),
+        Value::Scalar { .. } | Value::Map(_) => std::slice::from_ref(node),
+    };
+    let mut result = Some(());
+    for item in items {
+        let text = step.reader.text(item, "a name")?;
+        if let Some(fault) = name.fault(&text, item.span) {
+            step.reader.report(fault);
+            result = None;
+        }
+    }
+    result
 }
 
 fn file(step: &StepReader, node: &Node, what: &str) -> Option<Utf8PathBuf> {

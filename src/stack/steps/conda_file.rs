@@ -2,6 +2,7 @@
 
 use camino::Utf8Path;
 
+use super::conda_names::CondaName;
 use super::context::StepReader;
 use super::requirement_files::{Consumer, Follower, Requirements, Text};
 use crate::diagnostic::Diagnostic;
@@ -39,7 +40,7 @@ pub(super) fn read(
         return None;
     };
     if !is_environment(file) {
-        check_list(step, file, &text)?;
+        check_list(step, file, span, &text)?;
         let content = CondaFile {
             packages: listed(&text),
             ..CondaFile::default()
@@ -105,13 +106,18 @@ fn listed(text: &str) -> Vec<String> {
     lines.filter(is_package).map(str::to_owned).collect()
 }
 
-/// Reports credentials in a list, on their lines.
-fn check_list(step: &StepReader, file: &Utf8Path, text: &str) -> Option<()> {
+/// Reports credentials and paths of this machine in a list, on their lines.
+fn check_list(step: &StepReader, file: &Utf8Path, span: Span, text: &str) -> Option<()> {
     let mut start = 0;
     let mut places = Vec::new();
     for line in text.split_inclusive('\n') {
         let end = start + line.trim_end().len();
-        if url::user_info(line).is_some() || url::has_token(line) {
+        let text = line.trim();
+        let is_package = !text.starts_with(['#', '@']);
+        let is_faulty = url::user_info(line).is_some()
+            || url::has_token(line)
+            || is_package && CondaName::Package.fault(text, span).is_some();
+        if is_faulty {
             places.push((start, end));
         }
         start += line.len();
@@ -123,7 +129,12 @@ fn check_list(step: &StepReader, file: &Utf8Path, text: &str) -> Option<()> {
     let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     for (start, end) in places {
         let (start, end) = (offset(start), offset(end));
-        step.reader.report(url::in_url(Span { source, start, end }));
+        let span = Span { source, start, end };
+        let line = text.get(start as usize..end as usize).unwrap_or_default();
+        let credentials = url::user_info(line).is_some().then(|| url::in_url(span));
+        let fault = credentials.or_else(|| CondaName::Package.fault(line.trim(), span));
+        step.reader
+            .report(fault.unwrap_or_else(|| url::in_url(span)));
     }
     None
 }
@@ -172,9 +183,7 @@ impl Environment {
             let Some(channel) = self.text("a channel", item) else {
                 continue;
             };
-            if url::has_token(&channel) {
-                self.fault(item.span, url::token_in_url);
-            }
+            self.check_name(&channel, item.span, CondaName::Channel);
             self.content.channels.push(channel);
         }
     }
@@ -183,9 +192,7 @@ impl Environment {
         for item in self.items("`dependencies`", node) {
             let Value::Map(entries) = &item.value else {
                 if let Some(package) = self.text("a dependency", item) {
-                    if url::has_token(&package) {
-                        self.fault(item.span, url::token_in_url);
-                    }
+                    self.check_name(&package, item.span, CondaName::Package);
                     self.content.packages.push(package);
                 }
                 continue;
@@ -201,6 +208,16 @@ impl Environment {
                     self.unknown(entry);
                 }
             }
+        }
+    }
+
+    fn check_name(&mut self, text: &str, span: Span, name: CondaName) {
+        if name.fault(text, span).is_some() {
+            let text = text.to_owned();
+            self.fault(span, move |span| {
+                let fault = name.fault(&text, span);
+                fault.unwrap_or_else(|| Diagnostic::error(format!("invalid name `{text}`")))
+            });
         }
     }
 

@@ -6,6 +6,7 @@
 mod apt;
 mod conda;
 mod conda_file;
+mod conda_names;
 mod context;
 mod copy;
 mod files;
