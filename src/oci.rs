@@ -5,12 +5,16 @@
 //! [`Index`] are what is read from such bytes. The bytes themselves stay as they are: serializing
 //! them again would change the digest. Called by `registry`, `publish`, `export` and `docs`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod artifact;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use oci_spec::image as spec;
 use serde::Deserialize;
 use serde_json::json;
+
+pub use artifact::{EMPTY_CONFIG, INLINE_LAYER, PLAIN_CONFIG, inline_document};
 
 use crate::name::Digest;
 
@@ -18,19 +22,6 @@ use crate::name::Digest;
 pub const IMAGE_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The media type of an image index.
 pub const IMAGE_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// The media type of the config of an artifact that has none (image-spec, "Guidance for an Empty
-/// Descriptor").
-pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
-/// The bytes of that config.
-pub const EMPTY_CONFIG: &[u8] = b"{}";
-/// The media type of an image's config.
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-/// The media type of an image's layer.
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-/// The config of an artifact in the form of an image: one of no platform, without layers.
-pub const PLAIN_CONFIG: &[u8] =
-    br#"{"architecture":"unknown","os":"unknown","config":{},"rootfs":{"type":"layers","diff_ids":[]}}"#;
-
 /// Why bytes are not the manifest or index they were read as.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -106,45 +97,6 @@ impl Manifest {
             media_type: media_type.into(),
             bytes,
         }
-    }
-
-    /// Returns the manifest of an artifact (image-spec v1.1, "Guidelines for Artifact Usage"): an
-    /// empty config, and the content as layers.
-    pub fn artifact(artifact_type: &str, layers: &[Descriptor]) -> Self {
-        let manifest = spec::ImageManifestBuilder::default()
-            .schema_version(2_u32)
-            .media_type(IMAGE_MANIFEST)
-            .artifact_type(artifact_type)
-            .config(Descriptor::of(EMPTY, EMPTY_CONFIG).to_spec())
-            .layers(layers.iter().map(Descriptor::to_spec).collect::<Vec<_>>())
-            .build()
-            .expect("every required property is set");
-        let bytes = serde_json::to_vec(&manifest).expect("a manifest is plain data");
-        Self::new(bytes, IMAGE_MANIFEST)
-    }
-
-    /// Returns the manifest of an artifact in the form of an image, for registries that accept only types of images:
-    /// the config is [`PLAIN_CONFIG`], all layers have the type of a file system's, and the type of the artifact is an
-    /// annotation.
-    pub fn plain_artifact(artifact_type: &str, layers: &[Descriptor]) -> Self {
-        let layers = layers.iter().map(|layer| {
-            let layer = Descriptor {
-                media_type: LAYER.to_owned(),
-                ..layer.clone()
-            };
-            layer.to_spec()
-        });
-        let kind = ("io.laminate.type".to_owned(), artifact_type.to_owned());
-        let manifest = spec::ImageManifestBuilder::default()
-            .schema_version(2_u32)
-            .media_type(IMAGE_MANIFEST)
-            .config(Descriptor::of(CONFIG, PLAIN_CONFIG).to_spec())
-            .layers(layers.collect::<Vec<_>>())
-            .annotations(HashMap::from([kind]))
-            .build()
-            .expect("every required property is set");
-        let bytes = serde_json::to_vec(&manifest).expect("a manifest is plain data");
-        Self::new(bytes, IMAGE_MANIFEST)
     }
 
     /// Returns the descriptor of the manifest.
@@ -408,28 +360,6 @@ mod tests {
         assert_eq!(media_type(br#"{"mediaType": "x"}"#).as_deref(), Some("x"));
         assert_eq!(media_type(br#"{"schemaVersion": 2}"#), None);
         assert_eq!(media_type(b"no JSON"), None);
-    }
-
-    /// Staging finds documents by these digests, so the bytes must not change.
-    #[test]
-    fn the_bytes_of_an_artifact_stay_the_same() {
-        let layers = [
-            Descriptor::of("application/x", b"a"),
-            Descriptor::of(IMAGE_MANIFEST, b"b"),
-        ];
-        let made = Manifest::artifact("application/x", &layers);
-        assert_eq!(made.media_type, IMAGE_MANIFEST);
-        assert_eq!(
-            String::from_utf8_lossy(&made.bytes),
-            "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\
-             \"artifactType\":\"application/x\",\"config\":{\"mediaType\":\
-             \"application/vnd.oci.empty.v1+json\",\"digest\":\
-             \"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\",\"size\":2},\
-             \"layers\":[{\"mediaType\":\"application/x\",\"digest\":\
-             \"sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb\",\"size\":1},\
-             {\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\
-             \"sha256:3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d\",\"size\":1}]}"
-        );
     }
 
     #[test]

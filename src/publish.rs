@@ -27,6 +27,8 @@ pub struct Staged {
     pub digest: Digest,
     /// The size of its config and layers as stored, bytes.
     pub size: u64,
+    /// Its manifest, if it was read.
+    pub manifest: Option<Manifest>,
 }
 
 /// Returns the size of an image's config and layers as a repository has them, bytes; `None` if it does not
@@ -88,14 +90,13 @@ pub async fn stage(
     events: &Events,
 ) -> Result<BTreeMap<ImageId, Staged>, Error> {
     let whole = pushed(registry, staging, index).await?;
-    registry
-        .put_manifest(staging, &Locator::Tag(run.clone()), &whole)
-        .await?;
     let index = Index::parse(&whole.bytes).map_err(|source| Error::Index {
         repository: staging.clone(),
         tag: run.clone(),
         source,
     })?;
+    let at = Locator::Tag(run.clone());
+    let tagged = registry.put_manifest(staging, &at, &whole);
     let children = index.by_variant();
     let staged = try_join_all(exported.iter().map(|(variant, (id, key))| {
         let child = children.get(variant);
@@ -117,11 +118,14 @@ pub async fn stage(
             let staged = Staged {
                 digest: child.digest.clone(),
                 size: parse(staging, &manifest)?.size(),
+                manifest: Some(manifest),
             };
             Ok::<_, Error>((*id, staged))
         }
     }));
-    Ok(staged.await?.into_iter().collect())
+    let tagged = async { Ok(tagged.await?) };
+    let ((), staged) = tokio::try_join!(tagged, staged)?;
+    Ok(staged.into_iter().collect())
 }
 
 /// An image and the tags it gets.
@@ -135,10 +139,14 @@ pub struct ImageTags {
     pub digest: Digest,
     /// Its immutable tags.
     pub tags: Vec<Tag>,
+    /// Its manifest, if it was pushed a moment ago: its repository does not have it yet.
+    pub manifest: Option<Manifest>,
 }
 
 /// Puts the bytes of every image into its own repository. A tag that `known` has on the right digest is not asked
-/// for; all others are looked up first. No tag is written. `is_fresh`: what is known was looked up a moment ago.
+/// for. All others are looked up once the bytes are there; those that are not known to be free before that as well. No
+/// tag is written. `is_fresh`: what is known was looked up a moment ago, so tags of images that are there already are not
+/// looked up again.
 pub async fn place<'a>(
     registry: &'a Registry,
     staging: &Repository,
@@ -146,22 +154,33 @@ pub async fn place<'a>(
     (known, is_fresh): (&TagDigests, bool),
     events: &Events,
 ) -> Result<Placed<'a>, Error> {
-    let is_known = |image: &ImageTags, tag: &Tag| {
+    let known = |image: &ImageTags, tag: &Tag| {
         let place = (image.repository.clone(), tag.clone());
-        known.get(&place).cloned().flatten().as_ref() == Some(&image.digest)
+        known.get(&place).cloned()
     };
-    let unknown = select(images, |image, tag| !is_known(image, tag));
-    let stale = select(images, |image, tag| is_known(image, tag) && !is_fresh);
-    let missing = look_up(registry, &unknown).await?;
-    let placed = try_join_all(missing.into_iter().map(|(image, tags)| async move {
-        let manifest = manifest(registry, staging, &image.digest).await?;
-        place_image(registry, staging, image, &manifest, events).await?;
+    let is_right =
+        |image: &ImageTags, tag: &Tag| known(image, tag).flatten().as_ref() == Some(&image.digest);
+    let is_free = |image: &ImageTags, tag: &Tag| known(image, tag) == Some(None);
+    let stale = select(images, |image, tag| is_right(image, tag) && !is_fresh);
+    let unknown = select(images, |image, tag| {
+        !(is_right(image, tag) || is_free(image, tag))
+    });
+    let mut missing = look_up(registry, &unknown).await?;
+    missing.extend(select(images, is_free));
+    let placed = missing.into_iter().map(|(image, tags)| async move {
+        let (manifest, was_there) = place_image(registry, staging, image, events).await?;
+        let mut missing = vec![(image, tags)];
+        if !(is_fresh && was_there) {
+            missing = look_up(registry, &missing).await?;
+        }
+        let tags: Vec<&Tag> = missing.into_iter().flat_map(|(_, tags)| tags).collect();
         Ok::<_, Error>((image, tags, manifest))
-    }));
+    });
+    let placed = try_join_all(placed).await?.into_iter();
     Ok(Placed {
         registry,
         images,
-        placed: placed.await?,
+        placed: placed.filter(|(_, tags, _)| !tags.is_empty()).collect(),
         stale,
     })
 }
@@ -177,36 +196,24 @@ pub struct Placed<'a> {
 }
 
 impl Placed<'_> {
-    /// Puts every image under its immutable tags. A tag is written only where it is free, and the first one is claimed:
+    /// Puts every image under its immutable tags, which were free when they were looked up. The first one is claimed:
     /// of two runs that publish different bytes at once, one stops before it has tagged anything. At the end all tags
-    /// are looked up again; if nothing was written, those that may have changed since they were.
+    /// are read back; if nothing was written, those that may have changed since they were looked up.
     pub async fn tag(&self, events: &Events) -> Result<(), Error> {
         let Self {
             registry, images, ..
         } = self;
-        claim_first(registry, &self.placed).await?;
-        let tagged = join_all(
-            self.placed
-                .iter()
-                .map(|(image, tags, manifest)| async move {
-                    for tag in tags {
-                        let written = write_new(registry, image, tag, manifest).await;
-                        written.map_err(|error| Untagged {
-                            label: image.label.clone(),
-                            error: Box::new(error),
-                        })?;
-                    }
-                    Ok::<_, Untagged>(())
-                }),
-        );
-        let failed: Vec<Untagged> = tagged.await.into_iter().filter_map(Result::err).collect();
-        if !failed.is_empty() {
-            return Err(Error::Partly {
-                of: images.len(),
-                tagged: labels_without(images, &failed),
-                failed,
-            });
-        }
+        let claimed = claim_first(registry, &self.placed).await?;
+        let written = self.placed.iter().flat_map(|(image, tags, manifest)| {
+            let tags = tags.iter().map(move |tag| (*image, *tag, manifest));
+            tags.filter(|(image, tag, _)| claimed != Some((&image.repository, *tag)))
+        });
+        let written = written.map(|(image, tag, manifest)| async move {
+            let written = write_new(registry, image, tag, manifest).await;
+            written.map_err(|error| (image, error))
+        });
+        let failed = join_all(written).await.into_iter();
+        self.ensure_complete(failed.filter_map(Result::err))?;
         if self.placed.is_empty() {
             ensure_tagged(registry, &self.stale).await?;
         } else {
@@ -222,6 +229,30 @@ impl Placed<'_> {
         }
         Ok(())
     }
+
+    /// Fails if tags could not be written; the first fault of each image is reported.
+    fn ensure_complete<'b>(
+        &self,
+        faults: impl Iterator<Item = (&'b ImageTags, Error)>,
+    ) -> Result<(), Error> {
+        let mut failed: Vec<Untagged> = Vec::new();
+        for (image, error) in faults {
+            if failed.iter().all(|known| known.label != image.label) {
+                failed.push(Untagged {
+                    label: image.label.clone(),
+                    error: Box::new(error),
+                });
+            }
+        }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Partly {
+            of: self.images.len(),
+            tagged: labels_without(self.images, &failed),
+            failed,
+        })
+    }
 }
 
 /// Returns the labels of the images that are not among those that failed.
@@ -231,8 +262,11 @@ fn labels_without(images: &[ImageTags], failed: &[Untagged]) -> Vec<String> {
     labels.filter(is_tagged).cloned().collect()
 }
 
-/// Claims the first tag to be written, in an order that is the same for all runs.
-async fn claim_first(registry: &Registry, placed: &[PlacedImage<'_>]) -> Result<(), Error> {
+/// Claims the first tag to be written, in an order that is the same for all runs, and returns it.
+async fn claim_first<'a>(
+    registry: &Registry,
+    placed: &'a [PlacedImage<'a>],
+) -> Result<Option<(&'a Repository, &'a Tag)>, Error> {
     let tags = placed.iter().flat_map(|(image, tags, manifest)| {
         let tags = tags.iter();
         tags.map(move |tag| (&image.repository, *tag, manifest))
@@ -240,23 +274,24 @@ async fn claim_first(registry: &Registry, placed: &[PlacedImage<'_>]) -> Result<
     let Some((repository, tag, manifest)) =
         tags.min_by_key(|(repository, tag, _)| (*repository, *tag))
     else {
-        return Ok(());
+        return Ok(None);
     };
     if registry.claim_tag(repository, tag, manifest).await? {
         registry.log().add(repository, tag);
-        return Ok(());
+    } else {
+        ensure_at(registry, repository, tag, &manifest.digest).await?;
     }
-    ensure_at(registry, repository, tag, &manifest.digest).await
+    Ok(Some((repository, tag)))
 }
 
-/// Writes a tag where it is free, or finds it on the image already.
+/// Writes a tag that was free, or finds it on the image already. It is not read back yet.
 async fn write_new(
     registry: &Registry,
     image: &ImageTags,
     tag: &Tag,
     manifest: &Manifest,
 ) -> Result<(), Error> {
-    let written = registry.write_if_free(&image.repository, tag, manifest);
+    let written = registry.write_free_unread(&image.repository, tag, manifest);
     if written.await? {
         registry.log().add(&image.repository, tag);
         return Ok(());
@@ -299,12 +334,14 @@ async fn digest_at(
     Ok(found.map(|found| found.digest))
 }
 
-/// Looks up tags once more.
+/// Reads back tags.
 async fn ensure_tagged(registry: &Registry, tags: &Selected<'_>) -> Result<(), Error> {
     let tags = tags.iter().flat_map(|(image, tags)| {
         let (image, tags) = (*image, tags.iter());
         tags.map(move |tag| async move {
-            let found = digest_at(registry, &image.repository, tag).await?;
+            // It was free, or on the right digest.
+            let found = registry.settled_tag(&image.repository, tag, &image.digest, Some(None));
+            let found = found.await?;
             if found.as_ref() == Some(&image.digest) {
                 return Ok(());
             }
@@ -359,24 +396,31 @@ async fn look_up<'a>(registry: &Registry, images: &Selected<'a>) -> Result<Selec
     Ok(found.filter(|(_, tags)| !tags.is_empty()).collect())
 }
 
-/// Puts an image's blobs into its own repository, unless that has the image already. Blobs that the
-/// registry refuses to mount are copied through this machine, which is reported.
+/// Puts an image's blobs into its own repository, unless that has the image already. Returns its manifest, and whether
+/// the repository had it. Blobs that the registry refuses to mount are copied through this machine, which is reported.
 async fn place_image(
     registry: &Registry,
     staging: &Repository,
     image: &ImageTags,
-    manifest: &Manifest,
     events: &Events,
-) -> Result<(), Error> {
+) -> Result<(Manifest, bool), Error> {
     let repository = &image.repository;
-    if staging == repository {
-        return Ok(());
+    let (manifest, is_there) = match &image.manifest {
+        Some(manifest) => (manifest.clone(), staging == repository),
+        None => {
+            let at = Locator::Digest(image.digest.clone());
+            let is_there = async {
+                let is_there = staging == repository
+                    || registry.head_manifest(repository, &at).await?.is_some();
+                Ok(is_there)
+            };
+            tokio::try_join!(manifest(registry, staging, &image.digest), is_there)?
+        }
+    };
+    if is_there {
+        return Ok((manifest, true));
     }
-    let at = Locator::Digest(manifest.digest.clone());
-    if registry.head_manifest(repository, &at).await?.is_some() {
-        return Ok(());
-    }
-    let content = parse(staging, manifest)?;
+    let content = parse(staging, &manifest)?;
     let copied = try_join_all(content.blobs().into_iter().map(|blob| async move {
         match registry.mount(repository, staging, &blob.digest).await? {
             Mount::Mounted => Ok(None),
@@ -396,5 +440,5 @@ async fn place_image(
             reason: reason.to_string(),
         });
     }
-    Ok(())
+    Ok((manifest, false))
 }

@@ -101,8 +101,8 @@ pub mod record {
 /// The registry's client.
 pub mod registry {
     pub use crate::registry::{
-        Attachment, Content, Descriptor, Error, Locator, Manifest, Mount, MountRefusal, Options,
-        Pushed, Registry,
+        Content, Descriptor, Error, Locator, Manifest, Mount, MountRefusal, Options, Pushed,
+        Registry,
     };
 }
 

@@ -23,5 +23,6 @@ mod registry_retries;
 mod registry_tags;
 mod registry_tokens;
 mod releases;
+mod requests;
 mod staging;
 mod structure;

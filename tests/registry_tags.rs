@@ -43,21 +43,33 @@ async fn a_tag_is_claimed_once() {
 
 #[tokio::test]
 async fn the_last_writer_of_those_that_saw_a_tag_free_has_it() {
-    // At once after our write, and when it has been read back.
-    for (method, earlier) in [("PUT", 0), ("HEAD", 1)] {
+    // At once after our write, and while we wait for others.
+    for late in [false, true] {
         let fake = Fake::start().await;
         let (registry, (r, tag)) = (registry(), place(&fake));
-        let theirs = Effect::OtherWriter {
-            repository: "a",
-            tag: "t",
-            digest: fake.add_manifest("a", "other", b"{}"),
-        };
-        let nothing = Effect::Slow(Duration::ZERO);
-        fake.fault(earlier, method, "manifests/t", nothing);
-        fake.fault(1, method, "manifests/t", theirs);
+        let digest = fake.add_manifest("a", "other", b"{}");
+        if !late {
+            let theirs = Effect::OtherWriter {
+                repository: "a",
+                tag: "t",
+                digest: digest.clone(),
+            };
+            fake.fault(1, "PUT", "manifests/t", theirs);
+        }
         let start = Instant::now();
-        let claimed = registry.claim_tag(&r, &tag, &manifest("ours")).await;
-        assert!(!claimed.expect("answered"), "{method}");
+        let other = async {
+            while late && fake.tag("a", "t").is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            if late {
+                let mut state = fake.state();
+                let repository = state.repositories.get_mut("a").expect("there");
+                repository.tags.insert("t".to_owned(), digest.clone());
+            }
+        };
+        let ours = manifest("ours");
+        let (claimed, ()) = tokio::join!(registry.claim_tag(&r, &tag, &ours), other);
+        assert!(!claimed.expect("answered"), "late: {late}");
         assert!(
             start.elapsed() < Duration::from_millis(900),
             "it is known at once"

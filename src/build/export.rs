@@ -58,6 +58,7 @@ impl Recorded<'_> {
                     ran.staged.entry(*id).or_insert(Staged {
                         digest: image.digest.clone(),
                         size: 0,
+                        manifest: None,
                     });
                 }
             }

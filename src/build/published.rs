@@ -49,6 +49,7 @@ async fn tag(proven: &Proven<'_>) -> Result<Option<Orderly>, Error> {
                 repository: job.stack[planned.id].repository.clone()?,
                 digest: ran.digest(planned)?,
                 tags: planned.tags.clone(),
+                manifest: (ran.staged.get(&planned.id)).and_then(|staged| staged.manifest.clone()),
             })
         })
         .collect();

@@ -1,5 +1,6 @@
 //! `laminate promote`, `revert` and `status`.
 
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -289,15 +290,20 @@ pub async fn revert(
     workspace.declared(&args.channel)?;
     let channel = workspace.channel(&args.channel);
     let looked = unless_cancelled(interrupt.cancel(), async {
-        let wanted = match &args.to {
-            Some(name) => Some(workspace.release(Some(name)).await?.digest),
-            None => None,
+        let wanted = async {
+            Ok(match &args.to {
+                Some(name) => Some(workspace.release(Some(name)).await?.digest),
+                None => None,
+            })
         };
-        let (current, before) =
-            tokio::try_join!(channel.current(), channel.revert_target(wanted.as_ref()))?;
-        Ok((before, current.map(|(_, entry)| entry.release)))
+        let ledger = async { Ok::<_, Failure>(channel.look().await?) };
+        let (wanted, ledger) = tokio::try_join!(wanted, ledger)?;
+        let before = channel.revert_target(&ledger, wanted.as_ref()).await?;
+        Ok((before, ledger))
     });
-    let (before, from) = looked.await?;
+    let (before, ledger) = looked.await?;
+    let from = ledger.current.as_ref();
+    let from = from.map(|(_, entry)| entry.release.clone());
     let order = order(
         MoveKind::Revert,
         &before.release,
@@ -305,7 +311,7 @@ pub async fn revert(
         &args.moving,
     );
     let targets = targets(&before);
-    let moving = async { Ok(channel.move_to(&targets, &order).await?) };
+    let moving = async { Ok(channel.move_from(ledger, &targets, &order).await?) };
     let entry = tagging(interrupt, &args.channel, moving).await?;
     Ok(moved(
         &args.channel,
@@ -405,10 +411,17 @@ pub async fn status(
         let mut text = String::new();
         let mut list = Vec::new();
         let mut differs = false;
-        for declared in workspace.context.stack.channels() {
-            let name = declared.name.as_str();
-            let channel = workspace.channel(name);
+        let channels = workspace.context.stack.channels().iter();
+        let looks = channels.map(|declared| async {
+            let channel = workspace.channel(&declared.name);
             let ledger = channel.look().await?;
+            let drift = match &ledger.current {
+                Some((_, entry)) => channel.drift(entry).await?,
+                None => Vec::new(),
+            };
+            Ok::<_, Failure>((declared.name.as_str(), ledger, drift))
+        });
+        for (name, ledger, drift) in try_join_all(looks).await? {
             let pending = ledger.open.as_ref().map(|(_, open)| {
                 format!(
                     "  unfinished {} to {}: finish it with `promote --to {name} --resume`, or undo it with `--abort`\n",
@@ -424,7 +437,6 @@ pub async fn status(
                 list.push(json!({ "channel": name, "release": null, "drift": [], "pending": open }));
                 continue;
             };
-            let drift = channel.drift(&entry).await?;
             differs |= !drift.is_empty();
             text.push_str(&format!(
                 "{name}: release {} (commit {}), number {}, since {} by {}\n",

@@ -189,7 +189,7 @@ fn image_json(image: &Image) -> Value {
         "repository": image.repository.to_string(),
         "tag": image.tag.as_str(),
         "digest": image.digest.as_str(),
-        "size": image.layers.iter().map(|layer| layer.bytes).sum::<u64>(),
+        "size": oci::total(image.layers.iter().map(|layer| layer.bytes)),
     })
 }
 

@@ -383,7 +383,7 @@ mod tests {
         let stack = crate::testing::stack(&spec);
         let registry = Registry::new(registry::Options::default()).expect("a client");
         let staging = Staging::new(&registry, stack.staging().expect("it has a registry"));
-        let tag = [tags::state()];
+        let tag = tags::state();
         let put = async |text: &'static str| {
             let put = registry.put_document(&staging.repository, &tag, "x", text);
             put.await.expect("written");

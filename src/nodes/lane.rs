@@ -56,7 +56,7 @@ pub fn lanes(images: &[Image], count: usize) -> Vec<Lane> {
             .iter()
             .flat_map(|image| layers[*image].clone())
             .collect();
-        all.values().sum::<u64>()
+        total(all.values())
     };
     // The largest first, each to the lane that stays smallest with it.
     paths.sort_by_key(|path| Reverse(bytes(&path.iter().copied().collect())));
@@ -86,10 +86,15 @@ pub fn lanes(images: &[Image], count: usize) -> Vec<Lane> {
         .collect()
 }
 
+/// Returns a sum of sizes that manifests have; the largest number if it is larger than that.
+fn total<'a>(sizes: impl IntoIterator<Item = &'a u64>) -> u64 {
+    (sizes.into_iter()).fold(0, |sum, size| sum.saturating_add(*size))
+}
+
 /// Small before large: the base of an image is a part of it, and most images are there soonest.
 fn order(layers: &[BTreeMap<&Digest, u64>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..layers.len()).collect();
-    order.sort_by_key(|image| layers[*image].values().sum::<u64>());
+    order.sort_by_key(|image| total(layers[*image].values()));
     order
 }
 
@@ -99,9 +104,8 @@ fn after(layers: &[BTreeMap<&Digest, u64>], order: &[usize]) -> Vec<Option<usize
     for (place, &image) in order.iter().enumerate() {
         let shared = |other: usize| {
             let own = layers[image].iter();
-            own.filter(|(digest, _)| layers[other].contains_key(**digest))
-                .map(|(_, bytes)| bytes)
-                .sum::<u64>()
+            let shared = own.filter(|(digest, _)| layers[other].contains_key(**digest));
+            total(shared.map(|(_, bytes)| bytes))
         };
         // The earliest of equals: it has nothing else that one would wait for.
         after[image] = order[..place]

@@ -1,19 +1,26 @@
-//! Small JSON documents kept in a registry: an OCI image manifest with an artifact type, an empty
-//! config and the document as its first layer (image-spec v1.1, "Guidelines for Artifact Usage"). Registries that refuse
-//! that get it in the form of an image; it is read by its first layer in both.
+//! JSON documents kept in a registry: an OCI image manifest with an artifact type, an empty config and the document
+//! (image-spec v1.1, "Guidelines for Artifact Usage"). A small one is an annotation of the manifest, a larger one the first
+//! layer. Registries that refuse that get it in the form of an image, as the first layer.
 //!
 //! Main type: [`Document`]. Operations of [`Registry`], called by `gather` and `release`.
 
+use std::time::Instant;
+
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 
 use super::blobs::Content;
 use super::client::{Locator, Registry, attempt};
 use super::error::{Error, Operation};
+use super::manifests::{Before, ReadBack};
 use crate::name::{Digest, Repository, Tag};
 use crate::oci::{self, Descriptor, Image, Manifest};
 
 /// The largest document that is read, bytes.
 const LIMIT: u64 = 256 << 20;
+/// The largest manifest of an inline document, bytes. Registries take manifests of 4 MiB (distribution-spec, "Pushing
+/// Manifests").
+const INLINE_LIMIT: usize = 512 << 10;
 
 /// A document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +40,55 @@ pub struct Attachment {
     pub bytes: Bytes,
 }
 
+/// The form of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// It is an annotation of its manifest.
+    Inline,
+    /// It is the first layer of an artifact.
+    Artifact,
+    /// It is the first layer of an image.
+    Plain,
+}
+
+/// A document to write.
+struct Parts<'a> {
+    /// The type.
+    kind: &'a str,
+    /// The JSON.
+    bytes: Bytes,
+    /// The blobs that are kept with it.
+    attached: Vec<Descriptor>,
+}
+
+impl Parts<'_> {
+    /// Returns the manifest that the document has in a form, and the blobs which that needs besides those attached.
+    fn form(&self, form: Form) -> (Manifest, [Bytes; 2]) {
+        let layers = || {
+            let mut layers = vec![Descriptor::of(self.kind, &self.bytes)];
+            layers.extend(self.attached.iter().cloned());
+            layers
+        };
+        let empty = Bytes::from_static(oci::EMPTY_CONFIG);
+        match form {
+            Form::Inline => {
+                let text = String::from_utf8_lossy(&self.bytes);
+                let manifest = Manifest::inline_artifact(self.kind, &text, &self.attached);
+                (manifest, [empty, Bytes::from_static(oci::INLINE_LAYER)])
+            }
+            Form::Artifact => {
+                let manifest = Manifest::artifact(self.kind, &layers());
+                (manifest, [empty, self.bytes.clone()])
+            }
+            Form::Plain => {
+                let manifest = Manifest::plain_artifact(self.kind, &layers());
+                let config = Bytes::from_static(oci::PLAIN_CONFIG);
+                (manifest, [config, self.bytes.clone()])
+            }
+        }
+    }
+}
+
 impl Registry {
     /// Reads a document; `None` if the registry does not have it.
     pub async fn document(
@@ -48,6 +104,15 @@ impl Registry {
             problem,
         };
         let image = Image::parse(&found.bytes).map_err(|error| problem(error.to_string()))?;
+        for blob in image.blobs() {
+            self.known.add(repository, &blob.digest);
+        }
+        if let Some(text) = oci::inline_document(&found.bytes) {
+            return Ok(Some(Document {
+                digest: found.digest,
+                bytes: text.into(),
+            }));
+        }
         let layer = image.layers.first();
         let layer = layer.ok_or_else(|| problem("the artifact has no layer".to_owned()))?;
         let bytes = self.blob(repository, &layer.digest, LIMIT).await?;
@@ -57,73 +122,82 @@ impl Registry {
         }))
     }
 
-    /// Writes a document of a type under tags, in their order; each is read back. Returns its digest.
+    /// Writes a document of a type under a tag, and reads it back. Returns its digest.
     pub async fn put_document(
         &self,
         repository: &Repository,
-        tags: &[Tag],
+        tag: &Tag,
         kind: &str,
         bytes: impl Into<Bytes>,
     ) -> Result<Digest, Error> {
-        self.put_document_with(repository, tags, kind, bytes, &[])
-            .await
+        let parts = self.parts(repository, kind, bytes.into(), &[]).await?;
+        let at = Locator::Tag(tag.clone());
+        let written = self.write_document(repository, &parts, async |manifest| {
+            self.put_manifest(repository, &at, manifest).await
+        });
+        Ok(written.await?.0.digest)
     }
 
-    /// Writes a document as [`put_document`](Self::put_document) does, with blobs attached to it.
-    pub async fn put_document_with(
+    /// Writes a document that others write as well, of what it was before. It is read back once others must have written
+    /// that read the same before: [`Error::Overwritten`] if one of them came later. `begun` is when it was read.
+    pub async fn replace_document(
         &self,
         repository: &Repository,
-        tags: &[Tag],
-        kind: &str,
-        bytes: impl Into<Bytes>,
-        attached: &[Attachment],
+        tag: &Tag,
+        (kind, bytes): (&str, Bytes),
+        before: Option<&Digest>,
+        begun: Instant,
     ) -> Result<Digest, Error> {
-        let layers = (self.push_parts(repository, kind, bytes.into(), attached)).await?;
-        let (manifest, ()) = self
-            .write_artifact(repository, kind, &layers, async |manifest| {
-                for tag in tags {
-                    self.put_manifest(repository, &Locator::Tag(tag.clone()), manifest)
-                        .await?;
-                }
-                Ok(())
-            })
-            .await?;
-        Ok(manifest.digest)
+        let parts = self.parts(repository, kind, bytes, &[]).await?;
+        let at = Locator::Tag(tag.clone());
+        let before = before.map_or(Before::Free, |digest| Before::At(digest.clone()));
+        let written = self.write_document(repository, &parts, async |manifest| {
+            let read_back = ReadBack::AfterOthers(begun);
+            self.write(repository, &at, manifest, &before, read_back)
+                .await
+        });
+        Ok(written.await?.0.digest)
     }
 
-    /// Writes the manifest of a document. If the registry refuses it, it is written in the form of an image; if that works,
-    /// later documents there have that form at once.
-    async fn write_artifact<T>(
+    /// Writes the manifest of a document in the first form that the registry takes: inline if it is small, else as an
+    /// artifact, else in the form of an image. Later documents get that last form at once if it is the one that works.
+    async fn write_document<T>(
         &self,
         repository: &Repository,
-        kind: &str,
-        layers: &[Descriptor],
+        parts: &Parts<'_>,
         write: impl AsyncFn(&Manifest) -> Result<T, Error>,
     ) -> Result<(Manifest, T), Error> {
-        let plain = async || {
-            let manifest = Manifest::plain_artifact(kind, layers);
-            let config = Bytes::from_static(oci::PLAIN_CONFIG);
-            self.push_bytes(repository, &config).await?;
+        let write_form = async |form| {
+            let (manifest, blobs) = parts.form(form);
+            if form == Form::Inline && manifest.bytes.len() > INLINE_LIMIT {
+                return Ok(None);
+            }
+            try_join_all(blobs.iter().map(|blob| self.push_bytes(repository, blob))).await?;
             let written = write(&manifest).await?;
-            Ok::<_, Error>((manifest, written))
+            Ok::<_, Error>(Some((manifest, written)))
         };
         if self.plain.has(repository.host()) {
-            return plain().await;
+            let written = write_form(Form::Plain).await?;
+            return Ok(written.expect("only an inline document can be too large"));
         }
-        let manifest = Manifest::artifact(kind, layers);
-        let config = Bytes::from_static(oci::EMPTY_CONFIG);
-        self.push_bytes(repository, &config).await?;
-        let error = match write(&manifest).await {
-            Ok(written) => return Ok((manifest, written)),
-            Err(error) => error,
-        };
-        if is_refusal_of_form(&error)
-            && let Ok(written) = plain().await
-        {
-            self.plain.add(repository.host());
-            return Ok(written);
+        let mut refusal = None;
+        for form in [Form::Inline, Form::Artifact, Form::Plain] {
+            match write_form(form).await {
+                Ok(None) => {}
+                Ok(Some(written)) => {
+                    if form == Form::Plain {
+                        self.plain.add(repository.host());
+                    }
+                    return Ok(written);
+                }
+                Err(error) if is_refusal_of_form(&error) => {
+                    refusal.get_or_insert(error);
+                }
+                // What the first form was refused for is the cause.
+                Err(error) => return Err(refusal.unwrap_or(error)),
+            }
         }
-        Err(error)
+        Err(refusal.expect("each form was written or refused"))
     }
 
     /// Writes a document under another tag. If it is there as `digest`, it keeps the form that it has, whatever form this
@@ -136,15 +210,15 @@ impl Registry {
         bytes: impl Into<Bytes>,
         digest: &Digest,
     ) -> Result<Digest, Error> {
-        let bytes = bytes.into();
-        let layers = [Descriptor::of(kind, &bytes)];
-        let forms = [
-            Manifest::artifact(kind, &layers),
-            Manifest::plain_artifact(kind, &layers),
-        ];
-        let Some(manifest) = forms.into_iter().find(|form| form.digest == *digest) else {
-            let tags = std::slice::from_ref(tag);
-            return self.put_document(repository, tags, kind, bytes).await;
+        let parts = Parts {
+            kind,
+            bytes: bytes.into(),
+            attached: Vec::new(),
+        };
+        let forms = [Form::Inline, Form::Artifact, Form::Plain];
+        let mut forms = forms.into_iter().map(|form| parts.form(form).0);
+        let Some(manifest) = forms.find(|manifest| manifest.digest == *digest) else {
+            return self.put_document(repository, tag, kind, parts.bytes).await;
         };
         self.put_manifest(repository, &Locator::Tag(tag.clone()), &manifest)
             .await?;
@@ -161,9 +235,9 @@ impl Registry {
         bytes: impl Into<Bytes>,
         attached: &[Attachment],
     ) -> Result<Option<Digest>, Error> {
-        let layers = (self.push_parts(repository, kind, bytes.into(), attached)).await?;
+        let parts = (self.parts(repository, kind, bytes.into(), attached)).await?;
         let (manifest, claimed) = self
-            .write_artifact(repository, kind, &layers, async |manifest| {
+            .write_document(repository, &parts, async |manifest| {
                 self.claim_tag(repository, tag, manifest).await
             })
             .await?;
@@ -183,40 +257,47 @@ impl Registry {
             .await
     }
 
-    /// Sends the blobs of a document, without its config; returns their descriptors.
-    async fn push_parts(
+    /// Sends the blobs that are attached to a document.
+    async fn parts<'a>(
         &self,
         repository: &Repository,
-        kind: &str,
+        kind: &'a str,
         bytes: Bytes,
         attached: &[Attachment],
-    ) -> Result<Vec<Descriptor>, Error> {
-        let mut layers = vec![Descriptor::of(kind, &bytes)];
-        let attachments = attached.iter();
-        layers
-            .extend(attachments.map(|blob| Descriptor::of(blob.media_type.as_str(), &blob.bytes)));
-        let contents = std::iter::once(&bytes).chain(attached.iter().map(|blob| &blob.bytes));
-        for content in contents {
-            self.push_bytes(repository, content).await?;
-        }
-        Ok(layers)
+    ) -> Result<Parts<'a>, Error> {
+        let sent = attached
+            .iter()
+            .map(|blob| self.push_bytes(repository, &blob.bytes));
+        try_join_all(sent).await?;
+        let attached = attached.iter();
+        let attached = attached.map(|blob| Descriptor::of(&*blob.media_type, &blob.bytes));
+        Ok(Parts {
+            kind,
+            bytes,
+            attached: attached.collect(),
+        })
     }
 
+    /// Sends a blob, unless the repository is known to have it.
     async fn push_bytes(&self, repository: &Repository, bytes: &Bytes) -> Result<(), Error> {
         let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+        if self.known.has(repository, &digest) {
+            return Ok(());
+        }
         let content = Content::Bytes(bytes.clone());
         self.push_blob(repository, &digest, size, &content).await?;
+        self.known.add(repository, &digest);
         Ok(())
     }
 }
 
-/// Whether a registry refuses a manifest because of its types, as opposed to its tag or a fault on the way.
+/// Whether a registry refuses a manifest because of its types or its size, as opposed to its tag or a fault on the way.
 fn is_refusal_of_form(error: &Error) -> bool {
     let Error::Refused { answer, .. } = error else {
         return false;
     };
     let has_code = |code| answer.has_code(code);
-    answer.status == 415
+    matches!(answer.status, 413 | 415)
         || matches!(answer.status, 400 | 422)
             && (has_code("MANIFEST_INVALID") || has_code("UNSUPPORTED"))
 }

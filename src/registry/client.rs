@@ -4,13 +4,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
 
 use super::error::{Attempt, Error, Operation};
+use super::known_blobs::KnownBlobs;
 use super::options::Options;
 use super::plain::PlainArtifacts;
 use super::transport::{ANSWER_LIMIT, Call, Transport};
@@ -24,6 +24,8 @@ pub struct Registry {
     pub(super) transport: Arc<Transport>,
     /// Registries that get documents in the form of an image.
     pub(super) plain: Arc<PlainArtifacts>,
+    /// Blobs of documents that are in their repositories.
+    pub(super) known: Arc<KnownBlobs>,
 }
 
 /// Where a manifest is in a repository.
@@ -62,12 +64,8 @@ impl Registry {
         Ok(Self {
             transport: Arc::new(Transport::new(options)?),
             plain: Arc::default(),
+            known: Arc::default(),
         })
-    }
-
-    /// Returns the longest that another writer is expected to take from reading to writing.
-    pub fn contest(&self) -> Duration {
-        self.transport.options.contest
     }
 
     /// Returns the log of the tags of images that were set. Callers add to it: documents in staging are not in it.

@@ -14,11 +14,14 @@ use tokio::sync::Semaphore;
 use super::auth::{Challenge, Tokens};
 use super::credential::CredentialError;
 use super::error::Error;
+use super::lanes::Lanes;
 use super::options::Options;
 use crate::name::Repository;
 
 /// Hosts that limit each user's requests get fewer at once.
 const LIMITED: usize = 4;
+/// The most downloads at once.
+const DOWNLOADS: usize = 16;
 
 /// All hosts a client has sent requests to.
 pub(super) struct Hosts {
@@ -72,7 +75,7 @@ impl Hosts {
     }
 }
 
-/// Returns how many requests a host gets at once.
+/// Returns how many requests a host gets at once at most.
 fn limit(host: &str, concurrency: usize) -> usize {
     let few = matches!(host, "docker.io" | "ghcr.io") || host.ends_with(".amazonaws.com");
     let most = concurrency.max(1);
@@ -94,7 +97,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
 /// The state of one host.
 pub(super) struct Host {
     /// The requests that may be sent now.
-    pub requests: Semaphore,
+    pub lanes: Lanes,
     /// Whole downloads have a limit of their own: a copy has one open while it waits for requests.
     pub downloads: Arc<Semaphore>,
     /// How the host authorizes requests, as far as it has challenged one.
@@ -109,8 +112,8 @@ pub(super) struct Host {
 impl Host {
     fn new(limit: usize) -> Self {
         Self {
-            requests: Semaphore::new(limit),
-            downloads: Arc::new(Semaphore::new(limit)),
+            lanes: Lanes::new(limit),
+            downloads: Arc::new(Semaphore::new(limit.min(DOWNLOADS))),
             challenge: Mutex::default(),
             tokens: Tokens::default(),
             paused_until: Mutex::default(),

@@ -67,12 +67,37 @@ pub(super) enum Tries {
 }
 
 /// What a tag was just before it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Before {
     /// Free: any other manifest there is another writer's.
     Free,
+    /// At a digest: a third one is another writer's.
+    At(Digest),
     /// Anything.
     Unknown,
+}
+
+impl Before {
+    /// Whether a digest that a tag is at proves another writer: what a registry shows late is what the tag was before.
+    fn is_others(&self, found: &Digest) -> bool {
+        match self {
+            Self::Free => true,
+            Self::At(before) => before != found,
+            Self::Unknown => false,
+        }
+    }
+}
+
+/// When a write is read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadBack {
+    /// At once.
+    Now,
+    /// When others must have written that looked at the same moment, at which this writer did as well: then it is known
+    /// who was the last.
+    AfterOthers(Instant),
+    /// By the caller.
+    Later,
 }
 
 /// Returns how a tag is looked up after a failed write; `None` if the write was certainly not
@@ -221,16 +246,18 @@ impl Registry {
         at: &Locator,
         manifest: &Manifest,
     ) -> Result<(), Error> {
-        self.write(repository, at, manifest, Before::Unknown).await
+        self.write(repository, at, manifest, &Before::Unknown, ReadBack::Now)
+            .await
     }
 
-    /// Writes a manifest and reads it back.
+    /// Writes a manifest, and reads it back when that is asked for.
     pub(super) async fn write(
         &self,
         repository: &Repository,
         at: &Locator,
         manifest: &Manifest,
-        before: Before,
+        before: &Before,
+        read_back: ReadBack,
     ) -> Result<(), Error> {
         let mut call = self.manifest_call(repository, at, Method::PUT, Operation::WriteManifest);
         let content_type = HeaderValue::from_str(&manifest.media_type);
@@ -260,17 +287,26 @@ impl Registry {
                     if let Some(reported) = reported {
                         return Err(wrong_digest(call.attempt, &digest, &reported));
                     }
-                    let settled = self.settled(repository, at, call.attempt, &digest, before);
-                    return settled.await;
+                    return self
+                        .read_back(repository, at, call.attempt, (&digest, before), read_back)
+                        .await;
                 }
                 Err(error) => error,
             };
             if let Some(tries) = look_up_after(&error) {
                 let scope = push_scope(repository);
                 match self.head_with(repository, at, scope, tries).await {
-                    Ok(Some(found)) if found.digest == digest => return Ok(()),
+                    Ok(Some(found)) if found.digest == digest => {
+                        let read_back = match read_back {
+                            ReadBack::AfterOthers(_) => read_back,
+                            ReadBack::Now | ReadBack::Later => return Ok(()),
+                        };
+                        return self
+                            .read_back(repository, at, call.attempt, (&digest, before), read_back)
+                            .await;
+                    }
                     // The tag was free, so another writer has it: it is not written over.
-                    Ok(Some(found)) if before == Before::Free => {
+                    Ok(Some(found)) if *before == Before::Free => {
                         return Err(Error::Overwritten {
                             attempt: call.attempt,
                             ours: digest.to_string(),
@@ -288,15 +324,23 @@ impl Registry {
         }
     }
 
-    /// Waits until the registry shows what it accepted.
-    async fn settled(
+    /// Reads back what the registry accepted.
+    async fn read_back(
         &self,
         repository: &Repository,
         at: &Locator,
         attempt: Attempt,
-        ours: &Digest,
-        before: Before,
+        (ours, before): (&Digest, &Before),
+        read_back: ReadBack,
     ) -> Result<(), Error> {
+        match read_back {
+            ReadBack::Later => return Ok(()),
+            ReadBack::Now => {}
+            ReadBack::AfterOthers(begun) => {
+                let wait = self.transport.options.contest.max(begun.elapsed() * 3);
+                tokio::time::sleep(wait).await;
+            }
+        }
         let start = Instant::now();
         let mut wait = Duration::from_millis(20);
         loop {
@@ -305,8 +349,7 @@ impl Registry {
             let over = start.elapsed() >= self.transport.options.settling;
             match found {
                 Some(found) if found.digest == *ours => return Ok(()),
-                // What a registry shows late is what a tag was before.
-                Some(found) if over || before == Before::Free => {
+                Some(found) if over || before.is_others(&found.digest) => {
                     return Err(Error::Overwritten {
                         attempt,
                         ours: ours.to_string(),

@@ -19,6 +19,8 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod host;
+mod known_blobs;
+mod lanes;
 mod manifests;
 mod options;
 mod plain;

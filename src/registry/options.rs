@@ -12,7 +12,7 @@ use crate::interrupt::TagLog;
 /// How a client connects to registries, and how long it waits for them.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Requests at once to one host; docker.io, ghcr.io and ECR get at most 4.
+    /// The most requests at once to one host; docker.io, ghcr.io and ECR get at most 4.
     pub concurrency: usize,
     /// Certificates trusted besides the system's, PEM (`SSL_CERT_FILE`).
     pub ca_file: Option<PathBuf>,
@@ -44,7 +44,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            concurrency: 16,
+            concurrency: 64,
             ca_file: None,
             plain_http: Vec::new(),
             tls: Vec::new(),

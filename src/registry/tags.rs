@@ -9,7 +9,7 @@ use reqwest::Method;
 
 use super::client::{Locator, Registry, delete_scope, push_scope};
 use super::error::{Error, Operation};
-use super::manifests::{Before, Tries};
+use super::manifests::{Before, ReadBack, Tries};
 use crate::name::{Digest, Repository, Tag};
 use crate::oci::{Descriptor, Manifest};
 
@@ -17,7 +17,7 @@ impl Registry {
     /// Writes a tag that is free; returns false if another writer has it.
     ///
     /// Where tags are immutable the registry refuses the second writer. Elsewhere the last of those
-    /// that saw it free has it, so it is looked up again after all of them must have written. A writer
+    /// that saw it free has it, so it is read back after all of them must have written. A writer
     /// that takes longer from its look-up to its write than [`contest`](super::Options::contest), and
     /// than three times what this one took, is not noticed: registries have no conditional write.
     pub async fn claim_tag(
@@ -26,17 +26,8 @@ impl Registry {
         tag: &Tag,
         manifest: &Manifest,
     ) -> Result<bool, Error> {
-        let start = Instant::now();
-        if !self.write_if_free(repository, tag, manifest).await? {
-            return Ok(false);
-        }
-        let wait = self.transport.options.contest.max(start.elapsed() * 3);
-        tokio::time::sleep(wait).await;
-        let at = Locator::Tag(tag.clone());
-        let look = self.head_with(repository, &at, push_scope(repository), Tries::Many);
-        Ok(look
-            .await?
-            .is_some_and(|found| found.digest == manifest.digest))
+        let read_back = ReadBack::AfterOthers(Instant::now());
+        self.write_free(repository, tag, manifest, read_back).await
     }
 
     /// Writes a tag that is free and reads it back; returns false if another writer has it. Unlike
@@ -47,12 +38,47 @@ impl Registry {
         tag: &Tag,
         manifest: &Manifest,
     ) -> Result<bool, Error> {
+        self.write_free(repository, tag, manifest, ReadBack::Now)
+            .await
+    }
+
+    /// Writes a tag that was free when the caller looked it up, and who reads it back; returns false if the registry
+    /// refuses it as taken, or if it is found on another manifest after a fault.
+    pub async fn write_free_unread(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        manifest: &Manifest,
+    ) -> Result<bool, Error> {
+        self.write_new(repository, tag, manifest, ReadBack::Later)
+            .await
+    }
+
+    async fn write_free(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        manifest: &Manifest,
+        read_back: ReadBack,
+    ) -> Result<bool, Error> {
         let at = Locator::Tag(tag.clone());
         let look = self.head_with(repository, &at, push_scope(repository), Tries::Many);
         if look.await?.is_some() {
             return Ok(false);
         }
-        match self.write(repository, &at, manifest, Before::Free).await {
+        self.write_new(repository, tag, manifest, read_back).await
+    }
+
+    async fn write_new(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        manifest: &Manifest,
+        read_back: ReadBack,
+    ) -> Result<bool, Error> {
+        let at = Locator::Tag(tag.clone());
+        let written = self.write(repository, &at, manifest, &Before::Free, read_back);
+        match written.await {
             Ok(()) => Ok(true),
             Err(Error::Overwritten { .. } | Error::Immutable { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -75,6 +101,38 @@ impl Registry {
         };
         let left = self.shown(repository, &at, |found| found.is_none() || !gone);
         Ok(left.await?.is_none())
+    }
+
+    /// Writes a tag that the caller reads back, by [`settled_tag`](Self::settled_tag).
+    pub async fn put_tag_unread(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        manifest: &Manifest,
+    ) -> Result<(), Error> {
+        let at = Locator::Tag(tag.clone());
+        let (before, read_back) = (Before::Unknown, ReadBack::Later);
+        self.write(repository, &at, manifest, &before, read_back)
+            .await
+    }
+
+    /// Reads back a tag that was written: returns what it is at, once that is the digest `ours` or another writer's. What
+    /// it was `before` may be shown for a while; if that is not known, it may be anything.
+    pub async fn settled_tag(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        ours: &Digest,
+        before: Option<Option<&Digest>>,
+    ) -> Result<Option<Digest>, Error> {
+        let at = Locator::Tag(tag.clone());
+        let settled = |found: Option<&Descriptor>| {
+            let found = found.map(|found| &found.digest);
+            let is_others = before.is_some_and(|before| found.is_some() && found != before);
+            found == Some(ours) || is_others
+        };
+        let found = self.shown(repository, &at, settled).await?;
+        Ok(found.map(|found| found.digest))
     }
 
     /// Returns whether a tag is at a digest. It may have been written a moment ago, so it is waited

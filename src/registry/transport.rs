@@ -2,7 +2,7 @@
 //!
 //! Main type: [`Transport`], used by the operations of `Registry`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue};
@@ -165,8 +165,8 @@ impl Transport {
         host.wait().await;
         let size = upload.as_ref().map_or(call.body.len() as u64, |u| u.size);
         let timeout = self.options.timeout + Duration::from_secs(size / SLOWEST_UPLOAD);
-        let permit = host.requests.acquire().await;
-        let _permit = permit.expect("the semaphore of a host is never closed");
+        let _lane = host.lanes.enter().await;
+        let begun = Instant::now();
         let whole = async {
             let (response, with_credentials) = self.exchange(&host, call, upload).await?;
             let status = response.status().as_u16();
@@ -184,10 +184,16 @@ impl Transport {
             let answer = Answer::read(status, retry_after(&headers), &body);
             Err(host.explain(Error::of(call.attempt.clone(), answer, with_credentials)))
         };
-        match tokio::time::timeout(timeout, whole).await {
+        let result = match tokio::time::timeout(timeout, whole).await {
             Ok(result) => result,
             Err(_) => Err(self.timed_out(call)),
+        };
+        match &result {
+            Ok(_) => host.lanes.answered(begun.elapsed()),
+            Err(error) if error.is_temporary() => host.lanes.overloaded(),
+            Err(_) => {}
         }
+        result
     }
 
     /// Opens a download: the answer's headers, its body still to come, and the permit to read it.

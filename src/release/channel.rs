@@ -76,6 +76,14 @@ struct SeenTag {
 
 type SeenTags = BTreeMap<(Repository, Tag), SeenTag>;
 
+/// What was read of a target.
+struct SeenTarget {
+    /// The digest of its tag, if the last entry does not have that tag.
+    tag: Option<Digest>,
+    /// The manifest, unless the tag should be on it already. Only a tag that changes needs it.
+    manifest: Result<Option<Manifest>, Error>,
+}
+
 /// A move of one tag, and the manifest it is to be on, unless it is on that already.
 type Planned = (TagMove, Option<Manifest>);
 
@@ -87,7 +95,18 @@ impl Channel<'_> {
         targets: &[Target],
         order: &Order,
     ) -> Result<Option<LedgerEntry>, Error> {
-        match self.prepare(targets, order).await? {
+        let ledger = self.look().await?;
+        self.move_from(ledger, targets, order).await
+    }
+
+    /// Moves the channel as [`move_to`](Self::move_to) does, from what was read of its ledger.
+    pub async fn move_from(
+        &self,
+        ledger: Ledger,
+        targets: &[Target],
+        order: &Order,
+    ) -> Result<Option<LedgerEntry>, Error> {
+        match self.prepare(ledger, targets, order).await? {
             None => Ok(None),
             Some(prepared) if order.dry_run => Ok(Some(prepared.entry)),
             Some(prepared) => self.complete(prepared).await.map(Some),
@@ -98,10 +117,10 @@ impl Channel<'_> {
     /// already. Nothing is written.
     pub async fn prepare(
         &self,
+        ledger: Ledger,
         targets: &[Target],
         order: &Order,
     ) -> Result<Option<PreparedMove>, Error> {
-        let ledger = self.look().await?;
         if let Some((_, open)) = ledger.open {
             return Err(Error::Pending {
                 channel: self.name.to_owned(),
@@ -110,13 +129,16 @@ impl Channel<'_> {
             });
         }
         let current = ledger.current.as_ref();
-        let (drift, known) = self.look_at_tags(current).await?;
+        let (drift, seen) = tokio::try_join!(
+            self.look_at_tags(current),
+            self.look_at_targets(current, targets)
+        )?;
+        let (drift, known) = drift;
         if !drift.is_empty() && !order.accept_drift {
             return Err(self.drifted(drift));
         }
-        let planned = targets
-            .iter()
-            .map(|target| self.plan(&known, target, order));
+        let targets = targets.iter().zip(seen);
+        let planned = targets.map(|(target, seen)| self.plan(&known, target, seen, order));
         let (images, ready): (Vec<TagMove>, Vec<Option<Manifest>>) =
             try_join_all(planned).await?.into_iter().unzip();
         let is_at_release = current.is_some_and(|(_, entry)| entry.release == order.release);
@@ -177,6 +199,44 @@ impl Channel<'_> {
         Ok((drift, known.collect()))
     }
 
+    /// Returns the tag and the manifest of each target, as far as they are needed, beside the tags of the last entry.
+    async fn look_at_targets(
+        &self,
+        current: Option<&Entry>,
+        targets: &[Target],
+    ) -> Result<Vec<SeenTarget>, Error> {
+        let recorded: BTreeMap<_, _> = current
+            .into_iter()
+            .flat_map(|(_, entry)| &entry.images)
+            .map(|step| ((&step.repository, &step.tag), &step.new))
+            .collect();
+        let looks = targets.iter().map(|target| {
+            let recorded = recorded.get(&(&target.repository, &target.tag)).copied();
+            async move {
+                let tag = async {
+                    if recorded.is_some() {
+                        return Ok(None);
+                    }
+                    let at = Locator::Tag(target.tag.clone());
+                    self.head(&target.repository, at).await
+                };
+                let manifest = async {
+                    if recorded == Some(&target.digest) {
+                        return Ok(None);
+                    }
+                    let found = self.manifest(&target.repository, &target.digest).await;
+                    found.map(Some)
+                };
+                let (tag, manifest) = tokio::join!(tag, manifest);
+                Ok::<_, Error>(SeenTarget {
+                    tag: tag?,
+                    manifest,
+                })
+            }
+        });
+        try_join_all(looks).await
+    }
+
     fn drifted(&self, drift: Vec<Drift>) -> Error {
         Error::Drift {
             channel: self.name.to_owned(),
@@ -188,13 +248,17 @@ impl Channel<'_> {
         &self,
         known: &SeenTags,
         target: &Target,
+        seen: SeenTarget,
         order: &Order,
     ) -> Result<Planned, Error> {
-        let old = self.before_move(known, target, order).await?;
+        let old = self.before_move(known, target, seen.tag, order).await?;
         let manifest = if old.as_ref() == Some(&target.digest) {
             None
         } else {
-            Some(self.manifest(&target.repository, &target.digest).await?)
+            match seen.manifest? {
+                Some(manifest) => Some(manifest),
+                None => Some(self.manifest(&target.repository, &target.digest).await?),
+            }
         };
         let step = TagMove {
             label: target.label.clone(),
@@ -213,13 +277,14 @@ impl Channel<'_> {
         &self,
         known: &SeenTags,
         target: &Target,
+        seen: Option<Digest>,
         order: &Order,
     ) -> Result<Option<Digest>, Error> {
         let at = Locator::Tag(target.tag.clone());
         let place = (target.repository.clone(), target.tag.clone());
         let (recorded, found) = match known.get(&place) {
             Some(known) => (Some(known.recorded.clone()), known.found.clone()),
-            None => (None, self.head(&target.repository, at.clone()).await?),
+            None => (None, seen),
         };
         if found == recorded {
             return Ok(found);
@@ -245,8 +310,12 @@ impl Channel<'_> {
 
     /// Returns the entry a revert goes to: the last one at another release than now, or at the given
     /// one. The ledger is read no further back than that.
-    pub async fn revert_target(&self, release: Option<&Digest>) -> Result<LedgerEntry, Error> {
-        let Some((_, now)) = self.current().await? else {
+    pub async fn revert_target(
+        &self,
+        ledger: &Ledger,
+        release: Option<&Digest>,
+    ) -> Result<LedgerEntry, Error> {
+        let Some((_, now)) = &ledger.current else {
             return Err(Error::NoChannel {
                 channel: self.name.to_owned(),
             });

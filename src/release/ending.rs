@@ -46,7 +46,11 @@ impl Channel<'_> {
             previous: Some(at.clone()),
             ..entry.clone()
         };
-        let recorded = self.record(&at, &ended, EntryPosition::Aborted).await;
+        let recorded = async {
+            self.ensure_open(self.is_open(&at, &ended).await?, &ended)?;
+            self.record(&at, &ended, EntryPosition::Aborted).await
+        };
+        let recorded = recorded.await;
         recorded.map_err(|cause| self.unrecorded(Way::Back, cause))?;
         let seen = self.all_seen(&entry).await?;
         let left = drift_of(&entry, &seen, |step, found| {

@@ -217,10 +217,31 @@ impl Channel<'_> {
         }
     }
 
-    /// Returns whether this is the move that was begun and has not ended.
-    pub(super) async fn is_open(&self, at: &Digest) -> Result<bool, Error> {
-        let open = self.open().await?;
-        Ok(open.is_some_and(|(open, _)| open == *at))
+    /// Returns whether an entry is the move that was begun and has not ended: it has its number, and no pointer is at
+    /// that number or behind it.
+    pub(super) async fn is_open(&self, at: &Digest, entry: &LedgerEntry) -> Result<bool, Error> {
+        let pointer = async |position| match self.entry(position).await {
+            Ok(found) => Ok(found.is_some_and(|(_, ended)| ended.seq >= entry.seq)),
+            // It is written again.
+            Err(Error::Staging(error)) if error.is_broken() => Ok(false),
+            Err(error) => Err(error),
+        };
+        let tag = LedgerEntry::tag((self.name, EntryPosition::Number(entry.seq)));
+        let (found, is_at, is_aborted) = tokio::try_join!(
+            self.head(&self.staging.repository, Locator::Tag(tag)),
+            pointer(EntryPosition::Current),
+            pointer(EntryPosition::Aborted),
+        )?;
+        Ok(found.as_ref() == Some(at) && !is_at && !is_aborted)
+    }
+
+    /// Fails unless a move was found to be the open one.
+    pub(super) fn ensure_open(&self, is_open: bool, entry: &LedgerEntry) -> Result<(), Error> {
+        if is_open {
+            Ok(())
+        } else {
+            Err(self.overtaken(entry))
+        }
     }
 
     /// Fails unless the number of the entry is still its own; `is_resumed` if another process wrote
@@ -245,16 +266,13 @@ impl Channel<'_> {
         }
     }
 
-    /// Sets the pointer that says how a move ended; only the open move may.
+    /// Sets the pointer that says how a move ended; only the open move may, which the caller checks.
     pub(super) async fn record(
         &self,
         at: &Digest,
         entry: &LedgerEntry,
         pointer: EntryPosition,
     ) -> Result<(), Error> {
-        if !self.is_open(at).await? {
-            return Err(self.overtaken(entry));
-        }
         self.staging.tag_as((self.name, pointer), entry, at).await?;
         Ok(())
     }

@@ -4,9 +4,11 @@
 //! be at the release. [`Promotion::carry_out`] then gives version numbers and moves the tags. `cli` calls both
 //! for `promote`.
 
+use futures_util::future::join_all;
+
 use super::channel::{Order, Target};
 use super::gates::{self, GateState, SpecGates};
-use super::ledger::Channel;
+use super::ledger::{Channel, Ledger};
 use super::{Error, number};
 use crate::name::{Digest, InvalidName, Tag};
 use crate::record::{LedgerEntry, Release};
@@ -90,7 +92,7 @@ pub struct Promoter<'a> {
 pub struct Promotion<'a> {
     promoter: &'a Promoter<'a>,
     channel: &'a stack::Channel,
-    from: Option<Digest>,
+    ledger: Ledger,
     waived: Vec<String>,
     targets: Vec<Target>,
 }
@@ -111,16 +113,23 @@ impl<'a> Promoter<'a> {
     pub async fn check(&'a self, channel: &'a stack::Channel) -> Result<Promotion<'a>, Refusal> {
         let targets = channel_targets(self.stack, channel, self.release)?;
         ensure_whole(self.stack, channel, &targets)?;
-        let (current, states) =
-            tokio::try_join!(self.current(&channel.name), self.gates(channel, &targets))?;
+        let own = self.channel(&channel.name);
+        let source = async {
+            match &channel.from {
+                Some(from) => self.current(from).await,
+                None => Ok(None),
+            }
+        };
+        let (ledger, states, source) =
+            tokio::try_join!(own.look(), self.gates(channel, &targets), source)?;
         check_gates(&channel.name, &states, &self.waive_in(&states))?;
-        self.check_source(channel).await?;
+        self.check_source(channel, source.as_ref())?;
         // Only gates that are not proven are waived.
         let waived = states.iter().filter(|state| !state.is_proven());
         Ok(Promotion {
             promoter: self,
             channel,
-            from: current,
+            ledger,
             waived: waived.map(|state| state.name.clone()).collect(),
             targets,
         })
@@ -170,18 +179,17 @@ impl<'a> Promoter<'a> {
             .collect()
     }
 
-    /// Checks that the channel this one takes releases from is at the release.
-    async fn check_source(&self, channel: &stack::Channel) -> Result<(), Refusal> {
+    /// Checks that the channel this one takes releases from is at the release; `at` is the release it is at.
+    fn check_source(&self, channel: &stack::Channel, at: Option<&Digest>) -> Result<(), Refusal> {
         let Some(from) = &channel.from else {
             return Ok(());
         };
-        let at = self.current(from).await?;
         // A dry run of several channels moves none of them.
         let mut channels = self.stack.channels().iter();
         let would_move = self.is_auto
             && self.order.dry_run
             && channels.any(|other| other.name == *from && other.auto);
-        if at.as_ref() == Some(&self.order.release) || would_move {
+        if at == Some(&self.order.release) || would_move {
             return Ok(());
         }
         Err(Refusal::NotAtSource {
@@ -202,7 +210,9 @@ impl Promotion<'_> {
             required: promoter.require.clone(),
             ..promoter.order.clone()
         };
-        let prepared = channel.prepare(&self.targets, &order).await?;
+        let from = self.ledger.current.as_ref();
+        let from = from.map(|(_, entry)| entry.release.clone());
+        let prepared = channel.prepare(self.ledger, &self.targets, &order).await?;
         let tags = numbered_tags(promoter.stack, &self.targets);
         let numbered = promoter.set_numbered(&tags).await?;
         let entry = match prepared {
@@ -211,7 +221,7 @@ impl Promotion<'_> {
             Some(prepared) => Some(channel.complete(prepared).await?),
         };
         Ok(Promoted {
-            from: self.from,
+            from,
             entry,
             numbered,
         })
@@ -230,14 +240,22 @@ impl Promoter<'_> {
             None if self.order.dry_run => number::next(staging).await?,
             None => number::assign(staging, release).await?,
         };
-        let mut names = Vec::new();
+        let mut numbered: Vec<(&Target, Tag)> = Vec::new();
         for (target, template) in tags {
-            let tag: Tag = template.tag(&self.release.commit, number)?;
-            let repository = &target.repository;
-            if !self.order.dry_run {
-                number::put_tag(&staging.registry, repository, &tag, &target.digest).await?;
+            numbered.push((target, template.tag(&self.release.commit, number)?));
+        }
+        let names = numbered.iter();
+        let names = names.map(|(target, tag)| format!("{}:{tag}", target.repository));
+        let names = names.collect();
+        if !self.order.dry_run {
+            let registry = &staging.registry;
+            let put = numbered.iter().map(|(target, tag)| {
+                number::put_tag(registry, &target.repository, tag, &target.digest)
+            });
+            // All that were begun end before a fault is reported.
+            for done in join_all(put).await {
+                done?;
             }
-            names.push(format!("{repository}:{tag}"));
         }
         Ok(names)
     }

@@ -1,5 +1,5 @@
 //! The tags of a channel's move, forward and back: bases first, each looked at before it is written
-//! and read back after, and all of them at the end.
+//! and read back before those that depend on it are written, and all of them read back at the end.
 //!
 //! Called by `channel` and `ending` with the entry that has the digests before and after.
 
@@ -9,7 +9,7 @@ use super::error::{Cause, Error, TagProblem, Way};
 use super::ledger::Channel;
 use crate::name::{Digest, Repository};
 use crate::record::{Drift, LedgerEntry, TagMove};
-use crate::registry::{Locator, Manifest};
+use crate::registry::{self, Locator, Manifest};
 use crate::staging::EntryPosition;
 
 /// How the tags of a move are set.
@@ -43,6 +43,48 @@ impl<'a> MoveOptions<'a> {
     }
 }
 
+/// What the move does with a tag.
+enum Todo {
+    /// It is where it goes to.
+    Nothing,
+    /// It did not exist before the move that is taken back.
+    Delete,
+    /// It is set to this manifest.
+    Write(Manifest),
+}
+
+/// How far a move has come.
+struct Progress<'a> {
+    /// How many tags are set.
+    done: usize,
+    /// Whether no tag was written: those that could not be set were moved by others.
+    untouched: bool,
+    /// Whether a depth was begun.
+    is_begun: bool,
+    /// The tags that were written last, and are not read back.
+    set: Vec<&'a TagMove>,
+    /// The tags that could not be set.
+    problems: Vec<TagProblem>,
+}
+
+impl Default for Progress<'_> {
+    fn default() -> Self {
+        Self {
+            done: 0,
+            untouched: true,
+            is_begun: false,
+            set: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+}
+
+impl Progress<'_> {
+    fn is_first(&self) -> bool {
+        !self.is_begun
+    }
+}
+
 /// Returns the digest a tag comes from in this direction, and the one it goes to.
 fn ends(step: &TagMove, way: Way) -> (Option<&Digest>, Option<&Digest>) {
     let (old, new) = (step.old.as_ref(), Some(&step.new));
@@ -69,13 +111,19 @@ impl Channel<'_> {
         options: MoveOptions<'_>,
     ) -> Result<(), Error> {
         self.set_all(at, entry, Way::Forward, options).await?;
-        self.read_back(entry, Way::Forward, options).await?;
-        let recorded = self.record(at, entry, EntryPosition::Current).await;
+        let read_back = self.read_back(entry, Way::Forward, options);
+        let (read_back, is_open) = tokio::join!(read_back, self.is_open(at, entry));
+        read_back?;
+        let recorded = async {
+            self.ensure_open(is_open?, entry)?;
+            self.record(at, entry, EntryPosition::Current).await
+        };
+        let recorded = recorded.await;
         recorded.map_err(|cause| self.unrecorded(Way::Forward, cause))
     }
 
     /// Sets tags in order, those of one depth together. After one that cannot be set, deeper ones are
-    /// left alone.
+    /// left alone. Tags of the last depth are not read back yet.
     pub(super) async fn set_all(
         &self,
         at: &Digest,
@@ -88,50 +136,110 @@ impl Channel<'_> {
         if way == Way::Back {
             order.reverse();
         }
-        let mut done = 0;
-        let mut untouched = true;
-        let mut problems = Vec::new();
+        let mut progress = Progress::default();
         for level in order.chunk_by(|a, b| a.depth == b.depth) {
-            if !problems.is_empty() {
-                problems.extend(level.iter().map(|step| problem(step, Cause::NotBegun)));
-                continue;
-            }
-            let owner = self.ensure_still_owner(at, entry, options.is_resumed);
-            if let Err(error) = owner.await {
-                let cause = std::sync::Arc::new(error);
-                let failed = |step: &&TagMove| problem(step, Cause::Failed(cause.clone()));
-                problems.extend(level.iter().map(failed));
-                continue;
-            }
-            let set = join_all(level.iter().map(|step| self.set(step, way, options))).await;
-            for (step, result) in level.iter().zip(set) {
-                match result {
-                    Ok(()) => done += 1,
-                    Err(cause) => {
-                        untouched &= matches!(cause, Cause::Drift(_));
-                        problems.push(problem(step, cause));
-                    }
-                }
-            }
+            self.set_level(level, (at, entry), way, options, &mut progress)
+                .await;
         }
+        let Progress {
+            done,
+            untouched,
+            problems,
+            ..
+        } = progress;
         if problems.is_empty() {
             return Ok(());
         }
         let is_first = !options.is_resumed;
-        if done == 0 && untouched && is_first && matches!(self.is_open(at).await, Ok(false)) {
+        if done == 0 && untouched && is_first && matches!(self.is_open(at, entry).await, Ok(false))
+        {
             return Err(self.lost(entry));
         }
         Err(self.between(entry, way, done, problems))
     }
 
-    async fn set(&self, step: &TagMove, way: Way, options: MoveOptions<'_>) -> Result<(), Cause> {
+    /// Sets the tags of one depth, unless there are problems already. All that can stand against it is looked at together:
+    /// whether the move is still ours, the tags of the depth before, and the tags to set.
+    async fn set_level<'b>(
+        &self,
+        level: &[&'b TagMove],
+        (at, entry): (&Digest, &LedgerEntry),
+        way: Way,
+        options: MoveOptions<'_>,
+        progress: &mut Progress<'b>,
+    ) {
+        let not_begun = |problems: &mut Vec<TagProblem>| {
+            problems.extend(level.iter().map(|step| problem(step, Cause::NotBegun)));
+        };
+        if !progress.problems.is_empty() {
+            return not_begun(&mut progress.problems);
+        }
+        let owner = async {
+            // A number that was claimed is read back.
+            let is_claimed = !options.is_resumed && progress.is_first();
+            if is_claimed {
+                return Ok(());
+            }
+            self.ensure_still_owner(at, entry, options.is_resumed).await
+        };
+        let before = progress.set.iter();
+        let before = join_all(before.map(|step| self.ensure_set(step, way, options)));
+        let todo = join_all(
+            level
+                .iter()
+                .map(|step| self.look_before(step, way, options)),
+        );
+        let (owner, before, todo) = tokio::join!(owner, before, todo);
+        let set_before = std::mem::take(&mut progress.set);
+        for (step, result) in set_before.into_iter().zip(before) {
+            if let Err(cause) = result {
+                progress.done -= 1;
+                progress.problems.push(problem(step, cause));
+            }
+        }
+        if !progress.problems.is_empty() {
+            return not_begun(&mut progress.problems);
+        }
+        progress.is_begun = true;
+        if let Err(error) = owner {
+            let cause = std::sync::Arc::new(error);
+            let failed = |step: &&TagMove| problem(step, Cause::Failed(cause.clone()));
+            return progress.problems.extend(level.iter().map(failed));
+        }
+        let set = level.iter().zip(todo).map(|(step, todo)| async move {
+            match todo? {
+                Todo::Nothing => Ok(false),
+                todo => self.set(step, todo).await.map(|()| true),
+            }
+        });
+        for (step, result) in level.iter().zip(join_all(set).await) {
+            match result {
+                Ok(is_written) => {
+                    progress.done += 1;
+                    progress.set.extend(is_written.then_some(*step));
+                }
+                Err(cause) => {
+                    progress.untouched &= matches!(cause, Cause::Drift(_));
+                    progress.problems.push(problem(step, cause));
+                }
+            }
+        }
+    }
+
+    /// Looks at a tag before it is set, and returns what the move does with it.
+    async fn look_before(
+        &self,
+        step: &TagMove,
+        way: Way,
+        options: MoveOptions<'_>,
+    ) -> Result<Todo, Cause> {
         let (from, to) = ends(step, way);
-        let (repository, registry) = (&step.repository, &self.staging.registry);
+        let repository = &step.repository;
         let at = Locator::Tag(step.tag.clone());
-        let found = self.head(repository, at.clone()).await?;
+        let found = self.head(repository, at).await?;
         let found = found.as_ref();
         if found == to && (from == to || !options.is_resumed) {
-            return Ok(());
+            return Ok(Todo::Nothing);
         }
         if found != from && found != to && !options.accept_drift {
             return Err(Cause::Drift(Drift {
@@ -142,20 +250,77 @@ impl Channel<'_> {
             }));
         }
         let Some(to) = to else {
-            // Not every registry can; an abort reports what is left.
-            if registry.delete_tag(repository, &step.tag).await? {
-                registry.log().add(repository, &step.tag);
-            }
-            return Ok(());
+            return Ok(Todo::Delete);
         };
         let ready = options.ready.iter().find(|ready| ready.digest == *to);
-        let manifest = match ready {
+        Ok(Todo::Write(match ready {
             Some(manifest) => manifest.clone(),
             None => self.manifest(repository, to).await?,
+        }))
+    }
+
+    /// Sets a tag. One that was written is not read back yet.
+    async fn set(&self, step: &TagMove, todo: Todo) -> Result<(), Cause> {
+        let (repository, registry) = (&step.repository, &self.staging.registry);
+        let is_changed = match todo {
+            Todo::Nothing => false,
+            // Not every registry can; an abort reports what is left.
+            Todo::Delete => registry.delete_tag(repository, &step.tag).await?,
+            Todo::Write(manifest) => {
+                registry
+                    .put_tag_unread(repository, &step.tag, &manifest)
+                    .await?;
+                true
+            }
         };
-        registry.put_manifest(repository, &at, &manifest).await?;
-        registry.log().add(repository, &step.tag);
+        if is_changed {
+            registry.log().add(repository, &step.tag);
+        }
         Ok(())
+    }
+
+    /// Reads back a tag that was set.
+    async fn ensure_set(
+        &self,
+        step: &TagMove,
+        way: Way,
+        options: MoveOptions<'_>,
+    ) -> Result<(), Cause> {
+        let found = self.settled(step, way, options).await?;
+        match ends(step, way).1 {
+            Some(to) if found.as_ref() != Some(to) => Err(Cause::Elsewhere(found)),
+            // One that could not be deleted is reported later.
+            None if !options.accept_drift && found.as_ref() != ends(step, way).0 => match found {
+                None => Ok(()),
+                found => Err(Cause::Elsewhere(found)),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the digest a tag is on, once it shows what was written, or another writer's digest.
+    async fn settled(
+        &self,
+        step: &TagMove,
+        way: Way,
+        options: MoveOptions<'_>,
+    ) -> Result<Option<Digest>, registry::Error> {
+        let registry = &self.staging.registry;
+        let (from, to) = ends(step, way);
+        // A resumed move writes a tag whatever it is on.
+        let before = (!options.is_resumed).then_some(from);
+        match to {
+            Some(to) => {
+                registry
+                    .settled_tag(&step.repository, &step.tag, to, before)
+                    .await
+            }
+            None => {
+                let at = Locator::Tag(step.tag.clone());
+                let found = registry.head_manifest(&step.repository, &at).await?;
+                Ok(found.map(|found| found.digest))
+            }
+        }
     }
 
     /// Returns the manifest a tag is set to.
@@ -172,25 +337,19 @@ impl Channel<'_> {
         })
     }
 
-    /// Looks at all tags once more, after they were set.
+    /// Reads all tags back, after they were set.
     pub(super) async fn read_back(
         &self,
         entry: &LedgerEntry,
         way: Way,
         options: MoveOptions<'_>,
     ) -> Result<(), Error> {
-        let found = join_all(entry.images.iter().map(|step| self.seen(step))).await;
-        let mut problems = Vec::new();
-        for (step, found) in entry.images.iter().zip(found) {
-            let (from, to) = ends(step, way);
-            match found {
-                Ok(found) if found.as_ref() == to => {}
-                // One that could not be deleted is reported later.
-                Ok(found) if to.is_none() && (found.as_ref() == from || options.accept_drift) => {}
-                Ok(found) => problems.push(problem(step, Cause::Elsewhere(found))),
-                Err(error) => problems.push(problem(step, error.into())),
-            }
-        }
+        let steps = entry.images.iter();
+        let found = join_all(steps.map(|step| self.ensure_set(step, way, options))).await;
+        let found = entry.images.iter().zip(found);
+        let problems: Vec<TagProblem> = found
+            .filter_map(|(step, found)| Some(problem(step, found.err()?)))
+            .collect();
         if problems.is_empty() {
             return Ok(());
         }

@@ -175,7 +175,7 @@ impl Staging {
             .registry
             .put_document(
                 &self.repository,
-                &[D::tag(id)],
+                &D::tag(id),
                 D::MEDIA_TYPE,
                 bytes(document),
             )
@@ -217,7 +217,7 @@ impl Staging {
 
     /// Changes a document that several runs change, perhaps at the same moment, and returns it.
     ///
-    /// No registry compares before it writes. So the change is written, and looked for after a while;
+    /// No registry compares before it writes. So the change is written, and read back after a while;
     /// if another run wrote what it had read before us, ours is applied to that, and it is an error if that
     /// does not end. `apply` must change
     /// nothing when applied to its own result.
@@ -228,15 +228,15 @@ impl Staging {
     ) -> Result<D, Error> {
         let tag = D::tag(id);
         let at = Locator::Tag(tag.clone());
-        let tags = [tag];
         let mut round = 0;
         loop {
             let begun = Instant::now();
             let before = match self.read_at::<D>(&at).await {
-                Ok(before) => before.map(|(_, document)| document),
+                Ok(before) => before,
                 Err(error) if D::IS_REPLACED_IF_BROKEN && error.is_broken() => None,
                 Err(error) => return Err(error),
             };
+            let (digest, before) = before.unzip();
             let after = apply(before.as_ref());
             if before.as_ref() == Some(&after) {
                 return Ok(after);
@@ -248,18 +248,16 @@ impl Staging {
                 });
             }
             round += 1;
-            let written = self
-                .registry
-                .put_document(&self.repository, &tags, D::MEDIA_TYPE, bytes(&after))
-                .await;
-            match written {
-                Ok(_) => {}
+            let document = (D::MEDIA_TYPE, bytes(&after).into());
+            let (repository, before) = (&self.repository, digest.as_ref());
+            let written =
+                (self.registry).replace_document(repository, &tag, document, before, begun);
+            match written.await {
+                Ok(_) => return Ok(after),
                 // Another run's was there when it was read back: the next round merges it.
-                Err(registry::Error::Overwritten { .. }) => continue,
+                Err(registry::Error::Overwritten { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
-            let wait = self.registry.contest().max(3 * begun.elapsed());
-            tokio::time::sleep(wait).await;
         }
     }
 

@@ -170,17 +170,25 @@ impl Staging {
     }
 
     /// Checks that the state can be written, and written over, and that the registry takes documents at all. Nothing is
-    /// asked if it was written over before.
+    /// written if it was written over before.
+    ///
+    /// If another run writes at the same time, that run notices when it reads its own back, and this one may be lost: a
+    /// later build checks again.
     pub async fn ensure_state_moves(&self) -> Result<(), Error> {
-        let known = |before: Option<&State>| before.cloned().unwrap_or_default();
-        let first = self.change((), known).await?;
-        if !first.is_movable {
-            let moved = |before: Option<&State>| State {
-                is_movable: true,
-                ..known(before)
-            };
-            self.change((), moved).await?;
+        let found = match self.read::<State>(()).await {
+            Err(error) if error.is_broken() => None,
+            found => found?.map(|(_, state)| state),
+        };
+        if found.as_ref().is_some_and(|state| state.is_movable) {
+            return Ok(());
         }
+        let is_new = found.is_none();
+        let mut state = found.unwrap_or_default();
+        if is_new {
+            self.put((), &state).await?;
+        }
+        state.is_movable = true;
+        self.put((), &state).await?;
         Ok(())
     }
 

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 
 #[path = "registry_answers.rs"]
 mod answers;
+#[path = "registry_rounds.rs"]
+mod rounds;
+
+pub use rounds::Rounds;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State as Extract};
@@ -127,6 +131,8 @@ pub struct State {
     /// The `Authorization` of each request of the log.
     pub authorizations: Vec<Option<String>>,
     pub open_uploads: Vec<String>,
+    /// If there are any, requests are answered in rounds.
+    pub rounds: Option<Rounds>,
     /// How many requests were in work at once, at most.
     pub most_at_once: usize,
     at_once: usize,
@@ -273,6 +279,13 @@ impl Fake {
             .is_some_and(|r| r.blobs.contains_key(digest))
     }
 
+    /// Returns the rounds that a task takes, and its result. The task must be the only client.
+    pub async fn in_rounds<T>(&self, task: impl Future<Output = T>) -> (Rounds, T) {
+        self.state().rounds = Some(Rounds::default());
+        let done = task.await;
+        (self.state().rounds.take().expect("they were on"), done)
+    }
+
     /// How many requests of the log begin so and contain that.
     pub fn count(&self, method: &str, part: &str) -> usize {
         let wanted = |line: &&String| line.starts_with(method) && line.contains(part);
@@ -337,6 +350,7 @@ async fn serve(Extract(shared): Extract<Arc<Mutex<State>>>, request: Request) ->
         }
         (effect, state.delay(), state.delay())
     };
+    rounds::wait(&shared, &method, &uri).await;
     if let Some(time) = before {
         tokio::time::sleep(time).await;
     }

@@ -237,6 +237,9 @@ impl World {
         let repository = &state.repositories["ns/demo"];
         let manifest: serde_json::Value =
             serde_json::from_slice(&repository.manifests[&digest].1).expect("JSON");
+        if let Some(document) = manifest["annotations"]["io.laminate.document"].as_str() {
+            return serde_json::from_str(document).expect("JSON");
+        }
         let blob = manifest["layers"][0]["digest"].as_str().expect("a layer");
         serde_json::from_slice(&repository.blobs[blob]).expect("JSON")
     }

@@ -233,7 +233,7 @@ async fn a_release_with_other_images_is_never_taken_for_ours() {
     ] {
         let registry = &world.registry;
         let repository = Repository::parse(&format!("{}/ns/demo", world.fake.host));
-        let tag = [Tag::parse("release-0123456").expect("a tag")];
+        let tag = Tag::parse("release-0123456").expect("a tag");
         let kind = "application/vnd.laminate.release.v1+json";
         registry
             .put_document(&repository.expect("a name"), &tag, kind, other.to_string())

@@ -81,6 +81,16 @@ fn lanes_of(images: &[Image], count: usize) -> String {
 }
 
 #[test]
+fn sizes_without_a_sum_are_the_largest_number() {
+    let mut images = campus();
+    for layer in images.iter_mut().flat_map(|image| &mut image.layers) {
+        layer.bytes = u64::MAX;
+    }
+    let lanes = lanes(&images, 2);
+    assert!(lanes.iter().all(|lane| lane.bytes == u64::MAX), "{lanes:?}");
+}
+
+#[test]
 fn an_image_is_pulled_behind_what_it_shares_layers_with() {
     let mut images = campus();
     assert_eq!(lanes_of(&images, 1), "base science teach r ml 5070");

@@ -13,6 +13,8 @@ pub use spec::{CHECKS, Source, SpecGates, Uncovered, uncovered};
 
 use std::collections::BTreeSet;
 
+use futures_util::future::try_join_all;
+
 use super::Error;
 use crate::name::Digest;
 use crate::record::{GateVerdict, Release, ReleaseImage};
@@ -26,12 +28,10 @@ pub async fn verdicts_on(
     images: impl IntoIterator<Item = &ReleaseImage>,
 ) -> Result<Vec<GateVerdict>, Error> {
     let digests: BTreeSet<&Digest> = images.into_iter().map(|image| &image.digest).collect();
-    let mut found = Vec::new();
-    for gate in gates {
-        let verdicts = staging.verdicts(gate, digests.iter().copied()).await?;
-        found.extend(verdicts.into_iter().flatten());
-    }
-    Ok(found)
+    let verdicts = gates.iter();
+    let verdicts = verdicts.map(|gate| staging.verdicts(gate, digests.iter().copied()));
+    let found = try_join_all(verdicts).await?.into_iter().flatten();
+    Ok(found.flatten().collect())
 }
 
 /// Returns the state of gates for those images of a release that a channel moves (by label). Results
@@ -43,14 +43,16 @@ pub async fn states(
     labels: &[&str],
     gates: &[Gate],
 ) -> Result<Vec<GateState>, Error> {
+    if gates.is_empty() {
+        return Ok(Vec::new());
+    }
     let images = release.images.iter();
     let images: Vec<&ReleaseImage> = images
         .filter(|image| labels.contains(&image.label().as_str()))
         .collect();
     let keys = images.iter().map(|image| &image.key);
     let newest = staging.evidence(keys).await?;
-    let mut list = Vec::new();
-    for gate in gates {
+    let states = gates.iter().map(|gate| async {
         let mut source = spec.source(&gate.name);
         if release.images.iter().any(|i| has_suite(i, &gate.name)) {
             source = Source::Run;
@@ -61,7 +63,7 @@ pub async fn states(
         for (image, verdict) in pending.into_iter().zip(verdicts) {
             state.add_evidence(image.label(), verdict);
         }
-        list.push(state);
-    }
-    Ok(list)
+        Ok::<_, Error>(state)
+    });
+    try_join_all(states).await
 }

@@ -1,0 +1,146 @@
+//! How many requests commands send to a registry, and how many of them one after the other.
+//!
+//! The limits are counts, not times: whoever raises one explains why.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use crate::support::fake::{Fake, Rounds};
+use crate::support::laminate::{Answer, Laminate};
+use crate::support::needed::{needed, program};
+use serde_json::{Value, json};
+
+const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
+const BASE: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+/// How many images the stack has.
+const IMAGES: usize = 10;
+
+/// A stack of a root and its children in a git repository, and the registry it is pushed to.
+struct Stack {
+    fake: Fake,
+    laminate: Laminate,
+    folder: tempfile::TempDir,
+    git: PathBuf,
+}
+
+impl Stack {
+    /// Makes a stack whose images staging has; `None` without git.
+    async fn start(test: &str) -> Option<Self> {
+        let git = needed(test, "git", program("git"))?;
+        let fake = Fake::start().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut spec = format!(
+            "stack: demo\nregistry: {}/ns\ntags: [\"r-${{commit7}}\"]\nchannels: {{ stable: {{ tag: stable }} }}\nimages:\n  i0: {{ base: \"example.org/debian@{BASE}\", steps: [{{ run: make }}] }}\n",
+            fake.host
+        );
+        for number in 1..IMAGES {
+            spec += &format!("  i{number}: {{ base: i0, steps: [{{ run: make {number} }}] }}\n");
+        }
+        std::fs::write(folder.path().join("specs.yml"), spec).expect("written");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let laminate = Laminate::new()
+            .working_folder(folder.path())
+            .variable("PATH", path);
+        let stack = Self {
+            fake,
+            laminate,
+            folder,
+            git,
+        };
+        stack.run_git(&["init", "--quiet", "--initial-branch=main"]);
+        stack.run_git(&["add", "."]);
+        stack.commit();
+        stack.push_images().await;
+        Some(stack)
+    }
+
+    fn run_git(&self, words: &[&str]) {
+        let status = std::process::Command::new(&self.git)
+            .current_dir(self.folder.path())
+            .args(["-c", "user.name=x", "-c", "user.email=x@example.org"])
+            .args(words)
+            .status();
+        assert!(status.expect("git").success(), "{words:?}");
+    }
+
+    fn commit(&self) {
+        self.run_git(&["commit", "--quiet", "--allow-empty", "-m", "x"]);
+    }
+
+    /// Puts the image of each key into staging, with two blobs of its own and two that all share.
+    async fn push_images(&self) {
+        let plan = self.run(&["--json", "plan", "--offline"]).await;
+        assert_eq!(plan.code, 10, "{plan:?}");
+        let plan = plan.json();
+        for image in plan["images"].as_array().expect("images") {
+            let key = image["key"].as_str().expect("a key");
+            let blob = |bytes: &str| {
+                let digest = self.fake.add_blob("ns/demo", bytes.as_bytes());
+                json!({ "mediaType": "application/octet-stream", "digest": digest, "size": bytes.len() })
+            };
+            let manifest = json!({
+                "schemaVersion": 2, "mediaType": OCI, "config": blob(key),
+                "layers": [blob("first"), blob("second"), blob(&key[10..])],
+            });
+            let tag = format!("key-{}", &key["sha256:".len()..][..40]);
+            let bytes = manifest.to_string().into_bytes();
+            self.fake.add_manifest("ns/demo", &tag, &bytes);
+        }
+    }
+
+    async fn run(&self, words: &[&str]) -> Answer {
+        self.laminate.run(words).await
+    }
+
+    /// Runs a command and returns what it sent.
+    async fn counted(&self, words: &[&str]) -> (Rounds, Value) {
+        let (rounds, answer) = self.fake.in_rounds(self.run(words)).await;
+        assert_eq!(answer.code, 0, "{answer:?}");
+        // Not `println!`, which a passing test's harness keeps to itself.
+        let mut stderr = std::io::stderr();
+        let (kinds, chain) = (rounds.kinds(), rounds.chain());
+        let _closed = writeln!(stderr, "{words:?}: {kinds:?}, {chain} in sequence");
+        (rounds, answer.json())
+    }
+}
+
+/// Checks that a command sent at most so many requests for each image and so many others, at most so many of them one
+/// after the other.
+fn assert_few(rounds: &Rounds, (each, others): (usize, usize), chain: usize) {
+    let shown = || format!("{:?}\n{}", rounds.kinds(), rounds.shown());
+    let most = each * IMAGES + others;
+    let count = rounds.requests.len();
+    assert!(count <= most, "{count} requests, not {most}: {}", shown());
+    let found = rounds.chain();
+    assert!(found <= chain, "{found} rounds, not {chain}: {}", shown());
+}
+
+#[tokio::test]
+async fn images_that_are_up_to_date_are_tagged_promoted_and_reverted() {
+    let Some(stack) = Stack::start("requests").await else {
+        return;
+    };
+    let push = ["--json", "build", "--push"];
+    let (first, _) = stack.counted(&push).await;
+    let (again, _) = stack.counted(&push).await;
+    stack.commit();
+    let (new_commit, _) = stack.counted(&push).await;
+    let promote = ["--json", "promote", "--to", "stable"];
+    let (promoted, _) = stack.counted(&promote).await;
+    let (promoted_again, _) = stack.counted(&promote).await;
+    let (status, _) = stack.counted(&["--json", "status"]).await;
+    let (history, _) = stack.counted(&["--json", "history"]).await;
+    let (plan, _) = stack.counted(&["--json", "plan"]).await;
+    for (rounds, requests, chain) in [
+        (first, (13, 40), 23),
+        (again, (3, 6), 6),
+        (new_commit, (8, 18), 18),
+        (promoted, (5, 20), 18),
+        (promoted_again, (1, 6), 6),
+        (status, (1, 4), 4),
+        (history, (0, 8), 4),
+        (plan, (2, 4), 4),
+    ] {
+        assert_few(&rounds, requests, chain);
+    }
+}
