@@ -78,7 +78,10 @@ mod tests {
     fn recommended_packages_are_installed_on_request() {
         let script = |yaml: &str| script(&command(yaml));
         let plain = script("{ apt: [git] }");
-        assert!(plain.contains("install -y --no-install-recommends git\n"));
+        assert!(
+            plain.contains("--force-unsafe-io install -y --no-install-recommends git\n"),
+            "{plain}"
+        );
         let more = script("{ apt: { packages: [git], recommends: true } }");
         assert!(more.contains("install -y --install-recommends git\n"));
     }
