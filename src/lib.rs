@@ -47,5 +47,6 @@ pub(crate) mod tail;
 #[doc(hidden)]
 pub mod testing;
 pub(crate) mod tool;
+pub(crate) mod trace;
 
 pub use cli::main;

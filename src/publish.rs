@@ -19,6 +19,7 @@ use crate::plan::TagDigests;
 use crate::registry::{self, Locator, Manifest, Mount, MountRefusal, Registry};
 use crate::stack::ImageId;
 use crate::tags;
+use crate::trace::{self, Track};
 
 /// An image in staging.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,6 +210,7 @@ impl Placed<'_> {
             tags.filter(|(image, tag, _)| claimed != Some((&image.repository, *tag)))
         });
         let written = written.map(|(image, tag, manifest)| async move {
+            let _span = trace::span(Track::Tags, || format!("{}: tag", image.label));
             let written = write_new(registry, image, tag, manifest).await;
             written.map_err(|error| (image, error))
         });
@@ -420,6 +422,7 @@ async fn place_image(
     if is_there {
         return Ok((manifest, true));
     }
+    let _span = trace::span(Track::Tags, || format!("{}: mount", image.label));
     let content = parse(staging, &manifest)?;
     let copied = try_join_all(content.blobs().into_iter().map(|blob| async move {
         match registry.mount(repository, staging, &blob.digest).await? {

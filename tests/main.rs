@@ -26,3 +26,4 @@ mod releases;
 mod requests;
 mod staging;
 mod structure;
+mod trace;

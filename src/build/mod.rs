@@ -24,6 +24,8 @@ pub use job::{Environment, Goal, Job, Options};
 pub use prepared::Prepared;
 pub use recorded::{Ending, Recorded, ReleaseState};
 
+use crate::trace::{self, Track};
+
 /// Carries out a plan that passed its checks. Images that fail and suites that fail are part of what is
 /// returned, and nothing is tagged then; an error is a fault of the whole run.
 pub async fn build<'a>(
@@ -32,8 +34,14 @@ pub async fn build<'a>(
 ) -> Result<Recorded<'a>, Error> {
     let ran = prepared.run(engine).await?;
     let interrupt = ran.prepared.job.interrupt;
+    let span = trace::span(Track::Command, || "store evidence".to_owned());
     let proven = interrupt.unless_cancelled(ran.prove()).await;
+    drop(span);
+    let span = trace::span(Track::Command, || "tag images".to_owned());
     let published = proven.ok_or(Error::Cancelled)?.publish().await?;
+    drop(span);
+    let span = trace::span(Track::Command, || "record the release".to_owned());
     let recorded = published.record().await;
+    drop(span);
     recorded.export().await
 }

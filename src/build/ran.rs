@@ -20,6 +20,7 @@ use crate::stack::{ImageId, Step, Suite};
 use crate::staging::{Built, Staging};
 use crate::tags;
 use crate::tool::{self, Tool};
+use crate::trace::{self, Track};
 
 /// A plan that was carried out.
 pub(super) struct Ran<'a> {
@@ -48,14 +49,18 @@ impl<'a> Prepared<'a> {
         }
         let mut options = self.run_options(engine_archive.as_ref())?;
         self.announce();
+        let span = trace::span(Track::Command, || "prepare".to_owned());
         let probing = self.job.interrupt.unless_cancelled(Box::pin(self.probe()));
         let probing = async { probing.await.ok_or(Error::Cancelled)? };
         let uv = self.tool(tool::Kind::Uv, Step::uses_uv);
         let rattler = self.tool(tool::Kind::Rattler, Step::uses_rattler);
         let (uv, rattler, ()) = tokio::try_join!(uv, rattler, probing)?;
+        drop(span);
         options.environment.uv = files_of(uv.as_ref());
         options.environment.rattler = files_of(rattler.as_ref());
+        let span = trace::span(Track::Command, || "run the engine".to_owned());
         let report = engine.run(self.job.stack, plan, &options).await?;
+        drop(span);
         let mut ran = Ran::new(self, report, engine_archive);
         let staged = ran.prepared.job.interrupt.unless_cancelled(ran.stage());
         staged.await.ok_or(Error::Cancelled)??;
@@ -128,6 +133,7 @@ impl<'a> Ran<'a> {
 
     /// Tags what was pushed and remembers what it was made from; also if siblings failed.
     pub async fn stage(&mut self) -> Result<(), Error> {
+        let _span = trace::span(Track::Command, || "stage images".to_owned());
         let Prepared { job, staging, .. } = &self.prepared;
         let (Some(staging), Some(index)) = (staging, &self.report.index) else {
             return Ok(());

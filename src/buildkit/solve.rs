@@ -15,6 +15,7 @@ use super::session::Session;
 use super::status::Warnings;
 use super::{Client, Error, Failure, Gateway, Ref, Services, Update, unique};
 use crate::llb::Platform;
+use crate::trace::{self, Track};
 
 /// The parts of a build that are fixed before its gateway calls.
 #[derive(Default)]
@@ -85,7 +86,9 @@ where
     Build: FnOnce(Gateway) -> Building,
     Building: Future<Output = Result<Built<T>, Error>>,
 {
+    let _span = trace::span(Track::Engine, || "solve".to_owned());
     let reference = unique();
+    let opening_span = trace::span(Track::Engine, || "open the session".to_owned());
     let opening = Session::open(client, request.services);
     let opened = tokio::time::timeout(OPENING, cancel.run_until_cancelled(opening)).await;
     let session = match opened {
@@ -96,6 +99,7 @@ where
             });
         }
     };
+    drop(opening_span);
     let message = control::SolveRequest {
         r#ref: reference.clone(),
         session: session.id.clone(),
@@ -172,6 +176,7 @@ where
         Err(error) => (end_with(&error), Some(error), None),
     };
     let is_export = failed.is_none();
+    let _span = trace::span(Track::Engine, || "export and end".to_owned());
     let ended = tokio::select! {
         biased;
         () = cancel.cancelled() => return Err(Error::Cancelled),

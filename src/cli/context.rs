@@ -21,6 +21,7 @@ use crate::source::Sources;
 use crate::spec::lock::Lock;
 use crate::stack::{ImageId, Layout, LoadSettings, Overrides, Stack};
 use crate::tool;
+use crate::trace::{self, Track};
 
 /// A stack as loaded.
 pub struct Context {
@@ -39,6 +40,7 @@ pub struct Context {
 
 /// Reads the spec, images/ and the lock, and asks git for the files it tracks. Nothing is contacted.
 pub async fn load(global: &Global) -> Result<Context, Failure> {
+    let _span = trace::span(Track::Command, || "load the stack".to_owned());
     let path = spec_path(global)?;
     let folder = match path.parent() {
         Some(parent) if !parent.as_str().is_empty() => parent.to_owned(),
@@ -221,8 +223,10 @@ impl Context {
         events: &Events,
         cancel: &CancellationToken,
     ) -> Result<(Gathered, Plan), Failure> {
+        let gather_span = trace::span(Track::Command, || "gather facts".to_owned());
         let gathering = async { Ok(gather::gather(&self.stack, options, registry, events).await?) };
         let gathered = unless_cancelled(cancel, gathering).await?;
+        drop(gather_span);
         let warnings = self.stack.warnings().iter().map(|found| &found.message);
         for text in self.warnings.iter().chain(warnings) {
             let text = text.clone();
@@ -237,6 +241,7 @@ impl Context {
                 });
             }
         }
+        let _span = trace::span(Track::Command, || "plan".to_owned());
         let plan = Plan::new(
             &self.stack,
             &gathered.keys,

@@ -42,6 +42,7 @@ use crate::event::Events;
 use crate::interrupt::Interrupt;
 use crate::report::Reporter;
 use crate::shown;
+use crate::trace::{self, Track};
 
 /// The result of a command that did not fail.
 struct Answer {
@@ -128,6 +129,10 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
             return print(global, Err(failure));
         }
     };
+    if global.trace.is_some() {
+        trace::start();
+    }
+    let span = trace::span(Track::Command, || command.name().to_owned());
     let color = color();
     let (events, reporter) = Reporter::start(global.progress, global.verbose, color);
     let interrupt = Interrupt::default();
@@ -144,7 +149,20 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
     // A thread that hangs, as in a program it waits for, must not block the exit.
     runtime.shutdown_background();
     reporter.finish();
+    drop(span);
+    write_trace(global);
     print(global, answer)
+}
+
+/// Writes the trace if `--trace` asks for one. If that fails, the result of the command stays what it is.
+fn write_trace(global: &Global) {
+    if let Some(path) = &global.trace
+        && let Err(error) = trace::write(path.as_std_path())
+    {
+        print_error(&format!(
+            "warning: cannot write the trace to `{path}`: {error}\n"
+        ));
+    }
 }
 
 /// Runs a command.

@@ -18,6 +18,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::name::Commit;
+use crate::trace::{self, Track};
 
 /// Variables of git that are kept, by how they begin: where it is installed, how it reaches other
 /// machines and finds credentials, who commits, and settings, in which CI passes credentials. All others
@@ -241,6 +242,10 @@ impl Git {
         arguments: &[T],
         input: &[u8],
     ) -> Result<std::process::Output, Error> {
+        let _span = trace::span(Track::Git, || {
+            let name = arguments.first().map(AsRef::as_ref);
+            format!("git {}", name.unwrap_or_default().to_string_lossy())
+        });
         let mut command = self.command(arguments);
         if !input.is_empty() {
             command.stdin(Stdio::piped());

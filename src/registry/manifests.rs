@@ -13,6 +13,7 @@ use super::error::{Attempt, Error, Operation};
 use super::transport::{Call, Reply};
 use crate::name::{Digest, Repository};
 use crate::oci::{self, Descriptor, Manifest};
+use crate::trace::{self, Track};
 
 /// All types of manifests. A registry answers 404 for a manifest whose type is not in the list
 /// (distribution 2.8 and 3.1), so each request has all of them.
@@ -338,6 +339,7 @@ impl Registry {
             ReadBack::Now => {}
             ReadBack::AfterOthers(begun) => {
                 let wait = self.transport.options.contest.max(begun.elapsed() * 3);
+                let _span = trace::span(Track::Pauses, || "for other writers".to_owned());
                 tokio::time::sleep(wait).await;
             }
         }

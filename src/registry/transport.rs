@@ -19,6 +19,7 @@ use super::options::Options;
 use super::retry::Retries;
 use crate::event::Event;
 use crate::name::Repository;
+use crate::trace::{self, Track};
 
 /// Enough for every valid manifest (4 MiB), and a limit for other answers, bytes.
 pub(super) const ANSWER_LIMIT: u64 = 8 << 20;
@@ -119,6 +120,7 @@ impl Transport {
         if !wait.is_zero() {
             // The next request notices that it must not be sent.
             let stop = &self.options.stop;
+            let _span = trace::span(Track::Pauses, || format!("before the next try on {host}"));
             let wait = tokio::time::sleep(jittered(wait));
             let _stopped = stop.run_until_cancelled(wait).await;
         }
@@ -167,9 +169,11 @@ impl Transport {
         let timeout = self.options.timeout + Duration::from_secs(size / SLOWEST_UPLOAD);
         let _lane = host.lanes.enter().await;
         let begun = Instant::now();
+        let mut span = request_span(call);
         let whole = async {
             let (response, with_credentials) = self.exchange(&host, call, upload).await?;
             let status = response.status().as_u16();
+            span.note("status", status);
             let (headers, url) = (response.headers().clone(), response.url().clone());
             if call.expected.contains(&status) {
                 let body = read_body(call, response).await?;
@@ -228,8 +232,10 @@ impl Transport {
     }
 
     async fn open_once(&self, host: &Host, call: &Call) -> Result<reqwest::Response, Error> {
+        let mut span = request_span(call);
         let (response, with_credentials) = self.exchange(host, call, None).await?;
         let status = response.status().as_u16();
+        span.note("status", status);
         if call.expected.contains(&status) {
             return Ok(response);
         }
@@ -319,6 +325,18 @@ impl Transport {
             None => request.body(call.body.clone()),
         })
     }
+}
+
+/// Begins the span of a request. The query of the URL is left out: it can have a signature.
+fn request_span(call: &Call) -> trace::Span {
+    trace::span(Track::Registry, || {
+        format!(
+            "{} {}{}",
+            call.method,
+            call.url.authority(),
+            call.url.path()
+        )
+    })
 }
 
 /// Reads the body of an expected answer, up to the limit of the request.

@@ -14,6 +14,7 @@ use crate::name::{Digest, InvalidName, Tag};
 use crate::record::{LedgerEntry, Release};
 use crate::stack::{self, Gate, Stack, TagTemplate};
 use crate::staging::Staging;
+use crate::trace::{self, Track};
 
 /// Why a release is not promoted to a channel.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +112,7 @@ pub struct Promoted {
 impl<'a> Promoter<'a> {
     /// Checks what must be true before a channel moves to the release. Nothing is written.
     pub async fn check(&'a self, channel: &'a stack::Channel) -> Result<Promotion<'a>, Refusal> {
+        let _span = trace::span(Track::Command, || format!("check {}", channel.name));
         let targets = channel_targets(self.stack, channel, self.release)?;
         ensure_whole(self.stack, channel, &targets)?;
         let own = self.channel(&channel.name);

@@ -11,6 +11,7 @@ use crate::name::{Digest, Repository};
 use crate::record::{Drift, LedgerEntry, TagMove};
 use crate::registry::{self, Locator, Manifest};
 use crate::staging::EntryPosition;
+use crate::trace::{self, Track};
 
 /// How the tags of a move are set.
 #[derive(Clone, Copy, Default)]
@@ -261,6 +262,7 @@ impl Channel<'_> {
 
     /// Sets a tag. One that was written is not read back yet.
     async fn set(&self, step: &TagMove, todo: Todo) -> Result<(), Cause> {
+        let _span = trace::span(Track::Tags, || format!("{}:{}", step.repository, step.tag));
         let (repository, registry) = (&step.repository, &self.staging.registry);
         let is_changed = match todo {
             Todo::Nothing => false,

@@ -14,6 +14,7 @@ use crate::llb::Definition;
 use crate::name::Reference;
 use crate::source::Sources;
 use crate::stack::{self, ImageId};
+use crate::trace::{self, Track};
 
 /// An image the engine has built.
 #[derive(Clone)]
@@ -46,6 +47,7 @@ pub async fn build(
     context.events.send(Event::ImageStarted {
         image: label.clone(),
     });
+    let _span = trace::span(Track::Images, || label.clone());
     let steps = &context.image(id).steps;
     let (state, pinned_config, mut titles) = begin(context, base, &label).await?;
     titles.extend(steps.iter().map(|step| step.title.clone()));

@@ -11,6 +11,7 @@ use crate::buildkit::{Update, Vertex, reason};
 use crate::event::{Event, Events, StepChange};
 use crate::mask::{Held, Mask};
 use crate::tail::{Stream, Tail};
+use crate::trace::{self, Track};
 
 /// Lines of output kept of each operation.
 const KEPT: usize = 40;
@@ -240,8 +241,10 @@ impl Tracker {
             }
         }
         let seen = inner.seen.entry(vertex.digest.clone()).or_default();
-        if let (Some(start), Some(end)) = (vertex.started, vertex.completed) {
-            seen.intervals.insert(start, end);
+        if let (Some(start), Some(end)) = (vertex.started, vertex.completed)
+            && seen.intervals.insert(start, end).is_none()
+        {
+            self.trace(inner.steps.get(&vertex.digest), &vertex, (start, end));
         }
         seen.failed |= vertex.completed.is_some() && !vertex.error.is_empty();
         seen.since = match (vertex.started, vertex.completed) {
@@ -302,6 +305,17 @@ impl Tracker {
                 });
             }
         }
+    }
+
+    /// Adds what an operation did to the trace.
+    fn trace(&self, steps: Option<&Vec<Step>>, vertex: &Vertex, times: (Duration, Duration)) {
+        let mut name = match steps.and_then(|steps| steps.first()) {
+            Some(step) => format!("{}: {}", step.image, step.title),
+            None => vertex.name.clone(),
+        };
+        self.mask.text(&mut name);
+        let cached = if vertex.cached { "yes" } else { "no" };
+        trace::record(Track::Steps, &name, times, &[("cached", cached)]);
     }
 
     /// Notes that the solve has ended, and with it the export.

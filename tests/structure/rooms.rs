@@ -42,6 +42,7 @@ pub const ROOMS: &[Room] = &[
     pure("evidence", &["name"]),
     pure("tags", &["name"]),
     acts("disk", &[]),
+    acts("trace", &["disk"]),
     pure(
         "spec",
         &["source", "name", "diagnostic", "checkout", "disk"],
@@ -65,9 +66,9 @@ pub const ROOMS: &[Room] = &[
     pure("docs", &["name", "oci", "evidence", "record", "size"]),
     pure("nodes", &["name", "record"]),
     acts("tool", &["name", "event", "compile"]),
-    acts("git", &["name", "checkout"]),
-    acts("buildkit", &["name", "llb"]),
-    acts("registry", &["name", "event", "interrupt", "oci"]),
+    acts("git", &["name", "checkout", "trace"]),
+    acts("buildkit", &["name", "llb", "trace"]),
+    acts("registry", &["name", "event", "interrupt", "oci", "trace"]),
     acts(
         "staging",
         &["name", "evidence", "tags", "plan", "record", "registry"],
@@ -95,17 +96,20 @@ pub const ROOMS: &[Room] = &[
             "llb",
             "compile",
             "buildkit",
+            "trace",
         ],
     ),
     acts(
         "publish",
-        &["name", "event", "oci", "tags", "stack", "plan", "registry"],
+        &[
+            "name", "event", "oci", "tags", "stack", "plan", "registry", "trace",
+        ],
     ),
     acts("export", &["name", "oci", "disk", "registry"]),
     acts(
         "release",
         &[
-            "name", "evidence", "stack", "plan", "record", "git", "registry", "staging",
+            "name", "evidence", "stack", "plan", "record", "git", "registry", "staging", "trace",
         ],
     ),
     acts(
@@ -134,6 +138,7 @@ pub const ROOMS: &[Room] = &[
             "export",
             "release",
             "tool",
+            "trace",
         ],
     ),
     acts("report", &["size", "tail", "shown", "event", "table"]),
@@ -174,6 +179,7 @@ pub const ROOMS: &[Room] = &[
             "report",
             "size",
             "table",
+            "trace",
         ],
     ),
     acts(

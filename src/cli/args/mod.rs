@@ -164,6 +164,12 @@ pub struct Global {
         global = true
     )]
     pub progress: Progress,
+    /// Write where the time went to FILE, as a trace for ui.perfetto.dev or chrome://tracing
+    ///
+    /// Also if the command fails. Has the phases of the command, requests to registries, the engine's steps, suites,
+    /// tags and pauses.
+    #[arg(long, value_name = "FILE", env = "LAMINATE_TRACE", global = true)]
+    pub trace: Option<Utf8PathBuf>,
     /// Also show the output of steps
     #[arg(short, long, env = "LAMINATE_VERBOSE", value_parser = Flag::new(), global = true)]
     pub verbose: bool,
@@ -238,6 +244,30 @@ pub enum Command {
 }
 
 impl Command {
+    /// Returns the name of the command.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Plan(_) => "plan",
+            Self::Build(_) => "build",
+            Self::Test(_) => "test",
+            Self::Lock(_) => "lock",
+            Self::Evidence(_) => "evidence",
+            Self::Promote(_) => "promote",
+            Self::Revert(_) => "revert",
+            Self::Status => "status",
+            Self::History(_) => "history",
+            Self::Show(_) => "show",
+            Self::Prepull(_) => "prepull",
+            Self::Docs(_) => "docs",
+            Self::Diff(_) => "diff",
+            Self::Rebuild(_) => "rebuild",
+            Self::Graph(_) => "graph",
+            Self::Why(_) => "why",
+            Self::Completions(_) => "completions",
+            Self::Reference => "reference",
+        }
+    }
+
     /// Returns the conflict between flags that variables can set to false. clap cannot find these: it
     /// checks only whether a flag is given, and `LAMINATE_DRY_RUN=false` counts as given.
     fn conflict(&self) -> Option<(ErrorKind, &'static str)> {

@@ -17,6 +17,7 @@ use crate::plan;
 use crate::run::context::Context;
 use crate::run::tree;
 use crate::stack::{Base, Image, ImageId};
+use crate::trace::{self, Track};
 
 /// Checks the policy of an image.
 pub async fn run(
@@ -28,6 +29,7 @@ pub async fn run(
     let _turn = prover.checks.acquire().await.expect("it is never closed");
     let begun = Instant::now();
     let context = prover.context;
+    let _span = trace::span(Track::Proofs, || format!("{}: check", context.label(id)));
     let image = context.image(id);
     let policy = &image.proof.policy;
     let writable = plan::writable_paths(image);

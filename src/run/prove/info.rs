@@ -13,6 +13,7 @@ use crate::evidence::{Info, packages};
 use crate::name::Digest;
 use crate::run::context::Context;
 use crate::stack::{ImageId, InfoCommand};
+use crate::trace::{self, Track};
 
 /// The most that is kept of an output that is not a list of packages, bytes.
 const TEXT: usize = 64 << 10;
@@ -39,6 +40,7 @@ pub async fn run(
     }
     let _turn = prover.suites.acquire().await.expect("it is never closed");
     let context = prover.context;
+    let _span = trace::span(Track::Proofs, || format!("{}: info", context.label(id)));
     let files = run_commands(context, id, subject, commands).await?;
     for (command, key) in commands {
         let mut info = Info {

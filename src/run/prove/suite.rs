@@ -13,6 +13,7 @@ use crate::llb::Definition;
 use crate::name::Digest;
 use crate::run::context::Context;
 use crate::stack::{ImageId, Suite, Test};
+use crate::trace::{self, Track};
 
 /// The most that is kept of what a suite writes, bytes.
 const LOG: u64 = 64 << 10;
@@ -58,6 +59,7 @@ async fn run(
     let _turn = prover.suites.acquire().await.expect("it is never closed");
     let context = prover.context;
     let (image, name) = (context.label(id), suite.name.value.clone());
+    let _span = trace::span(Track::Proofs, || format!("{image}: {name}"));
     let begun = Instant::now();
     context.events.send(Event::SuiteStarted {
         image: image.clone(),
