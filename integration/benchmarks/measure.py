@@ -1,0 +1,189 @@
+"""Times of commands, the requests and the engine's CPU they cost, and the table of all of them."""
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import typing
+
+from registry import Requests
+
+ROUNDS = int(os.environ.get("LAMINATE_ROUNDS", "5"))
+LAMINATE = "laminate"
+
+
+def say(text):
+    print(f"== {text}", file=sys.stderr, flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A command that ended with status 0: its output, its peak memory in bytes."""
+
+    out: str
+    err: str
+    peak: int
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+def peak_of(process):
+    """Waits for a process and returns the largest memory it had, in bytes (VmHWM of proc(5)). That of wait4(2) would
+    count this program's own, which the new process has until it executes the command."""
+    peak, status = 0, pathlib.Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+            peak = max(peak, int(found[1]) * 1024) if found else peak
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.005)
+    return peak
+
+
+def call(*command, text="", expected=(0,), **options):
+    """Runs a command to its end."""
+    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        given.write(text)
+        given.seek(0)
+        process = subprocess.Popen([str(part) for part in command], stdin=given, stdout=out, stderr=err, **options)
+        peak = peak_of(process)
+        out.seek(0)
+        err.seek(0)
+        answer = Call(out.read(), err.read(), peak)
+    assert process.returncode in expected, (
+        f"{' '.join(map(str, command))} ended with {process.returncode}\n{answer.out[-2000:]}\n{answer.err[-4000:]}")
+    return answer
+
+
+class Engine:
+    """What the process of the engine has used."""
+
+    def __init__(self, address):
+        mark = f"--addr\0{address}\0".encode()
+        self.processes = []
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (folder / "cmdline").read_bytes():
+                    self.processes.append(folder)
+
+    def seconds(self):
+        """Returns the CPU time of the engine and of what it has started and waited for."""
+        total = 0
+        for folder in self.processes:
+            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            # user, system, and those of children (proc(5), fields 14 to 17)
+            total += sum(map(int, fields[11:15]))
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def rest(self, limit=300):
+        """Waits until the engine does nothing: it writes its history and traces after a build has ended, for a
+        minute after a bake of a hundred targets. Returns its CPU time then."""
+        end, before = time.monotonic() + limit, self.seconds()
+        while time.monotonic() < end:
+            time.sleep(0.5)
+            now = self.seconds()
+            if now - before <= 0.02:
+                break
+            before = now
+        return now
+
+
+@dataclasses.dataclass
+class Sample:
+    seconds: float
+    requests: int = None
+    engine_seconds: float = None
+    peak: int = None
+    bytes: int = None
+    solves: int = None
+
+
+class Row:
+    """One kind of work, done by laminate and by others in turn."""
+
+    all: typing.ClassVar[list] = []
+
+    def __init__(self, number, what, goal=""):
+        self.number, self.what, self.goal = number, what, goal
+        self.samples = {}
+        Row.all.append(self)
+
+    def add(self, who, sample):
+        self.samples.setdefault(who, []).append(sample)
+
+    def time(self, parts, who, work):
+        """Does the work once with the engine at rest, and returns what it returns; a `Call` also gives its peak memory.
+        The engine's time includes what it does after the work."""
+        engine = Engine(parts.engine.address)
+        before = engine.rest()
+        with Requests(parts.registry.log) as requests:
+            start = time.perf_counter()
+            answer = work()
+            sample = Sample(time.perf_counter() - start)
+        sample.engine_seconds = engine.rest() - before
+        sample.requests = len(requests.all)
+        if isinstance(answer, Call):
+            sample.peak = answer.peak
+        self.add(who, sample)
+        return answer
+
+    def median(self, who):
+        return statistics.median(sample.seconds for sample in self.samples[who])
+
+    def lines(self):
+        own = self.median(LAMINATE) if LAMINATE in self.samples else None
+        for who, samples in self.samples.items():
+            ratio = f"{self.median(who) / own:.2f}" if own and who != LAMINATE else ""
+            yield [self.number, self.what, who, spread([sample.seconds for sample in samples]), ratio,
+                   middle(samples, "requests"), middle(samples, "engine_seconds", digits=1),
+                   middle(samples, "peak", 1e6), middle(samples, "bytes", 1e6),
+                   self.goal if who == LAMINATE else ""]
+
+
+def spread(times):
+    digits = 3 if max(times) < 0.3 else 2 if max(times) < 20 else 0
+    text = f"{statistics.median(times):.{digits}f}"
+    return text if len(times) == 1 else f"{text} ({min(times):.{digits}f}–{max(times):.{digits}f})"
+
+
+def middle(samples, name, unit=1, digits=0):
+    values = [value for sample in samples if (value := getattr(sample, name)) is not None]
+    return f"{statistics.median(values) / unit:.{digits}f}" if values else ""
+
+
+HEAD = ["row", "work", "tool", "seconds", "÷ laminate", "requests", "engine CPU, s", "peak, MB", "layers, MB", "goal"]
+
+
+def table(rows):
+    lines = [HEAD, *(line for row in rows for line in row.lines())]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    lines.insert(1, ["-" * width for width in widths])
+    for line in lines:
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |")
+
+
+def document(rows, versions):
+    """Returns all samples and the machine as a value for JSON."""
+    return {
+        "machine": {"cores": os.cpu_count(), "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+                    "system": platform.release()},
+        "versions": versions,
+        "rows": [{"row": row.number, "work": row.what, "goal": row.goal,
+                  "tools": {who: [dataclasses.asdict(sample) for sample in samples]
+                            for who, samples in row.samples.items()}} for row in rows],
+    }
+
+
+def in_turn(number, works):
+    """Returns the works in an order that changes from round to round."""
+    works = list(works)
+    return works if number % 2 == 0 else works[::-1]
