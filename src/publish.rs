@@ -140,8 +140,11 @@ pub struct ImageTags {
     pub digest: Digest,
     /// Its immutable tags.
     pub tags: Vec<Tag>,
-    /// Its manifest, if it was pushed a moment ago: its repository does not have it yet.
+    /// Its manifest, if it is known.
     pub manifest: Option<Manifest>,
+    /// Whether its repository has it: an image that was built a moment ago is not there, and one of the last release is.
+    /// `None`: it must be looked up.
+    pub is_placed: Option<bool>,
 }
 
 /// Puts the bytes of every image into its own repository. A tag that `known` has on the right digest is not asked
@@ -150,7 +153,7 @@ pub struct ImageTags {
 /// looked up again.
 pub async fn place<'a>(
     registry: &'a Registry,
-    staging: &Repository,
+    staging: &'a Repository,
     images: &'a [ImageTags],
     (known, is_fresh): (&TagDigests, bool),
     events: &Events,
@@ -180,6 +183,7 @@ pub async fn place<'a>(
     let placed = try_join_all(placed).await?.into_iter();
     Ok(Placed {
         registry,
+        staging,
         images,
         placed: placed.filter(|(_, tags, _)| !tags.is_empty()).collect(),
         stale,
@@ -189,6 +193,7 @@ pub async fn place<'a>(
 /// Images whose bytes are in their repositories.
 pub struct Placed<'a> {
     registry: &'a Registry,
+    staging: &'a Repository,
     images: &'a [ImageTags],
     /// The tags that are to be looked up although nothing is written: it may be long ago that they were.
     stale: Selected<'a>,
@@ -204,14 +209,14 @@ impl Placed<'_> {
         let Self {
             registry, images, ..
         } = self;
-        let claimed = claim_first(registry, &self.placed).await?;
+        let claimed = self.claim_first(events).await?;
         let written = self.placed.iter().flat_map(|(image, tags, manifest)| {
             let tags = tags.iter().map(move |tag| (*image, *tag, manifest));
             tags.filter(|(image, tag, _)| claimed != Some((&image.repository, *tag)))
         });
         let written = written.map(|(image, tag, manifest)| async move {
             let _span = trace::span(Track::Tags, || format!("{}: tag", image.label));
-            let written = write_new(registry, image, tag, manifest).await;
+            let written = self.write_new(image, tag, manifest, events).await;
             written.map_err(|error| (image, error))
         });
         let failed = join_all(written).await.into_iter();
@@ -230,6 +235,69 @@ impl Placed<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Returns the manifests of the images that were placed.
+    pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
+        self.placed.iter().map(|(_, _, manifest)| manifest)
+    }
+
+    /// Claims the first tag to be written, in an order that is the same for all runs, and returns it.
+    async fn claim_first(&self, events: &Events) -> Result<Option<(&Repository, &Tag)>, Error> {
+        let registry = self.registry;
+        let tags = self.placed.iter().flat_map(|(image, tags, manifest)| {
+            let tags = tags.iter();
+            tags.map(move |tag| (*image, *tag, manifest))
+        });
+        let Some((image, tag, manifest)) =
+            tags.min_by_key(|(image, tag, _)| (&image.repository, *tag))
+        else {
+            return Ok(None);
+        };
+        let repository = &image.repository;
+        let claim = async || registry.claim_tag(repository, tag, manifest).await;
+        if self.write(image, manifest, claim, events).await? {
+            registry.log().add(repository, tag);
+        } else {
+            ensure_at(registry, repository, tag, &manifest.digest).await?;
+        }
+        Ok(Some((repository, tag)))
+    }
+
+    /// Writes a tag that was free, or finds it on the image already. It is not read back yet.
+    async fn write_new(
+        &self,
+        image: &ImageTags,
+        tag: &Tag,
+        manifest: &Manifest,
+        events: &Events,
+    ) -> Result<(), Error> {
+        let (registry, repository) = (self.registry, &image.repository);
+        let write = async || registry.write_free_unread(repository, tag, manifest).await;
+        if self.write(image, manifest, write, events).await? {
+            registry.log().add(repository, tag);
+            return Ok(());
+        }
+        ensure_at(registry, repository, tag, &image.digest).await
+    }
+
+    /// Writes a tag. If the repository lacks blobs that the last release had there, they are mounted again.
+    async fn write(
+        &self,
+        image: &ImageTags,
+        manifest: &Manifest,
+        write: impl AsyncFn() -> Result<bool, registry::Error>,
+        events: &Events,
+    ) -> Result<bool, Error> {
+        match write().await {
+            Err(error)
+                if image.is_placed == Some(true) && matches!(error.status(), Some(400 | 404)) =>
+            {
+                mount_blobs(self.registry, self.staging, image, manifest, events).await?;
+                Ok(write().await?)
+            }
+            written => Ok(written?),
+        }
     }
 
     /// Fails if tags could not be written; the first fault of each image is reported.
@@ -262,43 +330,6 @@ fn labels_without(images: &[ImageTags], failed: &[Untagged]) -> Vec<String> {
     let is_tagged = |label: &&String| failed.iter().all(|untagged| untagged.label != **label);
     let labels = images.iter().map(|image| &image.label);
     labels.filter(is_tagged).cloned().collect()
-}
-
-/// Claims the first tag to be written, in an order that is the same for all runs, and returns it.
-async fn claim_first<'a>(
-    registry: &Registry,
-    placed: &'a [PlacedImage<'a>],
-) -> Result<Option<(&'a Repository, &'a Tag)>, Error> {
-    let tags = placed.iter().flat_map(|(image, tags, manifest)| {
-        let tags = tags.iter();
-        tags.map(move |tag| (&image.repository, *tag, manifest))
-    });
-    let Some((repository, tag, manifest)) =
-        tags.min_by_key(|(repository, tag, _)| (*repository, *tag))
-    else {
-        return Ok(None);
-    };
-    if registry.claim_tag(repository, tag, manifest).await? {
-        registry.log().add(repository, tag);
-    } else {
-        ensure_at(registry, repository, tag, &manifest.digest).await?;
-    }
-    Ok(Some((repository, tag)))
-}
-
-/// Writes a tag that was free, or finds it on the image already. It is not read back yet.
-async fn write_new(
-    registry: &Registry,
-    image: &ImageTags,
-    tag: &Tag,
-    manifest: &Manifest,
-) -> Result<(), Error> {
-    let written = registry.write_free_unread(&image.repository, tag, manifest);
-    if written.await? {
-        registry.log().add(&image.repository, tag);
-        return Ok(());
-    }
-    ensure_at(registry, &image.repository, tag, &image.digest).await
 }
 
 /// Checks that a tag which another writer has points at the expected image.
@@ -407,23 +438,42 @@ async fn place_image(
     events: &Events,
 ) -> Result<(Manifest, bool), Error> {
     let repository = &image.repository;
-    let (manifest, is_there) = match &image.manifest {
-        Some(manifest) => (manifest.clone(), staging == repository),
-        None => {
-            let at = Locator::Digest(image.digest.clone());
-            let is_there = async {
-                let is_there = staging == repository
-                    || registry.head_manifest(repository, &at).await?.is_some();
-                Ok(is_there)
-            };
-            tokio::try_join!(manifest(registry, staging, &image.digest), is_there)?
+    let read = async {
+        match &image.manifest {
+            Some(manifest) => Ok(manifest.clone()),
+            None => manifest(registry, staging, &image.digest).await,
         }
     };
-    if is_there {
-        return Ok((manifest, true));
+    let is_there = async {
+        if staging == repository {
+            return Ok(true);
+        }
+        match image.is_placed {
+            Some(is_placed) => Ok(is_placed),
+            None => {
+                let at = Locator::Digest(image.digest.clone());
+                Ok(registry.head_manifest(repository, &at).await?.is_some())
+            }
+        }
+    };
+    let (manifest, is_there) = tokio::try_join!(read, is_there)?;
+    if !is_there {
+        mount_blobs(registry, staging, image, &manifest, events).await?;
     }
+    Ok((manifest, is_there))
+}
+
+/// Mounts the blobs of an image in its repository, or copies them.
+async fn mount_blobs(
+    registry: &Registry,
+    staging: &Repository,
+    image: &ImageTags,
+    manifest: &Manifest,
+    events: &Events,
+) -> Result<(), Error> {
+    let repository = &image.repository;
     let _span = trace::span(Track::Tags, || format!("{}: mount", image.label));
-    let content = parse(staging, &manifest)?;
+    let content = parse(staging, manifest)?;
     let copied = try_join_all(content.blobs().into_iter().map(|blob| async move {
         match registry.mount(repository, staging, &blob.digest).await? {
             Mount::Mounted => Ok(None),
@@ -443,5 +493,5 @@ async fn place_image(
             reason: reason.to_string(),
         });
     }
-    Ok((manifest, false))
+    Ok(())
 }

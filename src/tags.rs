@@ -85,6 +85,11 @@ pub fn is_release_of(tag: &Tag, commit: &str) -> bool {
     is_release(tag) && short.is_some_and(|short| commit.starts_with(short))
 }
 
+/// The tag on the first release of a commit, given by its first hex digits; `None` if that are fewer than 7.
+pub fn first_release(commit: &str) -> Option<Tag> {
+    Tag::parse(&format!("{RELEASE}{}", commit.get(..7)?)).ok()
+}
+
 /// The tag that claims a version number.
 pub fn number(number: u64) -> Tag {
     tag(&format!("{NUMBER}{number:06}"))

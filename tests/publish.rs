@@ -61,6 +61,7 @@ fn items(fake: &Fake, names: &[&str]) -> Vec<ImageTags> {
             digest: image(fake, name).0,
             tags: vec![tag("r-1")],
             manifest: None,
+            is_placed: None,
         })
         .collect()
 }

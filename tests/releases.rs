@@ -83,7 +83,7 @@ async fn published(fake: &Fake) -> String {
         }))
         .expect("a spec");
         staging
-            .write_release(1, made, &evidence, &spec)
+            .write_release(1, made, &evidence, &spec, &BTreeMap::new())
             .await
             .expect("written");
     }

@@ -11,8 +11,8 @@ use crate::support::channel::{options, repository};
 use crate::support::fake::{Effect, Fake};
 use laminate::testing::evidence::{Evidence, Verdict};
 use laminate::testing::name::{Commit, Digest, Tag};
-use laminate::testing::record::{GateVerdict, LedgerEntry, MoveKind, Release};
-use laminate::testing::registry::{Locator, Options, Registry};
+use laminate::testing::record::{GateVerdict, LedgerEntry, MoveKind, Release, StoredSpec};
+use laminate::testing::registry::{Locator, Manifest, Options, Registry};
 use laminate::testing::release::find;
 use laminate::testing::staging::{
     Built, Document, EntryPosition, NumberTag, Staging, State, VersionNumber,
@@ -310,6 +310,31 @@ async fn an_old_release_is_read_with_its_evidence_and_spec() {
     );
     let by_digest = staging.read_at::<Release>(&Locator::Digest(digest)).await;
     assert!(by_digest.expect("read").is_some());
+}
+
+#[tokio::test]
+async fn a_manifest_that_a_release_stores_must_have_its_digest() {
+    let fake = Fake::start().await;
+    let staging = staging(&fake);
+    let mut release: Release = serde_json::from_str(&old("release")).expect("a release");
+    let (right, wrong) = (Manifest::new("{}", "m"), Manifest::new(r#"{"a":1}"#, "m"));
+    release.images[0].digest = right.digest.clone();
+    let other = Manifest {
+        digest: release.images[1].digest.clone(),
+        ..wrong
+    };
+    let stored = [right.clone(), other].map(|manifest| (manifest.digest.clone(), manifest));
+    let stored = BTreeMap::from(stored);
+    let (evidence, spec) = (BTreeMap::new(), StoredSpec::default());
+    let written = staging.write_release(1, release, &evidence, &spec, &stored);
+    let digest = written.await.expect("written");
+    let read = staging
+        .release(&digest)
+        .await
+        .expect("read")
+        .expect("there");
+    let manifests = staging.manifests_of(&read.release).await.expect("read");
+    assert_eq!(manifests, [(right.digest.clone(), right)].into());
 }
 
 #[tokio::test]

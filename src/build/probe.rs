@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use super::error::Error;
 use super::prepared::Prepared;
 use crate::name::Repository;
+use crate::plan::Action;
 use crate::staging::Staging;
 
 impl Prepared<'_> {
@@ -31,19 +32,25 @@ impl Prepared<'_> {
         moves.map_err(Error::Staged)
     }
 
-    /// Returns the repositories of images that lack one of their tags.
+    /// Returns the repositories of images that lack one of their tags: those of images that are built, and those that the
+    /// last release has no image in.
     fn targets(&self) -> BTreeSet<Repository> {
         if !self.job.options.push {
             return BTreeSet::new();
         }
         let known = &self.job.gathered.facts.tags;
+        let near = self.job.gathered.near.as_ref();
+        let released = near.into_iter().flat_map(|near| &near.release.images);
+        let released: BTreeSet<&Repository> = released.map(|image| &image.repository).collect();
+        let is_known = |repository: &Repository| released.contains(repository);
         let images = self.job.plan.images.iter().filter_map(|planned| {
             let repository = self.job.stack[planned.id].repository.clone()?;
             let lacks = planned.tags.iter().any(|tag| {
                 let place = (repository.clone(), tag.clone());
                 !matches!(known.get(&place), Some(Some(_)))
             });
-            lacks.then_some(repository)
+            let is_built = matches!(planned.action, Action::Build { .. });
+            (lacks && (is_built || !is_known(&repository))).then_some(repository)
         });
         images.collect()
     }

@@ -54,9 +54,12 @@ impl Proven<'_> {
                 self.add(planned, keyed, &mut news).await?;
             }
         }
-        if let Some(staging) = &self.ran.prepared.staging {
-            let staging = Staging::new(job.registry, staging);
-            let events = job.events;
+        let Some(staging) = &self.ran.prepared.staging else {
+            return Ok(());
+        };
+        let staging = Staging::new(job.registry, staging);
+        let events = job.events;
+        let evidence = async {
             try_join_all(news.values().map(|new| async {
                 match staging.add_evidence(new).await {
                     // The release has it as well, so only a later run misses it.
@@ -72,8 +75,11 @@ impl Proven<'_> {
                 }
             }))
             .await?;
-        }
-        Ok(())
+            Ok(())
+        };
+        // Both wait for other writers.
+        let (remembered, stored) = tokio::join!(self.ran.remember(), evidence);
+        remembered.and(stored)
     }
 
     /// Adds one image's evidence, and to `news` what staging does not have yet.

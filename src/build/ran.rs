@@ -131,7 +131,7 @@ impl<'a> Ran<'a> {
         tags::run(&self.prepared.run)
     }
 
-    /// Tags what was pushed and remembers what it was made from; also if siblings failed.
+    /// Tags what was pushed; also if siblings failed.
     pub async fn stage(&mut self) -> Result<(), Error> {
         let _span = trace::span(Track::Command, || "stage images".to_owned());
         let Prepared { job, staging, .. } = &self.prepared;
@@ -154,6 +154,16 @@ impl<'a> Ran<'a> {
                 self.staged.insert(*id, staged.clone());
             }
         }
+        Ok(())
+    }
+
+    /// Remembers what the images that were staged were made from.
+    pub async fn remember(&self) -> Result<(), Error> {
+        let Prepared { job, staging, .. } = &self.prepared;
+        let (Some(staging), Some(_)) = (staging, &self.report.index) else {
+            return Ok(());
+        };
+        let planned = |id: &ImageId| &job.plan.images[id.0];
         let mut built = BTreeMap::new();
         let mut refreshed = BTreeMap::new();
         for (id, staged) in &self.staged {

@@ -18,6 +18,7 @@ use crate::plan::{self, Plan, Planned, Proofs};
 use crate::record::{
     Ancestor, DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredSpec,
 };
+use crate::registry::Manifest;
 use crate::run::Outcome;
 use crate::source::Span;
 use crate::spec::lock::Lock;
@@ -77,7 +78,7 @@ impl<'a> Published<'a> {
     pub(super) async fn record(mut self) -> Recorded<'a> {
         let mut release = ReleaseState::NotAsked;
         if self.is_published {
-            match record_release(&self.proven).await {
+            match record_release(&self.proven, &self.manifests).await {
                 Ok(state) => {
                     self.report(&state);
                     release = state;
@@ -195,7 +196,10 @@ impl<'a> Recorded<'a> {
 
 /// Records all images of the stack as a release, if all of them have the tags of this commit. It is written by
 /// the run that finds that; one that was written before must have the same images.
-async fn record_release(proven: &Proven<'_>) -> Result<ReleaseState, Error> {
+async fn record_release(
+    proven: &Proven<'_>,
+    manifests: &BTreeMap<Digest, Manifest>,
+) -> Result<ReleaseState, Error> {
     let job = &proven.ran.prepared.job;
     let (Some(staging), Some(checkout)) =
         (&proven.ran.prepared.staging, &job.gathered.facts.checkout)
@@ -220,15 +224,17 @@ async fn record_release(proven: &Proven<'_>) -> Result<ReleaseState, Error> {
         run: proven.ran.prepared.run.to_string(),
         git_ref: job.environment.caller.git_ref.clone(),
         spec: None,
+        manifests: None,
         images,
     };
     let evidence = members.iter().filter_map(|member| member.evidence.as_ref());
+    let evidence = evidence.filter(|evidence| !evidence.is_empty());
     let evidence: BTreeMap<String, Evidence> = evidence
         .map(|evidence| (evidence.image.clone(), evidence.clone()))
         .collect();
     let spec = stored_spec(proven, &members);
     let staging = Staging::new(job.registry, staging);
-    let written = staging.write_release(job.plan.attempt, release, &evidence, &spec);
+    let written = staging.write_release(job.plan.attempt, release, &evidence, &spec, manifests);
     Ok(ReleaseState::Recorded(written.await?))
 }
 

@@ -199,6 +199,7 @@ impl Context {
             lock: self.lock.as_ref(),
             request,
             now: jiff::Timestamp::now(),
+            reads_all: false,
         }
     }
 

@@ -66,6 +66,18 @@ impl Evidence {
         }
     }
 
+    /// Whether nothing is known of the image.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            suites,
+            checks,
+            info,
+            older,
+            ..
+        } = self;
+        suites.is_empty() && checks.is_none() && info.is_empty() && older.is_empty()
+    }
+
     /// Returns the verdict of the suite with this name and key.
     pub fn verdict(&self, suite: &str, key: &Digest) -> Option<&Verdict> {
         let newest = self.suites.get(suite);

@@ -3,6 +3,7 @@
 //! [`gather`] is called by every command that plans, and returns [`Gathered`].
 
 mod bases;
+mod stored;
 #[cfg(any(test, fuzzing))]
 pub use bases::fuzz;
 
@@ -15,13 +16,13 @@ use crate::checkout::Checkout;
 use crate::event::{Event, Events};
 use crate::evidence::Evidence;
 use crate::git;
-use crate::name::{Commit, Digest, Reference, Repository, Tag};
+use crate::name::{Digest, Reference, Repository, Tag};
 use crate::plan::{self, Facts, KeyFacts, Keys, Periods, Request, TagDigests};
+use crate::record::StoredRelease;
 use crate::registry::{self, Locator, Registry};
 use crate::spec::lock::Lock;
-use crate::stack::{ImageId, Stack};
+use crate::stack::Stack;
 use crate::staging::{self, Staging, State};
-use crate::tags;
 
 pub use bases::configs;
 
@@ -40,6 +41,8 @@ pub struct Options<'a> {
     pub request: &'a Request,
     /// The time of the run.
     pub now: jiff::Timestamp,
+    /// Whether all images that are reused will be read from staging, so that each is looked up there.
+    pub reads_all: bool,
 }
 
 /// Everything a plan is made from, and what else was found on the way.
@@ -61,6 +64,8 @@ pub struct Gathered {
     pub generations: BTreeMap<String, u64>,
     /// Whether the state in staging was written over before.
     pub is_state_movable: bool,
+    /// The release of one of the last commits of the branch.
+    pub near: Option<StoredRelease>,
 }
 
 /// Why facts could not be gathered.
@@ -114,12 +119,22 @@ pub async fn gather(
     };
     let keys = known.keys;
     if let Some(registry) = registry {
+        if let Some(staging) = stack.staging() {
+            let staging = Staging::new(registry, staging);
+            let (unsure, request) = (known.unsure, options.request);
+            stored::ensure_stored(stack, &keys, &mut facts, unsure, request, &staging).await?;
+        }
         if !keys
             .digests()
             .iter()
             .all(|key| facts.stored.contains_key(*key))
             && let Some(staging) = stack.staging()
-            && let Some(last) = last_release(&Staging::new(registry, staging), options.folder).await
+            && let Some(last) = stored::last_release(
+                &Staging::new(registry, staging),
+                known.near.as_ref(),
+                options.folder,
+            )
+            .await
         {
             (facts.released_commit, facts.released) = last;
         }
@@ -137,35 +152,18 @@ pub async fn gather(
         external: known.external,
         unlocked: known.unlocked,
         refreshed: known.refreshed,
-        sizes: known.state.sizes(),
+        sizes: sizes(&known.state, known.near.as_ref()),
         generations: known.state.generations(),
         is_state_movable: known.state.is_movable,
+        near: known.near,
     })
 }
 
-/// How many commits of the branch are looked through for its last release.
-const COMMITS: u32 = 1000;
-
-/// Returns the commit of the last release of the branch that is checked out, and its images by label. It only explains why
-/// images are built, so what cannot be read is left out.
-async fn last_release(
-    staging: &Staging,
-    folder: &Utf8Path,
-) -> Option<(Option<Commit>, BTreeMap<String, plan::Record>)> {
-    let commits = git::recent_commits(folder, COMMITS).await.ok()?;
-    let found = staging.newest_release_of(&commits).await.ok()??;
-    let release = found.release;
-    let spec = staging.spec_of(&release).await.ok()??;
-    let images = release.images.iter().filter_map(|image| {
-        let label = image.label();
-        let record = plan::Record {
-            key: image.key.clone(),
-            digest: image.digest.clone(),
-            components: spec.image(&label)?.components.clone(),
-        };
-        Some((label, record))
-    });
-    Some((Some(release.commit.clone()), images.collect()))
+/// Returns the sizes that are known of images, bytes.
+fn sizes(state: &State, near: Option<&StoredRelease>) -> BTreeMap<Digest, u64> {
+    let released = near.into_iter().flat_map(|near| &near.release.images);
+    let released = released.map(|image| (image.digest.clone(), image.size));
+    released.chain(state.sizes()).collect()
 }
 
 /// Returns what git has checked out, and whether git is not installed.
@@ -192,6 +190,10 @@ pub struct Known {
     pub state: State,
     unlocked: Vec<Reference>,
     refreshed: BTreeMap<String, String>,
+    /// The keys of images that were not looked up, because documents in staging agree about them.
+    unsure: BTreeSet<Digest>,
+    /// The release of one of the last commits of the branch.
+    near: Option<StoredRelease>,
 }
 
 /// Computes the keys of a stack and looks them up in staging, without git and the tags of a commit.
@@ -204,8 +206,9 @@ pub async fn look_up(
     let staging = registry.zip(stack.staging());
     let staging = staging.map(|(registry, repository)| Staging::new(registry, repository));
     let staging = staging.as_ref();
-    let (state, (external, unlocked)) =
-        tokio::try_join!(state(staging, events), pins(stack, options.lock, registry))?;
+    let near = async { Ok(stored::near_release(staging, options.folder).await) };
+    let pins = pins(stack, options.lock, registry);
+    let (state, (external, unlocked), near) = tokio::try_join!(state(staging, events), pins, near)?;
     let refreshed = refresh_marks(stack, options, &state);
     let mut marks = state.refreshed.clone();
     marks.extend(refreshed.clone());
@@ -218,8 +221,10 @@ pub async fn look_up(
             refreshed: marks,
         },
     );
+    let trusted = near.as_ref().filter(|_| !options.reads_all);
+    let agreed = stored::agreed(stack, &keys, &state, trusted);
     let (stored, evidence) = match staging {
-        Some(staging) => stored_and_proven(stack, &keys, staging).await?,
+        Some(staging) => stored::stored_and_proven(stack, &keys, staging, &agreed).await?,
         None => Default::default(),
     };
     Ok(Known {
@@ -230,6 +235,8 @@ pub async fn look_up(
         state,
         unlocked,
         refreshed,
+        unsure: agreed.into_keys().collect(),
+        near,
     })
 }
 
@@ -264,26 +271,6 @@ fn refresh_marks(stack: &Stack, options: &Options<'_>, state: &State) -> BTreeMa
         .collect()
 }
 
-/// Returns the digests staging has for the keys, and the evidence of those that are suites, checks or
-/// info of.
-async fn stored_and_proven(
-    stack: &Stack,
-    keys: &Keys,
-    staging: &Staging,
-) -> Result<(BTreeMap<Digest, Digest>, BTreeMap<Digest, Evidence>), Error> {
-    let stored = stored(staging, keys).await?;
-    let proven: BTreeSet<&Digest> = stack
-        .images()
-        .iter()
-        .zip((0..).map(ImageId))
-        .filter(|(image, _)| !image.proof.is_empty() || image.writable.is_some())
-        .filter_map(|(_, id)| Some(&keys.get(id)?.key))
-        .filter(|key| stored.contains_key(key))
-        .collect();
-    let evidence = staging.evidence(proven).await?;
-    Ok((stored, evidence))
-}
-
 /// Looks up what each tag points at.
 async fn tag_digests(
     registry: &Registry,
@@ -295,18 +282,6 @@ async fn tag_digests(
         Ok::<_, Error>(((repository, tag), found.map(|found| found.digest)))
     }));
     Ok(found.await?.into_iter().collect())
-}
-
-/// Returns the digests staging has for the keys.
-async fn stored(staging: &Staging, keys: &Keys) -> Result<BTreeMap<Digest, Digest>, Error> {
-    let found = try_join_all(keys.digests().into_iter().map(|key| async move {
-        let tag = Locator::Tag(tags::key(key));
-        let found = (staging.registry)
-            .head_manifest(&staging.repository, &tag)
-            .await?;
-        Ok::<_, Error>(found.map(|found| (key.clone(), found.digest)))
-    }));
-    Ok(found.await?.into_iter().flatten().collect())
 }
 
 type Pins = (BTreeMap<Reference, Digest>, Vec<Reference>);
@@ -370,6 +345,7 @@ fn periods(now: jiff::Timestamp) -> Periods {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tags;
     use crate::testing::fake::Fake;
 
     #[tokio::test]
@@ -397,6 +373,7 @@ mod tests {
             lock: None,
             request: &request,
             now: jiff::Timestamp::UNIX_EPOCH,
+            reads_all: false,
         };
         let (events, received) = Events::channel();
         let known = look_up(&stack, &options, Some(&registry), &events).await;

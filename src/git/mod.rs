@@ -364,6 +364,16 @@ pub async fn recent_commits(folder: &Utf8Path, most: u32) -> Result<Vec<Commit>,
         .collect())
 }
 
+/// Returns the newest commits of the branch that is checked out, without those that it merged; the newest first.
+pub async fn branch_commits(folder: &Utf8Path, most: u32) -> Result<Vec<Commit>, Error> {
+    let most = format!("--max-count={most}");
+    let arguments = ["rev-list", "--first-parent", &most, "HEAD"];
+    let git = Git::in_folder(folder);
+    let listed = git.read("list commits", &arguments).await?;
+    let commits = listed.lines().filter_map(|line| Commit::parse(line).ok());
+    Ok(commits.collect())
+}
+
 /// Returns whether a repository lacks a part of its history.
 pub async fn is_shallow(folder: &Utf8Path) -> Result<bool, Error> {
     let git = Git::in_folder(folder);

@@ -189,6 +189,7 @@ mod tests {
             run: format!("run{commit}"),
             git_ref: None,
             spec: None,
+            manifests: None,
             images,
         };
         StoredRelease {

@@ -27,8 +27,25 @@ pub struct Release {
     /// The blob with its [`StoredSpec`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Digest>,
+    /// The blob with the [`StoredManifests`] of its images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Digest>,
     /// Parents before children.
     pub images: Vec<ReleaseImage>,
+}
+
+/// Manifests of a release's images as they are in their repositories, by digest: with them, an image that stays as it
+/// is can be tagged without being read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredManifests(pub BTreeMap<Digest, StoredManifest>);
+
+/// A manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredManifest {
+    /// Its media type.
+    pub media_type: String,
+    /// Its bytes.
+    pub text: String,
 }
 
 /// An image of a release.

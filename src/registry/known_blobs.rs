@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::name::{Digest, Repository};
 
-/// Blobs that were sent to a repository, or that a manifest of the repository refers to: nobody needs to look them up.
+/// Blobs that were sent to a repository, or that a manifest of the repository refers to. They are not looked up again.
 #[derive(Debug, Default)]
 pub struct KnownBlobs(Mutex<HashSet<(Repository, Digest)>>);
 

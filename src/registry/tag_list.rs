@@ -65,6 +65,36 @@ impl List {
 }
 
 impl Registry {
+    /// Lists the tags behind one that is there, as far as `is_wanted` has them: those follow each other in the list.
+    /// `None` if one page does not show all of them, or the registry lists tags in another way: then all must be listed.
+    pub async fn tags_behind(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        is_wanted: impl Fn(&Tag) -> bool,
+    ) -> Result<Option<Vec<Tag>>, Error> {
+        let mut url = self
+            .transport
+            .url(repository, &format!("tags/list?n={ROUND}"));
+        url.query_pairs_mut().append_pair("last", tag.as_str());
+        let attempt = attempt(Operation::ListTags, repository, "");
+        let mut call = self.call(Method::GET, url.clone(), attempt);
+        call.scopes = vec![pull_scope(repository)];
+        call.expected = &[200, 404];
+        let reply = self.transport.send(&call).await?;
+        let Ok(page) = serde_json::from_slice::<Page>(&reply.body) else {
+            return Ok(None);
+        };
+        let listed = page.tags.unwrap_or_default();
+        let is_ordered =
+            listed.is_sorted() && listed.first().is_none_or(|first| **first > *tag.as_str());
+        let is_whole = listed.len() < ROUND && matches!(next_page(&reply.headers, &url), Ok(None));
+        let tags = listed.iter().map_while(|tag| Tag::parse(tag).ok());
+        let wanted: Vec<Tag> = tags.take_while(is_wanted).collect();
+        let is_complete = is_ordered && (is_whole || wanted.len() < listed.len());
+        Ok(is_complete.then_some(wanted))
+    }
+
     /// Lists the tags of a repository, sorted; empty for one that does not exist or has none. A page that is
     /// missing is never taken for the end: it is asked for once more by the tag before it, and is an error then.
     pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, Error> {

@@ -175,6 +175,7 @@ mod tests {
             run: "r".to_owned(),
             git_ref: None,
             spec: None,
+            manifests: None,
             images: Vec::new(),
         }
     }

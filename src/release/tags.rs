@@ -217,6 +217,7 @@ impl Channel<'_> {
             match result {
                 Ok(is_written) => {
                     progress.done += 1;
+                    progress.untouched &= !is_written;
                     progress.set.extend(is_written.then_some(*step));
                 }
                 Err(cause) => {

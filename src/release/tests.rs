@@ -54,10 +54,12 @@ impl World {
             run: "run".to_owned(),
             git_ref: None,
             spec: None,
+            manifests: None,
             images: images.to_vec(),
         };
         let (evidence, spec) = (BTreeMap::new(), Default::default());
-        let written = staging.write_release(1, release.clone(), &evidence, &spec);
+        let none = BTreeMap::new();
+        let written = staging.write_release(1, release.clone(), &evidence, &spec, &none);
         let digest = written.await.expect("a release");
         Self {
             digest,
@@ -350,6 +352,7 @@ images: { base: { base: "example.org/debian:13" } }
         run: "run".to_owned(),
         git_ref: None,
         spec: None,
+        manifests: None,
         images: vec![image(Some("one")), image(Some("two")), image(Some("gone"))],
     };
     let targets = channel_targets(&stack, &stack.channels()[0], &release).expect("targets");

@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use super::{Document, Error, Staging, bytes};
 use crate::evidence::Evidence;
 use crate::name::{Commit, Digest, Tag};
-use crate::record::{LedgerEntry, Release, ReleaseImage, Releases, StoredRelease, StoredSpec};
-use crate::registry::{Attachment, Locator};
+use crate::record::{
+    LedgerEntry, Release, ReleaseImage, Releases, StoredManifest, StoredManifests, StoredRelease,
+    StoredSpec,
+};
+use crate::registry::{Attachment, Locator, Manifest};
 use crate::tags;
 
 const SPEC_TYPE: &str = "application/vnd.laminate.spec.v1+json";
+const MANIFESTS_TYPE: &str = "application/vnd.laminate.manifests.v1+json";
 
 impl Document for Release {
     /// The commit, and the attempt from 1.
@@ -25,21 +29,18 @@ impl Document for Release {
 
 impl Staging {
     /// Writes a release under its tag, once: a release that is there must have the same images. The evidence
-    /// of its images (by label) and its spec become blobs, and the record refers to them.
+    /// of its images (by label), its spec and the manifests that are at hand become blobs, and the record refers to them.
     pub async fn write_release(
         &self,
         attempt: u32,
         mut release: Release,
         evidence: &BTreeMap<String, Evidence>,
         spec: &StoredSpec,
+        manifests: &BTreeMap<Digest, Manifest>,
     ) -> Result<Digest, Error> {
         let tag = Release::tag((&release.commit, attempt));
         let at = Locator::Tag(tag.clone());
         let (registry, repository) = (&self.registry, &self.repository);
-        if let Some((digest, there)) = self.read_at::<Release>(&at).await? {
-            self.ensure_same(&at, &there, &release)?;
-            return Ok(digest);
-        }
         let mut attached = Vec::new();
         let mut attach = |media_type: &str, bytes: Vec<u8>| {
             let digest = Digest::of(&bytes);
@@ -50,6 +51,8 @@ impl Staging {
             digest
         };
         release.spec = Some(attach(SPEC_TYPE, bytes(spec)));
+        release.manifests = stored_manifests(&release, manifests)
+            .map(|manifests| attach(MANIFESTS_TYPE, bytes(&manifests)));
         for image in &mut release.images {
             let known = evidence.get(&image.label());
             image.evidence = known.map(|known| attach(Evidence::MEDIA_TYPE, bytes(known)));
@@ -65,7 +68,7 @@ impl Staging {
             .await?;
         match claimed {
             Some(digest) => Ok(digest),
-            // Another run wrote it at the same time.
+            // It was there, or another run wrote it at the same time.
             None => match self.read_at::<Release>(&at).await? {
                 Some((digest, there)) => {
                     self.ensure_same(&at, &there, &release)?;
@@ -108,6 +111,32 @@ impl Staging {
         }
     }
 
+    /// Returns the manifests that are stored with a release, by digest. Each is checked against its digest.
+    pub async fn manifests_of(
+        &self,
+        release: &Release,
+    ) -> Result<BTreeMap<Digest, Manifest>, Error> {
+        let Some(blob) = &release.manifests else {
+            return Ok(BTreeMap::new());
+        };
+        let stored: StoredManifests = self.blob(blob).await?;
+        let manifests = stored.0.into_iter().filter_map(|(digest, stored)| {
+            let manifest = Manifest::new(stored.text, stored.media_type);
+            (manifest.digest == digest).then_some((digest, manifest))
+        });
+        Ok(manifests.collect())
+    }
+
+    /// Returns the release of the first of these commits that has one; it is looked up by their plain tags, all at once.
+    /// One that cannot be read is passed over.
+    pub async fn near_release(&self, commits: &[Commit]) -> Option<StoredRelease> {
+        let found = join_all(commits.iter().map(|commit| async move {
+            let found = self.read::<Release>((commit, 1)).await.ok()??;
+            Some(StoredRelease::from(found)).filter(|stored| stored.release.commit == *commit)
+        }));
+        found.await.into_iter().flatten().next()
+    }
+
     /// Returns the release with a manifest digest.
     pub async fn release(&self, digest: &Digest) -> Result<Option<StoredRelease>, Error> {
         let found = self.read_at(&Locator::Digest(digest.clone())).await?;
@@ -117,13 +146,34 @@ impl Staging {
     /// Returns the releases of a commit, newest first; `commit` are its first hex digits, at least 7. Nothing
     /// else is read, and all of them must be readable.
     pub async fn releases_of(&self, commit: &str) -> Result<Vec<StoredRelease>, Error> {
-        let tags = self.registry.tags(&self.repository).await?;
-        let tags = tags.into_iter();
-        let tags = tags.filter(|tag| tags::is_release_of(tag, commit));
+        let is_of = |tag: &Tag| tags::is_release_of(tag, commit);
+        let (registry, repository) = (&self.registry, &self.repository);
+        // Most commits have one release; the tags of others are next to its tag.
+        let plain = tags::first_release(commit);
+        let at = plain.clone().map(Locator::Tag);
+        let first = async {
+            match &at {
+                Some(at) => self.read_at::<Release>(at).await,
+                None => Ok(None),
+            }
+        };
+        let others = async {
+            match &plain {
+                Some(plain) => Ok(registry.tags_behind(repository, plain, is_of).await?),
+                None => Ok::<_, Error>(None),
+            }
+        };
+        let (first, mut tags) = match tokio::try_join!(first, others)? {
+            (Some(first), Some(others)) => (Some(first), others),
+            _ => (None, registry.tags(repository).await?),
+        };
+        tags.retain(is_of);
         let found = try_join_all(
-            tags.map(|tag| async move { self.read_at::<Release>(&Locator::Tag(tag)).await }),
+            tags.into_iter()
+                .map(|tag| async move { self.read_at::<Release>(&Locator::Tag(tag)).await }),
         );
-        let found = found.await?.into_iter().flatten().map(StoredRelease::from);
+        let found = found.await?.into_iter().flatten();
+        let found = found.chain(first).map(StoredRelease::from);
         let is_of = |stored: &StoredRelease| stored.release.commit.as_str().starts_with(commit);
         let mut list: Vec<_> = found.filter(is_of).collect();
         Releases::sort(&mut list);
@@ -202,6 +252,23 @@ impl Staging {
         }
         Ok((found, unreadable))
     }
+}
+
+/// Returns the manifests of a release's images that are at hand; `None` if there are none.
+fn stored_manifests(
+    release: &Release,
+    manifests: &BTreeMap<Digest, Manifest>,
+) -> Option<StoredManifests> {
+    let stored = release.images.iter().filter_map(|image| {
+        let manifest = manifests.get(&image.digest)?;
+        let stored = StoredManifest {
+            media_type: manifest.media_type.clone(),
+            text: String::from_utf8(manifest.bytes.to_vec()).ok()?,
+        };
+        Some((image.digest.clone(), stored))
+    });
+    let stored: BTreeMap<Digest, StoredManifest> = stored.collect();
+    (!stored.is_empty()).then_some(StoredManifests(stored))
 }
 
 /// Documents that were found, and why others could not be read.

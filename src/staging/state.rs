@@ -102,6 +102,11 @@ impl State {
         self.images.iter().map(record).collect()
     }
 
+    /// Returns the last build of an image.
+    pub fn last_build(&self, label: &str) -> Option<&Built> {
+        self.images.get(label)
+    }
+
     /// Returns the generation of the last build of each image.
     pub fn generations(&self) -> BTreeMap<String, u64> {
         let images = self.images.iter();

@@ -76,8 +76,8 @@ pub const ROOMS: &[Room] = &[
     acts(
         "gather",
         &[
-            "name", "checkout", "event", "oci", "evidence", "tags", "spec", "stack", "plan", "git",
-            "registry", "staging",
+            "name", "checkout", "event", "oci", "evidence", "tags", "spec", "stack", "plan",
+            "record", "git", "registry", "staging",
         ],
     ),
     acts(

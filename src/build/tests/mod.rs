@@ -152,6 +152,7 @@ impl World {
             sizes: self.sizes.clone(),
             generations: BTreeMap::new(),
             is_state_movable: false,
+            near: None,
         };
         (gathered, plan.expect("a free tag"))
     }
@@ -186,6 +187,7 @@ impl World {
                 lock: None,
                 request: &self.options.request,
                 now: now(),
+                reads_all: false,
             },
             gathered,
             plan,

@@ -47,6 +47,22 @@ async fn a_build_that_passed_is_tagged_and_recorded() {
 }
 
 #[tokio::test]
+async fn a_first_build_sends_few_requests_one_after_the_other() {
+    let mut world = World::start(PAIR).await;
+    world.options.push = true;
+    let engine = Pushing::new(&world.fake);
+    let (rounds, built) = world.fake.in_rounds(world.build(&engine)).await;
+    assert_eq!(built.expect("a build").ending, Ending::Complete);
+    let shown = rounds.shown();
+    assert!(rounds.chain() <= 31, "{}:\n{shown}", rounds.chain());
+    assert!(
+        rounds.requests.len() <= 80,
+        "{}:\n{shown}",
+        rounds.requests.len()
+    );
+}
+
+#[tokio::test]
 async fn the_id_of_a_run_is_its_time_and_commit() {
     let world = World::start(PAIR).await;
     let built = world

@@ -16,6 +16,7 @@ use super::preview::{self, PolicyFindings};
 use super::{Answer, Failure};
 use crate::build::{self, Buildkit, Job, Options, Prepared};
 use crate::event::Events;
+use crate::gather;
 use crate::interrupt::Interrupt;
 use crate::registry::Credentials;
 
@@ -61,7 +62,10 @@ async fn carry_out(
     let online = (!options.offline).then_some(&registry);
     let request = &options.request;
     let platform = context::platform_name();
-    let gathering = context.gathering(&platform, request);
+    let gathering = gather::Options {
+        reads_all: options.archive.is_some(),
+        ..context.gathering(&platform, request)
+    };
     let planning = context.plan_with(&gathering, online, events, interrupt.cancel());
     let (gathered, plan) = planning.await?;
     let planned = (&gathered, &plan);

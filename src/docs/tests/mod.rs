@@ -103,6 +103,7 @@ fn release(words: &Words, number: usize, name: &str) -> StoredRelease {
         run: format!("run-{number}"),
         git_ref: Some("refs/heads/main".to_owned()),
         spec: None,
+        manifests: None,
         images: all,
     };
     StoredRelease {
