@@ -14,6 +14,7 @@ mod format;
 mod hostile;
 mod numbers;
 mod pipes;
+mod plans;
 mod publish;
 mod real_registry;
 mod registry;

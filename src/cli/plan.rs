@@ -48,7 +48,12 @@ pub async fn run(
     for text in slips(&context, registry.as_ref(), &plan).await? {
         events.send(Event::Warning { text });
     }
-    let json = json(&context, &gathered, &plan);
+    let (document, text) = if global.json {
+        (json(&context, &gathered, &plan), String::new())
+    } else {
+        let compared = gathered.facts.released_commit.as_ref();
+        (Value::Null, text(&context, &plan, compared))
+    };
     let name = context.stack.name().as_str();
     let heading = format!("{name}: {}", count(&plan));
     summary::add_table(&heading, &["image", "action", "runs", "why"], &rows(&plan))?;
@@ -65,8 +70,7 @@ pub async fn run(
     } else {
         Exit::Done
     };
-    let compared = gathered.facts.released_commit.as_ref();
-    Ok(Answer::new(exit, json, text(&context, &plan, compared)))
+    Ok(Answer::new(exit, document, text))
 }
 
 /// Returns the labels of images without a cache key: whether they are up to date is unknown.

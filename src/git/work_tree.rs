@@ -41,19 +41,20 @@ pub async fn read_checkout<T: AsRef<str>>(
     folder: &Utf8Path,
     files: &[T],
 ) -> Result<Option<Checkout>, Error> {
-    let Some((commit, time)) = read_head(folder).await? else {
-        return Ok(None);
-    };
     let files: Vec<PathBuf> = files.iter().map(|f| PathBuf::from(f.as_ref())).collect();
     let git = Git::plain(folder);
-    let (mut found, ignored) = tokio::try_join!(
-        changes(folder.as_std_path(), &files),
-        list(
-            &git,
-            &["--others", "--ignored", "--exclude-standard"],
-            &files
+    let ignored = ["--others", "--ignored", "--exclude-standard"];
+    // All at once: each git takes some milliseconds to start.
+    let (head, compared) = tokio::join!(read_head(folder), async {
+        tokio::try_join!(
+            changes(folder.as_std_path(), &files),
+            list(&git, &ignored, &files),
         )
-    )?;
+    });
+    let Some((commit, time)) = head? else {
+        return Ok(None);
+    };
+    let (mut found, ignored) = compared?;
     // Ignored files below `images/` are not used, but a file that is named is.
     for path in ignored.into_iter().filter(|path| files.contains(path)) {
         found.insert(path, ChangeKind::Ignored);
@@ -80,14 +81,17 @@ pub async fn read_work_tree(
     let git = Git::plain(folder);
     let spec = PathBuf::from(spec);
     let ignored = ["--others", "--ignored", "--exclude-standard"];
-    match list(&git, &ignored, std::slice::from_ref(&spec)).await {
-        Ok(ignored) if ignored.contains(&spec) => return Ok(None),
-        Ok(_) => {}
-        Err(Error::NotARepository { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    }
     let images = [PathBuf::from(images.as_std_path())];
-    Ok(Some(work_tree(folder.as_std_path(), &images).await?))
+    let (ignored, tree) = tokio::join!(
+        list(&git, &ignored, std::slice::from_ref(&spec)),
+        work_tree(folder.as_std_path(), &images),
+    );
+    match ignored {
+        Ok(ignored) if ignored.contains(&spec) => Ok(None),
+        Ok(_) => Ok(Some(tree?)),
+        Err(Error::NotARepository { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the files of one repository and of those in it.
@@ -138,9 +142,9 @@ async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> 
 /// Returns which of the files differ from the commit, also where git is set not to look.
 async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<Changes, Error> {
     let git = Git::plain(folder);
-    let index = read_index(&git, paths).await?;
+    let (index, found) = tokio::try_join!(read_index(&git, paths), status(&git, paths))?;
     let mut found = if index.unwatched.is_empty() {
-        status(&git, paths).await?
+        found
     } else {
         let copy = watchful_index(&git, folder, &index.unwatched).await?;
         let git = Git {

@@ -1,5 +1,7 @@
 //! The plan itself: [`Plan::new`].
 
+use std::sync::Arc;
+
 use super::choice::{Choice, HoldReason, choices};
 use super::facts::{Facts, Request, Retest};
 use super::key::{Keyed, Keys};
@@ -37,7 +39,7 @@ pub struct Planned {
     /// Its label, see [`Stack::label`].
     pub label: String,
     /// `None` only if it is skipped because the digest of an external image is unknown.
-    pub keyed: Option<Keyed>,
+    pub keyed: Option<Arc<Keyed>>,
     /// What is done with it.
     pub action: Action,
     /// Whether its steps run even if BuildKit has them in its cache: `--refresh` selects it, or a new
@@ -90,7 +92,7 @@ impl Plan {
                     tags: tag::immutable_tags(image, facts.commit(), attempt),
                     proofs,
                     label,
-                    keyed: keyed.cloned(),
+                    keyed: keys.share(id),
                     action,
                 }
             })

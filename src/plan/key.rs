@@ -4,6 +4,7 @@
 //! entry of it changed. Nothing of the host enters: no path, time, owner or commit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -112,7 +113,7 @@ pub struct Periods {
 
 /// The keys of all images of a stack.
 #[derive(Clone, Debug, Default)]
-pub struct Keys(Vec<Option<Keyed>>);
+pub struct Keys(Vec<Option<Arc<Keyed>>>);
 
 impl Keys {
     /// Computes the keys. An image that names an external image without a digest in `facts` has none,
@@ -123,7 +124,12 @@ impl Keys {
 
     /// Returns the key of an image; `None` if the digest of an external image it needs is unknown.
     pub fn get(&self, id: ImageId) -> Option<&Keyed> {
-        self.0[id.0].as_ref()
+        self.0[id.0].as_deref()
+    }
+
+    /// Returns the key of an image to be kept, as [`Keys::get`].
+    pub fn share(&self, id: ImageId) -> Option<Arc<Keyed>> {
+        self.0[id.0].clone()
     }
 
     /// Returns every key once; images that are built from the same things share one.
@@ -132,11 +138,11 @@ impl Keys {
     }
 }
 
-fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<Option<Keyed>> {
-    let mut keys: Vec<Option<Keyed>> = Vec::with_capacity(stack.images().len());
+fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<Option<Arc<Keyed>>> {
+    let mut keys: Vec<Option<Arc<Keyed>>> = Vec::with_capacity(stack.images().len());
     for image in stack.images() {
         let images = images(stack, image, &keys, facts);
-        keys.push(images.map(|images| keyed(stack, image, images, facts)));
+        keys.push(images.map(|images| Arc::new(keyed(stack, image, images, facts))));
     }
     keys
 }
@@ -146,7 +152,7 @@ fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<Option<Keyed>> {
 fn images(
     stack: &Stack,
     image: &Image,
-    keys: &[Option<Keyed>],
+    keys: &[Option<Arc<Keyed>>],
     facts: &KeyFacts,
 ) -> Option<Vec<Component>> {
     let in_stack = |kind: ComponentKind, id: ImageId| {

@@ -15,8 +15,9 @@ use crate::name::Digest;
 /// The largest file that laminate itself reads, bytes: a list of packages, a declaration of an image.
 const LARGEST_TEXT: u64 = 16 << 20;
 
-/// How much is read at once, bytes.
+/// How much is read at once, bytes: at most, and at least.
 const PIECE: usize = 256 << 10;
+const SMALLEST_PIECE: usize = 4 << 10;
 
 /// The content of a regular file.
 #[derive(Clone, Debug)]
@@ -175,7 +176,9 @@ impl Content {
         }
         let mut file = open(path)?;
         let mut hash = Sha256::new();
-        let mut piece = vec![0; PIECE];
+        // One byte more: a file that did not grow is read at once.
+        let size = usize::try_from(self.size()).unwrap_or(PIECE);
+        let mut piece = vec![0; size.saturating_add(1).clamp(SMALLEST_PIECE, PIECE)];
         loop {
             let count = file.read(&mut piece)?;
             if count == 0 {

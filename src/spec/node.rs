@@ -216,7 +216,7 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
             Event::MappingStart(_, anchor, tag) => {
                 self.refuse_tag(tag.is_some(), span);
                 let mut entries: Vec<Entry> = Vec::new();
-                let mut known = HashMap::new();
+                let mut known = KnownKeys::default();
                 let end = loop {
                     match self.next()?? {
                         (Event::MappingEnd, end) => break end,
@@ -224,7 +224,7 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
                             let key = self.node(event, at, depth + 1)?;
                             let (event, at) = self.next()??;
                             let value = self.node(event, at, depth + 1)?;
-                            let entry = self.entry(key, value, &mut known);
+                            let entry = self.entry(key, value, &mut known, &entries);
                             entries.extend(entry);
                         }
                     }
@@ -279,12 +279,13 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
         }
     }
 
-    /// Returns the entry of a key that is valid and not in `known`, to which it is added.
+    /// Returns the entry of a key that is valid and not in `entries`, whose keys are `known`.
     fn entry(
         &mut self,
         key: Node,
         value: Node,
-        known: &mut HashMap<String, Span>,
+        known: &mut KnownKeys,
+        entries: &[Entry],
     ) -> Option<Entry> {
         let span = key.span;
         let Value::Scalar { text, .. } = key.value else {
@@ -301,14 +302,38 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
             );
             return None;
         }
-        if let Some(first) = known.get(&text) {
-            let problem = Diagnostic::duplicate("key", &text, span, *first);
+        if let Some(first) = known.add(&text, entries) {
+            let problem = Diagnostic::duplicate("key", &text, span, first.key.span);
             self.problems.push(problem);
             return None;
         }
-        known.insert(text.clone(), span);
         let key = Key { text, span };
         Some(Entry { key, value })
+    }
+}
+
+/// Finds a key that is there twice. Most mappings are small, and need no table.
+#[derive(Default)]
+struct KnownKeys(HashMap<String, usize>);
+
+/// Mappings with fewer keys are searched through.
+const SMALL: usize = 16;
+
+impl KnownKeys {
+    /// Returns the entry that has a key already. Otherwise the key is that of the next entry.
+    fn add<'e>(&mut self, key: &str, entries: &'e [Entry]) -> Option<&'e Entry> {
+        if entries.len() < SMALL {
+            return entries.iter().find(|entry| entry.key.text == key);
+        }
+        if self.0.is_empty() {
+            let keys = entries.iter().map(|entry| entry.key.text.clone());
+            self.0 = keys.zip(0..).collect();
+        }
+        if let Some(first) = self.0.get(key) {
+            return entries.get(*first);
+        }
+        self.0.insert(key.to_owned(), entries.len());
+        None
     }
 }
 
@@ -365,6 +390,21 @@ mod tests {
             "{a: [\"3.10\", \"0644\", \"off\", \"1e3\", \"2026.10\", \"~\", \"x\", \"\\t\"], \
              b: \"echo \\\"${X}\\\" '\\\\n'\\n$${Y}\\n\"}"
         );
+    }
+
+    #[test]
+    fn a_key_is_found_again_however_many_there_are() {
+        for count in [2, SMALL - 1, SMALL, SMALL + 1, 4 * SMALL] {
+            let keys = (0..count).map(|n| format!("k{n}: 1\n"));
+            for again in [0, count / 2, count - 1] {
+                let text: String = keys.clone().chain([format!("k{again}: 2\n")]).collect();
+                let (node, problems, _) = read(&text);
+                assert_eq!(node.expect("a tree").entries().len(), count);
+                assert!(problems.contains(&format!("duplicate key `k{again}`")));
+                let first = format!("{} | k{again}: 1", again + 1);
+                assert!(problems.contains(&first), "{problems}");
+            }
+        }
     }
 
     #[test]

@@ -4,14 +4,14 @@
 //! `resolve` makes a `Stack` of it.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
 use super::channels::{self, ChannelTag};
 use super::compression::{self, Compression};
 use super::declare_image::{DeclaredImage, ImageNode, known_image};
-use super::image_source::KnownImage;
+use super::image_source::KnownImages;
 use super::info::{self, InfoCommand};
 use super::keys::{NOT_OF_SPEC, SPEC_KEYS};
 use super::model::{Build, Variant};
@@ -19,7 +19,7 @@ use super::paths::Paths;
 use super::policy::{self, Policy, Refs};
 use super::problems::Problems;
 use super::reader::{Fields, Reader};
-use super::scope::{Overrides, Scope, Top};
+use super::scope::{Overrides, Scope, Top, VariableNames};
 use super::suite::{self, Declarer, SuiteEntry};
 use super::url;
 use super::variables::{BUILT_IN, Variables};
@@ -112,10 +112,10 @@ impl<'a> SpecReader<'a> {
         let images = self.images();
         let names = images.iter().map(|image| image.name.to_string()).collect();
         let variants = variant_node::read(&self.reader, &self.top, names);
-        let everywhere = variable_names(&self.top, &images, &variants);
-        self.check_overrides(&everywhere);
+        let names = VariableNames::new(variable_names(&self.top, &images, &variants));
+        self.check_overrides(&names.everywhere);
         let read = |variant: &VariantNode| {
-            self.declare(variant, &variants, &images, &everywhere, registry.as_ref())
+            self.declare(variant, &variants, &images, &names, registry.as_ref())
         };
         let variants: Vec<DeclaredVariant> = variants.iter().map(read).collect();
         self.check_folders(&images, &variants);
@@ -130,7 +130,7 @@ impl<'a> SpecReader<'a> {
             compression: compression::read(&self.reader, &self.top),
             refs: self.refs(),
             // Not those that laminate sets itself.
-            used_vars: (self.used.take().intersection(&everywhere).cloned()).collect(),
+            used_vars: (self.used.take().intersection(&names.everywhere).cloned()).collect(),
             variants,
         }
     }
@@ -141,7 +141,7 @@ impl<'a> SpecReader<'a> {
         node: &VariantNode,
         variants: &[VariantNode],
         images: &[ImageNode],
-        everywhere: &BTreeSet<String>,
+        names: &VariableNames,
         registry: Option<&Repository>,
     ) -> DeclaredVariant {
         let top = Top {
@@ -150,7 +150,7 @@ impl<'a> SpecReader<'a> {
             overrides: self.overrides,
             used: &self.used,
             problems: self.problems,
-            everywhere,
+            names,
             registry,
         };
         let scope = Scope {
@@ -159,11 +159,10 @@ impl<'a> SpecReader<'a> {
             key: node.key,
             vars: node.vars,
             images: &node.images,
-            known: &[],
+            known: &KnownImages::default(),
         };
-        let known: Vec<KnownImage> = (images.iter())
-            .map(|image| known_image(&scope, image))
-            .collect();
+        let known = images.iter().map(|image| known_image(&scope, image));
+        let known = KnownImages::new(known.collect());
         let scope = Scope {
             known: &known,
             ..scope
@@ -413,14 +412,16 @@ impl<'a> SpecReader<'a> {
             return;
         };
         let used = used_files(&self.spec.files, variants);
+        let declared: HashSet<&str> = images.iter().map(|image| image.name.as_str()).collect();
         for (path, file) in self.spec.files.iter() {
             let name = path.file_name().unwrap_or_default();
             // A hidden folder is a tool's.
             if !file.is_folder() || path.components().count() != 2 || name.starts_with('.') {
                 continue;
             }
-            let is_declared = images.iter().any(|image| image.name.as_str() == name);
-            if is_declared || used.iter().any(|file| file.starts_with(path)) {
+            // Paths are sorted by their parts: a folder is before what is in it.
+            let next = used.range(path.as_path()..).next();
+            if declared.contains(name) || next.is_some_and(|file| file.starts_with(path)) {
                 continue;
             }
             let message = format!("folder `{path}/` belongs to no image and is not used");

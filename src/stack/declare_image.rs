@@ -114,7 +114,10 @@ impl DeclaredImage {
         };
         let declared = reader.declared();
         scope.top.used.borrow_mut().extend(variables.used());
-        Some(declared)
+        Some(Self {
+            vars: variables.values,
+            ..declared
+        })
     }
 }
 
@@ -133,6 +136,7 @@ impl<'a> ImageReader<'a> {
         node.map(|node| read(self.reader, node)).unwrap_or_default()
     }
 
+    /// Returns the image without its variables.
     fn declared(&self) -> DeclaredImage {
         let reader = self.reader;
         let base = self.base();
@@ -155,7 +159,7 @@ impl<'a> ImageReader<'a> {
             name: Spanned::new(self.image.name.clone(), self.image.key.span),
             base,
             repository: self.repository(),
-            vars: reader.vars.values.clone(),
+            vars: BTreeMap::new(),
             env: self.read("env", env::read),
             user: self.read("user", config::user),
             steps,
@@ -235,6 +239,13 @@ pub fn known_image(scope: &Scope, image: &ImageNode) -> KnownImage {
         let entry = entries.iter().find(|entry| entry.key.text == key);
         entry.map(|entry| &entry.value)
     };
+    if get("repository").is_none() {
+        let registry = scope.top.registry;
+        return KnownImage {
+            repository: registry.and_then(|registry| registry.join(image.name.as_str()).ok()),
+            name: image.name.clone(),
+        };
+    }
     let ignored = Problems::default();
     let top = Top {
         problems: &ignored,

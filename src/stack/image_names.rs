@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::image_source::{ExternalImage, ImageSource, KnownImage};
+use super::image_source::{ExternalImage, ImageSource, KnownImage, KnownImages};
 use super::reader::Reader;
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::{ImageName, Reference, Repository};
@@ -28,7 +28,7 @@ pub enum Use {
 /// Reads texts that name an image, in one image of one variant.
 pub struct ImageNames<'a> {
     /// All images of the spec.
-    pub known: &'a [KnownImage],
+    pub known: &'a KnownImages,
     /// Those the variant has.
     pub images: &'a BTreeSet<String>,
     /// The key of the variant in the file.
@@ -79,16 +79,17 @@ impl ImageNames<'_> {
         if Reference::is_exact(text) {
             return None;
         }
-        let known = self.known.iter();
-        let repository = Repository::parse(text).ok();
-        let repository = repository.filter(|_| text.contains('/'));
-        known.into_iter().find(|known| {
-            known.name.as_str() == text || repository.is_some() && known.repository == repository
-        })
+        // A name has no `/`, and a whole repository has one.
+        if text.contains('/') {
+            let repository = Repository::parse(text).ok()?;
+            self.known.published_in(&repository)
+        } else {
+            self.known.named(text)
+        }
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
-        self.known.iter().map(|known| known.name.as_str())
+        self.known.names()
     }
 
     fn unknown(&self, text: &str, span: Span) -> Diagnostic {

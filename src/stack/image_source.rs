@@ -1,6 +1,6 @@
 //! Images that others take their base or files from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use crate::name::{Digest, ImageName, Reference, Repository};
@@ -53,4 +53,45 @@ pub struct KnownImage {
     pub name: ImageName,
     /// Where it is published; `None` if nowhere, or if the text is invalid.
     pub repository: Option<Repository>,
+}
+
+/// All images of the spec, in one variant.
+#[derive(Debug, Default)]
+pub struct KnownImages {
+    /// In the order of the file.
+    list: Vec<KnownImage>,
+    by_name: HashMap<String, usize>,
+    /// The first image of each repository.
+    by_repository: HashMap<Repository, usize>,
+}
+
+impl KnownImages {
+    /// Collects images in the order of the file.
+    pub fn new(list: Vec<KnownImage>) -> Self {
+        let mut images = Self::default();
+        for (index, known) in list.iter().enumerate() {
+            images.by_name.insert(known.name.to_string(), index);
+            if let Some(repository) = &known.repository {
+                let first = images.by_repository.entry(repository.clone());
+                first.or_insert(index);
+            }
+        }
+        Self { list, ..images }
+    }
+
+    /// Returns the image with a name.
+    pub fn named(&self, name: &str) -> Option<&KnownImage> {
+        self.by_name.get(name).map(|index| &self.list[*index])
+    }
+
+    /// Returns the first image that is published in a repository.
+    pub fn published_in(&self, repository: &Repository) -> Option<&KnownImage> {
+        let index = self.by_repository.get(repository)?;
+        Some(&self.list[*index])
+    }
+
+    /// Returns the names of all images, in the order of the file.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|known| known.name.as_str())
+    }
 }

@@ -1,7 +1,7 @@
 //! From [`Declarations`] to a [`Stack`]: images ordered after those they need, inheritance, and what
 //! has to be unique.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::channels::{Channel, ChannelTag};
@@ -48,6 +48,7 @@ impl Declarations {
             gates.add(variant.name.as_ref(), &moved, &resolved);
             // A variant that is not selected is checked as well.
             if is_selected {
+                images.reserve_exact(resolved.len());
                 images.extend(resolved);
             }
             variants.push(variant);
@@ -112,7 +113,8 @@ fn resolve_images(
     };
     let order = order::order(&declared.images, problems);
     let mut read: Vec<Option<DeclaredImage>> = declared.images.into_iter().map(Some).collect();
-    let mut images: Vec<Image> = Vec::new();
+    let mut images: Vec<Image> = Vec::with_capacity(read.len());
+    let mut places: HashMap<ImageName, usize> = HashMap::new();
     for index in order {
         let image = read[index].take().expect("each index is in the order once");
         let (base, inherited) = match image.base {
@@ -124,7 +126,7 @@ fn resolve_images(
             }
             Some(ImageSource::InStack(ref name)) => {
                 // An image that is missing here is part of a cycle, which is reported.
-                let Some(at) = position(&images, name) else {
+                let Some(at) = places.get(name).copied() else {
                     continue;
                 };
                 let parent = &images[at];
@@ -140,10 +142,11 @@ fn resolve_images(
         };
         let mut image = inherit(image, variant, base, inherited, problems);
         for name in names(image.copy_sources().into_values()) {
-            if let Some(at) = position(&images, &name) {
+            if let Some(at) = places.get(&name).copied() {
                 image.copied.insert(name, ImageId(first.0 + at));
             }
         }
+        places.insert(image.name.value.clone(), images.len());
         images.push(image);
     }
     images
@@ -157,10 +160,6 @@ fn shell_entrypoint(images: &[Image], at: usize, first: ImageId) -> Option<Span>
         (None, Base::Image(parent)) => shell_entrypoint(images, parent.0 - first.0, first),
         _ => None,
     }
-}
-
-fn position(images: &[Image], name: &ImageName) -> Option<usize> {
-    images.iter().position(|image| image.name.value == *name)
 }
 
 /// Returns the names of those that are images of the stack.

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::image_source::KnownImage;
+use super::image_source::KnownImages;
 use super::model::Variant;
 use super::problems::Problems;
 use super::reader::Fields;
@@ -27,6 +28,26 @@ pub struct Overrides {
     pub variants: Vec<String>,
 }
 
+/// Names of the variables of a spec.
+pub struct VariableNames {
+    /// Those that are declared anywhere.
+    pub everywhere: BTreeSet<String>,
+    /// Those that any image has: the same, and `image`.
+    elsewhere: Arc<BTreeSet<String>>,
+}
+
+impl VariableNames {
+    /// Returns the names of a spec that declares these anywhere.
+    pub fn new(everywhere: BTreeSet<String>) -> Self {
+        let mut elsewhere = everywhere.clone();
+        elsewhere.insert("image".to_owned());
+        Self {
+            everywhere,
+            elsewhere: Arc::new(elsewhere),
+        }
+    }
+}
+
 /// What all variants have in common.
 pub struct Top<'a> {
     /// The settings of the whole spec.
@@ -37,8 +58,8 @@ pub struct Top<'a> {
     pub overrides: &'a Overrides,
     /// Faults found so far.
     pub problems: &'a Problems,
-    /// Names of variables that are declared anywhere.
-    pub everywhere: &'a BTreeSet<String>,
+    /// Names of variables.
+    pub names: &'a VariableNames,
     /// Names of variables that were used so far.
     pub used: &'a RefCell<BTreeSet<String>>,
     /// Where images are published.
@@ -58,7 +79,7 @@ pub struct Scope<'a> {
     /// The images it has.
     pub images: &'a BTreeSet<String>,
     /// All images of the spec.
-    pub known: &'a [KnownImage],
+    pub known: &'a KnownImages,
 }
 
 impl Scope<'_> {
@@ -76,14 +97,17 @@ impl Scope<'_> {
         }
         for (name, value) in &self.top.overrides.vars {
             // One that the spec does not declare has no effect, and its value is not stored.
-            if self.top.everywhere.contains(name) {
+            if self.top.names.everywhere.contains(name) {
                 declared.insert(name.clone(), Written::Given(value));
             }
         }
-        let mut elsewhere = self.top.everywhere.clone();
-        elsewhere.insert("image".to_owned());
         let built_in = self.built_in(image.map(|(name, _)| name));
-        Variables::new(&declared, built_in, &elsewhere, self.top.problems)
+        Variables::new(
+            &declared,
+            built_in,
+            &self.top.names.elsewhere,
+            self.top.problems,
+        )
     }
 
     fn declare<'n>(&self, node: &'n Node, declared: &mut BTreeMap<String, Written<'n>>) {

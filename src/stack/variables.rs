@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use super::problems::Problems;
 use crate::diagnostic::Diagnostic;
@@ -29,7 +30,7 @@ pub struct Variables {
     pub values: BTreeMap<String, String>,
     broken: BTreeSet<String>,
     /// Names of variables any image has.
-    elsewhere: BTreeSet<String>,
+    elsewhere: Arc<BTreeSet<String>>,
     /// The variables that the value of each contains.
     contained: BTreeMap<String, BTreeSet<String>>,
     /// Those whose values were asked for.
@@ -80,14 +81,14 @@ impl Variables {
     pub fn new(
         declared: &BTreeMap<String, Written>,
         built_in: BTreeMap<String, String>,
-        elsewhere: &BTreeSet<String>,
+        elsewhere: &Arc<BTreeSet<String>>,
         problems: &Problems,
     ) -> Self {
         let mut resolver = Resolver {
             variables: Self {
                 values: built_in,
                 broken: BTreeSet::new(),
-                elsewhere: elsewhere.clone(),
+                elsewhere: Arc::clone(elsewhere),
                 contained: BTreeMap::new(),
                 used: RefCell::default(),
             },

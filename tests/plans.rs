@@ -1,0 +1,78 @@
+//! What a plan costs, in what can be counted.
+
+use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::support::laminate::Laminate;
+
+/// How many times `plan` starts git, however many images there are.
+const GITS: usize = 10;
+
+fn git(folder: &Path, words: &[&str]) {
+    let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+    let command = std::process::Command::new("git")
+        .current_dir(folder)
+        .args(identity)
+        .args(words)
+        .output();
+    let output = command.expect("git starts");
+    assert!(output.status.success(), "{words:?}: {output:?}");
+}
+
+/// Writes a program that notes in `log` that it was started, and runs git.
+fn write_counting_git(folder: &Path, log: &Path) {
+    let path = folder.join("git");
+    let script = format!(
+        "#!/bin/sh\necho >>'{}'\nPATH='{}' exec git \"$@\"\n",
+        log.display(),
+        std::env::var("PATH").expect("set"),
+    );
+    std::fs::write(&path, script).expect("written");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).expect("set");
+}
+
+fn write_stack(folder: &Path, images: usize) {
+    let digest = "a".repeat(64);
+    let mut spec = "stack: x\nregistry: example.org/x\nimages:\n".to_owned();
+    for n in 0..images {
+        let base = match n {
+            0 => format!("example.org/debian@sha256:{digest}"),
+            _ => format!("image-{}", (n - 1) / 10),
+        };
+        let step = format!("{{ copy: {{ /etc/{n}: text }} }}");
+        let _ = writeln!(spec, "  image-{n}: {{ base: {base}, steps: [{step}] }}");
+        let own = folder.join(format!("images/image-{n}"));
+        std::fs::create_dir_all(&own).expect("a folder");
+        std::fs::write(own.join("text"), n.to_string()).expect("written");
+    }
+    std::fs::write(folder.join("specs.yml"), spec).expect("written");
+}
+
+#[tokio::test]
+async fn a_plan_starts_git_as_often_for_many_images_as_for_one() {
+    for images in [1, 60] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (stack, tools) = (folder.path().join("stack"), folder.path().join("tools"));
+        for folder in [&stack, &tools] {
+            std::fs::create_dir(folder).expect("a folder");
+        }
+        write_stack(&stack, images);
+        git(&stack, &["init", "--quiet"]);
+        git(&stack, &["add", "--all"]);
+        git(&stack, &["commit", "--quiet", "--message", "x"]);
+        let log = folder.path().join("log");
+        write_counting_git(&tools, &log);
+        let laminate = Laminate::new()
+            .working_folder(&stack)
+            .variable("PATH", &tools);
+        let answer = laminate.run(&["--json", "plan", "--offline"]).await;
+        assert_eq!(answer.code, 10, "{answer:?}");
+        let planned = answer.json()["images"].as_array().map(Vec::len);
+        assert_eq!(planned, Some(images));
+        assert_eq!(answer.json()["dirty"], false);
+        let started = std::fs::read_to_string(&log).expect("git was started");
+        assert_eq!(started.lines().count(), GITS, "{images} images");
+    }
+}
