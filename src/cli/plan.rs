@@ -121,6 +121,7 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
             }),
         },
         "copies": copies(gathered, image),
+        "kept_steps": planned.kept.as_ref().map_or(0, |kept| kept.steps),
     });
     let run = |known: bool| if known { "known" } else { "run" };
     let proofs = &planned.proofs;

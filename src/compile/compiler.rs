@@ -85,12 +85,23 @@ impl<'a> Compiler<'a> {
     }
 
     /// Adds the base of an image, as [`Self::reference`] does.
+    pub fn base(&mut self, reference: &Reference, label: &str) -> Output {
+        let base = self.reference(reference, label);
+        self.for_compression(base, label)
+    }
+
+    /// Adds the lowest layers of an earlier build of an image, as many as `layers`, for further steps.
+    pub fn earlier_build(&mut self, reference: &Reference, layers: usize, label: &str) -> Output {
+        let base = self.first_layers(reference, layers);
+        self.for_compression(base, label)
+    }
+
+    /// Returns a file system that steps are built on.
     ///
     /// An engine stores a layer when it first exports it, and has it in that form from then on. So what is built for
     /// another `compression:` than the default must not be equal to what the engine may have: the base is merged with
     /// nothing, which changes neither its files nor its layers, and that nothing is made of the setting.
-    pub fn base(&mut self, reference: &Reference, label: &str) -> Output {
-        let base = self.reference(reference, label);
+    fn for_compression(&mut self, base: Output, label: &str) -> Output {
         let compression = self.stack.compression();
         if compression == Compression::default() {
             return base;

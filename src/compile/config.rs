@@ -92,8 +92,13 @@ impl BaseConfig {
 
     /// Returns the number of layers.
     pub fn layers(&self) -> usize {
+        self.diff_ids().len()
+    }
+
+    /// Returns the digest of each layer without compression.
+    pub fn diff_ids(&self) -> &[Value] {
         let layers = self.0["rootfs"]["diff_ids"].as_array();
-        layers.map_or(0, Vec::len)
+        layers.map_or(&[], Vec::as_slice)
     }
 
     /// Returns `OnBuild`: instructions for a build on this image.

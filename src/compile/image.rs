@@ -44,6 +44,16 @@ impl Compiled {
 impl Compiler<'_> {
     /// Adds an image on its base. Fails where a step cannot be one layer.
     pub fn image(&mut self, id: ImageId, base: BaseState) -> Result<Compiled, Diagnostic> {
+        self.image_after(id, base, &[])
+    }
+
+    /// Adds an image on its base, of which the states after its first steps are known.
+    pub fn image_after(
+        &mut self,
+        id: ImageId,
+        base: BaseState,
+        known: &[Output],
+    ) -> Result<Compiled, Diagnostic> {
         let image = &self.stack[id];
         check_triggers(image, &base.config)?;
         if let Some(problem) = check_environment(image, &base.config.env()).pop() {
@@ -55,6 +65,11 @@ impl Compiler<'_> {
         let defaults = StepDefaults::new(image, &base.config);
         let mut states = vec![output];
         for (index, step) in image.steps.iter().enumerate() {
+            if let Some(known) = known.get(index) {
+                output = *known;
+                states.push(output);
+                continue;
+            }
             let meta = Meta {
                 name: format!("{label}: {}", step.title),
                 group: Some(group_of(&label)),

@@ -113,6 +113,7 @@ pub async fn gather(
         records: known.state.records(),
         released: BTreeMap::new(),
         released_commit: None,
+        last_builds: BTreeSet::new(),
         is_offline: registry.is_none(),
         locked: options.lock.is_some(),
         tags: TagDigests::new(),
@@ -138,6 +139,8 @@ pub async fn gather(
         {
             (facts.released_commit, facts.released) = last;
         }
+        facts.last_builds =
+            existing(registry, stack, plan::last_builds(stack, &keys, &facts)).await?;
         loop {
             let tags = plan::tags_to_look_up(stack, &keys, &facts, options.request);
             if tags.is_empty() {
@@ -269,6 +272,23 @@ fn refresh_marks(stack: &Stack, options: &Options<'_>, state: &State) -> BTreeMa
             (label, mark)
         })
         .collect()
+}
+
+/// Returns the manifests that staging has.
+async fn existing(
+    registry: &Registry,
+    stack: &Stack,
+    digests: BTreeSet<Digest>,
+) -> Result<BTreeSet<Digest>, Error> {
+    let Some(staging) = stack.staging() else {
+        return Ok(BTreeSet::new());
+    };
+    let found = try_join_all(digests.into_iter().map(|digest| async move {
+        let at = Locator::Digest(digest.clone());
+        let found = registry.head_manifest(staging, &at).await?;
+        Ok::<_, Error>(found.map(|_| digest))
+    }));
+    Ok(found.await?.into_iter().flatten().collect())
 }
 
 /// Looks up what each tag points at.

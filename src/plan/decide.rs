@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::choice::{Choice, HoldReason, choices};
 use super::facts::{Facts, Request, Retest};
+use super::kept::{KeptSteps, kept_steps};
 use super::key::{Keyed, Keys};
 use super::proof::{self, Proofs};
 use super::reason::{self, Reason, ReasonKind};
@@ -45,6 +46,8 @@ pub struct Planned {
     /// Whether its steps run even if BuildKit has them in its cache: `--refresh` selects it, or a new
     /// period of its `refresh:` began.
     pub ignore_cache: bool,
+    /// Its first steps that are those of its last build, if it is built and they need not run.
+    pub kept: Option<KeptSteps>,
     /// What is known to be proven of it, and what remains to run.
     pub proofs: Proofs,
     /// Its immutable tags; empty without a commit.
@@ -85,10 +88,17 @@ impl Plan {
                     Choice::Reuse(digest) => Action::Reuse { digest },
                     Choice::Hold(because) => Action::Hold { because },
                 };
+                let ignore_cache =
+                    request.refresh.contains(&id) || is_refresh_due(&label, keyed, facts, &action);
+                let is_built = matches!(action, Action::Build { .. });
+                let may_keep = is_built && !ignore_cache && !request.forces(id);
+                let last = facts.records.get(&label).filter(|_| may_keep);
+                let last = last.filter(|last| facts.last_builds.contains(&last.digest));
+                let kept = keyed.zip(last);
                 Planned {
                     id,
-                    ignore_cache: request.refresh.contains(&id)
-                        || is_refresh_due(&label, keyed, facts, &action),
+                    ignore_cache,
+                    kept: kept.and_then(|(keyed, last)| kept_steps(image, keyed, last)),
                     tags: tag::immutable_tags(image, facts.commit(), attempt),
                     proofs,
                     label,

@@ -23,6 +23,8 @@ pub struct Facts {
     pub stored: BTreeMap<Digest, Digest>,
     /// The last build of each image, by [`Stack::label`](crate::stack::Stack::label).
     pub records: BTreeMap<String, Record>,
+    /// The manifests of [`last_builds`](super::last_builds) that staging still has.
+    pub last_builds: BTreeSet<Digest>,
     /// The images of the last release of the branch, by label: why an image is built is explained by them, and not by what
     /// someone else built last. Empty if there is none, or nothing is to be explained.
     pub released: BTreeMap<String, Record>,

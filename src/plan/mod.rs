@@ -7,6 +7,7 @@
 mod choice;
 mod decide;
 mod facts;
+mod kept;
 pub mod key;
 pub mod proof;
 pub mod reason;
@@ -19,6 +20,7 @@ mod tests;
 pub use choice::HoldReason;
 pub use decide::{Action, Plan, Planned};
 pub use facts::{Facts, Record, Request, Retest, TagDigests};
+pub use kept::{KeptSteps, last_builds};
 pub use key::{Component, ComponentKind, KeyFacts, Keyed, Keys, Periods, settings};
 pub use proof::{PlannedSuite, Proofs, known_proofs, writable_paths};
 pub use reason::{Reason, ReasonKind};

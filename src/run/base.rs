@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{Digest, Reference};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, KeptSteps, Plan};
 use crate::stack::{Base, ImageId, Stack};
 
 /// Where an image's base comes from.
@@ -51,10 +51,21 @@ pub fn staged(stack: &Stack, plan: &Plan, id: ImageId) -> Option<Reference> {
     })
 }
 
-/// Returns the references whose configs a run reads: pinned bases of images to build, and reused images
-/// that something is run on.
+/// Returns the reference of the last build of an image, if some of its steps are kept.
+pub fn last_build(stack: &Stack, kept: &KeptSteps) -> Option<Reference> {
+    Some(Reference {
+        repository: stack.staging().cloned()?,
+        tag: None,
+        digest: Some(kept.digest.clone()),
+    })
+}
+
+/// Returns the references whose configs a run reads: pinned bases of images to build, last builds of which steps are
+/// kept, and reused images that something is run on.
 pub fn references(stack: &Stack, plan: &Plan, bases: &ExternalDigests) -> BTreeSet<Reference> {
     let images = plan.images.iter();
+    let kept = images.clone().filter_map(|planned| planned.kept.as_ref());
+    let kept = kept.filter_map(|kept| last_build(stack, kept));
     images
         .filter_map(|planned| match planned.action {
             Action::Build { .. } => match base_source(stack, plan, bases, planned.id) {
@@ -64,6 +75,7 @@ pub fn references(stack: &Stack, plan: &Plan, bases: &ExternalDigests) -> BTreeS
             Action::Reuse { .. } if planned.proofs.runs() => staged(stack, plan, planned.id),
             Action::Reuse { .. } | Action::Hold { .. } => None,
         })
+        .chain(kept)
         .collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::base::staged;
+use super::base::{last_build, staged};
 use super::context::Context;
 use super::names;
 use super::outcome::{ImageError, StopReason};
@@ -10,8 +10,9 @@ use super::track::Step;
 use crate::buildkit::{self, Failure, Ref};
 use crate::compile::{BaseConfig, BaseState, Compiled, Compiler};
 use crate::event::Event;
-use crate::llb::Definition;
+use crate::llb::{Definition, Output};
 use crate::name::Reference;
+use crate::plan::KeptSteps;
 use crate::source::Sources;
 use crate::stack::{self, ImageId};
 use crate::trace::{self, Track};
@@ -49,13 +50,18 @@ pub async fn build(
     });
     let _span = trace::span(Track::Images, || label.clone());
     let steps = &context.image(id).steps;
+    let is_pinned = matches!(base, ImageBase::Pinned(_));
     let (state, pinned_config, mut titles) = begin(context, base, &label).await?;
+    let kept = match &context.plan.images[id.0].kept {
+        Some(kept) if is_pinned => kept_states(context, kept, &state.config, &label).await?,
+        _ => Vec::new(),
+    };
     titles.extend(steps.iter().map(|step| step.title.clone()));
     let (compiled, definition) = {
         let mut compiler = context.compiler();
         add_reused(context, &mut compiler, id);
         let compiled = compiler
-            .image(id, state)
+            .image_after(id, state, &kept)
             .map_err(|problem| ImageError::Spec(Box::new(problem)))?;
         let definition = context.definition(&mut compiler, compiled.output);
         (compiled, definition)
@@ -98,6 +104,33 @@ pub async fn build(
         }
         Err(error) => Err(StopReason::Run(error)),
     }
+}
+
+/// Returns the states after the steps that are kept of the last build of an image: its layers up to each. None if staging
+/// no longer has it, or it is not built on the same layers, one a step.
+async fn kept_states(
+    context: &Context<'_>,
+    kept: &KeptSteps,
+    base: &BaseConfig,
+    label: &str,
+) -> Result<Vec<Output>, StopReason> {
+    let Some(reference) = last_build(context.stack, kept) else {
+        return Ok(Vec::new());
+    };
+    let last = match context.config(&reference, label).await {
+        Ok(last) => last,
+        Err(StopReason::Image(_)) => return Ok(Vec::new()),
+        Err(run) => return Err(run),
+    };
+    let (below, all) = (base.diff_ids(), last.diff_ids());
+    if all.len() != below.len() + kept.of || !all.starts_with(below) {
+        return Ok(Vec::new());
+    }
+    let mut compiler = context.compiler();
+    let layers = (1..=kept.steps).map(|steps| below.len() + steps);
+    Ok(layers
+        .map(|layers| compiler.earlier_build(&reference, layers, label))
+        .collect())
 }
 
 /// Adds the reused images that an image copies from; those built in this run are there already.

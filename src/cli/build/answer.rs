@@ -275,6 +275,7 @@ mod tests {
                     because: HoldReason::NotSelected,
                 },
                 ignore_cache: false,
+                kept: None,
                 proofs: Proofs::default(),
                 tags: Vec::new(),
             };
