@@ -55,8 +55,9 @@ pub(super) async fn near_release(
     staging: Option<&Staging>,
     folder: &Utf8Path,
 ) -> Option<StoredRelease> {
+    let staging = staging?;
     let commits = git::branch_commits(folder, NEAR).await.ok()?;
-    staging?.near_release(&commits).await
+    staging.near_release(&commits).await
 }
 
 /// Returns the images that staging has by what it stores: the last build of the image and the release agree about its
