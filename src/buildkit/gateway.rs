@@ -16,6 +16,7 @@ use tonic::transport::Channel;
 
 use super::{Client, Error};
 use crate::llb::Platform;
+use crate::trace::{self, Track};
 
 /// The metadata with the build that a call belongs to (client/buildid/metadata.go).
 const BUILD_ID: &str = "buildkit-controlapi-buildid";
@@ -274,6 +275,8 @@ impl Gateway {
 
     /// Has a definition solved and waits until it is done. Dropping the future stops its steps.
     pub async fn solve(&self, definition: pb::Definition) -> Result<Ref, Error> {
+        let mut span = trace::span(Track::Engine, || "solve in the build".to_owned());
+        span.note("operations", definition.def.len());
         let request = SolveRequest {
             definition: Some(definition),
             allow_result_return: true,
@@ -327,6 +330,9 @@ impl Gateway {
 
     /// Returns the entries of a folder, by an absolute path.
     pub async fn read_folder(&self, at: &Ref, path: &[u8]) -> Result<Vec<FileEntry>, Error> {
+        let _span = trace::span(Track::Engine, || {
+            format!("read the folder {}", String::from_utf8_lossy(path))
+        });
         let request = wire::ReadDirRequest {
             at: at.0.clone(),
             path: path.to_vec(),
@@ -350,6 +356,7 @@ impl Gateway {
         path: &str,
         most: u64,
     ) -> Result<Option<Vec<u8>>, Error> {
+        let _span = trace::span(Track::Engine, || format!("read the file {path}"));
         let request = StatFileRequest {
             r#ref: at.0.clone(),
             path: path.to_owned(),

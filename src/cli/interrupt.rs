@@ -69,6 +69,7 @@ fn exit(events: &Events, failure: &Failure) -> ! {
     events.send(Event::Stop);
     std::thread::sleep(DISPLAY);
     super::print_error(&failure.shown(super::color()));
+    super::write_trace();
     #[expect(clippy::exit, reason = "this ends laminate wherever it is")]
     std::process::exit(failure.exit.code().into());
 }

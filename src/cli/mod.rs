@@ -94,7 +94,10 @@ pub fn main() -> std::process::ExitCode {
             command => asynchronous(&global, command),
         }
     };
-    let exit = std::panic::catch_unwind(run).unwrap_or(Exit::Bug);
+    let exit = std::panic::catch_unwind(run).unwrap_or_else(|_| {
+        write_trace();
+        Exit::Bug
+    });
     std::process::ExitCode::from(exit.code())
 }
 
@@ -129,8 +132,8 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
             return print(global, Err(failure));
         }
     };
-    if global.trace.is_some() {
-        trace::start();
+    if let Some(path) = global.trace.as_ref().filter(|path| *path != "") {
+        trace::start(path.as_std_path());
     }
     let span = trace::span(Track::Command, || command.name().to_owned());
     let color = color();
@@ -150,15 +153,14 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
     runtime.shutdown_background();
     reporter.finish();
     drop(span);
-    write_trace(global);
+    write_trace();
     print(global, answer)
 }
 
 /// Writes the trace if `--trace` asks for one. If that fails, the result of the command stays what it is.
-fn write_trace(global: &Global) {
-    if let Some(path) = &global.trace
-        && let Err(error) = trace::write(path.as_std_path())
-    {
+fn write_trace() {
+    if let Err((path, error)) = trace::write() {
+        let path = path.display();
         print_error(&format!(
             "warning: cannot write the trace to `{path}`: {error}\n"
         ));

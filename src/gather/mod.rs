@@ -23,6 +23,7 @@ use crate::registry::{self, Locator, Registry};
 use crate::spec::lock::Lock;
 use crate::stack::Stack;
 use crate::staging::{self, Staging, State};
+use crate::trace::{self, Track};
 
 pub use bases::configs;
 
@@ -215,6 +216,7 @@ pub async fn look_up(
     let refreshed = refresh_marks(stack, options, &state);
     let mut marks = state.refreshed.clone();
     marks.extend(refreshed.clone());
+    let span = trace::span(Track::Spec, || "make the keys".to_owned());
     let keys = Keys::new(
         stack,
         &KeyFacts {
@@ -224,6 +226,8 @@ pub async fn look_up(
             refreshed: marks,
         },
     );
+    drop(span);
+    let _span = trace::span(Track::Spec, || "look up the keys".to_owned());
     let trusted = near.as_ref().filter(|_| !options.reads_all);
     let agreed = stored::agreed(stack, &keys, &state, trusted);
     let (stored, evidence) = match staging {

@@ -17,6 +17,7 @@ use super::error::Error;
 use super::lanes::Lanes;
 use super::options::Options;
 use crate::name::Repository;
+use crate::trace::{self, Track};
 
 /// Hosts that limit each user's requests get fewer at once.
 const LIMITED: usize = 4;
@@ -169,6 +170,7 @@ impl Host {
     pub async fn wait(&self) {
         while let Some(until) = self.paused() {
             // The jitter spreads the requests that waited.
+            let _span = trace::span(Track::Pauses, || "asked for by the registry".to_owned());
             let extra = jittered(Duration::from_millis(50));
             tokio::time::sleep_until((until + extra).into()).await;
         }

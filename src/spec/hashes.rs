@@ -17,6 +17,7 @@ use super::load::Unreadable;
 use super::tree::{File, Files};
 use crate::disk::write_atomically;
 use crate::name::Digest;
+use crate::trace::{self, Track};
 
 /// The first line of a cache; another one is not read.
 const HEADER: &str = "laminate digests 1";
@@ -34,6 +35,7 @@ const KEPT_FOR: Duration = Duration::from_secs(60 * 24 * 3600);
 /// Sets the digest of each regular file. `cache`: the folder of the caches of all stacks; `stack`: the
 /// folder of this one.
 pub fn hash(files: &Files, stack: &Utf8Path, cache: Option<&Path>) -> Result<(), Unreadable> {
+    let mut span = trace::span(Track::Spec, || "hash the files".to_owned());
     let cache = cache.and_then(|folder| Cache::read(folder, stack));
     let now = nanoseconds_since_1970();
     let mut open: Vec<(&Utf8PathBuf, &Content)> = Vec::new();
@@ -53,6 +55,8 @@ pub fn hash(files: &Files, stack: &Utf8Path, cache: Option<&Path>) -> Result<(),
             None => open.push((path, content)),
         }
     }
+    span.note("files known", kept.len());
+    span.note("files read", open.len());
     let mut read = 0;
     let hashed = hash_all(&open)?;
     for ((path, content), (digest, after)) in open.into_iter().zip(hashed) {
@@ -66,6 +70,7 @@ pub fn hash(files: &Files, stack: &Utf8Path, cache: Option<&Path>) -> Result<(),
             kept.insert(path, (before, digest));
         }
     }
+    span.note("bytes read", read);
     if let Some(cache) = cache
         && read >= WORTH_KEEPING
     {

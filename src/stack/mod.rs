@@ -70,6 +70,7 @@ use crate::checkout::WorkTree;
 use crate::diagnostic::Diagnostic;
 use crate::source::Sources;
 use crate::spec::{Spec, Unreadable};
+use crate::trace::{self, Track};
 use declare::Declarations;
 use problems::Problems;
 
@@ -105,12 +106,16 @@ pub fn load(
     overrides: &Overrides,
     known: &LoadSettings,
 ) -> Result<Stack, LoadFailure> {
+    let span = trace::span(Track::Spec, || "read and parse the spec".to_owned());
     let spec = crate::spec::load(file, &known.layout, known.tree.as_ref());
     let spec = spec.map_err(LoadFailure::Files)?;
+    drop(span);
+    let span = trace::span(Track::Spec, || "resolve the stack".to_owned());
     let stack = Stack::new(&spec, overrides).map_err(|faults| LoadFailure::Spec {
         sources: faults.sources,
         problems: faults.problems,
     })?;
+    drop(span);
     let folder = file.parent().unwrap_or(Utf8Path::new(""));
     crate::spec::hash(stack.files(), folder, known.cache.as_deref()).map_err(LoadFailure::Files)?;
     Ok(stack)

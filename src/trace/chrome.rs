@@ -11,6 +11,7 @@ impl Track {
     fn title(self) -> &'static str {
         match self {
             Self::Command => "command",
+            Self::Spec => "spec and keys",
             Self::Git => "git",
             Self::Engine => "engine",
             Self::Images => "images",
@@ -26,9 +27,15 @@ impl Track {
 /// How many lines a track can have: the number of a line is that of the track times this, plus its own.
 const LINES: usize = 10_000;
 
-/// Returns the entries as a document. Complete events on one line must nest, so entries that overlap get lines of
+/// Returns the entries as a document; `now` is since 1970. Complete events on one line must nest, so entries that overlap get lines of
 /// their own.
-pub(super) fn document(mut entries: Vec<Entry>) -> String {
+pub(super) fn document(mut entries: Vec<Entry>, now: Duration) -> String {
+    for entry in &mut entries {
+        if entry.took.is_none() {
+            entry.notes.push(("unfinished", "yes".to_owned()));
+            entry.took = Some(now.saturating_sub(entry.start));
+        }
+    }
     entries.sort_by_key(|entry| (entry.track, entry.start, std::cmp::Reverse(entry.took)));
     let origin = entries
         .iter()
@@ -40,7 +47,7 @@ pub(super) fn document(mut entries: Vec<Entry>) -> String {
         // For each line, the ends of the entries that are still open.
         let mut lines: Vec<Vec<Duration>> = Vec::new();
         for entry in track {
-            let end = entry.start.saturating_add(entry.took);
+            let end = entry.start.saturating_add(entry.took.unwrap_or_default());
             let fits = |open: &mut Vec<Duration>| {
                 open.retain(|until| *until > entry.start);
                 open.last().is_none_or(|until| *until >= end)
@@ -75,7 +82,7 @@ fn event(entry: &Entry, origin: Duration, line: usize) -> Value {
         .map(|(name, value)| ((*name).to_owned(), json!(value)));
     json!({
         "ph": "X", "name": entry.name, "cat": entry.track.title(), "pid": 1, "tid": number(entry.track, line),
-        "ts": micros(entry.start.saturating_sub(origin)), "dur": micros(entry.took),
+        "ts": micros(entry.start.saturating_sub(origin)), "dur": micros(entry.took.unwrap_or_default()),
         "args": notes.collect::<serde_json::Map<_, _>>(),
     })
 }
@@ -94,7 +101,7 @@ mod tests {
             track,
             name: name.to_owned(),
             start: Duration::from_millis(start),
-            took: Duration::from_millis(took),
+            took: Some(Duration::from_millis(took)),
             notes: vec![("status", "200".to_owned())],
         }
     }
@@ -124,7 +131,7 @@ mod tests {
             entry(Track::Registry, "first", 1000, 10),
             entry(Track::Registry, "third", 1010, 10),
         ];
-        let found = events(&document(list));
+        let found = events(&document(list, Duration::ZERO));
         let expected = [
             ("build", 0, 0, 100),
             ("facts", 0, 0, 40),
@@ -140,9 +147,18 @@ mod tests {
     }
 
     #[test]
+    fn what_has_not_ended_lasts_until_now_and_is_marked() {
+        let mut open = entry(Track::Engine, "solve", 10, 0);
+        open.took = None;
+        let text = document(vec![open], Duration::from_millis(30));
+        assert!(text.contains("\"dur\":20000"), "{text}");
+        assert!(text.contains("\"unfinished\":\"yes\""), "{text}");
+    }
+
+    #[test]
     fn nothing_recorded_is_a_valid_document() {
         assert_eq!(
-            document(Vec::new()),
+            document(Vec::new(), Duration::ZERO),
             r#"{"displayTimeUnit":"ms","traceEvents":[]}"#
         );
     }

@@ -6,8 +6,8 @@
 
 mod chrome;
 
-use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::disk;
@@ -17,6 +17,8 @@ use crate::disk;
 pub enum Track {
     /// The command and its phases.
     Command,
+    /// Reading the spec and its files, making keys and looking them up.
+    Spec,
     /// git, a process each.
     Git,
     /// The engine: connection, session, solve.
@@ -42,7 +44,8 @@ struct Entry {
     name: String,
     /// When it began, since 1970.
     start: Duration,
-    took: Duration,
+    /// `None` while it lasts.
+    took: Option<Duration>,
     /// More facts, by name.
     notes: Vec<(&'static str, String)>,
 }
@@ -53,34 +56,40 @@ struct Recorder {
     epoch: Duration,
     /// The same moment by the clock that never jumps.
     start: Instant,
+    /// The file to write.
+    path: PathBuf,
     entries: Mutex<Vec<Entry>>,
 }
 
 static RECORDER: OnceLock<Recorder> = OnceLock::new();
 
 impl Recorder {
-    fn new() -> Self {
+    fn new(path: &Path) -> Self {
         Self {
             epoch: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
             start: Instant::now(),
+            path: path.to_owned(),
             entries: Mutex::default(),
         }
     }
 
-    fn add(&self, entry: Entry) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.push(entry);
+    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.epoch + self.start.elapsed()
     }
 }
 
-/// Starts to record. Without this call nothing is recorded.
-pub fn start() {
-    RECORDER.get_or_init(Recorder::new);
+/// Starts to record for the file at `path`. Without this call nothing is recorded.
+pub fn start(path: &Path) {
+    RECORDER.get_or_init(|| Recorder::new(path));
 }
 
-/// A span that is recorded when it is dropped.
+/// A span that ends when it is dropped: its recorder, and the index of its entry.
 #[must_use]
-pub struct Span(Option<(&'static Recorder, Entry)>);
+pub struct Span(Option<(&'static Recorder, usize)>);
 
 /// Begins a span. `name` is called only if spans are recorded.
 pub fn span(track: Track, name: impl FnOnce() -> String) -> Span {
@@ -88,29 +97,32 @@ pub fn span(track: Track, name: impl FnOnce() -> String) -> Span {
         let entry = Entry {
             track,
             name: name(),
-            start: recorder.epoch + recorder.start.elapsed(),
-            took: Duration::ZERO,
+            start: recorder.now(),
+            took: None,
             notes: Vec::new(),
         };
-        (recorder, entry)
+        let mut entries = recorder.entries();
+        entries.push(entry);
+        (recorder, entries.len() - 1)
     }))
 }
 
 impl Span {
     /// Adds a fact.
     pub fn note(&mut self, name: &'static str, value: impl std::fmt::Display) {
-        if let Some((_, entry)) = &mut self.0 {
-            entry.notes.push((name, value.to_string()));
+        if let Some((recorder, index)) = self.0 {
+            let value = value.to_string();
+            recorder.entries()[index].notes.push((name, value));
         }
     }
 }
 
 impl Drop for Span {
     fn drop(&mut self) {
-        if let Some((recorder, mut entry)) = self.0.take() {
-            let now = recorder.epoch + recorder.start.elapsed();
-            entry.took = now.saturating_sub(entry.start);
-            recorder.add(entry);
+        if let Some((recorder, index)) = self.0 {
+            let now = recorder.now();
+            let entry = &mut recorder.entries()[index];
+            entry.took = Some(now.saturating_sub(entry.start));
         }
     }
 }
@@ -126,26 +138,24 @@ pub fn record(
         let notes = notes
             .iter()
             .map(|(name, value)| (*name, (*value).to_owned()));
-        recorder.add(Entry {
+        recorder.entries().push(Entry {
             track,
             name: name.to_owned(),
             start,
-            took: end.saturating_sub(start),
+            took: Some(end.saturating_sub(start)),
             notes: notes.collect(),
         });
     }
 }
 
-/// Writes everything recorded so far to a file in Chrome's trace format, which <https://ui.perfetto.dev> and
+/// Writes everything recorded so far, also what has not ended, to the file in Chrome's trace format, which <https://ui.perfetto.dev> and
 /// `chrome://tracing` open. Fails if the file cannot be written.
-pub fn write(path: &Path) -> std::io::Result<()> {
+pub fn write() -> Result<(), (PathBuf, std::io::Error)> {
     let Some(recorder) = RECORDER.get() else {
         return Ok(());
     };
-    let entries = recorder
-        .entries
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    disk::write_atomically(path, chrome::document(entries).as_bytes())
+    let entries = recorder.entries().clone();
+    let document = chrome::document(entries, recorder.now());
+    disk::write_atomically(&recorder.path, document.as_bytes())
+        .map_err(|error| (recorder.path.clone(), error))
 }

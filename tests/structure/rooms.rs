@@ -45,11 +45,19 @@ pub const ROOMS: &[Room] = &[
     acts("trace", &["disk"]),
     pure(
         "spec",
-        &["source", "name", "diagnostic", "checkout", "disk"],
+        &["source", "name", "diagnostic", "checkout", "disk", "trace"],
     ),
     pure(
         "stack",
-        &["source", "name", "diagnostic", "checkout", "tags", "spec"],
+        &[
+            "source",
+            "name",
+            "diagnostic",
+            "checkout",
+            "tags",
+            "spec",
+            "trace",
+        ],
     ),
     pure(
         "plan",
@@ -77,7 +85,7 @@ pub const ROOMS: &[Room] = &[
         "gather",
         &[
             "name", "checkout", "event", "oci", "evidence", "tags", "spec", "stack", "plan",
-            "record", "git", "registry", "staging",
+            "record", "git", "registry", "staging", "trace",
         ],
     ),
     acts(

@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::llb::{EARLIEST, ServedContent, ServedEntry, ServedOrigin, ServedTree, time_of};
 use crate::name::Digest;
+use crate::trace::{self, Track};
 
 /// The most bytes in one packet (session/filesync in the daemon's own client).
 const PIECE: usize = 32 << 10;
@@ -131,6 +132,8 @@ impl Transfer {
 
     /// Lists the tree and sends the files that the daemon requests.
     pub fn run(&self, mut requests: mpsc::Receiver<FileRequest>) -> Result<(), Closed> {
+        let mut span = trace::span(Track::Engine, || "send files to the engine".to_owned());
+        span.note("entries", self.tree.iter().count());
         let mut contents = Vec::new();
         for (path, entry) in self.tree.iter() {
             contents.push(match entry {
