@@ -53,6 +53,7 @@ pub fn preview(
         if is_built(ImageId(number)) {
             problems.extend(check_triggers(image, &below.config).err());
             problems.extend(check_environment(image, &below.config.env()));
+            problems.extend(ignored_cmd(stack, image, &below.config));
             problems.extend(check_steps(stack, image, &below.config));
             problems.extend(check_layers(image, &below, &made));
         }
@@ -111,6 +112,44 @@ fn of_external(reference: &Reference, config: &BaseConfig) -> Preview {
         layers: config.layers(),
         parts: vec![(reference.to_string(), config.layers())],
     }
+}
+
+/// Warns of a `cmd` that does not reach the entrypoint of the external base: a shell runs it, as Docker writes
+/// an `ENTRYPOINT` that is a string, and its text does not use the arguments.
+fn ignored_cmd(stack: &Stack, image: &Image, base: &BaseConfig) -> Option<Diagnostic> {
+    let text = image.config.cmd.as_ref()?.texts().first()?;
+    let mut at = image;
+    let external = loop {
+        // An entrypoint of the stack is checked when the spec is read.
+        if at.config.entrypoint.is_some() {
+            return None;
+        }
+        match &at.base {
+            Base::Image(parent) => at = &stack[*parent],
+            Base::External(external) => break external,
+        }
+    };
+    let (entrypoint, _) = base.process();
+    let [_, _, script] = entrypoint.as_slice() else {
+        return None;
+    };
+    let arguments = [
+        "@", "*", "#", "0", "1", "2", "{@", "{*", "{#", "{0", "{1", "{2",
+    ];
+    let uses = |name: &&str| script.contains(&format!("${name}"));
+    if !takes_errexit(&entrypoint[..2]) || arguments.iter().any(uses) {
+        return None;
+    }
+    let reference = &external.reference;
+    Some(
+        Diagnostic::warning(format!(
+            "`cmd` is ignored by the entrypoint of base `{}`",
+            reference.value
+        ))
+        .at(text.span, "does not reach the entrypoint")
+        .also(reference.span, format!("starts `{}`", entrypoint.join(" ")))
+        .help("set `entrypoint` as well, to a list with a program and its arguments"),
+    )
 }
 
 /// Checks what a step gets from the base: its user, and its shell.
@@ -209,6 +248,24 @@ mod tests {
         );
         let ignored = "  a: { base: \"debian:12\", config: { onbuild: ignore } }\n";
         assert!(messages(ignored, base()).is_empty());
+    }
+
+    #[test]
+    fn a_cmd_that_the_entrypoint_of_the_base_ignores_is_a_warning() {
+        let base =
+            |script: &str| base(json!({ "config": { "Entrypoint": ["/bin/sh", "-c", script] } }));
+        let own = "  a: { base: \"debian:12\", config: { cmd: [x] } }\n";
+        let ignored = ["`cmd` is ignored by the entrypoint of base `docker.io/library/debian:12`"];
+        assert_eq!(messages(own, base("exec start ${HOME}")), ignored);
+        let below = "  a: { base: \"debian:12\" }\n  b: { base: a, config: { cmd: [x] } }\n";
+        assert_eq!(messages(below, base("start")), ignored);
+        assert!(messages(own, base("exec start \"$@\"")).is_empty());
+        for images in [
+            "  a: { base: \"debian:12\", config: { entrypoint: [s], cmd: [x] } }\n",
+            "  a: { base: \"debian:12\" }\n",
+        ] {
+            assert!(messages(images, base("start")).is_empty(), "{images}");
+        }
     }
 
     #[test]

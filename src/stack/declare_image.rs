@@ -93,6 +93,8 @@ impl DeclaredImage {
         super::schema::note("an image", &IMAGE_KEYS);
         for entry in entries {
             let key = entry.key.text.as_str();
+            #[cfg(test)]
+            super::schema::note_found("an image", key);
             if TO_COME.contains(&key) {
                 report_to_come(&plain, key, entry.key.span);
             } else if !IMAGE_KEYS.contains(&key) {

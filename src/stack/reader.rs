@@ -263,6 +263,8 @@ impl<'a> Reader<'a> {
         let entries = self.entries(node, what)?;
         let mut misspelt = Vec::new();
         for entry in entries {
+            #[cfg(test)]
+            super::schema::note_found(what, &entry.key.text);
             if !known.contains(&entry.key.text.as_str()) {
                 let meant = self.unknown_key(&entry.key, what, known, hints);
                 misspelt.extend(meant.map(str::to_owned));

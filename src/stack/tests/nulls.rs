@@ -2,11 +2,11 @@
 
 use crate::source::Sources;
 use crate::spec::node::{self, Node, Value};
-use crate::stack::Overrides;
+use crate::stack::{Overrides, schema};
 use crate::testing::parse;
 
-/// Keys whose value `null` removes something, or leaves out what another file has: docs/spec.md has them.
-const REMOVES: [&str; 8] = [
+/// Keys that can be `null`, which removes something, or that have no value: docs/spec.md has them.
+const REMOVES: [&str; 9] = [
     "images.a.env.E",
     "images.a.env.G",
     "images.a.env.H",
@@ -15,6 +15,7 @@ const REMOVES: [&str; 8] = [
     "images.a.config.ports",
     "images.a.config.volumes",
     "tests.one.env.A",
+    "images.a.steps.5.mounts./m4.tmpfs",
 ];
 
 /// Adds the places of all values below a node, with their paths.
@@ -43,29 +44,61 @@ fn values(node: &Node, path: &str, found: &mut Vec<(String, u32, u32)>) {
     }
 }
 
+/// Files that nulls.yml names.
+const FILES: [(&str, &str); 5] = [
+    ("images/checks/test_a.py", ""),
+    ("images/r.txt", "six\n"),
+    ("images/s.sh", "#!/bin/sh\n"),
+    ("images/a/s.sh", "#!/bin/sh\n"),
+    ("images/a/r.txt", "six\n"),
+];
+
+/// Returns the specs that together have every key, and their files.
+fn specs() -> Vec<(String, Vec<(&'static str, &'static str)>)> {
+    let mut files = FILES.to_vec();
+    files.extend([("images/a/k.asc", "key"), ("images/a/c.txt", "scipy\n")]);
+    let read =
+        |name: &str| fs_err::read_to_string(format!("src/stack/tests/{name}")).expect("a file");
+    vec![
+        (read("nulls.yml"), files),
+        (read("nulls_variants.yml"), Vec::new()),
+    ]
+}
+
+#[test]
+fn the_specs_have_every_key() {
+    for (spec, files) in specs() {
+        parse(&spec, &files, &Overrides::default()).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let missing = schema::not_found();
+    assert!(missing.is_empty(), "in neither file: {missing:#?}");
+}
+
 #[test]
 fn null_is_a_fault_of_every_value_but_those_that_it_removes() {
-    let spec = fs_err::read_to_string("src/stack/tests/nulls.yml").expect("a file");
-    parse(&spec, &[], &Overrides::default()).expect("it is valid");
-    let mut sources = Sources::default();
-    let source = sources.add("specs.yml", spec.as_str());
-    let root = node::parse(&sources, source, &mut Vec::new()).expect("a tree");
-    let mut places = Vec::new();
-    values(&root, "", &mut places);
-    assert!(places.len() > 150, "{}", places.len());
     let mut wrong = Vec::new();
-    for (path, start, end) in places {
-        for null in ["null", "~"] {
+    let mut count = 0;
+    for (spec, files) in specs() {
+        let mut sources = Sources::default();
+        let source = sources.add("specs.yml", spec.as_str());
+        let root = node::parse(&sources, source, &mut Vec::new()).expect("a tree");
+        let mut places = Vec::new();
+        values(&root, "", &mut places);
+        count += places.len();
+        for (number, (path, start, end)) in places.into_iter().enumerate() {
+            // One spelling each: a tree has no difference between them.
+            let null = ["null", "~"][number % 2];
             let (start, end) = (start as usize, end as usize);
             let text = format!("{}{null}{}", &spec[..start], &spec[end..]);
             let removes = REMOVES.contains(&path.as_str())
                 || path.starts_with("images.a.steps.") && path.contains(".env.");
-            match (parse(&text, &[], &Overrides::default()), removes) {
+            match (parse(&text, &files, &Overrides::default()), removes) {
                 (Ok(_), false) => wrong.push(format!("{path}: {null} is accepted")),
                 (Err(rendered), true) => wrong.push(format!("{path}: {null}: {rendered}")),
                 _ => {}
             }
         }
     }
+    assert!(count > 250, "{count}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
