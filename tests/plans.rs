@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::support::laminate::Laminate;
 
 /// The most times that `plan` starts git, however many images there are.
-const GITS: usize = 11;
+const GITS: usize = 10;
 
 fn git(folder: &Path, words: &[&str]) {
     let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"];

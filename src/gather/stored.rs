@@ -111,8 +111,8 @@ pub(super) async fn stored_and_proven(
     Ok((stored, evidence))
 }
 
-/// Looks up the images that the engine will read from staging and that were not looked up. One that is gone is planned
-/// anew, and so are those based on it.
+/// Looks up the images that the engine will read from staging and that were not looked up. One that is gone is
+/// built, and so are those based on it.
 pub(super) async fn ensure_stored(
     stack: &Stack,
     keys: &Keys,
