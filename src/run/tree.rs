@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::buildkit::{Error, FileEntry, FileKind, Gateway, Ref};
 use crate::checks::{Entry, Kind, TEXT_FOLDER, TEXTS, Tree};
@@ -90,22 +90,25 @@ pub async fn texts(
 ) -> Result<BTreeMap<String, String>, Error> {
     let below = tree.at_and_below(TEXT_FOLDER);
     let paths = below.map(|(path, _)| path).chain(TEXTS);
-    let mut texts = BTreeMap::new();
-    for path in paths {
-        // sudo and login also follow links.
-        let readable = |entry: &Entry| matches!(entry.kind, Kind::Regular | Kind::Link);
-        if tree.0.get(path).is_some_and(readable)
-            && let Some(bytes) = gateway.read_end(at, path, LONGEST + 1).await?
-            // The checks report a file that is not here.
-            && bytes.len() as u64 <= LONGEST
-        {
-            texts.insert(
+    // sudo and login also follow links.
+    let is_read = |entry: &Entry| matches!(entry.kind, Kind::Regular | Kind::Link);
+    let paths = paths.filter(|path| tree.0.get(*path).is_some_and(is_read));
+    let reading = paths.map(async |path| {
+        let bytes = gateway.read_end(at, path, LONGEST + 1).await?;
+        // The checks report a file that is not here.
+        let bytes = bytes.filter(|bytes| bytes.len() as u64 <= LONGEST);
+        Ok(bytes.map(|bytes| {
+            (
                 path.to_owned(),
                 String::from_utf8_lossy(&bytes).into_owned(),
-            );
-        }
-    }
-    Ok(texts)
+            )
+        }))
+    });
+    let texts = futures_util::stream::iter(reading).buffer_unordered(AT_ONCE);
+    texts
+        .try_filter_map(async |text| Ok(text))
+        .try_collect()
+        .await
 }
 
 #[cfg(test)]

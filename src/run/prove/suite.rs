@@ -148,19 +148,19 @@ async fn read_output(context: &Context<'_>, files: &Ref) -> Result<SuiteOutput, 
         let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         Ok::<_, buildkit::Error>(text)
     };
+    let (exit, log, why, junit, overdue) = tokio::try_join!(
+        text("exit", 16),
+        text("log", LOG + longest),
+        text("reason", 4096),
+        text("junit.xml", REPORT),
+        text("overdue", 1),
+    )?;
     Ok(SuiteOutput {
-        exit: text("exit", 16)
-            .await?
-            .and_then(|code| code.trim().parse().ok()),
-        log: text("log", LOG + longest)
-            .await?
-            .map(|log| end_of_log(context, log))
-            .unwrap_or_default(),
-        reason: text("reason", 4096)
-            .await?
-            .map(|reason| reason.trim().to_owned()),
-        junit: text("junit.xml", REPORT).await?,
-        overdue: text("overdue", 1).await?.is_some(),
+        exit: exit.and_then(|code| code.trim().parse().ok()),
+        log: log.map(|log| end_of_log(context, log)).unwrap_or_default(),
+        reason: why.map(|reason| reason.trim().to_owned()),
+        junit,
+        overdue: overdue.is_some(),
     })
 }
 
