@@ -254,6 +254,7 @@ impl Placed<'_> {
         else {
             return Ok(None);
         };
+        let _span = trace::span(Track::Tags, || format!("{}: tag", image.label));
         let repository = &image.repository;
         let claim = async || registry.claim_tag(repository, tag, manifest).await;
         if self.write(image, manifest, claim, events).await? {
