@@ -19,9 +19,11 @@ SPEC = """
 
 
 def start(stack, state, *words, **options):
-    """Starts laminate with an engine of its own, in a process group of its own."""
+    """Starts laminate with an engine of its own, in a process group of its own. A SIGHUP that these tests ignore, as
+    below nohup, would be ignored by laminate as well."""
     env = stack.environment(engine="", env={"XDG_STATE_HOME": str(state)})
-    return subprocess.Popen([stack.parts.binary, *words], cwd=stack.folder, env=env, start_new_session=True, **options)
+    return subprocess.Popen([stack.parts.binary, *words], cwd=stack.folder, env=env, start_new_session=True,
+                            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL), **options)
 
 
 def engines(state):
