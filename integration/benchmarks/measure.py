@@ -84,17 +84,17 @@ class Engine:
             total += sum(map(int, fields[11:15]))
         return total / os.sysconf("SC_CLK_TCK")
 
-    def rest(self, limit=300):
-        """Waits until the engine does nothing: it writes its history and traces after a build has ended, for a
-        minute after a bake of a hundred targets. Returns its CPU time then."""
-        end, before = time.monotonic() + limit, self.seconds()
-        while time.monotonic() < end:
+    def rest(self, quiet=7, limit=300):
+        """Waits until the engine has done nothing for a while, seconds: some seconds after a build has ended it begins to
+        write its history and traces, for a minute after a bake of a hundred targets. Returns its CPU time then."""
+        end, since, before = time.monotonic() + limit, time.monotonic(), self.seconds()
+        while time.monotonic() < end and time.monotonic() - since < quiet:
             time.sleep(0.5)
             now = self.seconds()
-            if now - before <= 0.02:
-                break
+            if now - before > 0.02:
+                since = time.monotonic()
             before = now
-        return now
+        return before
 
 
 @dataclasses.dataclass
@@ -120,20 +120,21 @@ class Row:
     def add(self, who, sample):
         self.samples.setdefault(who, []).append(sample)
 
-    def time(self, parts, who, work):
+    def time(self, parts, who, work, with_engine=True):
         """Does the work once with the engine at rest, and returns what it returns; a `Call` also gives its peak memory.
         The engine's time includes what it does after the work."""
         engine = Engine(parts.engine.address)
-        before = engine.rest()
+        before = engine.rest() if with_engine else 0
         with Requests(parts.registry.log) as requests:
             start = time.perf_counter()
             answer = work()
             sample = Sample(time.perf_counter() - start)
-        sample.engine_seconds = engine.rest() - before
+        sample.engine_seconds = engine.rest() - before if with_engine else None
         sample.requests = len(requests.all)
         if isinstance(answer, Call):
             sample.peak = answer.peak
         self.add(who, sample)
+        say(f"{self.number} {who}: {sample.seconds:.2f} s")
         return answer
 
     def median(self, who):

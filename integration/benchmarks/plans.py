@@ -7,7 +7,7 @@ def plans(parts):
     """P7, P17."""
     version = Row("P17", "`--version`", "≤ 5 ms")
     for _ in range(ROUNDS * 4):
-        version.time(parts, LAMINATE, lambda: call(parts.binary, "--version"))
+        version.time(parts, LAMINATE, lambda: call(parts.binary, "--version"), with_engine=False)
     for count, goal in ((1000, "≤ 0.05 s, ≤ 100 MB"), (10000, "≤ 0.5 s, ≤ 100 MB")):
         tree = Tree(parts, count, f"plan-{count}")
         tree.stack.commit()
@@ -16,4 +16,4 @@ def plans(parts):
         for _ in range(ROUNDS):
             row.time(parts, LAMINATE, lambda: call(
                 parts.binary, "--json", "plan", "--offline", cwd=tree.stack.folder, env=tree.stack.environment(),
-                expected=(0, 10)))
+                expected=(0, 10)), with_engine=False)

@@ -55,6 +55,7 @@ def policy(parts):
     """P16: an edited policy over an image of forty thousand files."""
     stack = Stack(parts, """
         stack: looked-at
+        compression: gzip   # umoci 0.4 does not read zstd
         tags: ["l-${commit7}"]
         policy: { root: locked, layers: { count: 100 } }
         images:
