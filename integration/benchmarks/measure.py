@@ -99,7 +99,7 @@ class Engine:
 
 @dataclasses.dataclass
 class Sample:
-    seconds: float
+    seconds: float = None
     requests: int = None
     engine_seconds: float = None
     peak: int = None
@@ -137,14 +137,17 @@ class Row:
         say(f"{self.number} {who}: {sample.seconds:.2f} s")
         return answer
 
-    def median(self, who):
-        return statistics.median(sample.seconds for sample in self.samples[who])
+    def measured(self, who):
+        """Returns the median of what the row is about: seconds, or the bytes of layers."""
+        samples = self.samples[who]
+        return statistics.median(sample.bytes if sample.seconds is None else sample.seconds for sample in samples)
 
     def lines(self):
-        own = self.median(LAMINATE) if LAMINATE in self.samples else None
+        own = self.measured(LAMINATE) if LAMINATE in self.samples else None
         for who, samples in self.samples.items():
-            ratio = f"{self.median(who) / own:.2f}" if own and who != LAMINATE else ""
-            yield [self.number, self.what, who, spread([sample.seconds for sample in samples]), ratio,
+            ratio = f"{self.measured(who) / own:.2f}" if own and who != LAMINATE else ""
+            times = [sample.seconds for sample in samples if sample.seconds is not None]
+            yield [self.number, self.what, who, spread(times) if times else "", ratio,
                    middle(samples, "requests"), middle(samples, "engine_seconds", digits=1),
                    middle(samples, "peak", 1e6), middle(samples, "bytes", 1e6),
                    self.goal if who == LAMINATE else ""]
