@@ -4,13 +4,14 @@
 //! `resolve` makes a `Stack` of it.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
 use super::channels::{self, ChannelTag};
 use super::compression::{self, Compression};
 use super::declare_image::{DeclaredImage, ImageNode, known_image};
+use super::image_nodes::ImageNodes;
 use super::image_source::KnownImages;
 use super::info::{self, InfoCommand};
 use super::keys::{NOT_OF_SPEC, SPEC_KEYS};
@@ -25,10 +26,10 @@ use super::url;
 use super::variables::{BUILT_IN, Variables};
 use super::variant_node::{self, VariantNode};
 use super::writable::{self, Writable};
-use crate::diagnostic::{Diagnostic, nearest};
-use crate::name::{ImageName, Repository, StackName};
+use crate::diagnostic::Diagnostic;
+use crate::name::{Repository, StackName};
 use crate::spec::Spec;
-use crate::spec::node::{Entry, Key, Node, Value};
+use crate::spec::node::{Node, Value};
 use crate::spec::tree::Files;
 
 /// What a spec declares. `None` stands for something that is missing or invalid, which is reported.
@@ -109,7 +110,8 @@ impl<'a> SpecReader<'a> {
     fn declarations(&self) -> Declarations {
         let name = self.name();
         let (registry, staging) = self.registry(name.as_ref());
-        let images = self.images();
+        let nodes = self.image_nodes();
+        let images = nodes.read();
         let names = images.iter().map(|image| image.name.to_string()).collect();
         let variants = variant_node::read(&self.reader, &self.top, names);
         let names = VariableNames::new(variable_names(&self.top, &images, &variants));
@@ -118,7 +120,7 @@ impl<'a> SpecReader<'a> {
             self.declare(variant, &variants, &images, &names, registry.as_ref())
         };
         let variants: Vec<DeclaredVariant> = variants.iter().map(read).collect();
-        self.check_folders(&images, &variants);
+        nodes.check_folders(&images, &used_files(&self.spec.files, &variants));
         for node in self.spec.root.iter().chain(self.spec.images.values()) {
             url::find_all(node, &mut |span| self.problems.report(url::in_url(span)));
         }
@@ -315,61 +317,13 @@ impl<'a> SpecReader<'a> {
             .unwrap_or_default()
     }
 
-    fn images(&self) -> Vec<ImageNode<'a>> {
-        let Some(node) = self.top.get("images") else {
-            if self.top.is_misspelt(&["images"]) {
-                return Vec::new();
-            }
-            let span = self.top.span.first_byte();
-            self.problems
-                .report(Diagnostic::missing("images", "the spec", span));
-            return Vec::new();
-        };
-        let entries = self.reader.some_entries(node, "`images`");
-        let entries = entries.unwrap_or_default();
-        let mut list = Vec::new();
-        for entry in entries {
-            match ImageName::parse(&entry.key.text) {
-                Ok(name) => list.push(ImageNode {
-                    node: self.image_node(&name, entry),
-                    key: &entry.key,
-                    name,
-                }),
-                Err(error) => {
-                    let reason = error.to_string();
-                    let (text, span) = (&entry.key.text, entry.key.span);
-                    let problem = Diagnostic::invalid("image name", text, span, reason);
-                    let help = |name| format!("write it as `{name}`");
-                    self.problems.report(match valid_name(text) {
-                        Some(name) => problem.help(help(name)),
-                        None => problem,
-                    });
-                }
-            }
+    fn image_nodes(&self) -> ImageNodes<'_, 'a> {
+        ImageNodes {
+            spec: self.spec,
+            top: &self.top,
+            reader: &self.reader,
+            problems: self.problems,
         }
-        list
-    }
-
-    /// Returns the declaration of an image: its entry, or its `image.yml`.
-    fn image_node(&self, name: &ImageName, entry: &'a Entry) -> Option<&'a Node> {
-        let own = self.spec.images.get(name.as_str());
-        let path = format!("images/{name}/image.yml");
-        self.problems.report(match (entry.value.is_null(), own) {
-            (true, Some(own)) => return Some(own),
-            (false, None) => return Some(&entry.value),
-            (true, None) => Diagnostic::error(format!("image `{name}` is not declared"))
-                .at(entry.key.span, "this entry is empty")
-                .help(format!(
-                    "add `base:` here, or declare the image in `{path}`"
-                )),
-            (false, Some(own)) => {
-                let (second, first) = (own.span.first_byte(), entry.key.span);
-                Diagnostic::duplicate("declaration of image", name.as_str(), second, first).help(
-                    format!("leave `{name}:` empty in the spec, or remove `{path}`"),
-                )
-            }
-        });
-        None
     }
 
     fn check_overrides(&self, everywhere: &BTreeSet<String>) {
@@ -389,55 +343,6 @@ impl<'a> SpecReader<'a> {
                     .did_you_mean(name, known),
                 );
             }
-        }
-    }
-
-    /// Returns the key of the image that probably has the folder `name`: one with a name like it, and
-    /// without a folder of its own.
-    fn misspelt_image(&self, name: &str) -> Option<&'a Key> {
-        let keys = self.top.get("images")?.entries().iter();
-        let keys: Vec<&Key> = keys.map(|entry| &entry.key).collect();
-        let has_folder = |key: &&&Key| {
-            let path = Utf8Path::new("images").join(&key.text);
-            self.spec.files.get(&path).is_some()
-        };
-        let without = keys.iter().filter(|key| !has_folder(key));
-        let near = nearest(name, without.map(|key| key.text.as_str()))?;
-        keys.into_iter().find(|key| key.text == near)
-    }
-
-    /// Reports folders of `images/` that belong to no image and that no image uses.
-    fn check_folders(&self, images: &[ImageNode], variants: &[DeclaredVariant]) {
-        let Some(entry) = self.top.entry("images") else {
-            return;
-        };
-        let used = used_files(&self.spec.files, variants);
-        let declared: HashSet<&str> = images.iter().map(|image| image.name.as_str()).collect();
-        for (path, file) in self.spec.files.iter() {
-            let name = path.file_name().unwrap_or_default();
-            // A hidden folder is a tool's.
-            if !file.is_folder() || path.components().count() != 2 || name.starts_with('.') {
-                continue;
-            }
-            // Paths are sorted by their parts: a folder is before what is in it.
-            let next = used.range(path.as_path()..).next();
-            if declared.contains(name) || next.is_some_and(|file| file.starts_with(path)) {
-                continue;
-            }
-            let message = format!("folder `{path}/` belongs to no image and is not used");
-            let problem = Diagnostic::error(message);
-            self.problems.report(match self.misspelt_image(name) {
-                // The invalid name is reported, with this one as the help.
-                Some(key) if valid_name(&key.text).is_some_and(|valid| valid.as_str() == name) => {
-                    continue;
-                }
-                Some(key) => problem
-                    .at(key.span, "no folder has the name of this image")
-                    .help(format!("name this image `{name}`, or rename the folder")),
-                None => problem
-                    .at(entry.key.span, format!("no image `{name}` here"))
-                    .help(format!("add image `{name}`, or remove the folder")),
-            });
         }
     }
 }
@@ -463,13 +368,6 @@ pub fn used_files<'a>(all: &'a Files, variants: &'a [DeclaredVariant]) -> BTreeS
         used.extend(all.below(path).map(|(path, _)| path.as_path()));
     }
     used
-}
-
-/// Returns a text in lower case and without blanks, if that makes it a name of an image.
-fn valid_name(text: &str) -> Option<ImageName> {
-    let text = text.to_lowercase();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    ImageName::parse(&words.join("-")).ok()
 }
 
 /// Returns the names of variables that are declared anywhere.

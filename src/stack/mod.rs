@@ -14,6 +14,7 @@ mod env_text;
 mod expand;
 mod gate_check;
 mod image_names;
+mod image_nodes;
 mod image_source;
 mod info;
 mod keys;

@@ -1,0 +1,140 @@
+//! The entries of `images:`, each with its declaration, and the folders of `images/` that belong to them.
+
+use std::collections::{BTreeSet, HashSet};
+
+use camino::Utf8Path;
+
+use super::declare_image::ImageNode;
+use super::problems::Problems;
+use super::reader::{Fields, Reader};
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::name::ImageName;
+use crate::spec::Spec;
+use crate::spec::node::{Entry, Key, Node};
+
+/// Finds the declaration of each image.
+pub struct ImageNodes<'s, 'a> {
+    /// The spec with all its files.
+    pub spec: &'a Spec,
+    /// Its top level.
+    pub top: &'s Fields<'a>,
+    /// Reads without variables.
+    pub reader: &'s Reader<'a>,
+    /// Where faults are reported.
+    pub problems: &'s Problems,
+}
+
+impl<'a> ImageNodes<'_, 'a> {
+    /// Returns the entries of `images:` with a valid name.
+    pub fn read(&self) -> Vec<ImageNode<'a>> {
+        let Some(node) = self.top.get("images") else {
+            if self.top.is_misspelt(&["images"]) {
+                return Vec::new();
+            }
+            let span = self.top.span.first_byte();
+            self.problems
+                .report(Diagnostic::missing("images", "the spec", span));
+            return Vec::new();
+        };
+        let entries = self.reader.some_entries(node, "`images`");
+        let entries = entries.unwrap_or_default();
+        let mut list = Vec::new();
+        for entry in entries {
+            match ImageName::parse(&entry.key.text) {
+                Ok(name) => list.push(ImageNode {
+                    node: self.image_node(&name, entry),
+                    key: &entry.key,
+                    name,
+                }),
+                Err(error) => {
+                    let reason = error.to_string();
+                    let (text, span) = (&entry.key.text, entry.key.span);
+                    let problem = Diagnostic::invalid("image name", text, span, reason);
+                    let help = |name| format!("write it as `{name}`");
+                    self.problems.report(match valid_name(text) {
+                        Some(name) => problem.help(help(name)),
+                        None => problem,
+                    });
+                }
+            }
+        }
+        list
+    }
+
+    /// Returns the declaration of an image: its entry, or its `image.yml`.
+    fn image_node(&self, name: &ImageName, entry: &'a Entry) -> Option<&'a Node> {
+        let own = self.spec.images.get(name.as_str());
+        let path = format!("images/{name}/image.yml");
+        self.problems.report(match (entry.value.is_null(), own) {
+            (true, Some(own)) => return Some(own),
+            (false, None) => return Some(&entry.value),
+            (true, None) => Diagnostic::error(format!("image `{name}` is not declared"))
+                .at(entry.key.span, "this entry is empty")
+                .help(format!(
+                    "add `base:` here, or declare the image in `{path}`"
+                )),
+            (false, Some(own)) => {
+                let (second, first) = (own.span.first_byte(), entry.key.span);
+                Diagnostic::duplicate("declaration of image", name.as_str(), second, first).help(
+                    format!("leave `{name}:` empty in the spec, or remove `{path}`"),
+                )
+            }
+        });
+        None
+    }
+
+    /// Returns the key of the image that probably has the folder `name`: one with a name like it, and
+    /// without a folder of its own.
+    fn misspelt_image(&self, name: &str) -> Option<&'a Key> {
+        let keys = self.top.get("images")?.entries().iter();
+        let keys: Vec<&Key> = keys.map(|entry| &entry.key).collect();
+        let has_folder = |key: &&&Key| {
+            let path = Utf8Path::new("images").join(&key.text);
+            self.spec.files.get(&path).is_some()
+        };
+        let without = keys.iter().filter(|key| !has_folder(key));
+        let near = nearest(name, without.map(|key| key.text.as_str()))?;
+        keys.into_iter().find(|key| key.text == near)
+    }
+
+    /// Reports folders of `images/` that belong to no image and that no image uses.
+    pub fn check_folders(&self, images: &[ImageNode], used: &BTreeSet<&Utf8Path>) {
+        let Some(entry) = self.top.entry("images") else {
+            return;
+        };
+        let declared: HashSet<&str> = images.iter().map(|image| image.name.as_str()).collect();
+        for (path, file) in self.spec.files.iter() {
+            let name = path.file_name().unwrap_or_default();
+            // A hidden folder is a tool's.
+            if !file.is_folder() || path.components().count() != 2 || name.starts_with('.') {
+                continue;
+            }
+            // Paths are sorted by their parts: a folder is before what is in it.
+            let next = used.range(path.as_path()..).next();
+            if declared.contains(name) || next.is_some_and(|file| file.starts_with(path)) {
+                continue;
+            }
+            let message = format!("folder `{path}/` belongs to no image and is not used");
+            let problem = Diagnostic::error(message);
+            self.problems.report(match self.misspelt_image(name) {
+                // The invalid name is reported, with this one as the help.
+                Some(key) if valid_name(&key.text).is_some_and(|valid| valid.as_str() == name) => {
+                    continue;
+                }
+                Some(key) => problem
+                    .at(key.span, "no folder has the name of this image")
+                    .help(format!("name this image `{name}`, or rename the folder")),
+                None => problem
+                    .at(entry.key.span, format!("no image `{name}` here"))
+                    .help(format!("add image `{name}`, or remove the folder")),
+            });
+        }
+    }
+}
+
+/// Returns a text in lower case and without blanks, if that makes it a name of an image.
+fn valid_name(text: &str) -> Option<ImageName> {
+    let text = text.to_lowercase();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    ImageName::parse(&words.join("-")).ok()
+}
