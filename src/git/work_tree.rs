@@ -109,7 +109,7 @@ async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> 
     )?;
     let mut tree = WorkTree {
         files: index.files,
-        ignored: ignored.into_iter().collect(),
+        ignored: without_folders_of_files(ignored),
         executable: (file_mode.stdout.trim() == "false").then_some(index.executable),
     };
     let mut repositories = index.repositories;
@@ -137,6 +137,17 @@ async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> 
         }
     }
     Ok(tree)
+}
+
+/// Returns the paths without folders that have others of them: git lists such a folder because all its
+/// files are ignored, and not because a rule ignores it.
+fn without_folders_of_files(paths: Vec<PathBuf>) -> BTreeSet<PathBuf> {
+    let all: BTreeSet<PathBuf> = paths.into_iter().collect();
+    // Sorted by their parts: what is in a folder follows it.
+    let next = all.iter().skip(1).map(Some).chain([None]);
+    let pairs = all.iter().zip(next);
+    let kept = pairs.filter(|(path, next)| !next.is_some_and(|next| next.starts_with(path)));
+    kept.map(|(path, _)| path.clone()).collect()
 }
 
 /// Returns which of the files differ from the commit, also where git is set not to look.

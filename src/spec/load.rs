@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::content::Content;
 use super::parse::{Spec, parse};
-use super::tree::{File, Files, Special};
+use super::tree::{File, Files, LeftOut, Special};
 use crate::checkout::{WorkTree, is_left_behind};
 
 /// A file or folder that cannot be read.
@@ -152,7 +152,13 @@ impl Walk<'_> {
             if is_part {
                 is_empty &= !self.entry(&inner, kind, &disk.join(name))?;
             } else {
-                self.files.ignore(Utf8Path::new(IMAGES).join(inner));
+                let reason = if is_left_behind(inner.as_std_path()) {
+                    LeftOut::LeftBehind
+                } else {
+                    LeftOut::Ignored
+                };
+                let path = Utf8Path::new(IMAGES).join(inner);
+                self.files.leave_out(path, reason);
             }
         }
         Ok(!is_empty)
@@ -169,6 +175,9 @@ impl Walk<'_> {
         let file = if kind.is_dir() {
             // git knows no empty folders: another clone does not have them.
             if !self.folder(relative)? && self.tree.is_some() {
+                if self.files.left_out_below(&path).is_none() {
+                    self.files.leave_out(path, LeftOut::Empty);
+                }
                 return Ok(false);
             }
             File::Folder
@@ -234,6 +243,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::spec::tree::Lost;
 
     struct Folder(tempfile::TempDir);
 
@@ -296,6 +306,41 @@ mod tests {
         };
         let expected = ["images/a", "images/a/new", "images/a/x.pyc"];
         assert_eq!(folder.load(Some(&tree)), expected);
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_reason() {
+        let folder = Folder::new(&[
+            "specs.yml",
+            "images/a/.env",
+            "images/a/none/.env",
+            "images/a/x.pyc",
+            "images/a/y",
+        ]);
+        fs_err::create_dir(folder.path().join("images/a/empty")).expect("made");
+        let tree = WorkTree {
+            files: paths(&["images/a/y"]),
+            ignored: paths(&["images/a/.env", "images/a/none/.env"]),
+            executable: None,
+        };
+        let spec = folder.path().join("specs.yml");
+        let found = load(&spec, &Layout::default(), Some(&tree)).expect("read");
+        let none = found.files.follow(Utf8Path::new("images/a"), "none");
+        let lost = Lost::LeftOut {
+            path: "images/a/none/.env".into(),
+            reason: LeftOut::Ignored,
+        };
+        assert_eq!(none, Err(lost));
+        let found: Vec<_> = (found.files.left_out())
+            .map(|(path, reason)| (path.as_str(), reason))
+            .collect();
+        let expected = [
+            ("images/a/.env", LeftOut::Ignored),
+            ("images/a/empty", LeftOut::Empty),
+            ("images/a/none/.env", LeftOut::Ignored),
+            ("images/a/x.pyc", LeftOut::LeftBehind),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -16,4 +16,4 @@ pub mod tree;
 
 pub use hashes::hash;
 pub use load::{Layout, Unreadable, load};
-pub use parse::{Spec, parse};
+pub use parse::{DECLARATION, Spec, parse};

@@ -1,6 +1,6 @@
 //! From texts to a [`Spec`], without the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -16,18 +16,16 @@ pub struct Spec {
     pub sources: Sources,
     /// The tree of `specs.yml`; `None` if it is not YAML or empty.
     pub root: Option<Node>,
-    /// The trees of `images/<name>/image.yml`, by name.
-    pub images: BTreeMap<String, Node>,
+    /// The trees of `images/<name>/image.yml`, by name; `None` for an invalid one, which is reported.
+    pub images: BTreeMap<String, Option<Node>>,
     /// Everything else under `images/`.
     pub files: Files,
     /// Faults of the YAML itself.
     pub problems: Vec<Diagnostic>,
 }
 
-/// Whether a file under `images/` declares an image: `images/<name>/image.yml`.
-pub(super) fn is_declaration(path: &Utf8Path) -> bool {
-    path.file_name() == Some("image.yml") && path.components().count() == 3
-}
+/// The name of a file that declares an image.
+pub const DECLARATION: &str = "image.yml";
 
 /// Parses the text of a spec called `name`, with the files under `images/` beside it.
 pub fn parse(name: &str, text: &str, files: Files) -> Spec {
@@ -37,38 +35,57 @@ pub fn parse(name: &str, text: &str, files: Files) -> Spec {
     };
     let source = spec.sources.add(name, text);
     spec.root = parse_document(&mut spec, source, "add at least `stack` and `images`");
-    let paths = spec.files.iter().map(|(path, _)| path);
-    let declarations: Vec<Utf8PathBuf> = paths.filter(|p| is_declaration(p)).cloned().collect();
-    for path in declarations {
-        let text = declaration(&spec.files, &path);
+    let declarations = declarations(&spec.files);
+    // All texts before the first file is removed: one can be a link to another.
+    let texts: Vec<_> = (declarations.into_iter())
+        .map(|(path, names)| (text_of(&spec.files, &path), path, names))
+        .collect();
+    for (text, path, names) in texts {
         spec.files.remove(&path);
-        let text = match text {
-            Ok(text) => text,
+        let node = match text {
+            Ok(text) => {
+                let source = spec.sources.add(path.as_str(), text);
+                parse_document(&mut spec, source, "add `base`, or remove the file")
+            }
             Err(problem) => {
                 spec.problems.push(problem);
-                continue;
+                None
             }
         };
-        let source = spec.sources.add(path.as_str(), text);
-        let folder = path.parent().and_then(Utf8Path::file_name);
-        let name = folder.unwrap_or_default().to_owned();
-        if let Some(node) = parse_document(&mut spec, source, "add `base`, or remove the file") {
-            spec.images.insert(name, node);
+        for name in names {
+            spec.images.insert(name, node.clone());
         }
     }
     spec
 }
 
-/// Returns the text of a declaration; a link is followed.
-fn declaration(files: &Files, path: &Utf8Path) -> Result<String, Diagnostic> {
-    let found = files.follow(
-        Utf8Path::new("images"),
-        path.as_str().trim_start_matches("images/"),
-    );
+/// Returns the files that declare images, `images/<name>/image.yml`, with these names: a folder has
+/// several if links lead to it.
+fn declarations(files: &Files) -> BTreeMap<Utf8PathBuf, Vec<String>> {
+    let mut found: BTreeMap<Utf8PathBuf, Vec<String>> = BTreeMap::new();
+    let images = Utf8Path::new("images");
+    let names: BTreeSet<&str> = (files.iter())
+        .filter_map(|(path, _)| path.components().nth(1))
+        .map(|name| name.as_str())
+        .collect();
+    for name in names {
+        let folder = files.follow(images, name).map(Utf8Path::to_owned);
+        let folder = folder.unwrap_or_else(|_| images.join(name));
+        let file = files.follow(&folder, DECLARATION);
+        if let Some(File::Regular { .. }) = file.ok().and_then(|file| files.get(file)) {
+            let path = folder.join(DECLARATION);
+            found.entry(path).or_default().push(name.to_owned());
+        }
+    }
+    found
+}
+
+/// Returns the text of a file; links are followed.
+fn text_of(files: &Files, path: &Utf8Path) -> Result<String, Diagnostic> {
+    let found = files.follow(path.parent().unwrap_or(path), DECLARATION);
     let file = found.ok().and_then(|found| files.get(found));
     let Some(File::Regular { content, .. }) = file else {
-        let problem = Diagnostic::error(format!("`{path}` is not a file below `images/`"));
-        return Err(problem.help("declare the image in a regular file"));
+        unreachable!("it was just found");
     };
     let unreadable = |error| Diagnostic::error(format!("cannot read `{path}`: {error}"));
     let bytes = content.text().map_err(unreadable)?.to_vec();

@@ -2,7 +2,6 @@
 //!
 //! `spec::load` fills [`Files`]; `stack` finds in it what steps and tests use.
 
-use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Range};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,8 +12,8 @@ use super::content::Content;
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     entries: BTreeMap<Utf8PathBuf, File>,
-    /// Files and folders that are there and left out: git ignores them, or tools left them behind.
-    ignored: BTreeSet<Utf8PathBuf>,
+    /// Files and folders that are there and left out.
+    left_out: BTreeMap<Utf8PathBuf, LeftOut>,
 }
 
 /// One file, link or folder.
@@ -77,6 +76,17 @@ impl Special {
     }
 }
 
+/// Why a file or folder is not part of a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// git ignores it.
+    Ignored,
+    /// It has a name of files that tools leave behind.
+    LeftBehind,
+    /// It is an empty folder, which git does not track.
+    Empty,
+}
+
 /// Why a path leads to no file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lost {
@@ -99,9 +109,11 @@ pub enum Lost {
         target: String,
     },
     /// The file is there, and left out.
-    Ignored {
-        /// The file, or the folder above it that is left out.
+    LeftOut {
+        /// The file, the folder above it, or if it is a folder the first file in it that is left out.
         path: Utf8PathBuf,
+        /// Why.
+        reason: LeftOut,
     },
     /// Links lead to each other.
     Loop,
@@ -168,8 +180,19 @@ impl Files {
     }
 
     /// Notes that a file is there and left out.
-    pub fn ignore(&mut self, path: Utf8PathBuf) {
-        self.ignored.insert(path);
+    pub fn leave_out(&mut self, path: Utf8PathBuf, reason: LeftOut) {
+        self.left_out.insert(path, reason);
+    }
+
+    /// Returns all files and folders that are there and left out, without those below such a folder.
+    pub fn left_out(&self) -> impl Iterator<Item = (&Utf8PathBuf, LeftOut)> {
+        self.left_out.iter().map(|(path, reason)| (path, *reason))
+    }
+
+    /// Returns the first file or folder below a folder that is there and left out.
+    pub fn left_out_below(&self, folder: &Utf8Path) -> Option<(&Utf8PathBuf, &LeftOut)> {
+        let first = self.left_out.range(folder.to_owned()..).next();
+        first.filter(|(path, _)| path.starts_with(folder))
     }
 
     /// Returns these files alone.
@@ -180,7 +203,7 @@ impl Files {
             entries: entries
                 .map(|(path, file)| (path.clone(), file.clone()))
                 .collect(),
-            ignored: BTreeSet::new(),
+            left_out: BTreeMap::new(),
         }
     }
 
@@ -237,9 +260,13 @@ impl Files {
     }
 
     fn lost(&self, at: &Utf8Path, links: &[(Utf8PathBuf, String)], link: Option<usize>) -> Lost {
-        if let Some(path) = at.ancestors().find(|path| self.ignored.contains(*path)) {
-            return Lost::Ignored {
-                path: path.to_owned(),
+        let above = at
+            .ancestors()
+            .find_map(|path| self.left_out.get_key_value(path));
+        if let Some((path, reason)) = above.or_else(|| self.left_out_below(at)) {
+            return Lost::LeftOut {
+                path: path.clone(),
+                reason: *reason,
             };
         }
         match link.and_then(|number| links.get(number)).cloned() {
@@ -358,7 +385,7 @@ mod tests {
             ("images/a/dangling", "->nothing/here"),
             ("images/a/loop", "->loop"),
         ]);
-        files.ignore(Utf8PathBuf::from("images/a/dist"));
+        files.leave_out(Utf8PathBuf::from("images/a/dist"), LeftOut::Ignored);
         let link = |name: &str, target: &str| {
             (
                 Utf8PathBuf::from(format!("images/a/{name}")),
@@ -399,7 +426,8 @@ mod tests {
             ("loop", Lost::Loop),
             (
                 "dist/x",
-                Lost::Ignored {
+                Lost::LeftOut {
+                    reason: LeftOut::Ignored,
                     path: Utf8PathBuf::from("images/a/dist"),
                 },
             ),

@@ -121,7 +121,12 @@ impl<'a> SpecReader<'a> {
         };
         let variants: Vec<DeclaredVariant> = variants.iter().map(read).collect();
         nodes.check_folders(&images, &used_files(&self.spec.files, &variants));
-        for node in self.spec.root.iter().chain(self.spec.images.values()) {
+        for node in self
+            .spec
+            .root
+            .iter()
+            .chain(self.spec.images.values().flatten())
+        {
             url::find_all(node, &mut |span| self.problems.report(url::in_url(span)));
         }
         Declarations {

@@ -5,12 +5,15 @@ use std::collections::{BTreeSet, HashSet};
 use camino::Utf8Path;
 
 use super::declare_image::ImageNode;
+use super::paths::Paths;
 use super::problems::Problems;
 use super::reader::{Fields, Reader};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::ImageName;
-use crate::spec::Spec;
+use crate::source::Span;
 use crate::spec::node::{Entry, Key, Node};
+use crate::spec::tree::{File, LeftOut, Lost};
+use crate::spec::{DECLARATION, Spec};
 
 /// Finds the declaration of each image.
 pub struct ImageNodes<'s, 'a> {
@@ -63,24 +66,63 @@ impl<'a> ImageNodes<'_, 'a> {
 
     /// Returns the declaration of an image: its entry, or its `image.yml`.
     fn image_node(&self, name: &ImageName, entry: &'a Entry) -> Option<&'a Node> {
-        let own = self.spec.images.get(name.as_str());
-        let path = format!("images/{name}/image.yml");
-        self.problems.report(match (entry.value.is_null(), own) {
-            (true, Some(own)) => return Some(own),
-            (false, None) => return Some(&entry.value),
-            (true, None) => Diagnostic::error(format!("image `{name}` is not declared"))
-                .at(entry.key.span, "this entry is empty")
-                .help(format!(
-                    "add `base:` here, or declare the image in `{path}`"
-                )),
-            (false, Some(own)) => {
-                let (second, first) = (own.span.first_byte(), entry.key.span);
-                Diagnostic::duplicate("declaration of image", name.as_str(), second, first).help(
-                    format!("leave `{name}:` empty in the spec, or remove `{path}`"),
-                )
+        match (entry.value.is_null(), self.spec.images.get(name.as_str())) {
+            (true, Some(own)) => return own.as_ref(),
+            (false, Some(None)) => return Some(&entry.value),
+            (false, Some(Some(own))) => {
+                let second = own.span.first_byte();
+                self.problems.report(declared_twice(name, entry, second));
             }
-        });
+            (is_empty, None) => match self.unread(name, entry.key.span, is_empty) {
+                Some(problem) => self.problems.report(problem),
+                None => return Some(&entry.value),
+            },
+        }
         None
+    }
+
+    /// Returns why an image has no `image.yml` that declares it. Beside a declaration in the spec, only a
+    /// link to no file is a fault.
+    fn unread(&self, name: &ImageName, span: Span, is_empty: bool) -> Option<Diagnostic> {
+        let paths = Paths {
+            files: &self.spec.files,
+            folder: Utf8Path::new("images").join(name.as_str()),
+        };
+        let path = paths.folder.join(DECLARATION);
+        match self.spec.files.follow(&paths.folder, DECLARATION) {
+            Err(
+                Lost::Missing
+                | Lost::LeftOut {
+                    reason: LeftOut::Empty,
+                    ..
+                },
+            ) if is_empty => {
+                let problem = Diagnostic::error(format!("image `{name}` is not declared"))
+                    .at(span, "this entry is empty");
+                let other = path.with_extension("yaml");
+                Some(problem.help(if self.spec.files.get(&other).is_some() {
+                    format!("rename `{other}` to `{DECLARATION}`")
+                } else {
+                    format!("add `base:` here, or declare the image in `{path}`")
+                }))
+            }
+            Err(lost @ (Lost::LinkOutside { .. } | Lost::Dangling { .. } | Lost::Loop)) => {
+                Some(paths.lost(DECLARATION, span, &lost))
+            }
+            Err(lost @ Lost::LeftOut { .. }) if is_empty => {
+                Some(paths.lost(DECLARATION, span, &lost))
+            }
+            Ok(found) if is_empty => {
+                let found = self.spec.files.get(found).map_or("nothing", File::describe);
+                Some(Diagnostic::expected(
+                    &format!("`{path}`"),
+                    "a file",
+                    span,
+                    found,
+                ))
+            }
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// Returns the key of the image that probably has the folder `name`: one with a name like it, and
@@ -130,6 +172,19 @@ impl<'a> ImageNodes<'_, 'a> {
             });
         }
     }
+}
+
+/// Returns the fault of an image that has an entry in the spec and an `image.yml`.
+fn declared_twice(name: &ImageName, entry: &Entry, second: Span) -> Diagnostic {
+    let problem = Diagnostic::duplicate(
+        "declaration of image",
+        name.as_str(),
+        second,
+        entry.key.span,
+    );
+    problem.help(format!(
+        "leave `{name}:` empty in the spec, or remove `images/{name}/{DECLARATION}`"
+    ))
 }
 
 /// Returns a text in lower case and without blanks, if that makes it a name of an image.

@@ -8,7 +8,7 @@ use super::pattern::Pattern;
 use super::reader::Reader;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
-use crate::spec::tree::{File, Files, Lost, clean};
+use crate::spec::tree::{File, Files, LeftOut, Lost, clean};
 
 /// How a pointer of Git LFS begins, and its largest size, bytes (git-lfs, "Git LFS Specification").
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
@@ -121,9 +121,7 @@ impl Paths<'_> {
                     .at(span, format!("`{target}` does not exist below `images/`"))
                     .help("change the link, or add the file it leads to")
             }
-            Lost::Ignored { path } => Diagnostic::error(format!("`{path}` is ignored"))
-                .at(span, "git ignores it, or a tool left it behind")
-                .help("track it with `git add --force`, or change `.gitignore`: ignored files are never part of an image"),
+            Lost::LeftOut { path, reason } => left_out(path, *reason, span),
             Lost::Loop => Diagnostic::error(format!("link `{text}` leads to itself"))
                 .at(span, "its links form a loop"),
             Lost::Missing => {
@@ -319,8 +317,13 @@ impl Paths<'_> {
             }
         }
         if list.is_empty() {
-            let problem = Diagnostic::error(format!("no file matches `{whole}`"));
-            reader.report(problem.at(span, "this pattern"));
+            let mut left = self.files.left_out();
+            reader.report(match left.find(|(path, _)| glob.is_match(path)) {
+                Some((path, reason)) => left_out(path, reason, span),
+                None => {
+                    Diagnostic::error(format!("no file matches `{whole}`")).at(span, "this pattern")
+                }
+            });
             return None;
         }
         Some(list)
@@ -334,10 +337,15 @@ impl Paths<'_> {
             Some(slash) => pattern.split_at(slash + 1),
             None => ("", pattern),
         };
+        let cleaned = clean(&self.folder, folder).unwrap_or_default();
         let folder = match self.files.follow(&self.folder, folder) {
             Ok(folder) => folder.to_owned(),
             // The image has no folder, or the stack's own is meant.
-            Err(Lost::Missing) => clean(&self.folder, folder).unwrap_or_default(),
+            Err(Lost::Missing) => cleaned,
+            // Of all its files, the pattern may match another one.
+            Err(Lost::LeftOut { path, .. }) if path != cleaned && path.starts_with(&cleaned) => {
+                cleaned
+            }
             Err(lost) => {
                 reader.report(self.lost(pattern, span, &lost));
                 return None;
@@ -360,6 +368,23 @@ impl Paths<'_> {
                 None
             }
         }
+    }
+}
+
+/// Returns the fault of a path to a file that is left out.
+fn left_out(path: &Utf8Path, reason: LeftOut, span: Span) -> Diagnostic {
+    match reason {
+        LeftOut::Ignored => Diagnostic::error(format!("`{path}` is ignored by git"))
+            .at(span, "ignored files are never part of an image")
+            .help(format!(
+                "`git check-ignore -v {path}` shows the rule: change it, or run `git add --force {path}`"
+            )),
+        LeftOut::LeftBehind => Diagnostic::error(format!("`{path}` is left out"))
+            .at(span, "tools leave files with this name behind")
+            .help(format!("rename it, or run `git add --force {path}`")),
+        LeftOut::Empty => Diagnostic::error(format!("folder `{path}` is empty"))
+            .at(span, "git does not track empty folders")
+            .help("add a file to it; for a submodule, run `git submodule update --init`"),
     }
 }
 

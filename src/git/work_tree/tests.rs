@@ -163,6 +163,23 @@ async fn ignored_files_are_not_listed() {
 }
 
 #[tokio::test]
+async fn the_rule_that_ignores_a_file_decides_what_is_ignored() {
+    let repository = Repository::new().await;
+    repository.write("specs.yml", "a");
+    repository.write(".gitignore", "*.log\ndist/\n");
+    repository.commit().await;
+    repository.write("images/a/logs/x.log", "x");
+    repository.write("images/a/dist/x", "x");
+    let images = Utf8Path::new("images");
+    let tree = read_work_tree(repository.path(), "specs.yml", images).await;
+    let tree = tree.expect("read").expect("a repository");
+    let ignored: Vec<&Path> = tree.ignored.iter().map(PathBuf::as_path).collect();
+    // Not `images/a/logs`, although git lists it.
+    let expected = ["images/a/dist", "images/a/logs/x.log"].map(Path::new);
+    assert_eq!(ignored, expected);
+}
+
+#[tokio::test]
 async fn a_spec_that_git_ignores_is_not_in_the_repository() {
     let repository = Repository::new().await;
     repository.write(".gitignore", "out/\n");

@@ -420,7 +420,10 @@ impl<'a> Follower<'a> {
         let found = match self.consumer {
             Consumer::Conda => from_root,
             Consumer::Tool(_) => match self.paths.files.follow(folder, trimmed) {
-                Err(Lost::Missing) => from_root.map_err(|_| Lost::Missing),
+                Err(Lost::Missing) => from_root.map_err(|lost| match lost {
+                    Lost::Outside => Lost::Missing,
+                    other => other,
+                }),
                 other => other,
             },
         };

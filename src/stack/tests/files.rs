@@ -1,7 +1,7 @@
 //! `copy`, `write`, `append`, `link`, `perms` and `script`.
 
 use super::*;
-use crate::spec::tree::{File, Files, Special};
+use crate::spec::tree::{File, Files, LeftOut, Special};
 use crate::stack::{Append, AppendFrom, CopyFrom, Kind, Mode};
 use crate::testing::text_files;
 
@@ -281,7 +281,7 @@ fn a_path_that_a_link_leads_out_is_refused_with_its_reason() {
     let mut all = messages("out/x", text_files(&files));
     all.push_str(&messages("gone", text_files(&files)));
     let mut files = text_files(&[("images/a/x", "x")]);
-    files.ignore("images/a/.env".into());
+    files.leave_out("images/a/.env".into(), LeftOut::Ignored);
     all.push_str(&messages(".env", files));
     insta::assert_snapshot!(all);
 }

@@ -5,6 +5,7 @@ mod compression;
 mod config;
 mod copied;
 mod files;
+mod left_out;
 mod mounts;
 mod nulls;
 mod proofs;
