@@ -31,10 +31,17 @@ SPEC = """
           one: { pytest: own, select: ["test_own.py::test_right"] }
           groups: { run: 'test "$(id -G)" = "1234 4000 5000" && test "$(id -u)" = 1234 && test "$HOME" = /home/app', groups: [extra, 5000] }
           healthy: { serve: 8888, then: { healthcheck: true } }
+          health: { healthcheck: true }
+          ended: { healthcheck: true, cmd: [-c, "print('gone soon'); raise SystemExit(4)"], only: here }
           arguments: { serve: 8888, args: [more], then: { run: "grep -F more /run/laminate/server.log" } }
           other: { serve: 9999, cmd: [-c, "print('not today'); raise SystemExit(3)"] }
           starts: { pytest: starts, as: root }
       two: { base: one, tests: { other: { skip: "it fails" } } }
+      unwell:
+        base: two
+        config: { healthcheck: { test: "echo not well; test -n nowhere -a -e /nowhere", interval: 1s, retries: 2 } }
+        tests: { healthy: { skip: "as health" }, one: { skip: "not here" }, groups: { skip: "not here" },
+                 arguments: { skip: "not here" }, starts: { skip: "not here" } }
 """
 FILES = {"images/one/own/test_own.py": """
         import pytest
@@ -77,11 +84,17 @@ def test_suites_see_what_users_get(make_stack):
     answer = stack.laminate("build", status=6)
     found = answer.verdicts("one")
     passed = {name: verdict["passed"] for name, verdict in found.items()}
-    assert passed == {"arguments": True, "groups": True, "healthy": True, "one": True, "other": False,
-                      "selected": True, "starts": True}, answer.err
+    assert passed == {"arguments": True, "ended": False, "groups": True, "health": True, "healthy": True, "one": True,
+                      "other": False, "selected": True, "starts": True}, answer.err
     assert (found["selected"]["tests"], found["one"]["tests"], found["starts"]["tests"]) == (1, 1, 3)
     assert found["other"]["reason"].startswith("the image's own command ended with exit code 3")
     assert "| not today" in answer.err, answer.err
+    assert found["ended"]["reason"] == "the image's own command ended with exit code 4 before the test passed"
+    assert "| gone soon" in answer.err, answer.err
+    assert answer.verdicts("two")["health"]["passed"], "the health check is inherited"
+    health = answer.verdicts("unwell")["health"]
+    assert not health["passed"] and health["reason"] == "the health check failed 2 times"
+    assert "| not well" in answer.err and "exit code 1 (2 of 2)" in answer.err and "| serving as 1234" in answer.err
     assert "selected" not in answer.verdicts("two") and "other" not in answer.verdicts("two")
 
     # The spec written out makes the same image, and its keys do not change.

@@ -1,4 +1,4 @@
-//! `then: { healthcheck: true }`: the health check of the image's config, as Docker runs it.
+//! `healthcheck: true`: the health check of the image's config, as Docker counts it.
 
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ use crate::source::Spanned;
 /// Times that a config does not set, in nanoseconds, and failures in a row (moby, daemon/health.go).
 const INTERVAL: u64 = 30_000_000_000;
 const TIMEOUT: u64 = 30_000_000_000;
+const START_INTERVAL: u64 = 5_000_000_000;
 const RETRIES: u64 = 3;
 
 /// Returns a script that runs the check until the image is healthy or unhealthy. Fails where the image has
@@ -41,16 +42,15 @@ pub fn health_script(
         Some(number) if number > 0 => number,
         _ => default,
     };
-    // The image is just started: checks are made often, as Docker does in the start period.
-    let interval = number(
-        "StartInterval",
-        number("Interval", INTERVAL).min(5_000_000_000),
-    );
     Ok(expand(
         include_str!("scripts/health.sh"),
         &[
             ("CHECK", &line(&command)),
-            ("INTERVAL", &seconds(interval)),
+            ("INTERVAL", &seconds(number("Interval", INTERVAL))),
+            (
+                "START_INTERVAL",
+                &seconds(number("StartInterval", START_INTERVAL)),
+            ),
             ("TIMEOUT", &seconds(number("Timeout", TIMEOUT))),
             ("START_PERIOD", &seconds(number("StartPeriod", 0))),
             ("RETRIES", &number("Retries", RETRIES).to_string()),
@@ -77,13 +77,14 @@ mod tests {
     #[test]
     fn the_check_and_its_times_are_those_of_the_config() {
         let script = script(
-            r#"{"Healthcheck":{"Test":["CMD","a","b c"],"Interval":500000000,"Timeout":2000000000,"StartPeriod":9000000000,"Retries":4}}"#,
+            r#"{"Healthcheck":{"Test":["CMD","a","b c"],"Interval":500000000,"StartInterval":3000000000,"Timeout":2000000000,"StartPeriod":9000000000,"Retries":4}}"#,
         )
         .expect("it has one");
         for text in [
             "a 'b c'\n",
-            "sleep 1\ndone",
-            "sleep 2\n",
+            "interval=1\n",
+            "then echo 3;",
+            "timeout=2\n",
             "start_period=9\n",
             "retries=4\n",
         ] {

@@ -7,11 +7,13 @@ use super::config::{BaseConfig, config};
 use super::config_text::check_environment;
 use super::defaults::StepDefaults;
 use super::group::merge;
+use super::health::health_script;
 use super::image::check_triggers;
+use super::serve::serve_script;
 use super::shell::takes_errexit;
 use crate::diagnostic::Diagnostic;
 use crate::name::Reference;
-use crate::stack::{Base, Image, ImageId, Kind, Stack, Step};
+use crate::stack::{Base, Image, ImageId, Kind, Stack, Step, Test};
 
 /// An image with more layers is warned of. Docker uses at most 127 (`maxDepth` of overlay2), and tools add
 /// some of their own.
@@ -55,6 +57,11 @@ pub fn preview(
             problems.extend(check_environment(image, &below.config.env()));
             problems.extend(ignored_cmd(stack, image, &below.config));
             problems.extend(check_steps(stack, image, &below.config));
+            problems.extend(check_suites(
+                &stack.label(ImageId(number)),
+                image,
+                &made.config,
+            ));
             problems.extend(check_layers(image, &below, &made));
         }
         known.insert(number, made);
@@ -177,6 +184,20 @@ fn check_steps(stack: &Stack, image: &Image, base: &BaseConfig) -> Vec<Diagnosti
     problems
 }
 
+/// Checks what suites get from the image: its command and its health check.
+fn check_suites(label: &str, image: &Image, config: &BaseConfig) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    for suite in &image.proof.suites {
+        if let Some(serve) = &suite.serve {
+            problems.extend(serve_script(label, config, serve, &suite.name, "").err());
+        }
+        if suite.test == Some(Test::Healthcheck) {
+            problems.extend(health_script(label, config, &suite.name).err());
+        }
+    }
+    problems
+}
+
 fn without_errexit(image: &Image, step: &Step, shell: &[String]) -> Diagnostic {
     let shell = shell.join(" ");
     let name = &image.name.value;
@@ -276,6 +297,25 @@ mod tests {
             ["the steps of a group run as different users"]
         );
         assert!(messages(group, base(json!({}))).is_empty());
+    }
+
+    #[test]
+    fn a_suite_that_the_image_has_nothing_for_is_found() {
+        let health = "  a: { base: \"debian:12\", tests: { h: { healthcheck: true } } }\n  b: { base: a, config: { cmd: [x], healthcheck: { test: y } } }\n";
+        let both = [
+            "suite `h` cannot run: image `a` has no command",
+            "suite `h` cannot run: image `a` has no health check",
+        ];
+        assert_eq!(messages(health, base(json!({}))), both);
+        let config = |check: &str| json!({ "Cmd": ["x"], "Healthcheck": { "Test": [check, "y"] } });
+        let inherited = |check: &str| messages(health, base(json!({ "config": config(check) })));
+        assert!(inherited("CMD").is_empty());
+        assert_eq!(inherited("NONE"), both[1..]);
+        let serve = "  a: { base: \"debian:12\", tests: { s: { serve: 80 } } }\n";
+        assert_eq!(
+            messages(serve, base(json!({}))),
+            ["suite `s` cannot run: image `a` has no command"]
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `serve:`: the test of a suite runs while the image's own command does.
+//! `serve:` and `healthcheck:`: the test of a suite runs while the image's own command does.
 
 use super::config::BaseConfig;
 use super::script::expand;
@@ -7,8 +7,8 @@ use crate::diagnostic::Diagnostic;
 use crate::source::Spanned;
 use crate::stack::Serve;
 
-/// Returns a script that starts the image's own command, waits for its port, runs `test` and stops the
-/// command. Fails where the image has no command; `label` is the image's name, `suite` that of the suite.
+/// Returns a script that starts the image's own command, waits for its port if it has one, runs `test` and
+/// stops the command. Fails where the image has no command; `label` is the image's name, `suite` that of the suite.
 pub fn serve_script(
     label: &str,
     config: &BaseConfig,
@@ -19,14 +19,19 @@ pub fn serve_script(
     let mut command = config.command_with(serve.cmd.as_ref());
     command.extend(serve.args.iter().cloned());
     if command.is_empty() {
-        let message = format!(
-            "suite `{}` cannot serve: image `{label}` has no command",
-            suite.value
-        );
+        let (name, key) = match serve.port {
+            Some(_) => (&suite.value, "`serve`"),
+            None => (&suite.value, "`healthcheck`"),
+        };
+        let message = format!("suite `{name}` cannot run: image `{label}` has no command");
         return Err(Diagnostic::error(message)
-            .at(suite.span, "has `serve`")
+            .at(suite.span, format!("has {key}"))
             .help("give the image a command: `config: { cmd: […] }`"));
     }
+    let (port, hex) = match serve.port {
+        Some(port) => (port.to_string(), format!("{port:04X}")),
+        None => (String::new(), String::new()),
+    };
     let ready = serve.ready.as_ref();
     let ready = ready.map_or_else(String::new, |path| {
         format!("wait_for answers {}", quote(path))
@@ -34,8 +39,8 @@ pub fn serve_script(
     Ok(expand(
         include_str!("scripts/serve.sh"),
         &[
-            ("PORT", &serve.port.to_string()),
-            ("HEX", &format!("{:04X}", serve.port)),
+            ("PORT", &port),
+            ("HEX", &hex),
             ("COMMAND", &line(&command)),
             ("READY", &ready),
             ("TEST", test),
@@ -53,7 +58,7 @@ mod tests {
         let config = format!("{{\"config\":{config}}}");
         let config = BaseConfig::parse(config.as_bytes()).expect("an object");
         let serve = Serve {
-            port: 80,
+            port: Some(80),
             ready: ready.map(str::to_owned),
             cmd: None,
             args: Vec::new(),
@@ -78,7 +83,7 @@ mod tests {
     fn the_test_runs_once_the_path_answers() {
         let script = script(r#"{"Cmd":["start"]}"#, Some("/a?b")).expect("it has a command");
         assert!(script.contains(
-            "wait_for listens\nwait_for answers '/a?b'\nif ended \"$server\"; then gone; fi\n\
+            "wait_for listens\nwait_for answers '/a?b'\nif ended \"$server\"; then gone \"port $port answered\"; fi\nfi\n\
              (echo one\necho two\n)\n"
         ));
     }
@@ -94,7 +99,7 @@ mod tests {
         let problem = script("{}", None).expect_err("it has no command");
         assert_eq!(
             problem.message,
-            "suite `hub` cannot serve: image `base` has no command"
+            "suite `hub` cannot run: image `base` has no command"
         );
     }
 }

@@ -7,7 +7,6 @@ use camino::Utf8PathBuf;
 
 use super::env::{self, Env};
 use super::paths::Paths;
-use super::problems::Problems;
 use super::reader::{Fields, Reader};
 use super::steps::{Network, Secret, network, secrets};
 use super::units::duration;
@@ -19,11 +18,13 @@ use crate::spec::node::{Entry, Node, Value};
 /// After this time a suite without `timeout:` is stopped.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
+mod inherit;
 mod test;
 
+pub use inherit::inherit;
 pub use test::{Select, Test};
 
-const KINDS: [&str; 4] = ["pytest", "run", "script", "serve"];
+const KINDS: [&str; 5] = ["pytest", "run", "script", "serve", "healthcheck"];
 const THEN_KINDS: [&str; 4] = ["pytest", "run", "script", "healthcheck"];
 const THEN_KEYS: [&str; 8] = [
     "pytest",
@@ -35,11 +36,12 @@ const THEN_KEYS: [&str; 8] = [
     "select",
     "marks",
 ];
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "pytest",
     "run",
     "script",
     "serve",
+    "healthcheck",
     "requirements",
     "ready",
     "then",
@@ -87,11 +89,11 @@ pub struct Suite {
     pub secrets: Vec<Secret>,
 }
 
-/// `serve:`: the image's entrypoint and command are started as a user's hub starts them.
+/// `serve:` or `healthcheck:`: the image's entrypoint and command are started as a user's hub starts them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serve {
-    /// The test starts when this port is open.
-    pub port: u16,
+    /// The test starts when this port is open; `None`: at once.
+    pub port: Option<u16>,
     /// The test starts when this path is answered with success.
     pub ready: Option<String>,
     /// `cmd:`, instead of the `cmd` of the image.
@@ -239,13 +241,22 @@ impl SuiteReader<'_> {
     fn suite(&self, name: &Spanned<String>, declarer: &Declarer) -> Option<Suite> {
         let reader = self.reader;
         let kind = self.kind(self.node, self.what, &KINDS)?;
-        let (serve, test) = if kind.key.text == "serve" {
-            let (serve, test) = self.serve(kind)?;
-            (Some(serve), test)
-        } else {
-            self.only_with_serve();
-            let test = test::read(reader, self.paths, self.what, kind, &self.fields)?;
-            (None, Some(test))
+        let (serve, test) = match kind.key.text.as_str() {
+            "serve" => {
+                let (serve, test) = self.serve(kind)?;
+                (Some(serve), test)
+            }
+            "healthcheck" => {
+                self.only_with_serve(&["ready", "then"]);
+                self.only_with_pytest("its command is that of the image");
+                let test = test::healthcheck(reader, &kind.value)?;
+                (Some(self.command(None, None)), Some(test))
+            }
+            _ => {
+                self.only_with_serve(&["ready", "then", "cmd"]);
+                let test = test::read(reader, self.paths, self.what, kind, &self.fields)?;
+                (None, Some(test))
+            }
         };
         let network = self.fields.get("network");
         let network = network.and_then(|node| self::network(reader, node));
@@ -256,12 +267,12 @@ impl SuiteReader<'_> {
             // An engine can give its steps the host's network: another listener would answer.
             reader.report(
                 Diagnostic::error(format!(
-                    "`network: default` and `serve` cannot be used together in {}",
-                    self.what
+                    "`network: default` and `{}` cannot be used together in {}",
+                    kind.key.text, self.what
                 ))
                 .at(
                     entry.key.span,
-                    "a program outside of the suite could answer on the port of `serve`",
+                    "a program outside of the suite could answer instead of the image's own command",
                 )
                 .help("remove `network:`, so that the suite has its own network"),
             );
@@ -298,13 +309,8 @@ impl SuiteReader<'_> {
             Some(node) => Some(self.ready(node)?),
             None => None,
         };
-        let list = |key: &str| reader.texts_or_none(self.fields.get(key)?, &format!("`{key}`"));
-        let serve = Serve {
-            port: u16::try_from(port).expect("it is at most 65535"),
-            ready,
-            cmd: list("cmd"),
-            args: list("args").unwrap_or_default(),
-        };
+        let port = u16::try_from(port).expect("it is at most 65535");
+        let serve = self.command(Some(port), ready);
         for key in ["select", "marks"] {
             if let Some(entry) = self.fields.entry(key) {
                 let problem = self.unused(entry, "`serve` runs no pytest");
@@ -318,6 +324,29 @@ impl SuiteReader<'_> {
         let kind = self.kind(then, "`then`", &THEN_KINDS)?;
         let test = test::read(reader, self.paths, self.what, kind, &fields)?;
         Some((serve, Some(test)))
+    }
+
+    /// Reads what is started, with `cmd:` and `args:`.
+    fn command(&self, port: Option<u16>, ready: Option<String>) -> Serve {
+        let list = |key: &str| {
+            let node = self.fields.get(key)?;
+            self.reader.texts_or_none(node, &format!("`{key}`"))
+        };
+        Serve {
+            port,
+            ready,
+            cmd: list("cmd"),
+            args: list("args").unwrap_or_default(),
+        }
+    }
+
+    /// Reports keys of pytest in a health check.
+    fn only_with_pytest(&self, reason: &str) {
+        for key in ["requirements", "select", "marks"] {
+            if let Some(entry) = self.fields.entry(key) {
+                self.reader.report(self.unused(entry, reason));
+            }
+        }
     }
 
     /// Reads `groups:`.
@@ -377,8 +406,8 @@ impl SuiteReader<'_> {
         Diagnostic::unused(&what, entry.key.span, reason)
     }
 
-    fn only_with_serve(&self) {
-        for key in ["ready", "then", "cmd"] {
+    fn only_with_serve(&self, keys: &[&str]) {
+        for key in keys {
             if let Some(entry) = self.fields.entry(key) {
                 let problem = self.unused(entry, "only used with `serve`");
                 let help = "add `serve: PORT` to start the image's own command";
@@ -431,50 +460,4 @@ impl SuiteReader<'_> {
         self.reader.report(problem.help("make it two suites"));
         None
     }
-}
-
-/// Applies the entries of an image to the suites it inherits. Returns the suites to run and those
-/// that are dropped.
-pub fn inherit(
-    inherited: &[Suite],
-    declared: &[SuiteEntry],
-    problems: &Problems,
-) -> (Vec<Suite>, Vec<Dropped>) {
-    let inherited = inherited.iter().filter(|suite| !suite.only_here);
-    let mut suites: Vec<Suite> = inherited.clone().cloned().collect();
-    let mut dropped = Vec::new();
-    let known = || inherited.clone().map(|suite| suite.name.value.as_str());
-    for entry in declared {
-        let name = &entry.name.value;
-        let span = entry.name.span;
-        let at = suites.iter().position(|suite| suite.name.value == *name);
-        match (&entry.change, at) {
-            (SuiteChange::Skip { reason }, Some(at)) => {
-                suites.remove(at);
-                dropped.push(Dropped {
-                    suite: name.clone(),
-                    reason: reason.clone(),
-                });
-            }
-            (SuiteChange::Skip { .. }, None) => problems.report(
-                Diagnostic::unknown("suite", name, span, known())
-                    .at(span, "the image inherits no suite of this name"),
-            ),
-            (SuiteChange::Replace(suite), Some(at)) => suites[at] = (**suite).clone(),
-            (SuiteChange::Replace(_), None) => problems.report(
-                Diagnostic::error(format!("suite `{name}` replaces nothing"))
-                    .at(span, "the image inherits no suite of this name")
-                    .help("remove `replace: true`")
-                    .did_you_mean(name, known()),
-            ),
-            (SuiteChange::Add(suite), None) => suites.push((**suite).clone()),
-            (SuiteChange::Add(_), Some(at)) => {
-                let first = suites[at].name.span;
-                let problem = Diagnostic::duplicate("suite", name, span, first);
-                let help = "add `replace: true`, or choose another name";
-                problems.report(problem.help(help));
-            }
-        }
-    }
-    (suites, dropped)
 }

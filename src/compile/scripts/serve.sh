@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-## The test of a `serve` suite: starts the image's own command, waits for its port, runs the test, and
-## stops both. The command writes to a file, which the test can read and suite.sh prints.
+## The test of a `serve` or `healthcheck` suite: starts the image's own command, waits for its port if it
+## has one, runs the test, and stops both. The command writes to a file, which the test can read and suite.sh prints.
 ##
 ## Whether something listens is read from the kernel's table (Documentation/networking/proc_net_tcp:
 ## state 0A), since an image may have no tool for it.
@@ -38,11 +38,11 @@ exit 1
 }
 gone() {
 wait "$server"
-broken "the image's own command ended with exit code $? before port $port answered"
+broken "the image's own command ended with exit code $? before $1"
 }
 wait_for() {
 until "$@"; do
-if ended "$server"; then gone; fi
+if ended "$server"; then gone "port $port answered"; fi
 sleep 0.2 2>/dev/null || sleep 1
 done
 }
@@ -53,16 +53,21 @@ while ! ended "$server" && [ "$n" -lt 50 ]; do n=$((n + 1)); sleep 0.2 2>/dev/nu
 # What it started is of its session, where it has one of its own.
 kill -KILL "-$server" 2>/dev/null || kill -KILL "$server" 2>/dev/null
 }
-if listens; then broken "port $port is taken before the image's own command is started"; fi
+if [ -n "$port" ] && listens; then broken "port $port is taken before the image's own command is started"; fi
 if command -v setsid >/dev/null; then setsid @COMMAND@ >@PLACE@/server.log 2>&1 & else @COMMAND@ >@PLACE@/server.log 2>&1 & fi
 server=$!
 echo $server >@RESULTS@/server
+if [ -n "$port" ]; then
 echo "laminate: waiting for port $port"
 wait_for listens
 @READY@
-if ended "$server"; then gone; fi
+if ended "$server"; then gone "port $port answered"; fi
+fi
 (@TEST@
 )
 code=$?
+if [ "$code" != 0 ] && ended "$server"; then
+if [ ! -e @RESULTS@/reason ]; then gone "the test passed"; fi
+fi
 stop
 exit $code

@@ -27,6 +27,8 @@ fn what_a_suite_runs_is_in_its_key() {
         "serve: 80, cmd: [x]",
         "serve: 80, cmd: []",
         "serve: 80, then: { healthcheck: true }",
+        "healthcheck: true",
+        "healthcheck: true, cmd: [x]",
     ];
     let keys: BTreeSet<String> = suites.iter().map(|suite| key(suite)).collect();
     assert_eq!(keys.len(), suites.len());

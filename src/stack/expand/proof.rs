@@ -78,7 +78,9 @@ fn suite_value(folder: &str, suite: &Suite) -> Value {
     let mut map = match (serve, test) {
         (Some(serve), test) => {
             let mut map = serve_value(serve);
-            if let Some(test) = test {
+            if serve.port.is_none() {
+                map.extend(test.unwrap_or_default());
+            } else if let Some(test) = test {
                 map.insert("then".to_owned(), Value::Object(test));
             }
             map
@@ -116,7 +118,9 @@ fn serve_value(serve: &Serve) -> Map<String, Value> {
         args,
     } = serve;
     let mut map = Map::new();
-    map.insert("serve".to_owned(), json!(port));
+    if let Some(port) = port {
+        map.insert("serve".to_owned(), json!(port));
+    }
     if let Some(ready) = ready {
         map.insert("ready".to_owned(), json!(literal(ready)));
     }

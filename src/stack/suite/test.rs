@@ -63,20 +63,23 @@ pub(super) fn read(
     match kind.key.text.as_str() {
         "pytest" => pytest(reader, paths, value, fields),
         "script" => script(reader, paths, value).map(Test::Script),
-        "healthcheck" => {
-            if reader.flag(value, "`healthcheck`")? {
-                return Some(Test::Healthcheck);
-            }
-            let problem = Diagnostic::expected("`healthcheck`", "`true`", value.span, "`false`");
-            reader.report(problem);
-            None
-        }
+        "healthcheck" => healthcheck(reader, value),
         _ => {
             let text = reader.literal(value, "`run`")?;
             reader.fits_argument(text, value.span, "`run` of a suite")?;
             Some(Test::Run(text.to_owned()))
         }
     }
+}
+
+/// Reads `healthcheck: true`.
+pub(super) fn healthcheck(reader: &Reader, node: &Node) -> Option<Test> {
+    if reader.flag(node, "`healthcheck`")? {
+        return Some(Test::Healthcheck);
+    }
+    let problem = Diagnostic::expected("`healthcheck`", "`true`", node.span, "`false`");
+    reader.report(problem);
+    None
 }
 
 fn pytest(reader: &Reader, paths: &Paths, node: &Node, fields: &Fields) -> Option<Test> {

@@ -122,7 +122,7 @@ fn a_served_image_needs_no_test() {
     let serve = suite.serve.as_ref().expect("it serves");
     assert_eq!(
         (serve.port, serve.ready.as_deref(), &suite.test),
-        (8888, Some("/api"), &None)
+        (Some(8888), Some("/api"), &None)
     );
 }
 
@@ -344,6 +344,21 @@ fn keys_of_a_suite_that_have_no_effect_are_errors() {
         (
             "serve: 80, then: { healthcheck: false }",
             "`healthcheck` must be `true`",
+        ),
+        ("healthcheck: false", "`healthcheck` must be `true`"),
+        ("healthcheck: true, ready: /", "unused `ready` in suite `s`"),
+        ("healthcheck: true, marks: a", "unused `marks` in suite `s`"),
+        (
+            "healthcheck: true, then: { run: x }",
+            "unused `then` in suite `s`",
+        ),
+        (
+            "healthcheck: true, network: default",
+            "`network: default` and `healthcheck` cannot be used together in suite `s`",
+        ),
+        (
+            "healthcheck: true, run: x",
+            "`healthcheck` and `run` cannot be used together in suite `s`",
         ),
         (
             "run: x, only: here, replace: true",
