@@ -74,8 +74,7 @@ impl Compiler<'_> {
         }
         mounts.extend(own);
         mounts.extend(step.secrets.iter().map(|it| secret(it, &user)));
-        let cwd = step.cwd.as_ref().unwrap_or(&defaults.workdir);
-        let (args, cwd) = inside_mount(step, args, cwd);
+        let (args, cwd) = in_folder(step, args, &defaults.workdir);
         let mut env = env.entries();
         // The engine's own cache must not have what a step did before: an operation with another variable is
         // another one (BuildKit, `solver/llbsolver/ops/exec.go`, `CacheMap`).
@@ -103,24 +102,29 @@ impl Compiler<'_> {
     }
 }
 
-/// Returns the command and its folder. A folder inside a mount is entered by a shell: the engine would make
-/// it in the image, under the mount, and leave it there (executor/runcexecutor of BuildKit 0.32.2).
-fn inside_mount(step: &Step, args: Vec<String>, cwd: &str) -> (Vec<String>, String) {
+/// Shell text that fails because the folder `$1` is missing.
+pub(super) const NO_FOLDER: &str =
+    r#"{ printf 'laminate: the folder of the step is missing: %s\n' "$1" >&2; exit 1; }"#;
+
+/// Returns the command and its folder: `cwd:`, else `workdir`. A shell enters a folder that must exist, and one
+/// inside a mount: the engine would make it in the image, under the mount, and leave it there
+/// (executor/runcexecutor of BuildKit 0.32.2).
+fn in_folder(step: &Step, args: Vec<String>, workdir: &str) -> (Vec<String>, String) {
+    let cwd = step.cwd.as_ref().map_or(workdir, |cwd| &cwd.path);
+    let must_exist = step.cwd.as_ref().is_some_and(|cwd| cwd.must_exist);
     let mut mounts = step.mounts.iter();
     let is_inside = mounts.any(|mount| {
         let rest = cwd.strip_prefix(&mount.target);
         rest.is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
     });
-    if !is_inside {
+    if !is_inside && !must_exist {
         return (args, cwd.to_owned());
     }
-    let enter = [
-        "/bin/sh",
-        "-c",
-        "cd \"$1\" && shift && exec \"$@\"",
-        "laminate",
-        cwd,
-    ];
+    let mut text = "cd \"$1\" && shift && exec \"$@\"".to_owned();
+    if must_exist {
+        text = format!("[ -d \"$1\" ] || {NO_FOLDER}\n{text}");
+    }
+    let enter = ["/bin/sh", "-c", &text, "laminate", cwd];
     let enter = enter.map(str::to_owned).into_iter();
     (enter.chain(args).collect(), "/".to_owned())
 }
@@ -198,7 +202,7 @@ mod tests {
     #[test]
     fn a_folder_inside_a_mount_is_entered_by_a_shell() {
         let step = crate::compile::tests::step("{ run: a, mounts: { /m: { tmpfs: } } }");
-        let folder = |cwd: &str| inside_mount(&step, vec!["a".to_owned()], cwd);
+        let folder = |cwd: &str| in_folder(&step, vec!["a".to_owned()], cwd);
         let (args, cwd) = folder("/m/x");
         assert_eq!(
             (&args[3..], cwd.as_str()),
@@ -207,5 +211,16 @@ mod tests {
         for outside in ["/m", "/m/", "/mx", "/"] {
             assert_eq!(folder(outside), (vec!["a".to_owned()], outside.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_folder_that_must_exist_is_not_made() {
+        let step = crate::compile::tests::step("{ run: a, cwd: { path: /x, must-exist: true } }");
+        let (args, cwd) = in_folder(&step, vec!["a".to_owned()], "/");
+        assert_eq!(
+            (&args[3..], cwd.as_str()),
+            (&["laminate", "/x", "a"].map(str::to_owned)[..], "/")
+        );
+        assert!(args[2].starts_with("[ -d \"$1\" ] || {"), "{}", args[2]);
     }
 }

@@ -3,6 +3,7 @@
 use super::command::{Arg, Command, MountNames, user_of};
 use super::defaults::StepDefaults;
 use super::environment::Environment;
+use super::exec::NO_FOLDER;
 use super::script::expand;
 use super::shell::{is_shell_name, line, quote, with_env};
 use super::steps;
@@ -59,9 +60,14 @@ fn different_users(member: &Step, runs_as: &str, before: &str) -> Diagnostic {
 fn subshell(member: &Step, command: &Command, env: Environment, names: &MountNames) -> String {
     let mut text = String::from("(\n");
     if let Some(cwd) = &member.cwd {
-        let cwd = quote(cwd);
+        let path = quote(&cwd.path);
         // As the engine does for a step that is not in a group.
-        text.push_str(&format!("[ -d {cwd} ] || mkdir -p {cwd}\ncd {cwd}\n"));
+        let missing = if cwd.must_exist {
+            NO_FOLDER.replace("\"$1\"", &path)
+        } else {
+            format!("mkdir -p {path}")
+        };
+        text.push_str(&format!("[ -d {path} ] || {missing}\ncd {path}\n"));
     }
     let mut export = |name: &str, value: Option<&str>| match value {
         _ if !is_shell_name(name) => {}

@@ -52,7 +52,7 @@ pub use policy::{Allowance, LayerLimits, Policy, Refs};
 pub use scope::Overrides;
 pub use steps::{
     Append, AppendFrom, Apt, AptSource, CacheSharing, Conda, CondaEnvironment, CondaTool, Copy,
-    CopyFrom, Kind, Link, Local, Mode, MountSource, Network, Part, Perms, Pip, PipTool,
+    CopyFrom, Cwd, Kind, Link, Local, Mode, MountSource, Network, Part, Perms, Pip, PipTool,
     Requirements, Secret, Step, StepMount, Text, Write, canonical_secrets,
 };
 pub use suite::{Select, Serve, Suite, Test};

@@ -254,6 +254,16 @@ pub(super) const IN_KEY: &[Case] = &[
         "steps: [{ run: a, as: b }]",
     ),
     case(
+        "`cwd`: path",
+        "steps: [{ run: a, cwd: { path: /b } }]",
+        "steps: [{ run: a, cwd: { path: /c } }]",
+    ),
+    case(
+        "`cwd`: must-exist",
+        "steps: [{ run: a, cwd: { path: /b } }]",
+        "steps: [{ run: a, cwd: { path: /b, must-exist: true } }]",
+    ),
+    case(
         "a step: cwd",
         "steps: [{ run: a }]",
         "steps: [{ run: a, cwd: /b }]",

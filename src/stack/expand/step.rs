@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::{env, literal, literals};
 use crate::stack::{
-    Append, AppendFrom, Apt, Conda, CondaEnvironment, CondaTool, Copy, CopyFrom, Image, Kind, Link,
-    Mode, MountSource, Network, Perms, Pip, PipTool, Secret, Step, StepMount, Write,
+    Append, AppendFrom, Apt, Conda, CondaEnvironment, CondaTool, Copy, CopyFrom, Cwd, Image, Kind,
+    Link, Mode, MountSource, Network, Perms, Pip, PipTool, Secret, Step, StepMount, Write,
 };
 
 /// Returns a step as the spec of its image writes it.
@@ -39,8 +39,15 @@ pub fn value(image: &Image, step: &Step) -> Value {
     if let Some(user) = user {
         add("as", json!(literal(user)));
     }
-    if let Some(cwd) = cwd {
-        add("cwd", json!(literal(cwd)));
+    if let Some(Cwd { path, must_exist }) = cwd {
+        add(
+            "cwd",
+            if *must_exist {
+                json!({ "path": literal(path), "must-exist": "true" })
+            } else {
+                json!(literal(path))
+            },
+        );
     }
     if !variables.is_empty() {
         add("env", env(variables));

@@ -38,4 +38,4 @@ pub use requirement_files::{Local, Part, PipTool, Requirements, Text};
 pub(super) use run::script;
 pub use secrets::{Network, Secret, canonical_secrets};
 pub(super) use secrets::{network, secrets};
-pub use step::{Kind, Step};
+pub use step::{Cwd, Kind, Step};

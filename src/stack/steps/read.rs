@@ -7,7 +7,7 @@ use super::conda::Conda;
 use super::context::{StepReader, shortened};
 use super::pip::Pip;
 use super::secrets::{network, secrets};
-use super::step::{Kind, Step};
+use super::step::{Cwd, Kind, Step};
 use super::{copy, files, hidden, mounts, perms, run};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
@@ -208,10 +208,7 @@ impl StepReader<'_> {
             title,
             kind,
             user: get("as").and_then(|node| reader.text_like_docker(node, "`as`")),
-            cwd: get("cwd").and_then(|node| {
-                let text = reader.text(node, "`cwd`")?;
-                reader.absolute(&text, node.span, "`cwd`")
-            }),
+            cwd: get("cwd").and_then(|node| cwd(reader, node)),
             env: get("env")
                 .map(|node| env::read(reader, node))
                 .unwrap_or_default(),
@@ -257,4 +254,23 @@ impl StepReader<'_> {
         *reader.used.borrow_mut() = before;
         Some(all)
     }
+}
+
+/// Reads `cwd:`, a path or a mapping.
+fn cwd(reader: &Reader, node: &Node) -> Option<Cwd> {
+    let (node, must_exist) = match &node.value {
+        Value::Map(_) => {
+            let fields = reader.fields(node, "`cwd`", &["path", "must-exist"])?;
+            let must_exist = fields.get("must-exist");
+            let must_exist = must_exist.and_then(|node| reader.flag(node, "`must-exist`"));
+            (
+                reader.required(&fields, "`cwd`", "path")?,
+                must_exist.unwrap_or_default(),
+            )
+        }
+        _ => (node, false),
+    };
+    let text = reader.text(node, "`cwd`")?;
+    let path = reader.absolute(&text, node.span, "`cwd`")?;
+    Some(Cwd { path, must_exist })
 }

@@ -33,8 +33,8 @@ pub struct Step {
     pub kind: Kind,
     /// `as:`.
     pub user: Option<String>,
-    /// `cwd:`, absolute.
-    pub cwd: Option<String>,
+    /// `cwd:`.
+    pub cwd: Option<Cwd>,
     /// `env:`, for this step only.
     pub env: Env,
     /// `shell:`.
@@ -83,6 +83,15 @@ pub enum Kind {
     Workdir(EnvString),
     /// Runs several steps in one layer; groups are never nested.
     Group(Vec<Step>),
+}
+
+/// The folder of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cwd {
+    /// Absolute.
+    pub path: String,
+    /// Whether the step fails if the folder is missing; else it is made.
+    pub must_exist: bool,
 }
 
 impl Step {
@@ -198,8 +207,15 @@ impl Step {
         if let Some(user) = user {
             add("as", json!(user));
         }
-        if let Some(cwd) = cwd {
-            add("cwd", json!(cwd));
+        if let Some(Cwd { path, must_exist }) = cwd {
+            add(
+                "cwd",
+                if *must_exist {
+                    json!({ "path": path, "must-exist": true })
+                } else {
+                    json!(path)
+                },
+            );
         }
         if !env.is_empty() {
             add("env", canonical_env(env));

@@ -175,7 +175,10 @@ fn a_step_has_its_settings() {
     );
     assert_eq!(step.title, "greet");
     assert_eq!(
-        (step.user.as_deref(), step.cwd.as_deref()),
+        (
+            step.user.as_deref(),
+            step.cwd.as_ref().map(|cwd| cwd.path.as_str())
+        ),
         (Some("root"), Some("/tmp"))
     );
     assert_eq!(step.network, Some(Network::None));
