@@ -5,12 +5,15 @@
 //! registry refuses to mount them, and a manifest keeps its bytes.
 
 mod error;
+mod placed;
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 
 pub use error::{Error, Untagged};
+pub use placed::Placed;
+use placed::PlacedImage;
 
 use crate::event::{Event, Events};
 use crate::name::{Digest, Repository, Tag};
@@ -148,9 +151,8 @@ pub struct ImageTags {
 }
 
 /// Puts the bytes of every image into its own repository. A tag that `known` has on the right digest is not asked
-/// for. All others are looked up once the bytes are there; those that are not known to be free before that as well. No
-/// tag is written. `is_fresh`: what is known was looked up a moment ago, so tags of images that are there already are not
-/// looked up again.
+/// for. Those that are not known to be free are looked up before. No tag is written. `is_fresh`: what is known was looked up
+/// a moment ago, so tags of images that are there already are not looked up again.
 pub async fn place<'a>(
     registry: &'a Registry,
     staging: &'a Repository,
@@ -173,226 +175,21 @@ pub async fn place<'a>(
     missing.extend(select(images, is_free));
     let placed = missing.into_iter().map(|(image, tags)| async move {
         let (manifest, was_there) = place_image(registry, staging, image, events).await?;
-        let mut missing = vec![(image, tags)];
-        if !(is_fresh && was_there) {
-            missing = look_up(registry, &missing).await?;
-        }
-        let tags: Vec<&Tag> = missing.into_iter().flat_map(|(_, tags)| tags).collect();
-        Ok::<_, Error>((image, tags, manifest))
+        Ok::<_, Error>(PlacedImage {
+            image,
+            tags,
+            manifest,
+            is_stale: !(is_fresh && was_there),
+        })
     });
-    let placed = try_join_all(placed).await?.into_iter();
     Ok(Placed {
         registry,
         staging,
         images,
-        placed: placed.filter(|(_, tags, _)| !tags.is_empty()).collect(),
+        placed: try_join_all(placed).await?,
         stale,
     })
 }
-
-/// Images whose bytes are in their repositories.
-pub struct Placed<'a> {
-    registry: &'a Registry,
-    staging: &'a Repository,
-    images: &'a [ImageTags],
-    /// The tags that are to be looked up although nothing is written: it may be long ago that they were.
-    stale: Selected<'a>,
-    /// The tags to write.
-    placed: Vec<PlacedImage<'a>>,
-}
-
-impl Placed<'_> {
-    /// Puts every image under its immutable tags, which were free when they were looked up. The first one is claimed:
-    /// of two runs that publish different bytes at once, one stops before it has tagged anything. At the end all tags
-    /// are read back; if nothing was written, those that may have changed since they were looked up.
-    pub async fn tag(&self, events: &Events) -> Result<(), Error> {
-        let Self {
-            registry, images, ..
-        } = self;
-        let claimed = self.claim_first(events).await?;
-        let written = self.placed.iter().flat_map(|(image, tags, manifest)| {
-            let tags = tags.iter().map(move |tag| (*image, *tag, manifest));
-            tags.filter(|(image, tag, _)| claimed != Some((&image.repository, *tag)))
-        });
-        let written = written.map(|(image, tag, manifest)| async move {
-            let _span = trace::span(Track::Tags, || format!("{}: tag", image.label));
-            let written = self.write_new(image, tag, manifest, events).await;
-            written.map_err(|error| (image, error))
-        });
-        let failed = join_all(written).await.into_iter();
-        self.ensure_complete(failed.filter_map(Result::err))?;
-        if self.placed.is_empty() {
-            ensure_tagged(registry, &self.stale).await?;
-        } else {
-            ensure_tagged(registry, &select(images, |_, _| true)).await?;
-        }
-        for image in *images {
-            events.send(Event::Published {
-                image: image.label.clone(),
-                repository: image.repository.to_string(),
-                tags: image.tags.iter().map(ToString::to_string).collect(),
-                digest: image.digest.clone(),
-            });
-        }
-        Ok(())
-    }
-
-    /// Returns the manifests of the images that were placed.
-    pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
-        self.placed.iter().map(|(_, _, manifest)| manifest)
-    }
-
-    /// Claims the first tag to be written, in an order that is the same for all runs, and returns it.
-    async fn claim_first(&self, events: &Events) -> Result<Option<(&Repository, &Tag)>, Error> {
-        let registry = self.registry;
-        let tags = self.placed.iter().flat_map(|(image, tags, manifest)| {
-            let tags = tags.iter();
-            tags.map(move |tag| (*image, *tag, manifest))
-        });
-        let Some((image, tag, manifest)) =
-            tags.min_by_key(|(image, tag, _)| (&image.repository, *tag))
-        else {
-            return Ok(None);
-        };
-        let _span = trace::span(Track::Tags, || format!("{}: tag", image.label));
-        let repository = &image.repository;
-        let claim = async || registry.claim_tag(repository, tag, manifest).await;
-        if self.write(image, manifest, claim, events).await? {
-            registry.log().add(repository, tag);
-        } else {
-            ensure_at(registry, repository, tag, &manifest.digest).await?;
-        }
-        Ok(Some((repository, tag)))
-    }
-
-    /// Writes a tag that was free, or finds it on the image already. It is not read back yet.
-    async fn write_new(
-        &self,
-        image: &ImageTags,
-        tag: &Tag,
-        manifest: &Manifest,
-        events: &Events,
-    ) -> Result<(), Error> {
-        let (registry, repository) = (self.registry, &image.repository);
-        let write = async || registry.write_free_unread(repository, tag, manifest).await;
-        if self.write(image, manifest, write, events).await? {
-            registry.log().add(repository, tag);
-            return Ok(());
-        }
-        ensure_at(registry, repository, tag, &image.digest).await
-    }
-
-    /// Writes a tag. If the repository lacks blobs that the last release had there, they are mounted again.
-    async fn write(
-        &self,
-        image: &ImageTags,
-        manifest: &Manifest,
-        write: impl AsyncFn() -> Result<bool, registry::Error>,
-        events: &Events,
-    ) -> Result<bool, Error> {
-        match write().await {
-            Err(error)
-                if image.is_placed == Some(true) && matches!(error.status(), Some(400 | 404)) =>
-            {
-                mount_blobs(self.registry, self.staging, image, manifest, events).await?;
-                Ok(write().await?)
-            }
-            written => Ok(written?),
-        }
-    }
-
-    /// Fails if tags could not be written; the first fault of each image is reported.
-    fn ensure_complete<'b>(
-        &self,
-        faults: impl Iterator<Item = (&'b ImageTags, Error)>,
-    ) -> Result<(), Error> {
-        let mut failed: Vec<Untagged> = Vec::new();
-        for (image, error) in faults {
-            if failed.iter().all(|known| known.label != image.label) {
-                failed.push(Untagged {
-                    label: image.label.clone(),
-                    error: Box::new(error),
-                });
-            }
-        }
-        if failed.is_empty() {
-            return Ok(());
-        }
-        Err(Error::Partly {
-            of: self.images.len(),
-            tagged: labels_without(self.images, &failed),
-            failed,
-        })
-    }
-}
-
-/// Returns the labels of the images that are not among those that failed.
-fn labels_without(images: &[ImageTags], failed: &[Untagged]) -> Vec<String> {
-    let is_tagged = |label: &&String| failed.iter().all(|untagged| untagged.label != **label);
-    let labels = images.iter().map(|image| &image.label);
-    labels.filter(is_tagged).cloned().collect()
-}
-
-/// Checks that a tag which another writer has points at the expected image.
-async fn ensure_at(
-    registry: &Registry,
-    repository: &Repository,
-    tag: &Tag,
-    expected: &Digest,
-) -> Result<(), Error> {
-    match digest_at(registry, repository, tag).await? {
-        Some(found) if found != *expected => Err(Error::Taken {
-            repository: repository.clone(),
-            tag: tag.clone(),
-            found,
-            expected: expected.clone(),
-        }),
-        Some(_) => Ok(()),
-        None => Err(Error::Changed {
-            repository: repository.clone(),
-            tag: tag.clone(),
-            found: None,
-            expected: expected.clone(),
-        }),
-    }
-}
-
-/// Returns what a tag points at; `None` if it does not exist.
-async fn digest_at(
-    registry: &Registry,
-    repository: &Repository,
-    tag: &Tag,
-) -> Result<Option<Digest>, Error> {
-    let at = Locator::Tag(tag.clone());
-    let found = registry.head_manifest(repository, &at).await?;
-    Ok(found.map(|found| found.digest))
-}
-
-/// Reads back tags.
-async fn ensure_tagged(registry: &Registry, tags: &Selected<'_>) -> Result<(), Error> {
-    let tags = tags.iter().flat_map(|(image, tags)| {
-        let (image, tags) = (*image, tags.iter());
-        tags.map(move |tag| async move {
-            // It was free, or on the right digest.
-            let found = registry.settled_tag(&image.repository, tag, &image.digest, Some(None));
-            let found = found.await?;
-            if found.as_ref() == Some(&image.digest) {
-                return Ok(());
-            }
-            Err(Error::Changed {
-                repository: image.repository.clone(),
-                tag: (*tag).clone(),
-                found,
-                expected: image.digest.clone(),
-            })
-        })
-    });
-    try_join_all(tags).await?;
-    Ok(())
-}
-
-/// An image whose bytes are in its repository, the tags it lacks, and its manifest.
-type PlacedImage<'a> = (&'a ImageTags, Vec<&'a Tag>, Manifest);
 
 /// Images with some of their tags.
 type Selected<'a> = Vec<(&'a ImageTags, Vec<&'a Tag>)>;

@@ -7,6 +7,7 @@
 //! | `state` | the last build of each image |
 //! | `evidence-<40 hex digits>` | what is proven of the image with that cache key |
 //! | `release-<7 hex digits>[.<attempt>]` | a release, by its commit |
+//! | `release-<7 hex digits>_<attempt>_<random>` | nothing: a run announces that it publishes that commit |
 //! | `number-<000001>`, `numbered-<40 hex digits>` | the version number of a release, by number and by release |
 //! | `gate-<40 hex digits>` | a verdict on a gate from outside a run |
 //! | `<channel>-<000001>` | an entry of a channel's ledger |
@@ -90,6 +91,32 @@ pub fn first_release(commit: &str) -> Option<Tag> {
     Tag::parse(&format!("{RELEASE}{}", commit.get(..7)?)).ok()
 }
 
+/// The tag by which a run announces that it publishes a commit. No two runs have the same one. It sorts behind the tags of
+/// all releases of the commit.
+pub fn announcement(commit: &Commit, attempt: u32, random: u128) -> Tag {
+    let attempt = attempt.max(1);
+    tag(&format!(
+        "{RELEASE}{}_{attempt}_{random:032x}",
+        commit.abbreviated()
+    ))
+}
+
+/// Whether a tag announces a run for the same commit and attempt as another, or is that one.
+pub fn is_rival(tag: &Tag, announced: &Tag) -> bool {
+    let part = |tag: &Tag| {
+        tag.as_str()
+            .rsplit_once('_')
+            .map(|(part, _)| part.to_owned())
+    };
+    let is_announcement = announced.as_str().contains('_');
+    is_announcement && part(tag) == part(announced)
+}
+
+/// Returns what sorts just before the tags of all releases and announcements of a commit, and is the beginning of them.
+pub fn before_releases(commit: &Commit) -> Tag {
+    tag(&format!("{RELEASE}{}", &commit.abbreviated()[..6]))
+}
+
 /// The tag that claims a version number.
 pub fn number(number: u64) -> Tag {
     tag(&format!("{NUMBER}{number:06}"))
@@ -168,6 +195,24 @@ mod tests {
     }
 
     #[test]
+    fn an_announcement_is_no_other_tag_and_sorts_behind_the_releases() {
+        let announced = announcement(&commit(), 1, 7);
+        assert!(announced.as_str().starts_with("release-d021570_1_000"));
+        assert!(!is_release(&announced) && !is_release_of(&announced, "d021570"));
+        assert_eq!(channel_of_entry(&announced), None);
+        assert!(announced > release(&commit(), 1000));
+        assert!(before_releases(&commit()) < release(&commit(), 1));
+        assert!(
+            announced
+                .as_str()
+                .starts_with(before_releases(&commit()).as_str())
+        );
+        assert!(is_rival(&announcement(&commit(), 1, 8), &announced));
+        assert!(!is_rival(&announcement(&commit(), 11, 8), &announced));
+        assert!(!is_rival(&release(&commit(), 1), &announced));
+    }
+
+    #[test]
     fn numbers_sort_as_text_and_are_read_back() {
         assert_eq!(number(7).as_str(), "number-000007");
         assert_eq!(claimed_number(&number(7)), Some(7));
@@ -184,6 +229,7 @@ mod tests {
             state(),
             evidence(&digest),
             release(&commit(), 2),
+            announcement(&commit(), 2, 0),
             number(1),
             numbered(&digest),
             gate("gpu", &digest),

@@ -80,16 +80,18 @@ pub mod publish {
     use crate::plan::TagDigests;
     use crate::registry::Registry;
 
-    /// Puts every image under its immutable tags.
+    /// Puts every image under its immutable tags; `is_first` if no other run does that.
     pub async fn publish(
         registry: &Registry,
         staging: &Repository,
         images: &[ImageTags],
-        known: &TagDigests,
+        (known, is_first): (&TagDigests, bool),
         events: &Events,
     ) -> Result<(), Error> {
         let placed = crate::publish::place(registry, staging, images, (known, false), events);
-        placed.await?.tag(events).await
+        let placed = placed.await?;
+        placed.tag(async { is_first }, events).await?;
+        placed.read_back(events).await
     }
 }
 

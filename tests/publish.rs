@@ -69,9 +69,15 @@ fn items(fake: &Fake, names: &[&str]) -> Vec<ImageTags> {
 async fn run(fake: &Fake, items: &[ImageTags]) -> Result<(), String> {
     let staging = repository(fake, "ns/staging");
     let known = TagDigests::new();
-    publish(&registry(), &staging, items, &known, &Events::none())
-        .await
-        .map_err(|error| error.to_string().replace(&fake.host, "HOST"))
+    publish(
+        &registry(),
+        &staging,
+        items,
+        (&known, false),
+        &Events::none(),
+    )
+    .await
+    .map_err(|error| error.to_string().replace(&fake.host, "HOST"))
 }
 
 fn tagged(fake: &Fake, items: &[ImageTags]) -> Vec<bool> {
@@ -109,14 +115,27 @@ async fn tags_known_to_be_right_are_looked_up_at_the_end_only() {
     run(&fake, &items).await.expect("published");
     let before = fake.state().log.len();
     let staging = repository(&fake, "ns/staging");
-    publish(&registry(), &staging, &items, &known, &Events::none())
-        .await
-        .expect("nothing to do");
+    publish(
+        &registry(),
+        &staging,
+        &items,
+        (&known, false),
+        &Events::none(),
+    )
+    .await
+    .expect("nothing to do");
     let sent = fake.state().log.len() - before;
     assert_eq!(sent, 2, "one HEAD a tag");
     // Known before the build, and moved since.
     fake.add_manifest("ns/two", "r-1", br#"{"schemaVersion": 2}"#);
-    let moved = publish(&registry(), &staging, &items, &known, &Events::none()).await;
+    let moved = publish(
+        &registry(),
+        &staging,
+        &items,
+        (&known, false),
+        &Events::none(),
+    )
+    .await;
     assert!(matches!(moved, Err(Error::Changed { .. })), "{moved:?}");
 }
 
@@ -207,9 +226,15 @@ async fn a_registry_that_does_not_mount_gets_each_blob_once() {
     fake.state().mounts = Mounts::Never;
     let staging = repository(&fake, "ns/staging");
     let (events, received) = Events::channel();
-    publish(&registry(), &staging, &items, &TagDigests::new(), &events)
-        .await
-        .expect("published");
+    publish(
+        &registry(),
+        &staging,
+        &items,
+        (&TagDigests::new(), false),
+        &events,
+    )
+    .await
+    .expect("published");
     assert_eq!(tagged(&fake, &items), [true]);
     assert_eq!(fake.count("PUT", "/blobs/uploads/"), 3);
     let copied = received.try_iter().find_map(|event| match event {
@@ -233,9 +258,15 @@ async fn nothing_is_reported_as_copied_where_blobs_are_mounted() {
     let items = items(&fake, &["one"]);
     let staging = repository(&fake, "ns/staging");
     let (events, received) = Events::channel();
-    publish(&registry(), &staging, &items, &TagDigests::new(), &events)
-        .await
-        .expect("published");
+    publish(
+        &registry(),
+        &staging,
+        &items,
+        (&TagDigests::new(), false),
+        &events,
+    )
+    .await
+    .expect("published");
     let events: Vec<Event> = received.try_iter().collect();
     let [Event::Published { image, tags, .. }] = events.as_slice() else {
         panic!("{events:?}");
@@ -295,7 +326,7 @@ async fn a_stop_between_tags_reports_those_that_are_set() {
     );
     let (registry, staging) = (registry.expect("a client"), repository(&fake, "ns/staging"));
     let (known, events) = (TagDigests::new(), Events::none());
-    let publishing = publish(&registry, &staging, &items, &known, &events);
+    let publishing = publish(&registry, &staging, &items, (&known, false), &events);
     let stopping = async {
         while fake.tag("ns/three", "r-1").is_none() {
             tokio::time::sleep(Duration::from_millis(5)).await;

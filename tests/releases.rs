@@ -82,10 +82,11 @@ async fn published(fake: &Fake) -> String {
             ],
         }))
         .expect("a spec");
-        staging
-            .write_release(1, made, &evidence, &spec, &BTreeMap::new())
-            .await
-            .expect("written");
+        let none = BTreeMap::new();
+        let sent = staging.send_parts(made, &evidence, &spec, &none);
+        let sent = sent.await.expect("sent");
+        let written = staging.write_release(1, sent, None);
+        written.await.expect("written");
     }
     staging.repository.to_string()
 }

@@ -154,9 +154,9 @@ async fn images_that_are_up_to_date_are_tagged_promoted_and_reverted() {
     let (history, _) = stack.counted(&["--json", "history"]).await;
     let (plan, _) = stack.counted(&["--json", "plan"]).await;
     for (rounds, requests, chain) in [
-        (first, (12, 10), 19),
+        (first, (12, 10), 12),
         (again, (1, 6), 5),
-        (new_commit, (3, 10), 12),
+        (new_commit, (3, 10), 9),
         (promoted, (5, 18), 16),
         (promoted_again, (1, 6), 6),
         (status, (1, 4), 4),

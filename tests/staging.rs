@@ -326,7 +326,8 @@ async fn a_manifest_that_a_release_stores_must_have_its_digest() {
     let stored = [right.clone(), other].map(|manifest| (manifest.digest.clone(), manifest));
     let stored = BTreeMap::from(stored);
     let (evidence, spec) = (BTreeMap::new(), StoredSpec::default());
-    let written = staging.write_release(1, release, &evidence, &spec, &stored);
+    let sent = staging.send_parts(release, &evidence, &spec, &stored);
+    let written = staging.write_release(1, sent.await.expect("sent"), None);
     let digest = written.await.expect("written");
     let read = staging
         .release(&digest)

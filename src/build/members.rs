@@ -87,6 +87,12 @@ pub(super) async fn members<'a>(proven: &Proven<'a>) -> Result<Members<'a>, Erro
     }
 }
 
+/// Returns all images of the whole stack, if all of them are part of this run.
+pub(super) fn own_members<'a>(proven: &Proven<'a>) -> Option<Vec<Member<'a>>> {
+    let images = proven.ran.prepared.job.whole.images().iter();
+    images.map(|image| own(proven, image)).collect()
+}
+
 /// Returns an image of this run; `None` if the run has nothing to do with it.
 fn own<'a>(proven: &Proven<'a>, image: &'a Image) -> Option<Member<'a>> {
     let job = &proven.ran.prepared.job;

@@ -15,6 +15,7 @@ mod proven;
 mod published;
 mod ran;
 mod recorded;
+mod release;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +36,7 @@ pub async fn build<'a>(
     let ran = prepared.run(engine).await?;
     let interrupt = ran.prepared.job.interrupt;
     let span = trace::span(Track::Command, || "store evidence".to_owned());
-    let proven = interrupt.unless_cancelled(ran.prove()).await;
+    let proven = interrupt.unless_cancelled(Box::pin(ran.prove())).await;
     drop(span);
     let span = trace::span(Track::Command, || "tag images".to_owned());
     let published = proven.ok_or(Error::Cancelled)?.publish().await?;

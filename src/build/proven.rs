@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{FutureExt as _, try_join_all};
 
 use super::error::Error;
 use super::ran::Ran;
 use crate::checks;
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::evidence::{Checks, Evidence, Finding, LayerLimit, junit};
 use crate::name::Digest;
 use crate::plan::{Keyed, Planned};
@@ -16,7 +16,7 @@ use crate::registry;
 use crate::run;
 use crate::source::Span;
 use crate::stack::{Image, ImageId};
-use crate::staging::{self, Staging};
+use crate::staging::{self, Settling, Staging};
 
 /// A run with its evidence in staging.
 pub(super) struct Proven<'a> {
@@ -25,6 +25,8 @@ pub(super) struct Proven<'a> {
     pub evidence: BTreeMap<ImageId, Evidence>,
     /// Why evidence or the JUnit report could not be written.
     pub fault: Option<Error>,
+    /// Documents that were written and must be read back once other runs must have written theirs.
+    pub settling: Vec<Settling<'static>>,
 }
 
 impl<'a> Ran<'a> {
@@ -34,6 +36,7 @@ impl<'a> Ran<'a> {
             ran: self,
             evidence: BTreeMap::new(),
             fault: None,
+            settling: Vec::new(),
         };
         let stored = proven.store().await;
         let written = proven.write_junit();
@@ -58,28 +61,12 @@ impl Proven<'_> {
             return Ok(());
         };
         let staging = Staging::new(job.registry, staging);
-        let events = job.events;
-        let evidence = async {
-            try_join_all(news.values().map(|new| async {
-                match staging.add_evidence(new).await {
-                    // The release has it as well, so only a later run misses it.
-                    Err(staging::Error::Registry(error @ registry::Error::Immutable { .. })) => {
-                        let text = format!(
-                            "{error}; suites and checks of `{}` run again the next time",
-                            new.image
-                        );
-                        events.send(Event::Warning { text });
-                        Ok(())
-                    }
-                    added => added.map(|_| ()),
-                }
-            }))
-            .await?;
-            Ok(())
-        };
-        // Both wait for other writers.
-        let (remembered, stored) = tokio::join!(self.ran.remember(), evidence);
-        remembered.and(stored)
+        let evidence = news.into_values();
+        let evidence = try_join_all(evidence.map(|new| begin_evidence(&staging, new, job.events)));
+        let (remembered, evidence) = tokio::join!(self.ran.begin_state(), evidence);
+        self.settling.extend(remembered?);
+        self.settling.extend(evidence?.into_iter().flatten());
+        Ok(())
     }
 
     /// Adds one image's evidence, and to `news` what staging does not have yet.
@@ -181,6 +168,30 @@ impl Proven<'_> {
         }
         let unused = known.into_iter().filter(|(_, (is_used, _))| !is_used);
         unused.map(|(span, (_, path))| (span, path)).collect()
+    }
+}
+
+/// Writes new evidence of an image. If its tag cannot move, that is reported only: the release has the evidence as well, so
+/// only a later run misses it.
+async fn begin_evidence(
+    staging: &Staging,
+    new: Evidence,
+    events: &Events,
+) -> Result<Option<Settling<'static>>, staging::Error> {
+    let (image, events) = (new.image.clone(), events.clone());
+    let unless_immutable = move |error| match error {
+        staging::Error::Registry(error @ registry::Error::Immutable { .. }) => {
+            let text = format!("{error}; suites and checks of `{image}` run again the next time");
+            events.send(Event::Warning { text });
+            Ok(())
+        }
+        error => Err(error),
+    };
+    match staging.begin_evidence(new).await {
+        Ok(settling) => Ok(Some(
+            async move { settling.await.or_else(unless_immutable) }.boxed_local(),
+        )),
+        Err(error) => unless_immutable(error).map(|()| None),
     }
 }
 

@@ -1,25 +1,36 @@
 //! The fourth phase: images have their immutable tags, or nothing is tagged.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use super::error::Error;
 use super::proven::Proven;
+use super::release;
 use crate::interrupt::{Orderly, TagSet};
-use crate::name::{Digest, Repository};
+use crate::name::Digest;
 use crate::plan::Planned;
 use crate::publish::{self, ImageTags};
 use crate::registry::Manifest;
-use crate::staging::Staging;
+use crate::staging::{Announcement, ReleaseParts, Staging};
 
 /// A run whose images are tagged, if that was asked for and everything passed.
 pub(super) struct Published<'a> {
     pub proven: Proven<'a>,
-    /// Whether the images have their tags.
-    pub is_published: bool,
-    /// Until the release is recorded, an interruption does not stop the build.
+    /// What is left of tagging; `None` if the images are not tagged.
+    pub tagged: Option<Tagged>,
+}
+
+/// What is left of tagging the images of a run.
+#[derive(Default)]
+pub(super) struct Tagged {
+    /// Until it is dropped, an interruption does not stop the build.
     pub tagging: Option<Orderly>,
     /// The manifests of images that are known, by digest.
     pub manifests: BTreeMap<Digest, Manifest>,
+    /// How other runs see this one, if it was the first for its commit and there was no release.
+    pub announced: Option<Announcement>,
+    /// The release, if it was known before the tags were written.
+    pub release: Option<Result<ReleaseParts, Error>>,
 }
 
 impl<'a> Proven<'a> {
@@ -27,80 +38,119 @@ impl<'a> Proven<'a> {
     /// is interrupted before the first tag is written fails.
     pub async fn publish(mut self) -> Result<Published<'a>, Error> {
         let is_asked_for = self.ran.prepared.job.options.push;
-        let mut published = (false, None, BTreeMap::new());
+        let mut published = None;
         if is_asked_for && self.may_publish() {
-            match tag(&self).await {
-                Ok((tagging, manifests)) => published = (true, tagging, manifests),
+            match Box::pin(tag(&self)).await {
+                Ok(tagged) => published = Some(tagged),
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) => self.fault = Some(error),
             }
         }
-        let (is_published, tagging, manifests) = published;
         Ok(Published {
             proven: self,
-            is_published,
-            tagging,
-            manifests,
+            tagged: published,
         })
     }
 }
 
-/// What is left of tagging: until it is dropped an interruption does not stop the build, and the manifests of images.
-type Tagged = (Option<Orderly>, BTreeMap<Digest, Manifest>);
-
 async fn tag(proven: &Proven<'_>) -> Result<Tagged, Error> {
     let ran = &proven.ran;
     let Some(staging) = &ran.prepared.staging else {
-        return Ok((None, BTreeMap::new()));
+        return Ok(Tagged::default());
     };
     let job = ran.prepared.job;
-    let mut manifests = stored_manifests(proven, staging).await;
-    let images: Vec<ImageTags> = (job.plan.images.iter())
-        .filter_map(|planned| image_tags(proven, planned, &manifests))
-        .collect();
-    let known = &job.gathered.facts.tags;
-    // Without a run, the tags of the plan were looked up a moment ago.
-    let known = (known, ran.report.solves == 0);
-    let placing = publish::place(job.registry, staging, &images, known, job.events);
+    let documents = Staging::new(job.registry, staging);
+    let images = OnceLock::new();
+    let placing = async {
+        let manifests = stored_manifests(proven, &documents).await;
+        let images = images.get_or_init(|| all_tags(proven, &manifests));
+        let known = &job.gathered.facts.tags;
+        // Without a run, the tags of the plan were looked up a moment ago.
+        let known = (known, ran.report.solves == 0);
+        let placed = publish::place(job.registry, staging, images, known, job.events).await?;
+        Ok::<_, Error>((manifests, placed))
+    };
+    let placing =
+        async { tokio::try_join!(Box::pin(placing), Box::pin(announce(proven, &documents))) };
     let placed = job.interrupt.unless_cancelled(placing).await;
-    let placed = placed.ok_or(Error::Cancelled)??;
+    let ((mut manifests, placed), announced) = placed.ok_or(Error::Cancelled)??;
     let tagging = job.interrupt.begin_tagging(TagSet::Build);
     let tagging = tagging.ok_or(Error::Cancelled)?;
-    placed.tag(job.events).await?;
     let new = placed.manifests().cloned();
     manifests.extend(new.map(|manifest| (manifest.digest.clone(), manifest)));
-    Ok((Some(tagging), manifests))
+    let is_first = async {
+        match &announced {
+            Some(announced) => documents.is_first(announced).await,
+            None => false,
+        }
+    };
+    // The blobs of a release do no harm if it is not written.
+    let release = Box::pin(release::send_own(proven, &documents, &manifests));
+    let tagging_all = Box::pin(placed.tag(is_first, job.events));
+    let (tagged, release) = tokio::join!(tagging_all, release);
+    let was_first = tagged?;
+    let is_unrecorded = async {
+        match &announced {
+            Some(announced) if was_first => documents.is_unrecorded(announced).await,
+            _ => false,
+        }
+    };
+    let (read_back, is_unrecorded) = tokio::join!(placed.read_back(job.events), is_unrecorded);
+    read_back?;
+    Ok(Tagged {
+        tagging: Some(tagging),
+        manifests,
+        announced: announced.filter(|_| is_unrecorded),
+        release,
+    })
+}
+
+/// Announces that this run publishes its commit, unless all tags and the release are there.
+async fn announce(proven: &Proven<'_>, documents: &Staging) -> Result<Option<Announcement>, Error> {
+    let job = proven.ran.prepared.job;
+    let Some(commit) = job.gathered.facts.commit() else {
+        return Ok(None);
+    };
+    let attempt = job.plan.attempt;
+    let near = job.gathered.near.as_ref();
+    let is_recorded = near.is_some_and(|near| near.release.commit == *commit) && attempt <= 1;
+    let images = all_tags(proven, &BTreeMap::new());
+    if is_recorded && images.iter().all(|image| is_tagged(proven, image)) {
+        return Ok(None);
+    }
+    let announced = documents.announce(commit, attempt).await;
+    announced.map(Some).map_err(Error::Staged)
+}
+
+/// Whether an image had all its tags when they were looked up.
+fn is_tagged(proven: &Proven<'_>, image: &ImageTags) -> bool {
+    let known = &proven.ran.prepared.job.gathered.facts.tags;
+    image.tags.iter().all(|tag| {
+        let found = known.get(&(image.repository.clone(), tag.clone()));
+        found.and_then(Option::as_ref) == Some(&image.digest)
+    })
+}
+
+/// Returns the images that are there and the tags they get; `known` are manifests by digest.
+fn all_tags(proven: &Proven<'_>, known: &BTreeMap<Digest, Manifest>) -> Vec<ImageTags> {
+    let images = proven.ran.prepared.job.plan.images.iter();
+    images
+        .filter_map(|planned| image_tags(proven, planned, known))
+        .collect()
 }
 
 /// Returns the manifests that the last release stores, if an image is tagged that this run did not build. If they cannot
 /// be read, each is read from staging.
-async fn stored_manifests(proven: &Proven<'_>, staging: &Repository) -> BTreeMap<Digest, Manifest> {
-    let job = proven.ran.prepared.job;
-    let Some(near) = &job.gathered.near else {
+async fn stored_manifests(proven: &Proven<'_>, documents: &Staging) -> BTreeMap<Digest, Manifest> {
+    let Some(near) = &proven.ran.prepared.job.gathered.near else {
         return BTreeMap::new();
     };
-    let is_needed = job.plan.images.iter().any(|planned| {
-        let Some(tags) = image_tags(proven, planned, &BTreeMap::new()) else {
-            return false;
-        };
-        let is_right = |tag| {
-            let place = (tags.repository.clone(), tag);
-            job.gathered
-                .facts
-                .tags
-                .get(&place)
-                .cloned()
-                .flatten()
-                .as_ref()
-                == Some(&tags.digest)
-        };
-        tags.manifest.is_none() && !tags.tags.iter().cloned().all(is_right)
-    });
-    if !is_needed {
+    let images = all_tags(proven, &BTreeMap::new());
+    let is_needed = |image: &ImageTags| image.manifest.is_none() && !is_tagged(proven, image);
+    if !images.iter().any(is_needed) {
         return BTreeMap::new();
     }
-    let staging = Staging::new(job.registry, staging);
-    let stored = staging.manifests_of(&near.release).await;
+    let stored = documents.manifests_of(&near.release).await;
     stored.unwrap_or_default()
 }
 

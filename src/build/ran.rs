@@ -17,7 +17,7 @@ use crate::plan::{Action, Planned};
 use crate::publish::{self, Staged};
 use crate::run::{Outcome, Report};
 use crate::stack::{ImageId, Step, Suite};
-use crate::staging::{Built, Staging};
+use crate::staging::{self, Built, Settling, Staging};
 use crate::tags;
 use crate::tool::{self, Tool};
 use crate::trace::{self, Track};
@@ -157,11 +157,11 @@ impl<'a> Ran<'a> {
         Ok(())
     }
 
-    /// Remembers what the images that were staged were made from.
-    pub async fn remember(&self) -> Result<(), Error> {
+    /// Writes down what the images that were staged were made from. What is returned must be waited for.
+    pub async fn begin_state(&self) -> Result<Option<Settling<'static>>, staging::Error> {
         let Prepared { job, staging, .. } = &self.prepared;
         let (Some(staging), Some(_)) = (staging, &self.report.index) else {
-            return Ok(());
+            return Ok(None);
         };
         let planned = |id: &ImageId| &job.plan.images[id.0];
         let mut built = BTreeMap::new();
@@ -185,8 +185,7 @@ impl<'a> Ran<'a> {
             }
         }
         let staging = Staging::new(job.registry, staging);
-        staging.add_to_state(&built, &refreshed).await?;
-        Ok(())
+        staging.begin_state(built, refreshed).await.map(Some)
     }
 
     /// Whether an image failed, or was skipped because another one did.

@@ -1,28 +1,22 @@
 //! The last phase: a published build is recorded as a release, and a build that passed is exported if an
 //! archive was asked for.
 
-use std::collections::BTreeMap;
-
-use serde_json::json;
+use futures_util::future::join_all;
 
 use super::error::Error;
-use super::members::{Member, Members, members};
+use super::members::{Members, members};
 use super::proven::Proven;
-use super::published::Published;
+use super::published::{Published, Tagged};
 use super::ran::Ran;
+use super::release;
 use crate::event::Event;
 use crate::evidence::Evidence;
 use crate::gather::Gathered;
 use crate::name::{Digest, Repository, Tag};
-use crate::plan::{self, Plan, Planned, Proofs};
-use crate::record::{
-    Ancestor, DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredSpec,
-};
-use crate::registry::Manifest;
+use crate::plan::{Plan, Planned};
 use crate::run::Outcome;
 use crate::source::Span;
-use crate::spec::lock::Lock;
-use crate::stack::{Base, Image, ImageId, ImageSource, Stack};
+use crate::stack::{ImageId, Stack};
 use crate::staging::Staging;
 
 /// A build that has ended.
@@ -74,19 +68,27 @@ impl<'a> Published<'a> {
         }
     }
 
-    /// Records the release if all its images are published. A fault is kept, since the images are tagged.
+    /// Records the release if all its images are published, and reads back what other runs may have written over. A fault is
+    /// kept, since the images are tagged.
     pub(super) async fn record(mut self) -> Recorded<'a> {
-        let mut release = ReleaseState::NotAsked;
-        if self.is_published {
-            match record_release(&self.proven, &self.manifests).await {
-                Ok(state) => {
-                    self.report(&state);
-                    release = state;
-                }
-                Err(cause) => self.proven.fault = Some(Error::Unrecorded(Box::new(cause))),
+        let settling = join_all(std::mem::take(&mut self.proven.settling));
+        let recording = async {
+            match &mut self.tagged {
+                Some(tagged) => Box::pin(record_release(&self.proven, tagged)).await,
+                None => Ok(ReleaseState::NotAsked),
             }
+        };
+        let (recorded, settled) = tokio::join!(recording, settling);
+        let unsettled = settled.into_iter().find_map(Result::err);
+        let release = recorded.unwrap_or_else(|cause| {
+            self.proven.fault = Some(Error::Unrecorded(Box::new(cause)));
+            ReleaseState::NotAsked
+        });
+        self.proven.fault = self.proven.fault.take().or(unsettled.map(Error::Staged));
+        self.report(&release);
+        if let Some(tagged) = &mut self.tagged {
+            drop(tagged.tagging.take());
         }
-        drop(self.tagging.take());
         Recorded {
             published: self,
             release,
@@ -161,7 +163,7 @@ impl<'a> Recorded<'a> {
 
     /// Whether the images have their immutable tags.
     pub fn is_published(&self) -> bool {
-        self.published.is_published
+        self.published.tagged.is_some()
     }
 
     /// Returns whether the images are recorded as a release.
@@ -196,186 +198,25 @@ impl<'a> Recorded<'a> {
 
 /// Records all images of the stack as a release, if all of them have the tags of this commit. It is written by
 /// the run that finds that; one that was written before must have the same images.
-async fn record_release(
-    proven: &Proven<'_>,
-    manifests: &BTreeMap<Digest, Manifest>,
-) -> Result<ReleaseState, Error> {
+async fn record_release(proven: &Proven<'_>, tagged: &mut Tagged) -> Result<ReleaseState, Error> {
     let job = &proven.ran.prepared.job;
-    let (Some(staging), Some(checkout)) =
-        (&proven.ran.prepared.staging, &job.gathered.facts.checkout)
-    else {
+    let Some(staging) = &proven.ran.prepared.staging else {
         return Ok(ReleaseState::NotAsked);
     };
-    let members = match members(proven).await? {
-        Members::All(members) => members,
-        Members::Missing(labels) => return Ok(ReleaseState::Incomplete { missing: labels }),
-    };
-    let mut images: Vec<ReleaseImage> = Vec::new();
-    for member in &members {
-        let Some(image) = release_image(job.whole, member, &images) else {
-            return Ok(ReleaseState::NotAsked);
-        };
-        images.push(image);
-    }
-    let release = Release {
-        stack: job.whole.name().to_string(),
-        commit: checkout.commit.clone(),
-        time: (job.environment.now)(),
-        run: proven.ran.prepared.run.to_string(),
-        git_ref: job.environment.caller.git_ref.clone(),
-        spec: None,
-        manifests: None,
-        images,
-    };
-    let evidence = members.iter().filter_map(|member| member.evidence.as_ref());
-    let evidence = evidence.filter(|evidence| !evidence.is_empty());
-    let evidence: BTreeMap<String, Evidence> = evidence
-        .map(|evidence| (evidence.image.clone(), evidence.clone()))
-        .collect();
-    let spec = stored_spec(proven, &members);
     let staging = Staging::new(job.registry, staging);
-    let written = staging.write_release(job.plan.attempt, release, &evidence, &spec, manifests);
-    Ok(ReleaseState::Recorded(written.await?))
-}
-
-/// Returns an image of a release, or `None` if it has no repository. `before` are the images before it, among
-/// them its base.
-fn release_image(
-    stack: &Stack,
-    member: &Member<'_>,
-    before: &[ReleaseImage],
-) -> Option<ReleaseImage> {
-    let image = member.image;
-    let (depth, base, base_digest) = match &image.base {
-        Base::Image(parent) => {
-            let name = stack[*parent].name.to_string();
-            (before[parent.0].depth + 1, name, None)
-        }
-        Base::External(base) => {
-            let reference = &base.reference.value;
-            let digest = member.external.get(reference);
-            (0, reference.to_string(), digest.cloned())
-        }
-    };
-    let evidence = member.evidence.as_ref();
-    let checks = evidence.and_then(|evidence| evidence.checks.as_ref());
-    Some(ReleaseImage {
-        image: image.name.to_string(),
-        variant: variant(stack, image),
-        repository: image.repository.clone()?,
-        digest: member.digest.clone(),
-        key: member.key.clone(),
-        tags: member.tags.clone(),
-        depth,
-        base: Some(base),
-        base_digest,
-        copies: copies(member, before),
-        size: member.size,
-        verdicts: evidence
-            .map(|evidence| verdicts(evidence, &member.proofs))
-            .unwrap_or_default(),
-        dropped: (image.proof.dropped.iter())
-            .map(|dropped| DroppedSuite {
-                suite: dropped.suite.clone(),
-                reason: dropped.reason.clone(),
-            })
-            .collect(),
-        checks: checks.map(|checks| checks.passed),
-        checks_key: checks.map(|checks| checks.key.clone()),
-        evidence: None,
-    })
-}
-
-/// Returns the images that an image copies from; `before` are the images of the release so far.
-fn copies(member: &Member<'_>, before: &[ReleaseImage]) -> Vec<Ancestor> {
-    let image = member.image;
-    let sources = image.copy_sources().into_iter();
-    let copies = sources.map(|(name, source)| match source {
-        ImageSource::InStack(stack_name) => {
-            let id = image.copied[&stack_name.value];
-            let digest = before[id.0].digest.clone();
-            Ancestor::Image { name, digest }
-        }
-        ImageSource::External(image) => Ancestor::External {
-            reference: name,
-            digest: member.external.get(&image.reference.value).cloned(),
-        },
-    });
-    copies.collect()
-}
-
-fn variant(stack: &Stack, image: &Image) -> Option<String> {
-    let variant = stack.variants()[image.variant].name.as_ref();
-    variant.map(ToString::to_string)
-}
-
-fn verdicts(evidence: &Evidence, proofs: &Proofs) -> Vec<ReleaseVerdict> {
-    let suites = proofs.suites.iter();
-    suites
-        .filter_map(|suite| {
-            let verdict = evidence.suites.get(&suite.name)?;
-            Some(ReleaseVerdict {
-                suite: suite.name.clone(),
-                from: verdict.from.clone(),
-                key: Some(verdict.key.clone()),
-                digest: evidence.digest.clone(),
-                passed: verdict.passed,
-                tests: verdict.tests,
-                failed: verdict.failed,
-                cached: suite.verdict.known.is_some(),
-            })
-        })
-        .collect()
-}
-
-/// The spec as it was written, and as it was resolved.
-fn stored_spec(proven: &Proven<'_>, members: &[Member<'_>]) -> StoredSpec {
-    let job = &proven.ran.prepared.job;
-    let stack = job.whole;
-    let lock = Lock {
-        bases: members
-            .iter()
-            .flat_map(|member| member.external.clone())
-            .collect(),
-    };
-    let images = members.iter().map(|member| {
-        let image = member.image;
-        let mut resolved = json!({
-            "image": image.name.as_str(),
-            "variant": variant(stack, image),
-            "base": pinned_base(stack, member),
-        });
-        for (name, value) in plan::settings(image) {
-            resolved[name] = value;
-        }
-        let steps = image.steps.iter();
-        let steps = steps.map(|step| plan::expand(&step.pinned(&member.external)));
-        resolved["steps"] = steps.collect();
-        StoredImage {
-            resolved,
-            components: member.components.clone(),
-        }
-    });
-    StoredSpec {
-        files: (stack.sources().iter())
-            .map(|(_, file)| (file.path.clone(), file.text.to_string()))
-            .collect(),
-        lock: lock.to_string(),
-        vars: job.options.vars.clone(),
-        images: images.collect(),
-    }
-}
-
-/// The name of an image's base in the stack, or its external base by digest.
-fn pinned_base(stack: &Stack, member: &Member<'_>) -> String {
-    match &member.image.base {
-        Base::Image(parent) => stack[*parent].name.to_string(),
-        Base::External(base) => {
-            let reference = &base.reference.value;
-            match member.external.get(reference) {
-                Some(digest) => reference.pinned(digest.clone()).to_string(),
-                None => reference.to_string(),
+    let parts = match tagged.release.take() {
+        Some(parts) => Some(parts?),
+        None => match members(proven).await? {
+            Members::All(members) => {
+                release::send(proven, &staging, &members, &tagged.manifests).await?
             }
-        }
-    }
+            Members::Missing(labels) => return Ok(ReleaseState::Incomplete { missing: labels }),
+        },
+    };
+    let Some(parts) = parts else {
+        return Ok(ReleaseState::NotAsked);
+    };
+    let first = tagged.announced.as_ref();
+    let written = staging.write_release(job.plan.attempt, parts, first);
+    Ok(ReleaseState::Recorded(written.await?))
 }

@@ -16,8 +16,8 @@ use crate::stack::{ImageId, Stack};
 use crate::staging::{Staging, State};
 use crate::tags;
 
-/// How many commits of the branch are asked for their release at once. Each push to a branch that publishes is one.
-const NEAR: u32 = 4;
+/// How many commits of the branch are asked for their release. Each push to a branch that publishes is one.
+const NEAR: u32 = 6;
 
 /// How many commits of the branch are looked through for its last release.
 const COMMITS: u32 = 1000;

@@ -40,6 +40,18 @@ pub struct Attachment {
     pub bytes: Bytes,
 }
 
+/// A document that was written and is not read back yet.
+#[derive(Debug)]
+#[must_use = "it is to be read back"]
+pub struct Unsettled {
+    repository: Repository,
+    tag: Tag,
+    digest: Digest,
+    before: Before,
+    /// When others must have written.
+    end: Instant,
+}
+
 /// The form of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -138,8 +150,8 @@ impl Registry {
         Ok(written.await?.0.digest)
     }
 
-    /// Writes a document that others write as well, of what it was before. It is read back once others must have written
-    /// that read the same before: [`Error::Overwritten`] if one of them came later. `begun` is when it was read.
+    /// Writes a document that others write as well, of what it was before. `begun` is when it was read. It is not read
+    /// back yet.
     pub async fn replace_document(
         &self,
         repository: &Repository,
@@ -147,16 +159,50 @@ impl Registry {
         (kind, bytes): (&str, Bytes),
         before: Option<&Digest>,
         begun: Instant,
-    ) -> Result<Digest, Error> {
+    ) -> Result<Unsettled, Error> {
         let parts = self.parts(repository, kind, bytes, &[]).await?;
         let at = Locator::Tag(tag.clone());
         let before = before.map_or(Before::Free, |digest| Before::At(digest.clone()));
         let written = self.write_document(repository, &parts, async |manifest| {
-            let read_back = ReadBack::AfterOthers(begun);
-            self.write(repository, &at, manifest, &before, read_back)
+            self.write(repository, &at, manifest, &before, ReadBack::Later)
                 .await
         });
-        Ok(written.await?.0.digest)
+        let (manifest, ()) = written.await?;
+        Ok(Unsettled {
+            repository: repository.clone(),
+            tag: tag.clone(),
+            digest: manifest.digest,
+            before,
+            end: self.others_end(begun),
+        })
+    }
+
+    /// Reads a document back once others must have written that read the same before: [`Error::Overwritten`] if one of them
+    /// came later.
+    pub async fn settle(&self, written: &Unsettled) -> Result<(), Error> {
+        self.wait_until(written.end).await;
+        let repository = &written.repository;
+        let at = Locator::Tag(written.tag.clone());
+        let attempt = attempt(Operation::WriteManifest, repository, &format!(":{at}"));
+        let expected = (&written.digest, &written.before);
+        self.read_back(repository, &at, attempt, expected, ReadBack::Now)
+            .await
+    }
+
+    /// Writes a document under a tag; the caller reads it back.
+    pub async fn put_document_unread(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        kind: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<(), Error> {
+        let parts = self.parts(repository, kind, bytes.into(), &[]).await?;
+        let written = self.write_document(repository, &parts, async |manifest| {
+            self.put_tag_unread(repository, tag, manifest).await
+        });
+        written.await?;
+        Ok(())
     }
 
     /// Writes the manifest of a document in the first form that the registry takes: inline if it is small, else as an
@@ -225,20 +271,37 @@ impl Registry {
         Ok(manifest.digest)
     }
 
+    /// Sends the blobs that a document is kept with.
+    pub async fn attach(
+        &self,
+        repository: &Repository,
+        attached: &[Attachment],
+    ) -> Result<(), Error> {
+        let sent = attached
+            .iter()
+            .map(|blob| self.push_bytes(repository, &blob.bytes));
+        try_join_all(sent).await?;
+        Ok(())
+    }
+
     /// Writes a document with blobs attached to it under a tag that is free, and returns its digest; `None` if
-    /// another writer has the tag.
+    /// another writer has the tag. If `is_alone` is true once it is written, no other writer can have the tag.
     pub async fn claim_document_with(
         &self,
         repository: &Repository,
         tag: &Tag,
-        kind: &str,
-        bytes: impl Into<Bytes>,
+        (kind, bytes): (&str, Bytes),
         attached: &[Attachment],
+        is_alone: Option<impl AsyncFn() -> bool>,
     ) -> Result<Option<Digest>, Error> {
-        let parts = (self.parts(repository, kind, bytes.into(), attached)).await?;
+        let parts = (self.parts(repository, kind, bytes, attached)).await?;
         let (manifest, claimed) = self
-            .write_document(repository, &parts, async |manifest| {
-                self.claim_tag(repository, tag, manifest).await
+            .write_document(repository, &parts, async |manifest| match &is_alone {
+                Some(is_alone) => {
+                    self.claim_tag_alone(repository, tag, manifest, is_alone)
+                        .await
+                }
+                None => self.claim_tag(repository, tag, manifest).await,
             })
             .await?;
         Ok(claimed.then_some(manifest.digest))
@@ -253,8 +316,13 @@ impl Registry {
         kind: &str,
         bytes: impl Into<Bytes>,
     ) -> Result<Option<Digest>, Error> {
-        self.claim_document_with(repository, tag, kind, bytes, &[])
-            .await
+        let parts = (self.parts(repository, kind, bytes.into(), &[])).await?;
+        let (manifest, claimed) = self
+            .write_document(repository, &parts, async |manifest| {
+                self.claim_tag(repository, tag, manifest).await
+            })
+            .await?;
+        Ok(claimed.then_some(manifest.digest))
     }
 
     /// Sends the blobs that are attached to a document.
@@ -265,10 +333,7 @@ impl Registry {
         bytes: Bytes,
         attached: &[Attachment],
     ) -> Result<Parts<'a>, Error> {
-        let sent = attached
-            .iter()
-            .map(|blob| self.push_bytes(repository, &blob.bytes));
-        try_join_all(sent).await?;
+        self.attach(repository, attached).await?;
         let attached = attached.iter();
         let attached = attached.map(|blob| Descriptor::of(&*blob.media_type, &blob.bytes));
         Ok(Parts {

@@ -325,8 +325,25 @@ impl Registry {
         }
     }
 
+    /// Waits until others must have written that looked at a tag when this writer did, which was at `begun`.
+    pub async fn wait_for_others(&self, begun: Instant) {
+        self.wait_until(self.others_end(begun)).await;
+    }
+
+    /// Returns when others must have written that looked at a tag when this writer did, which was at `begun`.
+    pub(super) fn others_end(&self, begun: Instant) -> Instant {
+        let wait = self.transport.options.contest.max(begun.elapsed() * 3);
+        Instant::now() + wait
+    }
+
+    /// Waits for other writers.
+    pub(super) async fn wait_until(&self, end: Instant) {
+        let _span = trace::span(Track::Pauses, || "for other writers".to_owned());
+        tokio::time::sleep_until(end.into()).await;
+    }
+
     /// Reads back what the registry accepted.
-    async fn read_back(
+    pub(super) async fn read_back(
         &self,
         repository: &Repository,
         at: &Locator,
@@ -337,11 +354,7 @@ impl Registry {
         match read_back {
             ReadBack::Later => return Ok(()),
             ReadBack::Now => {}
-            ReadBack::AfterOthers(begun) => {
-                let wait = self.transport.options.contest.max(begun.elapsed() * 3);
-                let _span = trace::span(Track::Pauses, || "for other writers".to_owned());
-                tokio::time::sleep(wait).await;
-            }
+            ReadBack::AfterOthers(begun) => self.wait_for_others(begun).await,
         }
         let start = Instant::now();
         let mut wait = Duration::from_millis(20);

@@ -33,7 +33,7 @@ mod tests;
 mod transport;
 
 pub use crate::oci::{Descriptor, Manifest};
-pub use artifact::Attachment;
+pub use artifact::{Attachment, Unsettled};
 pub use blobs::{Content, Mount, MountRefusal, Pushed};
 pub use client::{Locator, Registry};
 pub use credentials::Credentials;

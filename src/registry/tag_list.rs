@@ -65,8 +65,9 @@ impl List {
 }
 
 impl Registry {
-    /// Lists the tags behind one that is there, as far as `is_wanted` has them: those follow each other in the list.
-    /// `None` if one page does not show all of them, or the registry lists tags in another way: then all must be listed.
+    /// Lists the tags behind another, which may be missing, as far as `is_wanted` has them: those follow each other in the
+    /// list. `None` if one page does not show all of them, or the registry lists tags in another way: then all must be
+    /// listed.
     pub async fn tags_behind(
         &self,
         repository: &Repository,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 
-use super::client::{Locator, Registry, delete_scope, push_scope};
+use super::client::{Locator, Registry, attempt, delete_scope, push_scope};
 use super::error::{Error, Operation};
 use super::manifests::{Before, ReadBack, Tries};
 use crate::name::{Digest, Repository, Tag};
@@ -28,6 +28,41 @@ impl Registry {
     ) -> Result<bool, Error> {
         let read_back = ReadBack::AfterOthers(Instant::now());
         self.write_free(repository, tag, manifest, read_back).await
+    }
+
+    /// Writes a tag that is free as far as the caller knows, and reads it back; returns false if another writer has it.
+    ///
+    /// If `is_alone` is true once it is written, every other writer sees it first, so there is no wait. Otherwise it is read
+    /// back after the same wait as in [`claim_tag`](Self::claim_tag).
+    pub async fn claim_tag_alone(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        manifest: &Manifest,
+        is_alone: impl AsyncFn() -> bool,
+    ) -> Result<bool, Error> {
+        let begun = Instant::now();
+        if !self.write_free_unread(repository, tag, manifest).await? {
+            return Ok(false);
+        }
+        let at = Locator::Tag(tag.clone());
+        let read = async || {
+            let attempt = attempt(Operation::WriteManifest, repository, &format!(":{tag}"));
+            let expected = (&manifest.digest, &Before::Free);
+            let read = self.read_back(repository, &at, attempt, expected, ReadBack::Now);
+            match read.await {
+                Ok(()) => Ok(true),
+                Err(Error::Overwritten { .. }) => Ok(false),
+                Err(error) => Err(error),
+            }
+        };
+        let (is_ours, is_alone) = tokio::join!(read(), is_alone());
+        let is_ours = is_ours?;
+        if is_alone || !is_ours {
+            return Ok(is_ours);
+        }
+        self.wait_for_others(begun).await;
+        read().await
     }
 
     /// Writes a tag that is free and reads it back; returns false if another writer has it. Unlike

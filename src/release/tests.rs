@@ -59,7 +59,8 @@ impl World {
         };
         let (evidence, spec) = (BTreeMap::new(), Default::default());
         let none = BTreeMap::new();
-        let written = staging.write_release(1, release.clone(), &evidence, &spec, &none);
+        let sent = staging.send_parts(release.clone(), &evidence, &spec, &none);
+        let written = staging.write_release(1, sent.await.expect("sent"), None);
         let digest = written.await.expect("a release");
         Self {
             digest,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{FutureExt as _, try_join_all};
 
-use super::{Document, Error, Staging};
+use super::{Document, Error, Settling, Staging};
 use crate::evidence::{self, Evidence};
 use crate::name::{Digest, Tag};
 use crate::tags;
@@ -38,7 +38,16 @@ impl Staging {
 
     /// Adds to the evidence of an image, and returns all of it.
     pub async fn add_evidence(&self, news: &Evidence) -> Result<Evidence, Error> {
-        self.change(&news.key, |before| merged(before, news)).await
+        let apply = |before: Option<&Evidence>| merged(before, news);
+        self.begin_change(&news.key, apply).await?.settle().await
+    }
+
+    /// Adds to the evidence of an image. What is returned must be waited for.
+    pub async fn begin_evidence(&self, news: Evidence) -> Result<Settling<'static>, Error> {
+        let key = news.key.clone();
+        let apply = move |before: Option<&Evidence>| merged(before, &news);
+        let change = self.begin_change(&key, apply).await?;
+        Ok(async move { change.settle().await.map(|_| ()) }.boxed_local())
     }
 }
 

@@ -5,6 +5,8 @@
 //! file of its own; their tags are in [`tags`](crate::tags). Called by `gather` (reads only), by
 //! `build` and by `release`.
 
+mod announcement;
+mod change;
 mod evidence;
 mod gate;
 mod ledger;
@@ -12,21 +14,18 @@ mod number;
 mod release;
 mod state;
 
-use std::time::Instant;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use announcement::Announcement;
+pub use change::Settling;
 pub use ledger::EntryPosition;
 pub use number::{NumberTag, VersionNumber};
-pub use release::Listed;
+pub use release::{Listed, ReleaseParts};
 pub use state::{Built, State};
 
 use crate::name::{Commit, Digest, Repository, Tag};
 use crate::registry::{self, Locator, Registry};
-
-/// How often what others wrote is merged before the change is given up.
-const ROUNDS: usize = 8;
 
 /// The largest blob of a release read, bytes.
 const LIMIT: u64 = 256 << 20;
@@ -213,52 +212,6 @@ impl Staging {
             )
             .await;
         Ok(claimed?)
-    }
-
-    /// Changes a document that several runs change, perhaps at the same moment, and returns it.
-    ///
-    /// No registry compares before it writes. So the change is written, and read back after a while;
-    /// if another run wrote what it had read before us, ours is applied to that, and it is an error if that
-    /// does not end. `apply` must change
-    /// nothing when applied to its own result.
-    pub async fn change<D: Document + PartialEq>(
-        &self,
-        id: D::Id<'_>,
-        apply: impl Fn(Option<&D>) -> D,
-    ) -> Result<D, Error> {
-        let tag = D::tag(id);
-        let at = Locator::Tag(tag.clone());
-        let mut round = 0;
-        loop {
-            let begun = Instant::now();
-            let before = match self.read_at::<D>(&at).await {
-                Ok(before) => before,
-                Err(error) if D::IS_REPLACED_IF_BROKEN && error.is_broken() => None,
-                Err(error) => return Err(error),
-            };
-            let (digest, before) = before.unzip();
-            let after = apply(before.as_ref());
-            if before.as_ref() == Some(&after) {
-                return Ok(after);
-            }
-            if round == ROUNDS {
-                return Err(Error::Contended {
-                    place: self.place(&at),
-                    attempts: ROUNDS,
-                });
-            }
-            round += 1;
-            let document = (D::MEDIA_TYPE, bytes(&after).into());
-            let (repository, before) = (&self.repository, digest.as_ref());
-            let written =
-                (self.registry).replace_document(repository, &tag, document, before, begun);
-            match written.await {
-                Ok(_) => return Ok(after),
-                // Another run's was there when it was read back: the next round merges it.
-                Err(registry::Error::Overwritten { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
 
     /// Returns a blob that a document refers to.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::{join_all, try_join_all};
 
-use super::{Document, Error, Staging, bytes};
+use super::{Announcement, Document, Error, Staging, bytes};
 use crate::evidence::Evidence;
 use crate::name::{Commit, Digest, Tag};
 use crate::record::{
@@ -17,6 +17,13 @@ use crate::tags;
 const SPEC_TYPE: &str = "application/vnd.laminate.spec.v1+json";
 const MANIFESTS_TYPE: &str = "application/vnd.laminate.manifests.v1+json";
 
+/// A release that can be written: what belongs to it is in staging.
+#[derive(Debug)]
+pub struct ReleaseParts {
+    release: Release,
+    attached: Vec<Attachment>,
+}
+
 impl Document for Release {
     /// The commit, and the attempt from 1.
     type Id<'a> = (&'a Commit, u32);
@@ -28,19 +35,15 @@ impl Document for Release {
 }
 
 impl Staging {
-    /// Writes a release under its tag, once: a release that is there must have the same images. The evidence
-    /// of its images (by label), its spec and the manifests that are at hand become blobs, and the record refers to them.
-    pub async fn write_release(
+    /// Sends what belongs to a release before it is written: the evidence of its images (by label), its spec, and the
+    /// manifests that are at hand become blobs, and the record refers to them.
+    pub async fn send_parts(
         &self,
-        attempt: u32,
         mut release: Release,
         evidence: &BTreeMap<String, Evidence>,
         spec: &StoredSpec,
         manifests: &BTreeMap<Digest, Manifest>,
-    ) -> Result<Digest, Error> {
-        let tag = Release::tag((&release.commit, attempt));
-        let at = Locator::Tag(tag.clone());
-        let (registry, repository) = (&self.registry, &self.repository);
+    ) -> Result<ReleaseParts, Error> {
         let mut attached = Vec::new();
         let mut attach = |media_type: &str, bytes: Vec<u8>| {
             let digest = Digest::of(&bytes);
@@ -57,14 +60,27 @@ impl Staging {
             let known = evidence.get(&image.label());
             image.evidence = known.map(|known| attach(Evidence::MEDIA_TYPE, bytes(known)));
         }
-        let claimed = registry
-            .claim_document_with(
-                repository,
-                &tag,
-                Release::MEDIA_TYPE,
-                bytes(&release),
-                &attached,
-            )
+        self.registry.attach(&self.repository, &attached).await?;
+        Ok(ReleaseParts { release, attached })
+    }
+
+    /// Writes a release under its tag, once: a release that is there must have the same images. `first` is the announcement of
+    /// this run if it was the first one for the commit and looked the release up a moment ago: if it is still alone, it does
+    /// not wait for others.
+    pub async fn write_release(
+        &self,
+        attempt: u32,
+        parts: ReleaseParts,
+        first: Option<&Announcement>,
+    ) -> Result<Digest, Error> {
+        let ReleaseParts { release, attached } = parts;
+        let tag = Release::tag((&release.commit, attempt));
+        let at = Locator::Tag(tag.clone());
+        let is_alone = first.map(|first| async || self.is_alone(first).await);
+        let document = (Release::MEDIA_TYPE, bytes(&release).into());
+        let claimed = self
+            .registry
+            .claim_document_with(&self.repository, &tag, document, &attached, is_alone)
             .await?;
         match claimed {
             Some(digest) => Ok(digest),
@@ -127,9 +143,17 @@ impl Staging {
         Ok(manifests.collect())
     }
 
-    /// Returns the release of the first of these commits that has one; it is looked up by their plain tags, all at once.
-    /// One that cannot be read is passed over.
+    /// Returns the release of the first of these commits that has one; it is looked up by their plain tags. Those of the
+    /// first two are looked up at once, then all others. One that cannot be read is passed over.
     pub async fn near_release(&self, commits: &[Commit]) -> Option<StoredRelease> {
+        let (nearest, others) = commits.split_at(commits.len().min(2));
+        match self.first_release(nearest).await {
+            Some(found) => Some(found),
+            None => self.first_release(others).await,
+        }
+    }
+
+    async fn first_release(&self, commits: &[Commit]) -> Option<StoredRelease> {
         let found = join_all(commits.iter().map(|commit| async move {
             let found = self.read::<Release>((commit, 1)).await.ok()??;
             Some(StoredRelease::from(found)).filter(|stored| stored.release.commit == *commit)

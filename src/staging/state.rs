@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::FutureExt as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Document, Error, Staging};
+use super::{Document, Error, Settling, Staging};
 use crate::evidence::optional_time;
 use crate::name::{Digest, Tag};
 use crate::plan::{Component, Record};
+use crate::registry;
 use crate::tags;
 
 const VERSION: u32 = 1;
@@ -189,12 +191,16 @@ impl Staging {
         }
         let is_new = found.is_none();
         let mut state = found.unwrap_or_default();
+        let put = async |state: &State| match self.put((), state).await {
+            // Another run wrote over it, so it moves.
+            Err(Error::Registry(registry::Error::Overwritten { .. })) => Ok(()),
+            put => put.map(|_| ()),
+        };
         if is_new {
-            self.put((), &state).await?;
+            put(&state).await?;
         }
         state.is_movable = true;
-        self.put((), &state).await?;
-        Ok(())
+        put(&state).await
     }
 
     /// Adds builds (by label) and the marks of refreshed images to the state.
@@ -203,13 +209,23 @@ impl Staging {
         built: &BTreeMap<String, Built>,
         refreshed: &BTreeMap<String, String>,
     ) -> Result<(), Error> {
-        let apply = |before: Option<&State>| {
+        let begun = self.begin_state(built.clone(), refreshed.clone()).await?;
+        begun.await
+    }
+
+    /// Adds builds (by label) and the marks of refreshed images to the state. What is returned must be waited for.
+    pub async fn begin_state(
+        &self,
+        built: BTreeMap<String, Built>,
+        refreshed: BTreeMap<String, String>,
+    ) -> Result<Settling<'static>, Error> {
+        let apply = move |before: Option<&State>| {
             let mut after = before.cloned().unwrap_or_default();
-            after.add(built, refreshed);
+            after.add(&built, &refreshed);
             after
         };
-        self.change((), apply).await?;
-        Ok(())
+        let change = self.begin_change((), apply).await?;
+        Ok(async move { change.settle().await.map(|_| ()) }.boxed_local())
     }
 }
 

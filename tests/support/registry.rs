@@ -74,6 +74,15 @@ struct Rule {
     effect: Effect,
 }
 
+impl Rule {
+    fn is_in(&self, uri: &str) -> bool {
+        match self.part.strip_suffix('$') {
+            Some(end) => uri.ends_with(end),
+            None => uri.contains(&self.part),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Mounts {
     #[default]
@@ -194,7 +203,7 @@ impl Fake {
         self.state.lock().expect("no thread panicked")
     }
 
-    /// Lets the next `times` requests with this method and part of the path go wrong.
+    /// Lets the next `times` requests with this method and part of the path go wrong; with `$` behind it, it is the end.
     pub fn fault(&self, times: usize, method: &'static str, part: &str, effect: Effect) {
         let part = part.to_owned();
         self.state().rules.push(Rule {
@@ -337,7 +346,7 @@ async fn serve(Extract(shared): Extract<Arc<Mutex<State>>>, request: Request) ->
         let mut effect = None;
         for rule in &mut state.rules {
             let method_fits = rule.method.is_empty() || rule.method == method;
-            if rule.times == 0 || !method_fits || !uri.contains(&rule.part) {
+            if rule.times == 0 || !method_fits || !rule.is_in(&uri) {
                 continue;
             }
             if rule.skip > 0 {

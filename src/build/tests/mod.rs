@@ -7,10 +7,12 @@ mod phases;
 mod preparing;
 mod probing;
 mod proofs;
+mod races;
 mod releases;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -58,7 +60,7 @@ fn later() -> jiff::Timestamp {
 
 /// A stack, the registry it is pushed to, and what is asked for.
 struct World {
-    fake: Fake,
+    fake: Arc<Fake>,
     registry: Registry,
     stack: Stack,
     /// With all variants, if `stack` has some of them.
@@ -74,11 +76,11 @@ struct World {
 
 impl World {
     async fn start(yaml: &str) -> Self {
-        Self::with(Fake::start().await, yaml)
+        Self::with(Arc::new(Fake::start().await), yaml)
     }
 
     /// One run of several against one registry.
-    fn with(fake: Fake, yaml: &str) -> Self {
+    fn with(fake: Arc<Fake>, yaml: &str) -> Self {
         let yaml = yaml.replace("HOST", &fake.host).replace("BASE", BASE);
         let registry = Registry::new(registry::Options {
             backoff: Duration::from_millis(1),
@@ -290,6 +292,8 @@ struct Pushing<'a> {
     failing_suites: Vec<&'a str>,
     /// Suites and checks it does not run although they are planned.
     skips_proofs: bool,
+    /// What is in the config of each image beside its name.
+    bytes: &'a str,
     calls: Cell<u32>,
 }
 
@@ -300,6 +304,7 @@ impl<'a> Pushing<'a> {
             failing_images: Vec::new(),
             failing_suites: Vec::new(),
             skips_proofs: false,
+            bytes: "",
             calls: Cell::new(0),
         }
     }
@@ -378,7 +383,8 @@ impl Engine for Pushing<'_> {
                 }
                 if leaders[&planned.id] == planned.id && options.staging.is_some() {
                     let variant = format!("x{}", manifests.len());
-                    let (digest, size) = push(self.fake, name).manifest;
+                    let image = push(self.fake, &format!("{name}{}", self.bytes));
+                    let (digest, size) = image.manifest;
                     manifests.push(json!({
                         "mediaType": OCI, "digest": digest.as_str(), "size": size,
                         "platform": { "os": "linux", "architecture": "amd64", "variant": variant },

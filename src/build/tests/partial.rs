@@ -47,8 +47,8 @@ async fn a_tag_that_is_refused_leaves_no_release_and_the_next_run_adds_both() {
 #[tokio::test]
 async fn a_release_that_cannot_be_written_is_a_fault_although_all_is_tagged() {
     for (method, part) in [
-        ("PUT", "manifests/release-"),
-        ("HEAD", "manifests/release-"),
+        ("PUT", "manifests/release-0123456$"),
+        ("HEAD", "manifests/release-0123456$"),
     ] {
         let world = pair().await;
         world.fake.answer(200, method, part, 403, "no");

@@ -1,0 +1,77 @@
+//! Runs that publish the same commit at the same time find each other: each announces itself by a tag of its own before it
+//! writes anything that only one of them may write.
+//!
+//! A run writes its tag first and lists the tags then. If the list has no other run, each other run begins after the list
+//! was made, and finds this one. So at most one run is alone, however slow any of them is. The list counts only if it has
+//! the run's own tag: it then has all that were written before.
+
+use super::{Error, Staging};
+use crate::name::{Commit, Tag};
+use crate::registry::Locator;
+use crate::tags;
+
+/// The media type of the document that an announcement is on; all have the same one.
+const MEDIA_TYPE: &str = "application/vnd.laminate.announcement.v1+json";
+
+/// A run that has announced that it publishes a commit.
+#[derive(Clone, Debug)]
+pub struct Announcement {
+    /// Its own tag.
+    tag: Tag,
+    /// What sorts before all tags of the commit.
+    before: Tag,
+    /// The tag that its release gets.
+    release: Tag,
+}
+
+impl Staging {
+    /// Announces that this run publishes a commit. The tag stays: a later run of the commit is not alone.
+    pub async fn announce(&self, commit: &Commit, attempt: u32) -> Result<Announcement, Error> {
+        let tag = tags::announcement(commit, attempt, fastrand::u128(..));
+        let document = "{\"version\":1}";
+        self.registry
+            .put_document_unread(&self.repository, &tag, MEDIA_TYPE, document)
+            .await?;
+        Ok(Announcement {
+            tag,
+            before: tags::before_releases(commit),
+            release: tags::release(commit, attempt),
+        })
+    }
+
+    /// Whether it is certain that no other run has begun to publish the commit, and no release of it is recorded.
+    pub async fn is_first(&self, announced: &Announcement) -> bool {
+        let found = self.rivals(announced).await;
+        found.is_some_and(|found| found.is_empty())
+    }
+
+    /// Whether no release of the commit is recorded; false if that is not known.
+    pub async fn is_unrecorded(&self, announced: &Announcement) -> bool {
+        let at = Locator::Tag(announced.release.clone());
+        let found = self.registry.head_manifest(&self.repository, &at).await;
+        matches!(found, Ok(None))
+    }
+
+    /// Whether it is certain that no other run has begun to publish the commit.
+    pub async fn is_alone(&self, announced: &Announcement) -> bool {
+        let found = self.rivals(announced).await;
+        found.is_some_and(|found| found.iter().all(|tag| *tag == announced.release))
+    }
+
+    /// Returns the tags of other runs and of the release; `None` if they are not known for certain. A list that cannot be
+    /// read is not a fault: the caller then waits for others.
+    async fn rivals(&self, announced: &Announcement) -> Option<Vec<Tag>> {
+        let is_near = |tag: &Tag| tag.as_str().starts_with(announced.before.as_str());
+        let listed = self
+            .registry
+            .tags_behind(&self.repository, &announced.before, is_near)
+            .await;
+        let listed = listed.ok().flatten()?;
+        let is_whole = listed.contains(&announced.tag);
+        let is_rival = |tag: &Tag| *tag == announced.release || tags::is_rival(tag, &announced.tag);
+        let rivals = listed
+            .into_iter()
+            .filter(|tag| *tag != announced.tag && is_rival(tag));
+        is_whole.then(|| rivals.collect())
+    }
+}
