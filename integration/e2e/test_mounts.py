@@ -63,7 +63,7 @@ def test_nothing_of_a_mount_is_in_a_layer(make_stack):
     assert {"/opt/app/file", "/opt/app/sub/a", "/opt/app/b", "/opt/app/one.py", "/opt/app/two.py",
             "/opt/made/tool", "/opt/made/passwd"} <= set(of_copy), of_copy.keys()
     assert stack.content("app", tag, "/opt/w/runs") == b"run\n"
-    assert {"image": "tool"} in stack.laminate("plan").image("app")["copies"]
+    assert {"image": "tool"} in stack.laminate("plan").image("app")["mounts"]
 
     stack.replace("specs.yml", " # CHANGE", " # changed")
     stack.commit()

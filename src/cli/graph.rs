@@ -37,14 +37,21 @@ fn json(stack: &Stack) -> Value {
                     Base::Image(parent) => json!({ "image": stack[*parent].name.value.as_str() }),
                     Base::External(base) => json!({ "reference": base.reference.value.to_string() }),
                 },
-                "copies": image.copy_sources().into_iter().map(|(name, source)| match source {
-                    ImageSource::InStack(_) => json!({ "image": name }),
-                    ImageSource::External(_) => json!({ "reference": name }),
-                }).collect::<Vec<_>>(),
+                "copies": named(image.copy_sources()),
+                "mounts": named(image.mounted_images()),
             })
         })
         .collect();
     json!({ "stack": stack.name().as_str(), "images": images })
+}
+
+fn named(sources: BTreeMap<String, &ImageSource>) -> Vec<Value> {
+    let sources = sources.into_iter();
+    let named = sources.map(|(name, source)| match source {
+        ImageSource::InStack(_) => json!({ "image": name }),
+        ImageSource::External(_) => json!({ "reference": name }),
+    });
+    named.collect()
 }
 
 fn tree(stack: &Stack) -> String {
@@ -82,13 +89,23 @@ fn branches(
             ("├── ", "│   ")
         };
         let name = stack.label(*id);
-        let copies: Vec<String> = stack[*id].copy_sources().into_keys().collect();
-        let copies = if copies.is_empty() {
-            String::new()
-        } else {
-            format!(" (copies from {})", copies.join(", "))
-        };
-        text.push_str(&format!("{indent}{branch}{name}{copies}\n"));
+        let image = &stack[*id];
+        let uses = [
+            ("copies from", image.copied_images()),
+            ("mounts", image.mounted_images()),
+        ];
+        let uses = uses.into_iter().filter(|(_, images)| !images.is_empty());
+        let uses: Vec<String> = uses
+            .map(|(verb, images)| {
+                let names: Vec<String> = images.into_keys().collect();
+                format!("{verb} {}", names.join(", "))
+            })
+            .collect();
+        text.push_str(&format!("{indent}{branch}{name}"));
+        if !uses.is_empty() {
+            text.push_str(&format!(" ({})", uses.join("; ")));
+        }
+        text.push('\n');
         let next = children.get(id).map(Vec::as_slice).unwrap_or_default();
         branches(stack, next, children, &format!("{indent}{below}"), text);
     }
@@ -118,13 +135,52 @@ fn mermaid(stack: &Stack) -> String {
                 text.push_str(&format!("  o{number} --> i{index}\n"));
             }
         }
-        for (name, source) in image.copy_sources() {
+        let copied = image.copied_images().into_iter().map(|it| ("copy", it));
+        let mounted = image.mounted_images().into_iter().map(|it| ("mount", it));
+        for (verb, (name, source)) in copied.chain(mounted) {
             let from = match source {
                 ImageSource::InStack(name) => format!("i{}", image.copied[&name.value].0),
                 ImageSource::External(_) => format!("o{}", external[&name]),
             };
-            text.push_str(&format!("  {from} -.->|copy| i{index}\n"));
+            text.push_str(&format!("  {from} -.->|{verb}| i{index}\n"));
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPEC: &str = r#"
+stack: s
+images:
+  tool: { base: "debian:12" }
+  app:
+    base: "debian:12"
+    steps:
+      - copy: { /a: { image: tool, from: /a } }
+      - run: x
+        mounts: { /t: { image: tool }, /b: { image: "busybox:1" } }
+"#;
+
+    #[test]
+    fn an_image_that_is_mounted_is_named_as_such() {
+        let stack = crate::testing::stack(SPEC);
+        let busybox = "docker.io/library/busybox:1";
+        assert!(
+            tree(&stack).contains(&format!("app (copies from tool; mounts {busybox}, tool)\n"))
+        );
+        let mermaid = mermaid(&stack);
+        for line in [
+            "  i0 -.->|copy| i1\n",
+            "  i0 -.->|mount| i1\n",
+            "  o1 -.->|mount| i1\n",
+        ] {
+            assert!(mermaid.contains(line), "{line} {mermaid}");
+        }
+        let mounts = json!([{ "reference": busybox }, { "image": "tool" }]);
+        assert_eq!(json(&stack)["images"][1]["mounts"], mounts);
+        assert_eq!(json(&stack)["images"][1]["copies"], mounts);
+    }
 }

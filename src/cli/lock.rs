@@ -88,7 +88,7 @@ fn select(images: &[&Reference], text: &str) -> Result<Reference, Failure> {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("use one of: {}", known.join(", ")),
     };
-    let text = format!("no image is based on `{text}` or copies from it");
+    let text = format!("no image is based on `{text}`, copies from it or mounts it");
     Err(Failure::new(Exit::Usage, text).help(help))
 }
 
@@ -187,7 +187,7 @@ mod tests {
         let failure = select(&bases, "docker.io/library/debian:11").expect_err("not a base");
         assert_eq!(
             failure.shown(false),
-            "error: no image is based on `docker.io/library/debian:11` or copies from it\n\
+            "error: no image is based on `docker.io/library/debian:11`, copies from it or mounts it\n\
              help: did you mean `docker.io/library/debian:12`?\n"
         );
         assert!(select(&bases, "").is_err());

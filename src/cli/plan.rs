@@ -18,7 +18,7 @@ use crate::plan::{self, Action, Plan, Planned, Proofs, Request};
 use crate::registry::Registry;
 use crate::release::Channel;
 use crate::release::gates::{self, CHECKS, Source, SpecGates};
-use crate::stack::{Base, Image, ImageId, ImageSource, expanded};
+use crate::stack::{Base, ImageId, ImageSource, expanded};
 use crate::staging::Staging;
 use crate::table;
 
@@ -120,7 +120,8 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
                 "digest": gathered.external.get(&base.reference.value).map(Digest::as_str),
             }),
         },
-        "copies": copies(gathered, image),
+        "copies": used(gathered, image.copy_sources()),
+        "mounts": used(gathered, image.mounted_images()),
         "kept_steps": planned.kept.as_ref().map_or(0, |kept| kept.steps),
     });
     let run = |known: bool| if known { "known" } else { "run" };
@@ -152,9 +153,9 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
     value
 }
 
-/// Returns the images that an image copies from.
-fn copies(gathered: &Gathered, image: &Image) -> Vec<Value> {
-    let sources = image.copy_sources().into_iter();
+/// Returns images that an image copies from or mounts, with their digests.
+fn used(gathered: &Gathered, sources: BTreeMap<String, &ImageSource>) -> Vec<Value> {
+    let sources = sources.into_iter();
     let copies = sources.map(|(name, source)| match source {
         ImageSource::InStack(_) => json!({ "image": name }),
         ImageSource::External(image) => json!({

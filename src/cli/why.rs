@@ -17,7 +17,7 @@ use crate::event::Events;
 use crate::name::{Commit, Digest, Reference};
 use crate::plan::{Action, Planned, Reason, Request};
 use crate::record::{Releases, StoredSpec, Turn};
-use crate::stack::{Base, ExternalImage, Image, ImageId, ImageSource, Stack};
+use crate::stack::{Base, ExternalImage, ImageId, ImageSource, Stack};
 use crate::staging::Staging;
 
 /// How many releases are shown without `--all`.
@@ -53,9 +53,14 @@ pub async fn run(
         let lineage = lineage(stack, &gathered.external, id);
         text.push_str(&action_text(planned));
         text.push_str(&format!("  based on {}\n", lineage.join(" → ")));
-        let copies = copies(&stack[id], &gathered.external);
-        if !copies.is_empty() {
-            text.push_str(&format!("  copies from {}\n", copies.join(", ")));
+        for (verb, images) in [
+            ("copies from", stack[id].copied_images()),
+            ("mounts", stack[id].mounted_images()),
+        ] {
+            let images = named(images, &gathered.external);
+            if !images.is_empty() {
+                text.push_str(&format!("  {verb} {}\n", images.join(", ")));
+            }
         }
         text.push_str(&key_text(planned));
         let mut value = plan_command::image(&context, &gathered, planned);
@@ -124,9 +129,12 @@ fn lineage(stack: &Stack, digests: &BTreeMap<Reference, Digest>, id: ImageId) ->
     }
 }
 
-/// Returns the images that an image copies from.
-fn copies(image: &Image, digests: &BTreeMap<Reference, Digest>) -> Vec<String> {
-    let sources = image.copy_sources().into_iter();
+/// Returns the names of images that an image copies from or mounts.
+fn named(
+    sources: BTreeMap<String, &ImageSource>,
+    digests: &BTreeMap<Reference, Digest>,
+) -> Vec<String> {
+    let sources = sources.into_iter();
     let copies = sources.map(|(name, source)| match source {
         ImageSource::InStack(_) => name,
         ImageSource::External(external) => pinned(external, digests),

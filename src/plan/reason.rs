@@ -16,10 +16,10 @@ pub enum ReasonKind {
     Var,
     /// A step differs.
     Step,
-    /// An external image, the base or one that files are copied from, has another digest, or is
+    /// An external image, the base or one that files are used of, has another digest, or is
     /// another one.
     Base,
-    /// An image of the stack, the base or one that files are copied from, is rebuilt, or is another
+    /// An image of the stack, the base or one that files are used of, is rebuilt, or is another
     /// one.
     Parent,
     /// `specs.lock` has another digest of the external image.
@@ -94,7 +94,7 @@ pub fn reasons(old: &[Component], new: &[Component], locked: bool) -> Vec<Reason
         }
     }
     for (id, component) in &before {
-        // The new base is a reason of its own, and so is the step that no longer copies.
+        // The new base is a reason of its own, and so is the step that no longer uses files of it.
         let replaced = matches!(
             component.kind,
             ComponentKind::Base
@@ -161,7 +161,7 @@ fn changed(old: &Component, new: &Component, locked: bool) -> Reason {
         ComponentKind::Dependency => Reason::new(
             ReasonKind::Parent,
             what,
-            format!("it copies from {what}, which is rebuilt"),
+            format!("it uses files of {what}, which is rebuilt"),
         ),
         ComponentKind::Config | ComponentKind::Name => {
             Reason::new(ReasonKind::Config, what, format!("`{what}` changed"))
@@ -195,13 +195,15 @@ fn added(new: &Component) -> Reason {
         ComponentKind::Parent => {
             Reason::new(ReasonKind::Parent, what, format!("its base is now {what}"))
         }
-        ComponentKind::Image => {
-            Reason::new(ReasonKind::Base, what, format!("it now copies from {what}"))
-        }
+        ComponentKind::Image => Reason::new(
+            ReasonKind::Base,
+            what,
+            format!("it now uses files of {what}"),
+        ),
         ComponentKind::Dependency => Reason::new(
             ReasonKind::Parent,
             what,
-            format!("it now copies from {what}"),
+            format!("it now uses files of {what}"),
         ),
         ComponentKind::Refresh => Reason::new(
             ReasonKind::Flag,

@@ -261,9 +261,23 @@ impl Image {
         found
     }
 
-    /// Returns every image its steps copy from, by its name or reference.
+    /// Returns every image its steps copy from or mount, by its name or reference.
     pub fn copy_sources(&self) -> BTreeMap<String, &ImageSource> {
-        let sources = self.steps.iter().flat_map(Step::copy_sources);
+        self.sources(Step::copy_sources)
+    }
+
+    /// Returns every image its steps copy from, by its name or reference.
+    pub fn copied_images(&self) -> BTreeMap<String, &ImageSource> {
+        self.sources(Step::copied_images)
+    }
+
+    /// Returns every image its steps mount, by its name or reference.
+    pub fn mounted_images(&self) -> BTreeMap<String, &ImageSource> {
+        self.sources(Step::mounted_images)
+    }
+
+    fn sources(&self, of: fn(&Step) -> Vec<&ImageSource>) -> BTreeMap<String, &ImageSource> {
+        let sources = self.steps.iter().flat_map(of);
         sources.map(|source| (source.to_string(), source)).collect()
     }
 }

@@ -230,7 +230,7 @@ pub enum Command {
     ///
     /// Reads only the registry. With --staging, no specs.yml is needed. Does not check out the commit.
     Rebuild(RebuildArgs),
-    /// Show which image is based on which, or copies from which
+    /// Show which image is based on which, copies from which or mounts which
     Graph(GraphArgs),
     /// Explain an image: what `build` would do, why, and what its cache key is made of
     ///

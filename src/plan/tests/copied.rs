@@ -91,7 +91,7 @@ fn an_image_of_the_stack_that_changes_rebuilds_what_copies_from_it() {
     assert_eq!(
         found[1..],
         [
-            "app: it copies from tool, which is rebuilt",
+            "app: it uses files of tool, which is rebuilt",
             "on: its base app is rebuilt"
         ]
     );
@@ -116,7 +116,7 @@ fn a_copy_that_is_added_or_removed_is_a_reason() {
     let found = rebuilt(&COPIES.replace(step, other), &facts());
     assert_eq!(
         found[0],
-        "app: step `copy /a` changed; it now copies from base"
+        "app: step `copy /a` changed; it now uses files of base"
     );
 }
 

@@ -280,10 +280,22 @@ impl Step {
 
     /// Returns every image it copies from or mounts, once for each use.
     pub fn copy_sources(&self) -> Vec<&ImageSource> {
-        let mut found: Vec<&ImageSource> = mounts::sources(&self.mounts).collect();
+        let mut found = self.mounted_images();
+        found.extend(self.copied_images());
+        found
+    }
+
+    /// Returns every image it mounts.
+    pub fn mounted_images(&self) -> Vec<&ImageSource> {
+        mounts::sources(&self.mounts).collect()
+    }
+
+    /// Returns every image it copies from.
+    pub fn copied_images(&self) -> Vec<&ImageSource> {
+        let mut found = Vec::new();
         match &self.kind {
             Kind::Copy(list) => found.extend(copy::sources(list)),
-            Kind::Group(steps) => found.extend(steps.iter().flat_map(Self::copy_sources)),
+            Kind::Group(steps) => found.extend(steps.iter().flat_map(Self::copied_images)),
             Kind::Apt(_)
             | Kind::Pip(_)
             | Kind::Conda(_)
