@@ -47,6 +47,8 @@ pub enum ChangeKind {
     Untracked,
     /// git ignores it, and it is used all the same: the spec itself.
     Ignored,
+    /// git wrote it with other line ends than the commit has, by a setting of this machine (`core.autocrlf`).
+    LineEnds,
 }
 
 impl fmt::Display for Change {
@@ -56,6 +58,9 @@ impl fmt::Display for Change {
             ChangeKind::Deleted => "deleted",
             ChangeKind::Untracked => "untracked",
             ChangeKind::Ignored => "ignored by git",
+            ChangeKind::LineEnds => {
+                "CRLF, in the commit LF: set `core.autocrlf` to `input`, and check it out again"
+            }
         };
         write!(f, "{} ({kind})", self.path)
     }

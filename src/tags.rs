@@ -171,6 +171,16 @@ pub fn aborted(channel: &str) -> Tag {
     tag(&format!("{channel}-aborted"))
 }
 
+/// Whether a tag can be on the entry of a channel with a number. The name may be that of no channel.
+pub fn is_of_channel(tag: &Tag, channel: &str, number: u64) -> bool {
+    let rest = tag.as_str().strip_prefix(channel);
+    match rest.and_then(|rest| rest.strip_prefix('-')) {
+        Some("current" | "aborted") => true,
+        Some(_) => entry_number(channel, tag) == Some(number),
+        None => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

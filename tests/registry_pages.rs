@@ -128,6 +128,15 @@ async fn a_full_page_without_a_link_is_not_taken_for_the_last() {
             round.clone(),
         ),
         (
+            "a link without a next page",
+            vec![
+                page(" ", &["a"]),
+                page("<x>; rel=first", &["b"]),
+                page("", &[]),
+            ],
+            vec!["a", "b"],
+        ),
+        (
             "a full page, and nothing behind it",
             vec![page("", &round), body(404, r#"{"errors": []}"#)],
             round.clone(),

@@ -374,6 +374,31 @@ async fn a_document_that_is_not_of_its_kind_is_refused() {
 }
 
 #[tokio::test]
+async fn an_entry_with_the_tag_of_another_channel_is_refused() {
+    let fake = Fake::start().await;
+    let staging = staging(&fake);
+    let id = ("quarter", EntryPosition::Number(4));
+    let entry = old_entry("entry-drift", "quarter-000004", id, &["drift"]).await;
+    let long = "a".repeat(200);
+    for channel in ["", "a:b", "../x", &long, "beta"] {
+        let entry = LedgerEntry {
+            channel: channel.to_owned(),
+            ..entry.clone()
+        };
+        let id = ("stable", EntryPosition::Current);
+        staging.put(id, &entry).await.expect("written");
+        let read = staging.read::<LedgerEntry>(id).await;
+        let refused = read.expect_err("it is of another channel").to_string();
+        assert!(
+            refused.ends_with(":stable-current: it belongs to another tag"),
+            "{refused}"
+        );
+        let listed = staging.releases().await.expect("read");
+        assert_eq!(listed.unreadable.len(), 1, "{channel}");
+    }
+}
+
+#[tokio::test]
 async fn documents_that_cannot_be_read_are_passed_over_unless_they_are_meant() {
     let fake = Fake::start().await;
     let staging = staging(&fake);

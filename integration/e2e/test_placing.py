@@ -92,6 +92,9 @@ CASES = {
         "mkdir d", 'copy: { @/d: { from: tree/, mode: "go-rX" } }', "COPY --chmod=go-rX tree/ @/d", TREE),
     "a link to a folder at the target": case(
         "mkdir real; ln -s real d", "copy: { @/d: tree/ }", "COPY tree/ @/d", TREE),
+    "a group as owner, of a folder that exists": case(
+        "mkdir -p d/sub; chown 5:6 d d/sub; echo old >d/sub/b; chown 5:6 d/sub/b",
+        'copy: { @/d: { from: tree/, owner: ":100" } }', "COPY --chown=0:100 tree/ @/d", TREE),
     "a pattern": case("", 'copy: { @/d/: "*.txt" }', "COPY *.txt @/d/", {"a.txt": "a", "b.txt": BIG, "c": "c"}),
     "a text": case(
         "echo old >x; chown 5:6 x; chmod 600 x", "write: { @/x: { text: text, mode: \"600\", owner: \"7:8\" } }",
@@ -300,6 +303,42 @@ def test_a_link_can_replace_a_folder(make_stack):
     for layer, path in zip(stack.layers("a", f"r-{stack.commit7}")[-2:], ["c/x", "c/y"], strict=True):
         with stack.open_layer("a", layer) as archive:
             assert {member.name.strip("./"): member.linkname for member in archive}[path] == "/data"
+
+
+LINKS = """
+    stack: links
+    tags: ["l-${commit7}"]
+    images:
+      good:
+        base: BASE
+        steps:
+          - run: mkdir /c; cd /c; ln -s no/file x; ln -s none way; echo a >old; chmod 640 old; chown 5:6 old; ln -s old y
+            as: root
+          - append: { /c/x: text, /c/way/p/z: text, /c/y: b }
+          - group: [{ append: { /c/x: text, /c/way/q/z: text, /c/y: b } }]
+      hosts: { base: BASE, steps: [{ run: ln -s /etc/hosts /x }, { group: [{ write: { /x: a } }] }] }
+      device: { base: BASE, steps: [{ run: ln -s /dev/null /y }, { append: { /y: b } }] }
+    """
+
+
+def test_append_follows_links_and_nothing_goes_below_a_mount(make_stack):
+    stack = make_stack(LINKS, name="links")
+    answer = stack.laminate("build", status=5)
+    for image, line, path in (("hosts", "hosts: {", "/etc/hosts"), ("device", "device: {", "/dev/null")):
+        error = answer.image(image)["error"]
+        assert error["where"]["line"] == stack.line(line)
+        assert f"leads to {path}, which cannot be changed" in "\n".join(error["log_tail"]), error
+    spec = (stack.folder / "specs.yml").read_text()
+    stack.write("specs.yml", "".join(line for line in spec.splitlines(True) if "run: ln" not in line))
+    stack.commit()
+    stack.laminate("build", "--push")
+    found = {}
+    for layer in stack.layers("good", f"l-{stack.commit7}")[-2:]:
+        with stack.open_layer("good", layer) as archive:
+            found |= {member.name.strip("./"): (f"{member.mode:o} {member.uid}:{member.gid}", archive.extractfile(member).read())
+                      for member in archive if member.isfile()}
+    assert found == {"c/no/file": ("644 0:0", b"texttext"), "c/none/p/z": ("644 0:0", b"text"),
+                     "c/none/q/z": ("644 0:0", b"text"), "c/old": ("640 5:6", b"a\nbb")}
 
 
 NUMBERS = """

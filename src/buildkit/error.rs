@@ -103,19 +103,61 @@ impl std::fmt::Display for Failure {
 }
 
 /// Returns a text of the daemon without the command that it quotes,
-/// `process "…" did not complete successfully: REASON`, and without the names that it gives to what a file
-/// is copied from, `failed to compute cache key: failed to calculate checksum of ref A::B: "/x": not found`.
-pub fn reason(message: &str) -> &str {
+/// `process "…" did not complete successfully: REASON`, without the names that it gives to what a file
+/// is copied from, `failed to compute cache key: failed to calculate checksum of ref A::B: "/x": not found`, and
+/// with paths of the image where it has those of its own folders.
+pub fn reason(message: &str) -> String {
     let missing = message.rsplit_once("failed to calculate checksum of ref ");
     if let Some((_, (_, reason))) = missing.and_then(|(a, rest)| Some((a, rest.split_once(": ")?)))
     {
-        return reason;
+        return reason.to_owned();
     }
     let end = "did not complete successfully: ";
     let at = message
         .rfind(end)
         .filter(|_| message.starts_with("process "));
-    at.map_or(message, |at| &message[at + end.len()..])
+    let reason = at.map_or(message, |at| &message[at + end.len()..]);
+    of_folder(&without_mounts(reason))
+}
+
+/// How the paths go on at which the daemon mounts an image for operations on files, before a number and the
+/// path in the image (`LocalMounterWithMounts` in snapshot/localmounter_linux.go of v0.32.2).
+const MOUNTS: [&str; 2] = ["/cachemounts/buildkit", "/buildkit-mount"];
+
+/// Returns a text without the folders of [`MOUNTS`].
+fn without_mounts(text: &str) -> String {
+    let (mut done, mut rest) = (String::new(), text);
+    let next = |rest: &str| {
+        let found = MOUNTS
+            .iter()
+            .filter_map(|mount| Some((rest.find(mount)?, mount.len())));
+        found.min()
+    };
+    while let Some((at, length)) = next(rest) {
+        let begin = rest[..at]
+            .rfind([' ', '"', ':'])
+            .map_or(0, |before| before + 1);
+        done.push_str(&rest[..begin]);
+        rest = rest[at + length..].trim_start_matches(|c: char| c.is_ascii_digit());
+        if !rest.starts_with('/') {
+            done.push('/');
+        }
+    }
+    done + rest
+}
+
+/// Returns what the daemon reports of a folder where a file should be, in other words: `open` of a new file, and
+/// fsutil's copy/copy.go.
+fn of_folder(text: &str) -> String {
+    let opened = text.strip_prefix("open ");
+    let opened = opened.and_then(|rest| rest.strip_suffix(": is a directory"));
+    let copied = text.strip_prefix("cannot replace to directory ");
+    let copied = copied.and_then(|rest| rest.strip_suffix(" with file"));
+    match (opened, copied) {
+        (Some(path), _) => format!("cannot replace the folder {path} by a file"),
+        (_, Some(path)) => format!("cannot replace the folder {path} by a file or a link"),
+        (None, None) => text.to_owned(),
+    }
 }
 
 impl Error {
@@ -324,6 +366,27 @@ mod tests {
         assert_eq!(reason("no such file"), "no such file");
         let internal = r#"failed to compute cache key: failed to calculate checksum of ref a::b: "/x": not found"#;
         assert_eq!(reason(internal), r#""/x": not found"#);
+    }
+
+    #[test]
+    fn the_reason_of_a_failure_has_paths_of_the_image() {
+        for (text, expected) in [
+            (
+                "cannot replace to directory /var/lib/buildkit/runc-overlayfs/cachemounts/buildkit1741579522/opt/x with file",
+                "cannot replace the folder /opt/x by a file or a link",
+            ),
+            (
+                "open /x: is a directory",
+                "cannot replace the folder /x by a file",
+            ),
+            (
+                "lstat /tmp/buildkit-mount77/a/b: no such file",
+                "lstat /a/b: no such file",
+            ),
+            ("cannot write to /tmp/buildkit-mount77", "cannot write to /"),
+        ] {
+            assert_eq!(reason(text), expected);
+        }
     }
 
     #[test]

@@ -230,7 +230,7 @@ async fn promote_one(
     let promoted = tagging(interrupt, &channel.name, moving).await?;
     Ok(moved(
         &channel.name,
-        promoted.from.as_ref(),
+        promoted.before.as_ref(),
         promoted.entry.as_ref(),
         &promoted.numbered,
         promoter.order.dry_run,
@@ -302,8 +302,8 @@ pub async fn revert(
         Ok((before, ledger))
     });
     let (before, ledger) = looked.await?;
-    let from = ledger.current.as_ref();
-    let from = from.map(|(_, entry)| entry.release.clone());
+    let current = ledger.current.as_ref();
+    let current = current.map(|(_, entry)| entry.clone());
     let order = order(
         MoveKind::Revert,
         &before.release,
@@ -315,7 +315,7 @@ pub async fn revert(
     let entry = tagging(interrupt, &args.channel, moving).await?;
     Ok(moved(
         &args.channel,
-        from.as_ref(),
+        current.as_ref(),
         entry.as_ref(),
         &[],
         args.moving.dry_run,
@@ -325,19 +325,21 @@ pub async fn revert(
 /// Returns the answer of a move: what it did or would do.
 fn moved(
     channel: &str,
-    from: Option<&Digest>,
+    before: Option<&LedgerEntry>,
     entry: Option<&LedgerEntry>,
     numbered: &[String],
     dry_run: bool,
 ) -> Answer {
+    let from = before.map(|entry| &entry.release);
     let Some(entry) = entry else {
         let text = format!("channel {channel} is at this release already\n");
         let json = json!({
             "channel": channel, "from": from, "to": from, "moved": [], "numbered": numbered,
-            "dry_run": dry_run,
+            "left": [], "dry_run": dry_run,
         });
         return Answer::new(Exit::Done, json, text);
     };
+    let left = before.map_or_else(Vec::new, |before| entry.left_of(before));
     let steps = entry.images.iter();
     let changed: Vec<&TagMove> = steps.filter(|step| step.is_change()).collect();
     let rows: Vec<Vec<String>> = changed
@@ -375,6 +377,12 @@ fn moved(
     for exception in entry.exceptions() {
         text.push_str(&format!("  {exception}\n"));
     }
+    for step in &left {
+        let (repository, tag, at) = (&step.repository, &step.tag, step.new.short());
+        text.push_str(&format!(
+            "  {repository}:{tag} stays at {at}: this release has no image for it\n"
+        ));
+    }
     let json = json!({
         "channel": channel,
         "seq": entry.seq,
@@ -386,6 +394,9 @@ fn moved(
         })).collect::<Vec<_>>(),
         "unchanged": entry.images.len() - changed.len(),
         "numbered": numbered,
+        "left": left.iter().map(|step| json!({
+            "repository": step.repository, "tag": step.tag, "at": step.new,
+        })).collect::<Vec<_>>(),
         "waived": entry.waived,
         "accepted_drift": entry.drift.iter().map(drift_json).collect::<Vec<_>>(),
         "dry_run": dry_run,

@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(made.texts["1-append0"], "two");
         assert!(made.tree.0.contains_key("/2-0"));
         let script = script_of(&made);
-        assert!(script.contains("cat /run/laminate/texts/1-append0 >>/b"));
+        assert!(script.contains("laminate_append /run/laminate/texts/1-append0 /b"));
         assert!(script.contains("laminate_file /run/laminate/tree/2-0 /c"));
     }
 

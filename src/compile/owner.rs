@@ -39,6 +39,15 @@ pub fn chown_word(text: &str) -> String {
     }
 }
 
+/// Returns the owner of something that is copied as a word for `chown`: a group alone is root's, as in
+/// [`owner`].
+pub fn copied_word(text: &str) -> String {
+    match text.strip_prefix(':') {
+        Some(group) => format!("0:{}", quote(group)),
+        None => chown_word(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +73,7 @@ mod tests {
         ] {
             assert_eq!(chown_word(text), word);
         }
+        assert_eq!(copied_word("1000"), "1000:1000");
+        assert_eq!(copied_word(":100"), "0:100");
     }
 }

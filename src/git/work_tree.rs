@@ -153,17 +153,26 @@ fn without_folders_of_files(paths: Vec<PathBuf>) -> BTreeSet<PathBuf> {
 /// Returns which of the files differ from the commit, also where git is set not to look.
 async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<Changes, Error> {
     let git = Git::plain(folder);
-    let (index, found) = tokio::try_join!(read_index(&git, paths), status(&git, paths))?;
+    let (index, found, autocrlf) = tokio::try_join!(
+        read_index(&git, paths),
+        status(&git, paths),
+        git.run(&["config", "--type=bool", "--get", "core.autocrlf"]),
+    )?;
     let mut found = if index.unwatched.is_empty() {
         found
     } else {
         let copy = watchful_index(&git, folder, &index.unwatched).await?;
         let git = Git {
             index: Some(copy.path().to_owned()),
-            ..git
+            ..git.clone()
         };
         status(&git, paths).await?
     };
+    if autocrlf.stdout.trim() == "true" {
+        for path in converted(&git, paths).await? {
+            found.entry(path).or_insert(ChangeKind::LineEnds);
+        }
+    }
     for submodule in index.repositories {
         if folder.join(&submodule).join(".git").exists() {
             let inner = Box::pin(changes(&folder.join(&submodule), &[])).await?;
@@ -175,6 +184,19 @@ async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<Changes, Error> {
         }
     }
     Ok(found)
+}
+
+/// Returns the files that `core.autocrlf` gave CRLF. With `eol=crlf` of `.gitattributes`, they are so on every machine.
+async fn converted(git: &Git, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let entries = list_entries(git, &["--eol"], paths).await?;
+    // `i/lf    w/crlf  attr/text=auto eol=lf \t<path>` (git-ls-files(1), "OUTPUT")
+    let converted = entries.iter().filter_map(|entry| {
+        let tab = entry.iter().position(|byte| *byte == b'\t')?;
+        let about = String::from_utf8_lossy(&entry[..tab]);
+        let is_converted = about.starts_with("i/lf ") && about.contains(" w/crlf ");
+        (is_converted && !about.contains("eol=crlf")).then(|| path_of(&entry[tab + 1..]))
+    });
+    Ok(converted.collect())
 }
 
 /// Returns a copy of the index in which the files are compared like all others.

@@ -56,6 +56,16 @@ impl LedgerEntry {
         let drift = drift.map(|drift| format!("drift was accepted: {drift}"));
         waived.chain(drift).collect()
     }
+
+    /// Returns the tags that an entry before has and this one has not: the channel no longer moves them, and they
+    /// stay where that entry has them.
+    pub fn left_of(&self, before: &Self) -> Vec<TagMove> {
+        let is_left = |old: &&TagMove| {
+            let mut images = self.images.iter();
+            images.all(|new| (&new.repository, &new.tag) != (&old.repository, &old.tag))
+        };
+        before.images.iter().filter(is_left).cloned().collect()
+    }
 }
 
 /// What kind of move an entry is.
@@ -203,6 +213,28 @@ mod tests {
             serde_json::from_value::<LedgerEntry>(written).expect("values"),
             read
         );
+    }
+
+    #[test]
+    fn tags_that_an_entry_no_longer_has_are_left() {
+        let step = |tag: &str| TagMove {
+            label: "a".to_owned(),
+            repository: Repository::parse("host.example/ns/a").expect("valid"),
+            tag: Tag::parse(tag).expect("a tag"),
+            old: None,
+            new: Digest::of(tag.as_bytes()),
+            depth: 0,
+        };
+        let with = |tags: &[&str]| LedgerEntry {
+            images: tags.iter().map(|tag| step(tag)).collect(),
+            ..entry(json!([])).expect("an entry")
+        };
+        let before = with(&["1-stable", "2-stable"]);
+        assert_eq!(
+            with(&["2-stable", "3-stable"]).left_of(&before),
+            [step("1-stable")]
+        );
+        assert_eq!(with(&["1-stable", "2-stable"]).left_of(&before), []);
     }
 
     #[test]

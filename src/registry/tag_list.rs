@@ -135,7 +135,13 @@ impl Registry {
                         return Err(problem("the list of tags does not end"));
                     }
                     Some(next) => Next::Page(next),
-                    None if count > 0 && count % ROUND == 0 && list.empty == 0 => Next::Unsure,
+                    // A header that has no next page may have lost it on its way.
+                    None if count > 0
+                        && list.empty == 0
+                        && (count % ROUND == 0 || reply.headers.contains_key("link")) =>
+                    {
+                        Next::Unsure
+                    }
                     None => Next::End,
                 }
             };

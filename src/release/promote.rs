@@ -101,8 +101,8 @@ pub struct Promotion<'a> {
 /// A promotion that was carried out, or would be.
 #[derive(Debug)]
 pub struct Promoted {
-    /// The release the channel was at.
-    pub from: Option<Digest>,
+    /// The ledger entry the channel was at.
+    pub before: Option<LedgerEntry>,
     /// The ledger entry; `None` if the channel is at the release already.
     pub entry: Option<LedgerEntry>,
     /// Tags with a version number, `HOST/NAMESPACE/IMAGE:TAG`.
@@ -212,8 +212,8 @@ impl Promotion<'_> {
             required: promoter.require.clone(),
             ..promoter.order.clone()
         };
-        let from = self.ledger.current.as_ref();
-        let from = from.map(|(_, entry)| entry.release.clone());
+        let before = self.ledger.current.as_ref();
+        let before = before.map(|(_, entry)| entry.clone());
         let prepared = channel.prepare(self.ledger, &self.targets, &order).await?;
         let tags = numbered_tags(promoter.stack, &self.targets);
         let numbered = promoter.set_numbered(&tags).await?;
@@ -223,7 +223,7 @@ impl Promotion<'_> {
             Some(prepared) => Some(channel.complete(prepared).await?),
         };
         Ok(Promoted {
-            from,
+            before,
             entry,
             numbered,
         })

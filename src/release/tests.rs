@@ -150,17 +150,15 @@ async fn a_channel_without_gates_moves() {
         .promote(&world.promoter(), "edge")
         .await
         .expect("moved");
-    assert_eq!((promoted.from, promoted.numbered.len()), (None, 0));
+    assert_eq!((promoted.before, promoted.numbered.len()), (None, 0));
     assert_eq!(promoted.entry.expect("an entry").seq, 1);
     assert_eq!(world.tags("edge"), world.digests());
     let again = world
         .promote(&world.promoter(), "edge")
         .await
         .expect("there");
-    assert_eq!(
-        (again.from, again.entry),
-        (Some(world.digest.clone()), None)
-    );
+    let before = again.before.map(|entry| entry.release);
+    assert_eq!((before, again.entry), (Some(world.digest.clone()), None));
 }
 
 #[tokio::test]

@@ -301,7 +301,7 @@ impl Tracker {
                 self.events.send(Event::Step {
                     image,
                     step: title,
-                    change: StepChange::Failed(reason(&vertex.error).to_owned()),
+                    change: StepChange::Failed(reason(&vertex.error)),
                 });
             }
         }

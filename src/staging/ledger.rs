@@ -30,6 +30,11 @@ impl Document for LedgerEntry {
             EntryPosition::Aborted => tags::aborted(channel),
         }
     }
+
+    /// Tags are made from the channel of an entry, so it must be one that has this tag.
+    fn can_have(&self, tag: &Tag) -> bool {
+        tags::is_of_channel(tag, &self.channel, self.seq)
+    }
 }
 
 impl Staging {

@@ -15,7 +15,7 @@ mod release;
 mod state;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 
 pub use announcement::Announcement;
 pub use change::Settling;
@@ -51,6 +51,11 @@ pub trait Document: Serialize + DeserializeOwned {
     /// their media type alone.
     fn version(&self) -> u32 {
         Self::VERSION
+    }
+
+    /// Returns whether a document can be the one with a tag.
+    fn can_have(&self, _tag: &Tag) -> bool {
+        true
     }
 }
 
@@ -162,9 +167,13 @@ impl Staging {
                 return Err(newer.map_or(error, unsupported));
             }
         };
-        match document.version() {
-            version if version == D::VERSION => Ok(Some((found.digest, document))),
-            version => Err(unsupported(version)),
+        match (document.version(), at) {
+            (version, _) if version != D::VERSION => Err(unsupported(version)),
+            (_, Locator::Tag(tag)) if !document.can_have(tag) => Err(Error::Invalid {
+                place: self.place(at),
+                source: serde_json::Error::custom("it belongs to another tag"),
+            }),
+            _ => Ok(Some((found.digest, document))),
         }
     }
 

@@ -73,6 +73,14 @@ fn danger(metadata: &Metadata) -> Option<&'static str> {
 pub(super) fn create_state(state: &Path) -> std::io::Result<()> {
     if let Some(parent) = state.parent() {
         fs::create_dir_all(parent)?;
+        // The home folder of another user is fine, as with `sudo -E`: it was chosen. One of everybody is not.
+        for folder in parent.canonicalize()?.ancestors() {
+            let mode = fs::metadata(folder)?.mode();
+            if mode & 0o002 != 0 && mode & 0o1000 == 0 {
+                let reason = format!("is in {}, which every user can write", folder.display());
+                return Err(std::io::Error::other(format!("it {reason}")));
+            }
+        }
     }
     if let Err(error) = fs::DirBuilder::new().mode(0o700).create(state)
         && error.kind() != std::io::ErrorKind::AlreadyExists
@@ -192,6 +200,13 @@ mod tests {
             let refused = create_state(path).expect_err("refused").to_string();
             assert_eq!(refused, "it can be written by every user");
         }
+        fs::set_permissions(&state, Permissions::from_mode(0o700)).expect("set");
+        let above = state.parent().expect("it has one");
+        fs::set_permissions(above, Permissions::from_mode(0o777)).expect("set");
+        let refused = create_state(&state).expect_err("refused").to_string();
+        assert!(refused.ends_with("which every user can write"), "{refused}");
+        fs::set_permissions(above, Permissions::from_mode(0o1777)).expect("set");
+        create_state(&state).expect("sticky");
     }
 
     #[test]

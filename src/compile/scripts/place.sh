@@ -99,20 +99,38 @@ laminate_contents() (
     fi
   done
 )
-## FROM TO OWNER MODE: a file to a path; a link there is followed, and the folder that it leads to is made.
-laminate_file() (
-  laminate_folder "${2%/*}" "$3"
-  to=$2
+## PATH OWNER: prints where a file at PATH is written, and makes the folders above it: a link there is followed, and
+## the folder that it leads to is made. What a runtime mounts something over would be lost.
+laminate_target() (
+  laminate_folder "${1%/*}" "$2"
+  to=$1
   links=0
   while [ -L "$to" ] && [ ! -e "$to" ] && [ $links -lt 40 ]; do
     to=$(laminate_led_to "$to")
-    laminate_folder "${to%/*}" "$3"
+    laminate_folder "${to%/*}" "$2"
     links=$((links + 1))
   done
   if [ -L "$to" ]; then
-    to=$(readlink -f "$to") || laminate_fail "cannot follow the link $2"
+    to=$(readlink -f "$to") || laminate_fail "cannot follow the link $1"
   fi
+  real=$(cd -P "${to%/*}/" && pwd)/${to##*/}
+  case $real in
+  /proc/* | /sys/* | /dev/* | /etc/hosts | /etc/resolv.conf)
+    laminate_fail "$1 leads to $real, which cannot be changed: every runtime mounts something over it"
+    ;;
+  esac
+  printf %s "$to"
+)
+## FROM TO OWNER MODE: a file to a path.
+laminate_file() (
+  to=$(laminate_target "$2" "$3") || exit 1
   laminate_entry "$1" "$to" "$3" "$4"
+)
+## FROM TO: appends a file to another, or to a new one. A FIFO would never end, and a device takes what is written.
+laminate_append() (
+  to=$(laminate_target "$2" "") || exit 1
+  if [ -e "$to" ] && [ ! -f "$to" ]; then laminate_fail "cannot append to $2, which is not a regular file"; fi
+  cat "$1" >>"$to"
 )
 ## FROM TO OWNER MODE NEW: what is in a folder, to a folder; a new one gets the mode NEW, an existing one
 ## keeps its owner and mode. With a mode of three digits, a new one has setgid if the folder above has it.

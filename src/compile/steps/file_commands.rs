@@ -1,11 +1,10 @@
 //! Steps that only place files, as commands: in a group, with `finish`, and always for `append` and `perms`.
 
 use super::file_actions::is_special;
-use super::paths::parent;
 use super::placement::{Placement, What};
 use crate::compile::command::{Arg, Command, ROOT, path_in_step, user_of};
 use crate::compile::mode::apply;
-use crate::compile::owner::chown_word;
+use crate::compile::owner::{chown_word, copied_word};
 use crate::compile::script::expand;
 use crate::compile::shell::quote;
 use crate::compile::tree::Entry;
@@ -27,7 +26,7 @@ pub fn place(list: &[Placement], user: Option<&str>) -> Command {
     }
     for (index, placement) in list.iter().enumerate() {
         let owner = placement.owner.as_deref().filter(|owner| !is_own(owner));
-        let owner = owner.map_or_else(|| quote(""), chown_word);
+        let owner = owner.map_or_else(|| quote(""), copied_word);
         // Files of the stack have their mode in the tree, if a tree can hold it.
         let in_tree =
             !matches!(placement.what, What::Image { .. }) && !is_special(placement.mode.as_ref());
@@ -77,20 +76,12 @@ pub fn place(list: &[Placement], user: Option<&str>) -> Command {
     finish(made, script)
 }
 
-/// Returns an `append` step as a command.
+/// Returns an `append` step as a command, whose functions are those of `scripts/place.sh`.
 pub fn append(appends: &[Append]) -> Command {
     let (mut made, mut script) = begin();
+    script.push(&expand(include_str!("../scripts/place.sh"), &[]));
     for (index, append) in appends.iter().enumerate() {
-        let folder = quote(parent(&append.to));
-        let to = quote(&append.to);
-        // A FIFO would never end, and a device takes what is written.
-        let fault = quote(&format!(
-            "laminate: cannot append to {}, which is not a regular file",
-            append.to
-        ));
-        script.push(&format!(
-            "mkdir -p {folder}\nif [ -e {to} ] && [ ! -f {to} ]; then echo {fault} >&2; exit 1; fi\ncat "
-        ));
+        script.push("laminate_append ");
         match &append.from {
             AppendFrom::File(file) => {
                 script.push(&quote(&path_in_step(file)));
@@ -102,7 +93,7 @@ pub fn append(appends: &[Append]) -> Command {
                 made.texts.insert(name, content.clone());
             }
         }
-        script.push(&format!(" >>{to}\n"));
+        script.push(&format!(" {}\n", quote(&append.to)));
     }
     finish(made, script)
 }
@@ -268,20 +259,10 @@ mod tests {
     #[test]
     fn files_and_texts_are_appended() {
         let yaml = "{ append: { /etc/x: { from: x }, /etc/y: more } }";
-        let only = |path| {
-            format!(
-                "if [ -e {path} ] && [ ! -f {path} ]; then echo \
-                 'laminate: cannot append to {path}, which is not a regular file' >&2; exit 1; fi\n"
-            )
-        };
         assert_eq!(
             placed(yaml),
-            format!(
-                "mkdir -p /etc\n{}cat /run/laminate/files/images/base/x >>/etc/x\n\
-                 mkdir -p /etc\n{}cat /run/laminate/texts/append1 >>/etc/y\n",
-                only("/etc/x"),
-                only("/etc/y")
-            )
+            "laminate_append /run/laminate/files/images/base/x /etc/x\n\
+             laminate_append /run/laminate/texts/append1 /etc/y\n"
         );
         assert_eq!(command(yaml).texts["append1"], "more");
     }

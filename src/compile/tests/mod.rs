@@ -3,6 +3,7 @@
 
 mod compression;
 mod refresh;
+mod requirements;
 mod steps;
 mod suites;
 
@@ -115,6 +116,20 @@ impl Operations {
             }
         }
         paths
+    }
+
+    /// Returns the text of a file that operations make, by the end of its path.
+    fn made_text(&self, end: &str) -> Option<String> {
+        let files = self.0.iter().filter_map(|op| match op {
+            pb::op::Op::File(file) => Some(&file.actions),
+            _ => None,
+        });
+        let mut made = files.flatten().filter_map(|action| match &action.action {
+            Some(pb::file_action::Action::Mkfile(file)) => Some(file),
+            _ => None,
+        });
+        let file = made.find(|file| file.path.ends_with(end))?;
+        Some(String::from_utf8_lossy(&file.data).into_owned())
     }
 
     /// Returns the actions of the last operation on files.

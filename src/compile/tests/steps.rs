@@ -55,52 +55,6 @@ fn files_are_placed_without_a_command() {
     }
 }
 
-#[test]
-fn a_local_project_is_copied_to_where_its_build_may_write() {
-    let spec = "stack: x\nimages:\n  a: { base: debian:12, STEP }\n";
-    let files = [
-        ("images/a/r.txt", "./my pkg\n--pre\n"),
-        ("images/a/my pkg/setup.py", ""),
-    ];
-    let script = |step: &str| {
-        let stack = stack_with(&spec.replace("STEP", step), &files);
-        let read = |compiler: &mut Compiler, made: Compiled| {
-            let ops = Operations::read(compiler, made.output);
-            (
-                meta(ops.last()).args.join("\n"),
-                ops.made_files().join("\n"),
-            )
-        };
-        with_image(&stack, &StepEnvironment::default(), read).expect("it compiles")
-    };
-    let (script_alone, made) = script("pip: r.txt");
-    assert!(
-        script_alone.contains(
-            "mkdir -p /run/laminate/local/images/a\nrm -rf '/run/laminate/local/images/a/my pkg'\n\
-             cp -R '/run/laminate/files/images/a/my pkg' '/run/laminate/local/images/a/my pkg'\n\
-             mkdir -p /run/laminate/local/images/a\n\
-             cp /run/laminate/texts/requirements0 /run/laminate/local/images/a/r.txt\n"
-        ),
-        "{script_alone}"
-    );
-    assert!(
-        script_alone.contains(" --pre -r /run/laminate/local/images/a/r.txt\n"),
-        "{script_alone}"
-    );
-    assert!(made.contains("/texts/requirements0"), "{made}");
-    let (in_group, made) = script("steps: [{ group: [{ run: x }, { pip: r.txt }] }]");
-    assert!(
-        in_group.contains("cp /run/laminate/texts/1-requirements0 "),
-        "{in_group}"
-    );
-    assert!(made.contains("/texts/1-requirements0"), "{made}");
-    let (packages, _) = script("pip: { packages: [\"./my pkg\", six], tool: pip }");
-    assert!(
-        packages.contains(" -- '/run/laminate/local/images/a/my pkg' six"),
-        "{packages}"
-    );
-}
-
 /// By an operation on files, by a command, below writable paths and in a group.
 #[test]
 fn an_external_image_is_pinned_wherever_files_are_copied_from_it() {

@@ -77,6 +77,36 @@ async fn a_folder_without_commits_has_no_checkout() {
 }
 
 #[tokio::test]
+async fn line_ends_that_this_machine_changed_are_a_change() {
+    let repository = Repository::new().await;
+    for name in ["own", "lf", "attribute"] {
+        repository.write(&format!("images/{name}.sh"), "#!/bin/sh\n");
+    }
+    repository.write("images/crlf.sh", "x\r\n");
+    repository.write(
+        ".gitattributes",
+        "attribute.sh text eol=crlf\nlf.sh text eol=lf\n",
+    );
+    repository.commit().await;
+    repository.git(&["config", "core.autocrlf", "true"]).await;
+    assert!(repository.changes().await.is_empty());
+    repository
+        .git(&["rm", "--quiet", "--cached", "-r", "images"])
+        .await;
+    repository.git(&["reset", "--quiet", "--hard"]).await;
+    let own = fs_err::read_to_string(repository.path().join("images/own.sh"));
+    assert_eq!(own.expect("there"), "#!/bin/sh\r\n");
+    let changes = repository.changes().await;
+    let [change] = &changes[..] else {
+        panic!("{changes:?}");
+    };
+    assert!(
+        change.starts_with("images/own.sh (CRLF, in the commit LF"),
+        "{change}"
+    );
+}
+
+#[tokio::test]
 async fn changes_are_those_of_the_files_that_count() {
     let repository = Repository::new().await;
     repository.write("specs.yml", "a");

@@ -8,7 +8,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value as Json, json};
 
-use super::requirements::{Entry, Line, entry, is_archive, lines, local_path};
+use super::requirements::{
+    Entry, Line, entry, is_archive, is_one_option, joins_as_uv, lines, local_path,
+};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::tree::{File, Lost, clean};
@@ -174,7 +176,7 @@ impl<'a> Follower<'a> {
         for (text, at) in list {
             for line in lines(text) {
                 self.at = *at;
-                all.push(self.line(file, &line, &mut open));
+                all.extend(self.line(file, &line, &mut open));
             }
         }
         self.files(open);
@@ -216,10 +218,11 @@ impl<'a> Follower<'a> {
             self.fault(problem.at(at, "used here").help("save it as UTF-8"));
             return;
         };
+        self.is_rewritten |= self.is_for_uv() && !joins_as_uv(&text);
         let mut all = Vec::new();
         for line in lines(&text) {
             self.at = self.span_of(file, &text, &line);
-            all.push(self.line(file, &line, open));
+            all.extend(self.line(file, &line, open));
         }
         self.found.lines.insert(file.to_owned(), all);
     }
@@ -234,9 +237,18 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Reads a line; returns it with the paths it names.
-    fn line(&mut self, file: &Utf8Path, line: &Line, open: &mut Vec<(Utf8PathBuf, Span)>) -> Text {
-        let plain = vec![Part::Plain(line.text.clone())];
+    fn is_for_uv(&self) -> bool {
+        self.consumer == Consumer::Tool(PipTool::Uv)
+    }
+
+    /// Reads a line; returns it with the paths it names. For uv, each option has a line of its own.
+    fn line(
+        &mut self,
+        file: &Utf8Path,
+        line: &Line,
+        open: &mut Vec<(Utf8PathBuf, Span)>,
+    ) -> Vec<Text> {
+        let plain = vec![vec![Part::Plain(line.text.clone())]];
         if url::user_info(&line.text).is_some() {
             self.fault(url::in_url(self.at));
             return plain;
@@ -248,15 +260,25 @@ impl<'a> Follower<'a> {
                     // None of them names a file.
                     self.option(&folder, (name, &value), &line.text, open);
                 }
-                self.requirement(&folder, &requirement, &line.text)
-                    .unwrap_or(plain)
+                let text = self.requirement(&folder, &requirement, &line.text);
+                text.map_or(plain, |text| vec![text])
+            }
+            Ok(Entry::Options(list)) if self.is_for_uv() && !is_one_option(&line.text, &list) => {
+                self.is_rewritten = true;
+                let mut texts = Vec::new();
+                for (name, value) in list {
+                    let line = format!("{name} {value}").trim_end().to_owned();
+                    let text = self.option(&folder, (name, &value), &line, open);
+                    texts.push(text.unwrap_or_else(|| vec![Part::Plain(line)]));
+                }
+                texts
             }
             Ok(Entry::Options(list)) => {
                 let mut text = None;
                 for (name, value) in list {
                     text = text.or(self.option(&folder, (name, &value), &line.text, open));
                 }
-                text.unwrap_or(plain)
+                text.map_or(plain, |text| vec![text])
             }
             Err(reason) => {
                 let problem = Diagnostic::error(format!("invalid line in `{file}`"));

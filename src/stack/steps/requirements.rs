@@ -67,6 +67,11 @@ const ARCHIVES: [&str; 11] = [
     ".tar.lz",
 ];
 
+/// Where Python's `splitlines` ends a line.
+const BREAKS: [char; 10] = [
+    '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}',
+];
+
 /// Returns the logical lines of a file.
 pub fn lines(text: &str) -> Vec<Line> {
     let mut list = Vec::new();
@@ -105,10 +110,6 @@ fn add(list: &mut Vec<Line>, whole: &str, start: usize, end: usize) {
 
 /// Returns the lines as Python's `splitlines` does, each with its first byte.
 fn physical_lines(text: &str, mut start: usize) -> Vec<(usize, &str)> {
-    const BREAKS: [char; 10] = [
-        '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}',
-        '\u{2029}',
-    ];
     let mut list = Vec::new();
     while start < text.len() {
         let rest = &text[start..];
@@ -172,6 +173,25 @@ fn named(c: char) -> String {
     } else {
         format!("character {}", c.escape_unicode())
     }
+}
+
+/// Whether uv ends and joins the lines of a file where pip does: uv knows fewer line breaks, and joins no
+/// lines that end in `\r\n`, no options, and nothing with the end of the file.
+pub fn joins_as_uv(text: &str) -> bool {
+    let is_other_break = |c: char| !matches!(c, '\n' | '\r') && BREAKS.contains(&c);
+    let is_split_option =
+        |line: &Line| line.text.starts_with('-') && text[line.start..line.end].contains("\\\n");
+    !text.contains(is_other_break)
+        && !text.contains("\\\r")
+        && !text.trim_end().ends_with('\\')
+        && !lines(text).iter().any(is_split_option)
+}
+
+/// Whether a line has one option, with its value in a word of its own or behind `=`: uv reads no others.
+pub fn is_one_option(line: &str, options: &Options) -> bool {
+    let word = line.split([' ', '\t', '=']).next().unwrap_or_default();
+    let is_whole = OPTIONS.iter().any(|(names, _)| names.contains(&word));
+    options.len() == 1 && is_whole
 }
 
 fn options(text: &str) -> Result<Options, String> {
@@ -311,6 +331,51 @@ mod tests {
             ["-r base.txt", "six", "url#egg=x", "numpy  >1", "-c", "last"]
         );
         assert_eq!(texts("a\u{c}b\u{2028}c"), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn what_uv_joins_in_another_way_is_known() {
+        for text in [
+            "six\n",
+            "six \\\n  --hash=x\n",
+            "-r x\r\nsix",
+            "a\rb\r",
+            "# a\\\nsix\n",
+        ] {
+            assert!(joins_as_uv(text), "{text:?}");
+        }
+        for text in [
+            "six\\\r\n==1",
+            "-c \\\n x",
+            "six \\",
+            "six \\\n",
+            "a\u{c}b",
+            "a\u{2028}b",
+            "a\u{85}",
+        ] {
+            assert!(!joins_as_uv(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_with_one_option_is_read_by_uv() {
+        let is_one = |line: &str| match entry(line) {
+            Ok(Entry::Options(list)) => is_one_option(line, &list),
+            other => panic!("{other:?}"),
+        };
+        for line in [
+            "-r x",
+            "-r\tx",
+            "--requirement=x",
+            "-c 'a b'",
+            "--pre",
+            "--no-index",
+        ] {
+            assert!(is_one(line), "{line}");
+        }
+        for line in ["-rx", "-c/opt/x", "-f x --no-index", "--pre --no-index"] {
+            assert!(!is_one(line), "{line}");
+        }
     }
 
     #[test]
