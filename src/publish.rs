@@ -7,7 +7,7 @@
 mod error;
 mod placed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 
@@ -148,6 +148,15 @@ pub struct ImageTags {
     /// Whether its repository has it: an image that was built a moment ago is not there, and one of the last release is.
     /// `None`: it must be looked up.
     pub is_placed: Option<bool>,
+    /// Blobs that its repository has because of the last release.
+    pub in_place: BTreeSet<Digest>,
+}
+
+/// Returns the blobs of an image; none of what is not one.
+pub fn blobs(manifest: &Manifest) -> Vec<Digest> {
+    let image = Image::parse(&manifest.bytes).ok();
+    let blobs = image.iter().flat_map(Image::blobs);
+    blobs.map(|blob| blob.digest.clone()).collect()
 }
 
 /// Puts the bytes of every image into its own repository. A tag that `known` has on the right digest is not asked
@@ -256,23 +265,26 @@ async fn place_image(
     };
     let (manifest, is_there) = tokio::try_join!(read, is_there)?;
     if !is_there {
-        mount_blobs(registry, staging, image, &manifest, events).await?;
+        let in_place = &image.in_place;
+        mount_blobs(registry, staging, image, (&manifest, in_place), events).await?;
     }
     Ok((manifest, is_there))
 }
 
-/// Mounts the blobs of an image in its repository, or copies them.
+/// Mounts the blobs of an image in its repository, or copies them, except those that are in place.
 async fn mount_blobs(
     registry: &Registry,
     staging: &Repository,
     image: &ImageTags,
-    manifest: &Manifest,
+    (manifest, in_place): (&Manifest, &BTreeSet<Digest>),
     events: &Events,
 ) -> Result<(), Error> {
     let repository = &image.repository;
     let _span = trace::span(Track::Tags, || format!("{}: mount", image.label));
     let content = parse(staging, manifest)?;
-    let copied = try_join_all(content.blobs().into_iter().map(|blob| async move {
+    let blobs = content.blobs().into_iter();
+    let missing = blobs.filter(|blob| !in_place.contains(&blob.digest));
+    let copied = try_join_all(missing.map(|blob| async move {
         match registry.mount(repository, staging, &blob.digest).await? {
             Mount::Mounted => Ok(None),
             Mount::Refused(reason) => {

@@ -1,7 +1,7 @@
 //! Tagging images when the registry misbehaves: an immutable tag never moves, a fault leaves no tag on half an
 //! image, and the same command completes what was begun.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,7 @@ fn items(fake: &Fake, names: &[&str]) -> Vec<ImageTags> {
             tags: vec![tag("r-1")],
             manifest: None,
             is_placed: None,
+            in_place: BTreeSet::new(),
         })
         .collect()
 }

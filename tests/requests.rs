@@ -154,7 +154,7 @@ async fn images_that_are_up_to_date_are_tagged_promoted_and_reverted() {
     let (history, _) = stack.counted(&["--json", "history"]).await;
     let (plan, _) = stack.counted(&["--json", "plan"]).await;
     for (rounds, requests, chain) in [
-        (first, (12, 10), 12),
+        (first, (12, 10), 11),
         (again, (1, 6), 5),
         (new_commit, (3, 10), 9),
         (promoted, (5, 18), 16),

@@ -20,15 +20,35 @@ impl Prepared<'_> {
         let targets = self.targets().into_iter().chain([staging.clone()]);
         let targets: BTreeSet<Repository> = targets.collect();
         let registry = self.job.registry;
-        let asked = join_all(targets.iter().map(|target| registry.check_push(target))).await;
-        let refused: Vec<_> = asked.into_iter().filter_map(Result::err).collect();
-        if !refused.is_empty() {
+        let asked = join_all(targets.iter().map(|target| registry.check_push(target)));
+        let documents = Staging::new(registry, staging);
+        let state = async {
+            if self.job.gathered.is_state_movable {
+                return Ok(None);
+            }
+            documents.state_to_move().await
+        };
+        let (asked, state) = tokio::join!(asked, state);
+        let (mut opened, mut refused) = (Vec::new(), Vec::new());
+        for asked in asked {
+            match asked {
+                Ok(cancel) => opened.push(cancel),
+                Err(error) => refused.push(error),
+            }
+        }
+        let is_refused = !refused.is_empty();
+        let moves = async {
+            match state {
+                _ if is_refused => Ok(()),
+                Ok(Some(state)) => documents.ensure_state_moves(state).await,
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        let (_, moves) = tokio::join!(join_all(opened), moves);
+        if is_refused {
             return Err(Error::CannotPush { refused });
         }
-        if self.job.gathered.is_state_movable {
-            return Ok(());
-        }
-        let moves = Staging::new(registry, staging).ensure_state_moves().await;
         moves.map_err(Error::Staged)
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{FutureExt as _, try_join_all};
+use futures_util::future::{FutureExt as _, LocalBoxFuture, try_join_all};
 
 use super::error::Error;
 use super::ran::Ran;
@@ -25,22 +25,28 @@ pub(super) struct Proven<'a> {
     pub evidence: BTreeMap<ImageId, Evidence>,
     /// Why evidence or the JUnit report could not be written.
     pub fault: Option<Error>,
+    /// Stores what this run proved, until it has been waited for.
+    pub storing: Option<Storing>,
     /// Documents that were written and must be read back once other runs must have written theirs.
     pub settling: Vec<Settling<'static>>,
 }
 
+/// Writes documents of a run. Returns those that must be read back.
+pub(super) type Storing = LocalBoxFuture<'static, Result<Vec<Settling<'static>>, staging::Error>>;
+
 impl<'a> Ran<'a> {
-    /// Joins what was known with what this run proved, stores the latter, and writes the JUnit report.
+    /// Joins what was known with what this run proved, and writes the JUnit report. What this run proved is to be stored.
     pub async fn prove(self) -> Proven<'a> {
         let mut proven = Proven {
             ran: self,
             evidence: BTreeMap::new(),
             fault: None,
+            storing: None,
             settling: Vec::new(),
         };
-        let stored = proven.store().await;
+        let joined = proven.join().await;
         let written = proven.write_junit();
-        proven.fault = stored.err().or(written.err());
+        proven.fault = joined.err().or(written.err());
         proven
     }
 }
@@ -49,7 +55,7 @@ impl<'a> Ran<'a> {
 type News = BTreeMap<(Digest, Digest), Evidence>;
 
 impl Proven<'_> {
-    async fn store(&mut self) -> Result<(), Error> {
+    async fn join(&mut self) -> Result<(), Error> {
         let job = self.ran.prepared.job;
         let mut news = News::new();
         for planned in &job.plan.images {
@@ -61,11 +67,24 @@ impl Proven<'_> {
             return Ok(());
         };
         let staging = Staging::new(job.registry, staging);
-        let evidence = news.into_values();
-        let evidence = try_join_all(evidence.map(|new| begin_evidence(&staging, new, job.events)));
-        let (remembered, evidence) = tokio::join!(self.ran.begin_state(), evidence);
-        self.settling.extend(remembered?);
-        self.settling.extend(evidence?.into_iter().flatten());
+        let (last, events) = (self.ran.last_builds(), job.events.clone());
+        let storing = async move {
+            let evidence = news.into_values();
+            let evidence = try_join_all(evidence.map(|new| begin_evidence(&staging, new, &events)));
+            let state = async {
+                match last {
+                    Some((built, refreshed)) => {
+                        staging.begin_state(built, refreshed).await.map(Some)
+                    }
+                    None => Ok(None),
+                }
+            };
+            let (state, evidence) = tokio::join!(state, evidence);
+            let mut settling: Vec<_> = state?.into_iter().collect();
+            settling.extend(evidence?.into_iter().flatten());
+            Ok(settling)
+        };
+        self.storing = Some(storing.boxed_local());
         Ok(())
     }
 

@@ -1,13 +1,13 @@
 //! The fourth phase: images have their immutable tags, or nothing is tagged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use super::error::Error;
 use super::proven::Proven;
 use super::release;
 use crate::interrupt::{Orderly, TagSet};
-use crate::name::Digest;
+use crate::name::{Digest, Repository};
 use crate::plan::Planned;
 use crate::publish::{self, ImageTags};
 use crate::registry::Manifest;
@@ -38,14 +38,28 @@ impl<'a> Proven<'a> {
     /// is interrupted before the first tag is written fails.
     pub async fn publish(mut self) -> Result<Published<'a>, Error> {
         let is_asked_for = self.ran.prepared.job.options.push;
-        let mut published = None;
-        if is_asked_for && self.may_publish() {
-            match Box::pin(tag(&self)).await {
-                Ok(tagged) => published = Some(tagged),
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
-                Err(error) => self.fault = Some(error),
+        let interrupt = self.ran.prepared.job.interrupt;
+        let (storing, mut settling) = (self.storing.take(), Vec::new());
+        let storing = async {
+            if let Some(storing) = storing {
+                settling = storing.await.map_err(Error::Staged)?;
             }
+            Ok(())
+        };
+        let mut published = None;
+        let done = if is_asked_for && self.may_publish() {
+            let tagged = Box::pin(tag(&self, storing)).await;
+            tagged.map(|tagged| published = Some(tagged))
+        } else {
+            let stored = interrupt.unless_cancelled(storing).await;
+            stored.unwrap_or(Err(Error::Cancelled))
+        };
+        match done {
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            Err(error) if self.fault.is_none() => self.fault = Some(error),
+            _ => {}
         }
+        self.settling = settling;
         Ok(Published {
             proven: self,
             tagged: published,
@@ -53,9 +67,14 @@ impl<'a> Proven<'a> {
     }
 }
 
-async fn tag(proven: &Proven<'_>) -> Result<Tagged, Error> {
+/// Tags the images. Nothing is tagged before `storing` is done.
+async fn tag(
+    proven: &Proven<'_>,
+    storing: impl Future<Output = Result<(), Error>>,
+) -> Result<Tagged, Error> {
     let ran = &proven.ran;
     let Some(staging) = &ran.prepared.staging else {
+        storing.await?;
         return Ok(Tagged::default());
     };
     let job = ran.prepared.job;
@@ -70,8 +89,13 @@ async fn tag(proven: &Proven<'_>) -> Result<Tagged, Error> {
         let placed = publish::place(job.registry, staging, images, known, job.events).await?;
         Ok::<_, Error>((manifests, placed))
     };
-    let placing =
-        async { tokio::try_join!(Box::pin(placing), Box::pin(announce(proven, &documents))) };
+    let placing = async {
+        let announcing = Box::pin(announce(proven, &documents));
+        // All that was begun ends before a fault is reported.
+        let (stored, placed, announced) = tokio::join!(storing, Box::pin(placing), announcing);
+        stored?;
+        Ok::<_, Error>((placed?, announced?))
+    };
     let placed = job.interrupt.unless_cancelled(placing).await;
     let ((mut manifests, placed), announced) = placed.ok_or(Error::Cancelled)??;
     let tagging = job.interrupt.begin_tagging(TagSet::Build);
@@ -131,27 +155,47 @@ fn is_tagged(proven: &Proven<'_>, image: &ImageTags) -> bool {
     })
 }
 
-/// Returns the images that are there and the tags they get; `known` are manifests by digest.
-fn all_tags(proven: &Proven<'_>, known: &BTreeMap<Digest, Manifest>) -> Vec<ImageTags> {
-    let images = proven.ran.prepared.job.plan.images.iter();
-    images
-        .filter_map(|planned| image_tags(proven, planned, known))
-        .collect()
-}
-
-/// Returns the manifests that the last release stores, if an image is tagged that this run did not build. If they cannot
-/// be read, each is read from staging.
+/// Returns the manifests that the last release stores, if an image lacks a tag. If they cannot be read, those that are
+/// needed are read from staging.
 async fn stored_manifests(proven: &Proven<'_>, documents: &Staging) -> BTreeMap<Digest, Manifest> {
     let Some(near) = &proven.ran.prepared.job.gathered.near else {
         return BTreeMap::new();
     };
-    let images = all_tags(proven, &BTreeMap::new());
-    let is_needed = |image: &ImageTags| image.manifest.is_none() && !is_tagged(proven, image);
-    if !images.iter().any(is_needed) {
+    let mut images = all_tags(proven, &BTreeMap::new()).into_iter();
+    if images.all(|image| is_tagged(proven, &image)) {
         return BTreeMap::new();
     }
     let stored = documents.manifests_of(&near.release).await;
     stored.unwrap_or_default()
+}
+
+/// Returns the images that are there and the tags they get; `known` are manifests by digest.
+fn all_tags(proven: &Proven<'_>, known: &BTreeMap<Digest, Manifest>) -> Vec<ImageTags> {
+    let near = proven.ran.prepared.job.gathered.near.as_ref();
+    let released = near.into_iter().flat_map(|near| &near.release.images);
+    let released = released.map(|image| (&image.repository, &image.digest));
+    let mut near = NearImages {
+        released: released.collect(),
+        blobs: BTreeMap::new(),
+    };
+    for (repository, digest) in &near.released {
+        if let Some(manifest) = known.get(*digest) {
+            let blobs = near.blobs.entry(*repository).or_default();
+            blobs.extend(publish::blobs(manifest));
+        }
+    }
+    let images = proven.ran.prepared.job.plan.images.iter();
+    images
+        .filter_map(|planned| image_tags(proven, planned, known, &near))
+        .collect()
+}
+
+/// What the repositories of images have because of the last release.
+struct NearImages<'a> {
+    /// The images of the release.
+    released: BTreeSet<(&'a Repository, &'a Digest)>,
+    /// The blobs of images whose manifest is known.
+    blobs: BTreeMap<&'a Repository, BTreeSet<Digest>>,
 }
 
 /// Returns an image that is there, the tags it gets, and what is known of it; `known` are manifests by digest.
@@ -159,26 +203,28 @@ fn image_tags(
     proven: &Proven<'_>,
     planned: &Planned,
     known: &BTreeMap<Digest, Manifest>,
+    near: &NearImages<'_>,
 ) -> Option<ImageTags> {
     let job = proven.ran.prepared.job;
     let repository = job.stack[planned.id].repository.clone()?;
     let digest = proven.ran.digest(planned)?;
     let staged = proven.ran.staged.get(&planned.id);
-    let near = job.gathered.near.as_ref();
-    let is_released = near.is_some_and(|near| {
-        let mut images = near.release.images.iter();
-        images.any(|image| image.repository == repository && image.digest == digest)
-    });
+    let is_released = near.released.contains(&(&repository, &digest));
     let built = staged.and_then(|staged| staged.manifest.clone());
     let is_placed = match (&built, is_released) {
         (_, true) => Some(true),
         (Some(_), false) => Some(false),
         (None, false) => None,
     };
+    let in_place = near.blobs.get(&repository);
     Some(ImageTags {
         label: planned.label.clone(),
         manifest: built.or_else(|| known.get(&digest).cloned()),
         tags: planned.tags.clone(),
+        in_place: in_place
+            .filter(|_| !is_released)
+            .cloned()
+            .unwrap_or_default(),
         repository,
         digest,
         is_placed,

@@ -17,10 +17,13 @@ use crate::plan::{Action, Planned};
 use crate::publish::{self, Staged};
 use crate::run::{Outcome, Report};
 use crate::stack::{ImageId, Step, Suite};
-use crate::staging::{self, Built, Settling, Staging};
+use crate::staging::Built;
 use crate::tags;
 use crate::tool::{self, Tool};
 use crate::trace::{self, Track};
+
+/// The last builds of images and their marks of `--refresh`, by label.
+type LastBuilds = (BTreeMap<String, Built>, BTreeMap<String, String>);
 
 /// A plan that was carried out.
 pub(super) struct Ran<'a> {
@@ -157,15 +160,12 @@ impl<'a> Ran<'a> {
         Ok(())
     }
 
-    /// Writes down what the images that were staged were made from. What is returned must be waited for.
-    pub async fn begin_state(&self) -> Result<Option<Settling<'static>>, staging::Error> {
-        let Prepared { job, staging, .. } = &self.prepared;
-        let (Some(staging), Some(_)) = (staging, &self.report.index) else {
-            return Ok(None);
-        };
+    /// Returns what the images that were staged were made from, and their marks of `--refresh`; `None` if none was staged.
+    pub fn last_builds(&self) -> Option<LastBuilds> {
+        self.report.index.as_ref()?;
+        let job = &self.prepared.job;
         let planned = |id: &ImageId| &job.plan.images[id.0];
-        let mut built = BTreeMap::new();
-        let mut refreshed = BTreeMap::new();
+        let (mut built, mut refreshed) = LastBuilds::default();
         for (id, staged) in &self.staged {
             let planned = planned(id);
             if let Some(keyed) = &planned.keyed {
@@ -184,8 +184,7 @@ impl<'a> Ran<'a> {
                 refreshed.insert(planned.label.clone(), mark.clone());
             }
         }
-        let staging = Staging::new(job.registry, staging);
-        staging.begin_state(built, refreshed).await.map(Some)
+        Some((built, refreshed))
     }
 
     /// Whether an image failed, or was skipped because another one did.

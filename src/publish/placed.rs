@@ -175,11 +175,11 @@ impl Placed<'_> {
         write: impl AsyncFn() -> Result<bool, registry::Error>,
         events: &Events,
     ) -> Result<bool, Error> {
+        let is_assumed = image.is_placed == Some(true) || !image.in_place.is_empty();
         match write().await {
-            Err(error)
-                if image.is_placed == Some(true) && matches!(error.status(), Some(400 | 404)) =>
-            {
-                mount_blobs(self.registry, self.staging, image, manifest, events).await?;
+            Err(error) if is_assumed && matches!(error.status(), Some(400 | 404)) => {
+                let all = (manifest, &BTreeSet::new());
+                mount_blobs(self.registry, self.staging, image, all, events).await?;
                 Ok(write().await?)
             }
             written => Ok(written?),

@@ -343,14 +343,16 @@ impl Registry {
         })
     }
 
-    /// Sends a blob, unless the repository is known to have it.
+    /// Sends a blob, unless the repository is known to have it. It is not looked up: documents differ from each other, and
+    /// those of one process that are the same are known.
     async fn push_bytes(&self, repository: &Repository, bytes: &Bytes) -> Result<(), Error> {
         let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
         if self.known.has(repository, &digest) {
             return Ok(());
         }
         let content = Content::Bytes(bytes.clone());
-        self.push_blob(repository, &digest, size, &content).await?;
+        self.push_new_blob(repository, &digest, size, &content)
+            .await?;
         self.known.add(repository, &digest);
         Ok(())
     }

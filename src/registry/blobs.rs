@@ -296,6 +296,17 @@ impl Registry {
         if self.has_blob(to, digest).await? {
             return Ok(Pushed::AlreadyThere);
         }
+        self.push_new_blob(to, digest, size, content).await
+    }
+
+    /// Sends a blob of known digest and size, whether the repository has it or not.
+    pub(super) async fn push_new_blob(
+        &self,
+        to: &Repository,
+        digest: &Digest,
+        size: u64,
+        content: &Content,
+    ) -> Result<Pushed, Error> {
         let mut retries = self.transport.retries();
         let mut new_token = false;
         loop {

@@ -9,7 +9,7 @@ use futures_util::future::FutureExt as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Document, Error, Settling, Staging};
+use super::{Document, Error, Settling, Staging, bytes};
 use crate::evidence::optional_time;
 use crate::name::{Digest, Tag};
 use crate::plan::{Component, Record};
@@ -55,6 +55,10 @@ pub struct Built {
     /// The components of its key.
     pub components: Vec<Component>,
 }
+
+/// The state, if there is one, of which it is not known whether it can be written over.
+#[derive(Debug)]
+pub struct Unmoved(Option<State>);
 
 impl Default for State {
     fn default() -> Self {
@@ -176,31 +180,36 @@ impl Staging {
         Ok(found.map(|(_, state)| state).unwrap_or_default())
     }
 
-    /// Checks that the state can be written, and written over, and that the registry takes documents at all. Nothing is
-    /// written if it was written over before.
-    ///
-    /// If another run writes at the same time, that run notices when it reads its own back, and this one may be lost: a
-    /// later build checks again.
-    pub async fn ensure_state_moves(&self) -> Result<(), Error> {
+    /// Returns the state if it is not known whether it can be written over.
+    pub async fn state_to_move(&self) -> Result<Option<Unmoved>, Error> {
         let found = match self.read::<State>(()).await {
             Err(error) if error.is_broken() => None,
             found => found?.map(|(_, state)| state),
         };
-        if found.as_ref().is_some_and(|state| state.is_movable) {
-            return Ok(());
-        }
+        let is_movable = found.as_ref().is_some_and(|state| state.is_movable);
+        Ok((!is_movable).then_some(Unmoved(found)))
+    }
+
+    /// Checks that the state can be written, and written over, and that the registry takes documents at all.
+    ///
+    /// If another run writes at the same time, that run notices when it reads its own back, and this one may be lost: a
+    /// later build checks again.
+    pub async fn ensure_state_moves(&self, Unmoved(found): Unmoved) -> Result<(), Error> {
         let is_new = found.is_none();
         let mut state = found.unwrap_or_default();
-        let put = async |state: &State| match self.put((), state).await {
+        if is_new {
+            let (registry, document) = (&self.registry, bytes(&state));
+            let tag = State::tag(());
+            let written =
+                registry.put_document_unread(&self.repository, &tag, State::MEDIA_TYPE, document);
+            written.await?;
+        }
+        state.is_movable = true;
+        match self.put((), &state).await {
             // Another run wrote over it, so it moves.
             Err(Error::Registry(registry::Error::Overwritten { .. })) => Ok(()),
             put => put.map(|_| ()),
-        };
-        if is_new {
-            put(&state).await?;
         }
-        state.is_movable = true;
-        put(&state).await
     }
 
     /// Adds builds (by label) and the marks of refreshed images to the state.

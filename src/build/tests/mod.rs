@@ -26,6 +26,7 @@ use crate::interrupt::Interrupt;
 use crate::llb::{Platform, Proxy};
 use crate::name::{Commit, Digest, Repository, Tag};
 use crate::plan::{Action, Facts, KeyFacts, Keys, Periods, Plan, Planned, TagDigests};
+use crate::record::StoredRelease;
 use crate::registry::{self, Credentials, Registry};
 use crate::release::refs::{Caller, Denied};
 use crate::run::{self, ImageError, Outcome, Report};
@@ -69,6 +70,7 @@ struct World {
     environment: Environment,
     facts: Facts,
     sizes: BTreeMap<Digest, u64>,
+    near: Option<StoredRelease>,
     events: Events,
     interrupt: Interrupt,
     received: std::sync::mpsc::Receiver<Event>,
@@ -115,6 +117,7 @@ impl World {
                 ..Facts::default()
             },
             sizes: BTreeMap::new(),
+            near: None,
             events,
             received,
             interrupt: Interrupt::default(),
@@ -154,7 +157,7 @@ impl World {
             sizes: self.sizes.clone(),
             generations: BTreeMap::new(),
             is_state_movable: false,
-            near: None,
+            near: self.near.clone(),
         };
         (gathered, plan.expect("a free tag"))
     }

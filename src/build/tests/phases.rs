@@ -54,9 +54,9 @@ async fn a_first_build_sends_few_requests_one_after_the_other() {
     let (rounds, built) = world.fake.in_rounds(world.build(&engine)).await;
     assert_eq!(built.expect("a build").ending, Ending::Complete);
     let shown = rounds.shown();
-    assert!(rounds.chain() <= 24, "{}:\n{shown}", rounds.chain());
+    assert!(rounds.chain() <= 18, "{}:\n{shown}", rounds.chain());
     assert!(
-        rounds.requests.len() <= 80,
+        rounds.requests.len() <= 55,
         "{}:\n{shown}",
         rounds.requests.len()
     );

@@ -245,3 +245,38 @@ async fn a_release_with_other_images_is_never_taken_for_ours() {
         assert!(fault.contains(expected), "{fault}");
     }
 }
+
+#[tokio::test]
+async fn blobs_that_the_last_release_has_in_a_repository_are_not_mounted_again() {
+    for lacks_layer in [false, true] {
+        let mut world = World::start(PAIR).await;
+        world.options.push = true;
+        push(&world).await;
+        let staging = crate::staging::Staging::new(
+            &world.registry,
+            world.stack.staging().expect("it has a registry"),
+        );
+        let commit = Commit::parse(COMMIT).expect("a hash");
+        world.near = staging.near_release(&[commit]).await;
+        assert!(world.near.is_some());
+        if lacks_layer {
+            let body = r#"{"errors": [{"code": "MANIFEST_BLOB_UNKNOWN"}]}"#;
+            let part = "ns/child/manifests/r-aaaaaaa";
+            world.fake.answer(1, "PUT", part, 400, body);
+        }
+        let next = Commit::parse(&"a".repeat(40)).expect("a hash");
+        world.facts.checkout.as_mut().expect("a commit").commit = next;
+        let before = world.fake.count("POST", "mount=");
+        let engine = Pushing {
+            bytes: " of a new root",
+            ..Pushing::new(&world.fake)
+        };
+        let built = world.build(&engine).await.expect("a build");
+        assert_eq!((built.ending, built.published), (Ending::Complete, true));
+        // The config of each image is new. If a repository turns out to lack a blob, all are mounted.
+        let mounted = world.fake.count("POST", "mount=") - before;
+        assert_eq!(mounted, if lacks_layer { 4 } else { 2 });
+        let tag = world.tag("child", "r-aaaaaaa");
+        assert_eq!(tag.as_deref(), Some(built.digests["child"].as_str()));
+    }
+}
