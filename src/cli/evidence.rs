@@ -74,9 +74,26 @@ async fn add(
     };
     let verdicts: Vec<GateVerdict> = images.iter().map(verdict).collect();
     if !args.dry_run {
-        workspace.staging.put_verdicts(&verdicts).await?;
+        let kept = workspace.staging.put_verdicts(&verdicts).await?;
+        if let Some(first) = kept.first() {
+            return Err(not_replaced(first, kept.len()));
+        }
     }
     Ok(added(&verdicts, args.dry_run))
+}
+
+/// Returns the failure of verdicts whose tags are immutable.
+fn not_replaced(first: &GateVerdict, count: usize) -> Failure {
+    let (gate, image) = (&first.gate, &first.image);
+    let others = match count - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Failure::new(
+        Exit::Environment,
+        format!("cannot replace the verdict on gate `{gate}` of `{image}`{others}: its tag in staging is immutable"),
+    )
+    .help("except the tags `gate-*` of staging from immutability, and run the command again")
 }
 
 /// Returns the answer: each verdict that was added or would be.

@@ -34,6 +34,17 @@ pub struct GateVerdict {
 }
 
 impl GateVerdict {
+    /// Whether another verdict differs from it in its time and author at most.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let undated = |verdict: &Self| Self {
+            by: String::new(),
+            time: Timestamp::UNIX_EPOCH,
+            image: String::new(),
+            ..verdict.clone()
+        };
+        undated(self) == undated(other)
+    }
+
     /// Returns `passed (12 tests)` or `failed (1 of 3)`; without a report, `passed` or `failed`.
     pub fn outcome(&self) -> String {
         match (self.passed, self.tests) {
