@@ -54,18 +54,24 @@ pub enum Ending {
 
 impl<'a> Published<'a> {
     fn report(&self, release: &ReleaseState) {
-        if let ReleaseState::Incomplete { missing } = release {
-            let text = format!(
-                "the release is not recorded yet: {} without tags of this commit; the run that publishes the last image records it",
-                missing.join(", ")
-            );
-            self.proven
-                .ran
-                .prepared
-                .job
-                .events
-                .send(Event::Note { text });
-        }
+        let ReleaseState::Incomplete { missing } = release else {
+            return;
+        };
+        let job = self.proven.ran.prepared.job;
+        let missing = missing.join(", ");
+        job.events.send(match job.plan.attempt {
+            0 | 1 => Event::Note {
+                text: format!(
+                    "the release is not recorded yet: {missing} without tags of this commit; the run that publishes the last image records it"
+                ),
+            },
+            // A run for the missing images alone has no reason to use the suffix.
+            suffix => Event::Warning {
+                text: format!(
+                    "the release is not recorded: {missing} without tags with the suffix `.{suffix}`, which the tags of this run have because those without it point at other images; run `laminate build --push` for the whole stack"
+                ),
+            },
+        });
     }
 
     /// Records the release if all its images are published, and reads back what other runs may have written over. A fault is

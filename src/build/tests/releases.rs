@@ -170,6 +170,40 @@ async fn the_last_run_of_a_matrix_records_all_variants() {
 }
 
 #[tokio::test]
+async fn a_part_with_a_suffix_is_reported_and_completed_by_the_whole_stack() {
+    let mut world = World::start(VARIANTS).await;
+    world.options.push = true;
+    let other = world.fake.add_manifest("ns/base", "one-0123456", b"{}");
+    let other = Digest::parse(&other).expect("a digest");
+    let repository = format!("{}/ns/base", world.fake.host);
+    let name = (
+        Repository::parse(&repository).expect("a repository"),
+        Tag::parse("one-0123456").expect("a tag"),
+    );
+    world.facts.tags = TagDigests::from([(name, Some(other))]);
+    let whole = world.stack.clone();
+    world.select(VARIANTS, "one");
+    let first = push(&world).await;
+    let missing = vec!["two/base".to_owned()];
+    assert_eq!(first.release, ReleaseState::Incomplete { missing });
+    let warning = |event: Event| match event {
+        Event::Warning { text } if text.contains("two/base without tags with the suffix `.2`") => {
+            Some(text)
+        }
+        _ => None,
+    };
+    assert_eq!(world.received.try_iter().filter_map(warning).count(), 1);
+    (world.stack, world.whole) = (whole, None);
+    let second = push(&world).await;
+    assert!(
+        matches!(second.release, ReleaseState::Recorded(_)),
+        "{second:?}"
+    );
+    let release = world.release("release-0123456.2");
+    assert_eq!(labels(&release), ["one/base", "one/child", "two/base"]);
+}
+
+#[tokio::test]
 async fn an_image_whose_base_others_moved_is_recorded_as_it_was_built() {
     let mut world = World::start(VARIANTS).await;
     world.options.push = true;
