@@ -11,6 +11,7 @@
 //! | `number-<000001>`, `numbered-<40 hex digits>` | the version number of a release, by number and by release |
 //! | `gate-<40 hex digits>` | a verdict on a gate from outside a run |
 //! | `<channel>-<000001>` | an entry of a channel's ledger |
+//! | `<channel>-<000001>_<random>` | nothing: a run announces that it claims that entry |
 //! | `<channel>-current`, `<channel>-aborted` | the entry a channel is at, and the last one taken back |
 //!
 //! Pure: `stack` refuses channels whose tags would be another document's ([`RESERVED`]); `staging`,
@@ -142,6 +143,12 @@ pub fn entry(channel: &str, number: u64) -> Tag {
     tag(&format!("{channel}-{number:06}"))
 }
 
+/// The tag by which a run announces that it claims an entry of a channel's ledger. No two runs have the same one. `None` if it
+/// would be too long.
+pub fn entry_announcement(channel: &str, number: u64, random: u64) -> Option<Tag> {
+    Tag::parse(&format!("{}_{random:016x}", entry(channel, number))).ok()
+}
+
 /// The number of an entry of a channel's ledger, from its tag.
 pub fn entry_number(channel: &str, tag: &Tag) -> Option<u64> {
     let number = tag.as_str().strip_prefix(channel)?.strip_prefix('-')?;
@@ -210,6 +217,17 @@ mod tests {
         assert!(announced.as_str().starts_with("release-d021570_1_000"));
         assert!(!is_release(&announced) && !is_release_of(&announced, "d021570"));
         assert_eq!(channel_of_entry(&announced), None);
+        let moving = entry_announcement("a-b", 7, 123_456).expect("short");
+        assert!(moving > entry("a-b", 7) && moving < entry("a-b", 8));
+        assert_eq!(
+            (channel_of_entry(&moving), entry_number("a-b", &moving)),
+            (None, None)
+        );
+        assert!(!is_current(&moving) && !is_rival(&entry("a-b", 7), &moving));
+        assert!(is_rival(
+            &entry_announcement("a-b", 7, 8).expect("short"),
+            &moving
+        ));
         assert!(announced > release(&commit(), 1000));
         assert!(before_releases(&commit()) < release(&commit(), 1));
         assert!(

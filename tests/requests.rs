@@ -157,7 +157,7 @@ async fn images_that_are_up_to_date_are_tagged_promoted_and_reverted() {
         (first, (12, 10), 11),
         (again, (1, 6), 5),
         (new_commit, (3, 10), 9),
-        (promoted, (5, 18), 16),
+        (promoted, (5, 18), 17),
         (promoted_again, (1, 6), 6),
         (status, (1, 4), 4),
         (history, (0, 8), 4),

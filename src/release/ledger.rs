@@ -198,8 +198,7 @@ impl Channel<'_> {
     /// Writes the intent. Only one promoter gets the number; another finds it taken and has moved
     /// nothing.
     pub(super) async fn claim(&self, entry: &LedgerEntry) -> Result<Digest, Error> {
-        let id = (self.name, EntryPosition::Number(entry.seq));
-        let claimed = self.staging.claim(id, entry).await?;
+        let claimed = self.staging.claim_entry(entry).await?;
         claimed.ok_or_else(|| self.lost(entry))
     }
 
