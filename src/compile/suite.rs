@@ -55,7 +55,12 @@ impl Compiler<'_> {
             test = serve_script(&label, &state.config, serve, &suite.name, &test)?;
         }
         test = format!("{}{test}", enter(&state.config.workdir()));
-        let mut env = state.config.env().with(&suite.env);
+        // The pytest is laminate's own: options that the image has for its users could leave out tests.
+        let mut env = state.config.env();
+        for name in ["PYTEST_ADDOPTS", "PYTEST_PLUGINS"] {
+            env.remove(name);
+        }
+        let mut env = env.with(&suite.env);
         let network = match suite.network {
             stack::Network::None => Network::None,
             stack::Network::Default => Network::Default,

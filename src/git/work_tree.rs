@@ -299,10 +299,12 @@ async fn status(git: &Git, paths: &[PathBuf]) -> Result<Changes, Error> {
         "--",
     ];
     let arguments = with_paths(&options, paths);
-    let (output, prefix) = tokio::try_join!(
-        git.read_bytes(task, &arguments, &[]),
-        git.read_bytes(task, &["rev-parse", "--show-prefix"], &[]),
-    )?;
+    let output = git.read_bytes(task, &arguments, &[]).await?;
+    if output.is_empty() {
+        return Ok(Changes::new());
+    }
+    let prefix = ["rev-parse", "--show-prefix"];
+    let prefix = git.read_bytes(task, &prefix, &[]).await?;
     let prefix = prefix.strip_suffix(b"\n").unwrap_or(&prefix);
     let mut changes = Changes::new();
     for entry in entries(&output) {

@@ -174,8 +174,10 @@ fn names(image: &Image) -> Vec<Name> {
     }
     let user = image.config.user.as_ref().or(image.user.as_ref());
     // One of the environment is mostly a user of the base.
-    if let Some(user) = user.and_then(EnvString::plain) {
-        add(user, image.steps.len(), image.name.span, &mut list);
+    if let Some(user) = user
+        && let Some(name) = user.plain()
+    {
+        add(name, image.steps.len(), user.span, &mut list);
     }
     list
 }

@@ -34,6 +34,21 @@ fn a_suite_runs_as_the_user_of_the_image_and_without_the_network() {
 }
 
 #[test]
+fn options_of_the_image_for_pytest_do_not_count_and_those_of_the_suite_do() {
+    let image = "env: { PYTEST_ADDOPTS: --deselect=x, PYTEST_PLUGINS: p, KEPT: a }\n";
+    let env = |keys: &str| {
+        let ops = suite(&format!(
+            "{image}tests: {{ own: {{ pytest: checks{keys} }} }}"
+        ));
+        let all = meta(ops.last()).env.clone();
+        all.into_iter()
+            .filter(|entry| entry.contains("PYTEST") || entry.contains("KEPT"))
+    };
+    assert!(env("").eq(["KEPT=a"]));
+    assert!(env(", env: { PYTEST_ADDOPTS: -x }").eq(["KEPT=a", "PYTEST_ADDOPTS=-x"]));
+}
+
+#[test]
 fn a_suite_leaves_its_results_in_an_output() {
     let ops = suite("tests: { own: { run: \"true\" } }");
     let results = mount(ops.last(), "/run/laminate/out").expect("mounted");

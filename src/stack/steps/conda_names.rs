@@ -43,9 +43,12 @@ impl CondaName {
 
     /// Returns the text if it is a path that is not absolute.
     fn relative_path(self, text: &str) -> Option<&str> {
-        let path = text.strip_prefix("file:").unwrap_or(text);
-        let path = path.split('#').next().unwrap_or_default();
-        let is_marked = matches!(path, "." | ".." | "~")
+        let of_url = text.strip_prefix("file:");
+        let of_url = of_url.map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+        let path = of_url.unwrap_or(text).split('#').next().unwrap_or_default();
+        let is_relative_url = of_url.is_some() && !path.starts_with(['/', '$']);
+        let is_marked = is_relative_url && !path.starts_with("localhost/")
+            || matches!(path, "." | ".." | "~")
             || ["./", "../", "~/"]
                 .iter()
                 .any(|start| path.starts_with(start));
@@ -63,7 +66,16 @@ mod tests {
 
     #[test]
     fn relative_paths_are_channels_and_packages_of_this_machine() {
-        for text in ["./c", "../c/", ".", "~/c", "file:./c"] {
+        for text in [
+            "./c",
+            "../c/",
+            ".",
+            "~/c",
+            "file:./c",
+            "file:c",
+            "file://./c",
+            "file://c/d",
+        ] {
             assert!(CondaName::Channel.relative_path(text).is_some(), "{text}");
         }
         for text in [
@@ -84,6 +96,8 @@ mod tests {
             "https://h/c",
             "/opt/c",
             "file:///c",
+            "file:/c",
+            "file://localhost/c",
         ] {
             assert_eq!(CondaName::Channel.relative_path(text), None, "{text}");
         }
