@@ -154,14 +154,14 @@ async fn images_that_are_up_to_date_are_tagged_promoted_and_reverted() {
     let (history, _) = stack.counted(&["--json", "history"]).await;
     let (plan, _) = stack.counted(&["--json", "plan"]).await;
     for (rounds, requests, chain) in [
-        (first, (12, 10), 11),
-        (again, (1, 6), 5),
-        (new_commit, (3, 10), 9),
+        (first, (12, 10), 10),
+        (again, (1, 6), 4),
+        (new_commit, (3, 10), 8),
         (promoted, (5, 18), 17),
         (promoted_again, (1, 6), 6),
         (status, (1, 4), 4),
         (history, (0, 8), 4),
-        (plan, (1, 4), 3),
+        (plan, (1, 4), 2),
     ] {
         assert_few(&rounds, requests, chain);
     }

@@ -102,10 +102,20 @@ pub async fn gather(
             text: "asking the registry".to_owned(),
         });
     }
-    let ((checkout, git_missing), known) = tokio::try_join!(
-        checkout(options.folder, options.files),
-        look_up(stack, options, registry, events)
-    )?;
+    let checkout = async {
+        let (checkout, git_missing) = checkout(options.folder, options.files).await?;
+        let commit = checkout.as_ref().map(|checkout| &checkout.commit);
+        let tags = match registry {
+            Some(registry) => {
+                let tags = plan::first_tags(stack, commit, options.request);
+                tag_digests(registry, tags).await?
+            }
+            None => TagDigests::new(),
+        };
+        Ok::<_, Error>((checkout, git_missing, tags))
+    };
+    let ((checkout, git_missing, tags), known) =
+        tokio::try_join!(checkout, look_up(stack, options, registry, events))?;
     let mut facts = Facts {
         checkout,
         git_missing,
@@ -117,7 +127,7 @@ pub async fn gather(
         last_builds: BTreeSet::new(),
         is_offline: registry.is_none(),
         locked: options.lock.is_some(),
-        tags: TagDigests::new(),
+        tags,
     };
     let keys = known.keys;
     if let Some(registry) = registry {

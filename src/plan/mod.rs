@@ -25,7 +25,7 @@ pub use key::{Component, ComponentKind, KeyFacts, Keyed, Keys, Periods, settings
 pub use proof::{PlannedSuite, Proofs, known_proofs, writable_paths};
 pub use reason::{Reason, ReasonKind};
 pub use selector::select;
-pub use tag::{NoFreeTag, immutable_tags, tags_to_look_up};
+pub use tag::{NoFreeTag, first_tags, immutable_tags, tags_to_look_up};
 
 /// Returns a step as the spec could write it, without its name.
 pub fn expand(step: &crate::stack::Step) -> serde_json::Value {

@@ -9,7 +9,7 @@ use super::choice::{Choice, choices};
 use super::facts::{Facts, Request};
 use super::key::Keys;
 use crate::name::{Commit, Digest, Repository, Tag};
-use crate::stack::{Image, Stack};
+use crate::stack::{Image, ImageId, Stack};
 
 /// No release needs a higher suffix; behind it something else is wrong.
 const MOST_ATTEMPTS: u32 = 1000;
@@ -42,6 +42,26 @@ pub fn immutable_tags(image: &Image, commit: Option<&Commit>, attempt: u32) -> V
             }
         })
         .collect()
+}
+
+/// Returns the tags that images get unless others have them already: those that can be looked up before anything else is
+/// known.
+pub fn first_tags(
+    stack: &Stack,
+    commit: Option<&Commit>,
+    request: &Request,
+) -> BTreeSet<(Repository, Tag)> {
+    let images = stack.images().iter().zip((0..).map(ImageId));
+    let selected = images.filter(|(_, id)| {
+        let selected = request.selected.as_ref();
+        selected.is_none_or(|selected| selected.contains(id))
+    });
+    let tags = selected.filter_map(|(image, _)| {
+        let repository = image.repository.as_ref()?;
+        let tags = immutable_tags(image, commit, 1).into_iter();
+        Some(tags.map(|tag| (repository.clone(), tag)))
+    });
+    tags.flatten().collect()
 }
 
 /// Returns the tags whose digests must be known before a plan can choose its suffix; empty when `facts`
