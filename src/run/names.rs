@@ -32,6 +32,17 @@ enum Database {
     Group,
 }
 
+/// What the file of a database has of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// A line with its numbers.
+    Valid,
+    /// A line without numbers where they should be: the engine and runtimes take 0, root's.
+    Invalid,
+    /// No line.
+    Missing,
+}
+
 impl Database {
     fn path(self) -> &'static str {
         match self {
@@ -67,11 +78,42 @@ pub async fn check(
             let made = context.solve(before).await.map_err(StopReason::Run)?;
             state.insert((name.steps, made)).1.clone()
         };
-        if !exists(context, &at, &name).await.map_err(StopReason::Run)? {
-            return Err(ImageError::Spec(Box::new(problem(&name, image))).into());
+        let problem = match look_up(context, &at, &name)
+            .await
+            .map_err(StopReason::Run)?
+        {
+            Entry::Valid => continue,
+            Entry::Invalid => invalid(&name),
+            Entry::Missing => problem(&name, image),
+        };
+        return Err(ImageError::Spec(Box::new(problem)).into());
+    }
+    // A user of a step that is missing by now was there, or the step had not started.
+    for name in users_of_steps(image) {
+        let entry = look_up(context, result, &name).await;
+        if entry.map_err(StopReason::Run)? == Entry::Invalid {
+            return Err(ImageError::Spec(Box::new(invalid(&name))).into());
         }
     }
     Ok(())
+}
+
+/// Returns the names of all users and groups that steps run as, once each.
+fn users_of_steps(image: &Image) -> Vec<Name> {
+    let mut list: Vec<Name> = Vec::new();
+    for step in &image.steps {
+        for user in users_of(step, image) {
+            let mut names = Vec::new();
+            add(user, image.steps.len(), step.span, &mut names);
+            let is_new = |name: &Name| {
+                let same = |it: &Name| (it.database, &it.text) == (name.database, &name.text);
+                !list.iter().any(same)
+            };
+            names.retain(is_new);
+            list.extend(names);
+        }
+    }
+    list
 }
 
 /// Fails if a step that did not start runs as a user or group that its image does not have.
@@ -92,10 +134,8 @@ pub async fn check_step(
     let state = context.solve(compiled.states[index]).await;
     let state = state.map_err(StopReason::Run)?;
     for name in users {
-        if !exists(context, &state, &name)
-            .await
-            .map_err(StopReason::Run)?
-        {
+        let entry = look_up(context, &state, &name).await;
+        if entry.map_err(StopReason::Run)? == Entry::Missing {
             let problem = user_problem(&name, image, &image.steps[index]);
             return Err(ImageError::Spec(Box::new(problem)).into());
         }
@@ -135,17 +175,42 @@ fn user_problem(name: &Name, image: &Image, step: &Step) -> Diagnostic {
         ))
 }
 
-async fn exists(context: &Context<'_>, at: &Ref, name: &Name) -> Result<bool, buildkit::Error> {
+async fn look_up(context: &Context<'_>, at: &Ref, name: &Name) -> Result<Entry, buildkit::Error> {
     let file = name.database.path();
     let found = context.gateway.read_end(at, file, MOST).await?;
     let found = found.unwrap_or_default();
-    Ok(is_in(&name.text, &String::from_utf8_lossy(&found)))
+    let numbers = match name.database {
+        Database::User => 2,
+        Database::Group => 1,
+    };
+    Ok(entry(&name.text, &String::from_utf8_lossy(&found), numbers))
 }
 
-/// Returns whether a file of the form of `/etc/passwd` has a name.
-pub(super) fn is_in(name: &str, file: &str) -> bool {
+/// Returns what a file of the form of `/etc/passwd` has of a name. Its first line counts, as for the engine and
+/// runtimes (moby/sys/user, `ParsePasswdFilter`). `numbers`: how many fields after the second are numbers.
+pub(super) fn entry(name: &str, file: &str, numbers: usize) -> Entry {
     let mut lines = file.lines();
-    lines.any(|line| line.split(':').next().map(str::trim) == Some(name))
+    let Some(line) = lines.find(|line| line.split(':').next().map(str::trim) == Some(name)) else {
+        return Entry::Missing;
+    };
+    let fields = line.split(':').skip(2).take(numbers);
+    let valid = fields.filter(|field| field.trim().parse::<u32>().is_ok());
+    if valid.count() == numbers {
+        Entry::Valid
+    } else {
+        Entry::Invalid
+    }
+}
+
+fn invalid(name: &Name) -> Diagnostic {
+    let Name { database, text, .. } = name;
+    let (what, path) = (database.what(), database.path());
+    Diagnostic::error(format!("invalid entry of {what} `{text}` in {path}"))
+        .at(
+            name.span,
+            format!("the line of this {what} lacks a valid number"),
+        )
+        .help("correct the line in an earlier step with `as: root`, or use a number")
 }
 
 fn problem(name: &Name, image: &Image) -> Diagnostic {
@@ -298,8 +363,29 @@ mod tests {
     #[test]
     fn a_name_is_the_first_field_of_a_line() {
         let file = "root:x:0:0:root:/root:/bin/sh\njovyan:x:1000:100:::\n";
-        assert!(is_in("jovyan", file));
-        assert!(!is_in("x", file));
-        assert!(!is_in("jov", file));
+        assert_eq!(entry("jovyan", file, 2), Entry::Valid);
+        assert_eq!(entry("x", file, 2), Entry::Missing);
+        assert_eq!(entry("jov", file, 2), Entry::Missing);
+    }
+
+    #[test]
+    fn a_line_without_its_numbers_is_not_root() {
+        let users =
+            "\nodd\na:x:one:100::/:\nb:x:1001\nc:x:99999999999:5::/:\nd:x:-1:5::/:\ne:x:5:5";
+        for name in ["odd", "a", "b", "c", "d"] {
+            assert_eq!(entry(name, users, 2), Entry::Invalid, "{name}");
+        }
+        assert_eq!(entry("e", users, 2), Entry::Valid);
+        assert_eq!(entry("odd", "odd\n", 1), Entry::Invalid);
+        assert_eq!(entry("g", "g:x:7:", 1), Entry::Valid);
+    }
+
+    #[test]
+    fn users_of_steps_are_looked_up_once() {
+        let spec = "stack: t\nimages:\n  a: { base: \"debian:12\", user: app, steps: [{ run: a }, { run: b, as: \"other:1\" }, { run: c, as: app }] }\n";
+        let stack = crate::testing::stack(spec);
+        let users = users_of_steps(&stack.images()[0]);
+        let users: Vec<&str> = users.iter().map(|name| name.text.as_str()).collect();
+        assert_eq!(users, ["app", "other"]);
     }
 }

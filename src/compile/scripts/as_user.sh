@@ -14,7 +14,7 @@ has_home=$3
 shift 3
 user=${asked%%:*}
 uid=$user gid=0 home=/ name=
-while IFS=: read -r known _ number group _ folder _; do
+while IFS=: read -r known _ number group _ folder _ || [ -n "$known" ]; do
 if [ "$known" = "$user" ] || [ "$number" = "$user" ]; then
 uid=$number gid=$group home=$folder name=$known
 break
@@ -23,8 +23,11 @@ done </etc/passwd
 case $uid in '' | *[!0-9]*) failed "the image has no user \`$user\`" ;; esac
 group_id() {
 case $1 in *[!0-9]*) ;; *) echo "$1" && return ;; esac
-while IFS=: read -r known _ number _; do
-if [ "$known" = "$1" ]; then echo "$number" && return; fi
+while IFS=: read -r known _ number _ || [ -n "$known" ]; do
+if [ "$known" = "$1" ]; then
+case $number in '' | *[!0-9]*) return 1 ;; esac
+echo "$number" && return
+fi
 done </etc/group
 return 1
 }
@@ -32,7 +35,7 @@ all=
 case $asked in
 *:*) gid=$(group_id "${asked#*:}") || failed "the image has no group \`${asked#*:}\`" ;;
 *)
-while IFS=: read -r _ _ number members; do
+while IFS=: read -r group _ number members || [ -n "$group" ]; do
 case ",$members," in *",$name,"*) [ -z "$name" ] || all=$all,$number ;; esac
 done </etc/group
 ;;
