@@ -116,6 +116,7 @@ pub const BAD: &[(&str, &str)] = &[
     ("apt: [git]", "copy: { /x: \"*.nothing\" }"),
     ("apt: [git]", "copy: { /x: { git: https://example.org/x } }"),
     ("apt: [git]", "dockerfile: Dockerfile"),
+    ("apt: [git]", "steps: [{ dockerfile: Dockerfile }]"),
     ("apt: [git]", "cran: [dplyr]"),
     ("apt: [git]", "env: { 'A=B': x }"),
     ("apt: [git]", "env: { A: { append: x, prepend: y } }"),

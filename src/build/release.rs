@@ -15,7 +15,7 @@ use crate::record::{
 };
 use crate::registry::Manifest;
 use crate::spec::lock::Lock;
-use crate::stack::{Base, Image, ImageSource, Stack};
+use crate::stack::{Base, Image, ImageSource, SCRATCH, Stack};
 use crate::staging::{ReleaseParts, Staging};
 
 /// Sends what belongs to the release of this run, if all images of the stack are part of it.
@@ -84,6 +84,7 @@ fn release_image(
             let digest = member.external.get(reference);
             (0, reference.to_string(), digest.cloned())
         }
+        Base::Scratch => (0, SCRATCH.to_owned(), None),
     };
     let evidence = member.evidence.as_ref();
     let checks = evidence.and_then(|evidence| evidence.checks.as_ref());
@@ -205,5 +206,6 @@ fn pinned_base(stack: &Stack, member: &Member<'_>) -> String {
                 None => reference.to_string(),
             }
         }
+        Base::Scratch => SCRATCH.to_owned(),
     }
 }

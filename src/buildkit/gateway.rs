@@ -1,6 +1,6 @@
 //! The calls that a gateway client makes while its build runs (`LLBBridge`): [`Gateway`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_client::LlbBridgeClient;
@@ -22,7 +22,8 @@ use crate::trace::{self, Track};
 const BUILD_ID: &str = "buildkit-controlapi-buildid";
 
 /// Capabilities that a daemon must have (frontend/gateway/pb/caps.go, solver/pb/caps.go).
-const NEEDED: [&str; 6] = [
+const NEEDED: [&str; 7] = [
+    "frontend.inputs",
     "gateway.solve.evaluate",
     "return",
     "returnmap",
@@ -50,6 +51,24 @@ impl Ref {
     pub fn name(&self) -> &str {
         &self.0
     }
+}
+
+/// What a frontend of the engine is to build.
+#[derive(Clone, Debug, Default)]
+pub struct FrontendRequest {
+    /// Options of the frontend, by name.
+    pub options: BTreeMap<String, String>,
+    /// File systems that options name.
+    pub inputs: BTreeMap<String, pb::Definition>,
+}
+
+/// What a frontend made of a request; nothing has run.
+#[derive(Clone, Debug)]
+pub struct Converted {
+    /// Its operations; empty for an empty file system.
+    pub definition: pb::Definition,
+    /// The config of the image, JSON.
+    pub config: Vec<u8>,
 }
 
 /// An entry of a folder in a [`Ref`], links not followed.
@@ -294,6 +313,35 @@ impl Gateway {
             other => Err(Error::Protocol {
                 reason: format!("expected one result of a solve, found {other:?}"),
             }),
+        }
+    }
+
+    /// Has the Dockerfile frontend of the engine read a Dockerfile. Nothing of it runs.
+    pub async fn convert(&self, asked: FrontendRequest) -> Result<Converted, Error> {
+        let _span = trace::span(Track::Engine, || "read a Dockerfile".to_owned());
+        let request = SolveRequest {
+            frontend: "dockerfile.v0".to_owned(),
+            frontend_opt: asked.options.into_iter().collect(),
+            frontend_inputs: asked.inputs.into_iter().collect(),
+            allow_result_return: true,
+            allow_result_array_ref: true,
+            ..SolveRequest::default()
+        };
+        let mut bridge = self.bridge.clone();
+        let answer = bridge.solve(self.call(request)).await;
+        let answer = answer.map_err(Error::from_status)?.into_inner().result;
+        let unexpected = |what: &str| Error::Protocol {
+            reason: format!("expected {what} of the Dockerfile frontend"),
+        };
+        let mut answer = answer.ok_or_else(|| unexpected("a result"))?;
+        let config = answer.metadata.remove("containerimage.config");
+        let config = config.ok_or_else(|| unexpected("the config of an image"))?;
+        match answer.result {
+            Some(result::Result::Ref(reference)) => Ok(Converted {
+                definition: reference.def.unwrap_or_default(),
+                config,
+            }),
+            _ => Err(unexpected("one image")),
         }
     }
 

@@ -23,7 +23,7 @@ pub use engine::{EngineError, Notice, Options as EngineOptions, PrivateEngine, e
 #[cfg(test)]
 pub use error::SourceLocation;
 pub use error::{Error, Failure, reason};
-pub use gateway::{FileEntry, FileKind, Gateway, Ref};
+pub use gateway::{FileEntry, FileKind, FrontendRequest, Gateway, Ref};
 pub use session::{CredentialSource, Services};
 pub use solve::{Built, Exporter, Request, Returned, Solved, solve};
 pub use status::{Update, Vertex};

@@ -90,7 +90,7 @@ impl Warnings {
             });
         }
         for warning in response.warnings {
-            let text = String::from_utf8_lossy(&warning.short).into_owned();
+            let text = warning_text(&warning);
             // Level 0 is the exporter comparing platforms, which stand for images here
             // (exporter/verifier/platforms.go); frontends warn from level 1 on.
             if warning.level > 0 && self.0.insert((warning.vertex, warning.short)) {
@@ -99,6 +99,23 @@ impl Warnings {
         }
         list
     }
+}
+
+/// Returns a warning with the place it is about, as `FILE:LINE: TEXT`.
+fn warning_text(warning: &v1::VertexWarning) -> String {
+    let text = String::from_utf8_lossy(&warning.short).into_owned();
+    let start = warning
+        .ranges
+        .first()
+        .and_then(|range| range.start.as_ref());
+    let (Some(file), Some(start)) = (&warning.info, start) else {
+        return text;
+    };
+    let line = start.line;
+    // The text ends with the line as well.
+    let end = format!(" (line {line})");
+    let text = text.strip_suffix(&end).unwrap_or(&text);
+    format!("{}:{line}: {text}", file.filename)
 }
 
 fn vertex(vertex: v1::Vertex) -> Update {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::args::{Global, GraphArgs, GraphFormat};
 use super::{Answer, Exit, Failure, context};
-use crate::stack::{Base, ImageId, ImageSource, Stack};
+use crate::stack::{Base, ImageId, ImageSource, SCRATCH, Stack};
 
 /// Loads the stack and draws it. Contacts nothing.
 pub async fn run(global: &Global, args: &GraphArgs) -> Result<Answer, Failure> {
@@ -22,6 +22,7 @@ fn base_name(stack: &Stack, base: &Base) -> String {
     match base {
         Base::Image(parent) => stack.label(*parent),
         Base::External(base) => base.reference.value.to_string(),
+        Base::Scratch => SCRATCH.to_owned(),
     }
 }
 
@@ -36,6 +37,7 @@ fn json(stack: &Stack) -> Value {
                 "base": match &image.base {
                     Base::Image(parent) => json!({ "image": stack[*parent].name.value.as_str() }),
                     Base::External(base) => json!({ "reference": base.reference.value.to_string() }),
+                    Base::Scratch => Value::Null,
                 },
                 "copies": named(image.copy_sources()),
                 "mounts": named(image.mounted_images()),
@@ -60,7 +62,7 @@ fn tree(stack: &Stack) -> String {
     for (index, image) in stack.images().iter().enumerate() {
         match &image.base {
             Base::Image(parent) => children.entry(*parent).or_default().push(ImageId(index)),
-            Base::External(_) => roots
+            Base::External(_) | Base::Scratch => roots
                 .entry(base_name(stack, &image.base))
                 .or_default()
                 .push(ImageId(index)),
@@ -134,6 +136,7 @@ fn mermaid(stack: &Stack) -> String {
                 let number = external[&base_name(stack, &image.base)];
                 text.push_str(&format!("  o{number} --> i{index}\n"));
             }
+            Base::Scratch => {}
         }
         let copied = image.copied_images().into_iter().map(|it| ("copy", it));
         let mounted = image.mounted_images().into_iter().map(|it| ("mount", it));

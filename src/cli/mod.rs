@@ -16,6 +16,7 @@ mod exit;
 mod failure;
 mod graph;
 mod history;
+mod import;
 mod interrupt;
 mod lock;
 mod paths;
@@ -177,6 +178,7 @@ async fn dispatch(
     let cancel = interrupt.cancel();
     match command {
         Command::Graph(args) => graph::run(global, &args).await,
+        Command::Import(args) => import::run(global, &args).await,
         Command::Plan(args) => plan::run(global, &args, events, cancel).await,
         Command::Build(args) => build::run(global, &args, events, interrupt).await,
         Command::Test(args) => build::test(global, &args, events, interrupt).await,

@@ -119,6 +119,7 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
                 "reference": base.reference.value.to_string(),
                 "digest": gathered.external.get(&base.reference.value).map(Digest::as_str),
             }),
+            Base::Scratch => Value::Null,
         },
         "copies": used(gathered, image.copy_sources()),
         "mounts": used(gathered, image.mounted_images()),

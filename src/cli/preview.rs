@@ -77,6 +77,6 @@ fn external_base(stack: &Stack, id: ImageId) -> Option<&Reference> {
     let lowest = stack.ancestors(id).last().unwrap_or(id);
     match &stack[lowest].base {
         Base::External(base) => Some(&base.reference.value),
-        Base::Image(_) => None,
+        Base::Image(_) | Base::Scratch => None,
     }
 }

@@ -17,7 +17,7 @@ use crate::event::Events;
 use crate::name::{Commit, Digest, Reference};
 use crate::plan::{Action, Planned, Reason, Request};
 use crate::record::{Releases, StoredSpec, Turn};
-use crate::stack::{Base, ExternalImage, ImageId, ImageSource, Stack};
+use crate::stack::{Base, ExternalImage, ImageId, ImageSource, SCRATCH, Stack};
 use crate::staging::Staging;
 
 /// How many releases are shown without `--all`.
@@ -123,6 +123,10 @@ fn lineage(stack: &Stack, digests: &BTreeMap<Reference, Digest>, id: ImageId) ->
             }
             Base::External(external) => {
                 lineage.push(pinned(external, digests));
+                return lineage;
+            }
+            Base::Scratch => {
+                lineage.push(SCRATCH.to_owned());
                 return lineage;
             }
         }

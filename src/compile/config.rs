@@ -37,6 +37,13 @@ pub enum ConfigError {
     Field(#[from] WrongField),
 }
 
+impl Default for BaseConfig {
+    /// Returns a config without settings.
+    fn default() -> Self {
+        Self(json!({}))
+    }
+}
+
 impl BaseConfig {
     /// Parses the bytes of a config.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
@@ -93,6 +100,15 @@ impl BaseConfig {
     /// Returns the number of layers.
     pub fn layers(&self) -> usize {
         self.diff_ids().len()
+    }
+
+    /// Returns the number of layers that its history has.
+    pub fn listed_layers(&self) -> usize {
+        let history = self.0["history"].as_array().map_or(&[][..], Vec::as_slice);
+        let entries = history.iter();
+        entries
+            .filter(|entry| entry["empty_layer"] != json!(true))
+            .count()
     }
 
     /// Returns the digest of each layer without compression.
@@ -168,10 +184,14 @@ pub fn config(image: &Image, base: &BaseConfig) -> BaseConfig {
         *fields = json!({});
     }
     let fields = fields.as_object_mut().expect("made an object above");
-    // They are for one build, as in Docker, and were refused or are to be ignored.
-    fields.shift_remove("OnBuild");
-    if let (Base::External(_), Some(Value::Object(labels))) =
-        (&image.base, fields.get_mut("Labels"))
+    // The base of a Dockerfile's steps is what the Dockerfile made.
+    let is_own = image.dockerfile().is_some();
+    if !is_own {
+        // They are for one build, as in Docker, and were refused or are to be ignored.
+        fields.shift_remove("OnBuild");
+    }
+    if let (Base::External(_), false, Some(Value::Object(labels))) =
+        (&image.base, is_own, fields.get_mut("Labels"))
     {
         labels.retain(|name, _| {
             !DESCRIBING_LABELS

@@ -16,7 +16,7 @@ use super::steps::{
 use crate::diagnostic::Diagnostic;
 use crate::llb::{Action, File, Meta, OpId, Output};
 use crate::source::Spanned;
-use crate::stack::{Base, Image, ImageId, ImageSource, Kind};
+use crate::stack::{Base, Image, ImageId, ImageSource, Kind, Stack};
 
 /// An image in the graph.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Compiler<'_> {
         known: &[Output],
     ) -> Result<Compiled, Diagnostic> {
         let image = &self.stack[id];
-        check_triggers(image, &base.config)?;
+        check_triggers(self.stack, image, &base.config)?;
         if let Some(problem) = check_environment(image, &base.config.env()).pop() {
             return Err(problem);
         }
@@ -110,7 +110,7 @@ impl Compiler<'_> {
             merge(step, members, defaults, files)?
         } else {
             let command = steps::command(step, defaults.shell(step), files);
-            command.expect("only a group has no command")
+            command.expect("a Dockerfile is there before the steps, and a group was merged")
         };
         Ok(self.exec(context, &command))
     }
@@ -145,19 +145,28 @@ impl Compiler<'_> {
     }
 }
 
-/// Fails if an external base has ONBUILD triggers, which are not run, and the image does not ignore them.
-pub(super) fn check_triggers(image: &Image, base: &BaseConfig) -> Result<(), Diagnostic> {
-    let Base::External(external) = &image.base else {
-        return Ok(());
-    };
+/// Fails if the base has ONBUILD triggers, which only the frontend of a Dockerfile runs, and the image does not ignore
+/// them.
+pub(super) fn check_triggers(
+    stack: &Stack,
+    image: &Image,
+    base: &BaseConfig,
+) -> Result<(), Diagnostic> {
     let triggers = base.triggers();
-    if triggers.is_empty() || image.config.ignores_triggers {
+    if triggers.is_empty() || image.config.ignores_triggers || image.dockerfile().is_some() {
         return Ok(());
     }
-    let Spanned { value, span } = &external.reference;
+    let (value, span) = match &image.base {
+        Base::External(external) => {
+            let Spanned { value, span } = &external.reference;
+            (value.to_string(), *span)
+        }
+        Base::Image(parent) => (stack.label(*parent), image.name.span),
+        Base::Scratch => return Ok(()),
+    };
     Err(
         Diagnostic::error(format!("unsupported ONBUILD triggers in base `{value}`"))
-            .at(*span, format!("the base has `{}`", triggers.join("`, `")))
+            .at(span, format!("the base has `{}`", triggers.join("`, `")))
             .help(
                 "write them as `steps:`, and set `config: { onbuild: ignore }`, or use another base",
             ),

@@ -45,7 +45,10 @@ pub fn preview(
                     .map(|config| of_external(reference, config))
             }
             Base::Image(parent) => known.get(&parent.0).map(Preview::copy),
+            Base::Scratch => None,
         };
+        // What a Dockerfile makes is known when it is built.
+        let below = below.filter(|_| image.dockerfile().is_none());
         let Some(below) = below else { continue };
         let mut made = Preview::copy(&below);
         made.config = config(image, &below.config);
@@ -53,7 +56,7 @@ pub fn preview(
         made.parts
             .push((image.name.value.to_string(), image.steps.len()));
         if is_built(ImageId(number)) {
-            problems.extend(check_triggers(image, &below.config).err());
+            problems.extend(check_triggers(stack, image, &below.config).err());
             problems.extend(check_environment(image, &below.config.env()));
             problems.extend(ignored_cmd(stack, image, &below.config));
             problems.extend(check_steps(stack, image, &below.config));
@@ -82,7 +85,9 @@ pub fn starts_as_root(
         let below = match &image.base {
             Base::External(base) => bases.get(&base.reference.value),
             Base::Image(parent) => configs.get(&parent.0),
+            Base::Scratch => None,
         };
+        let below = below.filter(|_| image.dockerfile().is_none());
         let Some(below) = below else { continue };
         let made = config(image, below);
         let user = made.user().and_then(|user| user.split(':').next());
@@ -134,6 +139,7 @@ fn ignored_cmd(stack: &Stack, image: &Image, base: &BaseConfig) -> Option<Diagno
         match &at.base {
             Base::Image(parent) => at = &stack[*parent],
             Base::External(external) => break external,
+            Base::Scratch => return None,
         }
     };
     let (entrypoint, _) = base.process();

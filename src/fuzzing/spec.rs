@@ -267,6 +267,7 @@ fn compile(stack: &Stack) {
         let image = &stack[id];
         let base = match &image.base {
             Base::Image(parent) => states.get(parent).cloned(),
+            Base::Scratch => None,
             Base::External(base) => {
                 let reference = &base.reference.value;
                 let digest = external[reference].clone();
@@ -277,6 +278,8 @@ fn compile(stack: &Stack) {
             }
         };
         let is_known = |id: &ImageId| compiler.in_stack.contains_key(id);
+        // What a Dockerfile makes is the engine's to say.
+        let base = base.filter(|_| image.dockerfile().is_none());
         let (Some(base), true) = (base, image.copied.values().all(is_known)) else {
             continue;
         };

@@ -1,5 +1,10 @@
 //! [`Graph`]: collects operations; each can only use those added before it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bollard_buildkit_proto::pb;
+
 use super::ops::{Action, Exec, ExecOutputs, File, Meta, Mount, MountKind, OpId, Output, Source};
 
 /// Operations in the order they were added.
@@ -32,7 +37,7 @@ pub(super) struct Node {
 }
 
 /// The kinds of operations.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Operation {
     /// A file system from outside.
     Source(Source),
@@ -47,6 +52,21 @@ pub(super) enum Operation {
     },
     /// The files of all, those of later ones over those of earlier ones.
     Merge(Vec<Output>),
+    /// All operations of a definition that a frontend made.
+    Embedded(Arc<Embedded>),
+}
+
+/// A definition that another program made.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Embedded {
+    /// The operations with their digests, inputs first.
+    pub operations: Vec<(String, Vec<u8>)>,
+    /// By digest.
+    pub metadata: BTreeMap<String, pb::OpMetadata>,
+    /// The lines they come from.
+    pub source: pb::Source,
+    /// The digest of the last one.
+    pub head: String,
 }
 
 impl Platform {
@@ -120,7 +140,7 @@ impl Graph {
         self.add(Operation::Merge(inputs), meta)
     }
 
-    fn add(&mut self, operation: Operation, meta: Meta) -> Output {
+    pub(super) fn add(&mut self, operation: Operation, meta: Meta) -> Output {
         for input in operation.inputs() {
             assert!(
                 (input.op.0 as usize) < self.nodes.len(),
@@ -146,7 +166,7 @@ impl Operation {
             }
         };
         match self {
-            Self::Source(_) => {}
+            Self::Source(_) | Self::Embedded(_) => {}
             Self::Exec(exec) => {
                 add(Some(exec.root));
                 for mount in exec.mounts_by_target() {

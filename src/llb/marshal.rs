@@ -10,12 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bollard_buildkit_proto::pb;
 use prost::Message as _;
 
-use super::graph::{Graph, Operation};
-use super::ops::{
-    Action, Exec, File, FileMode, Mount, MountKind, Network, OpId, Origin, Output, Owner, Sharing,
-    Source, Who,
-};
-use super::time::{EARLIEST, time_of};
+use super::file_op::file_op;
+use super::graph::{Embedded, Graph, Operation};
+use super::ops::{Exec, Mount, MountKind, Network, OpId, Origin, Output, Sharing, Source};
 use crate::name::Digest;
 use crate::source::SourceFile;
 
@@ -64,6 +61,10 @@ impl Graph {
 
     fn write(&self, id: OpId, sources: &[SourceFile], made: &mut Marshaled) {
         let node = &self.nodes[id.0 as usize];
+        if let Operation::Embedded(embedded) = &node.operation {
+            made.embed(id, embedded);
+            return;
+        }
         let bytes = canonical(self.op(&node.operation, made));
         let digest = Digest::of(&bytes).as_str().to_owned();
         let known = made.names.insert(id, digest.clone());
@@ -79,19 +80,20 @@ impl Graph {
         if !meta.name.is_empty() {
             description.insert("llb.customname".to_owned(), meta.name.clone());
         }
-        made.metadata.insert(
-            digest.clone(),
-            pb::OpMetadata {
-                ignore_cache: meta.ignore_cache,
-                description,
-                progress_group: meta.group.as_ref().map(|group| pb::ProgressGroup {
-                    id: group.id.clone(),
-                    name: group.name.clone(),
-                    weak: false,
-                }),
-                ..pb::OpMetadata::default()
-            },
-        );
+        let metadata = pb::OpMetadata {
+            ignore_cache: meta.ignore_cache,
+            description,
+            progress_group: meta.group.as_ref().map(|group| pb::ProgressGroup {
+                id: group.id.clone(),
+                name: group.name.clone(),
+                weak: false,
+            }),
+            ..pb::OpMetadata::default()
+        };
+        // The daemon takes an empty message in a map for a null pointer.
+        if metadata != pb::OpMetadata::default() {
+            made.metadata.insert(digest.clone(), metadata);
+        }
         if let Some(origin) = &meta.origin {
             made.locate(digest, origin, sources);
         }
@@ -101,6 +103,7 @@ impl Graph {
         let inputs = operation.inputs();
         let at = |output: Output| index_of(&inputs, output);
         let kind = match operation {
+            Operation::Embedded(_) => unreachable!("`write` adds its operations as they are"),
             Operation::Source(source) => pb::op::Op::Source(source_op(source)),
             Operation::Exec(exec) => pb::op::Op::Exec(exec_op(exec, &at)),
             Operation::File(file) => pb::op::Op::File(file_op(file, inputs.len(), &at)),
@@ -178,6 +181,30 @@ impl Marshaled {
         self.locations.insert(digest, pb::Locations { locations });
     }
 
+    /// Adds the operations of another definition, with the lines they come from.
+    fn embed(&mut self, id: OpId, embedded: &Embedded) {
+        self.names.insert(id, embedded.head.clone());
+        for (digest, bytes) in &embedded.operations {
+            if self.digests.contains_key(digest) {
+                continue;
+            }
+            self.digests.insert(digest.clone(), id);
+            self.def.push(bytes.clone());
+            if let Some(metadata) = embedded.metadata.get(digest) {
+                self.metadata.insert(digest.clone(), metadata.clone());
+            }
+        }
+        let first = i32::try_from(self.infos.len()).expect("a stack has few files");
+        self.infos.extend(embedded.source.infos.iter().cloned());
+        for (digest, places) in &embedded.source.locations {
+            let mut places = places.clone();
+            for place in &mut places.locations {
+                place.source_index += first;
+            }
+            self.locations.entry(digest.clone()).or_insert(places);
+        }
+    }
+
     fn input(&self, output: Output) -> pb::Input {
         pb::Input {
             digest: self.names[&output.op].clone(),
@@ -187,7 +214,7 @@ impl Marshaled {
 }
 
 /// Returns the bytes as Go writes them: the oneof after all other fields.
-fn canonical(mut op: pb::Op) -> Vec<u8> {
+pub(super) fn canonical(mut op: pb::Op) -> Vec<u8> {
     let kind = op.op.take();
     let mut bytes = op.encode_to_vec();
     let only_kind = pb::Op {
@@ -271,7 +298,7 @@ fn exec_op(exec: &Exec, at: &dyn Fn(Output) -> i64) -> pb::ExecOp {
 }
 
 /// Returns a mount without an output: `exec_op` numbers those of `MountKind::Output`.
-fn mount_of(mount: &Mount, at: &dyn Fn(Output) -> i64) -> pb::Mount {
+pub(super) fn mount_of(mount: &Mount, at: &dyn Fn(Output) -> i64) -> pb::Mount {
     let made = pb::Mount {
         input: -1,
         dest: mount.target.clone(),
@@ -338,134 +365,5 @@ fn mount_of(mount: &Mount, at: &dyn Fn(Output) -> i64) -> pb::Mount {
             }),
             ..made
         },
-    }
-}
-
-fn file_op(file: &File, inputs: usize, at: &dyn Fn(Output) -> i64) -> pb::FileOp {
-    let inputs = i64::try_from(inputs).expect("an operation has few inputs");
-    let base = file.base.map_or(-1, at);
-    let last = file.actions.len().saturating_sub(1);
-    let actions = file
-        .actions
-        .iter()
-        .enumerate()
-        .map(|(index, action)| {
-            let number = i64::try_from(index).expect("a file operation has few actions");
-            let (secondary, kind) = action_of(action, base, at);
-            pb::FileAction {
-                input: if index == 0 {
-                    base
-                } else {
-                    inputs + number - 1
-                },
-                secondary_input: secondary,
-                output: if index == last { 0 } else { -1 },
-                action: Some(kind),
-            }
-        })
-        .collect();
-    pb::FileOp { actions }
-}
-
-/// A time of -1 keeps that of the source.
-const KEEP: i64 = -1;
-
-/// Returns an action and the input it copies from, or -1. Names of owners are looked up in input `base`.
-fn action_of(
-    action: &Action,
-    base: i64,
-    at: &dyn Fn(Output) -> i64,
-) -> (i64, pb::file_action::Action) {
-    use pb::file_action::Action as Kind;
-    let chown = |owner: &Option<Owner>| owner.as_ref().map(|owner| chown(owner, base));
-    let kind = match action {
-        Action::Copy {
-            from,
-            source,
-            target,
-            owner,
-            mode,
-            contents,
-            wildcard,
-            follow,
-        } => {
-            let (mode, mode_str) = match mode {
-                FileMode::Keep => (-1, String::new()),
-                FileMode::Octal(mode) => (bits(*mode), String::new()),
-                FileMode::Symbolic(text) => (-1, text.clone()),
-            };
-            let copy = pb::FileActionCopy {
-                src: source.clone(),
-                dest: target.clone(),
-                owner: chown(owner),
-                mode,
-                mode_str,
-                follow_symlink: *follow,
-                dir_copy_contents: *contents,
-                create_dest_path: true,
-                allow_wildcard: *wildcard,
-                timestamp: KEEP,
-                ..pb::FileActionCopy::default()
-            };
-            return (at(*from), Kind::Copy(copy));
-        }
-        Action::MakeFolder { path, mode, owner } => Kind::Mkdir(pb::FileActionMkDir {
-            path: path.clone(),
-            mode: bits(*mode),
-            make_parents: true,
-            owner: chown(owner),
-            timestamp: EARLIEST,
-        }),
-        Action::MakeFile {
-            path,
-            mode,
-            owner,
-            data,
-        } => Kind::Mkfile(pb::FileActionMkFile {
-            path: path.clone(),
-            mode: bits(*mode),
-            data: data.clone(),
-            owner: chown(owner),
-            timestamp: time_of(&Digest::of(data)),
-        }),
-        Action::Symlink {
-            path,
-            target,
-            owner,
-        } => Kind::Symlink(pb::FileActionSymlink {
-            oldpath: target.clone(),
-            newpath: path.clone(),
-            owner: chown(owner),
-            timestamp: EARLIEST,
-        }),
-        Action::Remove {
-            path,
-            allow_missing,
-        } => Kind::Rm(pb::FileActionRm {
-            path: path.clone(),
-            allow_not_found: *allow_missing,
-            allow_wildcard: false,
-        }),
-    };
-    (-1, kind)
-}
-
-fn bits(mode: u32) -> i32 {
-    i32::try_from(mode & 0o7777).expect("twelve bits")
-}
-
-fn chown(owner: &Owner, base: i64) -> pb::ChownOpt {
-    let who = |who: &Who| pb::UserOpt {
-        user: Some(match who {
-            Who::Id(id) => pb::user_opt::User::ById(*id),
-            Who::Name(name) => pb::user_opt::User::ByName(pb::NamedUserOpt {
-                name: name.clone(),
-                input: base,
-            }),
-        }),
-    };
-    pb::ChownOpt {
-        user: Some(who(&owner.user)),
-        group: owner.group.as_ref().map(who),
     }
 }

@@ -4,6 +4,8 @@
 //! is acyclic by construction. `compile` fills it; [`Graph::marshal`] turns the part below one output into
 //! the bytes that `buildkit` sends. Equal graphs give equal bytes.
 
+mod embed;
+mod file_op;
 mod graph;
 mod marshal;
 mod ops;
@@ -12,6 +14,7 @@ mod served;
 mod tests;
 mod time;
 
+pub use embed::{EmbedError, EmbeddedOutput, ExecAdditions};
 pub use graph::{Graph, Platform};
 pub use marshal::Definition;
 pub use ops::{

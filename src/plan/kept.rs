@@ -34,6 +34,10 @@ pub fn last_builds(stack: &Stack, keys: &Keys, facts: &Facts) -> BTreeSet<Digest
 /// Returns the first steps of an image that equal those of its last build: the steps themselves, the files they use,
 /// and everything of the key that may affect any step. `None` if the first one differs.
 pub fn kept_steps(image: &Image, keyed: &Keyed, last: &Record) -> Option<KeptSteps> {
+    // A Dockerfile has several layers; the engine keeps those that did not change.
+    if image.dockerfile().is_some() {
+        return None;
+    }
     let (before, now) = (&last.components, &keyed.components);
     if of_every_step(before) != of_every_step(now) {
         return None;

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::name::{Digest, Reference};
 use crate::stack::{
-    Base, Compression, EnvString, ExternalImage, File, Image, ImageId, ImageSource, Refresh, Stack,
-    Writable, canonical_env,
+    Base, Compression, EnvString, ExternalImage, File, Image, ImageId, ImageSource, Refresh,
+    SCRATCH, Stack, Writable, canonical_env,
 };
 
 /// Raised when equal specs compile to other images than before; part of every key.
@@ -168,6 +168,7 @@ fn images(
     let mut list = vec![match &image.base {
         Base::Image(parent) => in_stack(ComponentKind::Parent, *parent)?,
         Base::External(base) => external(ComponentKind::Base, base)?,
+        Base::Scratch => Component::new(ComponentKind::Base, SCRATCH, ""),
     }];
     for source in image.copy_sources().into_values() {
         list.push(match source {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{Digest, Reference};
-use crate::plan::{Action, KeptSteps, Plan};
-use crate::stack::{Base, ImageId, Stack};
+use crate::plan::{Action, KeptSteps, Plan, Planned};
+use crate::stack::{Base, ImageId, ImageSource, Stack};
 
 /// Where an image's base comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum BaseSource {
     ThisRun(ImageId),
     /// In a registry, pinned by digest.
     Pinned(Reference),
+    /// Empty.
+    Scratch,
 }
 
 /// The digest of each external image.
@@ -26,6 +28,7 @@ pub fn base_source(
     id: ImageId,
 ) -> Option<BaseSource> {
     match &stack[id].base {
+        Base::Scratch => Some(BaseSource::Scratch),
         Base::Image(parent) => match &plan.images[parent.0].action {
             Action::Build { .. } => Some(BaseSource::ThisRun(*parent)),
             Action::Reuse { .. } => staged(stack, plan, *parent).map(BaseSource::Pinned),
@@ -66,17 +69,55 @@ pub fn references(stack: &Stack, plan: &Plan, bases: &ExternalDigests) -> BTreeS
     let images = plan.images.iter();
     let kept = images.clone().filter_map(|planned| planned.kept.as_ref());
     let kept = kept.filter_map(|kept| last_build(stack, kept));
+    let used = images
+        .clone()
+        .flat_map(|planned| used_by_dockerfile(stack, plan, bases, planned));
     images
         .filter_map(|planned| match planned.action {
             Action::Build { .. } => match base_source(stack, plan, bases, planned.id) {
                 Some(BaseSource::Pinned(reference)) => Some(reference),
-                Some(BaseSource::ThisRun(_)) | None => None,
+                Some(BaseSource::ThisRun(_) | BaseSource::Scratch) | None => None,
             },
             Action::Reuse { .. } if planned.proofs.runs() => staged(stack, plan, planned.id),
             Action::Reuse { .. } | Action::Hold { .. } => None,
         })
         .chain(kept)
+        .chain(used)
         .collect()
+}
+
+/// Returns the images that a Dockerfile uses, whose configs are read if it is built; and its base, if something is run on what
+/// was made of it.
+fn used_by_dockerfile(
+    stack: &Stack,
+    plan: &Plan,
+    bases: &ExternalDigests,
+    planned: &Planned,
+) -> Vec<Reference> {
+    let image = &stack[planned.id];
+    let Some(file) = image.dockerfile() else {
+        return Vec::new();
+    };
+    match planned.action {
+        Action::Build { .. } => {
+            let used = file.images.values();
+            used.filter_map(|source| match source {
+                ImageSource::External(image) => {
+                    let reference = &image.reference.value;
+                    Some(reference.pinned(bases.get(reference)?.clone()))
+                }
+                ImageSource::InStack(name) => staged(stack, plan, image.copied[&name.value]),
+            })
+            .collect()
+        }
+        Action::Reuse { .. } if planned.proofs.runs() => {
+            match base_source(stack, plan, bases, planned.id) {
+                Some(BaseSource::Pinned(reference)) => vec![reference],
+                Some(BaseSource::ThisRun(_) | BaseSource::Scratch) | None => Vec::new(),
+            }
+        }
+        Action::Reuse { .. } | Action::Hold { .. } => Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +172,7 @@ images:
         Some(match source {
             BaseSource::ThisRun(id) => format!("this run: {}", id.0),
             BaseSource::Pinned(reference) => reference.to_string(),
+            BaseSource::Scratch => "scratch".to_owned(),
         })
     }
 

@@ -12,7 +12,9 @@ use super::outcome::{ImageError, Proven, StopReason};
 use super::prove::{Origin, Prover, prove};
 use super::schedule::Schedule;
 use crate::buildkit;
+use crate::compile::BaseConfig;
 use crate::event::Event;
+use crate::plan::Action;
 use crate::stack::ImageId;
 
 /// What a run came to before its export.
@@ -47,7 +49,7 @@ pub async fn drive(context: &Context<'_>, schedule: Schedule) -> Result<Done, bu
         schedule,
     };
     for id in done.schedule.start() {
-        running.push(building(context, id, base_of(context, &done, id)));
+        running.push(building(context, &done, id));
     }
     for planned in context.plan.images.iter().filter(|p| p.proofs.runs()) {
         if let Some(reference) = staged(context.stack, context.plan, planned.id) {
@@ -73,7 +75,7 @@ pub async fn drive(context: &Context<'_>, schedule: Schedule) -> Result<Done, bu
                     }
                 }
                 for ready in done.schedule.built(id) {
-                    running.push(building(context, ready, base_of(context, &done, ready)));
+                    running.push(building(context, &done, ready));
                 }
             }
             Finished::Image(id, Err(StopReason::Image(error))) => {
@@ -94,6 +96,7 @@ fn base_of(context: &Context<'_>, done: &Done, id: ImageId) -> ImageBase {
     let (stack, plan) = (context.stack, context.plan);
     match base_source(stack, plan, &context.options.external, id) {
         Some(BaseSource::Pinned(reference)) => ImageBase::Pinned(reference),
+        Some(BaseSource::Scratch) => ImageBase::Scratch,
         Some(BaseSource::ThisRun(parent)) => {
             let built = &done.built[&done.schedule.leader(parent)];
             ImageBase::Built(Box::new(built.clone()))
@@ -102,8 +105,24 @@ fn base_of(context: &Context<'_>, done: &Done, id: ImageId) -> ImageBase {
     }
 }
 
-fn building<'a>(context: &'a Context<'_>, id: ImageId, base: ImageBase) -> Work<'a> {
-    Box::pin(async move { Finished::Image(id, image::build(context, id, base).await) })
+fn building<'a>(context: &'a Context<'_>, done: &Done, id: ImageId) -> Work<'a> {
+    let base = base_of(context, done, id);
+    let built = match context.image(id).dockerfile() {
+        Some(_) => built_for(context, done, id),
+        None => BTreeMap::new(),
+    };
+    Box::pin(async move { Finished::Image(id, image::build(context, id, base, built).await) })
+}
+
+/// Returns the configs of the images that a Dockerfile uses and this run built.
+fn built_for(context: &Context<'_>, done: &Done, id: ImageId) -> BTreeMap<ImageId, BaseConfig> {
+    let copied = context.image(id).copied.values();
+    let is_built = |id: &&ImageId| matches!(context.plan.images[id.0].action, Action::Build { .. });
+    let configs = copied.filter(is_built).filter_map(|id| {
+        let built = done.built.get(&done.schedule.leader(*id))?;
+        Some((*id, built.compiled.config.clone()))
+    });
+    configs.collect()
 }
 
 fn proving<'a>(prover: &'a Prover<'_, '_>, id: ImageId, origin: Origin) -> Work<'a> {

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use super::base::{last_build, staged};
 use super::context::Context;
+use super::dockerfile;
 use super::names;
 use super::outcome::{ImageError, StopReason};
 use super::track::Step;
 use crate::buildkit::{self, Failure, Ref};
-use crate::compile::{BaseConfig, BaseState, Compiled, Compiler};
+use crate::compile::{BaseConfig, BaseState, Compiled, Compiler, DockerfileState, finished};
 use crate::event::Event;
-use crate::llb::{Definition, Output};
+use crate::llb::{Definition, Output, Platform};
 use crate::name::Reference;
 use crate::plan::KeptSteps;
 use crate::source::Sources;
-use crate::stack::{self, ImageId};
+use crate::stack::{self, Dockerfile, ImageId};
 use crate::trace::{self, Track};
 
 /// An image the engine has built.
@@ -26,8 +27,10 @@ pub struct BuiltImage {
     pub result: Ref,
     /// The config of the pinned image below all that this run built; the exporter keeps its history.
     pub pinned_config: BaseConfig,
-    /// Titles of the steps since then, one a layer.
+    /// Titles of the steps whose layers the history of its config does not have.
     pub titles: Vec<String>,
+    /// How many layers it has, those of its bases among them.
+    pub layers: usize,
 }
 
 /// What an image is built on.
@@ -36,13 +39,24 @@ pub enum ImageBase {
     Pinned(Reference),
     /// An image built in this run.
     Built(Box<BuiltImage>),
+    /// Nothing.
+    Scratch,
 }
 
-/// Builds one image on its base.
+/// What an image starts from.
+struct Start {
+    state: BaseState,
+    pinned_config: BaseConfig,
+    titles: Vec<String>,
+    layers: usize,
+}
+
+/// Builds one image on its base. `built`: the configs of the images that its Dockerfile uses and this run built.
 pub async fn build(
     context: &Context<'_>,
     id: ImageId,
     base: ImageBase,
+    built: BTreeMap<ImageId, BaseConfig>,
 ) -> Result<BuiltImage, StopReason> {
     let label = context.label(id);
     context.events.send(Event::ImageStarted {
@@ -51,12 +65,27 @@ pub async fn build(
     let _span = trace::span(Track::Images, || label.clone());
     let steps = &context.image(id).steps;
     let is_pinned = matches!(base, ImageBase::Pinned(_));
-    let (state, pinned_config, mut titles) = begin(context, base, &label).await?;
-    let kept = match &context.plan.images[id.0].kept {
-        Some(kept) if is_pinned => kept_states(context, kept, &state.config, &label).await?,
+    let mut start = begin(context, base, &label).await?;
+    let mut kept = match &context.plan.images[id.0].kept {
+        Some(kept) if is_pinned => kept_states(context, kept, &start.state.config, &label).await?,
         _ => Vec::new(),
     };
-    titles.extend(steps.iter().map(|step| step.title.clone()));
+    let mut of_dockerfile = Vec::new();
+    let mut own = steps.as_slice();
+    if let (Some(file), [_, others @ ..]) = (context.image(id).dockerfile(), own) {
+        let made = begin_dockerfile(context, id, file, &mut start, &built).await?;
+        kept = vec![made.state.output];
+        of_dockerfile = made.operations;
+        own = others;
+    }
+    let Start {
+        state,
+        pinned_config,
+        mut titles,
+        mut layers,
+    } = start;
+    titles.extend(own.iter().map(|step| step.title.clone()));
+    layers += own.len();
     let (compiled, definition) = {
         let mut compiler = context.compiler();
         add_reused(context, &mut compiler, id);
@@ -66,16 +95,7 @@ pub async fn build(
         let definition = context.definition(&mut compiler, compiled.output);
         (compiled, definition)
     };
-    let by_digest = steps_by_digest(&compiled, &definition);
-    for (digest, index) in &by_digest {
-        let step = Step {
-            image: label.clone(),
-            title: steps[*index].title.clone(),
-            number: index + 1,
-            of: steps.len(),
-        };
-        context.tracker.add(digest.clone(), step);
-    }
+    let by_digest = track(context, &label, id, &of_dockerfile, &compiled, &definition);
     match context.gateway.solve(definition.pb).await {
         Ok(result) => {
             names::check(context, id, &compiled, &result).await?;
@@ -84,6 +104,7 @@ pub async fn build(
                 result,
                 pinned_config,
                 titles,
+                layers,
             })
         }
         Err(buildkit::Error::Failed(mut failure)) => {
@@ -143,28 +164,99 @@ fn add_reused(context: &Context<'_>, compiler: &mut Compiler<'_>, id: ImageId) {
     }
 }
 
-/// Returns what an image starts from, the config of the pinned image below it, and the titles of the
-/// steps in between.
-async fn begin(
+/// Has the Dockerfile of an image read. What it makes is what the other steps start from.
+async fn begin_dockerfile(
     context: &Context<'_>,
-    base: ImageBase,
+    id: ImageId,
+    file: &Dockerfile,
+    start: &mut Start,
+    built: &BTreeMap<ImageId, BaseConfig>,
+) -> Result<DockerfileState, StopReason> {
+    // The history of the image begins with that of its base.
+    let config = finished(&start.state.config, &start.titles, context.options.epoch);
+    let below = config.listed_layers();
+    let base = BaseState {
+        output: start.state.output,
+        config,
+    };
+    let made = dockerfile::add(context, id, file, &base, built).await?;
+    start.titles.clear();
+    start.layers += made.state.config.listed_layers().saturating_sub(below);
+    start.state.config = made.state.config.clone();
+    Ok(made)
+}
+
+/// Has the operations of an image shown: instructions of its Dockerfile, then its steps. Returns the step of each.
+fn track(
+    context: &Context<'_>,
     label: &str,
-) -> Result<(BaseState, BaseConfig, Vec<String>), StopReason> {
-    match base {
-        ImageBase::Pinned(reference) => {
-            let config = context.config(&reference, label).await?;
-            let output = context.compiler().base(&reference, label);
-            let state = BaseState {
-                output,
-                config: config.clone(),
-            };
-            Ok((state, config, Vec::new()))
-        }
+    id: ImageId,
+    of_dockerfile: &[(String, String)],
+    compiled: &Compiled,
+    definition: &Definition,
+) -> BTreeMap<String, usize> {
+    let steps = &context.image(id).steps;
+    let instructions: Vec<_> = of_dockerfile
+        .iter()
+        .filter(|(_, name)| is_shown(name))
+        .collect();
+    // The Dockerfile is a step itself.
+    let more = instructions
+        .len()
+        .saturating_sub(usize::from(!of_dockerfile.is_empty()));
+    let step = |title: &str, number: usize| Step {
+        image: label.to_owned(),
+        title: title.to_owned(),
+        number,
+        of: steps.len() + more,
+    };
+    for (index, (digest, name)) in instructions.into_iter().enumerate() {
+        context.tracker.add(digest.clone(), step(name, index + 1));
+    }
+    let mut by_digest = steps_by_digest(compiled, definition);
+    for (digest, index) in &by_digest {
+        let step = step(&steps[*index].title, index + 1 + more);
+        context.tracker.add(digest.clone(), step);
+    }
+    by_digest.extend(of_dockerfile.iter().map(|(digest, _)| (digest.clone(), 0)));
+    by_digest
+}
+
+/// Whether an operation that the frontend named is one that people know: an instruction.
+fn is_shown(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with("[internal]")
+}
+
+/// Returns what an image starts from.
+async fn begin(context: &Context<'_>, base: ImageBase, label: &str) -> Result<Start, StopReason> {
+    let (output, config) = match base {
         ImageBase::Built(parent) => {
             let parent = *parent;
-            Ok((parent.compiled.state(), parent.pinned_config, parent.titles))
+            return Ok(Start {
+                state: parent.compiled.state(),
+                pinned_config: parent.pinned_config,
+                titles: parent.titles,
+                layers: parent.layers,
+            });
         }
-    }
+        ImageBase::Pinned(reference) => {
+            let config = context.config(&reference, label).await?;
+            (context.compiler().base(&reference, label), config)
+        }
+        ImageBase::Scratch => {
+            let Platform {
+                os, architecture, ..
+            } = &context.options.platform;
+            let config = BaseConfig::default().with_platform(os, architecture);
+            (context.compiler().nothing(), config)
+        }
+    };
+    Ok(Start {
+        layers: config.layers(),
+        titles: Vec::new(),
+        pinned_config: config.clone(),
+        state: BaseState { output, config },
+    })
 }
 
 /// Returns the step of each operation of an image, by digest.

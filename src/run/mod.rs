@@ -5,6 +5,7 @@
 
 mod base;
 mod context;
+mod dockerfile;
 mod drive;
 mod export;
 #[cfg(any(test, fuzzing))]

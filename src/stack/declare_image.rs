@@ -8,7 +8,7 @@ use super::config::{self, Config};
 use super::env::{self, Env};
 use super::env_text::EnvString;
 use super::image_names::{ImageNames, Use};
-use super::image_source::{ImageSource, KnownImage};
+use super::image_source::{DeclaredBase, KnownImage};
 use super::info::{self, InfoCommand};
 use super::keys::{IMAGE_KEYS, NOT_OF_IMAGE};
 use super::model::Refresh;
@@ -17,7 +17,7 @@ use super::policy::{self, Policy};
 use super::problems::Problems;
 use super::reader::Reader;
 use super::scope::{Scope, Top};
-use super::steps::{SHORT, Step, StepReader, TO_COME, report_to_come};
+use super::steps::{SHORT, Step, StepReader, TO_COME, read_dockerfile, report_to_come};
 use super::suite::{self, Declarer, SuiteEntry};
 use super::tags::{self, TagTemplate};
 use super::variables::Variables;
@@ -43,7 +43,7 @@ pub struct DeclaredImage {
     /// The name, and its key under `images:`.
     pub name: Spanned<ImageName>,
     /// `None` if it is missing or invalid, which is reported.
-    pub base: Option<ImageSource>,
+    pub base: Option<DeclaredBase>,
     /// `repository:`, or below the registry.
     pub repository: Option<Repository>,
     /// Every variable it can use.
@@ -141,8 +141,7 @@ impl<'a> ImageReader<'a> {
     /// Returns the image without its variables.
     fn declared(&self) -> DeclaredImage {
         let reader = self.reader;
-        let base = self.base();
-        let mut steps = self.steps();
+        let (base, mut steps) = self.base_and_steps();
         let config: Config = self.read("config", config::read);
         if let Some(workdir) = config.workdir.clone().filter(|it| it.plain() != Some("/")) {
             steps.push(Step::workdir(workdir));
@@ -180,12 +179,32 @@ impl<'a> ImageReader<'a> {
         }
     }
 
-    fn steps(&self) -> Vec<Step> {
+    /// Returns the base and the steps. A Dockerfile is both: it names the base, and is the first step.
+    fn base_and_steps(&self) -> (Option<DeclaredBase>, Vec<Step>) {
         let step = StepReader {
             reader: self.reader,
             paths: self.paths,
             images: &self.images(),
         };
+        let Some(entry) = self.entry("dockerfile") else {
+            return (self.base().map(DeclaredBase::Image), self.steps(&step));
+        };
+        if let Some(base) = self.entry("base") {
+            let keys = [entry, base].map(|it| (it.key.text.as_str(), it.key.span));
+            let what = format!("image `{}`", self.image.name);
+            let problem = Diagnostic::conflict(keys[0], keys[1], &what);
+            self.reader
+                .report(problem.help("remove `base`: the Dockerfile names it after `FROM`"));
+            return (None, self.steps(&step));
+        }
+        let read = read_dockerfile(&step, entry);
+        let base = read.as_ref().map(|read| read.base.clone());
+        let first = read.map(Step::dockerfile);
+        let steps = first.into_iter().chain(self.steps(&step));
+        (base, steps.collect())
+    }
+
+    fn steps(&self, step: &StepReader) -> Vec<Step> {
         let short = SHORT.iter().filter_map(|key| self.entry(key));
         let mut steps: Vec<Step> = short.filter_map(|entry| step.short(entry)).collect();
         if let Some(node) = self.get("steps") {
@@ -194,15 +213,15 @@ impl<'a> ImageReader<'a> {
         steps
     }
 
-    fn base(&self) -> Option<ImageSource> {
+    fn base(&self) -> Option<super::ImageSource> {
         let name = &self.image.name;
         if let Some(node) = self.get("base") {
             return self.images().read(self.reader, node, Use::Base);
         }
         let mut keys = self.entries.iter().map(|entry| entry.key.text.as_str());
         let stands_for_base = |key| {
-            key == "dockerfile"
-                || !IMAGE_KEYS.contains(&key) && nearest(key, IMAGE_KEYS) == Some("base")
+            let meant = || nearest(key, IMAGE_KEYS);
+            !IMAGE_KEYS.contains(&key) && matches!(meant(), Some("base" | "dockerfile"))
         };
         if !keys.any(stands_for_base) {
             let what = format!("image `{name}`");

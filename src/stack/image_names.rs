@@ -74,6 +74,34 @@ impl ImageNames<'_> {
         None
     }
 
+    /// Reads a name of a Dockerfile: that of an image of the stack, as [`Self::read`] does, or a reference, whose tag is
+    /// `latest` if it has none.
+    pub fn of_dockerfile(
+        &self,
+        reader: &Reader,
+        text: &str,
+        span: Span,
+        of: Use,
+    ) -> Option<ImageSource> {
+        let problem = match self.known(text) {
+            Some(known) if self.images.contains(known.name.as_str()) => {
+                return Some(ImageSource::InStack(Spanned::new(known.name.clone(), span)));
+            }
+            Some(known) => self.left_out(&known.name, span, of),
+            None => match Reference::parse(text) {
+                Ok(reference) => {
+                    return Some(ImageSource::External(ExternalImage {
+                        reference: Spanned::new(reference, span),
+                        vars: BTreeSet::new(),
+                    }));
+                }
+                Err(error) => Diagnostic::invalid("image reference", text, span, error.to_string()),
+            },
+        };
+        reader.report(problem);
+        None
+    }
+
     /// Returns the image of the spec that a text names by its name or its repository.
     fn known(&self, text: &str) -> Option<&KnownImage> {
         if Reference::is_exact(text) {

@@ -26,6 +26,25 @@ impl ImageSource {
     }
 }
 
+/// What an image is based on, as declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeclaredBase {
+    /// An image.
+    Image(ImageSource),
+    /// Nothing: the Dockerfile begins with `FROM scratch`.
+    Scratch,
+}
+
+impl DeclaredBase {
+    /// Returns the image.
+    pub fn image(&self) -> Option<&ImageSource> {
+        match self {
+            Self::Image(source) => Some(source),
+            Self::Scratch => None,
+        }
+    }
+}
+
 /// An image that is not in the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalImage {

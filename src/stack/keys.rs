@@ -25,8 +25,9 @@ pub const SPEC_KEYS: [&str; 16] = [
 ];
 
 /// Keys of an image.
-pub const IMAGE_KEYS: [&str; 17] = [
+pub const IMAGE_KEYS: [&str; 18] = [
     "base",
+    "dockerfile",
     "apt",
     "conda",
     "pip",

@@ -46,14 +46,14 @@ pub use env_text::{EnvString, ProcessWords};
 pub use expand::expanded;
 pub use image_source::{ExternalImage, ImageSource};
 pub use info::InfoCommand;
-pub use model::{Base, Image, ImageId, Refresh, Stack, Variant};
+pub use model::{Base, Image, ImageId, Refresh, SCRATCH, Stack, Variant};
 pub use pattern::Pattern;
 pub use policy::{Allowance, LayerLimits, Policy, Refs};
 pub use scope::Overrides;
 pub use steps::{
     Append, AppendFrom, Apt, AptSource, CacheSharing, Conda, CondaEnvironment, CondaTool, Copy,
-    CopyFrom, Cwd, Kind, Link, Local, Mode, MountSource, Network, Part, Perms, Pip, PipTool,
-    Requirements, Secret, Step, StepMount, Text, Write, canonical_secrets,
+    CopyFrom, Cwd, Dockerfile, Kind, Link, Local, Mode, MountSource, Network, Part, Perms, Pip,
+    PipTool, Requirements, Secret, Step, StepMount, Text, Write, canonical_secrets,
 };
 pub use suite::{Select, Serve, Suite, Test};
 pub use tags::TagTemplate;
@@ -64,6 +64,7 @@ pub use crate::spec::content::Content;
 pub use crate::spec::tree::{File, Files};
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use camino::Utf8Path;
 
@@ -142,6 +143,8 @@ impl Stack {
         match stack {
             Some(stack) if !has_errors => Ok(Self {
                 warnings: list,
+                // Those of the spec, and Dockerfiles.
+                sources: Arc::new(sources),
                 ..stack
             }),
             _ => Err(Faults {

@@ -14,7 +14,7 @@ use super::env_text::EnvString;
 use super::image_source::{ExternalImage, ImageSource};
 use super::info::InfoCommand;
 use super::policy::{Policy, Refs};
-use super::steps::Step;
+use super::steps::{Dockerfile, Kind, Step};
 use super::suite::{Dropped, Suite};
 use super::tags::TagTemplate;
 use super::writable::Writable;
@@ -168,7 +168,7 @@ impl Stack {
     pub fn base(&self, id: ImageId) -> Option<ImageId> {
         match &self[id].base {
             Base::Image(base) => Some(*base),
-            Base::External(_) => None,
+            Base::External(_) | Base::Scratch => None,
         }
     }
 
@@ -246,6 +246,14 @@ pub struct Image {
 }
 
 impl Image {
+    /// Returns its Dockerfile, which is its first step.
+    pub fn dockerfile(&self) -> Option<&Dockerfile> {
+        match &self.steps.first()?.kind {
+            Kind::Dockerfile(file) => Some(file),
+            _ => None,
+        }
+    }
+
     /// Returns every external image it names: its base, and those its steps copy from. Whatever pins,
     /// stores or shows external images takes them from here.
     pub fn external_images(&self) -> Vec<&ExternalImage> {
@@ -282,6 +290,9 @@ impl Image {
     }
 }
 
+/// The name of an empty base, as `FROM` has it.
+pub const SCRATCH: &str = "scratch";
+
 /// What an image is based on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Base {
@@ -289,6 +300,8 @@ pub enum Base {
     Image(ImageId),
     /// An image that is not in the stack.
     External(ExternalImage),
+    /// Nothing: its Dockerfile begins with `FROM scratch`.
+    Scratch,
 }
 
 /// How often an image is rebuilt even if nothing changed.

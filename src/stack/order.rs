@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::declare_image::DeclaredImage;
-use super::image_source::ImageSource;
+use super::image_source::{DeclaredBase, ImageSource};
 use super::problems::Problems;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
@@ -59,7 +59,8 @@ struct Need {
 /// Returns the images of the stack that an image needs, its base first.
 fn needs(image: &DeclaredImage, indices: &BTreeMap<&str, usize>) -> Vec<Need> {
     let copied = image.steps.iter().flat_map(|step| step.copy_sources());
-    let sources = image.base.iter().chain(copied);
+    let base = image.base.iter().filter_map(DeclaredBase::image);
+    let sources = base.chain(copied);
     sources
         .filter_map(|source| match source {
             ImageSource::InStack(name) => Some(Need {

@@ -250,7 +250,7 @@ impl Paths<'_> {
     }
 
     /// Whether a file of a folder can be copied; warns if not.
-    fn is_copied(&self, reader: &Reader, path: &Utf8Path, file: &File, span: Span) -> bool {
+    pub fn is_copied(&self, reader: &Reader, path: &Utf8Path, file: &File, span: Span) -> bool {
         let File::Special(special) = file else {
             return self.is_whole(reader, path, file, span);
         };

@@ -10,13 +10,14 @@ use super::declare::{Declarations, DeclaredVariant, used_files};
 use super::declare_image::DeclaredImage;
 use super::env_text::ProcessWords;
 use super::gate_check::GateCheck;
-use super::image_source::ImageSource;
+use super::image_source::{DeclaredBase, ImageSource};
 use super::info;
 use super::model::{Base, Image, ImageId, Proof, Stack, Variant};
 use super::order;
 use super::policy;
 use super::problems::Problems;
 use super::scope::Overrides;
+use super::steps::{Kind, Step};
 use super::suite;
 use super::writable::Writable;
 use crate::diagnostic::Diagnostic;
@@ -120,11 +121,12 @@ fn resolve_images(
         let (base, inherited) = match image.base {
             // Reported already; without a base nothing can be inherited.
             None => continue,
-            Some(ImageSource::External(ref base)) => {
+            Some(DeclaredBase::Scratch) => (Base::Scratch, (&declared.writable, &general)),
+            Some(DeclaredBase::Image(ImageSource::External(ref base))) => {
                 let inherited = (&declared.writable, &general);
                 (Base::External(base.clone()), inherited)
             }
-            Some(ImageSource::InStack(ref name)) => {
+            Some(DeclaredBase::Image(ImageSource::InStack(ref name))) => {
                 // An image that is missing here is part of a cycle, which is reported.
                 let Some(at) = places.get(name).copied() else {
                     continue;
@@ -136,6 +138,7 @@ fn resolve_images(
                 {
                     problems.report(config::ignored_cmd(text.span, entrypoint));
                 }
+                report_triggers(&image, parent, problems);
                 let inherited = (&parent.writable, &parent.proof);
                 (Base::Image(ImageId(first.0 + at)), inherited)
             }
@@ -150,6 +153,23 @@ fn resolve_images(
         images.push(image);
     }
     images
+}
+
+/// Reports an image whose base has `ONBUILD` in its Dockerfile: only another Dockerfile runs it.
+fn report_triggers(image: &DeclaredImage, parent: &Image, problems: &Problems) {
+    let is_dockerfile = |step: &Step| matches!(step.kind, Kind::Dockerfile(_));
+    let runs_them = image.steps.first().is_some_and(is_dockerfile);
+    let has_triggers = parent.dockerfile().filter(|file| file.has_triggers);
+    let Some(file) = has_triggers.filter(|_| !runs_them && !image.config.ignores_triggers) else {
+        return;
+    };
+    let (name, file) = (&parent.name.value, &file.file);
+    problems.report(
+        Diagnostic::error(format!("unsupported ONBUILD triggers in base `{name}`"))
+            .at(image.name.span, "only images with a Dockerfile run them")
+            .also(parent.name.span, format!("`ONBUILD` is in `{file}`"))
+            .help("write them as `steps:`, and set `config: { onbuild: ignore }`"),
+    );
 }
 
 /// Returns where the entrypoint that an image has is written, if that is a string.

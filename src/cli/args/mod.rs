@@ -13,7 +13,9 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use self::build::{BuildArgs, LockArgs, PlanArgs, ProvingArgs, TestArgs};
-pub use self::output::{CompletionsArgs, DocsArgs, GraphArgs, GraphFormat, PrepullArgs, WhyArgs};
+pub use self::output::{
+    CompletionsArgs, DocsArgs, GraphArgs, GraphFormat, ImportArgs, PrepullArgs, WhyArgs,
+};
 pub use self::release::{
     DiffArgs, DiffFormat, EvidenceAddArgs, EvidenceCommand, EvidenceListArgs, HistoryArgs,
     MovingArgs, PromoteArgs, RebuildArgs, RevertArgs, ShowArgs,
@@ -230,6 +232,11 @@ pub enum Command {
     ///
     /// Reads only the registry. With --staging, no specs.yml is needed. Does not check out the commit.
     Rebuild(RebuildArgs),
+    /// Write a specs.yml for existing Dockerfiles, a bake file, a compose file or a spec.yml
+    ///
+    /// The images are built from their Dockerfiles, by `dockerfile:`. Files that are not below images/ are copied there.
+    /// Reports what became of each setting. Contacts nothing.
+    Import(ImportArgs),
     /// Show which image is based on which, copies from which or mounts which
     Graph(GraphArgs),
     /// Explain an image: what `build` would do, why, and what its cache key is made of
@@ -261,6 +268,7 @@ impl Command {
             Self::Docs(_) => "docs",
             Self::Diff(_) => "diff",
             Self::Rebuild(_) => "rebuild",
+            Self::Import(_) => "import",
             Self::Graph(_) => "graph",
             Self::Why(_) => "why",
             Self::Completions(_) => "completions",

@@ -1,4 +1,4 @@
-//! Arguments of the commands that generate or explain: `prepull`, `docs`, `graph`, `why`, `completions`.
+//! Arguments of the commands that generate or explain: `import`, `prepull`, `docs`, `graph`, `why`, `completions`.
 
 use camino::Utf8PathBuf;
 use clap::ValueEnum;
@@ -7,6 +7,29 @@ use clap::builder::FalseyValueParser as Flag;
 use crate::docs::Links;
 use crate::name::Reference;
 use crate::nodes::{Label, ObjectName, Toleration};
+
+/// Arguments of `laminate import`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ImportArgs {
+    /// A folder with Dockerfiles, or docker-bake.json, docker-bake.hcl, compose.yml or spec.yml [default: this folder]
+    ///
+    /// In a folder, the first of these files is used that is there; else all files Dockerfile, Containerfile,
+    /// NAME.Dockerfile and Dockerfile.NAME below it, or below its images/. A bake file in HCL requires buildx.
+    #[arg(value_name = "PATH")]
+    pub from: Option<Utf8PathBuf>,
+    /// Write specs.yml and images/ into this folder [default: this folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub to: Option<Utf8PathBuf>,
+    /// Name of the stack [default: name of the folder]
+    #[arg(long, value_name = "NAME")]
+    pub stack: Option<String>,
+    /// Print specs.yml and the report, write nothing
+    #[arg(long, value_parser = Flag::new())]
+    pub dry_run: bool,
+    /// Replace specs.yml and files in images/
+    #[arg(long, value_parser = Flag::new())]
+    pub force: bool,
+}
 
 /// Arguments of `laminate prepull`.
 #[derive(Clone, Debug, clap::Args)]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::findings;
 use crate::build::{Ending, Recorded, ReleaseState};
+use crate::buildkit;
 use crate::cli::context::Context;
 use crate::cli::{Answer, Exit, Failure, color, exit, plan as plan_command, summary};
 use crate::diagnostic::{Diagnostic, render};
@@ -14,7 +15,8 @@ use crate::interrupt::TagLog;
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Planned};
 use crate::run::{ImageError, Outcome};
-use crate::stack::{Kind, Stack, Step};
+use crate::source::Span;
+use crate::stack::{Image, Kind, Stack, Step};
 use crate::table;
 
 const HEADERS: [&str; 7] = ["IMAGE", "ACTION", "TIME", "SIZE", "DIGEST", "PROOF", "TAGS"];
@@ -193,6 +195,30 @@ fn failed_member(step: &Step, member: Option<usize>) -> Option<&Step> {
     }
 }
 
+/// Returns the line of the Dockerfile of an image that a failure is at.
+fn dockerfile_line(stack: &Stack, image: &Image, failure: &buildkit::Failure) -> Option<Span> {
+    let file = image.dockerfile()?;
+    let place = failure
+        .place
+        .as_ref()
+        .filter(|place| place.file == file.file)?;
+    let mut sources = stack.sources().iter();
+    let (source, found) = sources.find(|(_, source)| source.path == place.file)?;
+    let above = usize::try_from(place.line.saturating_sub(1)).ok()?;
+    let start: usize = found
+        .text
+        .split_inclusive('\n')
+        .take(above)
+        .map(str::len)
+        .sum();
+    let line = found.text.get(start..)?.lines().next()?;
+    Some(Span {
+        source,
+        start: u32::try_from(start).ok()?,
+        end: u32::try_from(start + line.len()).ok()?,
+    })
+}
+
 /// A failed image, for programs and for people.
 fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, String) {
     let image = &stack[planned.id];
@@ -216,6 +242,12 @@ fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, 
                 (None, None) => "a step".to_owned(),
             };
             let span = failed.map_or(image.name.span, |step| step.span);
+            let line = dockerfile_line(stack, image, failure);
+            let title = match (&line, &failure.name) {
+                (Some(_), Some(name)) => format!("`{name}`"),
+                _ => title,
+            };
+            let span = line.unwrap_or(span);
             let problem = Diagnostic::error(format!("image `{label}`: {title} failed"));
             let problem = problem.at(span, error.to_string());
             let runs_early = step.is_some_and(|step| step.is_short)

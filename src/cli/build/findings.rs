@@ -31,7 +31,7 @@ pub(super) fn text(recorded: &Recorded<'_>) -> String {
         if let Some(checks) = &evidence.checks {
             let base = match &image.base {
                 Base::Image(parent) => recorded.evidence(*parent),
-                Base::External(_) => None,
+                Base::External(_) | Base::Scratch => None,
             };
             let base = base.and_then(|base| base.checks.as_ref());
             for problem in problems(image, &planned.label, checks, base) {

@@ -40,7 +40,7 @@ pub fn command(step: &Step, shell: &[String], files: &Files) -> Option<Command> 
             let list = placements(step, files).expect("these kinds place files");
             file_commands::place(&list, step.user.as_deref())
         }
-        Kind::Group(_) | Kind::Workdir(_) => return None,
+        Kind::Group(_) | Kind::Workdir(_) | Kind::Dockerfile(_) => return None,
     };
     Some(command)
 }

@@ -3,13 +3,19 @@
 use std::collections::BTreeSet;
 
 use super::conda_cases::CONDA;
+use super::dockerfile_cases::DOCKERFILES;
 use super::key_cases::{Case, IN_KEY, NOT_IN_KEY};
 use super::mount_cases::MOUNTS_AND_TEXTS;
 use super::*;
 use crate::stack::schema;
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 9] = [
     ("images/i/d/z", "z"),
+    (
+        "images/i/Dockerfile",
+        "ARG A\nFROM c AS one\nCOPY . /\nFROM one AS two\n",
+    ),
+    ("images/i/Other", "FROM debian:13\n"),
     ("images/i/x", "x"),
     ("images/i/y", "y"),
     ("images/i/a.sh", "#!/bin/sh\n"),
@@ -19,7 +25,7 @@ const FILES: [(&str, &str); 7] = [
 ];
 
 fn key_of(settings: &str) -> Digest {
-    let base = if settings.starts_with("base:") {
+    let base = if settings.starts_with("base:") || settings.starts_with("dockerfile:") {
         ""
     } else {
         "base: debian:12\n"
@@ -49,6 +55,7 @@ fn every_key_of_an_image_is_in_its_cache_key_or_exempt() {
     for (cases, is_in_key) in [
         (IN_KEY, true),
         (CONDA, true),
+        (DOCKERFILES, true),
         (MOUNTS_AND_TEXTS, true),
         (NOT_IN_KEY, false),
     ] {
@@ -75,6 +82,7 @@ fn every_key_of_an_image_is_in_its_cache_key_or_exempt() {
     let listed = IN_KEY
         .iter()
         .chain(CONDA)
+        .chain(DOCKERFILES)
         .chain(MOUNTS_AND_TEXTS)
         .chain(NOT_IN_KEY)
         .map(|case| case.key);

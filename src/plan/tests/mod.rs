@@ -2,6 +2,7 @@
 
 mod conda_cases;
 mod copied;
+mod dockerfile_cases;
 mod kept;
 mod key_cases;
 mod keys;

@@ -68,7 +68,7 @@ pub async fn run(
     }
     let parent = match &image.base {
         Base::Image(parent) => Some(context.image(*parent).name.as_str()),
-        Base::External(_) => None,
+        Base::External(_) | Base::Scratch => None,
     };
     let grouped = checks::findings(&faults, &policy.allow, parent);
     context.events.send(Event::Checked {
@@ -97,6 +97,7 @@ async fn external_base_tree(
         match &at.base {
             Base::Image(parent) => at = context.image(*parent),
             Base::External(base) => break &base.reference.value,
+            Base::Scratch => return Ok(Arc::default()),
         }
     };
     let digest = context.options.external.get(reference).cloned();
@@ -137,7 +138,11 @@ impl Layers<'_, '_> {
         match &self.subject.origin {
             Origin::Built(built) => Some(built.compiled.states[steps]),
             Origin::Pinned(reference) => {
-                let layers = self.subject.layers.saturating_sub(self.count()) + steps;
+                let own = self.count().saturating_sub(steps);
+                let layers = match steps {
+                    0 => self.subject.below,
+                    _ => self.subject.layers.saturating_sub(own),
+                };
                 let mut compiler = self.context.compiler();
                 (layers > 0).then(|| compiler.first_layers(reference, layers))
             }

@@ -10,6 +10,7 @@ use crate::checks::Tree;
 use crate::compile::BaseState;
 use crate::evidence::Verdict;
 use crate::name::{Digest, Reference};
+use crate::run::base::{BaseSource, base_source};
 use crate::run::context::Context;
 use crate::run::image::BuiltImage;
 use crate::run::outcome::StopReason;
@@ -66,6 +67,8 @@ pub struct Subject {
     pub result: Ref,
     /// How many layers it has, those of its bases among them.
     pub layers: usize,
+    /// How many of them are those of its bases.
+    pub below: usize,
     /// Where it is.
     pub origin: Origin,
 }
@@ -81,7 +84,8 @@ impl Subject {
             Origin::Built(built) => Ok(Self {
                 state: built.compiled.state(),
                 result: built.result.clone(),
-                layers: diff_ids(&built.pinned_config.0) + built.titles.len(),
+                layers: built.layers,
+                below: built.layers.saturating_sub(context.image(id).steps.len()),
                 origin: Origin::Built(built),
             }),
             Origin::Pinned(reference) => {
@@ -89,8 +93,10 @@ impl Subject {
                 let config = context.config(&reference, &label).await?;
                 let output = context.compiler().reference(&reference, &label);
                 let result = context.solve(output).await.map_err(StopReason::Run)?;
+                let layers = config.layers();
                 Ok(Self {
-                    layers: diff_ids(&config.0),
+                    layers,
+                    below: below(context, id, layers).await?,
                     state: BaseState { output, config },
                     result,
                     origin: Origin::Pinned(reference),
@@ -112,7 +118,18 @@ impl Subject {
     }
 }
 
-/// Returns how many layers the config of an image has.
-fn diff_ids(config: &serde_json::Value) -> usize {
-    config["rootfs"]["diff_ids"].as_array().map_or(0, Vec::len)
+/// Returns how many of the layers of a pinned image are those of its bases: all but one for each step; a Dockerfile has as
+/// many as there are beside those of its base.
+async fn below(context: &Context<'_>, id: ImageId, layers: usize) -> Result<usize, StopReason> {
+    let image = context.image(id);
+    if image.dockerfile().is_none() {
+        return Ok(layers.saturating_sub(image.steps.len()));
+    }
+    match base_source(context.stack, context.plan, &context.options.external, id) {
+        Some(BaseSource::Pinned(reference)) => {
+            let config = context.config(&reference, &context.label(id)).await?;
+            Ok(config.layers())
+        }
+        Some(BaseSource::ThisRun(_) | BaseSource::Scratch) | None => Ok(0),
+    }
 }

@@ -60,13 +60,11 @@ fn image_value(stack: &Stack, image: &Image) -> Map<String, Value> {
             map.insert(name.to_owned(), value);
         }
     };
-    add(
-        "base",
-        match &image.base {
-            Base::Image(parent) => json!(stack[*parent].name.value.as_str()),
-            Base::External(base) => json!(literal(&base.reference.value.to_string())),
-        },
-    );
+    if let Some(file) = image.dockerfile() {
+        add("dockerfile", step::dockerfile(image, file));
+    } else {
+        add("base", base(stack, image));
+    }
     let usual = stack
         .registry()
         .and_then(|it| it.join(image.name.as_str()).ok());
@@ -97,8 +95,8 @@ fn image_value(stack: &Stack, image: &Image) -> Map<String, Value> {
         };
         add("refresh", json!(word));
     }
-    // `config: { workdir: … }` makes its step.
-    let is_written = |step: &&Step| !matches!(step.kind, Kind::Workdir(_));
+    // `config: { workdir: … }` makes its step, and `dockerfile:` is a key of the image.
+    let is_written = |step: &&Step| !matches!(step.kind, Kind::Workdir(_) | Kind::Dockerfile(_));
     let mut steps = image.steps.iter().filter(is_written).peekable();
     if steps.peek().is_some() {
         add(
@@ -111,6 +109,14 @@ fn image_value(stack: &Stack, image: &Image) -> Map<String, Value> {
     add("info", proof::info(image));
     add("policy", proof::policy(image));
     map
+}
+
+fn base(stack: &Stack, image: &Image) -> Value {
+    match &image.base {
+        Base::Image(parent) => json!(stack[*parent].name.value.as_str()),
+        Base::External(base) => json!(literal(&base.reference.value.to_string())),
+        Base::Scratch => Value::Null,
+    }
 }
 
 /// Returns a text as the spec writes it where variables are replaced.

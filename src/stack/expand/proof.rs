@@ -24,7 +24,7 @@ pub fn of_image(stack: &Stack, image: &Image) -> Map<String, Value> {
             let suites = suites.filter(|suite| !suite.only_here);
             suites.map(|suite| suite.name.value.as_str()).collect()
         }
-        Base::External(_) => (stack.images().iter())
+        Base::External(_) | Base::Scratch => (stack.images().iter())
             .flat_map(|image| &image.proof.suites)
             .filter(|suite| suite.from.is_none())
             .map(|suite| suite.name.value.as_str())

@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::{env, literal, literals};
 use crate::stack::{
-    Append, AppendFrom, Apt, Conda, CondaEnvironment, CondaTool, Copy, CopyFrom, Cwd, Image, Kind,
-    Link, Mode, MountSource, Network, Perms, Pip, PipTool, Secret, Step, StepMount, Write,
+    Append, AppendFrom, Apt, Conda, CondaEnvironment, CondaTool, Copy, CopyFrom, Cwd, Dockerfile,
+    Image, Kind, Link, Mode, MountSource, Network, Perms, Pip, PipTool, Secret, Step, StepMount,
+    Write,
 };
 
 /// Returns a step as the spec of its image writes it.
@@ -80,6 +81,38 @@ pub fn value(image: &Image, step: &Step) -> Value {
     Value::Object(map)
 }
 
+/// Returns the value of the key `dockerfile` of an image.
+pub fn dockerfile(image: &Image, file: &Dockerfile) -> Value {
+    let mut value = json!({ "file": relative(image, &file.file) });
+    let folder = format!("images/{}", image.name.value);
+    if file.context != folder {
+        value["context"] = json!(relative(image, &file.context));
+    }
+    if let Some(ignore) = &file.ignore {
+        value["ignore"] = json!(relative(image, ignore));
+    }
+    if let Some(target) = &file.target {
+        value["target"] = json!(literal(target));
+    }
+    let literals = |(name, value): (&String, String)| (literal(name), json!(literal(&value)));
+    if !file.args.is_empty() {
+        let args = file.args.iter().map(|(name, value)| (name, value.clone()));
+        value["args"] = args.map(literals).collect();
+    }
+    if !file.contexts.is_empty() {
+        let contexts = file.contexts.iter();
+        let contexts = contexts.map(|(name, source)| (name, source.to_string()));
+        value["contexts"] = contexts.map(literals).collect();
+    }
+    let secrets = image.steps.first().map(|step| step.secrets.as_slice());
+    let ids = secrets.unwrap_or_default().iter();
+    let ids: Vec<String> = ids.map(|secret| literal(&secret.id)).collect();
+    if !ids.is_empty() {
+        value["secrets"] = json!(ids);
+    }
+    value
+}
+
 fn kind_value(image: &Image, kind: &Kind) -> (&'static str, Value) {
     let file = |path: &Utf8Path| json!(relative(image, path));
     match kind {
@@ -120,6 +153,7 @@ fn kind_value(image: &Image, kind: &Kind) -> (&'static str, Value) {
         Kind::Exec(args) => ("exec", json!(literals(args))),
         Kind::Script(path) => ("script", file(path)),
         Kind::Workdir(path) => ("workdir", json!(path.written())),
+        Kind::Dockerfile(file) => ("dockerfile", dockerfile(image, file)),
         Kind::Group(members) => {
             let members = members.iter().map(|member| value(image, member));
             ("group", members.collect())

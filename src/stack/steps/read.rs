@@ -23,7 +23,7 @@ pub const KINDS: [&str; 12] = [
 ];
 
 /// Kinds that are not supported yet.
-pub const TO_COME: [&str; 4] = ["deb", "cran", "check", "dockerfile"];
+pub const TO_COME: [&str; 3] = ["deb", "cran", "check"];
 
 /// Settings of all kinds.
 pub const SETTINGS: [&str; 10] = [
@@ -31,9 +31,10 @@ pub const SETTINGS: [&str; 10] = [
 ];
 
 /// Settings under the names that a Dockerfile or `config:` has for them.
-const DOCKER_NAMES: [KeyHint; 2] = [
+const DOCKER_NAMES: [KeyHint; 3] = [
     KeyHint::new(&["user"], "write `as:` for the user of a step"),
     KeyHint::new(&["workdir"], "write `cwd:` for the folder of a step"),
+    KeyHint::new(&["dockerfile"], "move it to the image, next to `steps:`"),
 ];
 
 /// Short keys of an image, in the order their steps have.
@@ -51,8 +52,7 @@ pub fn report_to_come(reader: &Reader, name: &str, span: Span) {
     let help = match name {
         "deb" => "install it in a `run` step",
         "cran" => "install R packages in a `run` step, or from Debian by `apt` (`r-cran-…`)",
-        "check" => "check it in a `run` step",
-        _ => "write its steps in the spec, or use its image as an external base",
+        _ => "check it in a `run` step",
     };
     reader.report(
         Diagnostic::error(format!("unsupported key `{name}`"))

@@ -86,7 +86,7 @@ pub fn secrets(reader: &Reader, node: &Node) -> Vec<Secret> {
 }
 
 /// Returns a secret at its usual path.
-fn plain(id: String) -> Secret {
+pub(super) fn plain(id: String) -> Secret {
     Secret {
         target: format!("/run/secrets/{id}"),
         id,

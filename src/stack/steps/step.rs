@@ -9,6 +9,7 @@ use super::apt::Apt;
 use super::conda::{Conda, CondaTool};
 use super::context::shortened;
 use super::copy::{self, Copy};
+use super::dockerfile::{Dockerfile, ReadDockerfile};
 use super::files::{self, Append, Link, Write};
 use super::mounts::{self, StepMount};
 use super::perms::{self, Perms};
@@ -83,6 +84,9 @@ pub enum Kind {
     Workdir(EnvString),
     /// Runs several steps in one layer; groups are never nested.
     Group(Vec<Step>),
+    /// Builds a Dockerfile, in several layers. It is the first step of an image with the key `dockerfile`, and never
+    /// written as a step.
+    Dockerfile(Box<Dockerfile>),
 }
 
 /// The folder of a step.
@@ -97,8 +101,20 @@ pub struct Cwd {
 impl Step {
     /// Returns the step that makes the folder of `config: { workdir: … }`.
     pub fn workdir(path: EnvString) -> Self {
-        let span = path.span;
-        let kind = Kind::Workdir(path);
+        Self::new(path.span, Kind::Workdir(path))
+    }
+
+    /// Returns the step of the key `dockerfile` of an image.
+    pub fn dockerfile(read: ReadDockerfile) -> Self {
+        Self {
+            secrets: read.secrets,
+            vars: read.vars,
+            ..Self::new(read.span, Kind::Dockerfile(Box::new(read.file)))
+        }
+    }
+
+    /// Returns a step without settings.
+    fn new(span: Span, kind: Kind) -> Self {
         Self {
             span,
             title: kind.title(),
@@ -152,6 +168,7 @@ impl Kind {
             Self::Exec(args) => run::title_exec(args),
             Self::Script(path) => run::title_script(path),
             Self::Workdir(path) => format!("workdir {}", path.written()),
+            Self::Dockerfile(file) => file.title(),
             Self::Group(steps) => {
                 let titles: Vec<&str> = steps.iter().map(|step| step.title.as_str()).collect();
                 format!("group: {}", titles.join("; "))
@@ -173,6 +190,7 @@ impl Kind {
             Self::Exec(args) => ("exec", json!(args)),
             Self::Script(path) => ("script", json!(path)),
             Self::Workdir(path) => ("workdir", path.canonical()),
+            Self::Dockerfile(file) => ("dockerfile", file.canonical()),
             Self::Group(steps) => ("group", steps.iter().map(Step::canonical).collect()),
         }
     }
@@ -244,6 +262,7 @@ impl Step {
         mounts::pin(&mut step.mounts, digests);
         match &mut step.kind {
             Kind::Copy(list) => copy::pin(list, digests),
+            Kind::Dockerfile(file) => file.pin(digests),
             Kind::Group(steps) => {
                 for step in steps {
                     *step = step.pinned(digests);
@@ -264,6 +283,7 @@ impl Step {
             Kind::Copy(list) => files.extend(copy::files(list)),
             Kind::Append(list) => files.extend(files::files_append(list)),
             Kind::Script(path) => files.extend([path]),
+            Kind::Dockerfile(file) => files.extend(file.all_files()),
             Kind::Group(steps) => {
                 for step in steps {
                     step.collect_files(files);
@@ -295,6 +315,7 @@ impl Step {
         let mut found = Vec::new();
         match &self.kind {
             Kind::Copy(list) => found.extend(copy::sources(list)),
+            Kind::Dockerfile(file) => found.extend(file.images.values()),
             Kind::Group(steps) => found.extend(steps.iter().flat_map(Self::copied_images)),
             Kind::Apt(_)
             | Kind::Pip(_)

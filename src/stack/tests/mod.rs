@@ -4,6 +4,7 @@ mod bases;
 mod compression;
 mod config;
 mod copied;
+mod dockerfiles;
 mod files;
 mod left_out;
 mod mounts;

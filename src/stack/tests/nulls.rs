@@ -45,7 +45,9 @@ fn values(node: &Node, path: &str, found: &mut Vec<(String, u32, u32)>) {
 }
 
 /// Files that nulls.yml names.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 7] = [
+    ("images/d/Dockerfile", "ARG A\nFROM c AS t\n"),
+    ("images/d/ignored", "x\n"),
     ("images/checks/test_a.py", ""),
     ("images/r.txt", "six\n"),
     ("images/s.sh", "#!/bin/sh\n"),

@@ -1,0 +1,370 @@
+//! `laminate import`: a stack from Dockerfiles, a bake file, a compose file or a `spec.yml`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Value, json};
+
+use super::args::{Global, ImportArgs};
+use super::{Answer, Exit, Failure, yaml};
+use crate::disk::AtomicFile;
+use crate::import::{self, Found, Imported, Note, Settings, Sources, Target};
+
+/// Names of files that list images, in the order in which they are looked for.
+const LISTS: [(&str, Form); 12] = [
+    ("images/spec.yml", Form::Datahub),
+    ("spec.yml", Form::Datahub),
+    ("docker-bake.json", Form::BakeJson),
+    ("docker-bake.override.json", Form::BakeJson),
+    ("docker-bake.hcl", Form::BakeHcl),
+    ("docker-bake.override.hcl", Form::BakeHcl),
+    ("compose.yaml", Form::Compose),
+    ("compose.yml", Form::Compose),
+    ("docker-compose.yml", Form::Compose),
+    ("docker-compose.yaml", Form::Compose),
+    ("images", Form::Tree),
+    (".", Form::Tree),
+];
+
+/// What is imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Datahub,
+    BakeJson,
+    BakeHcl,
+    Compose,
+    Tree,
+}
+
+/// Files larger than this are copied, but not read for Dockerfiles, bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// Writes a spec, and copies the files that its images need.
+pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> {
+    let from = args.from.clone().unwrap_or_else(|| Utf8PathBuf::from("."));
+    let from = match &global.directory {
+        Some(directory) => directory.join(from),
+        None => from,
+    };
+    let to = match (&global.directory, &args.to) {
+        (Some(directory), Some(to)) => directory.join(to),
+        (Some(directory), None) => directory.clone(),
+        (None, to) => to.clone().unwrap_or_else(|| Utf8PathBuf::from(".")),
+    };
+    let (folder, list, form) = find(&from)?;
+    let spec_path = to.join("specs.yml");
+    if spec_path.exists() && !args.force && !args.dry_run {
+        let text = format!("`{spec_path}` exists already");
+        return Err(Failure::new(Exit::Usage, text)
+            .help("add --force to replace it, or --to FOLDER to write into another folder"));
+    }
+    let sources = read(&folder)?;
+    let found = found(&folder, &list, form, &sources).await?;
+    if found.targets.is_empty() {
+        let text = format!("no Dockerfile found below `{from}`");
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    let settings = Settings {
+        stack: args.stack.clone().unwrap_or_else(|| stack_name(&folder)),
+        registry: global.registry.clone(),
+        is_in_place: same(&folder, &to),
+    };
+    let imported = import::imported(found, &sources, &settings);
+    let imported = imported.map_err(|text| Failure::new(Exit::Spec, text))?;
+    let spec = header(&list, &imported) + &yaml(&imported.spec);
+    if !args.dry_run {
+        write(&folder, &to, &spec, &imported)?;
+    }
+    let json = json!({
+        "spec": spec,
+        "written": !args.dry_run,
+        "copied": imported.copies.iter().map(|copy| json!({ "from": copy.from, "to": copy.to })).collect::<Vec<_>>(),
+        "report": imported.notes.iter().map(note).collect::<Vec<_>>(),
+    });
+    Ok(Answer::new(
+        Exit::Done,
+        json,
+        text(&spec, &imported, args.dry_run),
+    ))
+}
+
+fn note(note: &Note) -> Value {
+    json!({ "where": note.place, "found": note.found, "became": note.became, "open": note.is_open })
+}
+
+/// Returns the report, and with `--dry-run` the spec.
+fn text(spec: &str, imported: &Imported, dry_run: bool) -> String {
+    let mut text = String::new();
+    if dry_run {
+        text.push_str(spec);
+        text.push('\n');
+    }
+    let (open, done): (Vec<&Note>, Vec<&Note>) = imported.notes.iter().partition(|it| it.is_open);
+    for (title, notes) in [("Imported", done), ("Left out, or to be checked", open)] {
+        if notes.is_empty() {
+            continue;
+        }
+        text.push_str(&format!("{title}:\n"));
+        for note in notes {
+            text.push_str(&format!(
+                "  {}: {} → {}\n",
+                note.place, note.found, note.became
+            ));
+        }
+    }
+    let copied = imported.copies.len();
+    if copied > 0 {
+        text.push_str(&format!("{copied} files copied below images/\n"));
+    }
+    if !dry_run {
+        text.push_str("wrote specs.yml\nnext: commit the files, then run `laminate plan` and `laminate build`\n");
+    }
+    text
+}
+
+fn header(list: &str, imported: &Imported) -> String {
+    let mut text =
+        format!("# Imported from {list}. docs/spec.md of laminate describes the keys.\n");
+    if imported.spec.get("registry").is_none() {
+        text.push_str("# To publish images, add `registry: HOST/NAMESPACE`.\n");
+    }
+    text
+}
+
+/// Finds what is imported: its folder, the file, and its form.
+fn find(from: &Utf8Path) -> Result<(Utf8PathBuf, String, Form), Failure> {
+    if from.is_file() {
+        let name = from.file_name().unwrap_or_default();
+        let form = match from.extension() {
+            Some("json") => Form::BakeJson,
+            Some("hcl") => Form::BakeHcl,
+            Some("yml" | "yaml") if name.contains("compose") => Form::Compose,
+            Some("yml" | "yaml") => Form::Datahub,
+            _ => {
+                let text =
+                    format!("`{from}` is neither a bake file, a compose file nor a spec.yml");
+                return Err(Failure::new(Exit::Usage, text)
+                    .help("pass the folder of the Dockerfiles, or one of these files"));
+            }
+        };
+        // The folder of the images is below that of the spec.
+        let folder = from.parent().unwrap_or(Utf8Path::new(""));
+        let is_below = folder.file_name() == Some("images");
+        let (folder, list) = match folder.parent() {
+            Some(above) if is_below => (above, format!("images/{name}")),
+            _ => (folder, name.to_owned()),
+        };
+        return Ok((not_empty(folder), list, form));
+    }
+    if !from.is_dir() {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("no such file or folder: `{from}`"),
+        ));
+    }
+    let found = LISTS.iter().find(|(name, form)| {
+        let path = from.join(name);
+        match form {
+            Form::Tree => path.is_dir(),
+            // Other tools have a spec.yml as well.
+            Form::Datahub => fs_err::read_to_string(&path).is_ok_and(|text| {
+                text.contains("images:")
+                    && (text.contains("image_name") || text.contains("depend_on"))
+            }),
+            _ => path.is_file(),
+        }
+    });
+    let (name, form) = found.expect("`.` is a folder");
+    Ok((from.to_owned(), (*name).to_owned(), *form))
+}
+
+fn not_empty(folder: &Utf8Path) -> Utf8PathBuf {
+    if folder == "" {
+        Utf8PathBuf::from(".")
+    } else {
+        folder.to_owned()
+    }
+}
+
+fn same(one: &Utf8Path, other: &Utf8Path) -> bool {
+    let real = |path: &Utf8Path| fs_err::canonicalize(path).ok();
+    real(one).is_some_and(|path| Some(path) == real(other))
+}
+
+/// Returns a name for the stack, made of that of a folder.
+fn stack_name(folder: &Utf8Path) -> String {
+    let real = folder
+        .canonicalize_utf8()
+        .unwrap_or_else(|_| folder.to_owned());
+    let name = real.file_name().unwrap_or("stack").to_lowercase();
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let name: String = name
+        .chars()
+        .map(|c| if allowed(c) { c } else { '-' })
+        .collect();
+    match name.trim_matches('-') {
+        "" => "stack".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Returns the files below a folder, with the texts of Dockerfiles and `.dockerignore`s.
+fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
+    let mut files = BTreeMap::new();
+    let mut open = vec![Utf8PathBuf::new()];
+    while let Some(inner) = open.pop() {
+        let entries = fs_err::read_dir(folder.join(&inner)).map_err(unreadable)?;
+        for entry in entries {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name().into_string().unwrap_or_default();
+            let kind = entry.file_type().map_err(unreadable)?;
+            if name.is_empty() || matches!(name.as_str(), ".git" | "node_modules" | "__pycache__") {
+                continue;
+            }
+            let path = inner.join(&name);
+            if kind.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let is_text = name.to_lowercase().contains("dockerfile")
+                || name.ends_with(".dockerignore")
+                || name.contains("Containerfile");
+            let size = entry.metadata().map_err(unreadable)?.len();
+            let text = (is_text && size <= LARGEST)
+                .then(|| fs_err::read_to_string(folder.join(&path)).ok())
+                .flatten();
+            files.insert(path.to_string(), text);
+        }
+    }
+    Ok(Sources(files))
+}
+
+fn unreadable(error: std::io::Error) -> Failure {
+    Failure::from_error(Exit::Environment, error)
+}
+
+async fn found(
+    folder: &Utf8Path,
+    list: &str,
+    form: Form,
+    sources: &Sources,
+) -> Result<Found, Failure> {
+    let path = folder.join(list);
+    let content = || fs_err::read_to_string(&path).map_err(unreadable);
+    let invalid = |text: String| Failure::new(Exit::Spec, text);
+    let below = Utf8Path::new(list).parent().map_or("", Utf8Path::as_str);
+    match form {
+        Form::Datahub => import::datahub(list, below, &content()?).map_err(invalid),
+        Form::Compose => import::compose(list, below, &content()?).map_err(invalid),
+        Form::BakeJson => {
+            let document: Value = serde_json::from_str(&content()?)
+                .map_err(|error| invalid(format!("{list}: {error}")))?;
+            let needs_bake =
+                document.get("variable").is_some() || document.get("function").is_some();
+            let document = if needs_bake {
+                printed(folder, list).await?
+            } else {
+                document
+            };
+            import::bake(list, below, &document).map_err(invalid)
+        }
+        Form::BakeHcl => {
+            let document = printed(folder, list).await?;
+            import::bake(list, below, &document).map_err(invalid)
+        }
+        Form::Tree => Ok(tree(if list == "." { "" } else { list }, sources)),
+    }
+}
+
+/// Returns a target for each Dockerfile: the folder is its context, and has its name.
+fn tree(below: &str, sources: &Sources) -> Found {
+    let mut found = Found::default();
+    let inside = sources.below(below).map(|(_, path)| path);
+    for path in inside.filter(|path| sources.text(path).is_some()) {
+        let (context, file) = path.rsplit_once('/').unwrap_or(("", path));
+        let name = context.rsplit('/').next().unwrap_or_default();
+        let name = match file {
+            "Dockerfile" | "Containerfile" => name.to_owned(),
+            other => match other
+                .strip_suffix(".Dockerfile")
+                .or(other.strip_prefix("Dockerfile."))
+            {
+                Some(part) => part.to_owned(),
+                None => continue,
+            },
+        };
+        found.targets.push(Target {
+            name: if name.is_empty() {
+                "image".to_owned()
+            } else {
+                name
+            },
+            context: context.to_owned(),
+            dockerfile: path.to_owned(),
+            ..Target::default()
+        });
+    }
+    found
+}
+
+/// Returns a bake file with everything resolved, by buildx.
+async fn printed(folder: &Utf8Path, list: &str) -> Result<Value, Failure> {
+    let (program, first) = if which::which("buildx").is_ok() {
+        ("buildx", None)
+    } else if which::which("docker").is_ok() {
+        ("docker", Some("buildx"))
+    } else {
+        let text = format!("reading `{list}` requires buildx, which is not on PATH");
+        return Err(Failure::new(Exit::Environment, text).help(
+            "install buildx; or run `docker buildx bake --print >docker-bake.json` elsewhere, and import that file",
+        ));
+    };
+    let mut command = tokio::process::Command::new(program);
+    command
+        .args(first)
+        .args(["bake", "--print", "--file", list, "--allow=fs=*"]);
+    command
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = command.output().await.map_err(unreadable)?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let text = format!("`{program} bake --print` failed: {}", text.trim());
+        return Err(Failure::new(Exit::Environment, text));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| {
+        Failure::new(
+            Exit::Environment,
+            format!("unexpected output of buildx: {error}"),
+        )
+    })
+}
+
+/// Copies the files, then writes the spec.
+fn write(folder: &Utf8Path, to: &Utf8Path, spec: &str, imported: &Imported) -> Result<(), Failure> {
+    fs_err::create_dir_all(to).map_err(unreadable)?;
+    for copy in &imported.copies {
+        let (from, target) = (folder.join(&copy.from), to.join(&copy.to));
+        if let Some(above) = target.parent() {
+            fs_err::create_dir_all(above).map_err(unreadable)?;
+        }
+        if from.is_symlink() {
+            let link = fs_err::read_link(&from).map_err(unreadable)?;
+            let _replaced = fs_err::remove_file(&target);
+            fs_err::os::unix::fs::symlink(link, &target).map_err(unreadable)?;
+        } else {
+            fs_err::copy(&from, &target).map_err(unreadable)?;
+        }
+    }
+    save(to.join("specs.yml").as_std_path(), spec.as_bytes()).map_err(unreadable)
+}
+
+fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let file = AtomicFile::create(path)?;
+    file.as_file().write_all(bytes)?;
+    file.commit()
+}

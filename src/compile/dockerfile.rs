@@ -1,0 +1,176 @@
+//! A Dockerfile for the frontend of the engine: what it is asked, and its answer in the graph.
+//!
+//! Options and inputs are those of `dockerfile.v0` (frontend/dockerui/config.go, context.go and namedcontext.go of BuildKit
+//! 0.32.2). Every image that the file names is an input, so that the frontend resolves none itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bollard_buildkit_proto::pb;
+use serde_json::json;
+
+use super::command::PLACE;
+use super::compiler::{BaseState, Compiler, group_of};
+use super::config::BaseConfig;
+use super::environment::Environment;
+use super::mounts::tmpfs;
+use super::tree::{Content, Entry, Tree};
+use crate::dockerfile::context_name;
+use crate::llb::{Action, EmbedError, EmbeddedOutput, ExecAdditions, File, Meta, Network, Output};
+use crate::stack::{Dockerfile, ImageId};
+
+/// What the frontend is asked.
+#[derive(Clone, Debug, Default)]
+pub struct DockerfileRequest {
+    /// Options by name.
+    pub options: BTreeMap<String, String>,
+    /// File systems that the options name.
+    pub inputs: BTreeMap<String, Output>,
+}
+
+/// A Dockerfile in the graph.
+#[derive(Clone, Debug)]
+pub struct DockerfileState {
+    /// What it leaves, with its config.
+    pub state: BaseState,
+    /// The digest of each of its own operations, and the name that the frontend gave it.
+    pub operations: Vec<(String, String)>,
+}
+
+impl Compiler<'_> {
+    /// Returns what the frontend is asked to make of the Dockerfile of an image. `images` are those that it names, by the
+    /// name it has for them, with their configs.
+    pub fn dockerfile(
+        &mut self,
+        id: ImageId,
+        file: &Dockerfile,
+        images: &BTreeMap<String, BaseState>,
+        platform: &str,
+    ) -> DockerfileRequest {
+        let mut asked = DockerfileRequest::default();
+        let mut set = |name: &str, value: &str| {
+            asked.options.insert(name.to_owned(), value.to_owned());
+        };
+        set("filename", file.file.as_str());
+        set("platform", platform);
+        // With this, `# syntax=` does not have another frontend fetched.
+        set("cmdline", "docker/dockerfile");
+        if let Some(target) = &file.target {
+            set("target", target);
+        }
+        if self.environment.ignore_cache.contains(&id) {
+            set("no-cache", "");
+        }
+        if !self.environment.cache_scope.is_empty() {
+            let name = "build-arg:BUILDKIT_CACHE_MOUNT_NS";
+            set(name, &self.environment.cache_scope);
+        }
+        if let Some(proxy) = &self.environment.proxy {
+            for (name, value) in [
+                ("HTTP_PROXY", &proxy.http),
+                ("HTTPS_PROXY", &proxy.https),
+                ("FTP_PROXY", &proxy.ftp),
+                ("NO_PROXY", &proxy.no),
+                ("ALL_PROXY", &proxy.all),
+            ] {
+                if !value.is_empty() {
+                    set(&format!("build-arg:{name}"), value);
+                }
+            }
+        }
+        for (name, value) in &file.args {
+            set(&format!("build-arg:{name}"), value);
+        }
+        for (number, (name, image)) in images.iter().enumerate() {
+            let input = format!("image-{number}");
+            let name = context_name(name);
+            set(&format!("context:{name}"), &format!("input:{input}"));
+            let config = BASE64_STANDARD.encode(image.config.0.to_string());
+            let metadata = json!({ "containerimage.config": config }).to_string();
+            set(&format!("input-metadata:{input}"), &metadata);
+            asked.inputs.insert(input, image.output);
+        }
+        let (context, itself) = self.dockerfile_files(file);
+        asked.inputs.insert("context".to_owned(), context);
+        asked.inputs.insert("dockerfile".to_owned(), itself);
+        asked
+    }
+
+    /// Adds the files of the context, and the Dockerfile.
+    fn dockerfile_files(&mut self, file: &Dockerfile) -> (Output, Output) {
+        let mut context = Tree::default();
+        for (path, found) in &file.files {
+            if let Some(entry) = Entry::of_stack(found, self.stack.files()) {
+                context.insert(format!("/{path}"), entry);
+            }
+        }
+        let mut itself = Tree::default();
+        let content = match &file.renamed {
+            Some(text) => Content::Text(text.clone()),
+            None => Content::Stack(file.file.clone()),
+        };
+        let entry = Entry::File {
+            mode: 0o644,
+            content,
+        };
+        itself.insert(format!("/{}", file.file), entry);
+        (
+            self.tree(&context, true, "build context"),
+            self.tree(&itself, false, "Dockerfile"),
+        )
+    }
+
+    /// Adds what the frontend made of the Dockerfile of an image. `before`: the operations of its inputs, by digest.
+    pub fn add_dockerfile(
+        &mut self,
+        id: ImageId,
+        definition: &pb::Definition,
+        config: BaseConfig,
+        before: &BTreeSet<String>,
+    ) -> Result<DockerfileState, EmbedError> {
+        let group = group_of(&self.stack.label(id));
+        let additions = self.additions(id);
+        let made = self.graph.embed(definition, &additions, &group, before)?;
+        let made = made.unwrap_or_else(|| EmbeddedOutput {
+            output: self.nothing(),
+            names: Vec::new(),
+        });
+        let output = made.output;
+        Ok(DockerfileState {
+            state: BaseState { output, config },
+            operations: made.names,
+        })
+    }
+
+    /// Returns what the commands of a Dockerfile get beside what it gives them itself: certificates, and what makes them
+    /// others than those of the last period of `refresh:`.
+    fn additions(&self, id: ImageId) -> ExecAdditions {
+        let mut env = Environment::default();
+        let mut mounts = Vec::new();
+        self.trust(Network::Default, &mut env, &mut mounts);
+        if !mounts.is_empty() {
+            mounts.insert(0, tmpfs(PLACE));
+        }
+        let refreshed = self.environment.refreshed.get(&id);
+        ExecAdditions {
+            env: refreshed
+                .iter()
+                .map(|text| format!("LAMINATE_REFRESH={text}"))
+                .collect(),
+            network_env: env.entries(),
+            network_mounts: mounts,
+        }
+    }
+
+    /// Adds an empty file system.
+    pub fn nothing(&mut self) -> Output {
+        let actions = vec![Action::MakeFolder {
+            path: "/".to_owned(),
+            mode: 0o755,
+            owner: None,
+        }];
+        let base = None;
+        self.graph.file(File { base, actions }, Meta::default())
+    }
+}

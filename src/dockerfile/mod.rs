@@ -1,0 +1,106 @@
+//! Dockerfiles, as far as a plan must know them: the images, files and secrets that a target uses.
+//!
+//! [`Dockerfile::parse`] reads a text, [`Dockerfile::uses`] follows the stages of a target, and [`Ignore`] is a
+//! `.dockerignore`. The Dockerfile itself is built by the frontend of
+//! the engine; the rules here are those of that frontend (frontend/dockerfile/dockerfile2llb/convert.go of BuildKit 0.32.2).
+//! Called by `stack`.
+
+mod ignore;
+mod lines;
+mod parse;
+#[cfg(test)]
+mod tests;
+mod uses;
+mod words;
+
+use std::ops::Range;
+
+pub use ignore::Ignore;
+pub use uses::{Root, Uses};
+
+/// A Dockerfile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dockerfile {
+    /// `# syntax=`.
+    pub syntax: Option<Word>,
+    /// `ARG` before the first stage, in their order.
+    args: Vec<Arg>,
+    stages: Vec<Stage>,
+}
+
+impl Dockerfile {
+    /// Whether a stage has the name that the frontend makes of the name of an image. The frontend would take the image for
+    /// the stage.
+    pub fn has_stage(&self, image: &str) -> bool {
+        let name = context_name(image);
+        let mut names = self.stages.iter().filter_map(|stage| stage.name.as_deref());
+        names.any(|stage| stage == name)
+    }
+}
+
+/// Returns the name under which the frontend looks up an image among the named contexts: without what Docker adds to short
+/// names (frontend/dockerui/config.go of BuildKit 0.32.2, `NamedContext`).
+pub fn context_name(image: &str) -> String {
+    let name = image.strip_suffix(":latest").unwrap_or(image);
+    let name = ["docker.io/", "index.docker.io/"]
+        .iter()
+        .find_map(|host| name.strip_prefix(host))
+        .unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name).to_owned()
+}
+
+/// A part of the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Without escapes of lines.
+    pub value: String,
+    /// Its bytes in the file.
+    pub range: Range<usize>,
+}
+
+/// A fault of the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong.
+    pub message: String,
+    /// What is at the place.
+    pub label: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// Bytes in the file.
+    pub range: Range<usize>,
+}
+
+/// A variable of `ARG`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Arg {
+    name: String,
+    default: Option<String>,
+    range: Range<usize>,
+}
+
+/// A stage: `FROM` and what follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stage {
+    /// In lower case, as stages are compared.
+    name: Option<String>,
+    base: Word,
+    uses: Vec<Use>,
+    /// Names of its `ARG`s.
+    args: Vec<String>,
+    /// Whether it has `ONBUILD`.
+    has_triggers: bool,
+}
+
+/// What an instruction takes from outside of its stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Use {
+    /// `--from` of `COPY` and of a mount.
+    Image(Word),
+    /// A path in the context, as written.
+    Context(String),
+    /// A secret that must be there.
+    Secret(Word),
+    /// `--mount=type=ssh`.
+    Ssh(Range<usize>),
+}

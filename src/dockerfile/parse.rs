@@ -1,0 +1,149 @@
+//! Reads what a plan must know of the instructions of a Dockerfile.
+
+use super::lines::{Instruction, here_document, lines};
+use super::{Arg, Dockerfile, Fault, Stage, Use, Word};
+
+impl Dockerfile {
+    /// Reads a text.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let read = lines(text)?;
+        let mut made = Self {
+            syntax: read.syntax,
+            ..Self::default()
+        };
+        for instruction in &read.instructions {
+            match (instruction.keyword.as_str(), made.stages.last_mut()) {
+                ("FROM", _) => made.stages.push(stage(instruction)?),
+                ("ARG", None) => made.args.extend(args(instruction)),
+                (_, Some(stage)) => stage.add(instruction),
+                (_, None) => {}
+            }
+        }
+        Ok(made)
+    }
+}
+
+/// Reads `FROM IMAGE AS NAME`.
+fn stage(instruction: &Instruction) -> Result<Stage, Fault> {
+    let (_, words) = instruction.options();
+    let mut words = words.into_iter();
+    let base = words.next();
+    let rest: Vec<Word> = words.collect();
+    let name = match rest.as_slice() {
+        [] => Some(None),
+        [word, name] if word.value.eq_ignore_ascii_case("as") => {
+            Some(Some(name.value.to_lowercase()))
+        }
+        _ => None,
+    };
+    match (base, name) {
+        (Some(base), Some(name)) => Ok(Stage {
+            name,
+            base,
+            uses: Vec::new(),
+            args: Vec::new(),
+            has_triggers: false,
+        }),
+        _ => Err(Fault {
+            message: "invalid `FROM`".to_owned(),
+            label: "expected `FROM IMAGE` or `FROM IMAGE AS NAME`".to_owned(),
+            help: None,
+            range: instruction.range.clone(),
+        }),
+    }
+}
+
+impl Stage {
+    /// Adds what an instruction uses.
+    fn add(&mut self, instruction: &Instruction) {
+        match instruction.keyword.as_str() {
+            "ARG" => {
+                let list = args(instruction).into_iter();
+                self.args.extend(list.map(|arg| arg.name));
+            }
+            "COPY" | "ADD" => self.copied(instruction),
+            "RUN" => {
+                let (options, _) = instruction.options();
+                for (_, value) in options.iter().filter(|(name, _)| name == "mount") {
+                    self.mount(value);
+                }
+            }
+            "ONBUILD" => {
+                self.has_triggers = true;
+                if let Some(inner) = instruction.trigger() {
+                    self.add(&inner);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn copied(&mut self, instruction: &Instruction) {
+        let (options, words) = instruction.options();
+        if let Some((_, image)) = options.into_iter().find(|(name, _)| name == "from") {
+            self.uses.push(Use::Image(image));
+            return;
+        }
+        let words = words.into_iter().map(|word| word.value);
+        let mut sources = instruction.array().unwrap_or_else(|| words.collect());
+        // The last one is the target.
+        sources.pop();
+        for source in sources {
+            // What a here-document has is in the Dockerfile; URLs are read by the engine.
+            let is_elsewhere = source.contains("://") || source.starts_with("git@");
+            if here_document(&source).is_none() && !is_elsewhere {
+                self.uses.push(Use::Context(source));
+            }
+        }
+    }
+
+    /// Adds what `--mount` uses: comma-separated settings, as in CSV.
+    fn mount(&mut self, value: &Word) {
+        let settings: Vec<&str> = value.value.split(',').collect();
+        let get = |names: &[&str]| {
+            settings.iter().find_map(|setting| {
+                let (name, value) = setting.split_once('=').unwrap_or((setting, "true"));
+                names.contains(&name).then_some(value)
+            })
+        };
+        let named = |text: &str| Word {
+            value: text.to_owned(),
+            range: value.range.clone(),
+        };
+        let from = get(&["from"]);
+        if let Some(from) = from {
+            self.uses.push(Use::Image(named(from)));
+        }
+        match get(&["type"]).unwrap_or("bind") {
+            "bind" if from.is_none() => {
+                let path = get(&["source", "src"]).unwrap_or(".");
+                self.uses.push(Use::Context(path.to_owned()));
+            }
+            "secret" if get(&["required"]) == Some("true") => {
+                let target = get(&["target", "dst", "destination"]).unwrap_or_default();
+                let last = target.rsplit('/').next().unwrap_or_default();
+                self.uses
+                    .push(Use::Secret(named(get(&["id"]).unwrap_or(last))));
+            }
+            "ssh" => self.uses.push(Use::Ssh(value.range.clone())),
+            _ => {}
+        }
+    }
+}
+
+/// Returns the variables of an `ARG`: `A=1 B`.
+fn args(instruction: &Instruction) -> Vec<Arg> {
+    let list = instruction.words().into_iter();
+    let args = list.map(|word| {
+        let (name, default) = match word.value.split_once('=') {
+            Some((name, default)) => (name.to_owned(), Some(default.to_owned())),
+            None => (word.value, None),
+        };
+        Arg {
+            name,
+            default,
+            range: word.range,
+        }
+    });
+    args.collect()
+}

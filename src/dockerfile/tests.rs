@@ -1,0 +1,188 @@
+//! Tests of Dockerfiles.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::lines::lines;
+use super::words::expand;
+use super::{Dockerfile, Ignore, Root, Uses};
+
+fn uses_of(text: &str, target: Option<&str>, args: &[(&str, &str)]) -> Uses {
+    let file = Dockerfile::parse(text).expect("a Dockerfile");
+    let args = args.iter();
+    let args = args.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    file.uses(target, &args.collect(), &BTreeSet::new())
+        .expect("it is known")
+}
+
+fn root(uses: &Uses) -> &str {
+    match &uses.root {
+        Root::Image(name) => &name.value,
+        Root::Scratch => "scratch",
+    }
+}
+
+fn images(uses: &Uses) -> Vec<&str> {
+    uses.images.iter().map(|name| name.value.as_str()).collect()
+}
+
+#[test]
+fn the_base_is_that_of_the_first_stage_of_the_target() {
+    let text = "FROM debian:12 AS Base\nFROM golang:1 AS build\nRUN go build\nFROM base\nCOPY --from=build /x /x\n";
+    let uses = uses_of(text, None, &[]);
+    assert_eq!(root(&uses), "debian:12");
+    assert_eq!(images(&uses), ["golang:1"]);
+    let uses = uses_of(text, Some("BUILD"), &[]);
+    assert_eq!((root(&uses), images(&uses).len()), ("golang:1", 0));
+    assert_eq!(root(&uses_of(text, Some("0"), &[])), "debian:12");
+}
+
+#[test]
+fn a_base_can_be_a_variable_of_variables() {
+    let text = "ARG REGISTRY=quay.io\nARG OWNER=jupyter\nARG BASE_IMAGE=$REGISTRY/$OWNER/foundation\nFROM $BASE_IMAGE\n";
+    assert_eq!(
+        root(&uses_of(text, None, &[])),
+        "quay.io/jupyter/foundation"
+    );
+    let own = [("OWNER", "campus")];
+    assert_eq!(
+        root(&uses_of(text, None, &own)),
+        "quay.io/campus/foundation"
+    );
+    let own = [("BASE_IMAGE", "base-notebook")];
+    assert_eq!(root(&uses_of(text, None, &own)), "base-notebook");
+}
+
+#[test]
+fn what_stages_take_from_outside_is_found() {
+    let text = "FROM scratch AS files\nCOPY ./a/b* deps/ /x/\nADD https://host/x git@host:y /y/\n\
+                FROM debian:12\nCOPY --from=0 /x /x\nCOPY --chown=1:1 [\"c d/e\", \"/e\"]\n\
+                RUN --mount=type=bind,source=src,target=/src --mount=from=golang:1,target=/go make\n\
+                RUN --mount=type=secret,id=token,required=true --mount=type=secret,id=other cat\n\
+                COPY <<EOF /etc/motd\nhello\nEOF\n";
+    let uses = uses_of(text, None, &[]);
+    let context: Vec<&str> = uses.context.iter().map(String::as_str).collect();
+    assert_eq!(context, ["a", "c d/e", "deps", "src"]);
+    assert_eq!(images(&uses), ["golang:1"]);
+    let secrets: Vec<&str> = uses.secrets.iter().map(|id| id.value.as_str()).collect();
+    assert_eq!(secrets, ["token"]);
+}
+
+#[test]
+fn stages_that_the_target_does_not_need_count_for_nothing() {
+    let text = "FROM debian:12 AS a\nCOPY a /\nFROM alpine:3 AS b\nCOPY b /\nFROM a\n";
+    let uses = uses_of(text, None, &[]);
+    assert_eq!(uses.context, BTreeSet::from(["a".to_owned()]));
+    assert!(uses.images.is_empty());
+}
+
+#[test]
+fn a_name_that_cannot_be_known_is_a_fault_at_its_place() {
+    let fault = |text: &str| {
+        let file = Dockerfile::parse(text).expect("a Dockerfile");
+        let fault = file.uses(None, &BTreeMap::new(), &BTreeSet::new());
+        let fault = fault.expect_err("unknown");
+        (fault.message, text[fault.range].to_owned())
+    };
+    let blank = "ARG X\nFROM ${X}\n";
+    let expected = "the name of the base is unknown: `${X}`";
+    assert_eq!(fault(blank), (expected.to_owned(), "${X}".to_owned()));
+    assert!(fault("FROM base-$TARGETARCH\n").0.contains("unknown"));
+    assert!(
+        fault("ARG X\nFROM ${X:?set-it}\n")
+            .0
+            .contains("missing value")
+    );
+}
+
+#[test]
+fn instructions_are_those_that_the_frontend_reads() {
+    let text = "\u{feff}# Syntax = docker/dockerfile:1\n# escape=\\\n\n# a comment\nfrom a \\\n  # in between\n\n  as b\n\
+                RUN <<ONE cat >/1 && <<-\"TWO\" cat >/2\nFROM x\nONE\n\tRUN y\n\tTWO\nARG A=1 B=\"x y\"\r\nCOPY [\"a b\", \"/c\"]\n";
+    let read = lines(text).expect("valid");
+    assert_eq!(
+        read.syntax.expect("a directive").value,
+        "docker/dockerfile:1"
+    );
+    let list: Vec<(&str, &str)> = (read.instructions.iter())
+        .map(|it| (it.keyword.as_str(), it.arguments.as_str()))
+        .collect();
+    let run = "<<ONE cat >/1 && <<-\"TWO\" cat >/2";
+    let expected = [
+        ("FROM", "a   as b"),
+        ("RUN", run),
+        ("ARG", "A=1 B=\"x y\""),
+        ("COPY", "[\"a b\", \"/c\"]"),
+    ];
+    assert_eq!(list, expected);
+    assert_eq!(read.instructions[1].documents, ["FROM x\n", "RUN y\n"]);
+    let words: Vec<String> = (read.instructions[2].words().into_iter())
+        .map(|word| {
+            assert_eq!(text[word.range].replace('"', ""), word.value);
+            word.value
+        })
+        .collect();
+    assert_eq!(words, ["A=1", "B=x y"]);
+    assert_eq!(
+        read.instructions[3].array(),
+        Some(vec!["a b".to_owned(), "/c".to_owned()])
+    );
+}
+
+#[test]
+fn a_backquote_can_be_the_escape() {
+    let read = lines("# escape=`\nFROM a `\n AS b\nRUN dir c:\\\n").expect("valid");
+    assert_eq!(read.instructions[0].arguments, "a  AS b");
+    assert_eq!(read.instructions[1].arguments, "dir c:\\");
+}
+
+#[test]
+fn an_invalid_file_is_a_fault_at_its_place() {
+    let fault = Dockerfile::parse("FROM debian\nRUM x\n").expect_err("invalid");
+    assert_eq!(fault.message, "unknown instruction `RUM`");
+    assert_eq!(fault.range, 12..15);
+    for text in ["FROM", "FROM a b", "FROM a\nRUN <<EOF\nx\n"] {
+        assert!(Dockerfile::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn variables_are_replaced_as_in_a_dockerfile() {
+    let vars = [("a", "1"), ("empty", "")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+    let vars = BTreeMap::from(vars);
+    for (text, expected) in [
+        ("x$a-${a}y$none", "x1-1y"),
+        ("${none:-z$a}${a:-z}", "z11"),
+        ("${empty:-z}${empty-z}", "z"),
+        ("${a:+z}${none+z}", "z"),
+        ("\\$a", "$a"),
+        ("${none:-${a}}", "1"),
+    ] {
+        assert_eq!(expand(text, &vars).as_deref(), Ok(expected), "{text}");
+    }
+    assert!(expand("${a#x}", &vars).is_err());
+}
+
+#[test]
+fn ignored_files_are_those_that_docker_ignores() {
+    let ignore =
+        "# a comment\n*.md\n!README.md\n/build/\n**/*.pyc\ntmp?\n.git\nsecret/**\n!secret/ok\n";
+    let ignore = Ignore::parse(ignore).expect("valid");
+    for (path, is_ignored) in [
+        ("x.md", true),
+        ("README.md", false),
+        ("docs/x.md", false),
+        ("build", true),
+        ("build/x/y", true),
+        ("x.pyc", true),
+        ("a/b/x.pyc", true),
+        ("tmp1", true),
+        ("tmp12", false),
+        (".git/config", true),
+        ("secret/x", true),
+        ("secret/ok", false),
+        ("x", false),
+    ] {
+        assert_eq!(ignore.matches(path), is_ignored, "{path}");
+    }
+    assert_eq!(Ignore::parse("a\n[x\n").expect_err("invalid"), "[x");
+}

@@ -1,0 +1,292 @@
+//! What a target of a Dockerfile uses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use super::words::{Unexpandable, expand};
+use super::{Dockerfile, Fault, Stage, Use, Word};
+
+/// What a target uses: its own stage, and all stages that this one needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uses {
+    /// What the target is based on in the end.
+    pub root: Root,
+    /// Images that other stages are based on, and those that files are copied from or mounted.
+    pub images: Vec<Word>,
+    /// Paths in the context that are copied or mounted, without `/` at their ends; an empty path is all of it.
+    pub context: BTreeSet<String>,
+    /// Ids of secrets that must be there.
+    pub secrets: Vec<Word>,
+    /// A mount of an SSH agent.
+    pub ssh: Option<Range<usize>>,
+    /// Whether the target's own stages have `ONBUILD`.
+    pub has_triggers: bool,
+    /// Names of all `ARG`s of the file.
+    pub args: BTreeSet<String>,
+}
+
+/// What the last stage of a chain of stages is based on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// An image, by the name that the file gives it.
+    Image(Word),
+    /// `FROM scratch`.
+    Scratch,
+}
+
+/// Follows the stages of a target.
+struct Follower<'a> {
+    file: &'a Dockerfile,
+    vars: BTreeMap<String, String>,
+    /// Names that stand for images whatever stages there are.
+    contexts: &'a BTreeSet<String>,
+    seen: BTreeSet<usize>,
+    uses: Uses,
+}
+
+/// What a name stands for.
+enum Named {
+    Stage(usize),
+    Image,
+}
+
+/// Variables that the engine sets, by the platforms of the build and the image.
+const OF_PLATFORM: [&str; 2] = ["TARGET", "BUILD"];
+
+impl Dockerfile {
+    /// Follows a target: the name or number of a stage, by default the last one. `args` are values of `ARG`, `contexts`
+    /// names that stand for images.
+    pub fn uses(
+        &self,
+        target: Option<&str>,
+        args: &BTreeMap<String, String>,
+        contexts: &BTreeSet<String>,
+    ) -> Result<Uses, Fault> {
+        let index = match target {
+            Some(target) => self.target(target)?,
+            None => self.stages.len().checked_sub(1).ok_or_else(|| Fault {
+                message: "the Dockerfile has no stage".to_owned(),
+                label: "no `FROM`".to_owned(),
+                help: None,
+                range: 0..0,
+            })?,
+        };
+        let of_stages = self.stages.iter().flat_map(|stage| &stage.args);
+        let declared = self.args.iter().map(|arg| &arg.name);
+        let mut follower = Follower {
+            file: self,
+            vars: self.variables(args)?,
+            contexts,
+            seen: BTreeSet::new(),
+            uses: Uses {
+                root: Root::Scratch,
+                images: Vec::new(),
+                context: BTreeSet::new(),
+                secrets: Vec::new(),
+                ssh: None,
+                has_triggers: false,
+                args: declared.chain(of_stages).cloned().collect(),
+            },
+        };
+        follower.uses.root = follower.stage(index, true)?;
+        Ok(follower.uses)
+    }
+
+    /// Returns the `ARG`s before the first stage that have no value, and are part of a name after `FROM`.
+    pub fn unset_args(&self, args: &BTreeMap<String, String>) -> Vec<String> {
+        let is_unset = |name: &str| !args.contains_key(name);
+        let unset = self
+            .args
+            .iter()
+            .filter(|arg| arg.default.is_none() && is_unset(&arg.name));
+        let is_used = |name: &str| {
+            let forms = [format!("${name}"), format!("${{{name}}}")];
+            let mut bases = self.stages.iter().map(|stage| &stage.base.value);
+            bases.any(|base| forms.iter().any(|form| base.contains(form)))
+        };
+        let unset = unset.filter(|arg| is_used(&arg.name));
+        unset.map(|arg| arg.name.clone()).collect()
+    }
+
+    /// Whether an `ARG` before the first stage has this name.
+    pub fn has_arg(&self, name: &str) -> bool {
+        self.args.iter().any(|arg| arg.name == name)
+    }
+
+    fn target(&self, target: &str) -> Result<usize, Fault> {
+        let name = target.to_lowercase();
+        let named = |stage: &Stage| stage.name.as_deref() == Some(name.as_str());
+        let by_number = || target.parse().ok().filter(|at| *at < self.stages.len());
+        let found = self.stages.iter().rposition(named).or_else(by_number);
+        found.ok_or_else(|| {
+            let names = self.stages.iter().filter_map(|stage| stage.name.as_deref());
+            let names: Vec<&str> = names.collect();
+            Fault {
+                message: format!("unknown target `{target}`"),
+                label: "no stage has this name".to_owned(),
+                help: (!names.is_empty()).then(|| format!("the stages are {}", names.join(", "))),
+                range: 0..0,
+            }
+        })
+    }
+
+    /// Returns the variables of `FROM`: the `ARG`s before the first stage.
+    fn variables(
+        &self,
+        args: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, Fault> {
+        let mut vars = BTreeMap::new();
+        for arg in &self.args {
+            let value = match (args.get(&arg.name), &arg.default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => {
+                    let word = Word {
+                        value: default.clone(),
+                        range: arg.range.clone(),
+                    };
+                    Some(expand(default, &vars).map_err(|reason| unexpandable(&word, reason))?)
+                }
+                (None, None) => None,
+            };
+            if let Some(value) = value {
+                vars.insert(arg.name.clone(), value);
+            }
+        }
+        Ok(vars)
+    }
+}
+
+impl Follower<'_> {
+    /// Adds what a stage uses; returns what it is based on. `is_own`: the target is based on it.
+    fn stage(&mut self, index: usize, is_own: bool) -> Result<Root, Fault> {
+        let file = self.file;
+        let stage = &file.stages[index];
+        let is_new = self.seen.insert(index);
+        self.uses.has_triggers |= is_own && stage.has_triggers;
+        let name = self.base(stage)?;
+        let root = match self.named(&name.value, index) {
+            Named::Stage(below) => self.stage(below, is_own)?,
+            Named::Image if name.value == "scratch" => Root::Scratch,
+            Named::Image => Root::Image(name),
+        };
+        if let (Root::Image(image), false) = (&root, is_own) {
+            self.image(image.clone());
+        }
+        if is_new {
+            for used in &stage.uses {
+                self.used(used)?;
+            }
+        }
+        Ok(root)
+    }
+
+    /// Returns the name after `FROM`, with its variables replaced.
+    fn base(&self, stage: &Stage) -> Result<Word, Fault> {
+        let written = &stage.base;
+        let platform = OF_PLATFORM.iter().find(|name| {
+            let is_used = |form: &str| written.value.contains(&format!("{form}{name}"));
+            is_used("$") || is_used("${")
+        });
+        let value = expand(&written.value, &self.vars);
+        let value = value.map_err(|reason| unexpandable(written, reason))?;
+        if platform.is_some() || value.is_empty() {
+            let label = match platform {
+                Some(_) => "laminate does not know the variables of the platform here",
+                None => "its variables are empty",
+            };
+            return Err(Fault {
+                message: format!("the name of the base is unknown: `{}`", written.value),
+                label: label.to_owned(),
+                help: Some(
+                    "set the variable in `args:`, and declare it by `ARG` before the first `FROM`"
+                        .to_owned(),
+                ),
+                range: written.range.clone(),
+            });
+        }
+        Ok(Word {
+            value,
+            range: written.range.clone(),
+        })
+    }
+
+    /// Returns what a name stands for; `before` is the number of the first stage that it cannot stand for.
+    fn named(&self, name: &str, before: usize) -> Named {
+        if self.contexts.contains(name) {
+            return Named::Image;
+        }
+        let lower = name.to_lowercase();
+        let stages = &self.file.stages[..before];
+        let found = stages
+            .iter()
+            .rposition(|stage| stage.name.as_ref() == Some(&lower));
+        found.map_or(Named::Image, Named::Stage)
+    }
+
+    fn used(&mut self, used: &Use) -> Result<(), Fault> {
+        match used {
+            Use::Image(name) => {
+                let stages = self.file.stages.len();
+                let number = name.value.parse().ok().filter(|at| *at < stages);
+                match (self.named(&name.value, stages), number) {
+                    (Named::Stage(index), _) | (Named::Image, Some(index)) => {
+                        if !self.seen.contains(&index) {
+                            self.stage(index, false)?;
+                        }
+                    }
+                    (Named::Image, None) if name.value == "scratch" => {}
+                    (Named::Image, None) => self.image(name.clone()),
+                }
+            }
+            Use::Context(path) => {
+                self.uses.context.insert(prefix(path));
+            }
+            Use::Secret(id) => self.uses.secrets.push(id.clone()),
+            Use::Ssh(range) => self.uses.ssh = Some(range.clone()),
+        }
+        Ok(())
+    }
+
+    fn image(&mut self, name: Word) {
+        if !self
+            .uses
+            .images
+            .iter()
+            .any(|known| known.value == name.value)
+        {
+            self.uses.images.push(name);
+        }
+    }
+}
+
+/// Returns the folders at the start of a path that are certain: those before the first part with a variable or a pattern.
+fn prefix(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part if part.contains(['*', '?', '[', '\\', '$']) => break,
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+fn unexpandable(word: &Word, reason: Unexpandable) -> Fault {
+    let (message, label) = match reason {
+        Unexpandable::Form(form) => (
+            format!("unsupported form of a variable `{form}`"),
+            "laminate must know this name before the build".to_owned(),
+        ),
+        Unexpandable::Required { name, message } => (format!("missing value of `{name}`"), message),
+    };
+    Fault {
+        message,
+        label,
+        help: Some("set the variable in `args:`".to_owned()),
+        range: word.range.clone(),
+    }
+}

@@ -1,0 +1,199 @@
+//! Bake files: the JSON that `docker buildx bake --print` writes, which has inheritance, variables and matrices resolved; and
+//! files in JSON that need none of these.
+
+use serde_json::{Map, Value};
+
+use super::sources::join;
+use super::yaml::{pairs, text, texts};
+use super::{Context, Found, Note, Target};
+
+/// Keys of a target that become part of the spec, or that a finished list does not need.
+const READ: [&str; 10] = [
+    "context",
+    "dockerfile",
+    "args",
+    "contexts",
+    "target",
+    "tags",
+    "secret",
+    "inherits",
+    "name",
+    "description",
+];
+
+/// Reads a bake file; `folder` is its own, relative to that of the import. The error is for people.
+pub fn bake(file: &str, folder: &str, document: &Value) -> Result<Found, String> {
+    let targets = document["target"].as_object();
+    let targets = targets.ok_or_else(|| format!("{file} has no `target`"))?;
+    let mut found = Found::default();
+    for name in targets.keys() {
+        let mut seen = Vec::new();
+        let whole = inherited(file, name, targets, &mut seen)?;
+        // One that only others inherit from has no Dockerfile of its own to build.
+        let is_inherited = targets
+            .values()
+            .any(|other| texts(&other["inherits"]).contains(name));
+        if is_inherited
+            && !["context", "dockerfile", "dockerfile-inline"]
+                .iter()
+                .any(|key| targets[name].get(key).is_some())
+        {
+            continue;
+        }
+        found
+            .targets
+            .push(target(file, folder, name, &whole, &mut found.notes)?);
+    }
+    for (key, value) in document.as_object().into_iter().flatten() {
+        if !matches!(key.as_str(), "target" | "group") {
+            let became = "left out: `buildx bake --print` resolves it";
+            found
+                .notes
+                .push(Note::open(file, format!("{key} {value}"), became));
+        }
+    }
+    Ok(found)
+}
+
+/// Returns a target with what it inherits.
+fn inherited(
+    file: &str,
+    name: &str,
+    targets: &Map<String, Value>,
+    seen: &mut Vec<String>,
+) -> Result<Map<String, Value>, String> {
+    let own = targets.get(name).and_then(Value::as_object);
+    let own = own.ok_or_else(|| format!("{file}: unknown target `{name}`"))?;
+    if seen.iter().any(|other| other == name) {
+        return Err(format!("{file}: target `{name}` inherits from itself"));
+    }
+    seen.push(name.to_owned());
+    let mut whole = Map::new();
+    for parent in own.get("inherits").map(texts).unwrap_or_default() {
+        merge(&mut whole, &inherited(file, &parent, targets, seen)?);
+    }
+    merge(&mut whole, own);
+    seen.pop();
+    Ok(whole)
+}
+
+/// Adds the keys of another target; maps are merged.
+fn merge(whole: &mut Map<String, Value>, other: &Map<String, Value>) {
+    for (key, value) in other {
+        match (whole.get_mut(key), value) {
+            (Some(Value::Object(before)), Value::Object(after)) => {
+                before.extend(after.iter().map(|(k, v)| (k.clone(), v.clone())));
+            }
+            _ => {
+                whole.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn target(
+    file: &str,
+    folder: &str,
+    name: &str,
+    whole: &Map<String, Value>,
+    notes: &mut Vec<Note>,
+) -> Result<Target, String> {
+    let at = format!("{file}: target {name}");
+    if whole.contains_key("matrix") {
+        return Err(format!(
+            "{at} has a `matrix`: write the list with `docker buildx bake --print`, and import that"
+        ));
+    }
+    let get = |key: &str| whole.get(key).and_then(text);
+    let context = get("context").unwrap_or_else(|| ".".to_owned());
+    if context.contains("://") {
+        return Err(format!(
+            "{at} has a context that is not a folder: {context}"
+        ));
+    }
+    let context = join(folder, &context);
+    let dockerfile = get("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
+    let mut made = Target {
+        name: name.to_owned(),
+        dockerfile: join(&context, &dockerfile),
+        context,
+        target: get("target"),
+        published: whole.get("tags").map(texts).unwrap_or_default(),
+        ..Target::default()
+    };
+    for (name, value) in whole.get("args").map(pairs).unwrap_or_default() {
+        match value {
+            Some(value) => {
+                made.args.insert(name, value);
+            }
+            None => notes.push(Note::open(
+                &at,
+                format!("argument {name} without a value"),
+                "left out",
+            )),
+        }
+    }
+    for (name, value) in whole.get("contexts").map(pairs).unwrap_or_default() {
+        let value = value.unwrap_or_default();
+        match context_of(&value) {
+            Some(context) => {
+                made.contexts.insert(name, context);
+            }
+            None => {
+                let became = "left out: only other targets and images can be contexts";
+                notes.push(Note::open(&at, format!("context {name}: {value}"), became));
+            }
+        }
+    }
+    for secret in whole.get("secret").map(secrets).unwrap_or_default() {
+        let became = format!("`secrets: [{secret}]`; pass its value with --secret {secret}=FILE");
+        notes.push(Note::done(&at, format!("secret {secret}"), became));
+        made.secrets.push(secret);
+    }
+    for (key, value) in whole {
+        if !READ.contains(&key.as_str()) {
+            notes.push(left_out(&at, key, value));
+        }
+    }
+    Ok(made)
+}
+
+/// Returns what a named context stands for.
+pub fn context_of(value: &str) -> Option<Context> {
+    if let Some(target) = value
+        .strip_prefix("target:")
+        .or(value.strip_prefix("service:"))
+    {
+        return Some(Context::Target(target.to_owned()));
+    }
+    let image = value.strip_prefix("docker-image://")?;
+    Some(Context::Image(image.to_owned()))
+}
+
+/// Returns the ids of secrets, of `id=x,src=y` or of maps.
+pub fn secrets(value: &Value) -> Vec<String> {
+    let items = value.as_array().map_or(&[][..], Vec::as_slice);
+    let id = |item: &Value| match item {
+        Value::Object(map) => map.get("id").or(map.get("source")).and_then(text),
+        other => {
+            let all = text(other)?;
+            let named = all.split(',').find_map(|part| part.strip_prefix("id="));
+            Some(named.unwrap_or(&all).to_owned())
+        }
+    };
+    items.iter().filter_map(id).collect()
+}
+
+/// Returns the note of a key that is left out.
+fn left_out(at: &str, key: &str, value: &Value) -> Note {
+    let became = match key {
+        "platforms" => "left out: images are built for the platform of the engine",
+        "cache-from" | "cache-to" => "left out: laminate reuses images of the staging repository",
+        "output" => "left out: use `build --push` or `build --export`",
+        "labels" => "left out: write `config: { labels: … }`",
+        "dockerfile-inline" => "left out: write the text into a file, and its name as `file:`",
+        "no-cache" | "pull" => "left out: see `build --no-reuse` and `lock --update`",
+        _ => "left out",
+    };
+    Note::open(at, format!("{key} {value}"), became)
+}

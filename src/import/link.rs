@@ -1,0 +1,252 @@
+//! Which targets are based on which, and what their images are called.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::sources::Sources;
+use super::{Context, Note, Target};
+use crate::dockerfile::{Dockerfile, Root, Uses, Word};
+use crate::name::{ImageName, Reference, Repository};
+
+/// What a target uses, in the words of the spec.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Linked {
+    /// `args:`.
+    pub args: BTreeMap<String, String>,
+    /// `contexts:`.
+    pub contexts: BTreeMap<String, String>,
+    /// The image of the stack that it is based on.
+    pub based_on: Option<String>,
+    /// Paths in the context that its instructions name.
+    pub context: BTreeSet<String>,
+}
+
+/// Returns the name of the image of each target.
+pub fn names(targets: &[Target], notes: &mut Vec<Note>) -> BTreeMap<String, String> {
+    let mut taken = BTreeSet::new();
+    let mut names = BTreeMap::new();
+    for target in targets {
+        let lower = target.name.to_lowercase();
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+        let plain: String = lower
+            .chars()
+            .map(|c| if allowed(c) { c } else { '-' })
+            .collect();
+        let mut name = plain.trim_matches(['.', '_', '-']).to_owned();
+        if ImageName::parse(&name).is_err() {
+            name = format!("image-{}", names.len() + 1);
+        }
+        while !taken.insert(name.clone()) {
+            name.push_str("-2");
+        }
+        if name != target.name {
+            let found = format!("name {}", target.name);
+            notes.push(Note::done(
+                &target.dockerfile,
+                found,
+                format!("`images: {name}`"),
+            ));
+        }
+        names.insert(target.name.clone(), name);
+    }
+    names
+}
+
+/// Returns the registry and namespace that most targets are published in.
+pub fn registry(targets: &[Target]) -> Option<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for reference in targets.iter().flat_map(|target| target.published.first()) {
+        if let Some(repository) = repository_of(reference)
+            && let Some((namespace, _)) = repository.path().rsplit_once('/')
+        {
+            let registry = format!("{}/{namespace}", repository.host());
+            *counts.entry(registry).or_default() += 1;
+        }
+    }
+    let most = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    Some(most.0)
+}
+
+/// Returns the `repository:` of a target, if it differs from that of its name.
+pub fn repository(
+    target: &Target,
+    name: &str,
+    registry: Option<&str>,
+    notes: &mut Vec<Note>,
+) -> Option<String> {
+    let repository = repository_of(target.published.first()?)?;
+    let usual = registry.map(|registry| format!("{registry}/{name}"));
+    for other in target.published.iter().skip(1) {
+        let became = "left out: an image of laminate is published in one repository, with the tags of the spec";
+        notes.push(Note::open(
+            &target.dockerfile,
+            format!("tag {other}"),
+            became,
+        ));
+    }
+    (Some(repository.to_string()) != usual).then(|| repository.to_string())
+}
+
+fn repository_of(reference: &str) -> Option<Repository> {
+    Reference::parse(reference)
+        .ok()
+        .map(|reference| reference.repository)
+}
+
+/// Finds what a target uses of other targets.
+pub fn link(
+    target: &Target,
+    all: &[Target],
+    names: &BTreeMap<String, String>,
+    sources: &Sources,
+    notes: &mut Vec<Note>,
+) -> Result<Linked, String> {
+    let path = &target.dockerfile;
+    let text = sources
+        .text(path)
+        .ok_or_else(|| format!("missing Dockerfile `{path}`"))?;
+    let invalid = |fault: crate::dockerfile::Fault| {
+        let line = text[..fault.range.start.min(text.len())]
+            .matches('\n')
+            .count()
+            + 1;
+        format!("{path}:{line}: {}: {}", fault.message, fault.label)
+    };
+    let parsed = Dockerfile::parse(text).map_err(invalid)?;
+    let mut linked = Linked {
+        args: target.args.clone(),
+        ..Linked::default()
+    };
+    for (name, context) in &target.contexts {
+        let image = match context {
+            Context::Target(other) => names.get(other).cloned(),
+            Context::Image(reference) => Some(with_tag(reference)),
+        };
+        match image {
+            Some(image) => {
+                linked.contexts.insert(name.clone(), image);
+            }
+            None => {
+                let found = format!("context {name}");
+                notes.push(Note::open(path, found, "left out: there is no such target"));
+            }
+        }
+    }
+    // A base without a tag where a variable is empty.
+    for name in parsed.unset_args(&linked.args) {
+        let became = format!("`args: {{ {name}: latest }}`: set the value you need");
+        notes.push(Note::open(
+            path,
+            format!("ARG {name} without a value in FROM"),
+            became,
+        ));
+        linked.args.insert(name, "latest".to_owned());
+    }
+    let contexts: BTreeSet<String> = linked.contexts.keys().cloned().collect();
+    let uses = parsed
+        .uses(target.target.as_deref(), &linked.args, &contexts)
+        .map_err(invalid)?;
+    if let Root::Image(root) = &uses.root {
+        linked.based_on = linked.contexts.get(&root.value).cloned();
+        linked.based_on = linked
+            .based_on
+            .filter(|name| names.values().any(|it| it == name));
+    }
+    let known = Known {
+        target,
+        all,
+        names,
+        text,
+    };
+    known.bases(&parsed, &uses, &mut linked, notes);
+    linked.context = uses.context;
+    Ok(linked)
+}
+
+/// What names of a Dockerfile are looked up in.
+struct Known<'a> {
+    target: &'a Target,
+    all: &'a [Target],
+    names: &'a BTreeMap<String, String>,
+    text: &'a str,
+}
+
+impl Known<'_> {
+    /// Has names that stand for other targets mean their images.
+    fn bases(&self, parsed: &Dockerfile, uses: &Uses, linked: &mut Linked, notes: &mut Vec<Note>) {
+        let path = &self.target.dockerfile;
+        let root = match &uses.root {
+            Root::Image(root) => Some(root),
+            Root::Scratch => None,
+        };
+        for word in uses.images.iter().chain(root) {
+            if linked.contexts.contains_key(&word.value) {
+                continue;
+            }
+            let Some(other) = published_as(&word.value, self.target, self.all) else {
+                continue;
+            };
+            let image = &self.names[&other.name];
+            if root == Some(word) {
+                linked.based_on = Some(image.clone());
+            }
+            if word.value == *image {
+                continue;
+            }
+            let written = &self.text[word.range.clone()];
+            let became = match whole_variable(written).filter(|name| parsed.has_arg(name)) {
+                Some(name) => {
+                    linked.args.insert(name.to_owned(), image.clone());
+                    format!("`args: {{ {name}: {image} }}`")
+                }
+                None => {
+                    linked.contexts.insert(word.value.clone(), image.clone());
+                    format!("`contexts: {{ {}: {image} }}`", word.value)
+                }
+            };
+            notes.push(Note::done(place(path, self.text, word), written, became));
+        }
+    }
+}
+
+fn place(path: &str, text: &str, word: &Word) -> String {
+    let line = text[..word.range.start.min(text.len())]
+        .matches('\n')
+        .count()
+        + 1;
+    format!("{path}:{line}")
+}
+
+/// Returns the other target that a reference names: by where it is published, or by the last part of its repository.
+fn published_as<'a>(reference: &str, target: &Target, all: &'a [Target]) -> Option<&'a Target> {
+    let others = || all.iter().filter(|other| other.name != target.name);
+    let repository = repository_of(reference)?;
+    let is_published = |other: &&Target| {
+        let mut published = other.published.iter();
+        published.any(|it| repository_of(it).as_ref() == Some(&repository))
+    };
+    let last = repository.path().rsplit('/').next().unwrap_or_default();
+    let is_called = |other: &&Target| other.name.eq_ignore_ascii_case(last);
+    others()
+        .find(is_published)
+        .or_else(|| others().find(is_called))
+}
+
+/// Returns the variable that a word is: `$X` or `${X}`.
+fn whole_variable(word: &str) -> Option<&str> {
+    let name = word.trim_matches('"').strip_prefix('$')?;
+    let name = name
+        .strip_prefix('{')
+        .and_then(|name| name.strip_suffix('}'))
+        .unwrap_or(name);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.chars().all(is_name).then_some(name)
+}
+
+/// Returns a reference with its tag, as the spec needs it.
+fn with_tag(reference: &str) -> String {
+    if Reference::is_exact(reference) {
+        reference.to_owned()
+    } else {
+        format!("{reference}:latest")
+    }
+}

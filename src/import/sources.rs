@@ -1,0 +1,40 @@
+//! The files that are imported.
+
+use std::collections::BTreeMap;
+
+/// The files below the folder of the import: the texts of Dockerfiles and `.dockerignore`s, and the paths of all.
+#[derive(Clone, Debug, Default)]
+pub struct Sources(pub BTreeMap<String, Option<String>>);
+
+impl Sources {
+    /// Returns the text of a file.
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.0.get(path)?.as_deref()
+    }
+
+    /// Returns the files of a folder, by their path in it.
+    pub fn below<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.keys().filter_map(move |path| {
+            if folder.is_empty() {
+                return Some((path.as_str(), path.as_str()));
+            }
+            let inner = path.strip_prefix(folder)?.strip_prefix('/')?;
+            Some((inner, path.as_str()))
+        })
+    }
+}
+
+/// Returns a path below a folder.
+pub fn join(folder: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in folder.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}

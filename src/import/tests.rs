@@ -1,0 +1,198 @@
+//! Tests of imports.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// Returns what is imported of files; those whose text is empty are not read.
+fn import(found: Found, files: &[(&str, &str)]) -> Imported {
+    let files = files.iter();
+    let files = files.map(|(path, text)| {
+        let text = (!text.is_empty()).then(|| (*text).to_owned());
+        ((*path).to_owned(), text)
+    });
+    let settings = Settings {
+        stack: "campus".to_owned(),
+        registry: None,
+        is_in_place: true,
+    };
+    imported(found, &Sources(files.collect()), &settings).expect("it can be imported")
+}
+
+fn copies(imported: &Imported) -> Vec<(&str, &str)> {
+    let copies = imported.copies.iter();
+    copies
+        .map(|copy| (copy.from.as_str(), copy.to.as_str()))
+        .collect()
+}
+
+#[test]
+fn dockerfiles_that_name_each_other_are_linked() {
+    let foundation = "images/docker-stacks-foundation/Dockerfile";
+    let base = "images/base-notebook/Dockerfile";
+    let child = "docker/Child/Dockerfile";
+    let files = [
+        (
+            foundation,
+            "ARG ROOT=ubuntu:24.04\nFROM $ROOT\nCOPY start.sh /\n",
+        ),
+        ("images/docker-stacks-foundation/start.sh", ""),
+        (
+            base,
+            "ARG REGISTRY=quay.io\nARG OWNER=jupyter\nARG BASE_IMAGE=$REGISTRY/$OWNER/docker-stacks-foundation\nFROM $BASE_IMAGE\n",
+        ),
+        (
+            child,
+            "FROM quay.io/jupyter/base-notebook:latest\nCOPY a /a\n",
+        ),
+        ("docker/Child/a", ""),
+        ("docker/Child/unused", ""),
+    ];
+    let target = |path: &str| {
+        let (context, _) = path.rsplit_once('/').expect("it is in a folder");
+        Target {
+            name: context.rsplit('/').next().unwrap_or_default().to_owned(),
+            context: context.to_owned(),
+            dockerfile: path.to_owned(),
+            ..Target::default()
+        }
+    };
+    let found = Found {
+        targets: vec![target(foundation), target(base), target(child)],
+        ..Found::default()
+    };
+    let made = import(found, &files);
+    assert_eq!(
+        made.spec["images"],
+        json!({
+            "docker-stacks-foundation": { "dockerfile": "Dockerfile" },
+            "base-notebook": { "dockerfile": { "args": { "BASE_IMAGE": "docker-stacks-foundation" } } },
+            "child": { "dockerfile": { "contexts": { "quay.io/jupyter/base-notebook:latest": "base-notebook" } } },
+        })
+    );
+    let expected = [
+        ("docker/Child/Dockerfile", "images/child/Dockerfile"),
+        ("docker/Child/a", "images/child/a"),
+    ];
+    assert_eq!(copies(&made), expected);
+    assert!(
+        made.notes.iter().all(|note| !note.is_open),
+        "{:#?}",
+        made.notes
+    );
+}
+
+#[test]
+fn a_bake_file_is_read_with_what_its_targets_inherit() {
+    let document = json!({
+        "group": { "default": { "targets": ["app"] } },
+        "target": {
+            "_common": { "args": { "A": "1" }, "platforms": ["linux/amd64"] },
+            "base": { "inherits": ["_common"], "context": ".", "dockerfile": "docker/base.Dockerfile", "tags": ["ghcr.io/campus/base:1"] },
+            "app": { "inherits": ["_common"], "context": "app", "contexts": { "parent": "target:base", "tool": "docker-image://busybox" }, "target": "final" },
+        },
+    });
+    let found = bake("docker-bake.json", "", &document).expect("valid");
+    let files = [
+        (
+            "docker/base.Dockerfile",
+            "ARG A\nFROM debian:12\nCOPY x /x\n",
+        ),
+        ("x", ""),
+        (
+            "app/Dockerfile",
+            "FROM parent AS final\nCOPY --from=tool /bin/sh /sh\n",
+        ),
+    ];
+    let made = import(found, &files);
+    assert_eq!(made.spec["registry"], "ghcr.io/campus");
+    assert_eq!(
+        made.spec["images"],
+        json!({
+            "base": { "dockerfile": { "file": "docker/base.Dockerfile", "args": { "A": "1" } } },
+            "app": { "dockerfile": { "target": "final", "args": { "A": "1" }, "contexts": { "parent": "base", "tool": "busybox:latest" } } },
+        })
+    );
+    let expected = [
+        ("app/Dockerfile", "images/app/Dockerfile"),
+        (
+            "docker/base.Dockerfile",
+            "images/base/docker/base.Dockerfile",
+        ),
+        ("x", "images/base/x"),
+    ];
+    assert_eq!(copies(&made), expected);
+    let open = made.notes.iter().filter(|note| note.is_open);
+    let open: Vec<&str> = open.map(|note| note.found.as_str()).collect();
+    assert_eq!(open, ["platforms [\"linux/amd64\"]"; 2]);
+}
+
+#[test]
+fn a_spec_of_datahub_keeps_its_arguments_and_commands() {
+    let text = "images:\n  base:\n    image_name: ghcr.io/ucsd-ets/datascience-notebook\n    build_args: { PYTHON: \"3.10\" }\n    info_cmds: [PIP_LIST]\n  r:\n    image_name: ghcr.io/ucsd-ets/r\n    depend_on: base\n    integration_tests: true\ntag: { prefix: \"2023.4\" }\nall_info_cmds:\n  PIP_LIST: { description: packages, command: pip list }\n";
+    let found = datahub("images/spec.yml", "images", text).expect("valid");
+    let files = [
+        ("images/base/Dockerfile", "FROM debian:12\n"),
+        (
+            "images/r/Dockerfile",
+            "ARG BASE_TAG\nFROM ghcr.io/ucsd-ets/datascience-notebook:$BASE_TAG\n",
+        ),
+    ];
+    let made = import(found, &files);
+    assert_eq!(made.spec["series"], "2023.4");
+    assert_eq!(made.spec["tags"], json!(["${series}-${commit7}"]));
+    assert_eq!(
+        made.spec["images"],
+        json!({
+            "base": {
+                "dockerfile": { "args": { "PYTHON": "3.10" } },
+                "repository": "ghcr.io/ucsd-ets/datascience-notebook",
+                "info": { "pip-list": { "title": "packages", "run": "pip list" } },
+            },
+            "r": { "dockerfile": {
+                "args": { "BASE_TAG": "latest" },
+                "contexts": { "ghcr.io/ucsd-ets/datascience-notebook:latest": "base" },
+            } },
+        })
+    );
+    assert!(made.copies.is_empty(), "the files stay where they are");
+    let open: Vec<&Note> = made.notes.iter().filter(|note| note.is_open).collect();
+    assert_eq!(open.len(), 2, "{open:#?}");
+}
+
+#[test]
+fn services_that_build_are_images() {
+    let text = "services:\n  web:\n    image: campus/web:1\n    build: { context: web, args: [A=1, B], additional_contexts: { lib: \"service:lib\" }, shm_size: 1g }\n    ports: [\"80:80\"]\n  lib: { build: ./lib }\n  db: { image: postgres }\n";
+    let found = compose("compose.yml", "", text).expect("valid");
+    let lib = found.targets[0].contexts["lib"].target();
+    assert_eq!(lib, Some("lib"));
+    let files = [
+        ("web/Dockerfile", "ARG A\nFROM lib\n"),
+        ("lib/Dockerfile", "FROM debian:12\n"),
+    ];
+    let made = import(found, &files);
+    let web = json!({ "dockerfile": { "args": { "A": "1" }, "contexts": { "lib": "lib" } } });
+    assert_eq!(made.spec["images"]["web"], web);
+    let open = made.notes.iter().filter(|note| note.is_open);
+    let open: Vec<&str> = open.map(|note| note.found.as_str()).collect();
+    assert_eq!(
+        open,
+        [
+            "argument B",
+            "shm_size \"1g\"",
+            "ports",
+            "a service without `build`"
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error() {
+    assert!(bake("b", "", &json!({})).is_err());
+    assert!(compose("c", "", "services: [").is_err());
+    assert!(datahub("d", "", "x: 1").is_err());
+    let document = json!({ "target": { "a": { "matrix": { "x": [1] } } } });
+    assert!(bake("b", "", &document).is_err_and(|text| text.contains("--print")));
+    let document: Value = json!({ "target": { "a": { "inherits": ["a"] } } });
+    assert!(bake("b", "", &document).is_err());
+}

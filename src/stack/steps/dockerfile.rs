@@ -1,0 +1,469 @@
+//! `dockerfile`: what the Dockerfile frontend of the engine builds, the first step of an image that has the key.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Value as Json, json};
+
+use super::context::StepReader;
+use super::secrets::{Secret, plain};
+use crate::diagnostic::Diagnostic;
+use crate::dockerfile::{self, Fault, Ignore, Root, Uses, Word};
+use crate::name::{Digest, Reference};
+use crate::source::{SourceId, Span};
+use crate::spec::node::{Entry, Node, Value};
+use crate::spec::tree::File;
+use crate::stack::image_names::Use;
+use crate::stack::image_source::{DeclaredBase, ImageSource};
+use crate::stack::paths::Paths;
+
+/// A Dockerfile with everything it uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dockerfile {
+    /// The file, under `images/`.
+    pub file: Utf8PathBuf,
+    /// `context:`, a folder under `images/`.
+    pub context: Utf8PathBuf,
+    /// `ignore:`, or the `.dockerignore` that is used.
+    pub ignore: Option<Utf8PathBuf>,
+    /// `target:`.
+    pub target: Option<String>,
+    /// `args:`.
+    pub args: BTreeMap<String, String>,
+    /// `contexts:`, the names that the file has for images.
+    pub contexts: BTreeMap<String, ImageSource>,
+    /// The files of the context that it uses, by their path there.
+    pub files: BTreeMap<String, Utf8PathBuf>,
+    /// The name that the file has for the base of the image; `None`: `scratch`.
+    pub base: Option<String>,
+    /// All other images it uses, by the name it has for them.
+    pub images: BTreeMap<String, ImageSource>,
+    /// Whether it has `ONBUILD`.
+    pub has_triggers: bool,
+    /// Its text with other names for images whose names are those of stages. The frontend takes one for the other.
+    pub renamed: Option<String>,
+}
+
+const KEYS: [&str; 7] = [
+    "file", "context", "ignore", "target", "args", "contexts", "secrets",
+];
+
+/// The frontend that every engine has, by the repositories of its images.
+const FRONTENDS: [&str; 4] = [
+    "docker/dockerfile",
+    "docker/dockerfile-upstream",
+    "docker.io/docker/dockerfile",
+    "docker.io/docker/dockerfile-upstream",
+];
+
+/// Arguments that the frontend knows without an `ARG` (Dockerfile reference, "Predefined ARGs").
+const PREDEFINED: [&str; 5] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+];
+
+/// What the key `dockerfile` of an image says.
+pub struct ReadDockerfile {
+    /// The Dockerfile.
+    pub file: Dockerfile,
+    /// The base of the image.
+    pub base: DeclaredBase,
+    /// Secrets of its instructions.
+    pub secrets: Vec<Secret>,
+    /// Variables whose values it contains.
+    pub vars: BTreeSet<String>,
+    /// The key and its value.
+    pub span: Span,
+}
+
+/// Reads the key `dockerfile` of an image.
+pub fn read(step: &StepReader, entry: &Entry) -> Option<ReadDockerfile> {
+    let reader = step.reader;
+    let node = &entry.value;
+    let before = reader.used.take();
+    let found = read_parts(step, node);
+    let vars = reader.used.take();
+    reader.used.borrow_mut().extend(before);
+    reader.used.borrow_mut().extend(vars.iter().cloned());
+    let (file, base, secrets) = found?;
+    Some(ReadDockerfile {
+        file,
+        base,
+        secrets,
+        vars,
+        span: Span {
+            end: node.span.end.max(entry.key.span.end),
+            ..entry.key.span
+        },
+    })
+}
+
+fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBase, Vec<Secret>)> {
+    let reader = step.reader;
+    let mut made = Dockerfile {
+        file: Utf8PathBuf::new(),
+        context: step.paths.folder.clone(),
+        ignore: None,
+        target: None,
+        args: BTreeMap::new(),
+        contexts: BTreeMap::new(),
+        files: BTreeMap::new(),
+        base: None,
+        images: BTreeMap::new(),
+        has_triggers: false,
+        renamed: None,
+    };
+    let mut secrets = Vec::new();
+    let mut at = node.span;
+    let mut target = node.span;
+    let mut file = "Dockerfile".to_owned();
+    let mut ignore = None;
+    if let Value::Scalar { .. } = &node.value {
+        file = reader.text(node, "`dockerfile`")?;
+    } else {
+        let fields = reader.fields(node, "`dockerfile`", &KEYS)?;
+        if let Some(node) = fields.get("file") {
+            at = node.span;
+            file = reader.text(node, "`file`")?;
+        }
+        if let Some(node) = fields.get("context") {
+            let text = reader.text(node, "`context`")?;
+            made.context = step.paths.folder(reader, &text, node.span)?;
+        }
+        if let Some(node) = fields.get("ignore") {
+            let text = reader.text(node, "`ignore`")?;
+            ignore = Some((step.paths.file(reader, &text, node.span)?, node.span));
+        }
+        if let Some(node) = fields.get("target") {
+            target = node.span;
+            made.target = Some(reader.text(node, "`target`")?);
+        }
+        for entry in fields.get("args").map_or(Some([].as_slice()), |node| {
+            reader.some_entries(node, "`args`")
+        })? {
+            let value = reader.text(&entry.value, "an entry of `args`")?;
+            made.args.insert(reader.key(&entry.key)?, value);
+        }
+        for entry in fields.get("contexts").map_or(Some([].as_slice()), |node| {
+            reader.some_entries(node, "`contexts`")
+        })? {
+            let source = step.images.read(reader, &entry.value, Use::Copy)?;
+            made.contexts.insert(reader.key(&entry.key)?, source);
+        }
+        if let Some(node) = fields.get("secrets") {
+            secrets = reader
+                .texts(node, "`secrets`")?
+                .into_iter()
+                .map(plain)
+                .collect();
+        }
+    }
+    made.file = step.paths.file(reader, &file, at)?;
+    let text = step.text(&made.file, at)?;
+    let reading = Reading {
+        step,
+        source: reader.problems.attach(made.file.as_str(), &text),
+        at,
+        target,
+    };
+    let (parsed, uses) = reading.uses(&made, &text)?;
+    for id in &uses.secrets {
+        if !secrets.iter().any(|known| known.id == id.value) {
+            secrets.push(plain(id.value.clone()));
+        }
+    }
+    made.has_triggers = uses.has_triggers;
+    let patterns = reading.ignore(&mut made, ignore)?;
+    made.files = reading.files(&made, &uses, &patterns)?;
+    let base = reading.images(&mut made, &uses)?;
+    made.rename(&parsed, &uses, &text);
+    Some((made, base, secrets))
+}
+
+/// A Dockerfile that is read.
+struct Reading<'a> {
+    step: &'a StepReader<'a>,
+    /// Its text, for places in it.
+    source: SourceId,
+    /// Where the spec names it.
+    at: Span,
+    /// Where the spec names the target.
+    target: Span,
+}
+
+impl Reading<'_> {
+    fn span(&self, range: &std::ops::Range<usize>) -> Span {
+        let at = |byte: usize| u32::try_from(byte).unwrap_or(u32::MAX);
+        Span {
+            source: self.source,
+            start: at(range.start),
+            end: at(range.end),
+        }
+    }
+
+    fn report(&self, fault: Fault) {
+        let Fault {
+            message,
+            label,
+            help,
+            range,
+        } = fault;
+        // What the file does not have is a fault of the spec.
+        let span = if range.is_empty() {
+            self.target
+        } else {
+            self.span(&range)
+        };
+        let problem = Diagnostic::error(message).at(span, label);
+        self.step.reader.report(match help {
+            Some(help) => problem.help(help),
+            None => problem,
+        });
+    }
+
+    /// Returns what the target uses. Reports what laminate cannot build.
+    fn uses(&self, made: &Dockerfile, text: &str) -> Option<(dockerfile::Dockerfile, Uses)> {
+        let reader = self.step.reader;
+        let contexts: BTreeSet<String> = made.contexts.keys().cloned().collect();
+        let parsed = dockerfile::Dockerfile::parse(text);
+        let parsed = parsed.map_err(|fault| self.report(fault)).ok()?;
+        if let Some(syntax) = &parsed.syntax {
+            self.check_syntax(syntax)?;
+        }
+        let uses = parsed.uses(made.target.as_deref(), &made.args, &contexts);
+        let uses = uses.map_err(|fault| self.report(fault)).ok()?;
+        if let Some(range) = &uses.ssh {
+            let problem = Diagnostic::error("unsupported `--mount=type=ssh`");
+            let problem = problem.at(self.span(range), "laminate forwards no SSH agent");
+            reader.report(problem.help("mount a key as a secret: `--mount=type=secret`"));
+            return None;
+        }
+        for name in made.args.keys() {
+            let upper = name.to_uppercase();
+            let is_known = uses.args.contains(name)
+                || PREDEFINED.contains(&upper.as_str())
+                || name.starts_with("BUILDKIT_");
+            if !is_known {
+                let problem = Diagnostic::warning(format!("unused argument `{name}`"));
+                reader.report(problem.at(self.at, "the Dockerfile has no `ARG` of this name"));
+            }
+        }
+        Some((parsed, uses))
+    }
+
+    /// Reports a frontend that is not the one of the engine: it would be fetched at each build, by a tag.
+    fn check_syntax(&self, syntax: &Word) -> Option<()> {
+        let reference = syntax.value.split_whitespace().next().unwrap_or_default();
+        let name = reference.split('@').next().unwrap_or_default();
+        let name = match name.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => name,
+            _ => name,
+        };
+        if FRONTENDS.contains(&name) {
+            return Some(());
+        }
+        let problem = Diagnostic::error(format!("unsupported frontend `{reference}`"));
+        let problem = problem.at(
+            self.span(&syntax.range),
+            "laminate does not fetch frontends",
+        );
+        let help = "remove the line: the Dockerfile is built by the frontend of the engine";
+        self.step.reader.report(problem.help(help));
+        None
+    }
+
+    /// Returns the patterns of ignored files: of `ignore:`, of the file that is named after the Dockerfile, or of
+    /// `.dockerignore` (Docker, "Build context").
+    fn ignore(&self, made: &mut Dockerfile, given: Option<(Utf8PathBuf, Span)>) -> Option<Ignore> {
+        let all = self.step.paths.files;
+        let named = Utf8PathBuf::from(format!("{}.dockerignore", made.file));
+        let usual = made.context.join(".dockerignore");
+        let is_there = |path: &Utf8PathBuf| matches!(all.get(path), Some(File::Regular { .. }));
+        let usual = [named, usual].into_iter().find(is_there);
+        let Some((path, span)) = given.or_else(|| Some((usual?, self.at))) else {
+            return Some(Ignore::default());
+        };
+        let text = self.step.text(&path, span)?;
+        made.ignore = Some(path.clone());
+        match Ignore::parse(&text) {
+            Ok(ignore) => Some(ignore),
+            Err(pattern) => {
+                let problem = Diagnostic::error(format!("invalid pattern `{pattern}`"));
+                let problem = problem.at(span, format!("in `{path}`"));
+                self.step.reader.report(problem);
+                None
+            }
+        }
+    }
+
+    /// Returns the files of the context that the Dockerfile uses.
+    fn files(
+        &self,
+        made: &Dockerfile,
+        uses: &Uses,
+        ignore: &Ignore,
+    ) -> Option<BTreeMap<String, Utf8PathBuf>> {
+        let Paths { files: all, .. } = self.step.paths;
+        let is_link = |path: &str| {
+            let above = Utf8Path::new(path).ancestors();
+            above
+                .into_iter()
+                .any(|path| matches!(all.get(&made.context.join(path)), Some(File::Link { .. })))
+        };
+        // A link can lead anywhere in the context.
+        let needs_all = uses
+            .context
+            .iter()
+            .any(|path| path.is_empty() || is_link(path));
+        let is_used =
+            |path: &str| needs_all || uses.context.iter().any(|used| is_at_or_below(path, used));
+        let mut list = BTreeMap::new();
+        for (path, file) in all.below(&made.context) {
+            let inner = path.strip_prefix(&made.context).ok()?.as_str();
+            if !is_used(inner) || ignore.matches(inner) {
+                continue;
+            }
+            if self
+                .step
+                .paths
+                .is_copied(self.step.reader, path, file, self.at)
+            {
+                list.insert(inner.to_owned(), path.clone());
+            }
+        }
+        Some(list)
+    }
+
+    /// Finds the images that the Dockerfile uses. Returns the base.
+    fn images(&self, made: &mut Dockerfile, uses: &Uses) -> Option<DeclaredBase> {
+        let image = |name: &Word, of: Use| match made.contexts.get(&name.value) {
+            Some(source) => Some(source.clone()),
+            None => {
+                let span = self.span(&name.range);
+                self.step
+                    .images
+                    .of_dockerfile(self.step.reader, &name.value, span, of)
+            }
+        };
+        let mut images = BTreeMap::new();
+        for name in &uses.images {
+            images.insert(name.value.clone(), image(name, Use::Copy)?);
+        }
+        let base = match &uses.root {
+            Root::Scratch => DeclaredBase::Scratch,
+            Root::Image(name) => DeclaredBase::Image(image(name, Use::Base)?),
+        };
+        if let Root::Image(name) = &uses.root {
+            images.remove(&name.value);
+            made.base = Some(name.value.clone());
+        }
+        made.images = images;
+        Some(base)
+    }
+}
+
+/// Whether a path is at or below another.
+fn is_at_or_below(path: &str, folder: &str) -> bool {
+    let rest = path.strip_prefix(folder);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl StepReader<'_> {
+    /// Returns the text of a file.
+    fn text(&self, path: &Utf8Path, span: Span) -> Option<String> {
+        let bytes = self.paths.content(self.reader, path, span)?;
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Some(text.to_owned()),
+            Err(_) => {
+                let problem = Diagnostic::error(format!("`{path}` is not valid UTF-8"));
+                self.reader.report(problem.at(span, "this file"));
+                None
+            }
+        }
+    }
+}
+
+impl Dockerfile {
+    /// Gives images other names in the text if a stage has the same name.
+    fn rename(&mut self, parsed: &dockerfile::Dockerfile, uses: &Uses, text: &str) {
+        let root = match &uses.root {
+            Root::Image(name) => Some(name),
+            Root::Scratch => None,
+        };
+        let mut words: Vec<&Word> = uses.images.iter().chain(root).collect();
+        words.retain(|word| {
+            !self.contexts.contains_key(&word.value) && parsed.has_stage(&word.value)
+        });
+        words.sort_by_key(|word| word.range.start);
+        let mut renamed = text.to_owned();
+        for word in words.into_iter().rev() {
+            let other = format!("{}-image", word.value.replace(':', "-"));
+            let written = &text[word.range.clone()];
+            // A mount has other settings beside the name.
+            let edited = match written.split_once(&format!("from={}", word.value)) {
+                Some((before, after)) => format!("{before}from={other}{after}"),
+                None => other.clone(),
+            };
+            renamed.replace_range(word.range.clone(), &edited);
+            if let Some(source) = self.images.remove(&word.value) {
+                self.images.insert(other.clone(), source);
+            }
+            if self.base.as_ref() == Some(&word.value) {
+                self.base = Some(other);
+            }
+        }
+        if renamed != text {
+            self.renamed = Some(renamed);
+        }
+    }
+
+    pub(super) fn title(&self) -> String {
+        let name = self.file.file_name().unwrap_or_default();
+        match &self.target {
+            Some(target) => format!("dockerfile {name} ({target})"),
+            None => format!("dockerfile {name}"),
+        }
+    }
+
+    pub(super) fn canonical(&self) -> Json {
+        let Self {
+            file,
+            // Which files are used is part of the key.
+            context: _,
+            ignore: _,
+            target,
+            args,
+            contexts: _,
+            files,
+            base,
+            images,
+            // These follow from the file.
+            has_triggers: _,
+            renamed: _,
+        } = self;
+        let images = images.iter();
+        let images = images.map(|(name, source)| (name.clone(), json!(source.to_string())));
+        json!({
+            "file": file,
+            "target": target,
+            "args": args,
+            "files": files,
+            "base": base,
+            "images": Json::Object(images.collect()),
+        })
+    }
+
+    pub(super) fn all_files(&self) -> impl Iterator<Item = &Utf8PathBuf> {
+        self.files.values().chain([&self.file])
+    }
+
+    pub(super) fn pin(&mut self, digests: &BTreeMap<Reference, Digest>) {
+        let images = self.images.values_mut().chain(self.contexts.values_mut());
+        for image in images {
+            image.pin(digests);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Images with a Dockerfile.
+
+use super::*;
+use crate::stack::{Base, ImageId, Overrides};
+use crate::testing::{parse, stack_with};
+
+const SPEC: &str = "stack: x\nregistry: ghcr.io/campus\nvars: { version: \"3\" }\nimages:\n";
+
+/// Returns the stack of some images; `a` has this Dockerfile.
+fn of(images: &str, text: &str, files: &[(&str, &str)]) -> Result<crate::stack::Stack, String> {
+    let mut all = vec![("images/a/Dockerfile", text)];
+    all.extend(files);
+    parse(&format!("{SPEC}{images}"), &all, &Overrides::default())
+}
+
+#[test]
+fn names_of_the_stack_are_dependencies_and_others_are_external() {
+    let images = "  a: { dockerfile: { args: { BASE: base } } }\n  base: { base: debian:12 }\n  tool: { base: debian:12 }\n";
+    let text = "ARG BASE=debian\nFROM python AS build\nFROM $BASE\nCOPY --from=build / /\nCOPY --from=ghcr.io/campus/tool /x /x\n";
+    let stack = of(images, text, &[]).expect("valid");
+    assert_eq!(labels(&stack), ["base", "tool", "a"]);
+    let a = image(&stack, "a");
+    assert_eq!(a.base, Base::Image(ImageId(0)));
+    let copied: Vec<String> = a.copy_sources().into_keys().collect();
+    assert_eq!(copied, ["docker.io/library/python:latest", "tool"]);
+    assert_eq!(a.copied.len(), 1);
+    let external: Vec<String> = (stack.external_images().into_iter())
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        external,
+        [
+            "docker.io/library/debian:12",
+            "docker.io/library/python:latest"
+        ]
+    );
+}
+
+#[test]
+fn files_are_those_that_instructions_name_and_nothing_ignores() {
+    let files = [
+        ("images/a/src/x", "x"),
+        ("images/a/src/x.md", "x"),
+        ("images/a/other", "x"),
+        ("images/a/.dockerignore", "**/*.md\n"),
+    ];
+    let used = |text: &str| {
+        let stack = of("  a: { dockerfile: Dockerfile }\n", text, &files).expect("valid");
+        let file = image(&stack, "a")
+            .dockerfile()
+            .cloned()
+            .expect("it has one");
+        file.files.into_keys().collect::<Vec<String>>()
+    };
+    assert_eq!(used("FROM debian:12\nRUN true\n"), [""; 0]);
+    assert_eq!(used("FROM debian:12\nCOPY src /x\n"), ["src", "src/x"]);
+    assert_eq!(used("FROM debian:12\nCOPY s* /x\n").len(), 5);
+    assert_eq!(
+        used("FROM debian:12 AS b\nCOPY . /\nFROM debian:12\n"),
+        [""; 0]
+    );
+}
+
+#[test]
+fn an_image_with_the_name_of_a_stage_gets_another_one() {
+    let images = "  a: { dockerfile: Dockerfile }\n  base: { base: debian:12 }\n";
+    let text = "FROM base AS base\nRUN --mount=from=debian:12,target=/m true\nFROM base\n";
+    let stack = of(images, text, &[]).expect("valid");
+    let file = image(&stack, "a")
+        .dockerfile()
+        .cloned()
+        .expect("it has one");
+    assert_eq!(file.base.as_deref(), Some("base-image"));
+    let renamed = text.replacen("FROM base", "FROM base-image", 1);
+    assert_eq!(file.renamed, Some(renamed));
+}
+
+#[test]
+fn a_base_can_be_empty() {
+    let stack = of(
+        "  a: { dockerfile: Dockerfile }\n",
+        "FROM scratch\nCMD [\"/x\"]\n",
+        &[],
+    );
+    assert_eq!(image(&stack.expect("valid"), "a").base, Base::Scratch);
+}
+
+#[test]
+fn an_expanded_spec_has_the_same_dockerfile() {
+    let images = "  a:\n    dockerfile: { target: t, args: { V: \"${version}\" }, contexts: { c: base }, secrets: [s] }\n    steps: [{ run: x }]\n  base: { base: debian:12 }\n";
+    let text = "FROM c AS t\n";
+    let stack = of(images, text, &[]).expect("valid");
+    let ids = stack.ids().collect();
+    let expanded = crate::stack::expanded(&stack, &ids).to_string();
+    let again = stack_with(&expanded, &[("images/a/Dockerfile", text)]);
+    let (first, second) = (image(&stack, "a"), image(&again, "a"));
+    assert_eq!(first.steps[0].canonical(), second.steps[0].canonical());
+    assert_eq!(first.steps.len(), second.steps.len());
+}
+
+#[test]
+fn faults_are_on_their_place() {
+    let fault = |images: &str, text: &str| {
+        let shown = of(images, text, &[]).expect_err("it has a fault");
+        let mut lines = shown.lines();
+        let message = lines.next().unwrap_or_default().to_owned();
+        let place = lines.next().unwrap_or_default().trim();
+        (message, place.trim_start_matches("--> ").to_owned())
+    };
+    let plain = "  a: { dockerfile: Dockerfile }\n";
+    for (images, text, message, place) in [
+        (
+            plain,
+            "FROM debian:12\nRUM x\n",
+            "error: unknown instruction `RUM`",
+            "images/a/Dockerfile:2:1",
+        ),
+        (
+            plain,
+            "FROM $X\n",
+            "error: the name of the base is unknown: `$X`",
+            "images/a/Dockerfile:1:6",
+        ),
+        (
+            plain,
+            "FROM UPPER\n",
+            "error: invalid image reference `UPPER`",
+            "images/a/Dockerfile:1:6",
+        ),
+        (
+            plain,
+            "# syntax=me/mine:1\nFROM debian:12\n",
+            "error: unsupported frontend `me/mine:1`",
+            "images/a/Dockerfile:1:10",
+        ),
+        (
+            plain,
+            "FROM debian:12\nRUN --mount=type=ssh x\n",
+            "error: unsupported `--mount=type=ssh`",
+            "images/a/Dockerfile:2:5",
+        ),
+        (
+            "  a: { dockerfile: { target: t } }\n",
+            "FROM debian:12\n",
+            "error: unknown target `t`",
+            "specs.yml:5:30",
+        ),
+        (
+            "  a: { dockerfile: None }\n",
+            "",
+            "error: missing file `images/a/None`",
+            "specs.yml:5:20",
+        ),
+        (
+            "  a: { dockerfile: Dockerfile }\n  b: { base: a }\n",
+            "FROM debian:12\nONBUILD RUN x\n",
+            "error: unsupported ONBUILD triggers in base `a`",
+            "specs.yml:6:3",
+        ),
+        (
+            "  a: { dockerfile: Dockerfile, base: debian:12 }\n",
+            "FROM debian:12\n",
+            "error: `dockerfile` and `base` cannot be used together in image `a`",
+            "specs.yml:5:32",
+        ),
+        (
+            "  a: { dockerfile: Dockerfile }\n  b: { base: a }\n",
+            "FROM b\n",
+            "error: dependency cycle: a → b → a",
+            "images/a/Dockerfile:1:6",
+        ),
+    ] {
+        assert_eq!(
+            fault(images, text),
+            (message.to_owned(), place.to_owned()),
+            "{text}"
+        );
+    }
+}
