@@ -30,6 +30,7 @@ pub(crate) mod mask;
 pub(crate) mod name;
 pub(crate) mod nodes;
 pub(crate) mod oci;
+pub(crate) mod parity;
 pub(crate) mod plan;
 pub(crate) mod publish;
 pub(crate) mod record;

@@ -127,9 +127,13 @@ struct RawDescriptor {
     platform: Option<RawPlatform>,
 }
 
-/// A platform, of which only the variant is read.
-#[derive(Deserialize)]
+/// A platform, perhaps without some of its parts.
+#[derive(Default, Deserialize)]
 struct RawPlatform {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
     #[serde(default)]
     variant: Option<String>,
 }
@@ -193,6 +197,8 @@ pub struct Index {
 pub struct Entry {
     /// The descriptor of the manifest.
     pub manifest: Descriptor,
+    /// The operating system and the architecture of its platform, as in Go; empty if they are not there.
+    pub platform: (String, String),
     /// The variant of its platform.
     pub variant: Option<String>,
 }
@@ -202,15 +208,26 @@ impl Index {
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let index: RawIndex = serde_json::from_slice(bytes).map_err(Error::Index)?;
         let entries = index.manifests.into_iter().map(|mut entry| {
-            let platform = entry.platform.take();
+            let platform = entry.platform.take().unwrap_or_default();
             Ok(Entry {
                 manifest: Descriptor::read(entry)?,
-                variant: platform.and_then(|platform| platform.variant),
+                platform: (platform.os, platform.architecture),
+                variant: platform.variant,
             })
         });
         Ok(Self {
             entries: entries.collect::<Result<_, Error>>()?,
         })
+    }
+
+    /// Returns the digest of the first image of a platform.
+    pub fn digest_for(&self, os: &str, architecture: &str) -> Option<Digest> {
+        let is_fitting = |entry: &&Entry| {
+            let (own_os, own_architecture) = &entry.platform;
+            own_os == os && own_architecture == architecture
+        };
+        let found = self.entries.iter().find(is_fitting)?;
+        Some(found.manifest.digest.clone())
     }
 
     /// Returns the images by the variant of their platform. Attestations have no variant and are

@@ -48,8 +48,8 @@ DOCKER_STACKS = {
     "images/base-notebook/Dockerfile": """
         ARG REGISTRY=quay.io
         ARG OWNER=jupyter
-        ARG BASE_IMAGE=$REGISTRY/$OWNER/docker-stacks-foundation
-        FROM $BASE_IMAGE
+        ARG PARENT_IMAGE=$REGISTRY/$OWNER/docker-stacks-foundation
+        FROM $PARENT_IMAGE
         SHELL ["/bin/bash", "-o", "pipefail", "-c"]
         USER root
         RUN echo server >/usr/local/lib/server
@@ -68,8 +68,8 @@ DOCKER_STACKS = {
     "images/minimal-notebook/Dockerfile": """
         ARG REGISTRY=quay.io
         ARG OWNER=jupyter
-        ARG BASE_IMAGE=$REGISTRY/$OWNER/base-notebook
-        FROM $BASE_IMAGE
+        ARG PARENT_IMAGE=$REGISTRY/$OWNER/base-notebook
+        FROM $PARENT_IMAGE
         USER root
         RUN echo minimal >/usr/local/lib/minimal
         COPY --chown=1000:100 setup-scripts/ /opt/setup-scripts/
@@ -79,8 +79,8 @@ DOCKER_STACKS = {
     "images/scipy-notebook/Dockerfile": """
         ARG REGISTRY=quay.io
         ARG OWNER=jupyter
-        ARG BASE_IMAGE=$REGISTRY/$OWNER/minimal-notebook
-        FROM $BASE_IMAGE
+        ARG PARENT_IMAGE=$REGISTRY/$OWNER/minimal-notebook
+        FROM $PARENT_IMAGE
         USER ${NB_UID}
         RUN cat /usr/local/lib/minimal "${CONDA_DIR}/server" >"${CONDA_DIR}/scipy"
         WORKDIR "${HOME}"
@@ -111,14 +111,14 @@ DATAHUB = {
         """,
     "images/datascience-notebook/Dockerfile": "FROM BASE\nARG GREETING\nRUN echo $GREETING >/srv/greeting\n",
     "images/rstudio-notebook/Dockerfile":
-        "ARG BASE_TAG=latest\nFROM REGISTRY/datascience-notebook:$BASE_TAG\nRUN cp /srv/greeting /srv/r\n",
+        "ARG PARENT_TAG=latest\nFROM REGISTRY/datascience-notebook:$PARENT_TAG\nRUN cp /srv/greeting /srv/r\n",
     "images/scipy-ml-notebook/Dockerfile":
-        "ARG BASE_TAG\nFROM REGISTRY/datascience-notebook:$BASE_TAG\nRUN cp /srv/greeting /srv/ml\n",
+        "ARG PARENT_TAG\nFROM REGISTRY/datascience-notebook:$PARENT_TAG\nRUN cp /srv/greeting /srv/ml\n",
 }
 COMPOSE = {
     "compose.yml": """
         services:
-          web: { image: campus/web, build: { context: web, args: [A=1], additional_contexts: { lib: "service:lib" } } }
+          web: { image: "REGISTRY/web:1", build: { context: web, args: [A=1], additional_contexts: { lib: "service:lib" } } }
           lib: { build: lib }
           db: { image: postgres }
         """,

@@ -194,7 +194,7 @@ fn same(one: &Utf8Path, other: &Utf8Path) -> bool {
 }
 
 /// Returns a name for the stack, made of that of a folder.
-fn stack_name(folder: &Utf8Path) -> String {
+pub(super) fn stack_name(folder: &Utf8Path) -> String {
     let real = folder
         .canonicalize_utf8()
         .unwrap_or_else(|_| folder.to_owned());

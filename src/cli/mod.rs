@@ -17,8 +17,10 @@ mod failure;
 mod graph;
 mod history;
 mod import;
+mod init;
 mod interrupt;
 mod lock;
+mod parity;
 mod paths;
 mod plan;
 mod prepull;
@@ -178,7 +180,9 @@ async fn dispatch(
     let cancel = interrupt.cancel();
     match command {
         Command::Graph(args) => graph::run(global, &args).await,
+        Command::Init(args) => init::run(global, &args),
         Command::Import(args) => import::run(global, &args).await,
+        Command::Parity(args) => parity::run(global, &args, events, cancel).await,
         Command::Plan(args) => plan::run(global, &args, events, cancel).await,
         Command::Build(args) => build::run(global, &args, events, interrupt).await,
         Command::Test(args) => build::test(global, &args, events, interrupt).await,

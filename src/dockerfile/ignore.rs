@@ -34,7 +34,7 @@ impl Ignore {
             if cleaned.is_empty() {
                 continue;
             }
-            // Braces are no alternatives here.
+            // Braces do not stand for alternatives here.
             let escaped = cleaned.replace('{', "\\{").replace('}', "\\}");
             let mut builder = GlobBuilder::new(&escaped);
             let builder = builder.literal_separator(true).backslash_escape(true);

@@ -14,7 +14,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use self::build::{BuildArgs, LockArgs, PlanArgs, ProvingArgs, TestArgs};
 pub use self::output::{
-    CompletionsArgs, DocsArgs, GraphArgs, GraphFormat, ImportArgs, PrepullArgs, WhyArgs,
+    CompletionsArgs, DocsArgs, GraphArgs, GraphFormat, ImportArgs, InitArgs, ParityArgs,
+    PrepullArgs, WhyArgs,
 };
 pub use self::release::{
     DiffArgs, DiffFormat, EvidenceAddArgs, EvidenceCommand, EvidenceListArgs, HistoryArgs,
@@ -232,11 +233,20 @@ pub enum Command {
     ///
     /// Reads only the registry. With --staging, no specs.yml is needed. Does not check out the commit.
     Rebuild(RebuildArgs),
+    /// Write a small stack that builds, with a workflow for GitHub Actions
+    ///
+    /// Replaces no file, and contacts nothing. If you have Dockerfiles, use `laminate import`.
+    Init(InitArgs),
     /// Write a specs.yml for existing Dockerfiles, a bake file, a compose file or a spec.yml
     ///
     /// The images are built from their Dockerfiles, by `dockerfile:`. Files that are not below images/ are copied there.
     /// Reports what became of each setting. Contacts nothing.
     Import(ImportArgs),
+    /// Compare an image with the one it replaces: files, config and packages
+    ///
+    /// Reads both images from their registries. Exits with 10 if there is a difference, with 0 if not. Times are not
+    /// compared, and neither are files that differ from build to build, such as caches, logs and compiled Python.
+    Parity(ParityArgs),
     /// Show which image is based on which, copies from which or mounts which
     Graph(GraphArgs),
     /// Explain an image: what `build` would do, why, and what its cache key is made of
@@ -268,7 +278,9 @@ impl Command {
             Self::Docs(_) => "docs",
             Self::Diff(_) => "diff",
             Self::Rebuild(_) => "rebuild",
+            Self::Init(_) => "init",
             Self::Import(_) => "import",
+            Self::Parity(_) => "parity",
             Self::Graph(_) => "graph",
             Self::Why(_) => "why",
             Self::Completions(_) => "completions",

@@ -1,12 +1,27 @@
-//! Arguments of the commands that generate or explain: `import`, `prepull`, `docs`, `graph`, `why`, `completions`.
+//! Arguments of the commands that generate or explain: `init`, `import`, `parity`, `prepull`, `docs`, `graph`, `why`, `completions`.
 
 use camino::Utf8PathBuf;
 use clap::ValueEnum;
 use clap::builder::FalseyValueParser as Flag;
 
+use super::release::DiffFormat;
 use crate::docs::Links;
 use crate::name::Reference;
 use crate::nodes::{Label, ObjectName, Toleration};
+
+/// Arguments of `laminate init`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct InitArgs {
+    /// The folder of the stack; made if it is missing [default: this folder]
+    #[arg(value_name = "FOLDER")]
+    pub folder: Option<Utf8PathBuf>,
+    /// The external image that the first image is based on [default: debian:bookworm-slim]
+    #[arg(long, value_name = "IMAGE")]
+    pub from: Option<String>,
+    /// Name of the stack [default: name of the folder]
+    #[arg(long, value_name = "NAME")]
+    pub stack: Option<String>,
+}
 
 /// Arguments of `laminate import`.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,6 +44,25 @@ pub struct ImportArgs {
     /// Replace specs.yml and files in images/
     #[arg(long, value_parser = Flag::new())]
     pub force: bool,
+}
+
+/// Arguments of `laminate parity`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ParityArgs {
+    /// An image of the stack that is up to date, or a reference
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// The image to compare it with, for example the one of the Dockerfile
+    #[arg(long, value_name = "REFERENCE")]
+    pub with: String,
+    /// Leave out files that this pattern matches; can be repeated
+    ///
+    /// `**` matches any folders: `--ignore 'opt/**/*.log'`.
+    #[arg(long, value_name = "PATTERN")]
+    pub ignore: Vec<String>,
+    /// The form of the list
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: DiffFormat,
 }
 
 /// Arguments of `laminate prepull`.

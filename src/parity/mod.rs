@@ -1,0 +1,254 @@
+//! Compares two images as a user of theirs sees them: files, config and packages.
+//!
+//! [`Files`] are the files of an image, made of its layers by `layers.rs`; [`compare`] lists what differs. Times are not
+//! compared, and some paths are left out by default ([`IGNORED`]). Called by `cli`.
+
+mod config;
+mod layers;
+mod packages;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use serde_json::Value;
+
+pub use layers::{Compressed, add_layer};
+
+use crate::name::Digest;
+
+/// Paths that differ from build to build, with the reason.
+pub const IGNORED: [(&str, &str); 12] = [
+    ("**/__pycache__/**", "compiled Python, with times"),
+    ("**/*.pyc", "compiled Python, with times"),
+    ("etc/ld.so.cache", "made by ldconfig"),
+    ("etc/*-", "copies that useradd and groupadd keep"),
+    ("home/*/.cache/**", "caches"),
+    ("root/.cache/**", "caches"),
+    ("tmp/**", "temporary files"),
+    ("usr/share/info/dir", "made by install-info"),
+    ("var/cache/**", "caches"),
+    ("var/lib/apt/**", "lists and logs of apt"),
+    ("var/lib/dpkg/*-old", "copies that dpkg keeps"),
+    ("var/log/**", "logs"),
+];
+
+/// The files of an image by their paths, without a `/` at the beginning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    entries: BTreeMap<String, Entry>,
+    /// The texts of databases of packages, by path.
+    texts: BTreeMap<String, Vec<u8>>,
+}
+
+/// A file, folder or link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    kind: Kind,
+    /// Permissions with setuid, setgid and sticky.
+    mode: u32,
+    uid: u64,
+    gid: u64,
+    /// Extended attributes by name.
+    attributes: BTreeMap<String, Vec<u8>>,
+}
+
+/// The kinds of entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Folder,
+    File {
+        size: u64,
+        digest: Digest,
+    },
+    Link(String),
+    /// A device or a FIFO.
+    Other(&'static str),
+}
+
+/// An image that is compared.
+#[derive(Clone, Debug, Default)]
+pub struct Side {
+    /// Its files.
+    pub files: Files,
+    /// Its config, JSON.
+    pub config: Value,
+}
+
+/// What differs between two images.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Settings of the config: name, value of the first, value of the second.
+    pub config: Vec<Changed>,
+    /// Packages: name, version in the first, version in the second.
+    pub packages: Vec<Changed>,
+    /// Files: path, and what each has there.
+    pub files: Vec<Changed>,
+    /// How many files that differ are left out.
+    pub ignored: usize,
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The path, package or setting.
+    pub what: String,
+    /// What the first image has; `None`: nothing.
+    pub first: Option<String>,
+    /// What the second image has; `None`: nothing.
+    pub second: Option<String>,
+}
+
+impl Differences {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.config.is_empty() && self.packages.is_empty() && self.files.is_empty()
+    }
+}
+
+/// Returns the paths to leave out: [`IGNORED`] and others. The error is the first invalid pattern.
+pub fn patterns(others: &[String]) -> Result<GlobSet, String> {
+    let mut set = GlobSetBuilder::new();
+    let usual = IGNORED.iter().map(|(pattern, _)| *pattern);
+    for text in usual.chain(others.iter().map(String::as_str)) {
+        let pattern = text.trim_start_matches('/');
+        set.add(Glob::new(pattern).map_err(|_| text.to_owned())?);
+    }
+    set.build().map_err(|error| error.to_string())
+}
+
+/// Returns what differs between two images, without the files that `ignored` matches.
+pub fn compare(first: &Side, second: &Side, ignored: &GlobSet) -> Differences {
+    let (packages_first, packages_second) = (
+        packages::packages(&first.files),
+        packages::packages(&second.files),
+    );
+    let mut made = Differences {
+        config: changes(
+            &config::settings(&first.config),
+            &config::settings(&second.config),
+        ),
+        packages: changes(&packages_first, &packages_second),
+        ..Differences::default()
+    };
+    let (ours, theirs) = (&first.files.entries, &second.files.entries);
+    let paths: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+    // A folder that only one image has stands for what is in it.
+    let mut missing: Option<(String, usize)> = None;
+    for path in paths {
+        let (one, other) = (ours.get(path), theirs.get(path));
+        if one == other {
+            continue;
+        }
+        if let Some((folder, count)) = &mut missing
+            && path
+                .strip_prefix(folder.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
+            && (one.is_none() || other.is_none())
+        {
+            *count += 1;
+            continue;
+        }
+        made.end_folder(&mut missing);
+        if ignored.is_match(path) {
+            made.ignored += 1;
+            continue;
+        }
+        let is_folder = |entry: &Option<&Entry>| entry.is_some_and(|it| it.kind == Kind::Folder);
+        if one.is_none() && is_folder(&other) || other.is_none() && is_folder(&one) {
+            missing = Some((path.clone(), 0));
+        }
+        let (first, second) = described(one, other);
+        let what = format!("/{path}");
+        made.files.push(Changed {
+            what,
+            first,
+            second,
+        });
+    }
+    made.end_folder(&mut missing);
+    made
+}
+
+impl Differences {
+    /// Adds the number of files to a folder that only one image has.
+    fn end_folder(&mut self, missing: &mut Option<(String, usize)>) {
+        if let (Some((_, count @ 1..)), Some(last)) = (missing.take(), self.files.last_mut()) {
+            let side = last.first.as_mut().or(last.second.as_mut());
+            if let Some(text) = side {
+                text.push_str(&format!(", with {count} files and folders"));
+            }
+        }
+    }
+}
+
+/// Returns what two images have at a path: only what differs if both have something.
+fn described(one: Option<&Entry>, other: Option<&Entry>) -> (Option<String>, Option<String>) {
+    let (Some(one), Some(other)) = (one, other) else {
+        return (one.map(Entry::whole), other.map(Entry::whole));
+    };
+    let mut parts: (Vec<String>, Vec<String>) = Default::default();
+    let mut add = |is_same: bool, one: String, other: String| {
+        if !is_same {
+            parts.0.push(one);
+            parts.1.push(other);
+        }
+    };
+    add(
+        one.kind == other.kind,
+        one.kind.describe(),
+        other.kind.describe(),
+    );
+    let owner = |it: &Entry| format!("{}:{}", it.uid, it.gid);
+    add(owner(one) == owner(other), owner(one), owner(other));
+    let mode = |it: &Entry| format!("mode {:o}", it.mode);
+    add(one.mode == other.mode, mode(one), mode(other));
+    let attributes = |it: &Entry| {
+        let names: Vec<&str> = it.attributes.keys().map(String::as_str).collect();
+        format!("attributes [{}]", names.join(", "))
+    };
+    add(
+        one.attributes == other.attributes,
+        attributes(one),
+        attributes(other),
+    );
+    (Some(parts.0.join(", ")), Some(parts.1.join(", ")))
+}
+
+impl Entry {
+    fn whole(&self) -> String {
+        format!(
+            "{}, {}:{}, mode {:o}",
+            self.kind.describe(),
+            self.uid,
+            self.gid,
+            self.mode
+        )
+    }
+}
+
+impl Kind {
+    fn describe(&self) -> String {
+        match self {
+            Self::Folder => "folder".to_owned(),
+            Self::File { size, digest } => format!("file of {size} bytes ({})", digest.short()),
+            Self::Link(target) => format!("link to {target}"),
+            Self::Other(kind) => (*kind).to_owned(),
+        }
+    }
+}
+
+/// Returns the entries of two maps that differ.
+fn changes(first: &BTreeMap<String, String>, second: &BTreeMap<String, String>) -> Vec<Changed> {
+    let names: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
+    let differ = names
+        .into_iter()
+        .filter(|name| first.get(*name) != second.get(*name));
+    let changed = differ.map(|name| Changed {
+        what: name.clone(),
+        first: first.get(name).cloned(),
+        second: second.get(name).cloned(),
+    });
+    changed.collect()
+}
