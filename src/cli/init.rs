@@ -94,7 +94,7 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<Answer, Failure> {
         written.push(path);
     }
     let text = format!(
-        "wrote {}\nnext: `git init`, if this is no repository yet; commit the files; then `laminate plan` and `laminate build`\n",
+        "wrote {}\nnext: run `git init` unless the folder is in a repository; commit the files; then `laminate plan` and `laminate build`\n",
         written.join(", ")
     );
     Ok(Answer::new(Exit::Done, json!({ "written": written }), text))
