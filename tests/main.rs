@@ -26,5 +26,6 @@ mod registry_tokens;
 mod releases;
 mod requests;
 mod staging;
+mod staging_verdicts;
 mod structure;
 mod trace;
