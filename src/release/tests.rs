@@ -295,7 +295,7 @@ async fn a_release_gets_its_number_once_and_moves_once() {
     let log = world.fake.state().log.split_off(before);
     let looks = log
         .iter()
-        .filter(|line| line.starts_with("GET") && line.ends_with("edge-000001"));
+        .filter(|line| line.starts_with("GET") && line.ends_with("manifests/edge-000001"));
     assert_eq!(looks.count(), 1, "before the move: {log:#?}");
     let again = world
         .promote(&world.promoter(), "edge")

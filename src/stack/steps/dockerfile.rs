@@ -16,6 +16,7 @@ use crate::spec::tree::File;
 use crate::stack::image_names::Use;
 use crate::stack::image_source::{DeclaredBase, ImageSource};
 use crate::stack::paths::Paths;
+use crate::stack::url;
 
 /// A Dockerfile with everything it uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,6 +234,7 @@ impl Reading<'_> {
         if let Some(syntax) = &parsed.syntax {
             self.check_syntax(syntax)?;
         }
+        self.check_urls(text);
         let uses = parsed.uses(made.target.as_deref(), &made.args, &contexts);
         let uses = uses.map_err(|fault| self.report(fault)).ok()?;
         if let Some(range) = &uses.ssh {
@@ -252,6 +254,20 @@ impl Reading<'_> {
             }
         }
         Some((parsed, uses))
+    }
+
+    /// Reports credentials in URLs: they would be in the history of the image, and in the record of its release.
+    fn check_urls(&self, text: &str) {
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            if let Some(user) = url::user_info(line) {
+                let place = start + user.start..start + user.end;
+                let help = "remove it from the URL: put it into a netrc file, and mount that with `RUN --mount=type=secret,id=netrc,target=/root/.netrc`";
+                let problem = url::in_url(self.span(&place)).help(help);
+                self.step.reader.report(problem);
+            }
+            start += line.len();
+        }
     }
 
     /// Reports a frontend that is not the one of the engine: it would be fetched at each build, by a tag.

@@ -177,3 +177,14 @@ fn faults_are_on_their_place() {
         );
     }
 }
+
+#[test]
+fn credentials_in_a_url_are_an_error() {
+    let text = "FROM debian:12\nRUN git clone https://me:word@host/x\n";
+    let shown = of("  a: { dockerfile: Dockerfile }\n", text, &[]).expect_err("a fault");
+    assert!(
+        shown.starts_with("error: user name or password in a URL\n --> images/a/Dockerfile:2:23"),
+        "{shown}"
+    );
+    assert!(shown.contains("--mount=type=secret,id=netrc"), "{shown}");
+}
