@@ -49,7 +49,7 @@ INVALID = [
     ("apt: [git]", "copy: { /x: ../../outside }", 11, "outside"),
     ("apt: [git]", "copy: { /x: /etc/passwd }", 11, "/etc/passwd"),
     ("apt: [git]", "copy: { relative: x }", 11, "relative"),
-    ("apt: [git]", "dockerfile: Dockerfile", 11, "dockerfile"),
+    ("apt: [git]", "dockerfile: Dockerfile", 10, "dockerfile"),
     ("apt: [git]", "cran: [dplyr]", 11, "cran"),
     ("apt: [git]", "env: { 'A=B': x }", 11, "A=B"),
     ("apt: [git]", "config: { ports: [eight] }", 11, "eight"),
