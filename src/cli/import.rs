@@ -119,12 +119,23 @@ fn text(spec: &str, imported: &Imported, dry_run: bool) -> String {
         text.push_str(&format!("{copied} files copied below images/\n"));
     }
     if !dry_run {
-        text.push_str("wrote specs.yml\nnext: commit the files, then run `laminate plan` and `laminate build`\n");
+        text.push_str("wrote specs.yml\n");
+        text.push_str(next(imported.spec.get("registry").is_some()));
     }
     text
 }
 
+/// Returns what to do with a new spec.
+pub(super) fn next(has_registry: bool) -> &'static str {
+    if has_registry {
+        "next: commit the files, then run `laminate plan` and `laminate build`\n"
+    } else {
+        "next: set `registry:` in specs.yml, commit the files, then run `laminate plan` and `laminate build`; without a registry, `laminate build --offline --export oci:stack.tar`\n"
+    }
+}
+
 fn header(list: &str, imported: &Imported) -> String {
+    let list = if list == "." { "Dockerfiles" } else { list };
     let mut text =
         format!("# Imported from {list}. docs/spec.md of laminate describes the keys.\n");
     if imported.spec.get("registry").is_none() {

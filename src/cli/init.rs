@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
 use super::args::{Global, InitArgs};
-use super::import::stack_name;
+use super::import::{next, stack_name};
 use super::{Answer, Exit, Failure};
 use crate::disk::write_atomically;
 use crate::name::{Reference, StackName};
@@ -94,8 +94,9 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<Answer, Failure> {
         written.push(path);
     }
     let text = format!(
-        "wrote {}\nnext: run `git init` unless the folder is in a repository; commit the files; then `laminate plan` and `laminate build`\n",
-        written.join(", ")
+        "wrote {}\n{}",
+        written.join(", "),
+        next(global.registry.is_some())
     );
     Ok(Answer::new(Exit::Done, json!({ "written": written }), text))
 }

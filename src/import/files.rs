@@ -2,7 +2,7 @@
 
 use super::link::Linked;
 use super::sources::{Sources, join};
-use super::{Copied, Settings, Target};
+use super::{Copied, Note, Settings, Target};
 use crate::dockerfile::Ignore;
 
 /// Where a target is in the stack.
@@ -12,6 +12,45 @@ pub struct Placed {
     pub file: String,
     /// `context:`, if it is not the folder of the image.
     pub context: Option<String>,
+}
+
+/// Returns a target with the context that has the files which its instructions name: its own, or the folder of the import.
+/// Notes files that are in neither.
+pub fn with_context(
+    target: &Target,
+    linked: &Linked,
+    sources: &Sources,
+    notes: &mut Vec<Note>,
+) -> Target {
+    let missing = |context: &str| -> Vec<&String> {
+        let paths = linked.context.iter().filter(|path| !path.is_empty());
+        paths
+            .filter(|path| !sources.has(&join(context, path)))
+            .collect()
+    };
+    let own = missing(&target.context);
+    if own.is_empty() {
+        return target.clone();
+    }
+    if missing("").is_empty() {
+        let became =
+            "copied from the folder of the import, which has these files: it is the context";
+        let found = format!("context with {}", own[0]);
+        notes.push(Note::done(&target.dockerfile, found, became));
+        return Target {
+            context: String::new(),
+            ..target.clone()
+        };
+    }
+    for path in own {
+        let became = "not copied: there is no such file in the context";
+        notes.push(Note::open(
+            &target.dockerfile,
+            format!("file {path}"),
+            became,
+        ));
+    }
+    target.clone()
 }
 
 /// Finds the place of a target's files: where they are, if that is below `images/` of the spec, else in the folder of the

@@ -166,6 +166,7 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
     for target in &targets {
         let name = &names[&target.name];
         let linked = link::link(target, &targets, &names, sources, &mut notes)?;
+        let target = &files::with_context(target, &linked, sources, &mut notes);
         let moved = files::place(target, name, &linked, sources, settings, &mut copies)?;
         let mut image = Map::new();
         image.insert("dockerfile".to_owned(), dockerfile(target, &linked, &moved));

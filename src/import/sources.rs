@@ -12,6 +12,11 @@ impl Sources {
         self.0.get(path)?.as_deref()
     }
 
+    /// Whether there is a file or a folder with files at a path.
+    pub fn has(&self, path: &str) -> bool {
+        self.0.contains_key(path) || self.below(path).next().is_some()
+    }
+
     /// Returns the files of a folder, by their path in it.
     pub fn below<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.keys().filter_map(move |path| {

@@ -196,3 +196,34 @@ fn what_cannot_be_read_is_an_error() {
     let document: Value = json!({ "target": { "a": { "inherits": ["a"] } } });
     assert!(bake("b", "", &document).is_err());
 }
+
+#[test]
+fn the_context_is_the_folder_that_has_the_files() {
+    let target = |name: &str| Target {
+        name: name.to_owned(),
+        context: "docker".to_owned(),
+        dockerfile: format!("docker/{name}.Dockerfile"),
+        ..Target::default()
+    };
+    let found = Found {
+        targets: vec![target("tool"), target("other")],
+        ..Found::default()
+    };
+    let files = [
+        ("docker/tool.Dockerfile", "FROM debian:12\nCOPY libs/x /x\n"),
+        (
+            "docker/other.Dockerfile",
+            "FROM debian:12\nCOPY nowhere /x\n",
+        ),
+        ("libs/x", ""),
+    ];
+    let made = import(found, &files);
+    let tool = &made.spec["images"]["tool"]["dockerfile"];
+    assert_eq!(tool, "docker/tool.Dockerfile");
+    assert!(copies(&made).contains(&("libs/x", "images/tool/libs/x")));
+    let open: Vec<&str> = (made.notes.iter())
+        .filter(|note| note.is_open)
+        .map(|note| note.found.as_str())
+        .collect();
+    assert_eq!(open, ["file nowhere"]);
+}
