@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fault::{Fault, FaultKind};
-use super::tree::is_at_or_below;
 use crate::evidence::{Allowed, Finding, Rule};
+use crate::path::is_at_or_below;
 use crate::stack::Allowance;
 
 /// The number of findings of one kind and one step; the last one counts the rest.

@@ -19,8 +19,9 @@ use std::collections::BTreeSet;
 pub use fault::{CheckInput, Fault, FaultKind};
 pub use group::findings;
 pub use layers::{Duplicates, apply_layer, layer_faults, size_fault};
-pub use tree::{Entry, Kind, Tree, folders_above, is_at_or_below};
+pub use tree::{Entry, Kind, Tree, folders_above};
 
+use crate::path::is_at_or_below;
 use crate::stack::Policy;
 
 /// Files whose content is checked, where an image has them.

@@ -1,10 +1,11 @@
 //! `root: locked`: an image gives no new way to become root. What the external base allows is fine.
 
 use super::fault::{CheckInput, Fault, FaultKind};
-use super::tree::{Entry, Kind, is_at_or_below};
+use super::tree::{Entry, Kind};
 use super::user::names_of_root;
 use super::{TEXT_FOLDER, TEXTS};
 use crate::evidence::Rule;
+use crate::path::is_at_or_below;
 
 /// Folders that belong to root. `/usr/local` is in it, `/opt` and `/srv` are for others.
 const SYSTEM: [&str; 9] = [

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::path::is_at_or_below;
+
 /// All entries of a file system, by absolute path; `/` is not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree(pub BTreeMap<String, Entry>);
@@ -47,12 +49,6 @@ impl Tree {
     }
 }
 
-/// Returns whether a path is another one or below it.
-pub fn is_at_or_below(path: &str, above: &str) -> bool {
-    let rest = path.strip_prefix(above);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || above == "/")
-}
-
 /// Returns every folder a path is in, from `/`, which is the empty text.
 pub fn folders_above(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(|(at, _)| &path[..at])
@@ -61,20 +57,6 @@ pub fn folders_above(path: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_is_below_folders_and_not_below_beginnings_of_names() {
-        for (path, above, expected) in [
-            ("/opt/conda", "/opt/conda", true),
-            ("/opt/conda/x", "/opt/conda", true),
-            ("/opt/condax", "/opt/conda", false),
-            ("/opt", "/opt/conda", false),
-            ("/opt", "/", true),
-            ("/opt", "", true),
-        ] {
-            assert_eq!(is_at_or_below(path, above), expected, "{path} {above}");
-        }
-    }
 
     #[test]
     fn folders_above_a_path_begin_with_the_root() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Seek as _;
+use std::ops::Range;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -45,9 +46,33 @@ pub async fn run(
         )
     })?;
     let reading = async {
-        let first = read(&registry, &first, events).await?;
-        let second = read(&registry, &second, events).await?;
-        Ok::<_, Failure>((first, second))
+        let one = described(&registry, &first).await?;
+        let other = described(&registry, &second).await?;
+        let layers = one.0.layers.iter().zip(&other.0.layers);
+        let shared = layers.take_while(|(one, other)| one.digest == other.digest);
+        let shared = shared.count();
+        let base = read(
+            &registry,
+            &first,
+            &one.0,
+            0..shared,
+            Files::default(),
+            events,
+        )
+        .await?;
+        let rest = shared..one.0.layers.len();
+        let files = read(&registry, &first, &one.0, rest, base.clone(), events).await?;
+        let one = Side {
+            files,
+            config: one.1,
+        };
+        let rest = shared..other.0.layers.len();
+        let files = read(&registry, &second, &other.0, rest, base, events).await?;
+        let other = Side {
+            files,
+            config: other.1,
+        };
+        Ok::<_, Failure>((one, other))
     };
     let (one, other) = unless_cancelled(cancel, reading).await?;
     let found = parity::compare(&one, &other, &ignored);
@@ -105,33 +130,50 @@ async fn built(
     }
 }
 
-/// Reads an image: its config, and the files of all its layers.
-async fn read(
+/// Returns the manifest and the config of an image.
+async fn described(
     registry: &Registry,
     reference: &Reference,
-    events: &Events,
-) -> Result<Side, Failure> {
-    let repository = &reference.repository;
+) -> Result<(oci::Image, Value), Failure> {
     let image = manifest(registry, reference).await?;
     let config = registry
-        .blob(repository, &image.config.digest, LARGEST_CONFIG)
+        .blob(&reference.repository, &image.config.digest, LARGEST_CONFIG)
         .await?;
-    let config: Value = serde_json::from_slice(&config).map_err(|error| {
+    let config = serde_json::from_slice(&config).map_err(|error| {
         Failure::new(
             Exit::Environment,
             format!("invalid config of `{reference}`: {error}"),
         )
     })?;
-    let mut files = Files::default();
+    Ok((image, config))
+}
+
+/// Adds the files of some layers of an image to those of the layers below.
+async fn read(
+    registry: &Registry,
+    reference: &Reference,
+    image: &oci::Image,
+    layers: Range<usize>,
+    mut files: Files,
+    events: &Events,
+) -> Result<Files, Failure> {
     let count = image.layers.len();
-    for (number, layer) in image.layers.iter().enumerate() {
+    for number in layers {
         events.send(Event::Phase {
             text: format!("reading {reference}: layer {} of {count}", number + 1),
         });
+        let layer = &image.layers[number];
         let compressed = Compressed::of(&layer.media_type);
-        files = add(registry, repository, &layer.digest, compressed, files).await?;
+        files = add(
+            registry,
+            &reference.repository,
+            &layer.digest,
+            compressed,
+            files,
+        )
+        .await?;
     }
-    Ok(Side { files, config })
+    Ok(files)
 }
 
 /// Returns the manifest of an image; of an index, that of this machine's platform.

@@ -11,6 +11,7 @@ use super::shell::{LONGEST_TEXT, line, with_env};
 use super::steps::file_commands::set_perms;
 use super::writable::with_writable;
 use crate::llb::{Exec, Meta, Mount, Network, Output};
+use crate::path::is_below;
 use crate::stack::{self, Image, Step};
 
 /// A step in its place: the image it belongs to and what it starts from.
@@ -113,10 +114,7 @@ fn in_folder(step: &Step, args: Vec<String>, workdir: &str) -> (Vec<String>, Str
     let cwd = step.cwd.as_ref().map_or(workdir, |cwd| &cwd.path);
     let must_exist = step.cwd.as_ref().is_some_and(|cwd| cwd.must_exist);
     let mut mounts = step.mounts.iter();
-    let is_inside = mounts.any(|mount| {
-        let rest = cwd.strip_prefix(&mount.target);
-        rest.is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
-    });
+    let is_inside = mounts.any(|mount| is_below(cwd, &mount.target));
     if !is_inside && !must_exist {
         return (args, cwd.to_owned());
     }

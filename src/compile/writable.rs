@@ -2,12 +2,17 @@
 
 use super::script::expand;
 use super::shell::{line, quote};
+use crate::path::is_at_or_below;
 use crate::stack::{StepMount, Writable};
 
 /// Returns a command that runs `args` and then gives what it changed below the writable paths to the
 /// group. Mounts of the step are in no layer and stay as they are.
 pub fn with_writable(args: &[String], writable: &Writable, mounts: &[StepMount]) -> Vec<String> {
-    let is_mounted = |path: &String| mounts.iter().any(|mount| is_below(path, &mount.target));
+    let is_mounted = |path: &String| {
+        mounts
+            .iter()
+            .any(|mount| is_at_or_below(path, &mount.target))
+    };
     let paths = writable.paths.iter().filter(|path| !is_mounted(path));
     let paths: Vec<String> = paths.cloned().collect();
     if paths.is_empty() {
@@ -28,7 +33,7 @@ pub fn with_writable(args: &[String], writable: &Writable, mounts: &[StepMount])
 /// Returns the start of an expression of `find` that leaves out mounts below `paths`.
 fn without(mounts: &[StepMount], paths: &[String]) -> String {
     let below = mounts.iter().map(|mount| &mount.target);
-    let below = below.filter(|target| paths.iter().any(|path| is_below(target, path)));
+    let below = below.filter(|target| paths.iter().any(|path| is_at_or_below(target, path)));
     let pattern = |target: &String| {
         let special = ['\\', '*', '?', '['];
         let escaped = target.chars().flat_map(|c| {
@@ -42,11 +47,6 @@ fn without(mounts: &[StepMount], paths: &[String]) -> String {
         return String::new();
     }
     format!("'(' {} ')' -prune -o ", patterns.join(" -o "))
-}
-
-fn is_below(path: &str, folder: &str) -> bool {
-    let rest = path.strip_prefix(folder);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Returns the permission bits that the group has below a writable path: it reads, writes and, what the

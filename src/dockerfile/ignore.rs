@@ -5,6 +5,8 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::path::clean;
+
 /// The patterns of a `.dockerignore`.
 #[derive(Clone, Debug, Default)]
 pub struct Ignore(Vec<Pattern>);
@@ -64,19 +66,4 @@ impl Pattern {
         let mut paths = ends.chain([path.len()]).map(|end| &path[..end]);
         paths.any(|path| self.glob.is_match(path))
     }
-}
-
-/// Returns a pattern without `.`, `..`, empty parts and slashes at its ends.
-fn clean(pattern: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in pattern.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
 }

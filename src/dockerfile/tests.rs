@@ -136,6 +136,27 @@ fn a_backquote_can_be_the_escape() {
 }
 
 #[test]
+fn a_path_is_certain_up_to_a_variable_or_a_pattern() {
+    for (path, expected) in [
+        ("/a/./b/", "a/b"),
+        ("a/../b", "b"),
+        ("a/*/c", "a"),
+        ("a/$X/c", "a"),
+        ("a/*/../../b", ""),
+    ] {
+        let text = format!("FROM scratch\nCOPY {path} /x/\n");
+        let file = Dockerfile::parse(&text).expect("valid");
+        let uses = file.uses(None, &BTreeMap::new(), &BTreeSet::new());
+        let uses = uses.expect("valid");
+        assert_eq!(
+            uses.context,
+            BTreeSet::from([expected.to_owned()]),
+            "{path}"
+        );
+    }
+}
+
+#[test]
 fn an_invalid_file_is_a_fault_at_its_place() {
     let fault = Dockerfile::parse("FROM debian\nRUM x\n").expect_err("invalid");
     assert_eq!(fault.message, "unknown instruction `RUM`");

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::words::{Unexpandable, expand};
 use super::{Dockerfile, Fault, Stage, Use, Word};
+use crate::path::clean;
 
 /// What a target uses: its own stage, and all stages that this one needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,20 +260,16 @@ impl Follower<'_> {
     }
 }
 
-/// Returns the folders at the start of a path that are certain: those before the first part with a variable or a pattern.
+/// Returns the folders at the start of a path that are certain: those before the first part with a variable or a pattern, and
+/// none if a later part is `..`.
 fn prefix(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part if part.contains(['*', '?', '[', '\\', '$']) => break,
-            part => parts.push(part),
-        }
+    let is_open = |part: &str| part.contains(['*', '?', '[', '\\', '$']);
+    let mut parts = path.split('/');
+    let certain: Vec<&str> = parts.by_ref().take_while(|part| !is_open(part)).collect();
+    if parts.any(|part| part == "..") {
+        return String::new();
     }
-    parts.join("/")
+    clean(&certain.join("/"))
 }
 
 fn unexpandable(word: &Word, reason: Unexpandable) -> Fault {

@@ -4,6 +4,7 @@ use super::link::Linked;
 use super::sources::{Sources, join};
 use super::{Copied, Note, Settings, Target};
 use crate::dockerfile::Ignore;
+use crate::path::is_at_or_below;
 
 /// Where a target is in the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,10 +85,8 @@ pub fn place(
     let ignore = Ignore::parse(patterns.unwrap_or_default())
         .map_err(|pattern| format!("invalid pattern `{pattern}` of ignored files"))?;
     let is_used = |path: &str| {
-        linked.context.iter().any(|used| {
-            let rest = path.strip_prefix(used.as_str());
-            used.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+        let mut used = linked.context.iter();
+        used.any(|used| is_at_or_below(path, used))
     };
     for (inner, path) in sources.below(context) {
         if is_used(inner) && !ignore.matches(inner) {

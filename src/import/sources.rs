@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::path::clean;
+
 /// The files below the folder of the import: the texts of Dockerfiles and `.dockerignore`s, and the paths of all.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(pub BTreeMap<String, Option<String>>);
@@ -31,15 +33,5 @@ impl Sources {
 
 /// Returns a path below a folder.
 pub fn join(folder: &str, path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in folder.split('/').chain(path.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+    clean(&format!("{folder}/{path}"))
 }

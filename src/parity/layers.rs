@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::packages::DPKG;
 use super::{Entry, Files, Kind};
 use crate::name::Digest;
+use crate::path::clean;
 
 /// How a layer is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,12 +188,4 @@ impl Files {
             self.texts.remove(&path);
         }
     }
-}
-
-/// Returns a path without `.` and slashes at its ends.
-fn clean(path: &str) -> String {
-    let parts = path
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".");
-    parts.collect::<Vec<&str>>().join("/")
 }

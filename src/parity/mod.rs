@@ -17,6 +17,7 @@ use serde_json::Value;
 pub use layers::{Compressed, add_layer};
 
 use crate::name::Digest;
+use crate::path::is_below;
 
 /// Paths that differ from build to build, with the reason.
 pub const IGNORED: [(&str, &str); 12] = [
@@ -142,9 +143,7 @@ pub fn compare(first: &Side, second: &Side, ignored: &GlobSet) -> Differences {
             continue;
         }
         if let Some((folder, count)) = &mut missing
-            && path
-                .strip_prefix(folder.as_str())
-                .is_some_and(|rest| rest.starts_with('/'))
+            && is_below(path, folder)
             && (one.is_none() || other.is_none())
         {
             *count += 1;

@@ -3,6 +3,7 @@
 use super::problems::Problems;
 use super::reader::Reader;
 use crate::diagnostic::Diagnostic;
+use crate::path::is_below;
 use crate::source::Span;
 use crate::spec::node::{Node, Value};
 
@@ -142,11 +143,6 @@ fn outermost(mut paths: Vec<String>) -> Vec<String> {
     let all = paths.clone();
     paths.retain(|path| !all.iter().any(|folder| is_below(path, folder)));
     paths
-}
-
-fn is_below(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder)
-        .is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ const fn acts(name: &'static str, imports: &'static [&'static str]) -> Room {
 pub const ROOMS: &[Room] = &[
     pure("source", &[]),
     pure("name", &[]),
+    pure("path", &[]),
     pure("size", &[]),
     pure("tail", &[]),
     pure("mask", &[]),
@@ -41,7 +42,7 @@ pub const ROOMS: &[Room] = &[
     pure("oci", &["name"]),
     pure("evidence", &["name"]),
     pure("tags", &["name"]),
-    pure("dockerfile", &[]),
+    pure("dockerfile", &["path"]),
     acts("disk", &[]),
     acts("trace", &["disk"]),
     pure(
@@ -53,6 +54,7 @@ pub const ROOMS: &[Room] = &[
         &[
             "source",
             "name",
+            "path",
             "diagnostic",
             "checkout",
             "dockerfile",
@@ -66,11 +68,19 @@ pub const ROOMS: &[Room] = &[
         &["name", "diagnostic", "checkout", "evidence", "stack"],
     ),
     pure("record", &["name", "evidence", "plan"]),
-    pure("checks", &["size", "evidence", "stack"]),
+    pure("checks", &["path", "size", "evidence", "stack"]),
     pure("llb", &["source", "name"]),
     pure(
         "compile",
-        &["source", "name", "diagnostic", "dockerfile", "stack", "llb"],
+        &[
+            "source",
+            "name",
+            "path",
+            "diagnostic",
+            "dockerfile",
+            "stack",
+            "llb",
+        ],
     ),
     pure(
         "compare",
@@ -78,8 +88,8 @@ pub const ROOMS: &[Room] = &[
     ),
     pure("docs", &["name", "oci", "evidence", "record", "size"]),
     pure("nodes", &["name", "record"]),
-    pure("import", &["source", "name", "dockerfile", "spec"]),
-    acts("parity", &["name"]),
+    pure("import", &["source", "name", "path", "dockerfile", "spec"]),
+    acts("parity", &["name", "path"]),
     acts("tool", &["name", "event", "compile"]),
     acts("git", &["name", "checkout", "trace"]),
     acts("buildkit", &["name", "llb", "trace"]),
@@ -162,6 +172,7 @@ pub const ROOMS: &[Room] = &[
         &[
             "source",
             "name",
+            "path",
             "checkout",
             "shown",
             "diagnostic",
@@ -173,7 +184,6 @@ pub const ROOMS: &[Room] = &[
             "stack",
             "plan",
             "record",
-            "checks",
             "llb",
             "compile",
             "compare",

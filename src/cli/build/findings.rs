@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::build::Recorded;
-use crate::checks;
 use crate::cli::{color, exit};
 use crate::diagnostic::{Diagnostic, render};
 use crate::evidence::{Checks, Evidence, Finding, Rule, Verdict};
+use crate::path::is_at_or_below;
 use crate::plan::Planned;
 use crate::source::Span;
 use crate::stack::{Base, Image, Stack};
@@ -97,7 +97,7 @@ fn problems(image: &Image, label: &str, checks: &Checks, base: Option<&Checks>) 
     let mut inherited: BTreeMap<&str, usize> = BTreeMap::new();
     for finding in &checks.findings {
         let covers = |other: &Finding| {
-            other.rule == finding.rule && checks::is_at_or_below(&finding.path, &other.path)
+            other.rule == finding.rule && is_at_or_below(&finding.path, &other.path)
         };
         match &finding.inherited {
             Some(name) if base.is_some_and(|base| base.findings.iter().any(covers)) => {

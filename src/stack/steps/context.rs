@@ -1,6 +1,7 @@
 //! What every kind of step is read with.
 
 use crate::diagnostic::Diagnostic;
+use crate::path::is_at_or_below;
 use crate::source::Span;
 use crate::spec::node::{Entry, Node};
 use crate::stack::image_names::ImageNames;
@@ -57,12 +58,7 @@ impl StepReader<'_> {
     /// Reports a path that the runtime mounts something over, in steps and in containers: what a step puts
     /// there is lost, or the step fails.
     fn no_mount(&self, kind: &str, path: &str, span: Span) -> Option<()> {
-        let path = path.trim_end_matches('/');
-        let is_below = |folder: &str| {
-            let rest = path.strip_prefix(folder);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let found = MOUNTED.iter().find(|folder| is_below(folder));
+        let found = MOUNTED.iter().find(|folder| is_at_or_below(path, folder));
         let Some(mounted) = found else {
             return Some(());
         };

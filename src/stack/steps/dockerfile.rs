@@ -10,6 +10,7 @@ use super::secrets::{Secret, plain};
 use crate::diagnostic::Diagnostic;
 use crate::dockerfile::{self, Fault, Ignore, Root, Uses, Word};
 use crate::name::{Digest, Reference};
+use crate::path::is_at_or_below;
 use crate::source::{SourceId, Span};
 use crate::spec::node::{Entry, Node, Value};
 use crate::spec::tree::File;
@@ -379,12 +380,6 @@ impl Reading<'_> {
         made.images = images;
         Some(base)
     }
-}
-
-/// Whether a path is at or below another.
-fn is_at_or_below(path: &str, folder: &str) -> bool {
-    let rest = path.strip_prefix(folder);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl StepReader<'_> {

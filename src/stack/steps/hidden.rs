@@ -2,6 +2,7 @@
 
 use super::step::{Kind, Step};
 use crate::diagnostic::Diagnostic;
+use crate::path::is_at_or_below;
 use crate::source::Span;
 use crate::stack::reader::Reader;
 
@@ -28,11 +29,11 @@ pub(super) fn check(reader: &Reader, step: &Step) {
         );
     }
     for mount in &step.mounts {
-        let covers = |path: &str| is_below(path, &mount.target);
+        let covers = |path: &str| is_at_or_below(path, &mount.target);
         if let Some(secret) = step
             .secrets
             .iter()
-            .find(|it| is_below(&mount.target, &it.target))
+            .find(|it| is_at_or_below(&mount.target, &it.target))
         {
             let problem = Diagnostic::error(format!(
                 "mount `{}` and secret `{}` are at the same path",
@@ -49,7 +50,7 @@ pub(super) fn check(reader: &Reader, step: &Step) {
         let finish = step.finish.iter();
         let finish = finish.map(|perms| (perms.path.as_str(), perms.recursive, perms.span));
         for (path, recursive, span) in placed.chain(finish) {
-            if covers(path) || recursive && is_below(&mount.target, path) {
+            if covers(path) || recursive && is_at_or_below(&mount.target, path) {
                 let message = format!(
                     "`{path}` would change mount `{}`, not the image",
                     mount.target
@@ -86,12 +87,4 @@ fn placed(kind: &Kind) -> Vec<(&str, bool, Span)> {
             .collect(),
         _ => Vec::new(),
     }
-}
-
-/// Whether a path is a folder, or is below it.
-fn is_below(path: &str, folder: &str) -> bool {
-    let rest = path
-        .trim_end_matches('/')
-        .strip_prefix(folder.trim_end_matches('/'));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

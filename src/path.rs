@@ -1,0 +1,65 @@
+//! Paths as texts, in images and in folders of a build: they have `/`, and need not be of this machine.
+
+/// Returns a path without empty parts, `.` and `..`, relative to its root: `..` does not leave it, as in Docker.
+pub fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// Returns whether a path is a folder, or is below it. All are below `/` and below the empty path.
+pub fn is_at_or_below(path: &str, folder: &str) -> bool {
+    let (path, folder) = (path.trim_end_matches('/'), folder.trim_end_matches('/'));
+    let rest = path.strip_prefix(folder);
+    rest.is_some_and(|rest| folder.is_empty() || rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Returns whether a path is below a folder, and is not the folder.
+pub fn is_below(path: &str, folder: &str) -> bool {
+    is_at_or_below(path, folder) && !is_at_or_below(folder, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clean_path_stays_below_its_root() {
+        for (path, expected) in [
+            ("", ""),
+            (".", ""),
+            ("/a/./b//", "a/b"),
+            ("a/../b", "b"),
+            ("../../a", "a"),
+        ] {
+            assert_eq!(clean(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_below_folders_and_not_below_beginnings_of_names() {
+        for (path, folder, at, below) in [
+            ("/opt/conda", "/opt/conda", true, false),
+            ("/opt/conda", "/opt/conda/", true, false),
+            ("/opt/conda/", "/opt/conda", true, false),
+            ("/opt/conda/x", "/opt/conda", true, true),
+            ("/opt/condax", "/opt/conda", false, false),
+            ("/opt", "/opt/conda", false, false),
+            ("/opt", "/", true, true),
+            ("/opt", "", true, true),
+            ("opt", "", true, true),
+            ("", "", true, false),
+        ] {
+            assert_eq!(is_at_or_below(path, folder), at, "{path} {folder}");
+            assert_eq!(is_below(path, folder), below, "{path} {folder}");
+        }
+    }
+}
