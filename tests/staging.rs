@@ -33,15 +33,7 @@ async fn what_runs_remember_at_one_moment_is_added_up() {
         let staging = &staging;
         async move {
             let name = format!("own-{number}");
-            let time = format!("2026-11-24T12:00:0{number}Z");
-            let one = Built {
-                key: Digest::of(name.as_bytes()),
-                digest: Digest::of(b"image"),
-                generation: 1,
-                time: Some(time.parse().expect("a time")),
-                size: 7,
-                components: Vec::new(),
-            };
+            let one = built(&name, number);
             // Each has an image of its own, and one that all build.
             let all = [name.clone(), "shared".to_owned()];
             let built = all.map(|label| (label, one.clone())).into();
@@ -94,27 +86,13 @@ async fn a_change_that_others_keep_overwriting_is_an_error() {
 }
 
 #[tokio::test]
-async fn what_runs_prove_at_one_moment_is_added_up() {
+async fn what_fails_at_one_moment_is_added_up() {
     let fake = Fake::start().await;
     let staging = staging(&fake);
     let (key, digest) = (Digest::of(b"key"), Digest::of(b"image"));
     let news = |number: usize| {
         let mut news = Evidence::new("image", key.clone(), digest.clone());
-        let verdict = Verdict {
-            key: Digest::of(format!("suite {number}").as_bytes()),
-            from: None,
-            passed: true,
-            reason: None,
-            tests: 1,
-            failed: 0,
-            skipped: 0,
-            seconds: 0.1,
-            time: format!("2026-11-24T12:00:0{number}Z")
-                .parse()
-                .expect("a time"),
-            cases: Vec::new(),
-            log: String::new(),
-        };
+        let verdict = verdict(number, false);
         // The same test, edited by each commit, and one that only this commit has.
         news.suites.insert("common".to_owned(), verdict.clone());
         news.suites.insert(format!("own-{number}"), verdict);
@@ -139,6 +117,71 @@ async fn what_runs_prove_at_one_moment_is_added_up() {
         .insert("common".to_owned(), all[0].suites["common"].clone());
     let whole = staging.add_evidence(&other).await.expect("written");
     assert_eq!(whole.suites.len(), 1);
+}
+
+/// The verdict of a suite of a number.
+fn verdict(number: usize, passed: bool) -> Verdict {
+    Verdict {
+        key: Digest::of(format!("suite {number}").as_bytes()),
+        from: None,
+        passed,
+        reason: None,
+        tests: 1,
+        failed: u32::from(!passed),
+        skipped: 0,
+        seconds: 0.1,
+        time: format!("2026-11-24T12:00:0{number}Z")
+            .parse()
+            .expect("a time"),
+        cases: Vec::new(),
+        log: String::new(),
+    }
+}
+
+#[tokio::test]
+async fn what_a_later_run_finds_again_is_not_waited_for() {
+    let fake = Fake::start().await;
+    // Whoever waits for others does not end.
+    let registry = Registry::new(Options {
+        contest: Duration::from_secs(3600),
+        ..options()
+    });
+    let registry = registry.expect("a client");
+    let staging = Staging::new(&registry, &repository(&fake, "ns/staging"));
+    let mut news = Evidence::new("image", Digest::of(b"key"), Digest::of(b"image"));
+    news.suites.insert("own".to_owned(), verdict(0, true));
+    let whole = staging.add_evidence(&news).await.expect("written");
+    assert_eq!(whole, news);
+    let built = BTreeMap::from([("a".to_owned(), built("a", 0))]);
+    let done = staging.add_to_state(&built, &BTreeMap::new()).await;
+    done.expect("written");
+    let state = staging.state().await.expect("read");
+    assert_eq!(state.records().len(), 1);
+    // What others wrote meanwhile is found, and merged.
+    let theirs = Effect::OtherWriter {
+        repository: "ns/staging",
+        tag: "state",
+        digest: fake.tag("ns/staging", "state").expect("a state"),
+    };
+    fake.fault(1, "PUT", "manifests/state", theirs);
+    let built = BTreeMap::from([("b".to_owned(), self::built("b", 1))]);
+    let done = staging.add_to_state(&built, &BTreeMap::new()).await;
+    done.expect("written");
+    let state = staging.state().await.expect("read");
+    assert_eq!(state.records().len(), 2);
+}
+
+/// The last build of an image, in a second.
+fn built(key: &str, second: usize) -> Built {
+    let time = format!("2026-11-24T12:00:0{second}Z");
+    Built {
+        key: Digest::of(key.as_bytes()),
+        digest: Digest::of(b"image"),
+        generation: 1,
+        time: Some(time.parse().expect("a time")),
+        size: 7,
+        components: Vec::new(),
+    }
 }
 
 /// The text of a document as an earlier version wrote it.

@@ -177,10 +177,13 @@ impl Registry {
         })
     }
 
-    /// Reads a document back once others must have written that read the same before: [`Error::Overwritten`] if one of them
-    /// came later.
-    pub async fn settle(&self, written: &Unsettled) -> Result<(), Error> {
+    /// Waits until others must have written a document that read the same before.
+    pub async fn wait_for_writers(&self, written: &Unsettled) {
         self.wait_until(written.end).await;
+    }
+
+    /// Reads a document back: [`Error::Overwritten`] if another writer came later.
+    pub async fn settle(&self, written: &Unsettled) -> Result<(), Error> {
         let repository = &written.repository;
         let at = Locator::Tag(written.tag.clone());
         let attempt = attempt(Operation::WriteManifest, repository, &format!(":{at}"));

@@ -1,7 +1,7 @@
 //! Changes of documents that several runs change, perhaps at the same moment.
 //!
 //! No registry compares before it writes. So a change is written, and read back after a while; if another run wrote what it
-//! had read before us, ours is applied to that.
+//! had read before us, ours is applied to that. A change that is not [`Lasting`] does not wait for that.
 
 use std::time::Instant;
 
@@ -14,6 +14,15 @@ use crate::registry::{self, Locator, Unsettled};
 /// How often what others wrote is merged before the change is given up.
 const ROUNDS: usize = 8;
 
+/// Whether a change must survive another run that writes at the same moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lasting {
+    /// Yes: a later run would decide something else without it.
+    Yes,
+    /// No: a later run finds it again, by doing more. It is read back, and not waited for.
+    No,
+}
+
 /// What remains of a change that was written: it is read back, and written again if others wrote at the same time.
 pub type Settling<'a> = LocalBoxFuture<'a, Result<(), Error>>;
 
@@ -23,6 +32,7 @@ struct Changing<D, F> {
     tag: Tag,
     /// Returns the document after the change.
     apply: F,
+    lasting: Lasting,
     /// How often it was written.
     round: usize,
     document: std::marker::PhantomData<fn() -> D>,
@@ -78,11 +88,15 @@ impl<D: Document + PartialEq, F: Fn(Option<&D>) -> D> Changing<D, F> {
 }
 
 impl<D: Document + PartialEq, F: Fn(Option<&D>) -> D> Change<D, F> {
-    /// Reads the change back once others must have written that read the same before, and merges what they wrote. Returns the
-    /// document.
+    /// Reads the change back, if it is lasting once others must have written that read the same before, and merges what they
+    /// wrote. Returns the document.
     pub async fn settle(mut self) -> Result<D, Error> {
         while let Some(written) = &self.written {
-            match self.changing.staging.registry.settle(written).await {
+            let registry = &self.changing.staging.registry;
+            if self.changing.lasting == Lasting::Yes {
+                registry.wait_for_writers(written).await;
+            }
+            match registry.settle(written).await {
                 Ok(()) => break,
                 Err(registry::Error::Overwritten { .. }) => {
                     (self.written, self.after) = self.changing.write().await?;
@@ -100,12 +114,14 @@ impl Staging {
     pub(super) async fn begin_change<D: Document + PartialEq, F: Fn(Option<&D>) -> D>(
         &self,
         id: D::Id<'_>,
+        lasting: Lasting,
         apply: F,
     ) -> Result<Change<D, F>, Error> {
         let mut changing = Changing {
             staging: self.clone(),
             tag: D::tag(id),
             apply,
+            lasting,
             round: 0,
             document: std::marker::PhantomData,
         };

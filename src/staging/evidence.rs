@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::{FutureExt as _, try_join_all};
 
+use super::change::Lasting;
 use super::{Document, Error, Settling, Staging};
 use crate::evidence::{self, Evidence};
 use crate::name::{Digest, Tag};
@@ -39,15 +40,29 @@ impl Staging {
     /// Adds to the evidence of an image, and returns all of it.
     pub async fn add_evidence(&self, news: &Evidence) -> Result<Evidence, Error> {
         let apply = |before: Option<&Evidence>| merged(before, news);
-        self.begin_change(&news.key, apply).await?.settle().await
+        self.begin_change(&news.key, lasting(news), apply)
+            .await?
+            .settle()
+            .await
     }
 
     /// Adds to the evidence of an image. What is returned must be waited for.
     pub async fn begin_evidence(&self, news: Evidence) -> Result<Settling<'static>, Error> {
-        let key = news.key.clone();
+        let (key, lasting) = (news.key.clone(), lasting(&news));
         let apply = move |before: Option<&Evidence>| merged(before, &news);
-        let change = self.begin_change(&key, apply).await?;
+        let change = self.begin_change(&key, lasting, apply).await?;
         Ok(async move { change.settle().await.map(|_| ()) }.boxed_local())
+    }
+}
+
+/// Suites that passed are run again if their verdict is missing. If one that failed is missing, an earlier verdict would count.
+fn lasting(news: &Evidence) -> Lasting {
+    let checks = news.checks.as_ref().map(|checks| checks.passed);
+    let suites = news.suites.values().map(|verdict| verdict.passed);
+    if suites.chain(checks).all(|passed| passed) {
+        Lasting::No
+    } else {
+        Lasting::Yes
     }
 }
 

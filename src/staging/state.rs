@@ -9,6 +9,7 @@ use futures_util::future::FutureExt as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::change::Lasting;
 use super::{Document, Error, Settling, Staging, bytes};
 use crate::evidence::optional_time;
 use crate::name::{Digest, Tag};
@@ -228,12 +229,19 @@ impl Staging {
         built: BTreeMap<String, Built>,
         refreshed: BTreeMap<String, String>,
     ) -> Result<Settling<'static>, Error> {
+        // Without its last build, the reason of an image is found in the last release. Without its mark, an image that was
+        // refreshed would be reused as it was before.
+        let lasting = if refreshed.is_empty() {
+            Lasting::No
+        } else {
+            Lasting::Yes
+        };
         let apply = move |before: Option<&State>| {
             let mut after = before.cloned().unwrap_or_default();
             after.add(&built, &refreshed);
             after
         };
-        let change = self.begin_change((), apply).await?;
+        let change = self.begin_change((), lasting, apply).await?;
         Ok(async move { change.settle().await.map(|_| ()) }.boxed_local())
     }
 }
