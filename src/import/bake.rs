@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value};
 
-use super::sources::join;
-use super::yaml::{pairs, text, texts};
-use super::{Context, Found, Note, Target};
+use super::settings::Build;
+use super::yaml::{text, texts};
+use super::{Found, Note, Target};
 
 /// Keys of a target that become part of the spec, or that a finished list does not need.
 const READ: [&str; 10] = [
@@ -104,47 +104,16 @@ fn target(
             "{at} has a `matrix`: write the list with `docker buildx bake --print`, and import that"
         ));
     }
-    let get = |key: &str| whole.get(key).and_then(text);
-    let context = get("context").unwrap_or_else(|| ".".to_owned());
-    if context.contains("://") {
-        return Err(format!(
-            "{at} has a context that is not a folder: {context}"
-        ));
-    }
-    let context = join(folder, &context);
-    let dockerfile = get("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
-    let mut made = Target {
-        name: name.to_owned(),
-        dockerfile: join(&context, &dockerfile),
-        context,
-        target: get("target"),
-        published: whole.get("tags").map(texts).unwrap_or_default(),
-        ..Target::default()
+    let build = Build {
+        file: &at,
+        folder,
+        context: whole.get("context").and_then(text),
+        settings: whole,
+        contexts: "contexts",
+        others: "targets",
     };
-    for (name, value) in whole.get("args").map(pairs).unwrap_or_default() {
-        match value {
-            Some(value) => {
-                made.args.insert(name, value);
-            }
-            None => notes.push(Note::open(
-                &at,
-                format!("argument {name} without a value"),
-                "left out",
-            )),
-        }
-    }
-    for (name, value) in whole.get("contexts").map(pairs).unwrap_or_default() {
-        let value = value.unwrap_or_default();
-        match context_of(&value) {
-            Some(context) => {
-                made.contexts.insert(name, context);
-            }
-            None => {
-                let became = "left out: only other targets and images can be contexts";
-                notes.push(Note::open(&at, format!("context {name}: {value}"), became));
-            }
-        }
-    }
+    let mut made = build.target(name, notes)?;
+    made.published = whole.get("tags").map(texts).unwrap_or_default();
     for secret in whole.get("secret").map(secrets).unwrap_or_default() {
         let became = format!("`secrets: [{secret}]`; pass its value with --secret {secret}=FILE");
         notes.push(Note::done(&at, format!("secret {secret}"), became));
@@ -156,18 +125,6 @@ fn target(
         }
     }
     Ok(made)
-}
-
-/// Returns what a named context stands for.
-pub fn context_of(value: &str) -> Option<Context> {
-    if let Some(target) = value
-        .strip_prefix("target:")
-        .or(value.strip_prefix("service:"))
-    {
-        return Some(Context::Target(target.to_owned()));
-    }
-    let image = value.strip_prefix("docker-image://")?;
-    Some(Context::Image(image.to_owned()))
 }
 
 /// Returns the ids of secrets, of `id=x,src=y` or of maps.

@@ -1,11 +1,11 @@
 //! `build:` of the services of a compose file.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::bake::{context_of, secrets};
-use super::sources::join;
-use super::yaml::{pairs, text, yaml};
-use super::{Context, Found, Note, Target};
+use super::bake::secrets;
+use super::settings::Build;
+use super::yaml::{text, yaml};
+use super::{Found, Note, Target};
 
 /// Keys of `build:` that become part of the spec.
 const READ: [&str; 7] = [
@@ -56,51 +56,19 @@ fn target(
     at: &str,
     notes: &mut Vec<Note>,
 ) -> Result<Target, String> {
-    let get = |key: &str| build.get(key).and_then(text);
-    let context = text(build).or_else(|| get("context"));
-    let context = context.unwrap_or_else(|| ".".to_owned());
-    if context.contains("://") {
-        return Err(format!(
-            "{at} has a context that is not a folder: {context}"
-        ));
-    }
-    let context = join(folder, &context);
-    let dockerfile = get("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
-    let mut made = Target {
-        name: name.to_owned(),
-        dockerfile: join(&context, &dockerfile),
+    let empty = Map::new();
+    let settings = build.as_object().unwrap_or(&empty);
+    let context = text(build).or_else(|| settings.get("context").and_then(text));
+    let made = Build {
+        file: at,
+        folder,
         context,
-        target: get("target"),
-        published: service.get("image").and_then(text).into_iter().collect(),
-        ..Target::default()
+        settings,
+        contexts: "additional_contexts",
+        others: "services",
     };
-    for (name, value) in build.get("args").map(pairs).unwrap_or_default() {
-        match value {
-            Some(value) if !value.contains("${") => {
-                made.args.insert(name, value);
-            }
-            _ => {
-                let became = "left out: it is a variable of the environment";
-                notes.push(Note::open(at, format!("argument {name}"), became));
-            }
-        }
-    }
-    for (name, value) in build
-        .get("additional_contexts")
-        .map(pairs)
-        .unwrap_or_default()
-    {
-        let value = value.unwrap_or_default();
-        match context_of(&value) {
-            Some(context) => {
-                made.contexts.insert(name, context);
-            }
-            None => {
-                let became = "left out: only other services and images can be contexts";
-                notes.push(Note::open(at, format!("context {name}: {value}"), became));
-            }
-        }
-    }
+    let mut made = made.target(name, notes)?;
+    made.published = service.get("image").and_then(text).into_iter().collect();
     made.secrets = build.get("secrets").map(secrets).unwrap_or_default();
     for (key, value) in build.as_object().into_iter().flatten() {
         if !READ.contains(&key.as_str()) {
@@ -108,15 +76,4 @@ fn target(
         }
     }
     Ok(made)
-}
-
-impl Context {
-    /// Returns the target it stands for.
-    #[cfg(test)]
-    pub fn target(&self) -> Option<&str> {
-        match self {
-            Self::Target(name) => Some(name),
-            Self::Image(_) => None,
-        }
-    }
 }

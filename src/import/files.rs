@@ -2,6 +2,7 @@
 
 use super::link::Linked;
 use super::sources::{Sources, join};
+use super::texts::Texts;
 use super::{Copied, Note, Settings, Target};
 use crate::dockerfile::Ignore;
 use crate::path::is_at_or_below;
@@ -44,7 +45,7 @@ pub fn with_context(
         };
     }
     for path in own {
-        let became = "not copied: there is no such file in the context";
+        let became = "missing in the context, so it is not copied";
         notes.push(Note::open(
             &target.dockerfile,
             format!("file {path}"),
@@ -61,6 +62,7 @@ pub fn place(
     name: &str,
     linked: &Linked,
     sources: &Sources,
+    texts: &mut Texts,
     settings: &Settings,
     copies: &mut Vec<Copied>,
 ) -> Result<Placed, String> {
@@ -81,9 +83,10 @@ pub fn place(
     let ignored = ignored
         .into_iter()
         .find(|path| sources.text(path).is_some());
-    let patterns = ignored.as_ref().and_then(|path| sources.text(path));
-    let ignore = Ignore::parse(patterns.unwrap_or_default())
-        .map_err(|pattern| format!("invalid pattern `{pattern}` of ignored files"))?;
+    let ignore = match &ignored {
+        Some(path) => texts.ignore(path, sources)?,
+        None => &Ignore::default(),
+    };
     let is_used = |path: &str| {
         let mut used = linked.context.iter();
         used.any(|used| is_at_or_below(path, used))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sources::Sources;
+use super::texts::{Texts, invalid, line};
 use super::{Context, Note, Target};
 use crate::dockerfile::{Dockerfile, Root, Uses, Word};
 use crate::name::{ImageName, Reference, Repository};
@@ -97,21 +97,11 @@ pub fn link(
     target: &Target,
     all: &[Target],
     names: &BTreeMap<String, String>,
-    sources: &Sources,
+    texts: &Texts,
     notes: &mut Vec<Note>,
 ) -> Result<Linked, String> {
     let path = &target.dockerfile;
-    let text = sources
-        .text(path)
-        .ok_or_else(|| format!("missing Dockerfile `{path}`"))?;
-    let invalid = |fault: crate::dockerfile::Fault| {
-        let line = text[..fault.range.start.min(text.len())]
-            .matches('\n')
-            .count()
-            + 1;
-        format!("{path}:{line}: {}: {}", fault.message, fault.label)
-    };
-    let parsed = Dockerfile::parse(text).map_err(invalid)?;
+    let (text, parsed) = texts.dockerfile(target);
     let mut linked = Linked {
         args: target.args.clone(),
         ..Linked::default()
@@ -127,7 +117,7 @@ pub fn link(
             }
             None => {
                 let found = format!("context {name}");
-                notes.push(Note::open(path, found, "left out: there is no such target"));
+                notes.push(Note::open(path, found, "left out: unknown target"));
             }
         }
     }
@@ -144,7 +134,7 @@ pub fn link(
     let contexts: BTreeSet<String> = linked.contexts.keys().cloned().collect();
     let uses = parsed
         .uses(target.target.as_deref(), &linked.args, &contexts)
-        .map_err(invalid)?;
+        .map_err(|fault| invalid(path, text, &fault))?;
     if let Root::Image(root) = &uses.root {
         linked.based_on = linked.contexts.get(&root.value).cloned();
         linked.based_on = linked
@@ -157,7 +147,7 @@ pub fn link(
         names,
         text,
     };
-    known.bases(&parsed, &uses, &mut linked, notes);
+    known.bases(parsed, &uses, &mut linked, notes);
     linked.context = uses.context;
     Ok(linked)
 }
@@ -209,11 +199,7 @@ impl Known<'_> {
 }
 
 fn place(path: &str, text: &str, word: &Word) -> String {
-    let line = text[..word.range.start.min(text.len())]
-        .matches('\n')
-        .count()
-        + 1;
-    format!("{path}:{line}")
+    format!("{path}:{}", line(text, word.range.start))
 }
 
 /// Returns the other target that a reference names: by where it is published, or by the last part of its repository.

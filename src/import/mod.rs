@@ -9,9 +9,11 @@ mod compose;
 mod datahub;
 mod files;
 mod link;
+mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ pub use bake::bake;
 pub use compose::compose;
 pub use datahub::datahub;
 pub use sources::Sources;
+use texts::Texts;
 
 /// An image that another tool builds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -161,13 +164,22 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
         .clone()
         .or_else(|| link::registry(&targets));
     let names = link::names(&targets, &mut notes);
+    let mut texts = Texts::read(&targets, sources)?;
     let mut images = Map::new();
     let mut copies = Vec::new();
     for target in &targets {
         let name = &names[&target.name];
-        let linked = link::link(target, &targets, &names, sources, &mut notes)?;
+        let linked = link::link(target, &targets, &names, &texts, &mut notes)?;
         let target = &files::with_context(target, &linked, sources, &mut notes);
-        let moved = files::place(target, name, &linked, sources, settings, &mut copies)?;
+        let moved = files::place(
+            target,
+            name,
+            &linked,
+            sources,
+            &mut texts,
+            settings,
+            &mut copies,
+        )?;
         let mut image = Map::new();
         image.insert("dockerfile".to_owned(), dockerfile(target, &linked, &moved));
         if let Some(repository) = link::repository(target, name, registry.as_deref(), &mut notes) {

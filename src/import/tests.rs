@@ -164,8 +164,8 @@ fn a_spec_of_datahub_keeps_its_arguments_and_commands() {
 fn services_that_build_are_images() {
     let text = "services:\n  web:\n    image: campus/web:1\n    build: { context: web, args: [A=1, B], additional_contexts: { lib: \"service:lib\" }, shm_size: 1g }\n    ports: [\"80:80\"]\n  lib: { build: ./lib }\n  db: { image: postgres }\n";
     let found = compose("compose.yml", "", text).expect("valid");
-    let lib = found.targets[0].contexts["lib"].target();
-    assert_eq!(lib, Some("lib"));
+    let lib = &found.targets[0].contexts["lib"];
+    assert_eq!(lib, &Context::Target("lib".to_owned()));
     let files = [
         ("web/Dockerfile", "ARG A\nFROM lib\n"),
         ("lib/Dockerfile", "FROM debian:12\n"),
@@ -178,7 +178,7 @@ fn services_that_build_are_images() {
     assert_eq!(
         open,
         [
-            "argument B",
+            "argument B without a value",
             "shm_size \"1g\"",
             "ports",
             "a service without `build`"

@@ -1,0 +1,93 @@
+//! The settings that a target of a bake file and `build:` of a compose file have in common.
+
+use serde_json::{Map, Value};
+
+use super::sources::join;
+use super::yaml::{pairs, text};
+use super::{Context, Note, Target};
+
+/// The settings of one image.
+pub struct Build<'a> {
+    /// The file, with the target or service.
+    pub file: &'a str,
+    /// The folder of the file, relative to that of the import.
+    pub folder: &'a str,
+    /// The folder of the context, relative to that of the file; by default the same.
+    pub context: Option<String>,
+    /// `dockerfile`, `args`, `target`, and the named contexts.
+    pub settings: &'a Map<String, Value>,
+    /// The key of the named contexts.
+    pub contexts: &'static str,
+    /// How the file calls its images.
+    pub others: &'static str,
+}
+
+impl Build<'_> {
+    /// Returns the target. The error is for people.
+    pub fn target(&self, name: &str, notes: &mut Vec<Note>) -> Result<Target, String> {
+        let at = self.file;
+        let get = |key: &str| self.settings.get(key).and_then(text);
+        let context = self.context.as_deref().unwrap_or(".");
+        if context.contains("://") {
+            return Err(format!(
+                "unsupported context of {at}: `{context}` is not a folder"
+            ));
+        }
+        let context = join(self.folder, context);
+        let dockerfile = get("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
+        let mut made = Target {
+            name: name.to_owned(),
+            dockerfile: join(&context, &dockerfile),
+            context,
+            target: get("target"),
+            ..Target::default()
+        };
+        for (name, value) in self.pairs("args") {
+            match value {
+                // buildx has replaced the variables of a bake file; those of a compose file are left.
+                Some(value) if !value.contains("${") => {
+                    made.args.insert(name, value);
+                }
+                Some(value) => {
+                    let became = "left out: it uses variables of the environment";
+                    notes.push(Note::open(at, format!("argument {name}: {value}"), became));
+                }
+                None => {
+                    let found = format!("argument {name} without a value");
+                    notes.push(Note::open(at, found, "left out: set it in `args:`"));
+                }
+            }
+        }
+        for (name, value) in self.pairs(self.contexts) {
+            let value = value.unwrap_or_default();
+            match context_of(&value) {
+                Some(context) => {
+                    made.contexts.insert(name, context);
+                }
+                None => {
+                    let others = self.others;
+                    let became =
+                        format!("left out: only other {others} and images can be contexts");
+                    notes.push(Note::open(at, format!("context {name}: {value}"), became));
+                }
+            }
+        }
+        Ok(made)
+    }
+
+    fn pairs(&self, key: &str) -> Vec<(String, Option<String>)> {
+        self.settings.get(key).map(pairs).unwrap_or_default()
+    }
+}
+
+/// Returns what a named context stands for.
+fn context_of(value: &str) -> Option<Context> {
+    if let Some(target) = value
+        .strip_prefix("target:")
+        .or(value.strip_prefix("service:"))
+    {
+        return Some(Context::Target(target.to_owned()));
+    }
+    let image = value.strip_prefix("docker-image://")?;
+    Some(Context::Image(image.to_owned()))
+}

@@ -1,0 +1,61 @@
+//! The Dockerfiles and `.dockerignore`s of all targets, each read once although many targets can share them.
+
+use std::collections::BTreeMap;
+
+use super::Target;
+use super::sources::Sources;
+use crate::dockerfile::{Dockerfile, Fault, Ignore};
+
+/// Texts that were read.
+#[derive(Debug, Default)]
+pub struct Texts<'a> {
+    dockerfiles: BTreeMap<&'a str, (&'a str, Dockerfile)>,
+    ignores: BTreeMap<String, Ignore>,
+}
+
+impl<'a> Texts<'a> {
+    /// Reads the Dockerfiles of all targets. The error is for people.
+    pub fn read(targets: &'a [Target], sources: &'a Sources) -> Result<Self, String> {
+        let mut texts = Self::default();
+        for target in targets {
+            let path = target.dockerfile.as_str();
+            if texts.dockerfiles.contains_key(path) {
+                continue;
+            }
+            let text = sources.text(path);
+            let text = text.ok_or_else(|| format!("missing Dockerfile `{path}`"))?;
+            let file = Dockerfile::parse(text).map_err(|fault| invalid(path, text, &fault))?;
+            texts.dockerfiles.insert(path, (text, file));
+        }
+        Ok(texts)
+    }
+
+    /// Returns the text of a target's Dockerfile, and what it means.
+    pub fn dockerfile(&self, target: &Target) -> (&'a str, &Dockerfile) {
+        let (text, file) = &self.dockerfiles[target.dockerfile.as_str()];
+        (text, file)
+    }
+
+    /// Returns the patterns of a `.dockerignore`.
+    pub fn ignore(&mut self, path: &str, sources: &Sources) -> Result<&Ignore, String> {
+        if !self.ignores.contains_key(path) {
+            let text = sources.text(path).unwrap_or_default();
+            let ignore = Ignore::parse(text);
+            let ignore =
+                ignore.map_err(|pattern| format!("invalid pattern `{pattern}` in `{path}`"))?;
+            self.ignores.insert(path.to_owned(), ignore);
+        }
+        Ok(&self.ignores[path])
+    }
+}
+
+/// Returns a fault of a Dockerfile with its line, for people.
+pub fn invalid(path: &str, text: &str, fault: &Fault) -> String {
+    let line = line(text, fault.range.start);
+    format!("{path}:{line}: {}: {}", fault.message, fault.label)
+}
+
+/// Returns the line of an offset in a text, from 1.
+pub fn line(text: &str, at: usize) -> usize {
+    text[..at.min(text.len())].matches('\n').count() + 1
+}
