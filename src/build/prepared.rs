@@ -5,6 +5,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::OnceCell;
 
 use super::error::Error;
 use super::job::{Goal, Job};
@@ -14,9 +15,11 @@ use crate::event::Event;
 use crate::llb::Proxy;
 use crate::name::{Digest, Reference, Repository, Tag};
 use crate::plan::{Action, ComponentKind, Planned};
+use crate::registry::Manifest;
 use crate::release::refs::Writes;
 use crate::run;
 use crate::stack::{ImageId, Kind, Step};
+use crate::staging::Staging;
 
 /// A build that may begin.
 pub struct Prepared<'a> {
@@ -29,6 +32,8 @@ pub struct Prepared<'a> {
     pub(super) began: Timestamp,
     /// The image whose bytes each built image gets.
     pub(super) leaders: BTreeMap<ImageId, ImageId>,
+    /// The manifests that the last release stores, once they are read.
+    stored: OnceCell<BTreeMap<Digest, Manifest>>,
 }
 
 impl<'a> Prepared<'a> {
@@ -54,8 +59,22 @@ impl<'a> Prepared<'a> {
             run: run_id(&job, now),
             began: now,
             leaders: run::leaders(job.plan),
+            stored: OnceCell::new(),
             job,
         })
+    }
+
+    /// Returns the manifests that the last release stores, by digest; none if they cannot be read.
+    pub(super) async fn stored_manifests(&self) -> &BTreeMap<Digest, Manifest> {
+        let read = async {
+            let (Some(near), Some(staging)) = (&self.job.gathered.near, &self.staging) else {
+                return BTreeMap::new();
+            };
+            let documents = Staging::new(self.job.registry, staging);
+            let stored = documents.manifests_of(&near.release).await;
+            stored.unwrap_or_default()
+        };
+        self.stored.get_or_init(|| read).await
     }
 
     /// What the engine must know beside the plan.

@@ -1,14 +1,15 @@
 //! What can be known of registries before anything is built: whether the run may push, and whether staging takes the
 //! documents that it will get.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
 use super::error::Error;
 use super::prepared::Prepared;
-use crate::name::Repository;
+use crate::name::{Digest, Repository};
 use crate::plan::Action;
+use crate::publish;
 use crate::staging::Staging;
 
 impl Prepared<'_> {
@@ -20,7 +21,12 @@ impl Prepared<'_> {
         let targets = self.targets().into_iter().chain([staging.clone()]);
         let targets: BTreeSet<Repository> = targets.collect();
         let registry = self.job.registry;
-        let asked = join_all(targets.iter().map(|target| registry.check_push(target)));
+        let in_place = self.blobs_in_place(&targets).await;
+        let asked = targets.iter().map(|target| {
+            let blob = in_place.get(target);
+            registry.check_push(target, blob)
+        });
+        let asked = join_all(asked);
         let documents = Staging::new(registry, staging);
         let state = async {
             if self.job.gathered.is_state_movable {
@@ -50,6 +56,25 @@ impl Prepared<'_> {
             return Err(Error::CannotPush { refused });
         }
         moves.map_err(Error::Staged)
+    }
+
+    /// Returns a blob that the last release has in each of these repositories; none for those it has no image in.
+    async fn blobs_in_place(&self, targets: &BTreeSet<Repository>) -> BTreeMap<Repository, Digest> {
+        let near = self.job.gathered.near.as_ref();
+        let images = near.into_iter().flat_map(|near| &near.release.images);
+        let images: Vec<_> = images
+            .filter(|image| targets.contains(&image.repository))
+            .collect();
+        if images.is_empty() {
+            return BTreeMap::new();
+        }
+        let manifests = self.stored_manifests().await;
+        let blobs = images.into_iter().filter_map(|image| {
+            let manifest = manifests.get(&image.digest)?;
+            let config = publish::blobs(manifest).into_iter().next()?;
+            Some((image.repository.clone(), config))
+        });
+        blobs.collect()
     }
 
     /// Returns the repositories of images that lack one of their tags: those of images that are built, and those that the

@@ -81,7 +81,7 @@ async fn tag(
     let documents = Staging::new(job.registry, staging);
     let images = OnceLock::new();
     let placing = async {
-        let manifests = stored_manifests(proven, &documents).await;
+        let manifests = stored_manifests(proven).await;
         let images = images.get_or_init(|| all_tags(proven, &manifests));
         let known = &job.gathered.facts.tags;
         // Without a run, the tags of the plan were looked up a moment ago.
@@ -157,16 +157,12 @@ fn is_tagged(proven: &Proven<'_>, image: &ImageTags) -> bool {
 
 /// Returns the manifests that the last release stores, if an image lacks a tag. If they cannot be read, those that are
 /// needed are read from staging.
-async fn stored_manifests(proven: &Proven<'_>, documents: &Staging) -> BTreeMap<Digest, Manifest> {
-    let Some(near) = &proven.ran.prepared.job.gathered.near else {
-        return BTreeMap::new();
-    };
+async fn stored_manifests(proven: &Proven<'_>) -> BTreeMap<Digest, Manifest> {
     let mut images = all_tags(proven, &BTreeMap::new()).into_iter();
     if images.all(|image| is_tagged(proven, &image)) {
         return BTreeMap::new();
     }
-    let stored = documents.manifests_of(&near.release).await;
-    stored.unwrap_or_default()
+    proven.ran.prepared.stored_manifests().await.clone()
 }
 
 /// Returns the images that are there and the tags they get; `known` are manifests by digest.

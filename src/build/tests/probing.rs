@@ -1,6 +1,7 @@
 //! What is found out about registries before anything is built.
 
 use super::*;
+use crate::staging::Staging;
 use crate::testing::fake::Mounts;
 
 /// Builds with `--push`, and returns the error; the engine must not have been called.
@@ -69,6 +70,40 @@ async fn no_upload_is_left_open_and_each_repository_is_asked_once() {
         let asked = log[..engine].iter().filter(is_probe);
         let repositories = asked.filter(|line| !line.contains("ns/demo"));
         assert_eq!(repositories.count(), 2, "{log:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_repository_of_the_last_release_is_asked_with_one_request() {
+    for (mounts, opened) in [
+        (Mounts::Work, 1),
+        (Mounts::Never, 3),
+        (Mounts::Status(405), 3),
+    ] {
+        let mut world = pair().await;
+        world
+            .build(&Pushing::new(&world.fake))
+            .await
+            .expect("built");
+        let commit = Commit::parse(COMMIT).expect("a hash");
+        let staging = Staging::new(&world.registry, world.stack.staging().expect("a registry"));
+        world.near = staging.near_release(&[commit]).await;
+        let next = Commit::parse(&"a".repeat(40)).expect("a hash");
+        world.facts.checkout.as_mut().expect("a commit").commit = next;
+        world.fake.state().mounts = mounts;
+        let before = world.fake.state().log.len();
+        let engine = Pushing {
+            bytes: " of a new root",
+            ..Pushing::new(&world.fake)
+        };
+        let built = world.build(&engine).await.expect("built");
+        assert!(built.published);
+        assert_eq!(world.fake.state().open_uploads, Vec::<String>::new());
+        let log = world.fake.state().log.split_off(before);
+        let engine = log.iter().position(|line| line.contains("PUT"));
+        let probes = &log[..engine.expect("staged")];
+        let closed = probes.iter().filter(|line| line.starts_with("DELETE"));
+        assert_eq!(closed.count(), opened, "{mounts:?}: {probes:#?}");
     }
 }
 
