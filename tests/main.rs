@@ -26,6 +26,7 @@ mod registry_tokens;
 mod releases;
 mod requests;
 mod staging;
+mod staging_changes;
 mod staging_verdicts;
 mod structure;
 mod trace;
