@@ -1,5 +1,6 @@
 """Checks of `policy:`: findings about an image's files, on the line of the step that caused them."""
 import io
+import json
 import tarfile
 
 import pytest
@@ -89,6 +90,24 @@ def test_a_failed_check_is_known_without_a_request_until_repaired(make_stack, en
     assert again.json["solves"] == 0
     assert [r for r in requests.all if r[0] == "PUT" and "evidence" in r[1]] == []
     assert_passed(again, "leaf")
+
+
+def test_the_base_is_read_only_where_the_image_has_what_is_forbidden(make_stack):
+    stack = make_stack("""
+        stack: base-read
+        tags: ["b-${commit7}"]
+        policy: { root: locked }
+        images: { one: { base: BASE, steps: [{ run: echo one >/etc/one }] } }
+        """, name="base-read")
+    stack.write(".gitignore", "trace.json\n")
+    answer = stack.laminate("build", "--trace", "trace.json")
+    assert_passed(answer, "one")
+    events = json.loads((stack.folder / "trace.json").read_text())["traceEvents"]
+    read = [event["name"].removeprefix("read the folder ") for event in events if event["name"].startswith("read the folder ")]
+    # su and passwd of the base are setuid.
+    assert read.count("/usr/bin") == 2
+    assert read.count("/usr/share") == 1
+    assert len([folder for folder in set(read) if read.count(folder) > 1]) < 20, len(read)
 
 
 def test_below_writable_paths_each_finding_is_on_its_step(make_stack):

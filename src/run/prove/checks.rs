@@ -39,19 +39,27 @@ pub async fn run(
     } else {
         Tree::default()
     };
-    let base = if policy.root_locked.is_some() {
-        external_base_tree(prover, image).await?
-    } else {
-        Arc::default()
-    };
     let texts = tree::texts(&context.gateway, &subject.result, &tree).await?;
-    let asked = CheckInput {
+    let without_base = CheckInput {
         policy,
         writable: &writable,
         user: subject.state.config.user(),
         tree: &tree,
-        base: &base,
+        base: &Tree::default(),
         texts: &texts,
+    };
+    let faults = checks::faults(&without_base);
+    // The base only makes faults fine that it has as well.
+    let base = if policy.root_locked.is_some() && !faults.is_empty() {
+        let paths = faults.iter().map(|fault| fault.path.as_str());
+        let folders = paths.flat_map(checks::folders_above).collect();
+        external_base_tree(prover, image, &folders).await?
+    } else {
+        Arc::default()
+    };
+    let asked = CheckInput {
+        base: &base,
+        ..without_base
     };
     let layers = Layers {
         context,
@@ -86,10 +94,11 @@ pub async fn run(
     })
 }
 
-/// Returns the files of the external base below an image, read once a run.
+/// Returns the entries of some folders of the external base below an image, read once a run.
 async fn external_base_tree(
     prover: &Prover<'_, '_>,
     image: &Image,
+    folders: &BTreeSet<&str>,
 ) -> Result<Arc<Tree>, buildkit::Error> {
     let context = prover.context;
     let mut at = image;
@@ -110,12 +119,14 @@ async fn external_base_tree(
             .base_trees
             .lock()
             .expect("no code under this lock panics");
-        trees.entry(pinned.to_string()).or_default().clone()
+        let folders: Vec<&str> = folders.iter().copied().collect();
+        let key = format!("{pinned} {}", folders.join(":"));
+        trees.entry(key).or_default().clone()
     };
     let tree = cell.get_or_try_init(|| async {
         let output = context.compiler().reference(&pinned, "checks");
         let result = context.solve(output).await?;
-        let tree = tree::read(&context.gateway, &result, |_| true).await?;
+        let tree = tree::read(&context.gateway, &result, |path| folders.contains(path)).await?;
         Ok::<_, buildkit::Error>(Arc::new(tree))
     });
     tree.await.cloned()

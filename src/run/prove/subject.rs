@@ -34,7 +34,7 @@ pub struct Prover<'c, 'a> {
     pub checks: Semaphore,
     /// By the image's bytes, see [`Subject::bytes`], and the suite's key.
     pub verdicts: Once<(String, Digest), Verdict>,
-    /// The files of external bases, by reference.
+    /// Folders of external bases, by reference and folders.
     pub base_trees: Once<String, Arc<Tree>>,
 }
 
