@@ -348,8 +348,13 @@ NUMBERS = """
       good:
         base: BASE
         steps:
-          - run: useradd --uid 4000 --gid 100 x; useradd --uid 4001 y; mkdir -m 777 /c
+          - run: |
+              useradd --uid 4000 --gid 100 x; useradd --uid 4001 y; mkdir -m 777 /c
+              echo 4002:x:1:1::/:/bin/sh >>/etc/passwd; echo 4002:x:1: >>/etc/group
             as: root
+          - { write: { /c/named/x: { text: text, owner: "4002" } }, as: root }
+          - { group: [{ write: { /c/grouped/x: { text: text, owner: "4002" } } }], as: root }
+          - { run: mkdir /c/run, finish: [{ perms: { /c/run: { owner: "4002:4002" } } }], as: root }
           - { write: { /c/step/x: text }, as: "4001" }
           - { group: [{ write: { /c/group/x: text } }, { link: { /c/group/y: x } }], as: "4001" }
           - { group: [{ write: { /c/said/x: text } }], as: "4000:100" }
@@ -376,5 +381,6 @@ def test_a_number_as_user_is_also_the_group_of_its_files(make_stack):
     found = {path: owners[path] for path in owners if path.startswith("c/")}
     assert found == {
         "c/step": (4001, 4001), "c/step/x": (4001, 4001), "c/group": (4001, 4001), "c/group/x": (4001, 4001),
-        "c/group/y": (4001, 4001), "c/said": (4000, 100), "c/said/x": (4000, 100), "c/other": (4000, 4000),
+        "c/group/y": (4001, 4001), "c/named": (4002, 4002), "c/named/x": (4002, 4002), "c/grouped": (4002, 4002),
+        "c/grouped/x": (4002, 4002), "c/run": (4002, 4002), "c/said": (4000, 100), "c/said/x": (4000, 100), "c/other": (4000, 4000),
         "c/other/x": (4000, 4000)}

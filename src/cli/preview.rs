@@ -7,8 +7,8 @@ use super::context::{Context, platform_name};
 use crate::compile::{self, BaseConfig};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::event::{Event, Events};
-use crate::gather::{self, Gathered};
-use crate::name::Reference;
+use crate::gather::{self, Gathered, Needs};
+use crate::name::{Digest, Reference};
 use crate::plan::{Action, Plan};
 use crate::registry::Registry;
 use crate::stack::{Base, ImageId, Stack};
@@ -42,18 +42,20 @@ pub async fn check(
     };
     let stack = &context.stack;
     let is_built = |id: ImageId| matches!(plan.images[id.0].action, Action::Build { .. });
-    let built = plan.images.iter().map(|planned| planned.id);
-    let needed = built.filter(|id| is_built(*id)).filter_map(|id| {
-        let reference = external_base(stack, id)?;
-        let digest = gathered.external.get(reference)?;
-        Some((reference.clone(), digest.clone()))
-    });
-    let found = gather::configs(registry, needed.collect(), &platform_name()).await;
+    let platform = platform_name();
+    let needed = needed(stack, gathered, is_built);
+    let found = gather::external_images(registry, needed, &platform).await;
     let bases: BTreeMap<Reference, BaseConfig> = found
+        .configs
         .into_iter()
         .filter_map(|(reference, bytes)| Some((reference, BaseConfig::parse(&bytes).ok()?)))
         .collect();
-    let mut problems = compile::preview(stack, &bases, is_built);
+    let others = &found.other_platforms;
+    let mut problems = compile::missing_platforms(stack, others, &platform, is_built);
+    problems.extend(compile::other_architectures(
+        stack, &bases, &platform, is_built,
+    ));
+    problems.extend(compile::preview(stack, &bases, is_built));
     if findings == PolicyFindings::Reported {
         problems.extend(compile::starts_as_root(stack, &bases, is_built));
     }
@@ -70,6 +72,32 @@ pub async fn check(
         return Ok(());
     }
     Err(Failure::spec(stack.sources().as_ref().clone(), errors))
+}
+
+/// Returns the external images that are read: the bases at the bottom of images to build, and what these copy from or
+/// mount.
+fn needed(
+    stack: &Stack,
+    gathered: &Gathered,
+    is_built: impl Fn(ImageId) -> bool,
+) -> BTreeMap<Reference, (Digest, Needs)> {
+    let mut needed = BTreeMap::new();
+    let images = stack.images().iter().enumerate();
+    for (number, image) in images.filter(|(number, _)| is_built(ImageId(*number))) {
+        let used = image.external_images().into_iter();
+        let used = used.map(|image| (&image.reference.value, Needs::Platform));
+        let base = external_base(stack, ImageId(number)).map(|base| (base, Needs::Config));
+        for (reference, needs) in used.chain(base) {
+            if let Some(digest) = gathered.external.get(reference) {
+                let entry = needed.entry(reference.clone());
+                let (_, known) = entry.or_insert((digest.clone(), needs));
+                if needs == Needs::Config {
+                    *known = needs;
+                }
+            }
+        }
+    }
+    needed
 }
 
 /// Returns the external image at the bottom of an image.

@@ -68,6 +68,12 @@ impl BaseConfig {
         self
     }
 
+    /// Returns its platform, as `linux/amd64`, if it has one.
+    pub fn platform(&self) -> Option<String> {
+        let part = |name: &str| self.0[name].as_str().filter(|text| !text.is_empty());
+        Some(format!("{}/{}", part("os")?, part("architecture")?))
+    }
+
     fn field(&self, name: &str) -> Option<&Value> {
         self.0.get("config").and_then(|config| config.get(name))
     }

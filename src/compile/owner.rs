@@ -29,13 +29,23 @@ pub fn owner(text: &str) -> Owner {
 /// Returns the owner as a word for `chown` in a shell. A name that the image does not have makes `chown`
 /// fail.
 pub fn chown_word(text: &str) -> String {
-    match text.parse::<u32>() {
-        _ if text.contains(':') => quote(text),
-        Ok(id) => format!("{id}:{id}"),
-        Err(_) => {
+    match (text.split_once(':'), text.parse::<u32>()) {
+        (Some((user, group)), _) => format!("{}:{}", id_word(user), id_word(group)),
+        (None, Ok(_)) => format!("{0}:{0}", id_word(text)),
+        (None, Err(_)) => {
             let name = quote(text);
             format!("{name}:\"$(id -g {name})\"")
         }
+    }
+}
+
+/// Returns a user or a group as a word for `chown`. A number gets a zero before it: `chown` first looks for a user or a
+/// group of this name, even if it is a number (POSIX), and the engine does not.
+fn id_word(text: &str) -> String {
+    match text.parse::<u32>() {
+        Ok(id) => format!("0{id}"),
+        Err(_) if text.is_empty() => String::new(),
+        Err(_) => quote(text),
     }
 }
 
@@ -43,7 +53,7 @@ pub fn chown_word(text: &str) -> String {
 /// [`owner`].
 pub fn copied_word(text: &str) -> String {
     match text.strip_prefix(':') {
-        Some(group) => format!("0:{}", quote(group)),
+        Some(group) => format!("00:{}", id_word(group)),
         None => chown_word(text),
     }
 }
@@ -65,15 +75,16 @@ mod tests {
     #[test]
     fn chown_gets_user_and_group() {
         for (text, word) in [
-            ("1000", "1000:1000"),
-            ("1000:100", "1000:100"),
+            ("1000", "01000:01000"),
+            ("1000:100", "01000:0100"),
+            ("1000:users", "01000:users"),
             ("jovyan:users", "jovyan:users"),
             ("jovyan", "jovyan:\"$(id -g jovyan)\""),
-            (":100", ":100"),
+            (":100", ":0100"),
         ] {
             assert_eq!(chown_word(text), word);
         }
-        assert_eq!(copied_word("1000"), "1000:1000");
-        assert_eq!(copied_word(":100"), "0:100");
+        assert_eq!(copied_word("1000"), "01000:01000");
+        assert_eq!(copied_word(":100"), "00:0100");
     }
 }

@@ -25,7 +25,7 @@ use crate::stack::Stack;
 use crate::staging::{self, Staging, State};
 use crate::trace::{self, Track};
 
-pub use bases::configs;
+pub use bases::{Needs, external_images};
 
 /// What facts are gathered for.
 #[derive(Clone, Copy)]

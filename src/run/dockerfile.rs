@@ -7,7 +7,7 @@ use prost::Message as _;
 
 use super::base::staged;
 use super::context::Context;
-use super::outcome::{ImageError, StopReason};
+use super::outcome::{FailedProcess, ImageError, StopReason};
 use crate::buildkit::{self, FrontendRequest};
 use crate::compile::{BaseConfig, BaseState, DockerfileState};
 use crate::name::Reference;
@@ -52,6 +52,7 @@ pub async fn add(
             member: None,
             failure,
             log: Vec::new(),
+            process: FailedProcess::default(),
         }),
         other => StopReason::Run(other),
     })?;

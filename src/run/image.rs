@@ -6,10 +6,13 @@ use super::base::{last_build, staged};
 use super::context::Context;
 use super::dockerfile;
 use super::names;
-use super::outcome::{ImageError, StopReason};
+use super::outcome::{FailedProcess, ImageError, StopReason};
+use super::programs;
 use super::track::Step;
 use crate::buildkit::{self, Failure, Ref};
-use crate::compile::{BaseConfig, BaseState, Compiled, Compiler, DockerfileState, finished};
+use crate::compile::{
+    BaseConfig, BaseState, Compiled, Compiler, DockerfileState, finished, process_of_step,
+};
 use crate::event::Event;
 use crate::llb::{Definition, Output, Platform};
 use crate::name::Reference;
@@ -84,6 +87,7 @@ pub async fn build(
         mut titles,
         mut layers,
     } = start;
+    let config = state.config.clone();
     titles.extend(own.iter().map(|step| step.title.clone()));
     layers += own.len();
     let (compiled, definition) = {
@@ -107,24 +111,55 @@ pub async fn build(
                 layers,
             })
         }
-        Err(buildkit::Error::Failed(mut failure)) => {
-            context.tracker.mask().text(&mut failure.message);
-            let vertex = failure.vertex.as_deref().unwrap_or_default();
-            context.tracker.wait_for_failure(vertex).await;
-            let step = by_digest.get(vertex).copied();
-            let step = step.or_else(|| step_at(context.stack.sources(), steps, &failure));
-            if let Some(step) = step.filter(|_| failure.exit_code.is_none()) {
-                names::check_step(context, id, &compiled, step).await?;
-            }
-            Err(StopReason::from(ImageError::Step {
-                step,
-                member: context.tracker.member(vertex),
-                log: context.tracker.tail(vertex),
-                failure,
-            }))
+        Err(buildkit::Error::Failed(failure)) => {
+            Err(failed(context, id, (&compiled, &config), &by_digest, failure).await?)
         }
         Err(error) => Err(StopReason::Run(error)),
     }
+}
+
+/// Returns the error of an image of which an operation failed. `config`: what its steps start from.
+async fn failed(
+    context: &Context<'_>,
+    id: ImageId,
+    (compiled, config): (&Compiled, &BaseConfig),
+    by_digest: &BTreeMap<String, usize>,
+    mut failure: Box<Failure>,
+) -> Result<StopReason, StopReason> {
+    let steps = &context.image(id).steps;
+    context.tracker.mask().text(&mut failure.message);
+    let vertex = failure.vertex.clone().unwrap_or_default();
+    context.tracker.wait_for_failure(&vertex).await;
+    let step = by_digest.get(&vertex).copied();
+    let step = step.or_else(|| step_at(context.stack.sources(), steps, &failure));
+    if let Some(step) = step.filter(|_| failure.exit_code.is_none()) {
+        names::check_step(context, id, compiled, step).await?;
+    }
+    let member = context.tracker.member(&vertex);
+    let mut process = FailedProcess::default();
+    if let Some(index) = step
+        && let Some(found) = process_of_step(
+            context.image(id),
+            config,
+            (&steps[index], member),
+            context.stack.files(),
+        )
+    {
+        if programs::may_lack_a_program(failure.exit_code) {
+            let before = context.solve(compiled.states[index]).await;
+            let before = before.map_err(StopReason::Run)?;
+            let missing = programs::missing(context, &before, &found).await;
+            process.missing = missing.map_err(StopReason::Run)?;
+        }
+        process.user = found.user;
+    }
+    Ok(StopReason::from(ImageError::Step {
+        step,
+        member,
+        log: context.tracker.tail(&vertex),
+        failure,
+        process,
+    }))
 }
 
 /// Returns the states after the steps that are kept of the last build of an image: its layers up to each. None if staging

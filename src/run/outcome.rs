@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::buildkit::{self, Failure};
+use crate::compile::Program;
 use crate::diagnostic::Diagnostic;
 use crate::evidence::{Checks, Info, Verdict};
 use crate::name::Digest;
@@ -66,6 +67,8 @@ pub enum ImageError {
         failure: Box<Failure>,
         /// The last lines the step wrote.
         log: Vec<String>,
+        /// What is known of its process.
+        process: FailedProcess,
     },
     /// The spec asks for what cannot be compiled.
     Spec(Box<Diagnostic>),
@@ -78,9 +81,32 @@ pub enum ImageError {
     },
 }
 
+/// What is known of the process of a step that failed.
+#[derive(Clone, Debug, Default)]
+pub struct FailedProcess {
+    /// A program that starts it, and that the image lacks.
+    pub missing: Option<Program>,
+    /// Its user, unless that is root.
+    pub user: Option<String>,
+}
+
 impl fmt::Display for ImageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Step {
+                failure,
+                process:
+                    FailedProcess {
+                        missing: Some(program),
+                        ..
+                    },
+                ..
+            } => {
+                write!(f, "the image has no `{}`", program.name)?;
+                failure
+                    .exit_code
+                    .map_or(Ok(()), |code| write!(f, " (exit code {code})"))
+            }
             Self::Step { failure, .. } => match failure.exit_code {
                 Some(137) => write!(f, "its process was killed (exit code 137): out of memory?"),
                 Some(code) => write!(f, "it ended with exit code {code}"),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::findings;
+use super::hint::hint;
 use crate::build::{Ending, Recorded, ReleaseState};
 use crate::buildkit;
 use crate::cli::context::Context;
@@ -231,6 +232,7 @@ fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, 
             member,
             failure,
             log: lines,
+            process,
         } => {
             exit_code = failure.exit_code;
             log = lines;
@@ -250,12 +252,10 @@ fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, 
             let span = line.unwrap_or(span);
             let problem = Diagnostic::error(format!("image `{label}`: {title} failed"));
             let problem = problem.at(span, error.to_string());
-            let runs_early = step.is_some_and(|step| step.is_short)
-                && image.steps.iter().any(|step| !step.is_short);
-            let problem = if runs_early {
-                problem.help("short keys run before `steps:`; if it needs one of these, move it into `steps:`")
-            } else {
-                problem
+            let help = step.and_then(|step| hint(image, step, process, lines));
+            let problem = match help {
+                Some(help) => problem.help(help),
+                None => problem,
             };
             ("step", problem)
         }
@@ -291,6 +291,7 @@ fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, 
 mod tests {
     use super::*;
     use crate::plan::{HoldReason, Proofs};
+    use crate::run::FailedProcess;
     use crate::stack::ImageId;
 
     #[test]
@@ -316,6 +317,7 @@ mod tests {
                 member: None,
                 failure: Box::default(),
                 log: vec!["Unable to locate package git".to_owned()],
+                process: FailedProcess::default(),
             };
             let (_, text) = image_error(&stack, &planned, &error(0));
             assert_eq!(

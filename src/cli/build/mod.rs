@@ -6,6 +6,7 @@ mod answer;
 mod dry_run;
 mod failure;
 mod findings;
+mod hint;
 mod request;
 
 use std::time::Instant;

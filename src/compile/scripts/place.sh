@@ -38,14 +38,15 @@ laminate_folder() (
   mkdir "$1"
   if [ -n "$2" ]; then chown "$2" "$1"; fi
 )
-## FROM TO OWNER: sets the owner of one file, folder or link.
+## FROM TO OWNER: sets the owner of one file, folder or link. The zero keeps chown from looking for a user whose name is
+## the number.
 laminate_owner() (
   if [ -n "$3" ]; then
     chown -h "$3" "$2"
   elif [ "$laminate_uid" = 0 ]; then
-    chown -h "$(stat -c %u:%g "$1")" "$2"
+    chown -h "$(stat -c 0%u:0%g "$1")" "$2"
   else
-    chown -h "$laminate_uid:$(id -g)" "$2"
+    chown -h "0$laminate_uid:0$(id -g)" "$2"
   fi
 )
 ## FROM TO OWNER MODE: copies owner, mode and time of one file or folder. A new owner drops file capabilities,
@@ -184,5 +185,5 @@ laminate_link() (
   fi
   rm -f "$2"
   ln -s -- "$1" "$2"
-  chown -h "$laminate_uid:$(id -g)" "$2"
+  chown -h "0$laminate_uid:0$(id -g)" "$2"
 )

@@ -227,7 +227,7 @@ mod tests {
         let other = "{ write: { /x: { text: t, owner: \"7\" } }, as: \"1000\" }";
         assert_eq!(
             placed(other),
-            "laminate_file /run/laminate/tree/0 /x 7:7 ''\n"
+            "laminate_file /run/laminate/tree/0 /x 07:07 ''\n"
         );
     }
 
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn folders_are_placed_by_their_contents() {
         let yaml = "{ copy: { /opt/: { from: checks, owner: \"1:2\", mode: g+w } } }";
-        let expected = "laminate_tree /run/laminate/tree/0 /opt 1:2 '' 775\n";
+        let expected = "laminate_tree /run/laminate/tree/0 /opt 01:02 '' 775\n";
         assert_eq!(placed(yaml), expected);
         let paths: Vec<String> = command(yaml).tree.0.into_keys().collect();
         assert_eq!(paths, ["/0", "/0/checks", "/0/checks/test_a.py"]);
@@ -282,10 +282,10 @@ mod tests {
                 "{{ perms: {{ /opt: {{ owner: \"0:100\", mode: \"2775\"{recursive} }} }} }}"
             ))
         };
-        assert_eq!(perms(""), "chown 0:100 /opt\nchmod 02775 /opt\n");
+        assert_eq!(perms(""), "chown 00:0100 /opt\nchmod 02775 /opt\n");
         assert_eq!(
             perms(", recursive: true"),
-            "chown -R -h 0:100 /opt\nchmod -R 02775 /opt\n"
+            "chown -R -h 00:0100 /opt\nchmod -R 02775 /opt\n"
         );
     }
 }

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 
 use super::subject::{Prover, Subject};
 use crate::buildkit::{self, Failure, Ref};
-use crate::compile::LEFT;
+use crate::compile::{LEFT, Program, process_of_suite};
 use crate::event::Event;
 use crate::evidence::{SuiteOutput, SuiteRun, Verdict, stopped_after};
 use crate::llb::Definition;
 use crate::name::Digest;
 use crate::run::context::Context;
+use crate::run::programs;
 use crate::stack::{ImageId, Suite, Test};
 use crate::trace::{self, Track};
 
@@ -68,6 +69,7 @@ async fn run(
     let from = suite.from.as_ref().map(ToString::to_string);
     let failed =
         |reason: String| Verdict::failed(key.clone(), from.clone(), Timestamp::now(), reason);
+    let mut not_started = false;
     let mut verdict = match compile(context, id, subject, suite) {
         Err(reason) => failed(reason),
         Ok((definition, vertex)) => {
@@ -79,6 +81,7 @@ async fn run(
                 solved = context.gateway.solve(definition.pb) => match solved {
                     Ok(files) => {
                         let output = read_output(context, &files).await?;
+                        not_started = matches!(output.exit, Some(126 | 127)) && output.reason.is_none();
                         let run = SuiteRun {
                             key: key.clone(),
                             from: from.clone(),
@@ -91,6 +94,7 @@ async fn run(
                     }
                     Err(buildkit::Error::Failed(failure)) => {
                         let at = failure.vertex.clone().unwrap_or_default();
+                        not_started = programs::may_lack_a_program(failure.exit_code);
                         context.tracker.wait_for_failure(&at).await;
                         Verdict {
                             log: context.tracker.tail(&at).join("\n"),
@@ -107,6 +111,11 @@ async fn run(
             }
         }
     };
+    if not_started && !verdict.passed {
+        let process = process_of_suite(suite, &subject.state.config, context.stack.files());
+        let missing = programs::missing(context, &subject.result, &process).await?;
+        verdict.reason = missing.map(|it| lacks(&it)).or(verdict.reason);
+    }
     verdict.edit_texts(|text| context.tracker.mask().text(text));
     context.events.send(Event::SuiteDone {
         image,
@@ -188,6 +197,14 @@ fn reason(failure: &Failure, own: &str) -> String {
     match failure.exit_code {
         Some(code) => format!("{what} (exit code {code})"),
         None => format!("{what}: {failure}"),
+    }
+}
+
+/// Returns why a suite whose program the image lacks did not start.
+fn lacks(Program { name, named_by }: &Program) -> String {
+    match named_by {
+        Some(by) => format!("the image has no `{name}`, which {by} names"),
+        None => format!("the image has no `{name}`, which suites need"),
     }
 }
 

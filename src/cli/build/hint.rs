@@ -1,0 +1,128 @@
+//! Hints for a step that failed.
+
+use crate::compile::Program;
+use crate::run::FailedProcess;
+use crate::stack::{Image, Kind, Step};
+
+/// What programs write that are not allowed to do something. It only decides whether a hint is shown.
+const DENIED: [&str; 5] = [
+    "Permission denied",
+    "Operation not permitted",
+    "EACCES",
+    "are you root",
+    "must be root",
+];
+
+/// Returns a hint for a step that failed: about the program that its image lacks, its user, or when it runs.
+pub(super) fn hint(
+    image: &Image,
+    step: &Step,
+    process: &FailedProcess,
+    log: &[String],
+) -> Option<String> {
+    if let Some(Program { name, named_by }) = &process.missing {
+        let text = match named_by {
+            Some(by) => format!(
+                "install `{name}`, which {by} names, in an earlier step, or name another program"
+            ),
+            None => format!(
+                "use a base that has `{name}`, or copy it from an image: the step is run by this shell"
+            ),
+        };
+        return Some(text);
+    }
+    let is_denied = |line: &String| DENIED.iter().any(|text| line.contains(text));
+    if let Some(user) = &process.user
+        && log.iter().any(is_denied)
+    {
+        return Some(as_root(image, step, user));
+    }
+    let runs_early = step.is_short && image.steps.iter().any(|step| !step.is_short);
+    runs_early.then(|| {
+        "short keys run before `steps:`; if it needs one of these, move it into `steps:`".to_owned()
+    })
+}
+
+/// Returns how a step gets the rights that its user lacks.
+fn as_root(image: &Image, step: &Step, user: &str) -> String {
+    let what = match step.kind {
+        Kind::Group(_) => "group",
+        _ => "step",
+    };
+    if step.user.is_some() {
+        return format!("the {what} runs as `{user}` by `as:`; if it needs root, write `as: root`");
+    }
+    let by = match image.user {
+        Some(_) => "`user:` of the image",
+        None => "the user of its base",
+    };
+    format!("the {what} runs as `{user}` by {by}; if it needs root, add `as: root` to it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hinted(keys: &str, process: &FailedProcess, log: &str) -> Option<String> {
+        let spec = format!("stack: x\nimages:\n  a: {{ base: 'debian:12', {keys} }}\n");
+        let stack = crate::testing::stack(&spec);
+        let image = &stack.images()[0];
+        hint(image, &image.steps[0], process, &[log.to_owned()])
+    }
+
+    #[test]
+    fn a_step_that_is_denied_something_can_run_as_root() {
+        let process = FailedProcess {
+            missing: None,
+            user: Some("1000".to_owned()),
+        };
+        let denied = "mkdir: cannot create directory '/x': Permission denied";
+        let hint = |keys: &str| hinted(keys, &process, denied);
+        assert_eq!(
+            hint("user: '1000', steps: [{ run: a }]").as_deref(),
+            Some(
+                "the step runs as `1000` by `user:` of the image; if it needs root, add `as: root` to it"
+            )
+        );
+        assert_eq!(
+            hint("steps: [{ group: [{ run: a }] }]").as_deref(),
+            Some(
+                "the group runs as `1000` by the user of its base; if it needs root, add `as: root` to it"
+            )
+        );
+        assert_eq!(
+            hint("steps: [{ run: a, as: '1000' }]").as_deref(),
+            Some("the step runs as `1000` by `as:`; if it needs root, write `as: root`")
+        );
+        let root = FailedProcess::default();
+        assert_eq!(hinted("steps: [{ run: a }]", &root, denied), None);
+        assert_eq!(
+            hinted("steps: [{ run: a }]", &process, "no such file"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_missing_program_is_to_be_installed() {
+        let lacks = |named_by: Option<&str>| FailedProcess {
+            missing: Some(Program {
+                name: "zsh".to_owned(),
+                named_by: named_by.map(str::to_owned),
+            }),
+            user: None,
+        };
+        let named = hinted(
+            "steps: [{ run: a }]",
+            &lacks(Some("the shell of the step")),
+            "",
+        );
+        assert_eq!(
+            named.as_deref(),
+            Some(
+                "install `zsh`, which the shell of the step names, in an earlier step, or name another program"
+            )
+        );
+        let own = hinted("apt: [git], steps: [{ run: a }]", &lacks(None), "");
+        assert!(own.is_some_and(|text| text.starts_with("use a base that has `zsh`")));
+    }
+}
