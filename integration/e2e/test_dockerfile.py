@@ -18,7 +18,7 @@ SPEC = """
         tests: { see: { run: 'cat /srv/files/a /srv/top && test "$GREETING" = hello' } }
       native: { base: minimal, steps: [{ run: cat /srv/greeting >/srv/again, as: root }] }
       top: { dockerfile: Dockerfile }
-      tool: { dockerfile: { target: out } }
+      tool: { dockerfile: { target: out, contexts: { extra: { folder: ../extra } } } }
 """
 FILES = {
     "images/foundation/Dockerfile": """
@@ -57,10 +57,12 @@ FILES = {
         RUN echo tool >/x
         FROM scratch AS out
         COPY --from=build /x /x
+        COPY --from=extra value /value
         CMD ["/x"]
         FROM build
         RUN exit 1
         """,
+    "images/extra/value": "of a folder\n",
 }
 
 
@@ -79,7 +81,8 @@ def test_dockerfiles_and_other_images_are_built_on_each_other(make_stack, engine
     assert stack.content("native", tag, "/srv/again") == b"hello\n"
     assert stack.content("top", tag, "/srv/all") == b"tool\nhello\n"
     assert stack.content("top", tag, "/srv/x") == b"built\n"
-    assert len(stack.layers("tool", tag)) == 1, "based on nothing"
+    assert len(stack.layers("tool", tag)) == 2, "based on nothing"
+    assert stack.content("tool", tag, "/value") == b"of a folder\n"
 
     config = stack.config("top", tag)
     assert config["config"]["Entrypoint"] == ["/start"]
@@ -93,6 +96,10 @@ def test_dockerfiles_and_other_images_are_built_on_each_other(make_stack, engine
     for path in ("images/foundation/README", "images/foundation/files/b.md"):
         stack.write(path, "another text\n")
     assert set(stack.laminate("plan").actions().values()) == {"reuse"}, "nothing names these files"
+    stack.write("images/extra/value", "another value\n")
+    plan = stack.laminate("plan", status=10)
+    assert plan.image("tool")["reasons"][0]["text"] == "images/extra/value changed"
+    stack.write("images/extra/value", "of a folder\n")
     stack.replace("images/tool/Dockerfile", "echo tool", "echo another")
     plan = stack.laminate("plan", status=10)
     assert [name for name, action in plan.actions().items() if action == "build"] == ["tool", "top"]

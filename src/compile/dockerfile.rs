@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bollard_buildkit_proto::pb;
+use camino::Utf8PathBuf;
 use serde_json::json;
 
 use super::command::PLACE;
@@ -91,6 +92,15 @@ impl Compiler<'_> {
             set(&format!("input-metadata:{input}"), &metadata);
             asked.inputs.insert(input, image.output);
         }
+        for (number, (name, folder)) in file.folders.iter().enumerate() {
+            let input = format!("folder-{number}");
+            let name = context_name(name);
+            let option = format!("context:{name}");
+            asked.options.insert(option, format!("input:{input}"));
+            let files = self.files_of_stack(&folder.files);
+            let files = self.tree(&files, true, "build context");
+            asked.inputs.insert(input, files);
+        }
         let (context, itself) = self.dockerfile_files(file);
         asked.inputs.insert("context".to_owned(), context);
         asked.inputs.insert("dockerfile".to_owned(), itself);
@@ -99,12 +109,7 @@ impl Compiler<'_> {
 
     /// Adds the files of the context, and the Dockerfile.
     fn dockerfile_files(&mut self, file: &Dockerfile) -> (Output, Output) {
-        let mut context = Tree::default();
-        for (path, found) in &file.files {
-            if let Some(entry) = Entry::of_stack(found, self.stack.files()) {
-                context.insert(format!("/{path}"), entry);
-            }
-        }
+        let context = self.files_of_stack(&file.files);
         let mut itself = Tree::default();
         let content = match &file.renamed {
             Some(text) => Content::Text(text.clone()),
@@ -119,6 +124,17 @@ impl Compiler<'_> {
             self.tree(&context, true, "build context"),
             self.tree(&itself, false, "Dockerfile"),
         )
+    }
+
+    /// Returns files by their path in a folder.
+    fn files_of_stack(&self, files: &BTreeMap<String, Utf8PathBuf>) -> Tree {
+        let mut tree = Tree::default();
+        for (path, found) in files {
+            if let Some(entry) = Entry::of_stack(found, self.stack.files()) {
+                tree.insert(format!("/{path}"), entry);
+            }
+        }
+        tree
     }
 
     /// Adds what the frontend made of the Dockerfile of an image. `before`: the operations of its inputs, by digest.

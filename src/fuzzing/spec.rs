@@ -105,6 +105,9 @@ pub fn script(bytes: &[u8]) {
     resolve(spec, files);
 }
 
+/// The longest path of a file, bytes (`PATH_MAX` of Linux).
+const LONGEST_PATH: usize = 4096;
+
 /// The first line is a pattern, the others are files it is matched against.
 pub fn patterns(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
@@ -112,7 +115,9 @@ pub fn patterns(bytes: &[u8]) {
     let mut files = files_of("ground:");
     let is_usable = |path: &&str| {
         let mut parts = path.split('/');
-        !path.contains('\0') && parts.all(|part| !matches!(part, "" | "." | ".."))
+        path.len() < LONGEST_PATH
+            && !path.contains('\0')
+            && parts.all(|part| !matches!(part, "" | "." | ".."))
     };
     for path in paths.lines().filter(is_usable).take(100) {
         put(&mut files, &format!("images/ground/{path}"), b"x");

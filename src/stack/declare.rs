@@ -360,6 +360,9 @@ pub fn used_files<'a>(all: &'a Files, variants: &'a [DeclaredVariant]) -> BTreeS
         for image in &variant.images {
             for step in &image.steps {
                 step.collect_files(&mut files);
+                if let crate::stack::Kind::Dockerfile(file) = &step.kind {
+                    files.extend(file.folders.values().map(|context| &context.folder));
+                }
             }
         }
         let images = variant.images.iter().flat_map(|image| &image.tests);

@@ -40,6 +40,11 @@ pub(super) const DOCKERFILES: &[Case] = &[
         "dockerfile: { file: Dockerfile, contexts: { c: debian:13 } }",
     ),
     case(
+        "an entry of `contexts`: folder",
+        "dockerfile: { file: Dockerfile, contexts: { c: { folder: d } } }",
+        "dockerfile: { file: Dockerfile, contexts: { c: { folder: . } } }",
+    ),
+    case(
         "`dockerfile`: secrets",
         "dockerfile: { file: Dockerfile, secrets: [a] }",
         "dockerfile: { file: Dockerfile, secrets: [b] }",

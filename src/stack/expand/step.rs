@@ -1,5 +1,7 @@
 //! One step, written out.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8Path;
 use serde_json::{Map, Value, json};
 
@@ -99,10 +101,15 @@ pub fn dockerfile(image: &Image, file: &Dockerfile) -> Value {
         let args = file.args.iter().map(|(name, value)| (name, value.clone()));
         value["args"] = args.map(literals).collect();
     }
-    if !file.contexts.is_empty() {
-        let contexts = file.contexts.iter();
-        let contexts = contexts.map(|(name, source)| (name, source.to_string()));
-        value["contexts"] = contexts.map(literals).collect();
+    let images = file.contexts.iter();
+    let images = images.map(|(name, source)| (literal(name), json!(literal(&source.to_string()))));
+    let folders = file.folders.iter().map(|(name, context)| {
+        let folder = relative(image, &context.folder);
+        (literal(name), json!({ "folder": folder }))
+    });
+    let contexts: BTreeMap<String, Value> = images.chain(folders).collect();
+    if !contexts.is_empty() {
+        value["contexts"] = json!(contexts);
     }
     let secrets = image.steps.first().map(|step| step.secrets.as_slice());
     let ids = secrets.unwrap_or_default().iter();

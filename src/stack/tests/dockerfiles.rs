@@ -62,6 +62,38 @@ fn files_are_those_that_instructions_name_and_nothing_ignores() {
 }
 
 #[test]
+fn a_folder_can_have_a_name_in_the_dockerfile() {
+    let images = "  a:\n    dockerfile: { contexts: { shared: { folder: ../shared }, other: { folder: . } } }\n";
+    let files = [
+        ("images/shared/x", "x"),
+        ("images/shared/y.md", "y"),
+        ("images/shared/.dockerignore", "*.md\n"),
+    ];
+    let of_text = |text: &str| of(images, text, &files).expect("valid");
+    let stack = of_text("FROM debian:12\nCOPY --from=shared /x /x\n");
+    let a = image(&stack, "a");
+    let file = a.dockerfile().cloned().expect("it has one");
+    let used: Vec<&String> = file.folders["shared"].files.keys().collect();
+    assert_eq!(used, [".dockerignore", "x"]);
+    assert!(
+        file.folders["other"].files.is_empty(),
+        "no instruction names it"
+    );
+    assert!(file.images.is_empty());
+    let key = a.steps[0].canonical();
+    let without = of_text("FROM debian:12\n");
+    assert_ne!(key, image(&without, "a").steps[0].canonical());
+    let ids = stack.ids().collect();
+    let expanded = crate::stack::expanded(&stack, &ids).to_string();
+    let text = "FROM debian:12\nCOPY --from=shared /x /x\n";
+    let mut all = vec![("images/a/Dockerfile", text)];
+    all.extend(files);
+    let again = stack_with(&expanded, &all);
+    assert_eq!(image(&again, "a").steps[0].canonical(), key);
+    assert_eq!(image(&of_text("FROM shared\n"), "a").base, Base::Scratch);
+}
+
+#[test]
 fn an_image_with_the_name_of_a_stage_gets_another_one() {
     let images = "  a: { dockerfile: Dockerfile }\n  base: { base: debian:12 }\n";
     let text = "FROM base AS base\nRUN --mount=from=debian:12,target=/m true\nFROM base\n";

@@ -1,50 +1,23 @@
-//! `dockerfile`: what the Dockerfile frontend of the engine builds, the first step of an image that has the key.
+//! Reads the key, and what the Dockerfile uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::{Value as Json, json};
 
-use super::context::StepReader;
-use super::secrets::{Secret, plain};
+use super::Dockerfile;
 use crate::diagnostic::Diagnostic;
 use crate::dockerfile::{self, Fault, Ignore, Root, Uses, Word};
-use crate::name::{Digest, Reference};
+
 use crate::path::is_at_or_below;
 use crate::source::{SourceId, Span};
 use crate::spec::node::{Entry, Node, Value};
 use crate::spec::tree::File;
 use crate::stack::image_names::Use;
-use crate::stack::image_source::{DeclaredBase, ImageSource};
+use crate::stack::image_source::DeclaredBase;
 use crate::stack::paths::Paths;
+use crate::stack::steps::context::StepReader;
+use crate::stack::steps::secrets::{Secret, plain};
 use crate::stack::url;
-
-/// A Dockerfile with everything it uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dockerfile {
-    /// The file, under `images/`.
-    pub file: Utf8PathBuf,
-    /// `context:`, a folder under `images/`.
-    pub context: Utf8PathBuf,
-    /// `ignore:`, or the `.dockerignore` that is used.
-    pub ignore: Option<Utf8PathBuf>,
-    /// `target:`.
-    pub target: Option<String>,
-    /// `args:`.
-    pub args: BTreeMap<String, String>,
-    /// `contexts:`, the names that the file has for images.
-    pub contexts: BTreeMap<String, ImageSource>,
-    /// The files of the context that it uses, by their path there.
-    pub files: BTreeMap<String, Utf8PathBuf>,
-    /// The name that the file has for the base of the image; `None`: `scratch`.
-    pub base: Option<String>,
-    /// All other images it uses, by the name it has for them.
-    pub images: BTreeMap<String, ImageSource>,
-    /// Whether it has `ONBUILD`.
-    pub has_triggers: bool,
-    /// Its text with other names for images whose names are those of stages. The frontend takes one for the other.
-    pub renamed: Option<String>,
-}
 
 const KEYS: [&str; 7] = [
     "file", "context", "ignore", "target", "args", "contexts", "secrets",
@@ -112,6 +85,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
         target: None,
         args: BTreeMap::new(),
         contexts: BTreeMap::new(),
+        folders: BTreeMap::new(),
         files: BTreeMap::new(),
         base: None,
         images: BTreeMap::new(),
@@ -149,11 +123,8 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
             let value = reader.text(&entry.value, "an entry of `args`")?;
             made.args.insert(reader.key(&entry.key)?, value);
         }
-        for entry in fields.get("contexts").map_or(Some([].as_slice()), |node| {
-            reader.some_entries(node, "`contexts`")
-        })? {
-            let source = step.images.read(reader, &entry.value, Use::Copy)?;
-            made.contexts.insert(reader.key(&entry.key)?, source);
+        if let Some(node) = fields.get("contexts") {
+            made.read_contexts(step, node)?;
         }
         if let Some(node) = fields.get("secrets") {
             secrets = reader
@@ -180,13 +151,14 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
     made.has_triggers = uses.has_triggers;
     let patterns = reading.ignore(&mut made, ignore)?;
     made.files = reading.files(&made, &uses, &patterns)?;
+    reading.folders(&mut made, &uses)?;
     let base = reading.images(&mut made, &uses)?;
     made.rename(&parsed, &uses, &text);
     Some((made, base, secrets))
 }
 
 /// A Dockerfile that is read.
-struct Reading<'a> {
+pub struct Reading<'a> {
     step: &'a StepReader<'a>,
     /// Its text, for places in it.
     source: SourceId,
@@ -229,7 +201,8 @@ impl Reading<'_> {
     /// Returns what the target uses. Reports what laminate cannot build.
     fn uses(&self, made: &Dockerfile, text: &str) -> Option<(dockerfile::Dockerfile, Uses)> {
         let reader = self.step.reader;
-        let contexts: BTreeSet<String> = made.contexts.keys().cloned().collect();
+        let contexts = made.contexts.keys().chain(made.folders.keys());
+        let contexts: BTreeSet<String> = contexts.cloned().collect();
         let parsed = dockerfile::Dockerfile::parse(text);
         let parsed = parsed.map_err(|fault| self.report(fault)).ok()?;
         if let Some(syntax) = &parsed.syntax {
@@ -303,17 +276,27 @@ impl Reading<'_> {
         let Some((path, span)) = given.or_else(|| Some((usual?, self.at))) else {
             return Some(Ignore::default());
         };
-        let text = self.step.text(&path, span)?;
         made.ignore = Some(path.clone());
-        match Ignore::parse(&text) {
-            Ok(ignore) => Some(ignore),
-            Err(pattern) => {
-                let problem = Diagnostic::error(format!("invalid pattern `{pattern}`"));
-                let problem = problem.at(span, format!("in `{path}`"));
-                self.step.reader.report(problem);
-                None
-            }
+        self.parse_patterns(&path, span)
+    }
+
+    /// Returns the patterns of a file; none if it does not exist.
+    pub fn patterns(&self, path: &Utf8Path) -> Option<Ignore> {
+        match self.step.paths.files.get(path) {
+            Some(File::Regular { .. }) => self.parse_patterns(path, self.at),
+            _ => Some(Ignore::default()),
         }
+    }
+
+    fn parse_patterns(&self, path: &Utf8Path, span: Span) -> Option<Ignore> {
+        let text = self.step.text(path, span)?;
+        let ignore = Ignore::parse(&text);
+        let invalid = |pattern| {
+            let problem = Diagnostic::error(format!("invalid pattern `{pattern}`"));
+            let problem = problem.at(span, format!("in `{path}`"));
+            self.step.reader.report(problem);
+        };
+        ignore.map_err(invalid).ok()
     }
 
     /// Returns the files of the context that the Dockerfile uses.
@@ -337,17 +320,21 @@ impl Reading<'_> {
             .any(|path| path.is_empty() || is_link(path));
         let is_used =
             |path: &str| needs_all || uses.context.iter().any(|used| is_at_or_below(path, used));
+        let is_sent = |path: &str| is_used(path) && !ignore.matches(path);
+        self.files_of(&made.context, is_sent)
+    }
+
+    /// Returns the files of a folder that are sent, by their path in it.
+    pub fn files_of(
+        &self,
+        folder: &Utf8Path,
+        is_sent: impl Fn(&str) -> bool,
+    ) -> Option<BTreeMap<String, Utf8PathBuf>> {
+        let (paths, reader) = (self.step.paths, self.step.reader);
         let mut list = BTreeMap::new();
-        for (path, file) in all.below(&made.context) {
-            let inner = path.strip_prefix(&made.context).ok()?.as_str();
-            if !is_used(inner) || ignore.matches(inner) {
-                continue;
-            }
-            if self
-                .step
-                .paths
-                .is_copied(self.step.reader, path, file, self.at)
-            {
+        for (path, file) in paths.files.below(folder) {
+            let inner = path.strip_prefix(folder).ok()?.as_str();
+            if is_sent(inner) && paths.is_copied(reader, path, file, self.at) {
                 list.insert(inner.to_owned(), path.clone());
             }
         }
@@ -366,14 +353,19 @@ impl Reading<'_> {
             }
         };
         let mut images = BTreeMap::new();
-        for name in &uses.images {
+        let is_folder = |name: &Word| made.folders.contains_key(&name.value);
+        for name in uses.images.iter().filter(|name| !is_folder(name)) {
             images.insert(name.value.clone(), image(name, Use::Copy)?);
         }
         let base = match &uses.root {
             Root::Scratch => DeclaredBase::Scratch,
+            // It has files and no config.
+            Root::Image(name) if is_folder(name) => DeclaredBase::Scratch,
             Root::Image(name) => DeclaredBase::Image(image(name, Use::Base)?),
         };
-        if let Root::Image(name) = &uses.root {
+        if let Root::Image(name) = &uses.root
+            && !is_folder(name)
+        {
             images.remove(&name.value);
             made.base = Some(name.value.clone());
         }
@@ -393,88 +385,6 @@ impl StepReader<'_> {
                 self.reader.report(problem.at(span, "this file"));
                 None
             }
-        }
-    }
-}
-
-impl Dockerfile {
-    /// Gives images other names in the text if a stage has the same name.
-    fn rename(&mut self, parsed: &dockerfile::Dockerfile, uses: &Uses, text: &str) {
-        let root = match &uses.root {
-            Root::Image(name) => Some(name),
-            Root::Scratch => None,
-        };
-        let mut words: Vec<&Word> = uses.images.iter().chain(root).collect();
-        words.retain(|word| {
-            !self.contexts.contains_key(&word.value) && parsed.has_stage(&word.value)
-        });
-        words.sort_by_key(|word| word.range.start);
-        let mut renamed = text.to_owned();
-        for word in words.into_iter().rev() {
-            let other = format!("{}-image", word.value.replace(':', "-"));
-            let written = &text[word.range.clone()];
-            // A mount has other settings beside the name.
-            let edited = match written.split_once(&format!("from={}", word.value)) {
-                Some((before, after)) => format!("{before}from={other}{after}"),
-                None => other.clone(),
-            };
-            renamed.replace_range(word.range.clone(), &edited);
-            if let Some(source) = self.images.remove(&word.value) {
-                self.images.insert(other.clone(), source);
-            }
-            if self.base.as_ref() == Some(&word.value) {
-                self.base = Some(other);
-            }
-        }
-        if renamed != text {
-            self.renamed = Some(renamed);
-        }
-    }
-
-    pub(super) fn title(&self) -> String {
-        let name = self.file.file_name().unwrap_or_default();
-        match &self.target {
-            Some(target) => format!("dockerfile {name} ({target})"),
-            None => format!("dockerfile {name}"),
-        }
-    }
-
-    pub(super) fn canonical(&self) -> Json {
-        let Self {
-            file,
-            // Which files are used is part of the key.
-            context: _,
-            ignore: _,
-            target,
-            args,
-            contexts: _,
-            files,
-            base,
-            images,
-            // These follow from the file.
-            has_triggers: _,
-            renamed: _,
-        } = self;
-        let images = images.iter();
-        let images = images.map(|(name, source)| (name.clone(), json!(source.to_string())));
-        json!({
-            "file": file,
-            "target": target,
-            "args": args,
-            "files": files,
-            "base": base,
-            "images": Json::Object(images.collect()),
-        })
-    }
-
-    pub(super) fn all_files(&self) -> impl Iterator<Item = &Utf8PathBuf> {
-        self.files.values().chain([&self.file])
-    }
-
-    pub(super) fn pin(&mut self, digests: &BTreeMap<Reference, Digest>) {
-        let images = self.images.values_mut().chain(self.contexts.values_mut());
-        for image in images {
-            image.pin(digests);
         }
     }
 }
