@@ -74,6 +74,12 @@ images:
   exec: { base: BASE, steps: [{ exec: [/opt/tool] }] }
   empty: { dockerfile: Dockerfile, steps: [{ run: "true" }] }
   late: { base: BASE, steps: [{ run: no-such-command }] }
+  twin: { base: BASE, steps: [{ run: "true" }, { run: no-such-command }] }
+  https:
+    base: BASE
+    steps:
+      - { run: rm /etc/apt/sources.list /etc/ssl/certs/ca-certificates.crt, as: root }
+      - apt: { packages: [git], sources: [{ uri: "https://localhost:1/x", suite: x, components: [main], key: key.asc }] }
   user: { base: BASE, user: "1000", steps: [{ run: mkdir /x }] }
   suites: { base: BASE, tests: { script: { script: run.py }, late: { run: no-such-command } } }
 """
@@ -82,15 +88,17 @@ images:
 def test_what_a_step_lacks_is_named(make_stack):
     scripts = {f"images/{image}/run.py": "#!/usr/bin/python9 -u\n" for image in ("script", "suites")}
     scripts["images/env/env.py"] = "#!/usr/bin/env python9\n"
-    stack = make_stack(CAUSES, scripts | {"images/empty/Dockerfile": "FROM scratch\nCOPY Dockerfile /x\n"},
-                       executable=list(scripts))
-    answer = stack.laminate("build", status=5)
+    stack = make_stack(CAUSES, scripts | {"images/empty/Dockerfile": "FROM scratch\nCOPY Dockerfile /x\n",
+                                           "images/https/key.asc": "-----BEGIN PGP"}, executable=list(scripts))
+    answer = stack.laminate("build", status=5, env={"LAMINATE_CA": ""})
     lacks = {"script": "/usr/bin/python9", "env": "python9", "shell": "zsh", "exec": "/opt/tool", "empty": "/bin/sh"}
     for image, program in lacks.items():
         error = answer.image(image)["error"]
         assert error["kind"] == "step" and f"the image has no `{program}`" in error["text"], error
         assert error["where"]["line"] == stack.line(f"  {image}:")
     assert "the first line of `images/script/run.py` names" in answer.err
+    assert answer.image("twin")["error"]["where"]["line"] == stack.line("  twin:"), "its operation is that of `late`"
+    assert "the image has no certificates" in "\n".join(answer.image("https")["error"]["log_tail"])
     assert answer.image("late")["error"]["text"] == "it ended with exit code 127"
     assert "runs as `1000` by `user:` of the image; if it needs root, add `as: root`" in answer.err
     suites = answer.verdicts("suites")

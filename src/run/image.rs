@@ -132,6 +132,7 @@ async fn failed(
     context.tracker.wait_for_failure(&vertex).await;
     let step = by_digest.get(&vertex).copied();
     let step = step.or_else(|| step_at(context.stack.sources(), steps, &failure));
+    let step = step.or_else(|| step_titled(steps, failure.name.as_deref()?));
     if let Some(step) = step.filter(|_| failure.exit_code.is_none()) {
         names::check_step(context, id, compiled, step).await?;
     }
@@ -318,6 +319,13 @@ fn step_at(sources: &Sources, steps: &[stack::Step], failure: &Failure) -> Optio
     })
 }
 
+/// Returns the step whose operation has a name. The engine runs equal operations of several images once, and reports
+/// that of one image to all of them.
+fn step_titled(steps: &[stack::Step], name: &str) -> Option<usize> {
+    let (_image, title) = name.split_once(": ")?;
+    steps.iter().position(|step| step.title == title)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,6 +360,15 @@ images:
     fn a_failure_is_of_the_step_at_its_place() {
         assert_eq!(step_of("specs.yml", 0, 0), Some(0));
         assert_eq!(step_of("specs.yml", 1, 0), Some(1));
+    }
+
+    #[test]
+    fn a_failure_of_an_equal_operation_is_of_the_step_with_its_title() {
+        let stack = testing::stack(SPEC);
+        let steps = &stack.images()[0].steps;
+        assert_eq!(step_titled(steps, "other (py3): run two"), Some(1));
+        assert_eq!(step_titled(steps, "other: run three"), None);
+        assert_eq!(step_titled(steps, "[internal]"), None);
     }
 
     #[test]
