@@ -49,6 +49,8 @@ pub enum ChangeKind {
     Ignored,
     /// git wrote it with other line ends than the commit has, by a setting of this machine (`core.autocrlf`).
     LineEnds,
+    /// It is not what git would write: a filter (`filter` in `.gitattributes`) hides the difference.
+    Filtered,
 }
 
 impl fmt::Display for Change {
@@ -59,7 +61,10 @@ impl fmt::Display for Change {
             ChangeKind::Untracked => "untracked",
             ChangeKind::Ignored => "ignored by git",
             ChangeKind::LineEnds => {
-                "CRLF, in the commit LF: set `core.autocrlf` to `input`, and check it out again"
+                "CRLF, in the commit LF: set `core.autocrlf` to `input`, unset `core.eol`, and check it out again"
+            }
+            ChangeKind::Filtered => {
+                "a git filter hides its changes: remove it, and check it out again"
             }
         };
         write!(f, "{} ({kind})", self.path)

@@ -2,12 +2,16 @@
 //!
 //! Git's output is read byte for byte (`-z`): names need not be UTF-8 and can contain line ends.
 
+mod converted;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use camino::Utf8Path;
+
+use converted::Conversions;
 
 use super::{Error, Git};
 use crate::checkout::{Change, ChangeKind, Checkout, WorkTree, is_left_behind};
@@ -153,10 +157,10 @@ fn without_folders_of_files(paths: Vec<PathBuf>) -> BTreeSet<PathBuf> {
 /// Returns which of the files differ from the commit, also where git is set not to look.
 async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<Changes, Error> {
     let git = Git::plain(folder);
-    let (index, found, autocrlf) = tokio::try_join!(
+    let (index, found, conversions) = tokio::try_join!(
         read_index(&git, paths),
         status(&git, paths),
-        git.run(&["config", "--type=bool", "--get", "core.autocrlf"]),
+        Conversions::read(&git),
     )?;
     let mut found = if index.unwatched.is_empty() {
         found
@@ -168,10 +172,9 @@ async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<Changes, Error> {
         };
         status(&git, paths).await?
     };
-    if autocrlf.stdout.trim() == "true" {
-        for path in converted(&git, paths).await? {
-            found.entry(path).or_insert(ChangeKind::LineEnds);
-        }
+    let converted = conversions.changes(&git, folder, (&index, paths), &found);
+    for (path, kind) in converted.await? {
+        found.entry(path).or_insert(kind);
     }
     for submodule in index.repositories {
         if folder.join(&submodule).join(".git").exists() {
@@ -184,19 +187,6 @@ async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<Changes, Error> {
         }
     }
     Ok(found)
-}
-
-/// Returns the files that `core.autocrlf` gave CRLF. With `eol=crlf` of `.gitattributes`, they are so on every machine.
-async fn converted(git: &Git, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
-    let entries = list_entries(git, &["--eol"], paths).await?;
-    // `i/lf    w/crlf  attr/text=auto eol=lf \t<path>` (git-ls-files(1), "OUTPUT")
-    let converted = entries.iter().filter_map(|entry| {
-        let tab = entry.iter().position(|byte| *byte == b'\t')?;
-        let about = String::from_utf8_lossy(&entry[..tab]);
-        let is_converted = about.starts_with("i/lf ") && about.contains(" w/crlf ");
-        (is_converted && !about.contains("eol=crlf")).then(|| path_of(&entry[tab + 1..]))
-    });
-    Ok(converted.collect())
 }
 
 /// Returns a copy of the index in which the files are compared like all others.

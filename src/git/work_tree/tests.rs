@@ -107,6 +107,43 @@ async fn line_ends_that_this_machine_changed_are_a_change() {
 }
 
 #[tokio::test]
+async fn changes_that_a_filter_hides_are_changes() {
+    let repository = Repository::new().await;
+    for (name, command) in [
+        ("strip.clean", "sed /^secret/d"),
+        ("strip.smudge", "cat"),
+        ("crypt.clean", "tr b-z a-y"),
+        ("crypt.smudge", "tr a-y b-z"),
+        ("lfs.clean", "cat"),
+    ] {
+        let name = format!("filter.{name}");
+        repository.git(&["config", &name, command]).await;
+    }
+    repository.write(
+        ".gitattributes",
+        "*.ipynb filter=strip\n*.key filter=crypt\n*.bin filter=lfs\n*.none filter=none\n*.id ident\n",
+    );
+    for name in [
+        "a b.ipynb",
+        "same.ipynb",
+        "b.key",
+        "c.bin",
+        "d.none",
+        "e.id",
+    ] {
+        repository.write(&format!("images/{name}"), "bc\n");
+    }
+    repository.commit().await;
+    assert!(repository.changes().await.is_empty());
+    repository.write("images/a b.ipynb", "bc\nsecret\n");
+    repository.git(&["add", "images"]).await;
+    assert_eq!(
+        repository.changes().await,
+        ["images/a b.ipynb (a git filter hides its changes: remove it, and check it out again)"]
+    );
+}
+
+#[tokio::test]
 async fn changes_are_those_of_the_files_that_count() {
     let repository = Repository::new().await;
     repository.write("specs.yml", "a");
