@@ -1,5 +1,6 @@
 """Images that are built from Dockerfiles, beside images of the spec and below and above them."""
 import io
+import os
 import subprocess
 import tarfile
 
@@ -109,6 +110,36 @@ def test_dockerfiles_and_other_images_are_built_on_each_other(make_stack, engine
     assert build.actions() == {"foundation": "reused", "minimal": "reused", "native": "reused", "tool": "built",
                                "top": "built"}
     assert stack.content("top", f"d-{stack.commit7}", "/srv/all") == b"another\nhello\n"
+
+
+def test_an_agent_is_forwarded_to_those_that_mount_it(make_stack, tmp_path):
+    ask = ("RUN --mount=type=ssh,required=true perl -MIO::Socket::UNIX -e '"
+           "$s = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die; "
+           'print $s pack("NC", 1, 11); $s->flush; read $s, $h, 4; read $s, $b, unpack("N", $h); print $b\' >/srv/answer\n')
+    stack = make_stack("""
+        stack: agents
+        tags: ["a-${commit7}"]
+        images: { asks: { dockerfile: Dockerfile } }
+        """, {"images/asks/Dockerfile": "FROM BASE\nRUN --mount=type=ssh test ! -S \"$SSH_AUTH_SOCK\"\n"})
+    stack.laminate("build")
+    stack.write("images/asks/Dockerfile", f"FROM BASE\n{ask}")
+    stack.commit()
+    refused = stack.laminate("build", "--push", status=4)
+    assert "missing SSH agents: default" in refused.err
+    assert "pass --ssh default" in refused.err
+    key, socket = tmp_path / "key", tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "of the test", "-f", str(key)], check=True)
+        subprocess.run(["ssh-add", "-q", str(key)], env=os.environ | {"SSH_AUTH_SOCK": str(socket)}, check=True)
+        stack.laminate("build", "--push", "--ssh", f"default={socket}")
+    finally:
+        agent.terminate()
+        agent.wait()
+    # SSH_AGENT_IDENTITIES_ANSWER with one key (RFC of the agent protocol, 5.2).
+    answer = stack.content("asks", f"a-{stack.commit7}", "/srv/answer")
+    assert answer[:5] == b"\x0c\0\0\0\x01"
+    assert b"of the test" in answer
 
 
 def test_an_instruction_that_fails_is_shown_with_its_line(make_stack):

@@ -56,6 +56,12 @@ pub enum Error {
         /// The secrets' ids, in alphabetical order.
         ids: Vec<String>,
     },
+    /// Dockerfiles need SSH agents that are not forwarded.
+    #[error("missing SSH agents: {}", .ids.join(", "))]
+    MissingAgents {
+        /// The agents' IDs, in alphabetical order.
+        ids: Vec<String>,
+    },
     /// A tool that steps use cannot be had.
     #[error(transparent)]
     Tool(#[from] crate::tool::Error),

@@ -74,6 +74,8 @@ pub struct Options {
     pub junit: Option<Utf8PathBuf>,
     /// Values of secrets of steps and suites, by id.
     pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Sockets of SSH agents, by ID.
+    pub agents: BTreeMap<String, PathBuf>,
     /// Certificates that steps trust, PEM.
     pub ca: Option<Vec<u8>>,
     /// Variables given outside the spec, kept in the release record.

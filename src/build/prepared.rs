@@ -141,6 +141,7 @@ impl<'a> Prepared<'a> {
         Services {
             credentials: Some(self.credentials()),
             secrets,
+            agents: self.job.options.agents.clone(),
             ..Services::default()
         }
     }
@@ -302,6 +303,24 @@ pub(super) fn check_secrets(job: &Job<'_>) -> Result<(), Error> {
         Ok(())
     } else {
         Err(Error::MissingSecrets { ids })
+    }
+}
+
+/// Checks that every SSH agent that a Dockerfile needs is forwarded.
+pub(super) fn check_agents(job: &Job<'_>) -> Result<(), Error> {
+    let built = (job.plan.images.iter())
+        .filter(|planned| matches!(planned.action, Action::Build { .. }))
+        .filter_map(|planned| job.stack[planned.id].dockerfile());
+    let needed: BTreeSet<&String> = built.flat_map(|file| &file.agents).collect();
+    let missing = needed.into_iter();
+    let ids: Vec<String> = missing
+        .filter(|id| !job.options.agents.contains_key(*id))
+        .cloned()
+        .collect();
+    if ids.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::MissingAgents { ids })
     }
 }
 

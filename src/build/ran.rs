@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 
 use super::engine::Engine;
 use super::error::Error;
-use super::prepared::{Prepared, check_secrets};
+use super::prepared::{Prepared, check_agents, check_secrets};
 use crate::compile::Brought;
 use crate::export::{self, Target};
 use crate::name::{Digest, Tag};
@@ -42,6 +42,7 @@ impl<'a> Prepared<'a> {
     /// no engine is needed.
     pub(super) async fn run(self, engine: &impl Engine) -> Result<Ran<'a>, Error> {
         check_secrets(&self.job)?;
+        check_agents(&self.job)?;
         let archive = self.job.options.archive.as_deref();
         let engine_archive = archive.map(engine_archive).transpose()?;
         let plan = self.job.plan;

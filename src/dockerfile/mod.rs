@@ -101,6 +101,6 @@ enum Use {
     Context(String),
     /// A secret that must be there.
     Secret(Word),
-    /// `--mount=type=ssh`.
-    Ssh(Range<usize>),
+    /// The ID of an SSH agent that must be there.
+    Agent(Word),
 }

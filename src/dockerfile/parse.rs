@@ -125,7 +125,10 @@ impl Stage {
                 self.uses
                     .push(Use::Secret(named(get(&["id"]).unwrap_or(last))));
             }
-            "ssh" => self.uses.push(Use::Ssh(value.range.clone())),
+            "ssh" if get(&["required"]) == Some("true") => {
+                let id = get(&["id"]).unwrap_or("default");
+                self.uses.push(Use::Agent(named(id)));
+            }
             _ => {}
         }
     }

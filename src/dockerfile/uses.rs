@@ -1,7 +1,6 @@
 //! What a target of a Dockerfile uses.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use super::words::{Unexpandable, expand};
 use super::{Dockerfile, Fault, Stage, Use, Word};
@@ -18,8 +17,8 @@ pub struct Uses {
     pub context: BTreeSet<String>,
     /// Ids of secrets that must be there.
     pub secrets: Vec<Word>,
-    /// A mount of an SSH agent.
-    pub ssh: Option<Range<usize>>,
+    /// IDs of SSH agents that must be there.
+    pub agents: Vec<Word>,
     /// Whether the target's own stages have `ONBUILD`.
     pub has_triggers: bool,
     /// Names of all `ARG`s of the file.
@@ -84,7 +83,7 @@ impl Dockerfile {
                 images: Vec::new(),
                 context: BTreeSet::new(),
                 secrets: Vec::new(),
-                ssh: None,
+                agents: Vec::new(),
                 has_triggers: false,
                 args: declared.chain(of_stages).cloned().collect(),
             },
@@ -243,7 +242,7 @@ impl Follower<'_> {
                 self.uses.context.insert(prefix(path));
             }
             Use::Secret(id) => self.uses.secrets.push(id.clone()),
-            Use::Ssh(range) => self.uses.ssh = Some(range.clone()),
+            Use::Agent(id) => self.uses.agents.push(id.clone()),
         }
         Ok(())
     }

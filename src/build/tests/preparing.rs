@@ -152,6 +152,26 @@ async fn secrets_of_what_runs_need_values() {
 }
 
 #[tokio::test]
+async fn an_agent_that_a_dockerfile_needs_must_be_forwarded() {
+    let text = format!("FROM {BASE}\nRUN --mount=type=ssh,required=true x\n");
+    let mut world = World::start("stack: demo\nimages: { base: { base: debian:12 } }\n").await;
+    let yaml = format!(
+        "stack: demo\nregistry: {}/ns\nimages: {{ base: {{ dockerfile: Dockerfile }} }}\n",
+        world.fake.host
+    );
+    world.stack = crate::testing::stack_with(&yaml, &[("images/base/Dockerfile", &text)]);
+    let error = world.build(&Pushing::new(&world.fake)).await;
+    let error = error.expect_err("refused").to_string();
+    assert_eq!(error, "missing SSH agents: default");
+    world
+        .options
+        .agents
+        .insert("default".to_owned(), "/agent".into());
+    let built = world.build(&Pushing::new(&world.fake)).await;
+    built.expect("built");
+}
+
+#[tokio::test]
 async fn the_epoch_is_the_variable_or_the_time_of_the_commit() {
     let mut world = World::start(PAIR).await;
     let epoch = |world: &World| {

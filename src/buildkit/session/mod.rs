@@ -3,6 +3,7 @@
 //! Raw bytes of another HTTP/2 connection, in which the daemon is the client (session/grpchijack in
 //! v0.32.2). [`Services`] is what it can ask for.
 
+mod agents;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -12,6 +13,7 @@ pub use files::Files;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bollard_buildkit_proto::health::health_server::HealthServer;
@@ -20,6 +22,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::BytesMessage;
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::AuthServer;
 use bollard_buildkit_proto::moby::filesync::v1::file_send_server::FileSendServer;
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::FileSyncServer;
+use bollard_buildkit_proto::moby::sshforward::v1::ssh_server::SshServer;
 use futures_util::future::BoxFuture;
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
@@ -41,6 +44,8 @@ pub struct Services {
     pub credentials: Option<CredentialSource>,
     /// Secrets by id. Missing ones are answered as such.
     pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Sockets of SSH agents by ID.
+    pub agents: BTreeMap<String, PathBuf>,
     /// The file of an exporter's archive, open for writing, by the exporter's index.
     pub archives: BTreeMap<usize, Arc<File>>,
     /// Contents of local sources.
@@ -48,7 +53,7 @@ pub struct Services {
 }
 
 /// The methods that are served, as the daemon expects them in metadata.
-const METHODS: [&str; 8] = [
+const METHODS: [&str; 10] = [
     "/grpc.health.v1.Health/Check",
     "/moby.filesync.v1.Auth/Credentials",
     "/moby.filesync.v1.Auth/FetchToken",
@@ -57,6 +62,8 @@ const METHODS: [&str; 8] = [
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
     "/moby.filesync.v1.FileSend/DiffCopy",
     "/moby.filesync.v1.FileSync/DiffCopy",
+    "/moby.sshforward.v1.SSH/CheckAgent",
+    "/moby.sshforward.v1.SSH/ForwardAgent",
 ];
 
 /// The daemon's way to call us; closed when dropped.
@@ -84,6 +91,7 @@ impl Session {
             .add_service(FileSyncServer::new(services.files.clone()))
             .add_service(AuthServer::from_arc(services.clone()))
             .add_service(SecretsServer::from_arc(services.clone()))
+            .add_service(SshServer::from_arc(services.clone()))
             .add_service(
                 FileSendServer::from_arc(services).max_decoding_message_size(MESSAGE_LIMIT),
             )

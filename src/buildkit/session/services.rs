@@ -25,7 +25,8 @@ use super::Services;
 /// Answers health checks; after two missed answers the daemon closes the session (session/grpc.go).
 pub struct Alive;
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+/// The stream of answers of a call.
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 fn serving() -> HealthCheckResponse {
     HealthCheckResponse {

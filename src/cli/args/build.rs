@@ -70,6 +70,11 @@ pub struct BuildArgs {
     /// Steps that the engine has in its cache do not run again: use --refresh for that.
     #[arg(long, env = "LAMINATE_NO_REUSE", value_parser = Flag::new())]
     pub no_reuse: bool,
+    /// Forward an SSH agent to `RUN --mount=type=ssh,id=ID` of Dockerfiles: default, or ID=SOCKET
+    ///
+    /// Without SOCKET it is the agent of SSH_AUTH_SOCK. Can be repeated.
+    #[arg(long = "ssh", value_name = "ID[=SOCKET]")]
+    pub agents: Vec<String>,
     /// How suites run.
     #[command(flatten)]
     pub proving: ProvingArgs,

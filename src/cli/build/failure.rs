@@ -25,6 +25,11 @@ impl From<Error> for Failure {
                 Self::new(Exit::Environment, text)
                     .help(format!("pass --secret {id}=FILE or --secret {id}=env:NAME"))
             }
+            Error::MissingAgents { ids } => {
+                let id = ids.first().map(String::as_str).unwrap_or_default();
+                Self::new(Exit::Environment, text)
+                    .help(format!("pass --ssh {id}, for the agent of SSH_AUTH_SOCK"))
+            }
             Error::NoStateFolder => {
                 Self::new(Exit::Environment, text).help("set HOME or XDG_STATE_HOME")
             }

@@ -1,6 +1,8 @@
 //! Arguments of `build` and `test` as options of a build.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
 use crate::build::{Goal, Options};
@@ -37,6 +39,7 @@ pub(super) fn build(
         dry_run: args.dry_run,
         allow_dirty: args.allow_dirty,
         fail_fast: args.fail_fast,
+        agents: agents(&args.agents, std::env::var_os("SSH_AUTH_SOCK"))?,
         ..proving(context, global, &args.proving)?
     })
 }
@@ -116,6 +119,38 @@ fn secrets(list: &[String]) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     Ok(values)
 }
 
+/// Reads the sockets of SSH agents, `ID=SOCKET` or `ID`, which is the agent at `usual`.
+fn agents(list: &[String], usual: Option<OsString>) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let mut sockets = BTreeMap::new();
+    for text in list {
+        let (id, socket) = match text.split_once('=') {
+            Some((id, socket)) => (id, Some(PathBuf::from(socket))),
+            None => (text.as_str(), usual.clone().map(PathBuf::from)),
+        };
+        let Some(socket) = socket else {
+            let text = format!("no SSH agent for `{id}`: variable SSH_AUTH_SOCK is not set");
+            return Err(Failure::new(Exit::Environment, text)
+                .help("start one with `eval $(ssh-agent)` and `ssh-add`, or use --ssh ID=SOCKET"));
+        };
+        let kind = fs_err::metadata(&socket).map_err(|error| {
+            Failure::new(
+                Exit::Environment,
+                format!("no SSH agent for `{id}`: {error}"),
+            )
+        })?;
+        if !kind.file_type().is_socket() {
+            let text = format!(
+                "no SSH agent for `{id}`: `{}` is not a socket",
+                socket.display()
+            );
+            return Err(Failure::new(Exit::Environment, text)
+                .help("add keys to an agent with `ssh-add`; laminate reads no key files"));
+        }
+        sockets.insert(id.to_owned(), socket);
+    }
+    Ok(sockets)
+}
+
 /// Reads `--retest`: suites by name, or an empty text for all.
 fn retest(stack: &Stack, names: &[String]) -> Result<Retest, Failure> {
     if names.is_empty() {
@@ -146,6 +181,25 @@ mod tests {
 
     fn shown<T: std::fmt::Debug>(result: Result<T, Failure>) -> String {
         result.expect_err("refused").shown(false)
+    }
+
+    #[test]
+    fn an_agent_is_the_usual_one_or_a_socket() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("agent");
+        let _agent = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        let usual = Some(path.clone().into_os_string());
+        let list = ["default".to_owned(), format!("other={}", path.display())];
+        let found = agents(&list, usual).expect("sockets");
+        let expected =
+            [("default", &path), ("other", &path)].map(|(id, at)| (id.to_owned(), at.clone()));
+        assert_eq!(found, BTreeMap::from(expected));
+        let message = shown(agents(&list, None));
+        assert!(message.contains("SSH_AUTH_SOCK is not set"), "{message}");
+        let message = shown(agents(&[format!("a={}", folder.path().display())], None));
+        assert!(message.contains("is not a socket"), "{message}");
+        let message = shown(agents(&["a=/nowhere".to_owned()], None));
+        assert!(message.contains("/nowhere"), "{message}");
     }
 
     #[test]

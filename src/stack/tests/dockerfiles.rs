@@ -62,6 +62,16 @@ fn files_are_those_that_instructions_name_and_nothing_ignores() {
 }
 
 #[test]
+fn an_agent_is_needed_if_its_mount_requires_it() {
+    let text = "FROM debian:12\nRUN --mount=type=ssh x\nRUN --mount=type=ssh,required x\n\
+                RUN --mount=type=ssh,id=other,required=true x\n";
+    let stack = of("  a: { dockerfile: Dockerfile }\n", text, &[]).expect("valid");
+    let a = image(&stack, "a");
+    let agents = &a.dockerfile().expect("it has one").agents;
+    assert_eq!(agents.iter().collect::<Vec<_>>(), ["default", "other"]);
+}
+
+#[test]
 fn a_folder_can_have_a_name_in_the_dockerfile() {
     let images = "  a:\n    dockerfile: { contexts: { shared: { folder: ../shared }, other: { folder: . } } }\n";
     let files = [
@@ -164,12 +174,6 @@ fn faults_are_on_their_place() {
             "# syntax=me/mine:1\nFROM debian:12\n",
             "error: unsupported frontend `me/mine:1`",
             "images/a/Dockerfile:1:10",
-        ),
-        (
-            plain,
-            "FROM debian:12\nRUN --mount=type=ssh x\n",
-            "error: unsupported `--mount=type=ssh`",
-            "images/a/Dockerfile:2:5",
         ),
         (
             "  a: { dockerfile: { target: t } }\n",

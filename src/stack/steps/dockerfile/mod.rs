@@ -3,7 +3,7 @@
 mod folders;
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use serde_json::{Value as Json, json};
@@ -42,6 +42,8 @@ pub struct Dockerfile {
     pub has_triggers: bool,
     /// Its text with other names for images whose names are those of stages. The frontend takes one for the other.
     pub renamed: Option<String>,
+    /// IDs of the SSH agents that it needs.
+    pub agents: BTreeSet<String>,
 }
 
 impl Dockerfile {
@@ -104,6 +106,7 @@ impl Dockerfile {
             // These follow from the file.
             has_triggers: _,
             renamed: _,
+            agents: _,
         } = self;
         let images = images.iter();
         let images = images.map(|(name, source)| (name.clone(), json!(source.to_string())));

@@ -91,6 +91,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
         images: BTreeMap::new(),
         has_triggers: false,
         renamed: None,
+        agents: BTreeSet::new(),
     };
     let mut secrets = Vec::new();
     let mut at = node.span;
@@ -127,11 +128,8 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
             made.read_contexts(step, node)?;
         }
         if let Some(node) = fields.get("secrets") {
-            secrets = reader
-                .texts(node, "`secrets`")?
-                .into_iter()
-                .map(plain)
-                .collect();
+            let ids = reader.texts(node, "`secrets`")?;
+            secrets.extend(ids.into_iter().map(plain));
         }
     }
     made.file = step.paths.file(reader, &file, at)?;
@@ -149,6 +147,8 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
         }
     }
     made.has_triggers = uses.has_triggers;
+    let agents = uses.agents.iter().map(|id| id.value.clone());
+    made.agents = agents.collect();
     let patterns = reading.ignore(&mut made, ignore)?;
     made.files = reading.files(&made, &uses, &patterns)?;
     reading.folders(&mut made, &uses)?;
@@ -211,12 +211,6 @@ impl Reading<'_> {
         self.check_urls(text);
         let uses = parsed.uses(made.target.as_deref(), &made.args, &contexts);
         let uses = uses.map_err(|fault| self.report(fault)).ok()?;
-        if let Some(range) = &uses.ssh {
-            let problem = Diagnostic::error("unsupported `--mount=type=ssh`");
-            let problem = problem.at(self.span(range), "laminate forwards no SSH agent");
-            reader.report(problem.help("mount a key as a secret: `--mount=type=secret`"));
-            return None;
-        }
         for name in made.args.keys() {
             let upper = name.to_uppercase();
             let is_known = uses.args.contains(name)
