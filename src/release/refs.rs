@@ -103,30 +103,62 @@ pub enum Question {
 }
 
 /// Set for a pull or merge request, and not to `false`: GitLab's runners for its own and for those of
-/// GitHub or Bitbucket it mirrors, Jenkins, Azure Pipelines, Buildkite, CircleCI, Bitbucket.
-const REQUESTS: [&str; 7] = [
+/// GitHub or Bitbucket it mirrors, Woodpecker, Drone, Jenkins, Azure Pipelines, Buildkite, CircleCI, Bitbucket, Travis CI,
+/// AppVeyor, Cirrus CI, Prow.
+const REQUESTS: [&str; 13] = [
     "CI_MERGE_REQUEST_IID",
     "CI_EXTERNAL_PULL_REQUEST_IID",
+    "CI_COMMIT_PULL_REQUEST",
+    "DRONE_PULL_REQUEST",
     "CHANGE_ID",
     "SYSTEM_PULLREQUEST_PULLREQUESTID",
     "BUILDKITE_PULL_REQUEST",
     "CIRCLE_PULL_REQUEST",
     "BITBUCKET_PR_ID",
+    "TRAVIS_PULL_REQUEST",
+    "APPVEYOR_PULL_REQUEST_NUMBER",
+    "CIRRUS_PR",
+    "PULL_NUMBER",
+];
+
+/// The variables of runners with a tag and with a branch. Most check out a commit, so git knows no branch. For a request, the
+/// branch of some is the one that it is to be merged into.
+const NAMES: [(&str, &str); 6] = [
+    // GitLab, Woodpecker.
+    ("CI_COMMIT_TAG", "CI_COMMIT_BRANCH"),
+    ("DRONE_TAG", "DRONE_BRANCH"),
+    ("BUILDKITE_TAG", "BUILDKITE_BRANCH"),
+    ("CIRCLE_TAG", "CIRCLE_BRANCH"),
+    ("BITBUCKET_TAG", "BITBUCKET_BRANCH"),
+    ("TRAVIS_TAG", "TRAVIS_BRANCH"),
 ];
 
 impl Runner {
     /// Reads the variables of CI; `variable` returns the value of one that is set and not empty.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let event = variable("GITHUB_EVENT_NAME").unwrap_or_default();
+        let named = |(tag, branch): &(&str, &str)| {
+            let tag = variable(tag).map(|tag| format!("refs/tags/{tag}"));
+            tag.or_else(|| Some(format!("refs/heads/{}", variable(branch)?)))
+        };
         let git_ref = variable("GITHUB_REF")
-            .or_else(|| Some(format!("refs/tags/{}", variable("CI_COMMIT_TAG")?)))
-            .or_else(|| Some(format!("refs/heads/{}", variable("CI_COMMIT_BRANCH")?)));
+            // Azure Pipelines.
+            .or_else(|| variable("BUILD_SOURCEBRANCH"))
+            .or_else(|| NAMES.iter().find_map(named))
+            // The names of Jenkins are those of others as well.
+            .or_else(|| {
+                variable("JENKINS_URL")?;
+                named(&("TAG_NAME", "BRANCH_NAME"))
+            });
         let is_pull = git_ref
             .as_deref()
             .is_some_and(|r| r.starts_with("refs/pull/"));
         let is_set = |name: &&str| variable(name).is_some_and(|value| value != "false");
-        let is_request =
-            event.starts_with("pull_request") || is_pull || REQUESTS.iter().any(is_set);
+        let pipeline = variable("CI_PIPELINE_EVENT").unwrap_or_default();
+        let is_request = event.starts_with("pull_request")
+            || pipeline.starts_with("pull_request")
+            || is_pull
+            || REQUESTS.iter().any(is_set);
         // These run for the default branch, and are often made to check out a request's head.
         let is_about_another = matches!(event.as_str(), "workflow_run" | "issue_comment");
         let git_ref = match (git_ref, variable("GITHUB_SHA")) {
@@ -292,6 +324,21 @@ mod tests {
             &[("BUILDKITE_PULL_REQUEST", "7")],
             &[("CIRCLE_PULL_REQUEST", "https://example.org/7")],
             &[("BITBUCKET_PR_ID", "7")],
+            // The branch is the one to merge into.
+            &[
+                ("CI_COMMIT_PULL_REQUEST", "7"),
+                ("CI_COMMIT_BRANCH", "main"),
+            ],
+            &[
+                ("CI_PIPELINE_EVENT", "pull_request_closed"),
+                ("CI_COMMIT_BRANCH", "main"),
+            ],
+            &[("DRONE_PULL_REQUEST", "7"), ("DRONE_BRANCH", "main")],
+            &[("TRAVIS_PULL_REQUEST", "7"), ("TRAVIS_BRANCH", "main")],
+            &[("APPVEYOR_PULL_REQUEST_NUMBER", "7")],
+            &[("CIRRUS_PR", "7")],
+            &[("PULL_NUMBER", "7")],
+            &[("BUILD_SOURCEBRANCH", "refs/pull/7/merge")],
         ] {
             let caller = runner(variables).caller(None);
             assert!(caller.is_request, "{variables:?}");
@@ -310,6 +357,13 @@ mod tests {
                 ("CI_COMMIT_BRANCH", "main"),
                 ("BUILDKITE_PULL_REQUEST", "false"),
             ],
+            &[("DRONE_BRANCH", "main")],
+            &[("BUILDKITE_BRANCH", "main")],
+            &[("CIRCLE_BRANCH", "main")],
+            &[("BITBUCKET_BRANCH", "main")],
+            &[("TRAVIS_BRANCH", "main"), ("TRAVIS_PULL_REQUEST", "false")],
+            &[("BUILD_SOURCEBRANCH", "refs/heads/main")],
+            &[("JENKINS_URL", "https://ci"), ("BRANCH_NAME", "main")],
         ] {
             let runner = runner(variables);
             assert_eq!(runner.question(), None);
@@ -319,6 +373,8 @@ mod tests {
 
     #[test]
     fn without_a_runner_git_reports_the_branch() {
+        let other = &[("BRANCH_NAME", "main")];
+        assert_eq!(super::tests::runner(other), Runner::default());
         let runner = runner(&[]);
         assert_eq!(runner, Runner::default());
         assert_eq!(runner.question(), Some(Question::Branch));
