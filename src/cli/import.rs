@@ -70,10 +70,15 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
         stack: args.stack.clone().unwrap_or_else(|| stack_name(&folder)),
         registry: global.registry.clone(),
         is_in_place: same(&folder, &to),
+        is_native: args.native,
     };
     let imported = import::imported(found, &sources, &settings);
     let imported = imported.map_err(|text| Failure::new(Exit::Spec, text))?;
-    let spec = header(&list, &imported) + &yaml(&imported.spec);
+    let text = imported
+        .text
+        .clone()
+        .unwrap_or_else(|| yaml(&imported.spec));
+    let spec = header(&list, &imported) + &text;
     if !args.dry_run {
         write(&folder, &to, &spec, &imported)?;
     }
@@ -86,7 +91,7 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     Ok(Answer::new(
         Exit::Done,
         json,
-        text(&spec, &imported, args.dry_run),
+        report(&spec, &imported, args.dry_run),
     ))
 }
 
@@ -95,7 +100,7 @@ fn note(note: &Note) -> Value {
 }
 
 /// Returns the report, and with `--dry-run` the spec.
-fn text(spec: &str, imported: &Imported, dry_run: bool) -> String {
+fn report(spec: &str, imported: &Imported, dry_run: bool) -> String {
     let mut text = String::new();
     if dry_run {
         text.push_str(spec);

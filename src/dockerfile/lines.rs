@@ -242,6 +242,12 @@ impl Instruction {
         .collect()
     }
 
+    /// Returns all words as they are written, with quotes.
+    pub fn raw_words(&self) -> Vec<&str> {
+        let list = split(&self.arguments).into_iter();
+        list.map(|range| &self.arguments[range]).collect()
+    }
+
     /// Returns the texts of an array after the options; `None` if the arguments have another form.
     pub fn array(&self) -> Option<Vec<String>> {
         let text = self.after_options();

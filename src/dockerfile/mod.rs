@@ -3,7 +3,7 @@
 //! [`Dockerfile::parse`] reads a text, [`Dockerfile::uses`] follows the stages of a target, and [`Ignore`] is a
 //! `.dockerignore`. The Dockerfile itself is built by the frontend of
 //! the engine; the rules here are those of that frontend (frontend/dockerfile/dockerfile2llb/convert.go of BuildKit 0.32.2).
-//! Called by `stack`.
+//! Called by `stack`, and by `import`, which turns instructions into steps.
 
 mod ignore;
 mod lines;
@@ -16,6 +16,7 @@ mod words;
 use std::ops::Range;
 
 pub use ignore::Ignore;
+pub use lines::{Instruction, here_document, lines};
 pub use uses::{Root, Uses};
 
 /// A Dockerfile.

@@ -55,6 +55,30 @@ pub fn with_context(
     target.clone()
 }
 
+/// Returns where the context of a target is, relative to the folder of its image, and whether its files stay where they are.
+pub fn prefix(target: &Target, name: &str, settings: &Settings) -> (String, bool) {
+    let own = format!("images/{name}");
+    if !stays(target, settings) || target.context == own {
+        return (String::new(), stays(target, settings));
+    }
+    (relative(&own, &target.context), true)
+}
+
+/// Whether the files of a target stay where they are.
+fn stays(target: &Target, settings: &Settings) -> bool {
+    let is_below = |path: &str| path.starts_with("images/");
+    settings.is_in_place && is_below(&target.context) && is_below(&target.dockerfile)
+}
+
+/// Returns the path of the ignored files of a target.
+pub fn ignored(target: &Target, sources: &Sources) -> Option<String> {
+    let paths = [
+        format!("{}.dockerignore", target.dockerfile),
+        join(&target.context, ".dockerignore"),
+    ];
+    paths.into_iter().find(|path| sources.text(path).is_some())
+}
+
 /// Finds the place of a target's files: where they are, if that is below `images/` of the spec, else in the folder of the
 /// image, where they are copied to.
 pub fn place(
@@ -68,34 +92,15 @@ pub fn place(
 ) -> Result<Placed, String> {
     let own = format!("images/{name}");
     let (context, dockerfile) = (target.context.as_str(), target.dockerfile.as_str());
-    let is_below = |path: &str| path.starts_with("images/");
-    if settings.is_in_place && is_below(context) && is_below(dockerfile) {
+    if stays(target, settings) {
         let context = (context != own).then(|| relative(&own, context));
         return Ok(Placed {
             file: relative(&own, dockerfile),
             context,
         });
     }
-    let ignored = [
-        format!("{dockerfile}.dockerignore"),
-        join(context, ".dockerignore"),
-    ];
-    let ignored = ignored
-        .into_iter()
-        .find(|path| sources.text(path).is_some());
-    let ignore = match &ignored {
-        Some(path) => texts.ignore(path, sources)?,
-        None => &Ignore::default(),
-    };
-    let is_used = |path: &str| {
-        let mut used = linked.context.iter();
-        used.any(|used| is_at_or_below(path, used))
-    };
-    for (inner, path) in sources.below(context) {
-        if is_used(inner) && !ignore.matches(inner) {
-            copies.push(copied(path, &own, inner));
-        }
-    }
+    copy_used(target, name, linked, sources, texts, copies)?;
+    let ignored = ignored(target, sources);
     // A Dockerfile outside of its context gets a place in it.
     let file = match dockerfile.strip_prefix(context) {
         Some(inner) if context.is_empty() || inner.starts_with('/') => {
@@ -116,6 +121,33 @@ pub fn place(
         file: file.to_owned(),
         context: None,
     })
+}
+
+/// Adds the files that the instructions of a target use to those that are copied to the folder of its image.
+pub fn copy_used(
+    target: &Target,
+    name: &str,
+    linked: &Linked,
+    sources: &Sources,
+    texts: &mut Texts,
+    copies: &mut Vec<Copied>,
+) -> Result<(), String> {
+    let own = format!("images/{name}");
+    let ignored = ignored(target, sources);
+    let ignore = match &ignored {
+        Some(path) => texts.ignore(path, sources)?,
+        None => &Ignore::default(),
+    };
+    let is_used = |path: &str| {
+        let mut used = linked.context.iter();
+        used.any(|used| is_at_or_below(path, used))
+    };
+    for (inner, path) in sources.below(&target.context) {
+        if is_used(inner) && !ignore.matches(inner) {
+            copies.push(copied(path, &own, inner));
+        }
+    }
+    Ok(())
 }
 
 fn copied(from: &str, folder: &str, inner: &str) -> Copied {

@@ -229,7 +229,7 @@ fn whole_variable(word: &str) -> Option<&str> {
 }
 
 /// Returns a reference with its tag, as the spec needs it.
-fn with_tag(reference: &str) -> String {
+pub fn with_tag(reference: &str) -> String {
     if Reference::is_exact(reference) {
         reference.to_owned()
     } else {

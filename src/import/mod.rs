@@ -9,6 +9,7 @@ mod compose;
 mod datahub;
 mod files;
 mod link;
+mod native;
 mod settings;
 mod sources;
 #[cfg(test)]
@@ -135,6 +136,8 @@ pub struct Copied {
 pub struct Imported {
     /// The spec.
     pub spec: Value,
+    /// The spec as text, with comments of Dockerfiles.
+    pub text: Option<String>,
     /// Files that must be below `images/`.
     pub copies: Vec<Copied>,
     /// What became of what was found.
@@ -150,6 +153,8 @@ pub struct Settings {
     pub registry: Option<String>,
     /// Whether the spec is in the folder that is imported, so that files in its `images/` stay where they are.
     pub is_in_place: bool,
+    /// Whether Dockerfiles become steps where that is certain to be the same.
+    pub is_native: bool,
 }
 
 /// Returns the stack of what was found. Fails if a Dockerfile cannot be read; the text says why.
@@ -165,30 +170,48 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
         .or_else(|| link::registry(&targets));
     let names = link::names(&targets, &mut notes);
     let mut texts = Texts::read(&targets, sources)?;
+    let mut parts = Vec::new();
+    for target in &targets {
+        let linked = link::link(target, &targets, &names, &texts, &mut notes)?;
+        let target = files::with_context(target, &linked, sources, &mut notes);
+        parts.push((target, linked));
+    }
+    let mut steps = Steps::default();
+    if settings.is_native {
+        for at in bases_first(&parts, &names) {
+            let (target, linked) = &parts[at];
+            steps.translate(target, linked, &names, sources, &mut texts, settings)?;
+        }
+    }
     let mut images = Map::new();
     let mut copies = Vec::new();
-    for target in &targets {
+    for (target, linked) in &parts {
         let name = &names[&target.name];
-        let linked = link::link(target, &targets, &names, &texts, &mut notes)?;
-        let target = &files::with_context(target, &linked, sources, &mut notes);
-        let moved = files::place(
-            target,
-            name,
-            &linked,
-            sources,
-            &mut texts,
-            settings,
-            &mut copies,
-        )?;
-        let mut image = Map::new();
-        image.insert("dockerfile".to_owned(), dockerfile(target, &linked, &moved));
+        let mut image = match steps.images.remove(name) {
+            Some(image) => {
+                if !files::prefix(target, name, settings).1 {
+                    files::copy_used(target, name, linked, sources, &mut texts, &mut copies)?;
+                }
+                image
+            }
+            None => {
+                let moved = files::place(
+                    target,
+                    name,
+                    linked,
+                    sources,
+                    &mut texts,
+                    settings,
+                    &mut copies,
+                )?;
+                Map::from_iter([("dockerfile".to_owned(), dockerfile(target, linked, &moved))])
+            }
+        };
         if let Some(repository) = link::repository(target, name, registry.as_deref(), &mut notes) {
             image.insert("repository".to_owned(), json!(repository));
         }
         if !target.info.is_empty() {
-            let info = target.info.iter();
-            let info = info.map(|it| (it.id.clone(), json!({ "title": it.title, "run": it.run })));
-            image.insert("info".to_owned(), Value::Object(info.collect()));
+            image.insert("info".to_owned(), info(target));
         }
         notes.push(Note::done(
             &target.dockerfile,
@@ -200,8 +223,30 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
         ));
         images.insert(name.clone(), Value::Object(image));
     }
+    notes.append(&mut steps.notes);
     copies.sort();
     copies.dedup();
+    let mut spec = head(registry, series, settings);
+    let vars = native::used_vars(&steps.vars, &images);
+    if !vars.is_empty() {
+        spec.insert("vars".to_owned(), Value::Object(vars));
+    }
+    spec.insert("images".to_owned(), Value::Object(images));
+    let spec = Value::Object(spec);
+    Ok(Imported {
+        text: settings.is_native.then(|| native::text(&spec)),
+        spec,
+        copies,
+        notes,
+    })
+}
+
+/// Returns the keys of a spec before its images.
+fn head(
+    registry: Option<String>,
+    series: Option<String>,
+    settings: &Settings,
+) -> Map<String, Value> {
     let mut spec = Map::new();
     spec.insert("stack".to_owned(), json!(settings.stack));
     if let Some(registry) = registry {
@@ -215,12 +260,88 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
         None => "${commit7}",
     };
     spec.insert("tags".to_owned(), json!([tag]));
-    spec.insert("images".to_owned(), Value::Object(images));
-    Ok(Imported {
-        spec: Value::Object(spec),
-        copies,
-        notes,
-    })
+    spec
+}
+
+/// Returns the value of the key `info`.
+fn info(target: &Target) -> Value {
+    let info = target.info.iter();
+    let info = info.map(|it| (it.id.clone(), json!({ "title": it.title, "run": it.run })));
+    Value::Object(info.collect())
+}
+
+/// The images that are steps.
+#[derive(Debug, Default)]
+struct Steps {
+    /// Their keys, by name.
+    images: BTreeMap<String, Map<String, Value>>,
+    /// What their children know of them.
+    known: BTreeMap<String, native::Known>,
+    /// The variables of the stack.
+    vars: native::Vars,
+    /// What became of each instruction.
+    notes: Vec<Note>,
+}
+
+impl Steps {
+    /// Adds the image of a target; if it keeps its Dockerfile, there is a note of the reason.
+    fn translate(
+        &mut self,
+        target: &Target,
+        linked: &link::Linked,
+        names: &BTreeMap<String, String>,
+        sources: &Sources,
+        texts: &mut Texts,
+        settings: &Settings,
+    ) -> Result<(), String> {
+        let name = &names[&target.name];
+        let (prefix, is_in_place) = files::prefix(target, name, settings);
+        let (text, _) = texts.dockerfile(target);
+        let ignore = match files::ignored(target, sources) {
+            Some(path) => texts.ignore(&path, sources)?,
+            None => &crate::dockerfile::Ignore::default(),
+        };
+        let context = native::Context {
+            target,
+            linked,
+            names,
+            sources,
+            ignore,
+            prefix,
+            is_in_place,
+            text,
+            stages: native::stage_names(text),
+        };
+        match native::translate(&context, &self.known, &self.vars) {
+            Ok(native) => {
+                self.images.insert(name.clone(), native.keys);
+                self.known.insert(name.clone(), native.known);
+                self.vars = native.vars;
+                self.notes.extend(native.notes);
+            }
+            Err(kept) => self.notes.push(kept.note()),
+        }
+        Ok(())
+    }
+}
+
+/// Returns the numbers of targets so that each one comes after those that it is based on.
+fn bases_first(parts: &[(Target, link::Linked)], names: &BTreeMap<String, String>) -> Vec<usize> {
+    let mut order: Vec<usize> = Vec::new();
+    let mut rest: Vec<usize> = (0..parts.len()).collect();
+    while !rest.is_empty() {
+        let is_open = |name: &str| rest.iter().any(|at| names[&parts[*at].0.name] == name);
+        let ready = |at: &usize| !parts[*at].1.based_on.as_deref().is_some_and(is_open);
+        let (mut now, later): (Vec<usize>, Vec<usize>) = rest.iter().partition(|at| ready(at));
+        // Of a cycle, which `plan` reports.
+        if now.is_empty() {
+            order.extend(later);
+            break;
+        }
+        order.append(&mut now);
+        rest = later;
+    }
+    order
 }
 
 /// Returns the value of the key `dockerfile`.

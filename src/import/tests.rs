@@ -15,6 +15,7 @@ fn import(found: Found, files: &[(&str, &str)]) -> Imported {
         stack: "campus".to_owned(),
         registry: None,
         is_in_place: true,
+        is_native: false,
     };
     imported(found, &Sources(files.collect()), &settings).expect("it can be imported")
 }

@@ -38,6 +38,12 @@ pub struct ImportArgs {
     /// Name of the stack [default: name of the folder]
     #[arg(long, value_name = "NAME")]
     pub stack: Option<String>,
+    /// Turn Dockerfiles into steps where the result is certain to be the same
+    ///
+    /// The report has a line for each instruction. An image that steps cannot express keeps its Dockerfile, and the report
+    /// gives the reason and the line. `laminate parity` compares an image with the one it replaces.
+    #[arg(long, value_parser = Flag::new())]
+    pub native: bool,
     /// Print specs.yml and the report, write nothing
     #[arg(long, value_parser = Flag::new())]
     pub dry_run: bool,

@@ -1,0 +1,295 @@
+//! `COPY` and `ADD`.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::context::{Context, Found};
+use super::state::{Draft, Reason, State, is_root_name};
+use super::value::{Quotes, Value, expand};
+use crate::dockerfile::{Instruction, here_document};
+
+/// The options and words of a `COPY`.
+struct Copy {
+    from: Option<String>,
+    owner: Option<String>,
+    is_root: bool,
+    mode: Option<String>,
+    /// As they are written.
+    sources: Vec<String>,
+    /// Absolute.
+    target: Value,
+    /// The target, with the defaults of variables.
+    path: String,
+}
+
+/// Ends of archives, which `ADD` extracts.
+const ARCHIVES: [&str; 8] = [
+    ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".tbz2",
+];
+
+/// Adds the step of a `COPY` or an `ADD`.
+pub fn copy(
+    instruction: &Instruction,
+    comment: String,
+    state: &mut State,
+    context: &Context,
+) -> Result<(), Reason> {
+    let copy = read(instruction, state)?;
+    let is_add = instruction.keyword == "ADD";
+    for source in &copy.sources {
+        if source.contains("://") || source.starts_with("git@") {
+            return Err(format!("`copy` cannot fetch `{source}`"));
+        }
+        if is_add && ARCHIVES.iter().any(|end| source.ends_with(end)) {
+            return Err(format!("`ADD` extracts `{source}`, and `copy` does not"));
+        }
+    }
+    if !instruction.documents.is_empty() {
+        return write(instruction, &copy, comment, state, context);
+    }
+    let mut targets = Map::new();
+    let mut became = "`copy`".to_owned();
+    if let Some(from) = &copy.from {
+        let image = context.image(from)?;
+        became = of_image(&copy, &image, state, &mut targets)?;
+    } else {
+        of_context(&copy, state, context, &mut targets)?;
+    }
+    let mut keys = Map::new();
+    keys.insert("copy".to_owned(), Json::Object(targets));
+    let draft = Draft {
+        keys,
+        comment,
+        command: None,
+    };
+    if let Some(note) = state.place(draft, &[copy.path], copy.is_root) {
+        became = format!("{became}; {note}");
+    }
+    state.notes.push(context.note(instruction, became));
+    Ok(())
+}
+
+/// Reads the options and words.
+fn read(instruction: &Instruction, state: &State) -> Result<Copy, Reason> {
+    let (mut from, mut owner, mut mode) = (None, None, None);
+    let (mut is_root, mut count) = (true, 0);
+    for (name, word) in instruction.options().0 {
+        count += 1;
+        match name.as_str() {
+            "from" => from = Some(word.value.clone()),
+            "chown" => {
+                let value = state.known(&word.value)?;
+                let text = state.resolved(&value).unwrap_or_default();
+                is_root = is_root_name(&text);
+                owner = Some(value.written());
+            }
+            "chmod" => mode = Some(state.known(&word.value)?.written()),
+            "link" => {}
+            other => return Err(format!("`copy` has no `--{other}`")),
+        }
+    }
+    let raw = instruction.raw_words();
+    let mut words: Vec<String> = match instruction.array() {
+        Some(list) => list,
+        None => raw[count.min(raw.len())..]
+            .iter()
+            .map(|word| (*word).to_owned())
+            .collect(),
+    };
+    let last = words.pop().ok_or("it has no target")?;
+    let target = state.absolute(&state.known(&last)?)?;
+    let path = state.resolved(&target).unwrap_or_default();
+    if path.contains("/./") || path.contains("/../") {
+        return Err(format!("the path `{path}` has `..` or `.`"));
+    }
+    let mut sources = Vec::new();
+    for word in words {
+        let value = if here_document(&word).is_some() {
+            Value::text(&word)
+        } else {
+            state.known(&word)?
+        };
+        sources.push(state.resolved(&value).unwrap_or_default());
+    }
+    Ok(Copy {
+        from,
+        owner,
+        is_root,
+        mode,
+        sources,
+        target,
+        path,
+    })
+}
+
+impl Copy {
+    /// Returns the value of a target: the path, with owner and mode where there are any.
+    fn value(&self, from: Json, image: Option<&str>) -> Json {
+        if self.owner.is_none() && self.mode.is_none() && image.is_none() {
+            return from;
+        }
+        let mut map = Map::new();
+        if let Some(image) = image {
+            map.insert("image".to_owned(), json!(image));
+        }
+        map.insert("from".to_owned(), from);
+        self.add_ownership(&mut map);
+        Json::Object(map)
+    }
+
+    fn add_ownership(&self, map: &mut Map<String, Json>) {
+        if let Some(owner) = &self.owner {
+            map.insert("owner".to_owned(), json!(owner));
+        }
+        if let Some(mode) = &self.mode {
+            map.insert("mode".to_owned(), json!(mode));
+        }
+    }
+
+    /// Whether the target is certainly a folder.
+    fn is_into_folder(&self, state: &State) -> bool {
+        self.path.ends_with('/') || state.folders.contains(&self.path)
+    }
+
+    /// Returns the target with a `/` at its end.
+    fn folder(&self) -> String {
+        format!("{}/", self.target.written().trim_end_matches('/'))
+    }
+}
+
+/// Adds what is copied from the context.
+fn of_context(
+    copy: &Copy,
+    state: &mut State,
+    context: &Context,
+    targets: &mut Map<String, Json>,
+) -> Result<(), Reason> {
+    let found: Result<Vec<Found>, Reason> = copy
+        .sources
+        .iter()
+        .map(|source| context.find(source))
+        .collect();
+    let found = found?;
+    let written = copy
+        .sources
+        .iter()
+        .zip(&found)
+        .map(|(source, found)| context.written(source, *found));
+    let written: Vec<String> = written.collect();
+    let is_file = matches!(found.as_slice(), [Found::File]);
+    if is_file && !copy.is_into_folder(state) {
+        state.copied.insert(copy.path.clone(), written[0].clone());
+        targets.insert(copy.target.written(), copy.value(json!(written[0]), None));
+        return Ok(());
+    }
+    for (text, found) in written.iter().zip(&found) {
+        let name = text.rsplit('/').next().unwrap_or_default();
+        if *found == Found::File {
+            let path = format!("{}/{name}", copy.path.trim_end_matches('/'));
+            state.copied.insert(path, text.clone());
+        }
+    }
+    let from = match written.as_slice() {
+        [one] => json!(one),
+        list => json!(list),
+    };
+    targets.insert(copy.folder(), copy.value(from, None));
+    Ok(())
+}
+
+/// Adds what is copied from another image, where it is not known which paths are folders.
+fn of_image(
+    copy: &Copy,
+    image: &str,
+    state: &State,
+    targets: &mut Map<String, Json>,
+) -> Result<String, Reason> {
+    let absolute = |source: &String| format!("/{}", source.trim_start_matches('/'));
+    let sources: Vec<String> = copy.sources.iter().map(absolute).collect();
+    if let Some(source) = sources
+        .iter()
+        .find(|source| source.contains(['*', '?', '[']))
+    {
+        return Err(format!("`{source}` is a pattern in another image"));
+    }
+    let became = format!("`copy` from `{image}`");
+    if let [source] = sources.as_slice() {
+        let is_folder = source.ends_with('/');
+        if !is_folder
+            && copy.path.ends_with('/')
+            && !state.folders.contains(copy.path.trim_end_matches('/'))
+        {
+            return Err(format!(
+                "it is not known whether `{source}` of `{image}` is a file or a folder, whose contents would be copied"
+            ));
+        }
+        let target = if is_folder {
+            copy.folder()
+        } else {
+            copy.target.written().trim_end_matches('/').to_owned()
+        };
+        targets.insert(target, copy.value(json!(source), Some(image)));
+        return Ok(became);
+    }
+    if sources.iter().any(|source| source.ends_with('/')) {
+        return Err("it copies several folders of another image".to_owned());
+    }
+    targets.insert(copy.folder(), copy.value(json!(sources), Some(image)));
+    Ok(format!("{became}; the paths are taken for files"))
+}
+
+/// Adds the here-documents as `write`.
+fn write(
+    instruction: &Instruction,
+    copy: &Copy,
+    comment: String,
+    state: &mut State,
+    context: &Context,
+) -> Result<(), Reason> {
+    if copy.sources.len() != instruction.documents.len() {
+        return Err("it has here-documents and files".to_owned());
+    }
+    let mut targets = Map::new();
+    for (word, document) in copy.sources.iter().zip(&instruction.documents) {
+        let (name, _) = here_document(word).ok_or("it has here-documents and files")?;
+        let is_quoted = word.contains(['"', '\'']);
+        let text = if is_quoted {
+            Value::text(document)
+        } else {
+            expand(document, &state.env, &state.vars, Quotes::Kept)?
+        };
+        if text.uses_environment() {
+            return Err("its here-document uses the environment of the base".to_owned());
+        }
+        let target = if copy.is_into_folder(state) {
+            format!("{}{name}", copy.folder())
+        } else {
+            copy.target.written()
+        };
+        let mut map = Map::new();
+        if text.uses_vars() {
+            map.insert("text".to_owned(), json!(text.written()));
+            map.insert("vars".to_owned(), json!(true));
+        } else {
+            map.insert("text".to_owned(), json!(text.resolved(&state.vars)));
+        }
+        copy.add_ownership(&mut map);
+        let value = match map.get("text") {
+            Some(text) if map.len() == 1 => text.clone(),
+            _ => Json::Object(map),
+        };
+        targets.insert(target, value);
+    }
+    let mut keys = Map::new();
+    keys.insert("write".to_owned(), Json::Object(targets));
+    let draft = Draft {
+        keys,
+        comment,
+        command: None,
+    };
+    let note = state.place(draft, std::slice::from_ref(&copy.path), copy.is_root);
+    let note = note.map_or_else(String::new, |note| format!("; {note}"));
+    state
+        .notes
+        .push(context.note(instruction, format!("`write`{note}")));
+    Ok(())
+}

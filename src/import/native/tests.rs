@@ -1,0 +1,319 @@
+//! Tests of Dockerfiles as steps: Dockerfiles, then the spec and the report that they become.
+
+use crate::import::{Found, Settings, Sources, Target, imported};
+
+/// Returns the spec and the report of Dockerfiles: `# FILE: path` begins a file.
+fn native(text: &str) -> String {
+    let mut files: Vec<(String, String)> = Vec::new();
+    for line in text.trim_start().lines() {
+        if let Some(path) = line.strip_prefix("# FILE: ") {
+            files.push((path.to_owned(), String::new()));
+        } else if let Some((_, text)) = files.last_mut() {
+            text.push_str(&format!("{line}\n"));
+        }
+    }
+    let dockerfiles = files
+        .iter()
+        .filter(|(path, _)| path.ends_with("Dockerfile"));
+    let target = |path: &str| {
+        let (context, _) = path.rsplit_once('/').expect("it is in a folder");
+        Target {
+            name: context.rsplit('/').next().unwrap_or_default().to_owned(),
+            context: context.to_owned(),
+            dockerfile: path.to_owned(),
+            ..Target::default()
+        }
+    };
+    let found = Found {
+        targets: dockerfiles.map(|(path, _)| target(path)).collect(),
+        ..Found::default()
+    };
+    let sources = files.into_iter().map(|(path, text)| (path, Some(text)));
+    let settings = Settings {
+        stack: "t".to_owned(),
+        is_in_place: true,
+        is_native: true,
+        ..Settings::default()
+    };
+    let imported = imported(found, &Sources(sources.collect()), &settings).expect("it can be read");
+    let notes = imported.notes.iter().map(|note| {
+        let mark = if note.is_open { "! " } else { "" };
+        format!("{mark}{}: {} → {}\n", note.place, note.found, note.became)
+    });
+    let notes: String = notes.collect();
+    format!("{}\n{notes}", imported.text.unwrap_or_default())
+}
+
+/// Returns the spec and the report of one Dockerfile with the files `a`, `b.txt`, `requirements.txt`, `src/x` and `src/y.sh`.
+fn one(dockerfile: &str) -> String {
+    let files: String = ["a", "b.txt", "requirements.txt", "src/x", "src/y.sh"]
+        .map(|path| format!("# FILE: images/app/{path}\n"))
+        .concat();
+    native(&format!(
+        "{files}# FILE: images/app/Dockerfile\n{dockerfile}"
+    ))
+}
+
+#[test]
+fn packages_become_short_keys() {
+    insta::assert_snapshot!(one(r#"FROM debian:12
+USER root
+# Tools.
+RUN apt-get update --yes && \
+    apt-get install --yes --no-install-recommends \
+    git \
+    # a comment
+    g++ && \
+    apt-get clean && rm -rf /var/lib/apt/lists/*
+RUN --mount=type=cache,target=/root/.cache/pip pip install --no-cache-dir 'numpy<3' six==1.16
+COPY a b.txt /srv/
+COPY --chown=1000:100 src /opt/src
+COPY requirements.txt /tmp/
+RUN pip install -r /tmp/requirements.txt
+ENV LEVEL=4
+USER 1000
+CMD ["start", "${LEVEL}"]
+"#));
+}
+
+#[test]
+fn parts_of_a_chain_become_a_group() {
+    insta::assert_snapshot!(one(r#"FROM debian:12
+RUN apt-get update && apt-get install -y locales curl && locale-gen && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y gcc && cd /srv && make && apt-get purge -y gcc
+RUN mamba install -y -c conda-forge 'python=3.12' && mamba clean --all -f -y && echo ready
+"#));
+}
+
+#[test]
+fn the_environment_holds_where_it_held() {
+    insta::assert_snapshot!(one(r#"FROM debian:12
+ARG VERSION=1
+ARG TOOL=tool-$VERSION
+ENV EARLY=1 PATH=/opt/bin:$PATH
+RUN echo $VERSION >/x
+ENV LATE=$EARLY-2 BOTH="a b"
+RUN echo $LATE
+ENV BOTH=c
+ENV old style value
+"#));
+}
+
+#[test]
+fn a_path_that_is_set_twice_is_set_on_the_steps() {
+    insta::assert_snapshot!(one(r#"FROM debian:12
+ENV PATH=/a:$PATH
+RUN one
+ENV PATH=/b:$PATH
+RUN two
+"#));
+}
+
+#[test]
+fn users_and_folders_hold_where_they_held() {
+    insta::assert_snapshot!(one(r#"FROM debian:12
+RUN as-base
+USER root
+WORKDIR /app
+COPY src .
+RUN make
+USER 1000:100
+WORKDIR /data/work
+USER root
+RUN touch x
+WORKDIR sub
+COPY --chown=1000 a .
+USER 1000:100
+WORKDIR /home/me
+"#));
+}
+
+#[test]
+fn shells_hold_where_they_held() {
+    insta::assert_snapshot!(one(r#"FROM debian:12
+RUN a | b
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+RUN a; b
+RUN for x in 1 2; do echo $x; done && c
+RUN set -eux; a; b
+SHELL ["/bin/bash", "--login", "-c"]
+RUN a && b
+RUN ["/bin/tool", "${X}"]
+"#));
+}
+
+#[test]
+fn here_documents_become_write_and_run() {
+    insta::assert_snapshot!(one(r#"FROM debian:12
+ARG NAME=me
+COPY <<EOF /etc/x
+name=$NAME
+cost=\$5
+EOF
+COPY --chmod=755 <<'A' <<"B" /srv/
+$NAME
+A
+b ${B}
+B
+RUN <<EOF
+one
+two
+EOF
+RUN python3 <<EOF
+print(1)
+EOF
+"#));
+}
+
+#[test]
+fn mounts_and_secrets_are_kept() {
+    insta::assert_snapshot!(one(r#"FROM debian:12
+USER 1000
+RUN --mount=type=cache,id=go,target=/root/.cache/go,sharing=locked --mount=type=bind,source=src,target=/src,rw go build
+RUN --mount=type=secret,id=token,target=/run/token --mount=type=tmpfs,target=/tmp/x,size=64m --network=none cat /run/token
+RUN --mount=from=golang:1.24,source=/usr/local/go,target=/go /go/bin/go version
+"#));
+}
+
+#[test]
+fn the_config_is_the_same() {
+    insta::assert_snapshot!(one(r#"FROM debian:12
+LABEL org.example.title="A title" "b"=c
+EXPOSE 8888 9000-9001/udp
+VOLUME ["/data", "/logs"]
+STOPSIGNAL SIGINT
+ENTRYPOINT exec start $HOME
+HEALTHCHECK --interval=1m30s --retries=5 CMD curl -f http://localhost/ || exit 1
+MAINTAINER somebody
+"#));
+}
+
+#[test]
+fn files_of_images_are_copied_where_it_is_certain() {
+    insta::assert_snapshot!(native(
+        r#"
+# FILE: images/tool/Dockerfile
+FROM debian:12
+RUN make
+# FILE: images/app/Dockerfile
+FROM debian:12 AS first
+RUN one
+FROM first
+COPY --from=tool /opt/tool /opt/tool
+COPY --from=ghcr.io/x/uv:1 /uv /uvx /usr/local/bin/
+COPY --from=tool /bin/x /usr/local/bin/
+# FILE: images/unsure/Dockerfile
+FROM debian:12
+COPY --from=tool /bin/x /srv/new/
+"#
+    ));
+}
+
+#[test]
+fn children_know_what_their_base_sets() {
+    insta::assert_snapshot!(native(
+        r#"
+# FILE: images/base/fix-permissions
+# FILE: images/base/start.sh
+# FILE: images/base/Dockerfile
+ARG ROOT_IMAGE=debian:12
+FROM $ROOT_IMAGE
+ARG NB_USER="jovyan"
+ARG NB_UID="1000"
+ARG NB_GID="100"
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+USER root
+ENV CONDA_DIR=/opt/conda NB_USER="${NB_USER}" NB_UID=${NB_UID} NB_GID=${NB_GID}
+ENV PATH="${CONDA_DIR}/bin:${PATH}" HOME="/home/${NB_USER}"
+COPY fix-permissions /usr/local/bin/
+RUN useradd --uid "${NB_UID}" "${NB_USER}" && mkdir -p "${CONDA_DIR}" && fix-permissions "${CONDA_DIR}"
+USER ${NB_UID}
+RUN mkdir "/home/${NB_USER}/work" && \
+    fix-permissions "/home/${NB_USER}"
+COPY --chown="${NB_UID}:${NB_GID}" start.sh "${CONDA_DIR}/start.sh"
+USER ${NB_UID}
+WORKDIR "${HOME}"
+# FILE: images/child/Dockerfile
+ARG REGISTRY=quay.io
+ARG BASE_IMAGE=$REGISTRY/jupyter/base
+FROM $BASE_IMAGE
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+USER root
+RUN apt-get update && apt-get install -y --no-install-recommends git && apt-get clean && rm -rf /var/lib/apt/lists/*
+USER ${NB_UID}
+WORKDIR /tmp
+RUN mamba install --yes 'jupyterlab' && \
+    jupyter lab clean && \
+    mamba clean --all -f -y && \
+    fix-permissions "${CONDA_DIR}" && \
+    fix-permissions "/home/${NB_USER}"
+RUN fix-permissions /srv/new "$CONDA_DIR"
+ENV JUPYTER_PORT=8888
+EXPOSE $JUPYTER_PORT
+USER root
+RUN chmod 755 "$HOME"
+USER ${NB_UID}
+WORKDIR $HOME
+"#
+    ));
+}
+
+#[test]
+fn what_steps_cannot_say_keeps_the_dockerfile() {
+    for (text, reason) in [
+        ("FROM scratch\nCOPY a /", "needs a base"),
+        (
+            "FROM debian:12 AS x\nFROM debian:12\nCOPY --from=x /a /b",
+            "the stage `x`",
+        ),
+        ("FROM --platform=linux/amd64 debian:12", "platform"),
+        ("FROM debian:12\nADD https://h/x /x", "cannot fetch"),
+        ("FROM debian:12\nADD x.tar.gz /x", "extracts"),
+        ("FROM debian:12\nONBUILD RUN x", "ONBUILD"),
+        ("FROM debian:12\nCOPY --parents a /x", "--parents"),
+        ("FROM debian:12\nCOPY missing /x", "missing in the context"),
+        ("FROM debian:12\nCOPY s* /x/", "the folder `src`"),
+        ("FROM debian:12\nCOPY a $HOME/x", "environment of the base"),
+        (
+            "FROM debian:12\nCOPY a x",
+            "relative to the folder of the base",
+        ),
+        (
+            "FROM debian:12\nRUN --mount=type=ssh,target=/x git clone x",
+            "type `ssh`",
+        ),
+        ("FROM debian:12\nRUN --security=insecure x", "--security"),
+        (
+            "FROM debian:12\nRUN <<EOF\n#!/usr/bin/env python\nEOF",
+            "interpreter",
+        ),
+        (
+            "FROM debian:12\nARG TARGETARCH\nRUN x",
+            "variable of the engine",
+        ),
+        ("FROM debian:12\nENV X=${Y:-z}", "environment of the base"),
+        ("# escape=`\nFROM debian:12", "escape"),
+        (
+            "FROM debian:12\nRUN apt-get update && apt-get install -y git\nRUN apt-get install -t x y",
+            "lists",
+        ),
+        (
+            "FROM debian:12\nUSER $OTHER\nRUN x\nUSER 1000",
+            "variable of the base",
+        ),
+    ] {
+        let made = one(text);
+        assert!(
+            made.contains("    dockerfile: Dockerfile\n"),
+            "{text}\n{made}"
+        );
+        let open = made
+            .lines()
+            .filter(|line| line.starts_with("! ") && line.contains("keeps its `dockerfile:`"));
+        let open: Vec<&str> = open.collect();
+        assert!(
+            open.len() == 1 && open[0].contains(reason),
+            "{text}\n{open:#?}"
+        );
+    }
+}
