@@ -1,5 +1,6 @@
 """Dockerfiles as steps: imported with `--native`, built in one solve, and compared with what the Dockerfiles build."""
 import json
+import os
 import subprocess
 
 import pytest
@@ -185,7 +186,20 @@ KINDS = {
     "app/b1": "b\n",
     "compiled/Dockerfile": "FROM BASE AS build\nRUN echo made >/made\nFROM BASE\nCOPY --from=build /made /srv/made\n",
 }
-
+# What `buildx bake --print` 0.38.2 makes of a file with a matrix, contexts and a target that others inherit from.
+MATRIX = {
+    "docker-bake.json": json.dumps({
+        "group": {"app": {"targets": ["app-3", "app-4"]}, "default": {"targets": ["app", "lib"]}},
+        "target": {
+            **{f"app-{n}": {"context": "app", "contexts": {"parent": "target:lib"}, "dockerfile": "Dockerfile",
+                            "args": {"GREETING": "hello", "PYTHON": n}, "tags": [f"REGISTRY/app-{n}:1"], "target": "final"}
+               for n in "34"},
+            "lib": {"context": ".", "dockerfile": "docker/lib.Dockerfile", "args": {"GREETING": "hello"},
+                    "tags": ["REGISTRY/lib:1"]}}}),
+    "docker/lib.Dockerfile": BAKE["docker/lib.Dockerfile"],
+    "lib/x": "x\n",
+    "app/Dockerfile": "FROM parent AS final\nARG PYTHON\nRUN cat /srv/greeting >/srv/$PYTHON\nFROM final\nRUN exit 1\n",
+}
 
 @pytest.fixture
 def both(parts, request):
@@ -194,7 +208,7 @@ def both(parts, request):
     def make(files):
         stacks = []
         for form in ("dockerfiles", "steps"):
-            name = f"{form[0]}-{request.node.name[5:25].strip('_').replace('_', '-')}"
+            name = f"native-{form}"
             stack = Stack(parts, "", {}, name=name)
             (stack.folder / "specs.yml").unlink()
             (stack.folder / "images").rmdir()
@@ -262,7 +276,7 @@ def test_every_kind_of_instruction(both):
         assert not any(found.values()), (image, found)
 
 
-@pytest.mark.parametrize("files", [BAKE, DATAHUB, COMPOSE], ids=["bake", "datahub", "compose"])
+@pytest.mark.parametrize("files", [BAKE, MATRIX, DATAHUB, COMPOSE], ids=["bake", "matrix", "datahub", "compose"])
 def test_other_lists(both, files):
     old, new, _ = both(files)
     spec = json.loads(new.laminate("plan").out)
@@ -270,3 +284,22 @@ def test_other_lists(both, files):
     for image in {image["image"] for image in spec["images"]}:
         found = differences(old, new, image, tag)
         assert not any(found.values()), (image, found)
+
+
+def test_a_bake_file_in_hcl(parts):
+    """buildx prints all targets, also those that are in no group, and the one that others inherit from."""
+    stack = Stack(parts, "", {}, name="bake-hcl")
+    for path, text in MATRIX.items():
+        stack.write(path, text)
+    printed = json.loads(MATRIX["docker-bake.json"])
+    printed["target"]["_common"] = {"context": ".", "dockerfile": "Dockerfile", "args": {"GREETING": "hello"}}
+    (stack.folder / "docker-bake.json").unlink()
+    stack.write("docker-bake.hcl", 'target "app" { matrix = { python = ["3", "4"] } }\n')
+    stack.write(".bin/printed.json", json.dumps(printed))
+    stack.write(".bin/buildx", f"#!/bin/sh\n[ \"$*\" = 'bake --print --file docker-bake.hcl --allow=fs=* *' ] && cat {stack.folder}/.bin/printed.json\n")
+    (stack.folder / ".bin/buildx").chmod(0o755)
+    env = {"PATH": f"{stack.folder}/.bin:{os.environ['PATH']}"}
+    answer = stack.laminate("import", "--native", "--dry-run", env=env).json
+    assert [line.strip() for line in answer["spec"].splitlines() if line.startswith("  ") and line.endswith(":") and line[2] != " "] \
+        == ["app-3:", "app-4:", "lib:"], answer["spec"]
+    assert [note["found"] for note in answer["report"] if "inherit" in note["became"]] == ["target _common"]

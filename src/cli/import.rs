@@ -284,11 +284,17 @@ async fn found(
             } else {
                 document
             };
-            import::bake(list, below, &document).map_err(invalid)
+            let found = import::bake(list, below, &document).map_err(invalid)?;
+            Ok(if needs_bake {
+                built(found, list, sources)
+            } else {
+                found
+            })
         }
         Form::BakeHcl => {
             let document = printed(folder, list).await?;
-            import::bake(list, below, &document).map_err(invalid)
+            let found = import::bake(list, below, &document).map_err(invalid)?;
+            Ok(built(found, list, sources))
         }
         Form::Tree => Ok(tree(if list == "." { "" } else { list }, sources)),
     }
@@ -325,6 +331,26 @@ fn tree(below: &str, sources: &Sources) -> Found {
     found
 }
 
+/// Leaves out what buildx prints of targets that others inherit from: those without a Dockerfile, or with a `_`.
+fn built(mut found: Found, list: &str, sources: &Sources) -> Found {
+    let (targets, others): (Vec<Target>, Vec<Target>) =
+        found.targets.into_iter().partition(|target| {
+            !target.name.starts_with('_') && sources.text(&target.dockerfile).is_some()
+        });
+    found.targets = targets;
+    for target in others {
+        let is_open = !target.name.starts_with('_');
+        let became = if is_open {
+            format!("left out: `{}` is missing", target.dockerfile)
+        } else {
+            "part of the targets that inherit from it".to_owned()
+        };
+        let note = Note::open(list, format!("target {}", target.name), became);
+        found.notes.push(Note { is_open, ..note });
+    }
+    found
+}
+
 /// Returns a bake file with everything resolved, by buildx.
 async fn printed(folder: &Utf8Path, list: &str) -> Result<Value, Failure> {
     let (program, first) = if which::which("buildx").is_ok() {
@@ -340,7 +366,8 @@ async fn printed(folder: &Utf8Path, list: &str) -> Result<Value, Failure> {
     let mut command = tokio::process::Command::new(program);
     command
         .args(first)
-        .args(["bake", "--print", "--file", list, "--allow=fs=*"]);
+        // Without `*`, it prints the group `default` alone.
+        .args(["bake", "--print", "--file", list, "--allow=fs=*", "*"]);
     command
         .current_dir(folder)
         .stdin(Stdio::null())

@@ -65,7 +65,7 @@ impl Context<'_> {
         }
         if self.stages.contains(&name.to_lowercase()) {
             return Err(format!(
-                "it uses the stage `{name}`, and a stage is no image of its own"
+                "it uses the stage `{name}`, and only images can be copied from"
             ));
         }
         if name.contains('$') {

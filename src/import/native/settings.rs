@@ -201,7 +201,7 @@ fn label(instruction: &Instruction, state: &mut State) -> Result<String, Reason>
 }
 
 fn shell(instruction: &Instruction, state: &mut State) -> Result<String, Reason> {
-    let shell = instruction.array().ok_or("it is no list")?;
+    let shell = instruction.array().ok_or("its shell must be a list")?;
     let has_text = ["cmd", "entrypoint"]
         .iter()
         .any(|key| state.config.get(*key).is_some_and(Json::is_string));

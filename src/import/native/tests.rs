@@ -35,7 +35,10 @@ fn native(text: &str) -> String {
         is_native: true,
         ..Settings::default()
     };
-    let imported = imported(found, &Sources(sources.collect()), &settings).expect("it can be read");
+    let imported = match imported(found, &Sources(sources.collect()), &settings) {
+        Ok(imported) => imported,
+        Err(error) => return error,
+    };
     let notes = imported.notes.iter().map(|note| {
         let mark = if note.is_open { "! " } else { "" };
         format!("{mark}{}: {} → {}\n", note.place, note.found, note.became)
@@ -315,5 +318,20 @@ fn what_steps_cannot_say_keeps_the_dockerfile() {
             open.len() == 1 && open[0].contains(reason),
             "{text}\n{open:#?}"
         );
+    }
+}
+
+#[test]
+fn no_part_of_a_dockerfile_is_a_panic() {
+    let text = "ARG A=1\nFROM debian:$A AS x\nARG B=\"${A:-é}\"\nENV P=/x:$P 'Q'=\"a\\\"b\" R='$B'\nUSER ${B}\nWORKDIR \"/w/$A\"\n\
+                RUN --mount=type=cache,target=/c,id=i apt-get update && apt-get install -y git=${A}* && (a; \"b $(c)\") && rm -rf /var/lib/apt/lists/*\n\
+                COPY --from=y --chown=1:2 [\"a\", \"/b/\"]\nCOPY <<E 'b' /z/\nx $A\nE\nRUN <<'F' <<G\né\nF\n\nG\n\
+                HEALTHCHECK --interval=1m5s CMD [\"é\"]\nEXPOSE 1-3/udp\nLABEL a b c\nSHELL [\"sh\", \"-lc\"]\nCMD é $x\nRUN fix-permissions /\n";
+    let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+    for at in &starts {
+        let _read = one(&text[..*at]);
+        let mut rest = text[*at..].chars();
+        rest.next();
+        let _read = one(&format!("{}{}", &text[..*at], rest.as_str()));
     }
 }
