@@ -121,8 +121,8 @@ DOCKER_STACKS = {
         USER ${NB_UID}
         COPY --chown=${NB_UID}:${NB_GID} setup-scripts/ /opt/setup-scripts/
         COPY <<-EOF /etc/minimal
-        	user=$NB_USER
-        	EOF
+        \tuser=$NB_USER
+        \tEOF
         """,
     "images/minimal-notebook/setup-scripts/setup.py": "print()\n",
     "images/scipy-notebook/Dockerfile": """

@@ -246,7 +246,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends git && apt-get 
 USER ${NB_UID}
 WORKDIR /tmp
 RUN mamba install --yes 'jupyterlab' && \
-    jupyter lab clean && \
+    jupyter lab clean --all && \
     mamba clean --all -f -y && \
     fix-permissions "${CONDA_DIR}" && \
     fix-permissions "/home/${NB_USER}"
