@@ -113,8 +113,12 @@ pub async fn stage(
             let manifest = pushed(registry, staging, &child.digest).await?;
             let tag = Locator::Tag(tags::key(key));
             match registry.put_manifest(staging, &tag, &manifest).await {
-                // With `--no-reuse` the tag may be on other bytes. The index of the run keeps the new ones.
-                Err(error @ registry::Error::Immutable { .. }) => events.send(Event::Warning {
+                // With `--no-reuse` the tag may be on other bytes, and another run may have built the key a moment ago. The index
+                // of the run keeps the new ones.
+                Err(
+                    error @ (registry::Error::Immutable { .. }
+                    | registry::Error::Overwritten { .. }),
+                ) => events.send(Event::Warning {
                     text: format!("{error}; later builds reuse the image that was built before"),
                 }),
                 put => put?,

@@ -4,6 +4,8 @@ use futures_util::StreamExt as _;
 
 use super::*;
 use crate::publish;
+use crate::tags;
+use crate::testing::fake::Effect;
 
 const NAMES: [&str; 2] = ["base", "child"];
 
@@ -138,4 +140,32 @@ async fn a_run_that_is_the_first_waits_for_nobody() {
     );
     let shown = rounds.shown();
     assert!(rounds.chain() <= 11, "{}:\n{shown}", rounds.chain());
+}
+
+#[tokio::test]
+async fn a_key_that_another_run_builds_as_well_does_not_end_the_build() {
+    let image = "  base: { base: BASE, steps: [{ run: make }] }";
+    let spec = format!("stack: demo\nregistry: HOST/ns\nimages:\n{image}\n");
+    let mut world = World::start(&spec).await;
+    world.options.push = true;
+    let theirs = push(&world.fake, "theirs").manifest.0;
+    let tag = tags::key(&world.key("base"));
+    world.fake.fault(
+        1,
+        "PUT",
+        "ns/demo/manifests/key-",
+        Effect::OtherWriter {
+            repository: "ns/demo",
+            tag: tag.to_string().leak(),
+            digest: theirs.to_string(),
+        },
+    );
+    let built = world
+        .build(&Pushing::new(&world.fake))
+        .await
+        .expect("a build");
+    assert_eq!((built.ending, built.published), (Ending::Complete, true));
+    let warned = world.received.try_iter();
+    let warned = warned.filter(|event| matches!(event, Event::Warning { .. }));
+    assert_eq!(warned.count(), 1);
 }
