@@ -37,6 +37,7 @@ pub(crate) mod publish;
 pub(crate) mod record;
 pub(crate) mod registry;
 pub(crate) mod release;
+pub(crate) mod render;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod shown;

@@ -28,6 +28,7 @@ mod preview;
 mod rebuild;
 mod records;
 mod reference;
+mod render;
 mod show;
 mod summary;
 mod why;
@@ -183,6 +184,7 @@ async fn dispatch(
         Command::Init(args) => init::run(global, &args),
         Command::Import(args) => import::run(global, &args).await,
         Command::Parity(args) => parity::run(global, &args, events, cancel).await,
+        Command::Render(args) => render::run(global, &args, events, cancel).await,
         Command::Plan(args) => plan::run(global, &args, events, cancel).await,
         Command::Build(args) => build::run(global, &args, events, interrupt).await,
         Command::Test(args) => build::test(global, &args, events, interrupt).await,

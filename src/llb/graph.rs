@@ -94,6 +94,30 @@ impl Graph {
         }
     }
 
+    /// Returns the operation of an output if it is a command.
+    pub fn exec_of(&self, output: Output) -> Option<&Exec> {
+        match &self.nodes[output.op.0 as usize].operation {
+            Operation::Exec(exec) => Some(exec),
+            _ => None,
+        }
+    }
+
+    /// Returns the operation of an output if it is a file system from outside.
+    pub fn source_of(&self, output: Output) -> Option<&Source> {
+        match &self.nodes[output.op.0 as usize].operation {
+            Operation::Source(source) => Some(source),
+            _ => None,
+        }
+    }
+
+    /// Returns the operation of an output if it is actions on files.
+    pub fn file_of(&self, output: Output) -> Option<&File> {
+        match &self.nodes[output.op.0 as usize].operation {
+            Operation::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
     /// Adds a file system from outside.
     pub fn source(&mut self, source: Source, meta: Meta) -> Output {
         self.add(Operation::Source(source), meta)

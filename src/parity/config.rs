@@ -29,7 +29,9 @@ pub fn settings(config: &Value) -> BTreeMap<String, String> {
             }
             _ if UNUSED.contains(&name.as_str()) || is_empty(value) => {}
             Value::String(text) => {
-                settings.insert(name.clone(), text.clone());
+                if let Some(text) = unless_default(name, text) {
+                    settings.insert(name.clone(), text.to_owned());
+                }
             }
             other => {
                 settings.insert(name.clone(), other.to_string());
@@ -42,6 +44,16 @@ pub fn settings(config: &Value) -> BTreeMap<String, String> {
         }
     }
     settings
+}
+
+/// Returns the value of a setting in one of its spellings; `None` for the one that runtimes use without it.
+fn unless_default<'a>(name: &str, text: &'a str) -> Option<&'a str> {
+    let is_default = match name {
+        "User" => matches!(text, "0" | "0:0" | "root" | "root:root"),
+        "WorkingDir" => text == "/",
+        _ => false,
+    };
+    (!is_default).then_some(text)
 }
 
 /// Whether a value means the same as none.

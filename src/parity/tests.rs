@@ -43,6 +43,23 @@ fn lines(list: &[Changed]) -> Vec<String> {
 }
 
 #[test]
+fn spellings_of_root_and_of_the_root_folder_are_equal() {
+    let config = |user: &str, folder: &str| {
+        let config = json!({ "config": { "User": user, "WorkingDir": folder } });
+        side(&[], config)
+    };
+    let plain = config("", "");
+    let none = GlobSet::empty();
+    for user in ["root", "0", "0:0", "root:root"] {
+        assert!(
+            compare(&plain, &config(user, "/"), &none).is_empty(),
+            "{user}"
+        );
+    }
+    assert!(!compare(&plain, &config("0:100", "/"), &none).is_empty());
+}
+
+#[test]
 fn layers_are_applied_one_on_the_other() {
     let image = side(
         &[

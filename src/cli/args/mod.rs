@@ -15,7 +15,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 pub use self::build::{BuildArgs, LockArgs, PlanArgs, ProvingArgs, TestArgs};
 pub use self::output::{
     CompletionsArgs, DocsArgs, GraphArgs, GraphFormat, ImportArgs, InitArgs, ParityArgs,
-    PrepullArgs, WhyArgs,
+    PrepullArgs, RenderArgs, WhyArgs,
 };
 pub use self::release::{
     DiffArgs, DiffFormat, EvidenceAddArgs, EvidenceCommand, EvidenceListArgs, HistoryArgs,
@@ -247,6 +247,12 @@ pub enum Command {
     /// Reads both images from their registries. Exits with 10 if there is a difference, with 0 if not. Times are not
     /// compared, and neither are files that differ from build to build, such as caches, logs and compiled Python.
     Parity(ParityArgs),
+    /// Write Dockerfiles that build the same images without laminate
+    ///
+    /// One folder for each image with its Dockerfile and the files it uses, docker-bake.json for all of them, and
+    /// README.md. External images are pinned to their digests. Reports what a Dockerfile cannot have. Tests, policies,
+    /// package lists and channels are left out. Reads the configs of external bases from their registries.
+    Render(RenderArgs),
     /// Show which image is based on which, copies from which or mounts which
     Graph(GraphArgs),
     /// Explain an image: what `build` would do, why, and what its cache key is made of
@@ -281,6 +287,7 @@ impl Command {
             Self::Init(_) => "init",
             Self::Import(_) => "import",
             Self::Parity(_) => "parity",
+            Self::Render(_) => "render",
             Self::Graph(_) => "graph",
             Self::Why(_) => "why",
             Self::Completions(_) => "completions",

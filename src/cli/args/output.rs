@@ -1,4 +1,4 @@
-//! Arguments of the commands that generate or explain: `init`, `import`, `parity`, `prepull`, `docs`, `graph`, `why`, `completions`.
+//! Arguments of the commands that generate or explain: `init`, `import`, `parity`, `render`, `prepull`, `docs`, `graph`, `why`, `completions`.
 
 use camino::Utf8PathBuf;
 use clap::ValueEnum;
@@ -48,6 +48,20 @@ pub struct ImportArgs {
     #[arg(long, value_parser = Flag::new())]
     pub dry_run: bool,
     /// Replace specs.yml and files in images/
+    #[arg(long, value_parser = Flag::new())]
+    pub force: bool,
+}
+
+/// Arguments of `laminate render`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RenderArgs {
+    /// Write Dockerfiles and docker-bake.json into this folder, which must be new or empty
+    #[arg(long, value_name = "DIR")]
+    pub dockerfile: Utf8PathBuf,
+    /// Print the Dockerfiles, write nothing
+    #[arg(long, value_parser = Flag::new())]
+    pub dry_run: bool,
+    /// Replace what an earlier run wrote into the folder
     #[arg(long, value_parser = Flag::new())]
     pub force: bool,
 }

@@ -1,0 +1,257 @@
+//! One image: its Dockerfile, and the target of the bake file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8PathBuf;
+
+use super::files::File;
+use super::mounts::stages;
+use super::placed::is_copy;
+use super::step::{Folder, Written, kind_name};
+use super::{Context, Facts, Rendered, Target, config, dockerfile, pinned, target_name};
+use crate::compile::config::config as image_config;
+use crate::compile::{
+    BaseConfig, Compiler, INSTALLER, StepDefaults, StepEnvironment, placements, user_of,
+};
+use crate::diagnostic::Diagnostic;
+use crate::llb::{Graph, Meta, Output, Platform, Source};
+use crate::name::{Digest, Reference};
+use crate::stack::{Base, Image, ImageId, ImageSource, Kind, Stack, Step};
+
+/// The configs of images that are rendered.
+pub type Configs = BTreeMap<ImageId, BaseConfig>;
+
+/// Adds an image to what is rendered. Its config is added to `configs`.
+pub fn render(
+    stack: &Stack,
+    id: ImageId,
+    facts: &Facts,
+    configs: &mut Configs,
+    made: &mut Rendered,
+) -> Result<(), Diagnostic> {
+    let image = &stack[id];
+    let label = stack.label(id);
+    let mut target = Target {
+        name: target_name(stack, id),
+        context: label.clone(),
+        dockerfile: format!("{label}/Dockerfile"),
+        contexts: BTreeMap::new(),
+        args: BTreeMap::new(),
+        stage: None,
+        secrets: Vec::new(),
+        agents: Vec::new(),
+        repository: image.repository.as_ref().map(ToString::to_string),
+        variant: stack.variants()[image.variant]
+            .name
+            .as_ref()
+            .map(ToString::to_string),
+        is_image: true,
+        label,
+    };
+    let (base, from) = match (&image.base, image.dockerfile()) {
+        (_, Some(file)) => {
+            let base = dockerfile::config(stack, id, facts)?;
+            if dockerfile::is_all(image) {
+                dockerfile::render(stack, id, file, facts, target, made);
+                configs.insert(id, base);
+                return Ok(());
+            }
+            let mut below = target.clone();
+            below.name.push_str("-dockerfile");
+            below.context = format!("{}/dockerfile", target.context);
+            below.is_image = false;
+            let name = below.name.clone();
+            dockerfile::render(stack, id, file, facts, below, made);
+            target
+                .contexts
+                .insert(name.clone(), Context::Target(name.clone()));
+            (base, name)
+        }
+        (Base::Image(parent), None) => {
+            let name = stack[*parent].name.value.to_string();
+            let context = Context::Target(target_name(stack, *parent));
+            target.contexts.insert(name.clone(), context);
+            (configs[parent].clone(), name)
+        }
+        (Base::External(external), None) => {
+            let reference = &external.reference.value;
+            let config = facts.bases.get(reference).cloned();
+            let config = config.ok_or_else(|| {
+                Diagnostic::error(format!("cannot read the config of base `{reference}`"))
+                    .at(
+                        external.reference.span,
+                        "it decides the user and the shell of the steps",
+                    )
+                    .help("log in to its registry with `docker login`, and check its name")
+            })?;
+            (config, pinned(reference, facts))
+        }
+        (Base::Scratch, None) => unreachable!("only a Dockerfile can begin with nothing"),
+    };
+    for source in image.copy_sources().into_values() {
+        if let ImageSource::InStack(name) = source
+            && let Some(copied) = image.copied.get(&name.value)
+        {
+            let context = Context::Target(target_name(stack, *copied));
+            target.contexts.insert(name.value.to_string(), context);
+        }
+    }
+    let written = instructions(stack, id, &base, &from, facts)?;
+    configs.insert(id, image_config(image, &base));
+    target.secrets = written.secrets.into_iter().collect();
+    made.files.add_below(&target.context, written.files);
+    made.files.text(&target.dockerfile, written.text);
+    made.notes.extend(written.notes);
+    made.targets.push(target);
+    Ok(())
+}
+
+/// Returns the Dockerfile of an image on a base, and its files.
+fn instructions(
+    stack: &Stack,
+    id: ImageId,
+    base: &BaseConfig,
+    from: &str,
+    facts: &Facts,
+) -> Result<Written, Diagnostic> {
+    let image = &stack[id];
+    let environment = StepEnvironment {
+        uv: placeholder("bin/uv"),
+        rattler: placeholder("rattler"),
+        ..StepEnvironment::default()
+    };
+    // No operation depends on the platform.
+    let graph = Graph::new(Platform::linux("amd64"));
+    let mut compiler = Compiler::new(stack, &environment, graph);
+    let (root, images) = inputs(stack, image, facts, &mut compiler);
+    let used = used_files(image);
+    let mut written = Written {
+        user: user_of(base.user().unwrap_or("0")),
+        workdir: base.workdir(),
+        shell: base
+            .shell()
+            .unwrap_or_else(|| super::step::SHELL.map(str::to_owned).to_vec()),
+        ..Written::default()
+    };
+    let label = stack.label(id);
+    config::before(&mut written, image, base, &label)?;
+    let first = usize::from(image.dockerfile().is_some());
+    for (index, step) in image.steps.iter().enumerate().skip(first) {
+        let folder = Folder {
+            written: &mut written,
+            compiler: &mut compiler,
+            image,
+            images: &images,
+            facts,
+            used: &used,
+            step,
+            number: index + 1,
+            prelude: Vec::new(),
+        };
+        render_step(folder, id, base, root)?;
+    }
+    config::after(&mut written, image, base, &label)?;
+    if written.rattler {
+        let text = include_str!("../compile/scripts/conda_install.py").to_owned();
+        let path = format!("steps/{INSTALLER}");
+        written.files.0.insert(path, File::text(text));
+    }
+    written.text = format!(
+        "# Image {label} of the stack {}, rendered by laminate.\n{}FROM {from}\n{}",
+        stack.name(),
+        stages(written.uv, written.rattler),
+        written.text
+    );
+    Ok(written)
+}
+
+/// Adds one step.
+fn render_step(
+    mut folder: Folder,
+    id: ImageId,
+    base: &BaseConfig,
+    root: Output,
+) -> Result<(), Diagnostic> {
+    let (image, step) = (folder.image, folder.step);
+    let list = placements(step, folder.compiler.stack_files());
+    let list = list.filter(|list| step.finish.is_empty() && is_copy(list, image.writable.as_ref()));
+    let title: String = step.title.chars().filter(|c| !c.is_control()).collect();
+    folder.line(&format!("\n# {}\n", title.trim()));
+    if let Some(list) = list {
+        folder.place(&list);
+        return Ok(());
+    }
+    if let Kind::Workdir(_) = step.kind {
+        let defaults = StepDefaults::new(image, base);
+        let path = defaults.starts_in.as_str();
+        let is_near = image
+            .writable
+            .as_ref()
+            .is_some_and(|it| it.root_of(path).is_some());
+        if !is_near {
+            folder.written.as_user(&defaults.starts_as);
+            // Also where it is the folder already, to make it.
+            folder.written.workdir.clear();
+            folder.written.in_folder(path);
+            return Ok(());
+        }
+    }
+    let exec = folder.compiler.step_as_command(id, step, base, root)?;
+    folder.run(exec)
+}
+
+/// Returns something that stands for a file of a tool.
+fn placeholder(path: &str) -> BTreeMap<String, crate::compile::Brought> {
+    let file = crate::compile::Brought {
+        path: path.into(),
+        size: 0,
+        digest: Digest::of(b""),
+    };
+    BTreeMap::from([(path.to_owned(), file)])
+}
+
+/// Adds what stands for the base and for the images that the steps use. Returns the names of images of the stack.
+fn inputs(
+    stack: &Stack,
+    image: &Image,
+    facts: &Facts,
+    compiler: &mut Compiler,
+) -> (Output, BTreeMap<Output, String>) {
+    let mut add = |name: &str| {
+        let source = Source::Image {
+            reference: name.to_owned(),
+            layers: None,
+        };
+        compiler.graph.source(source, Meta::default())
+    };
+    let root = add("base");
+    let mut images = BTreeMap::new();
+    let mut in_stack = BTreeMap::new();
+    for copied in image.copied.values() {
+        let name = stack[*copied].name.value.to_string();
+        let output = add(&name);
+        in_stack.insert(*copied, output);
+        images.insert(output, name);
+    }
+    compiler.in_stack = in_stack;
+    let external = image.external_images().into_iter();
+    let external = external.map(|image| &image.reference.value);
+    compiler.external = external
+        .map(|reference: &Reference| {
+            let known = facts.external.get(reference).cloned();
+            let digest = known.unwrap_or_else(|| Digest::of(b""));
+            (reference.clone(), digest)
+        })
+        .collect();
+    (root, images)
+}
+
+/// Returns the files under `images/` that steps of an image use, without its Dockerfile.
+fn used_files(image: &Image) -> BTreeSet<Utf8PathBuf> {
+    let mut used = BTreeSet::new();
+    let is_step = |step: &&Step| kind_name(step) != "dockerfile";
+    for step in image.steps.iter().filter(is_step) {
+        step.collect_files(&mut used);
+    }
+    used.into_iter().cloned().collect()
+}
