@@ -10,6 +10,7 @@
 ## setuid and setgid files; capabilities are set again.
 set -e
 marker=@PLACE@/marker
+list=@PLACE@/changed
 : >"$marker"
 : >"$marker.now"
 tools=
@@ -19,7 +20,7 @@ echo "laminate: writable paths need these programs in the image:$tools" >&2
 exit 1
 fi
 gnu=
-if find "$marker" -maxdepth 0 -cnewer "$marker" -perm /0077 -true 2>/dev/null; then gnu=yes; fi
+if find "$marker" -maxdepth 0 -cnewer "$marker" -perm /0077 -true 2>/dev/null && command -v xargs >/dev/null; then gnu=yes; fi
 start=$(date +%s)
 if [ -n "$gnu" ]; then
 while [ -z "$(find "$marker.now" -newer "$marker")" ]; do : >"$marker.now"; done
@@ -33,26 +34,33 @@ find "$path" @MOUNTED@"$skip" -type d ! -cnewer "$marker" -prune -o '(' -name .s
 -cnewer "$marker" ! '(' -type f -perm /6000 ')' \
 ! '(' -type f ! -perm /0077 '(' -name 'id_*' -o -name '*_key' -o -name '*.key' -o -name .netrc -o -name .pgpass ')' ')' "$@"
 }
+## EXPRESSION: those of the changed files that are still there, by GNU find.
+again() {
+xargs -0 /bin/sh -c "find \"\$@\" -maxdepth 0 $1" laminate <"$list"
+}
 correct() {
 skip=-false
 corrected=
 if [ "$(stat -f -c %t "$path")" = 794c7630 ]; then skip=-true; fi
+wrong=
+## What was changed is looked for once: in a folder with very many files this takes seconds.
+changed -print0 >"$list" || true
+if [ ! -s "$list" ]; then return; fi
 capabilities=
-if command -v getcap >/dev/null; then capabilities=$(changed -type f -perm /0111 ! -group @GID@ -exec getcap {} + 2>/dev/null || true); fi
-if changed '(' '(' '(' -type d -o -type f -o -type l ')' ! -group @GID@ -exec chgrp -h @GID@ {} + ')' , \
-'(' -type d ! -perm -2070 -exec chmod g+rwxs {} + ')' , \
-'(' -type f ! -perm -0060 -exec chmod g+rw {} + ')' , \
-'(' -type f -perm -0100 ! -perm -0010 -exec chmod g+x {} + ')' ')' 2>/dev/null; then corrected=yes; fi
+if command -v getcap >/dev/null; then capabilities=$(again '-type f -perm /0111 ! -group @GID@ -exec getcap {} +' 2>/dev/null || true); fi
+if again '\( \( \( -type d -o -type f -o -type l \) ! -group @GID@ -exec chgrp -h @GID@ {} + \) , \
+\( -type d ! -perm -2070 -exec chmod g+rwxs {} + \) , \
+\( -type f ! -perm -0060 -exec chmod g+rw {} + \) , \
+\( -type f -perm -0100 ! -perm -0010 -exec chmod g+x {} + \) \)' 2>/dev/null; then corrected=yes; fi
 if [ -n "$capabilities" ]; then
 echo "$capabilities" | while read -r line; do
 file=${line% *}
 setcap "${line##* }" "${file% =}"
 done
 fi
-wrong=
 # The kernel ignores setgid without an error where the user is not in the group, but not for root.
 if [ -n "$corrected" ] && [ "$(id -u)" = 0 ]; then return; fi
-wrong=$(changed '(' -type l ! -group @GID@ -o -type d '(' ! -group @GID@ -o ! -perm -2070 ')' -o -type f '(' ! -group @GID@ -o ! -perm -0060 ')' ')' -print | head -n 5)
+wrong=$(again '\( -type l ! -group @GID@ -o -type d \( ! -group @GID@ -o ! -perm -2070 \) -o -type f \( ! -group @GID@ -o ! -perm -0060 \) \) -print' | head -n 5)
 }
 ## The same without GNU find: all files are looked at, and times are whole seconds.
 correct_all() {
