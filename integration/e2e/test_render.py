@@ -1,8 +1,6 @@
 """Dockerfiles that laminate renders build the same images with BuildKit alone."""
 import json
 import os
-import pathlib
-import shutil
 import subprocess
 
 SPEC = """

@@ -41,9 +41,9 @@ images:
       - copy:
           /srv/app/: [one.py, data/, "*.txt"]
           /srv/tools/: { image: ground, from: [/made/tool, /made/other], owner: ":100" }
-      - pip: { packages: [strange, needy], index: "INDEX/old", extra-index: ["INDEX/new"], index-strategy: first-index,
+      - pip: { packages: [unusual, needy], index: "INDEX/old", extra-index: ["INDEX/new"], index-strategy: first-index,
                no-deps: true, args: [--target, /opt/second/first] }
-      - pip: { packages: [strange], index: "INDEX/new", extra-index: ["INDEX/old"], index-strategy: unsafe-best-match,
+      - pip: { packages: [unusual], index: "INDEX/new", extra-index: ["INDEX/old"], index-strategy: unsafe-best-match,
                args: [--target, /opt/second/best] }
       - run: |
           cat data/a /mnt/tool >/opt/second/all; test -e /ground/etc/debian_version
@@ -100,8 +100,8 @@ def deb(folder, name):
     tree = folder / "tree"
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "DEBIAN/control").write_text(f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: t <t@example.org>\nDescription: t\n")
-    (tree / "usr/share/strange").mkdir(parents=True)
-    (tree / "usr/share/strange/file").write_text("of the source\n")
+    (tree / "usr/share/unusual").mkdir(parents=True)
+    (tree / "usr/share/unusual/file").write_text("of the source\n")
     run = functools.partial(subprocess.run, check=True, capture_output=True)
     run(["dpkg-deb", "--root-owner-group", "--build", tree, folder / f"{name}.deb"])
     package = (folder / f"{name}.deb").read_bytes()
@@ -129,11 +129,11 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def served(tmp_path):
     """The packages, on loopback: the address and the key of the source."""
-    wheel(tmp_path / "old", "strange", "1.0")
+    wheel(tmp_path / "old", "unusual", "1.0")
     wheel(tmp_path / "old", "needy", "1.0", "Requires-Dist: not-there\n")
-    wheel(tmp_path / "new", "strange", "2.0")
+    wheel(tmp_path / "new", "unusual", "2.0")
     (tmp_path / "deb").mkdir()
-    key = deb(tmp_path / "deb", "strange-data")
+    key = deb(tmp_path / "deb", "unusual-data")
     handler = functools.partial(Quiet, directory=tmp_path)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -149,7 +149,7 @@ def flattened(stack, image, tag):
             for member in archive:
                 path = "/" + member.name.strip("./")
                 entries[path] = member
-                if path.startswith(("/opt/", "/srv/", "/usr/share/strange")) and member.isfile():
+                if path.startswith(("/opt/", "/srv/", "/usr/share/unusual")) and member.isfile():
                     contents[path] = archive.extractfile(member).read().decode()
     return entries, contents
 
@@ -157,7 +157,7 @@ def flattened(stack, image, tag):
 def test_the_translated_stack_holds(make_stack, served):
     address, key = served
     stack = make_stack(SPEC.replace("INDEX", address), {
-        "images/ground/apt.txt": "python3\nstrange-data # of the source\n", "images/ground/key.asc": key,
+        "images/ground/apt.txt": "python3\nunusual-data # of the source\n", "images/ground/key.asc": key,
         "images/leaf/one.py": "one\n", "images/leaf/data/a": "a\n", "images/leaf/b.txt": "b\n",
         "images/leaf/own/test_own.py": OWN})
     answer = stack.laminate("build", "--push", status=5)
@@ -175,13 +175,13 @@ def test_the_translated_stack_holds(make_stack, served):
     assert answer.actions() == {"ground": "reused", "leaf": "reused", "child": "reused"}
     tag = f"t-{stack.commit7}"
     entries, contents = flattened(stack, "leaf", tag)
-    assert contents["/usr/share/strange/file"] == "of the source\n"
+    assert contents["/usr/share/unusual/file"] == "of the source\n"
     assert {path: contents[path] for path in contents if path.startswith("/srv/")} == {
         "/srv/app/one.py": "one\n", "/srv/app/a": "a\n", "/srv/app/b.txt": "b\n",
         "/srv/tools/tool": "tool\n", "/srv/tools/other": "other\n"}
     assert {entries[f"/srv/tools/{name}"].gid for name in ("tool", "other")} == {100}
-    assert contents["/opt/second/first/strange.py"] == "VERSION = '2.0'\n", "the extra index is asked first"
-    assert "/opt/second/first/needy.py" in contents and contents["/opt/second/best/strange.py"] == "VERSION = '2.0'\n"
+    assert contents["/opt/second/first/unusual.py"] == "VERSION = '2.0'\n", "the extra index is asked first"
+    assert "/opt/second/first/needy.py" in contents and contents["/opt/second/best/unusual.py"] == "VERSION = '2.0'\n"
     assert contents["/opt/second/all"] == "a\ntool\n"
     writable = [entries[f"/opt/{path}"] for path in ("first", "second", "second/first", "second/all")]
     assert [(it.gid, it.mode & 0o2070) for it in writable] == [(100, 0o2070)] * 3 + [(100, 0o60)]

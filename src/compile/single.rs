@@ -34,7 +34,7 @@ impl Compiler<'_> {
             Kind::Group(members) => merge(step, members, &defaults, files)?,
             Kind::Workdir(_) => place(&[workdir(&defaults.starts_in, &defaults.starts_as)], None),
             _ => steps::command(step, defaults.shell(step), files)
-                .expect("a Dockerfile is no command, and groups are merged"),
+                .expect("groups are merged, and Dockerfiles have no command"),
         };
         let label = self.stack.label(id);
         let context = StepContext {
