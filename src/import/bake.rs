@@ -148,6 +148,7 @@ fn left_out(at: &str, key: &str, value: &Value) -> Note {
         "cache-from" | "cache-to" => "left out: laminate reuses images of the staging repository",
         "output" => "left out: use `build --push` or `build --export`",
         "labels" => "left out: write `config: { labels: … }`",
+        "ssh" => "left out: use `build --ssh ID`",
         "dockerfile-inline" => "left out: write the text into a file, and its name as `file:`",
         "no-cache" | "pull" => "left out: see `build --no-reuse` and `lock --update`",
         _ => "left out",

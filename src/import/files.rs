@@ -150,7 +150,8 @@ pub fn copy_used(
     Ok(())
 }
 
-fn copied(from: &str, folder: &str, inner: &str) -> Copied {
+/// Returns a file that is copied into a folder.
+pub fn copied(from: &str, folder: &str, inner: &str) -> Copied {
     Copied {
         from: from.to_owned(),
         to: format!("{folder}/{inner}"),
@@ -158,7 +159,7 @@ fn copied(from: &str, folder: &str, inner: &str) -> Copied {
 }
 
 /// Returns a path relative to a folder: `../shared/x`.
-fn relative(folder: &str, path: &str) -> String {
+pub fn relative(folder: &str, path: &str) -> String {
     let (folder, parts): (Vec<&str>, Vec<&str>) =
         (folder.split('/').collect(), path.split('/').collect());
     let same = folder

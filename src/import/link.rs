@@ -14,6 +14,8 @@ pub struct Linked {
     pub args: BTreeMap<String, String>,
     /// `contexts:`.
     pub contexts: BTreeMap<String, String>,
+    /// Folders of `contexts:`, relative to that of the import.
+    pub folders: BTreeMap<String, String>,
     /// The image of the stack that it is based on.
     pub based_on: Option<String>,
     /// Paths in the context that its instructions name.
@@ -110,6 +112,10 @@ pub fn link(
         let image = match context {
             Context::Target(other) => names.get(other).cloned(),
             Context::Image(reference) => Some(with_tag(reference)),
+            Context::Folder(folder) => {
+                linked.folders.insert(name.clone(), folder.clone());
+                continue;
+            }
         };
         match image {
             Some(image) => {
@@ -131,7 +137,8 @@ pub fn link(
         ));
         linked.args.insert(name, "latest".to_owned());
     }
-    let contexts: BTreeSet<String> = linked.contexts.keys().cloned().collect();
+    let contexts = linked.contexts.keys().chain(linked.folders.keys());
+    let contexts: BTreeSet<String> = contexts.cloned().collect();
     let uses = parsed
         .uses(target.target.as_deref(), &linked.args, &contexts)
         .map_err(|fault| invalid(path, text, &fault))?;
@@ -169,7 +176,8 @@ impl Known<'_> {
             Root::Scratch => None,
         };
         for word in uses.images.iter().chain(root) {
-            if linked.contexts.contains_key(&word.value) {
+            let name = &word.value;
+            if linked.contexts.contains_key(name) || linked.folders.contains_key(name) {
                 continue;
             }
             let Some(other) = published_as(&word.value, self.target, self.all) else {

@@ -8,6 +8,7 @@ mod bake;
 mod compose;
 mod datahub;
 mod files;
+mod folders;
 mod link;
 mod native;
 mod settings;
@@ -24,6 +25,7 @@ use serde_json::{Map, Value, json};
 pub use bake::bake;
 pub use compose::compose;
 pub use datahub::datahub;
+use folders::Folders;
 pub use sources::Sources;
 use texts::Texts;
 
@@ -40,7 +42,7 @@ pub struct Target {
     pub target: Option<String>,
     /// Values of `ARG`.
     pub args: BTreeMap<String, String>,
-    /// Named contexts: another target by its name, or an image of a registry.
+    /// Named contexts: another target by its name, an image of a registry, or a folder.
     pub contexts: BTreeMap<String, Context>,
     /// Where it is published: references, with or without tags.
     pub published: Vec<String>,
@@ -57,6 +59,8 @@ pub enum Context {
     Target(String),
     /// An image of a registry.
     Image(String),
+    /// A folder, relative to that of the import.
+    Folder(String),
 }
 
 /// A command that lists packages.
@@ -176,15 +180,10 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
         let target = files::with_context(target, &linked, sources, &mut notes);
         parts.push((target, linked));
     }
-    let mut steps = Steps::default();
-    if settings.is_native {
-        for at in bases_first(&parts, &names) {
-            let (target, linked) = &parts[at];
-            steps.translate(target, linked, &names, sources, &mut texts, settings)?;
-        }
-    }
+    let mut steps = Steps::of(&parts, &names, sources, &mut texts, settings)?;
     let mut images = Map::new();
     let mut copies = Vec::new();
+    let mut folders = Folders::new(&names);
     for (target, linked) in &parts {
         let name = &names[&target.name];
         let mut image = match steps.images.remove(name) {
@@ -195,16 +194,13 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
                 image
             }
             None => {
-                let moved = files::place(
-                    target,
-                    name,
-                    linked,
-                    sources,
-                    &mut texts,
-                    settings,
-                    &mut copies,
-                )?;
-                Map::from_iter([("dockerfile".to_owned(), dockerfile(target, linked, &moved))])
+                let (copies, notes) = (&mut copies, &mut notes);
+                let moved =
+                    files::place(target, name, linked, sources, &mut texts, settings, copies)?;
+                let (part, read) = ((target, linked), (sources, &mut texts));
+                let folders = folders.place(part, name, read, settings, (copies, notes))?;
+                let value = dockerfile(target, linked, &moved, &folders);
+                Map::from_iter([("dockerfile".to_owned(), value)])
             }
         };
         if let Some(repository) = link::repository(target, name, registry.as_deref(), &mut notes) {
@@ -284,6 +280,24 @@ struct Steps {
 }
 
 impl Steps {
+    /// Makes steps of all targets, if that is asked for.
+    fn of(
+        parts: &[(Target, link::Linked)],
+        names: &BTreeMap<String, String>,
+        sources: &Sources,
+        texts: &mut Texts,
+        settings: &Settings,
+    ) -> Result<Self, String> {
+        let mut steps = Self::default();
+        if settings.is_native {
+            for at in bases_first(parts, names) {
+                let (target, linked) = &parts[at];
+                steps.translate(target, linked, names, sources, texts, settings)?;
+            }
+        }
+        Ok(steps)
+    }
+
     /// Adds the image of a target; if it keeps its Dockerfile, there is a note of the reason.
     fn translate(
         &mut self,
@@ -345,7 +359,12 @@ fn bases_first(parts: &[(Target, link::Linked)], names: &BTreeMap<String, String
 }
 
 /// Returns the value of the key `dockerfile`.
-fn dockerfile(target: &Target, linked: &link::Linked, moved: &files::Placed) -> Value {
+fn dockerfile(
+    target: &Target,
+    linked: &link::Linked,
+    moved: &files::Placed,
+    folders: &BTreeMap<String, String>,
+) -> Value {
     let mut value = Map::new();
     if moved.file != "Dockerfile" {
         value.insert("file".to_owned(), json!(moved.file));
@@ -359,8 +378,13 @@ fn dockerfile(target: &Target, linked: &link::Linked, moved: &files::Placed) -> 
     if !linked.args.is_empty() {
         value.insert("args".to_owned(), json!(literals(&linked.args)));
     }
-    if !linked.contexts.is_empty() {
-        value.insert("contexts".to_owned(), json!(literals(&linked.contexts)));
+    let images = literals(&linked.contexts).into_iter();
+    let images = images.map(|(name, image)| (name, json!(image)));
+    let folders = folders.iter();
+    let folders = folders.map(|(name, folder)| (name.clone(), json!({ "folder": folder })));
+    let contexts: Map<String, Value> = images.chain(folders).collect();
+    if !contexts.is_empty() {
+        value.insert("contexts".to_owned(), Value::Object(contexts));
     }
     if !target.secrets.is_empty() {
         value.insert("secrets".to_owned(), json!(target.secrets));

@@ -60,14 +60,15 @@ impl Build<'_> {
         }
         for (name, value) in self.pairs(self.contexts) {
             let value = value.unwrap_or_default();
-            match context_of(&value) {
+            match context_of(self.folder, &value) {
                 Some(context) => {
                     made.contexts.insert(name, context);
                 }
                 None => {
                     let others = self.others;
-                    let became =
-                        format!("left out: only other {others} and images can be contexts");
+                    let became = format!(
+                        "left out: only other {others}, images and folders can be contexts"
+                    );
                     notes.push(Note::open(at, format!("context {name}: {value}"), became));
                 }
             }
@@ -80,14 +81,17 @@ impl Build<'_> {
     }
 }
 
-/// Returns what a named context stands for.
-fn context_of(value: &str) -> Option<Context> {
+/// Returns what a named context in a file of a folder stands for.
+fn context_of(folder: &str, value: &str) -> Option<Context> {
     if let Some(target) = value
         .strip_prefix("target:")
         .or(value.strip_prefix("service:"))
     {
         return Some(Context::Target(target.to_owned()));
     }
-    let image = value.strip_prefix("docker-image://")?;
-    Some(Context::Image(image.to_owned()))
+    if let Some(image) = value.strip_prefix("docker-image://") {
+        return Some(Context::Image(image.to_owned()));
+    }
+    let is_elsewhere = value.contains("://") || value.starts_with('/') || value.starts_with("git@");
+    (!value.is_empty() && !is_elsewhere).then(|| Context::Folder(join(folder, value)))
 }

@@ -188,6 +188,36 @@ fn services_that_build_are_images() {
 }
 
 #[test]
+fn folders_can_be_contexts() {
+    let document = json!({ "target": {
+        "a": { "context": "a", "contexts": { "shared": "./libs", "gone": "nowhere", "far": "https://host/x" } },
+        "b": { "context": "b", "contexts": { "shared": "libs" } },
+    } });
+    let found = bake("docker-bake.json", "", &document).expect("valid");
+    let files = [
+        ("a/Dockerfile", "FROM debian:12\nCOPY --from=shared x /x\n"),
+        ("b/Dockerfile", "FROM debian:12\nCOPY --from=shared x /x\n"),
+        ("libs/x", ""),
+        ("libs/y.md", ""),
+        ("libs/.dockerignore", "*.md\n"),
+    ];
+    let made = import(found, &files);
+    for name in ["a", "b"] {
+        let contexts = json!({ "shared": { "folder": "../shared" } });
+        let expected = json!({ "dockerfile": { "contexts": contexts } });
+        assert_eq!(made.spec["images"][name], expected, "{name}");
+    }
+    assert!(copies(&made).contains(&("libs/x", "images/shared/x")));
+    assert!(!copies(&made).iter().any(|(from, _)| *from == "libs/y.md"));
+    let open = made.notes.iter().filter(|note| note.is_open);
+    let open: Vec<&str> = open.map(|note| note.found.as_str()).collect();
+    assert_eq!(
+        open,
+        ["context far: https://host/x", "context gone: nowhere"]
+    );
+}
+
+#[test]
 fn what_cannot_be_read_is_an_error() {
     assert!(bake("b", "", &json!({})).is_err());
     assert!(compose("c", "", "services: [").is_err());

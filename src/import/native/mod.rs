@@ -87,6 +87,9 @@ pub fn translate(
             "steps would use no file of `{folder}`, and a folder below `images/` must be used"
         )));
     }
+    if let Some(name) = context.linked.folders.keys().next() {
+        return Err(whole(format!("the folder `{name}` is a named context")));
+    }
     let file = stages::read(context.text).map_err(whole)?;
     let mut vars = vars.clone();
     let global = file
