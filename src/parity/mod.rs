@@ -20,7 +20,8 @@ use crate::name::Digest;
 use crate::path::is_below;
 
 /// Paths that differ from build to build, with the reason.
-pub const IGNORED: [(&str, &str); 12] = [
+pub const IGNORED: [(&str, &str); 13] = [
+    ("**/__pycache__", "compiled Python, with times"),
     ("**/__pycache__/**", "compiled Python, with times"),
     ("**/*.pyc", "compiled Python, with times"),
     ("etc/ld.so.cache", "made by ldconfig"),
