@@ -27,6 +27,17 @@ fn copies(imported: &Imported) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// Returns the target of a Dockerfile, named after its folder.
+pub fn target(path: &str) -> Target {
+    let (context, _) = path.rsplit_once('/').expect("it is in a folder");
+    Target {
+        name: context.rsplit('/').next().unwrap_or_default().to_owned(),
+        context: context.to_owned(),
+        dockerfile: path.to_owned(),
+        ..Target::default()
+    }
+}
+
 #[test]
 fn dockerfiles_that_name_each_other_are_linked() {
     let foundation = "images/docker-stacks-foundation/Dockerfile";
@@ -49,15 +60,6 @@ fn dockerfiles_that_name_each_other_are_linked() {
         ("docker/Child/a", ""),
         ("docker/Child/unused", ""),
     ];
-    let target = |path: &str| {
-        let (context, _) = path.rsplit_once('/').expect("it is in a folder");
-        Target {
-            name: context.rsplit('/').next().unwrap_or_default().to_owned(),
-            context: context.to_owned(),
-            dockerfile: path.to_owned(),
-            ..Target::default()
-        }
-    };
     let found = Found {
         targets: vec![target(foundation), target(base), target(child)],
         ..Found::default()

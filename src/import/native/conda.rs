@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::shell::split_option;
 use super::value::{Value, Vars};
 
 /// What a command of conda is.
@@ -36,14 +37,10 @@ pub fn conda(words: &[Value], vars: &Vars) -> Option<Conda> {
     }
     let (mut packages, mut channels, mut map) = (Vec::new(), Vec::new(), Map::new());
     while let Some((word, text)) = rest.next() {
-        let (name, inner) = match text.split_once('=') {
-            Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
-            _ => (text.as_str(), None),
-        };
+        let (name, inner) = split_option(text);
         let mut value = || {
-            inner
-                .clone()
-                .or_else(|| rest.next().map(|(_, text)| text.clone()))
+            let inner = inner.map(str::to_owned);
+            inner.or_else(|| rest.next().map(|(_, text)| text.clone()))
         };
         match name {
             _ if PLAIN.contains(&name) => {}

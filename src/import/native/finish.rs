@@ -25,7 +25,7 @@ pub struct Image {
 
 /// Returns the keys of an image.
 pub fn finish(mut state: State, base: &Known) -> Result<(Image, State), Reason> {
-    state.finish();
+    state.settle_folder();
     let mut finisher = Finisher {
         env: image_env(&state, base)?,
         user: None,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::shell::split_option;
 use super::value::{Value, Vars};
 
 /// What a command of pip is.
@@ -60,14 +61,10 @@ pub fn pip(
     let mut made = Made::default();
     let mut rest = words.iter().zip(&texts).skip(start + 1);
     while let Some((word, text)) = rest.next() {
-        let (name, inner) = match text.split_once('=') {
-            Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
-            _ => (text.as_str(), None),
-        };
+        let (name, inner) = split_option(text);
         let mut value = || {
-            inner
-                .clone()
-                .or_else(|| rest.next().map(|(_, text)| text.clone()))
+            let inner = inner.map(str::to_owned);
+            inner.or_else(|| rest.next().map(|(_, text)| text.clone()))
         };
         match name {
             _ if PLAIN.contains(&text.as_str()) => {}

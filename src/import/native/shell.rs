@@ -150,6 +150,14 @@ fn variable<'t>(rest: &'t str, env: &Environment) -> Option<(Value, &'t str)> {
     Some((env.get(name)?.clone(), after))
 }
 
+/// Returns the name of an option, and the value that is written with it: `--name=value`.
+pub fn split_option(text: &str) -> (&str, Option<&str>) {
+    match text.split_once('=') {
+        Some((name, value)) if name.starts_with("--") => (name, Some(value)),
+        _ => (text, None),
+    }
+}
+
 /// Whether a command changes the shell for those after it.
 pub fn changes_shell(command: &str) -> bool {
     let first = command.split(' ').next().unwrap_or_default();

@@ -250,14 +250,8 @@ impl State {
     /// Adds a step that runs commands in the current folder, as the current user.
     pub fn run(&mut self, mut draft: Draft, sensitivity: Sensitivity, is_root: bool) {
         let counts = sensitivity == Sensitivity::Everything;
-        if counts && let Some(missing) = &self.missing {
-            if missing.user == self.user && Some(&missing.path) == self.workdir.as_ref() {
-                let path = missing.path.clone();
-                self.missing = None;
-                self.exists(&path);
-            } else {
-                self.make_missing();
-            }
+        if counts {
+            self.settle_folder();
         }
         draft.command = Some(CommandDraft {
             user: self.user.clone(),
@@ -271,8 +265,9 @@ impl State {
         self.steps.push(draft);
     }
 
-    /// Has `workdir` of the config make the folder of the last `WORKDIR`, if it would get the same owner.
-    pub fn finish(&mut self) {
+    /// Has the folder of the last `WORKDIR` made by what follows, the `cwd` of a step or `workdir` of the config, if it would
+    /// get the same owner; else by a step of its own.
+    pub fn settle_folder(&mut self) {
         if let Some(missing) = &self.missing {
             if missing.user == self.user && Some(&missing.path) == self.workdir.as_ref() {
                 let path = missing.path.clone();

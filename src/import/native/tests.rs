@@ -1,6 +1,7 @@
 //! Tests of Dockerfiles as steps: Dockerfiles, then the spec and the report that they become.
 
-use crate::import::{Found, Settings, Sources, Target, imported};
+use crate::import::tests::target;
+use crate::import::{Found, Settings, Sources, imported};
 
 /// Returns the spec and the report of Dockerfiles: `# FILE: path` begins a file.
 fn native(text: &str) -> String {
@@ -15,15 +16,6 @@ fn native(text: &str) -> String {
     let dockerfiles = files
         .iter()
         .filter(|(path, _)| path.ends_with("Dockerfile"));
-    let target = |path: &str| {
-        let (context, _) = path.rsplit_once('/').expect("it is in a folder");
-        Target {
-            name: context.rsplit('/').next().unwrap_or_default().to_owned(),
-            context: context.to_owned(),
-            dockerfile: path.to_owned(),
-            ..Target::default()
-        }
-    };
     let found = Found {
         targets: dockerfiles.map(|(path, _)| target(path)).collect(),
         ..Found::default()
