@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use self::index::{IndexFile, fetch, without_credentials};
 use self::wheel::{kept_files, unpack};
-use crate::compile::{Brought, RATTLER_VERSION, UV_VERSION};
+use crate::compile::{Brought, RATTLER_DIGESTS, RATTLER_VERSION, UV_DIGESTS, UV_VERSION};
 use crate::event::{Event, Events};
 
 /// A tool for one architecture, as PyPI has it.
@@ -43,7 +43,7 @@ const UV: [Wheel; 2] = [
         file: IndexFile {
             project: "uv",
             name: "uv-0.13.9-py3-none-musllinux_1_1_x86_64.whl",
-            digest: "2c45530751517d6c3bbc69a19473f6effe47cce047bede01ffd8af7ea7b36b25",
+            digest: UV_DIGESTS[0],
         },
         record: "784fd81fd43c369df71968922d25f4cbca32d4a1bef95cc6dbfeee26246112eb",
     },
@@ -52,7 +52,7 @@ const UV: [Wheel; 2] = [
         file: IndexFile {
             project: "uv",
             name: "uv-0.13.9-py3-none-manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64.whl",
-            digest: "5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe",
+            digest: UV_DIGESTS[1],
         },
         record: "135b5a28618e562aecd11371f1b1a9f98bf7a80d71d3d7fe95fba4b3f70ac468",
     },
@@ -64,7 +64,7 @@ const RATTLER: [Wheel; 2] = [
         file: IndexFile {
             project: "py-rattler",
             name: "py_rattler-0.28.0-cp310-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
-            digest: "4f4ab1d34d5394e7ce130a86e59009c95ace4f5757d9c3af04de1351bcea47eb",
+            digest: RATTLER_DIGESTS[0],
         },
         record: "a39632e0f066e62103718b8b5b27f07914bc4ec68f368b90a076ae600338755c",
     },
@@ -73,7 +73,7 @@ const RATTLER: [Wheel; 2] = [
         file: IndexFile {
             project: "py-rattler",
             name: "py_rattler-0.28.0-cp310-abi3-manylinux_2_28_aarch64.whl",
-            digest: "61b24202374188e72130f1b3dc63b455befaafc3e49e5481a38b6a6c8828c1e0",
+            digest: RATTLER_DIGESTS[1],
         },
         record: "39f25ce94d16dda9323c1d24ba9cb095276985ad89668fd9fc92edf6221b7f7c",
     },

@@ -21,6 +21,18 @@ pub const UV_VERSION: &str = "0.13.9";
 /// The version of py-rattler that `conda` steps use; as well.
 pub const RATTLER_VERSION: &str = "0.28.0";
 
+/// The digests, SHA-256, of PyPI's files with that uv for amd64 and arm64.
+pub const UV_DIGESTS: [&str; 2] = [
+    "2c45530751517d6c3bbc69a19473f6effe47cce047bede01ffd8af7ea7b36b25",
+    "5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe",
+];
+
+/// The digests of PyPI's files with that py-rattler, in the same way.
+pub const RATTLER_DIGESTS: [&str; 2] = [
+    "4f4ab1d34d5394e7ce130a86e59009c95ace4f5757d9c3af04de1351bcea47eb",
+    "61b24202374188e72130f1b3dc63b455befaafc3e49e5481a38b6a6c8828c1e0",
+];
+
 /// The user ID of root. A number, since a base need not have an `/etc/passwd`.
 pub const ROOT: &str = "0";
 

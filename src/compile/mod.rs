@@ -40,7 +40,7 @@ mod tools;
 mod tree;
 mod writable;
 
-pub use command::{PLACE, RATTLER_VERSION, UV_VERSION, user_of};
+pub use command::{PLACE, RATTLER_DIGESTS, RATTLER_VERSION, UV_DIGESTS, UV_VERSION, user_of};
 pub use compiler::{BaseState, CA_SECRET, Compiler, StepEnvironment};
 pub use config::{BaseConfig, finished};
 pub use defaults::StepDefaults;

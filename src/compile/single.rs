@@ -10,7 +10,7 @@ use super::steps::file_commands::place;
 use super::steps::placement::workdir;
 use crate::diagnostic::Diagnostic;
 use crate::llb::{Exec, Meta, Output};
-use crate::stack::{Files, ImageId, Kind, Step};
+use crate::stack::{Files, Image, Kind, Step};
 
 impl Compiler<'_> {
     /// Returns the files of the stack.
@@ -22,12 +22,11 @@ impl Compiler<'_> {
     /// config of the image's base.
     pub fn step_as_command(
         &mut self,
-        id: ImageId,
+        image: &Image,
         step: &Step,
         base: &BaseConfig,
         root: Output,
     ) -> Result<Exec, Diagnostic> {
-        let image = &self.stack[id];
         let defaults = StepDefaults::new(image, base);
         let files = self.stack.files();
         let command = match &step.kind {
@@ -36,7 +35,7 @@ impl Compiler<'_> {
             _ => steps::command(step, defaults.shell(step), files)
                 .expect("groups are merged, and Dockerfiles have no command"),
         };
-        let label = self.stack.label(id);
+        let label = self.stack.label_of(image);
         let context = StepContext {
             image,
             refreshed: None,

@@ -5,65 +5,117 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::Note;
+use super::start::Start;
 use super::step::Written;
 use super::words::{array, inside, value};
-use crate::compile::config::config;
 use crate::compile::environment::Environment;
-use crate::compile::{BaseConfig, user_of};
+use crate::compile::user_of;
 use crate::diagnostic::Diagnostic;
 use crate::stack::{Env, EnvChange, EnvPart, EnvText, Image};
 
+/// Fields of a config that a build of a Dockerfile keeps, or sets (`DockerOCIImageConfig` of moby/docker-image-spec 1.3).
+const KEPT: [&str; 24] = [
+    "User",
+    "ExposedPorts",
+    "Env",
+    "Entrypoint",
+    "Cmd",
+    "Volumes",
+    "WorkingDir",
+    "Labels",
+    "StopSignal",
+    "ArgsEscaped",
+    "Healthcheck",
+    "OnBuild",
+    "Shell",
+    // Without a meaning in an image: Docker before 25 stored them (moby, `container.Config`).
+    "Hostname",
+    "Domainname",
+    "AttachStdin",
+    "AttachStdout",
+    "AttachStderr",
+    "Tty",
+    "OpenStdin",
+    "StdinOnce",
+    "Image",
+    "MacAddress",
+    "NetworkDisabled",
+];
+
 /// Adds what holds from the first step on: the environment.
-pub fn before(
-    written: &mut Written,
-    image: &Image,
-    base: &BaseConfig,
-    label: &str,
-) -> Result<(), Diagnostic> {
+pub fn before(written: &mut Written, start: &Start, label: &str) -> Result<(), Diagnostic> {
+    let (image, base) = (start.declared, &start.base);
+    for text in unlike_a_dockerfile(start) {
+        written.notes.push(Note::new(label, text));
+    }
     let env = base.env();
     let listed = base.0["config"]["Env"].as_array();
     let mut listed = listed.into_iter().flatten().filter_map(Value::as_str);
     let mut lines = Vec::new();
-    if !listed.any(|entry| entry.starts_with("PATH=") && entry != "PATH=")
+    if !start.is_dockerfile
+        && !listed.any(|entry| entry.starts_with("PATH=") && entry != "PATH=")
         && !image.env.contains_key("PATH")
     {
         let path = env.get("PATH").unwrap_or_default();
         lines.push(format!("PATH={}", value(path)));
     }
-    let made = env.with(&image.env);
-    lines.extend(changes(written, image, &image.env, &env, label)?);
+    let made = if start.is_dockerfile {
+        env.clone()
+    } else {
+        env.with(&image.env)
+    };
+    let old = (!start.is_dockerfile).then_some(&env);
+    lines.extend(changes(written, image, &image.env, (old, &made), label)?);
     add(written, &lines);
     written.env = pairs(&made);
     Ok(())
 }
 
+/// Returns what a Dockerfile on this base has otherwise.
+fn unlike_a_dockerfile(start: &Start) -> Vec<String> {
+    let mut texts = Vec::new();
+    if !start.base.triggers().is_empty() {
+        texts.push("ONBUILD triggers of the base run: a Dockerfile cannot ignore them".to_owned());
+    }
+    let fields = start.made.0["config"].as_object();
+    for field in fields.into_iter().flat_map(Map::keys) {
+        if !KEPT.contains(&field.as_str()) {
+            texts.push(format!("`{field}` of the config of the base is lost"));
+        }
+    }
+    texts
+}
+
 /// Adds what only the finished image has.
-pub fn after(
-    written: &mut Written,
-    image: &Image,
-    base: &BaseConfig,
-    label: &str,
-) -> Result<(), Diagnostic> {
-    let of_steps = base.env().with(&image.env);
-    let lines = changes(written, image, &image.config.env, &of_steps, label)?;
-    let made = config(image, base);
+pub fn after(written: &mut Written, start: &Start, label: &str) -> Result<(), Diagnostic> {
+    let (image, made) = (start.declared, &start.made);
+    let of_steps = start.base.env().with(&start.image.env);
+    let finished = if start.is_dockerfile {
+        made.env()
+    } else {
+        of_steps.with(&image.config.env)
+    };
+    let old = (!start.is_dockerfile).then_some(&of_steps);
+    let lines = changes(written, image, &image.config.env, (old, &finished), label)?;
     written.line("");
     add(written, &lines);
     let user = made.user().map_or_else(|| "0".to_owned(), user_of);
     written.as_user(&user);
     written.in_folder(&made.workdir());
-    let (old, new) = (&base.0["config"], &made.0["config"]);
-    for (field, instruction) in [
-        ("Shell", "SHELL"),
-        ("Entrypoint", "ENTRYPOINT"),
-        ("Cmd", "CMD"),
+    let own = &image.config;
+    // What a Dockerfile of the image had is not known, so that what the image sets is always written.
+    let before = if start.is_dockerfile {
+        made
+    } else {
+        &start.base
+    };
+    let (old, new) = (&before.0["config"], &made.0["config"]);
+    for (field, instruction, is_own) in [
+        ("Shell", "SHELL", own.shell.is_some()),
+        ("Entrypoint", "ENTRYPOINT", own.entrypoint.is_some()),
+        // An entrypoint removes the command.
+        ("Cmd", "CMD", own.cmd.is_some() || own.entrypoint.is_some()),
     ] {
-        let is_own = match field {
-            "Entrypoint" => image.config.entrypoint.is_some(),
-            // An entrypoint removes the command.
-            "Cmd" => image.config.cmd.is_some() || image.config.entrypoint.is_some(),
-            _ => false,
-        };
         if (is_own || old[field] != new[field])
             && let Some(words) = new[field].as_array()
         {
@@ -72,12 +124,10 @@ pub fn after(
             written.line(&format!("{instruction} {}", array(&words)));
         }
     }
-    if old["StopSignal"] != new["StopSignal"]
-        && let Some(signal) = new["StopSignal"].as_str()
-    {
+    if let (Some(_), Some(signal)) = (&own.stop_signal, new["StopSignal"].as_str()) {
         written.line(&format!("STOPSIGNAL {}", value(signal)));
     }
-    if old["Healthcheck"] != new["Healthcheck"] {
+    if own.healthcheck.is_some() {
         let line = healthcheck(&new["Healthcheck"]);
         match line {
             Some(line) => written.line(&line),
@@ -87,57 +137,57 @@ pub fn after(
             )),
         }
     }
-    maps(written, old, new, image, label)
+    maps(written, start, label)
 }
 
 /// Adds labels, ports and volumes.
-fn maps(
-    written: &mut Written,
-    old: &Value,
-    new: &Value,
-    image: &Image,
-    label: &str,
-) -> Result<(), Diagnostic> {
-    let empty = Map::new();
-    let map = |config: &'_ Value, field: &str| -> Map<String, Value> {
-        config[field].as_object().unwrap_or(&empty).clone()
-    };
-    for field in ["Labels", "ExposedPorts", "Volumes"] {
-        let (old, new) = (map(old, field), map(new, field));
-        let added = new
-            .iter()
-            .filter(|(key, value)| old.get(*key) != Some(value));
-        let added: Vec<(&String, &Value)> = added.collect();
-        match field {
-            "Labels" => {
-                let mut lines = Vec::new();
-                for (key, text) in &added {
-                    let text = text.as_str().unwrap_or_default();
-                    one_line(text, image, "label", key)?;
-                    lines.push(format!("{}={}", value(key), value(text)));
-                }
-                if !lines.is_empty() {
-                    written.line(&format!("LABEL {}", lines.join(" \\\n      ")));
-                }
-            }
-            "ExposedPorts" if !added.is_empty() => {
-                let ports: Vec<&str> = added.iter().map(|(key, _)| key.as_str()).collect();
-                written.line(&format!("EXPOSE {}", ports.join(" ")));
-            }
-            "Volumes" if !added.is_empty() => {
-                let volumes = added.iter().map(|(key, _)| key.replace('$', "\\$"));
-                let volumes: Vec<String> = volumes.collect();
-                written.line(&format!("VOLUME {}", array(&volumes)));
-            }
-            _ => {}
+fn maps(written: &mut Written, start: &Start, label: &str) -> Result<(), Diagnostic> {
+    let (image, own) = (start.declared, &start.declared.config);
+    let (old, new) = (&start.base.0["config"], &start.made.0["config"]);
+    let mut labels = Vec::new();
+    for (key, text) in &own.labels {
+        if let Some(text) = text {
+            one_line(text, image, "label", key)?;
+            labels.push(format!("{}={}", value(key), value(text)));
         }
-        for removed in old.keys().filter(|key| !new.contains_key(*key)) {
-            written.notes.push(Note::new(
-                label,
-                format!(
-                    "`{removed}` of `{field}` of the base stays: a Dockerfile cannot remove it"
-                ),
+    }
+    if !labels.is_empty() {
+        written.line(&format!("LABEL {}", labels.join(" \\\n      ")));
+    }
+    if !own.ports.is_empty() {
+        let ports: Vec<&str> = own.ports.iter().map(String::as_str).collect();
+        written.line(&format!("EXPOSE {}", ports.join(" ")));
+    }
+    if !own.volumes.is_empty() {
+        let volumes = own.volumes.iter().map(|volume| volume.replace('$', "\\$"));
+        let volumes: Vec<String> = volumes.collect();
+        written.line(&format!("VOLUME {}", array(&volumes)));
+    }
+    let mut stay = |text: String| written.notes.push(Note::new(label, text));
+    for field in ["Labels", "ExposedPorts", "Volumes"] {
+        let keys = old[field].as_object().into_iter().flat_map(Map::keys);
+        for key in keys.filter(|key| new[field].get(key.as_str()).is_none()) {
+            stay(format!(
+                "`{key}` of `{field}` of the base stays: a Dockerfile cannot remove it"
             ));
+        }
+    }
+    if start.is_dockerfile {
+        let removed = own.labels.iter().filter(|(_, text)| text.is_none());
+        for (key, _) in removed {
+            stay(format!(
+                "label `{key}` stays if the Dockerfile sets it: another one cannot remove it"
+            ));
+        }
+        for (key, is_removed) in [
+            ("ports", own.removes_ports),
+            ("volumes", own.removes_volumes),
+        ] {
+            if is_removed {
+                stay(format!(
+                    "{key} that the Dockerfile sets stay: another one cannot remove them"
+                ));
+            }
         }
     }
     Ok(())
@@ -199,20 +249,22 @@ fn add(written: &mut Written, lines: &[String]) {
 }
 
 /// Returns changes of the environment as entries of `ENV`, whose variables are those before all of them, as in a spec.
+/// `envs`: the environment before them, if it is known, and after them.
 fn changes(
     written: &mut Written,
     image: &Image,
     changes: &Env,
-    env: &Environment,
+    envs: (Option<&Environment>, &Environment),
     label: &str,
 ) -> Result<Vec<String>, Diagnostic> {
     let mut lines = Vec::new();
-    let made = env.with(changes);
+    let (before, after) = envs;
+    let env = before.unwrap_or(after);
     for (name, change) in changes {
-        let old = env.get(name).is_some_and(|old| !old.is_empty());
+        let is_set = before.map(|env| env.get(name).is_some_and(|old| !old.is_empty()));
         let text = match change {
             EnvChange::Remove => {
-                if env.get(name).is_some() {
+                if before.is_none_or(|env| env.get(name).is_some()) {
                     written.notes.push(Note::new(
                         label,
                         format!("variable `{name}` is empty: a Dockerfile cannot remove it"),
@@ -222,15 +274,24 @@ fn changes(
                 continue;
             }
             EnvChange::Set(text) => quoted(text, env),
-            EnvChange::Append { text, sep } if old => {
-                format!("${{{name}}}{}{}", inside(sep), quoted(text, env))
+            EnvChange::Append { text, sep } => {
+                let text = quoted(text, env);
+                match is_set {
+                    Some(false) => text,
+                    Some(true) => format!("${{{name}}}{}{text}", inside(sep)),
+                    None => format!("${{{name}:+${{{name}}}{}}}{text}", in_braces(sep)),
+                }
             }
-            EnvChange::Prepend { text, sep } if old => {
-                format!("{}{}${{{name}}}", quoted(text, env), inside(sep))
+            EnvChange::Prepend { text, sep } => {
+                let text = quoted(text, env);
+                match is_set {
+                    Some(false) => text,
+                    Some(true) => format!("{text}{}${{{name}}}", inside(sep)),
+                    None => format!("{text}${{{name}:+{}${{{name}}}}}", in_braces(sep)),
+                }
             }
-            EnvChange::Append { text, .. } | EnvChange::Prepend { text, .. } => quoted(text, env),
         };
-        one_line(made.get(name).unwrap_or_default(), image, "variable", name)?;
+        one_line(after.get(name).unwrap_or_default(), image, "variable", name)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
         if text.is_empty() || !text.chars().all(plain) {
             lines.push(format!("{name}=\"{text}\""));
@@ -239,6 +300,11 @@ fn changes(
         }
     }
     Ok(lines)
+}
+
+/// Returns a text as a part of `"${NAME:+…}"`.
+fn in_braces(text: &str) -> String {
+    inside(text).replace('}', "\\}")
 }
 
 /// Returns a text inside of double quotes. A variable that a Dockerfile cannot name has its value.

@@ -1,11 +1,11 @@
 //! Images with `dockerfile:`: their Dockerfile stays as it is.
 
 use super::files::{Content, File};
-use super::{Context, Facts, Rendered, Target, pinned, target_name};
+use super::{Context, Inputs, Rendered, Target, pinned};
 use crate::compile::{BaseConfig, Entry};
 use crate::diagnostic::Diagnostic;
 use crate::dockerfile::context_name;
-use crate::stack::{Dockerfile, Image, ImageId, ImageSource, Stack};
+use crate::stack::{Dockerfile, Image, ImageId, ImageSource};
 
 /// Returns whether the Dockerfile makes the whole image.
 pub fn is_all(image: &Image) -> bool {
@@ -16,7 +16,8 @@ pub fn is_all(image: &Image) -> bool {
 }
 
 /// Returns the config of an image that is built.
-pub fn config(stack: &Stack, id: ImageId, facts: &Facts) -> Result<BaseConfig, Diagnostic> {
+pub fn config(inputs: &Inputs, id: ImageId) -> Result<BaseConfig, Diagnostic> {
+    let Inputs { stack, facts, .. } = inputs;
     let image = &stack[id];
     let is_needed = !is_all(image)
         || (stack.ids())
@@ -38,13 +39,13 @@ pub fn config(stack: &Stack, id: ImageId, facts: &Facts) -> Result<BaseConfig, D
 
 /// Adds the Dockerfile of an image with its files.
 pub fn render(
-    stack: &Stack,
+    inputs: &Inputs,
     id: ImageId,
     file: &Dockerfile,
-    facts: &Facts,
     mut target: Target,
     made: &mut Rendered,
 ) {
+    let stack = inputs.stack;
     let folder = target.context.clone();
     target.context = format!("{folder}/context");
     target.dockerfile = format!("{folder}/Dockerfile");
@@ -94,6 +95,22 @@ pub fn render(
         }
         target.contexts.insert(name.clone(), Context::Folder(path));
     }
+    // Else a `.dockerignore` among the files would apply, which is not that of the stack.
+    made.files.text(
+        &format!("{}.dockerignore", target.dockerfile),
+        "# Ignored files are not in the context.\n".to_owned(),
+    );
+    add_images(inputs, id, file, &mut target);
+    made.targets.push(target);
+}
+
+/// Adds the images that a Dockerfile names.
+fn add_images(inputs: &Inputs, id: ImageId, file: &Dockerfile, target: &mut Target) {
+    let Inputs {
+        stack,
+        facts,
+        names,
+    } = inputs;
     let image = &stack[id];
     let mut add = |name: &str, context: Context| {
         target.contexts.insert(context_name(name), context);
@@ -102,7 +119,7 @@ pub fn render(
         match source {
             ImageSource::InStack(other) => {
                 if let Some(copied) = image.copied.get(&other.value) {
-                    add(name, Context::Target(target_name(stack, *copied)));
+                    add(name, Context::Target(names.target(*copied).to_owned()));
                 }
             }
             ImageSource::External(external) => {
@@ -114,7 +131,7 @@ pub fn render(
     if let Some(name) = &file.base {
         match &image.base {
             crate::stack::Base::Image(parent) => {
-                add(name, Context::Target(target_name(stack, *parent)));
+                add(name, Context::Target(names.target(*parent).to_owned()));
             }
             crate::stack::Base::External(external) => {
                 let reference = pinned(&external.reference.value, facts);
@@ -123,5 +140,4 @@ pub fn render(
             crate::stack::Base::Scratch => {}
         }
     }
-    made.targets.push(target);
 }

@@ -7,84 +7,57 @@ use camino::Utf8PathBuf;
 use super::files::File;
 use super::mounts::stages;
 use super::placed::is_copy;
+use super::start::Start;
 use super::step::{Folder, Written, kind_name};
-use super::{Context, Facts, Rendered, Target, config, dockerfile, pinned, target_name};
-use crate::compile::config::config as image_config;
-use crate::compile::{
-    BaseConfig, Compiler, INSTALLER, StepDefaults, StepEnvironment, placements, user_of,
-};
+use super::{Context, Facts, Inputs, Rendered, Target, config, dockerfile, pinned};
+use crate::compile::{BaseConfig, Compiler, INSTALLER, StepDefaults, StepEnvironment, placements};
 use crate::diagnostic::Diagnostic;
 use crate::llb::{Graph, Meta, Output, Platform, Source};
 use crate::name::{Digest, Reference};
-use crate::stack::{Base, Image, ImageId, ImageSource, Kind, Stack, Step};
+use crate::stack::{Base, ExternalImage, Image, ImageId, ImageSource, Kind, Step};
 
 /// The configs of images that are rendered.
 pub type Configs = BTreeMap<ImageId, BaseConfig>;
 
 /// Adds an image to what is rendered. Its config is added to `configs`.
 pub fn render(
-    stack: &Stack,
+    inputs: &Inputs,
     id: ImageId,
-    facts: &Facts,
     configs: &mut Configs,
     made: &mut Rendered,
 ) -> Result<(), Diagnostic> {
-    let image = &stack[id];
-    let label = stack.label(id);
-    let mut target = Target {
-        name: target_name(stack, id),
-        context: label.clone(),
-        dockerfile: format!("{label}/Dockerfile"),
-        contexts: BTreeMap::new(),
-        args: BTreeMap::new(),
-        stage: None,
-        secrets: Vec::new(),
-        agents: Vec::new(),
-        repository: image.repository.as_ref().map(ToString::to_string),
-        variant: stack.variants()[image.variant]
-            .name
-            .as_ref()
-            .map(ToString::to_string),
-        is_image: true,
-        label,
-    };
-    let (base, from) = match (&image.base, image.dockerfile()) {
+    let image = &inputs.stack[id];
+    let mut target = new_target(inputs, id);
+    let (start, from) = match (&image.base, image.dockerfile()) {
         (_, Some(file)) => {
-            let base = dockerfile::config(stack, id, facts)?;
+            let finished = dockerfile::config(inputs, id)?;
+            configs.insert(id, finished.clone());
             if dockerfile::is_all(image) {
-                dockerfile::render(stack, id, file, facts, target, made);
-                configs.insert(id, base);
+                dockerfile::render(inputs, id, file, target, made);
                 return Ok(());
             }
             let mut below = target.clone();
-            below.name.push_str("-dockerfile");
+            inputs.names.dockerfile(id).clone_into(&mut below.name);
             below.context = format!("{}/dockerfile", target.context);
             below.is_image = false;
             let name = below.name.clone();
-            dockerfile::render(stack, id, file, facts, below, made);
+            dockerfile::render(inputs, id, file, below, made);
             target
                 .contexts
                 .insert(name.clone(), Context::Target(name.clone()));
-            (base, name)
+            (Start::on_dockerfile(image, finished), name)
         }
         (Base::Image(parent), None) => {
-            let name = stack[*parent].name.value.to_string();
-            let context = Context::Target(target_name(stack, *parent));
-            target.contexts.insert(name.clone(), context);
-            (configs[parent].clone(), name)
+            let name = inputs.names.context(&inputs.stack[*parent].name.value);
+            let context = Context::Target(inputs.names.target(*parent).to_owned());
+            target.contexts.insert(name.to_owned(), context);
+            let start = Start::on_base(image, configs[parent].clone());
+            (start, name.to_owned())
         }
         (Base::External(external), None) => {
+            let base = base_config(external, inputs.facts)?;
             let reference = &external.reference.value;
-            let config = facts.bases.get(reference).cloned();
-            let config = config.ok_or_else(|| {
-                Diagnostic::error(format!("cannot read the config of base `{reference}`"))
-                    .at(
-                        external.reference.span,
-                        "it decides the user and the shell of the steps",
-                    )
-                    .help("log in to its registry with `docker login`, and check its name")
-            })?;
-            (config, pinned(reference, facts))
+            (Start::on_base(image, base), pinned(reference, inputs.facts))
         }
         (Base::Scratch, None) => unreachable!("only a Dockerfile can begin with nothing"),
     };
@@ -92,12 +65,13 @@ pub fn render(
         if let ImageSource::InStack(name) = source
             && let Some(copied) = image.copied.get(&name.value)
         {
-            let context = Context::Target(target_name(stack, *copied));
-            target.contexts.insert(name.value.to_string(), context);
+            let context = Context::Target(inputs.names.target(*copied).to_owned());
+            let name = inputs.names.context(&name.value);
+            target.contexts.insert(name.to_owned(), context);
         }
     }
-    let written = instructions(stack, id, &base, &from, facts)?;
-    configs.insert(id, image_config(image, &base));
+    let written = instructions(inputs, id, &start, &from)?;
+    configs.entry(id).or_insert(start.made);
     target.secrets = written.secrets.into_iter().collect();
     made.files.add_below(&target.context, written.files);
     made.files.text(&target.dockerfile, written.text);
@@ -106,15 +80,51 @@ pub fn render(
     Ok(())
 }
 
+/// Returns the target of an image, without what its Dockerfile needs.
+fn new_target(inputs: &Inputs, id: ImageId) -> Target {
+    let stack = inputs.stack;
+    let image = &stack[id];
+    let label = stack.label(id);
+    let variant = &stack.variants()[image.variant];
+    Target {
+        name: inputs.names.target(id).to_owned(),
+        context: label.clone(),
+        dockerfile: format!("{label}/Dockerfile"),
+        contexts: BTreeMap::new(),
+        args: BTreeMap::new(),
+        stage: None,
+        secrets: Vec::new(),
+        agents: Vec::new(),
+        repository: image.repository.as_ref().map(ToString::to_string),
+        variant: variant.name.as_ref().map(ToString::to_string),
+        is_image: true,
+        label,
+    }
+}
+
+/// Returns the config of an external base.
+fn base_config(external: &ExternalImage, facts: &Facts) -> Result<BaseConfig, Diagnostic> {
+    let reference = &external.reference.value;
+    let config = facts.bases.get(reference).cloned();
+    config.ok_or_else(|| {
+        Diagnostic::error(format!("cannot read the config of base `{reference}`"))
+            .at(
+                external.reference.span,
+                "it decides the user and the shell of the steps",
+            )
+            .help("log in to its registry with `docker login`, and check its name")
+    })
+}
+
 /// Returns the Dockerfile of an image on a base, and its files.
 fn instructions(
-    stack: &Stack,
+    inputs: &Inputs,
     id: ImageId,
-    base: &BaseConfig,
+    start: &Start,
     from: &str,
-    facts: &Facts,
 ) -> Result<Written, Diagnostic> {
-    let image = &stack[id];
+    let stack = inputs.stack;
+    let image = start.declared;
     let environment = StepEnvironment {
         uv: placeholder("bin/uv"),
         rattler: placeholder("rattler"),
@@ -123,34 +133,28 @@ fn instructions(
     // No operation depends on the platform.
     let graph = Graph::new(Platform::linux("amd64"));
     let mut compiler = Compiler::new(stack, &environment, graph);
-    let (root, images) = inputs(stack, image, facts, &mut compiler);
+    let (root, images) = sources(inputs, image, &mut compiler);
     let used = used_files(image);
-    let mut written = Written {
-        user: user_of(base.user().unwrap_or("0")),
-        workdir: base.workdir(),
-        shell: base
-            .shell()
-            .unwrap_or_else(|| super::step::SHELL.map(str::to_owned).to_vec()),
-        ..Written::default()
-    };
+    let mut written = start.written();
     let label = stack.label(id);
-    config::before(&mut written, image, base, &label)?;
-    let first = usize::from(image.dockerfile().is_some());
+    config::before(&mut written, start, &label)?;
+    let first = usize::from(start.is_dockerfile);
     for (index, step) in image.steps.iter().enumerate().skip(first) {
+        start.check(step)?;
         let folder = Folder {
             written: &mut written,
             compiler: &mut compiler,
             image,
             images: &images,
-            facts,
+            inputs,
             used: &used,
             step,
             number: index + 1,
             prelude: Vec::new(),
         };
-        render_step(folder, id, base, root)?;
+        render_step(folder, start, root)?;
     }
-    config::after(&mut written, image, base, &label)?;
+    config::after(&mut written, start, &label)?;
     if written.rattler {
         let text = include_str!("../compile/scripts/conda_install.py").to_owned();
         let path = format!("steps/{INSTALLER}");
@@ -159,19 +163,14 @@ fn instructions(
     written.text = format!(
         "# Image {label} of the stack {}, rendered by laminate.\n{}FROM {from}\n{}",
         stack.name(),
-        stages(written.uv, written.rattler),
+        stages(written.uv, written.rattler, &inputs.names),
         written.text
     );
     Ok(written)
 }
 
 /// Adds one step.
-fn render_step(
-    mut folder: Folder,
-    id: ImageId,
-    base: &BaseConfig,
-    root: Output,
-) -> Result<(), Diagnostic> {
+fn render_step(mut folder: Folder, start: &Start, root: Output) -> Result<(), Diagnostic> {
     let (image, step) = (folder.image, folder.step);
     let list = placements(step, folder.compiler.stack_files());
     let list = list.filter(|list| step.finish.is_empty() && is_copy(list, image.writable.as_ref()));
@@ -182,7 +181,7 @@ fn render_step(
         return Ok(());
     }
     if let Kind::Workdir(_) = step.kind {
-        let defaults = StepDefaults::new(image, base);
+        let defaults = StepDefaults::new(&start.image, &start.base);
         let path = defaults.starts_in.as_str();
         let is_near = image
             .writable
@@ -196,7 +195,9 @@ fn render_step(
             return Ok(());
         }
     }
-    let exec = folder.compiler.step_as_command(id, step, base, root)?;
+    let compiler = &mut folder.compiler;
+    let exec = compiler.step_as_command(&start.image, step, &start.base, root)?;
+    start.check_command(step, &exec, folder.written)?;
     folder.run(exec)
 }
 
@@ -211,10 +212,9 @@ fn placeholder(path: &str) -> BTreeMap<String, crate::compile::Brought> {
 }
 
 /// Adds what stands for the base and for the images that the steps use. Returns the names of images of the stack.
-fn inputs(
-    stack: &Stack,
+fn sources(
+    inputs: &Inputs,
     image: &Image,
-    facts: &Facts,
     compiler: &mut Compiler,
 ) -> (Output, BTreeMap<Output, String>) {
     let mut add = |name: &str| {
@@ -228,17 +228,17 @@ fn inputs(
     let mut images = BTreeMap::new();
     let mut in_stack = BTreeMap::new();
     for copied in image.copied.values() {
-        let name = stack[*copied].name.value.to_string();
-        let output = add(&name);
+        let name = inputs.names.context(&inputs.stack[*copied].name.value);
+        let output = add(name);
         in_stack.insert(*copied, output);
-        images.insert(output, name);
+        images.insert(output, name.to_owned());
     }
     compiler.in_stack = in_stack;
     let external = image.external_images().into_iter();
     let external = external.map(|image| &image.reference.value);
     compiler.external = external
         .map(|reference: &Reference| {
-            let known = facts.external.get(reference).cloned();
+            let known = inputs.facts.external.get(reference).cloned();
             let digest = known.unwrap_or_else(|| Digest::of(b""));
             (reference.clone(), digest)
         })

@@ -11,12 +11,15 @@ mod dockerfile;
 mod files;
 mod image;
 mod mounts;
+mod names;
 mod placed;
 mod readme;
 mod scripts;
+mod start;
 mod step;
 #[cfg(test)]
 mod tests;
+mod variables;
 mod words;
 
 use std::collections::BTreeMap;
@@ -24,9 +27,10 @@ use std::collections::BTreeMap;
 use crate::compile::BaseConfig;
 use crate::diagnostic::Diagnostic;
 use crate::name::{Digest, Reference};
-use crate::stack::{Image, ImageId, ImageSource, Stack};
+use crate::stack::{Compression, Image, ImageId, ImageSource, Refs, Stack};
 
 pub use files::{Content, File, Files};
+use names::Names;
 
 /// What must be known of images that are not made by steps.
 #[derive(Clone, Debug, Default)]
@@ -112,8 +116,13 @@ pub fn render(stack: &Stack, facts: &Facts) -> Result<Rendered, Vec<Diagnostic>>
     let mut made = Rendered::default();
     let mut problems = Vec::new();
     let mut configs = BTreeMap::new();
+    let inputs = Inputs {
+        stack,
+        facts,
+        names: Names::new(stack),
+    };
     for id in stack.ids() {
-        let result = image::render(stack, id, facts, &mut configs, &mut made);
+        let result = image::render(&inputs, id, &mut configs, &mut made);
         problems.extend(result.err());
     }
     if !problems.is_empty() {
@@ -138,6 +147,9 @@ fn left_out(stack: &Stack) -> Vec<Note> {
         ("info", any(|image| !image.proof.info.is_empty())),
         ("refresh", any(|image| image.refresh.is_some())),
         ("channels", !stack.channels().is_empty()),
+        ("policy.refs", *stack.refs() != Refs::default()),
+        ("build.ca", stack.build().ca.is_some()),
+        ("compression", stack.compression() != Compression::default()),
     ];
     let found = parts.iter().filter(|(_, is_there)| *is_there);
     found
@@ -148,11 +160,20 @@ fn left_out(stack: &Stack) -> Vec<Note> {
         .collect()
 }
 
-/// Returns the name that a Dockerfile has for an image.
-fn written_name(source: &ImageSource, facts: &Facts) -> String {
-    match source {
-        ImageSource::InStack(name) => name.value.to_string(),
-        ImageSource::External(image) => pinned(&image.reference.value, facts),
+/// What is rendered, and what is known of it.
+struct Inputs<'a> {
+    stack: &'a Stack,
+    facts: &'a Facts,
+    names: Names,
+}
+
+impl Inputs<'_> {
+    /// Returns the name that a Dockerfile has for an image.
+    fn written_name(&self, source: &ImageSource) -> String {
+        match source {
+            ImageSource::InStack(name) => self.names.context(&name.value).to_owned(),
+            ImageSource::External(image) => pinned(&image.reference.value, self.facts),
+        }
     }
 }
 
@@ -165,14 +186,4 @@ fn pinned(reference: &Reference, facts: &Facts) -> String {
         }
         _ => reference.to_string(),
     }
-}
-
-/// Returns the name of an image in the bake file, which has no dots.
-fn target_name(stack: &Stack, id: ImageId) -> String {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let label = stack.label(id).replace('/', "-");
-    label
-        .chars()
-        .map(|c| if allowed(c) { c } else { '-' })
-        .collect()
 }

@@ -3,11 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::files::{File, Files};
+use super::names::Names;
 use super::step::Folder;
 use super::words::mountable;
-use crate::compile::{PLACE, UV_VERSION, quote};
+use crate::compile::{
+    INSTALLER, PLACE, RATTLER_DIGESTS, RATTLER_VERSION, UV_DIGESTS, UV_VERSION, quote,
+};
 use crate::diagnostic::Diagnostic;
 use crate::llb::{Action, Exec, Mount, MountKind, Output, Sharing, Source, Who};
+
+/// The image whose pip unpacks tools.
+const PYTHON: &str = "docker.io/library/python:3.13-slim";
 
 /// The most files of one step that are mounted by their own names.
 const MOST_SINGLE: usize = 8;
@@ -32,14 +38,16 @@ impl Folder<'_, '_> {
         match &mount.kind {
             MountKind::ReadOnly { .. } if *target == format!("{PLACE}/uv") => {
                 self.uses_uv();
+                let name = &self.inputs.names.uv;
                 one(format!(
-                    "type=bind,from=uv,source=/uv,target={PLACE}/uv/bin/uv"
+                    "type=bind,from={name},source=/{name}/bin/uv,target={PLACE}/uv/bin/uv"
                 ))
             }
             MountKind::ReadOnly { .. } if *target == format!("{PLACE}/rattler") => {
                 self.uses_rattler();
+                let name = &self.inputs.names.rattler;
                 one(format!(
-                    "type=bind,from=rattler,source=/rattler,target={target}"
+                    "type=bind,from={name},source=/{name},target={target}"
                 ))
             }
             MountKind::ReadOnly { input, selector } => {
@@ -248,18 +256,32 @@ fn lost_in_git(tree: &BTreeMap<String, File>, target: &str) -> Vec<String> {
     commands
 }
 
-/// Returns the stages with tools that steps use.
-pub fn stages(uv: bool, rattler: bool) -> String {
+/// Returns the stages with tools that steps use: the files that laminate itself brings, with their digests.
+pub fn stages(uv: bool, rattler: bool, names: &Names) -> String {
     let mut text = String::new();
+    let mut add = |name: &str, package: &str, digests: [&str; 2], option: &str| {
+        let hashes = digests.map(|digest| format!(" --hash=sha256:{digest}"));
+        text.push_str(&format!(
+            "FROM {PYTHON} AS {name}\nRUN echo '{package}{}' >/requirements.txt && \\\n    pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes{option} --target /{name} -r /requirements.txt\n",
+            hashes.concat(),
+        ));
+    };
     if uv || rattler {
-        text.push_str(&format!("FROM ghcr.io/astral-sh/uv:{UV_VERSION} AS uv\n\n"));
+        // It runs in images with any libc.
+        let option = " --platform \"musllinux_1_1_$(uname -m)\"";
+        add(&names.uv, &format!("uv=={UV_VERSION}"), UV_DIGESTS, option);
     }
     if rattler {
-        let version = crate::compile::RATTLER_VERSION;
+        let package = format!("py-rattler=={RATTLER_VERSION}");
+        add(&names.rattler, &package, RATTLER_DIGESTS, "");
         text.push_str(&format!(
-            "FROM python:3.13-slim AS rattler\nRUN pip install --no-cache-dir --no-deps --target /rattler py-rattler=={version}\nCOPY steps/{0} /rattler/{0}\n\n",
-            crate::compile::INSTALLER
+            "COPY steps/{INSTALLER} /{}/{INSTALLER}\n",
+            names.rattler
         ));
     }
-    text
+    if text.is_empty() {
+        text
+    } else {
+        format!("{text}\n")
+    }
 }

@@ -3,7 +3,6 @@
 use super::files::File;
 use super::step::Folder;
 use super::words::{here_document, is_plain_path, paths, value};
-use super::written_name;
 use crate::compile::{Content, Entry, Placement, What, apply};
 use crate::stack::{Mode, Writable};
 
@@ -34,7 +33,8 @@ pub fn is_copy(list: &[Placement], writable: Option<&Writable>) -> bool {
         let is_plain = matches!(placement.mode, None | Some(Mode::Octal(0o755)));
         let has_equal = match &placement.what {
             What::Link { replace, .. } => !replace,
-            What::Image { .. } => is_plain,
+            // `COPY` has patterns, and no file has a name that is one.
+            What::Image { path, .. } => is_plain && !path.contains(['*', '?', '[', '\\']),
             What::Contents(entries) => is_plain && !entries.is_empty(),
             What::File(entry) => {
                 let above = placement
@@ -65,12 +65,14 @@ impl Folder<'_, '_> {
         match &placement.what {
             What::File(entry) => {
                 let mode = mode_of(entry, placement);
-                if mode != 0o644 && !matches!(entry, Entry::Link(_)) {
+                // Another step may use the same file, with its own mode.
+                let kept = match entry {
+                    Entry::File { mode, .. } => *mode,
+                    Entry::Link(_) | Entry::Folder(_) => mode,
+                };
+                if (mode, kept) != (0o644, 0o644) && !matches!(entry, Entry::Link(_)) {
                     options.push_str(&format!(" --chmod={mode:03o}"));
                 }
-                // git keeps no other modes.
-                let kept = if mode & 0o100 == 0 { 0o644 } else { 0o755 };
-                let entry = &entry.with_mode(Some(&Mode::Octal(kept)));
                 if let Some((word, rest)) = text_of(entry) {
                     let target = value(target);
                     self.line(&format!("COPY{options} {word} {target}\n{rest}"));
@@ -104,7 +106,7 @@ impl Folder<'_, '_> {
                 ));
             }
             What::Image { source, path } => {
-                let from = written_name(source, self.facts);
+                let from = self.inputs.written_name(source);
                 self.line(&format!(
                     "COPY --from={from}{options} {}",
                     paths(path, target)

@@ -6,7 +6,7 @@ use crate::stack::Stack;
 /// Returns how the images are built, and what is left out.
 pub fn readme(stack: &Stack, made: &Rendered) -> String {
     let mut text = format!(
-        "# {}\n\nDockerfiles rendered by laminate. Build all images with buildx:\n\n```sh\ndocker buildx bake          # TAG=… docker buildx bake --push publishes them\n```\n\nOr image by image with BuildKit alone, in this order. HOST/… is where the images are pushed to:\n\n```sh\n",
+        "# {}\n\nDockerfiles rendered by laminate. Build all images with buildx:\n\n```sh\ndocker buildx bake          # TAG=… docker buildx bake --push publishes them\n```\n\nCheck them out with umask 022: `COPY` keeps the modes of files.\n\nOr image by image with BuildKit alone, in this order. HOST/… is where the images are pushed to:\n\n```sh\n",
         stack.name()
     );
     for target in &made.targets {

@@ -1,10 +1,9 @@
 //! Scripts of commands as files beside the Dockerfile.
 
-use std::collections::BTreeMap;
-
 use super::files::File;
 use super::step::{ENTER, Folder, kind_name};
-use crate::compile::{PLACE, is_shell_name, quote, takes_errexit};
+use super::variables::Changed;
+use crate::compile::{PLACE, takes_errexit};
 use crate::stack::Kind;
 
 /// A command whose scripts become files.
@@ -19,7 +18,7 @@ impl Folder<'_, '_> {
     pub fn in_files(
         &mut self,
         args: &[String],
-        exports: &BTreeMap<String, String>,
+        changed: &Changed,
         options: &mut Vec<String>,
     ) -> Vec<String> {
         let mut made = InFiles::default();
@@ -42,18 +41,13 @@ impl Folder<'_, '_> {
                 rest = after;
             }
         }
-        self.innermost(rest, exports, &mut made);
+        self.innermost(rest, changed, &mut made);
         options.extend(made.mounts);
         made.args
     }
 
     /// Adds the command that no other script runs.
-    fn innermost(
-        &mut self,
-        args: &[String],
-        exports: &BTreeMap<String, String>,
-        made: &mut InFiles,
-    ) {
+    fn innermost(&mut self, args: &[String], changed: &Changed, made: &mut InFiles) {
         let name = format!("{:02}-{}.sh", self.number, kind_name(self.step));
         let (before, script) = match args {
             [program, option, script]
@@ -67,7 +61,8 @@ impl Folder<'_, '_> {
                 if matches!(self.step.kind, Kind::Run(_)) && takes_errexit(before) =>
             {
                 // In a file only if the JSON form would be unreadable.
-                let is_file = script.contains('\n') || !exports.is_empty();
+                let is_file =
+                    script.contains('\n') || !changed.0.is_empty() || !self.prelude.is_empty();
                 let is_plain = before == ["/bin/sh", "-e", "-c"];
                 let before = if is_file && is_plain {
                     &before[..2]
@@ -82,22 +77,15 @@ impl Folder<'_, '_> {
             }
             _ => (args.to_vec(), None),
         };
-        let is_exported = script.is_some() && exports.keys().all(|name| is_shell_name(name));
-        if !is_exported && !exports.is_empty() {
-            made.args.push("env".to_owned());
-            let entries = exports
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"));
-            made.args.extend(entries);
+        let exported = script.and_then(|_| changed.lines());
+        if exported.is_none() {
+            made.args.extend(changed.command());
         }
         made.args.extend(before);
         let Some((script, is_read)) = script else {
             return;
         };
-        let mut text = String::new();
-        for (name, value) in exports.iter().filter(|_| is_exported) {
-            text.push_str(&format!("export {name}={}\n", quote(value)));
-        }
+        let mut text = exported.unwrap_or_default();
         for line in &self.prelude {
             text.push_str(&format!("{line}\n"));
         }

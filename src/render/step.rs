@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8PathBuf;
 
 use super::files::{File, Files};
+use super::variables::{Changed, Variable};
 use super::words::{array, here_document, is_one_command};
-use super::{Note, pinned};
-use crate::compile::{Compiler, PLACE, is_shell_name, quote, takes_errexit, user_of, with_errexit};
+use super::{Inputs, Note, pinned};
+use crate::compile::{Compiler, PLACE, takes_errexit, user_of, with_errexit};
 use crate::diagnostic::Diagnostic;
 use crate::llb::{Exec, Network, Output};
 use crate::stack::{Image, Kind, Step};
@@ -56,8 +57,8 @@ pub struct Folder<'a, 'b> {
     pub image: &'b Image,
     /// The names of images in the graph.
     pub images: &'b BTreeMap<Output, String>,
-    /// Names of external images.
-    pub facts: &'b super::Facts,
+    /// What is rendered.
+    pub inputs: &'b Inputs<'b>,
     /// All files that steps of the image use.
     pub used: &'b BTreeSet<Utf8PathBuf>,
     /// The step.
@@ -111,7 +112,7 @@ impl Folder<'_, '_> {
             let external = self.image.external_images();
             let mut external = external.iter().map(|image| &image.reference.value);
             let found = external.find(|known| **known == reference || **known == bare);
-            Some(found.map_or_else(|| reference.to_string(), |it| pinned(it, self.facts)))
+            Some(found.map_or_else(|| reference.to_string(), |it| pinned(it, self.inputs.facts)))
         })
     }
 
@@ -148,10 +149,10 @@ impl Folder<'_, '_> {
             options.push("--network=none".to_owned());
         }
         options.extend(self.mount_options(&exec)?);
-        let exports = self.exports(&exec);
-        let inline = self.inline(&args, &exports);
+        let changed = self.changed_variables(&exec);
+        let inline = self.inline(&args, &changed);
         if inline.is_none() {
-            args = self.in_files(&args, &exports, &mut options);
+            args = self.in_files(&args, &changed, &mut options);
         }
         let uses_place = options
             .iter()
@@ -172,27 +173,33 @@ impl Folder<'_, '_> {
         Ok(())
     }
 
-    /// Returns the variables that the command has, and the image has not at this place, or with another value.
-    fn exports(&self, exec: &Exec) -> BTreeMap<String, String> {
+    /// Returns the variables that the command has otherwise than the image at this place.
+    fn changed_variables(&self, exec: &Exec) -> Changed {
+        let known = &self.written.env;
         let entries = exec.env.iter();
         let pairs = entries.map(|entry| entry.split_once('=').unwrap_or((entry, "")));
-        let mut env: BTreeMap<String, String> = pairs
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        if !env.contains_key("HOME") && self.written.env.contains_key("HOME") && exec.user == "0" {
-            // The runtime sets it for other users than that of the image.
-            env.insert("HOME".to_owned(), "/root".to_owned());
-        }
-        env.retain(|name, value| self.written.env.get(name) != Some(value));
-        env
+        let of_step: BTreeMap<&str, &str> = pairs.collect();
+        let missing = known
+            .keys()
+            .filter(|name| !of_step.contains_key(name.as_str()));
+        let missing = missing.map(|name| {
+            let variable = match (name.as_str(), exec.user.as_str()) {
+                // The runtime sets it for other users than that of the image.
+                ("HOME", "0") => Variable::Set("/root".to_owned()),
+                ("HOME", _) => Variable::Home,
+                _ => Variable::Unset,
+            };
+            (name.clone(), variable)
+        });
+        let is_other =
+            |(name, value): &(&&str, &&str)| known.get(**name).map(String::as_str) != Some(**value);
+        let set = of_step.iter().filter(is_other);
+        let set = set.map(|(name, value)| ((*name).to_owned(), Variable::Set((*value).to_owned())));
+        Changed(missing.chain(set).collect())
     }
 
     /// Returns a command as text of the Dockerfile: the rest of the line, and the lines after it.
-    fn inline(
-        &self,
-        args: &[String],
-        exports: &BTreeMap<String, String>,
-    ) -> Option<(String, String)> {
+    fn inline(&self, args: &[String], changed: &Changed) -> Option<(String, String)> {
         let shell = &self.written.shell;
         let is_default = shell.iter().eq(SHELL.iter());
         let (script, mut errexit) = match args {
@@ -208,17 +215,15 @@ impl Folder<'_, '_> {
             _ => {
                 let is_exec = matches!(self.step.kind, Kind::Exec(_) | Kind::Script(_))
                     && args.get(3).is_none_or(|name| name != "laminate");
-                return (is_exec && exports.is_empty()).then(|| (array(args), String::new()));
+                return (is_exec && changed.0.is_empty()).then(|| (array(args), String::new()));
             }
         };
-        if !exports.keys().all(|name| is_shell_name(name)) {
-            return None;
-        }
+        let before = changed.lines()?;
         let is_own = matches!(self.step.kind, Kind::Run(_) | Kind::Apt(_) | Kind::Pip(_));
         if script.lines().count() > LONGEST_SCRIPT && !is_own || script.starts_with("#!") {
             return None;
         }
-        if exports.is_empty() && is_one_command(script) {
+        if before.is_empty() && self.prelude.is_empty() && is_one_command(script) {
             return Some((script.clone(), String::new()));
         }
         let mut text = String::new();
@@ -226,9 +231,7 @@ impl Folder<'_, '_> {
         if errexit {
             text.push_str("set -e\n");
         }
-        for (name, value) in exports {
-            text.push_str(&format!("export {name}={}\n", quote(value)));
-        }
+        text.push_str(&before);
         for line in &self.prelude {
             text.push_str(&format!("{line}\n"));
         }

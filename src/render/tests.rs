@@ -219,10 +219,10 @@ fn tools_are_stages_that_a_named_context_can_replace() {
     );
     let dockerfile = text(&made, "a/Dockerfile");
     assert!(
-        dockerfile.contains("\nFROM ghcr.io/astral-sh/uv:"),
+        dockerfile.contains("\nFROM docker.io/library/python:3.13-slim AS uv\nRUN echo 'uv=="),
         "{dockerfile}"
     );
-    let mount = "--mount=type=bind,from=uv,source=/uv,target=/run/laminate/uv/bin/uv";
+    let mount = "--mount=type=bind,from=uv,source=/uv/bin/uv,target=/run/laminate/uv/bin/uv";
     assert!(dockerfile.contains(mount), "{dockerfile}");
     let file = "source=files/requirements.txt,target=/run/laminate/files/images/a/requirements.txt";
     assert!(dockerfile.contains(file), "{dockerfile}");
@@ -244,6 +244,133 @@ fn a_dockerfile_stays_and_its_names_are_contexts() {
         serde_json::from_str(&text(&made, "docker-bake.json")).expect("JSON");
     assert_eq!(bake["target"]["d"]["contexts"]["a"], "target:a");
     assert_eq!(bake["target"]["d"]["dockerfile"], "../Dockerfile");
+}
+
+/// Returns the Dockerfile of the steps on that of an image, and the notes, or the first problem. The finished image has
+/// the config.
+fn on_dockerfile(keys: &str, config: &str) -> Result<(String, Vec<String>), Diagnostic> {
+    let spec = format!("stack: t\nimages:\n  d:\n    dockerfile: Dockerfile\n    {keys}\n");
+    let stack = stack_with(&spec, &[("images/d/Dockerfile", "FROM debian:12\n")]);
+    let id = stack.ids().next().expect("it has one");
+    let built = BaseConfig::parse(format!("{{\"config\":{config}}}").as_bytes());
+    let mut facts = facts(PATH);
+    facts.dockerfiles.insert(id, built.expect("an object"));
+    let made = render(&stack, &facts).map_err(|mut problems| problems.remove(0))?;
+    let text = text(&made, "d/Dockerfile");
+    let (_, rest) = text.split_once("\nFROM d-dockerfile\n").expect("a base");
+    let lines = rest
+        .lines()
+        .filter(|it| !it.is_empty() && !it.starts_with('#'));
+    let notes = made.notes.into_iter().map(|note| note.text);
+    Ok((
+        lines.map(|line| format!("{line}\n")).collect(),
+        notes.collect(),
+    ))
+}
+
+#[test]
+fn what_config_sets_on_a_dockerfile_is_written_once() {
+    let keys = "env: { PATH: { prepend: /opt, sep: \":\" } }\n    steps: [{ run: a }]\n    \
+                config: { user: daemon, workdir: /w, labels: { l: \"1\", m: null }, ports: [80], stop-signal: SIGINT }";
+    let config = r#"{"Env":["PATH=/opt:/bin"],"User":"daemon","WorkingDir":"/w",
+        "Labels":{"l":"1"},"ExposedPorts":{"80/tcp":{}},"StopSignal":"SIGINT"}"#;
+    let (text, notes) = on_dockerfile(keys, config).expect("it can be");
+    assert_eq!(
+        text,
+        "ENV PATH=\"/opt${PATH:+:${PATH}}\"\nRUN a\nUSER daemon\nWORKDIR /w\nSTOPSIGNAL SIGINT\nLABEL l=1\n\
+         EXPOSE 80/tcp\n"
+    );
+    assert_eq!(
+        notes,
+        ["label `m` stays if the Dockerfile sets it: another one cannot remove it"]
+    );
+}
+
+#[test]
+fn a_step_needs_no_instruction_that_its_dockerfile_may_contradict() {
+    let config = r#"{"Env":["PATH=/bin","A=late"],"User":"daemon"}"#;
+    let message = |keys: &str| on_dockerfile(keys, config).map_err(|problem| problem.message);
+    let user = "config: { user: daemon }, steps";
+    let fails = |what: &str| {
+        Err(format!(
+            "unknown {what} of a step on the Dockerfile of image `d`"
+        ))
+    };
+    let yaml = |keys: &str| keys.replace(", steps", "\n    steps");
+    assert!(
+        message(&yaml(&format!(
+            "{user}: [{{ run: a }}, {{ run: b, as: root }}]"
+        )))
+        .is_ok()
+    );
+    let back = format!("{user}: [{{ run: b, as: root }}, {{ run: a }}]");
+    assert_eq!(message(&yaml(&back)), fails("user"));
+    let shell = "config: { shell: [/bin/bash, -c] }, steps: [{ run: a }]";
+    assert_eq!(message(&yaml(shell)), fails("shell"));
+    let folder = "config: { workdir: /w }, steps: [{ run: a, cwd: /x }, { run: b }]";
+    assert_eq!(message(&yaml(folder)), fails("folder"));
+    let env = "config: { env: { A: late } }, steps: [{ run: a, env: { B: \"${env:A}\" } }]";
+    assert_eq!(message(&yaml(env)), fails("environment"));
+}
+
+#[test]
+fn the_files_of_a_dockerfile_are_ignored_once() {
+    let made = rendered(
+        "  a: { base: \"debian:12\" }\n  d: { dockerfile: Dockerfile }\n",
+        PATH,
+    );
+    let ignored = text(&made, "d/Dockerfile.dockerignore");
+    assert!(ignored.starts_with('#'), "{ignored}");
+}
+
+#[test]
+fn a_file_that_is_copied_with_two_modes_keeps_its_own() {
+    let keys =
+        "steps: [{ copy: { /etc/a: one } }, { copy: { /etc/b: { from: one, mode: \"755\" } } }]";
+    let made = rendered(&format!("  a:\n    base: debian:12\n    {keys}\n"), PATH);
+    assert!(text(&made, "a/Dockerfile").contains("COPY --chmod=755 files/one /etc/b\n"));
+    let file = &made.files.0["a/files/one"];
+    assert!(
+        matches!(file, File::Regular { mode: 0o644, .. }),
+        "{file:?}"
+    );
+}
+
+#[test]
+fn a_path_of_another_image_is_not_a_pattern() {
+    let copy = |path: &str| {
+        let spec =
+            format!("steps: [{{ copy: {{ /x: {{ image: \"debian:12\", from: \"{path}\" }} }} }}]");
+        instructions(&spec, PATH)
+    };
+    assert!(copy("/a b").starts_with("COPY --from="), "{}", copy("/a b"));
+    assert!(
+        copy("/a[1]").starts_with("RUN --mount="),
+        "{}",
+        copy("/a[1]")
+    );
+}
+
+#[test]
+fn a_step_of_another_user_has_the_home_of_that_user() {
+    let config = r#"{"Env":["PATH=/bin","HOME=/home/jovyan","A=1"],"User":"jovyan"}"#;
+    let made = instructions("steps: [{ run: a, as: daemon, env: { A: null } }]", config);
+    assert!(made.contains("set -e\nunset A\nHOME=$(while "), "{made}");
+    let exec = instructions("steps: [{ exec: [a], as: daemon }]", config);
+    assert!(exec.contains(r#""laminate", "env", "a"]"#), "{exec}");
+}
+
+#[test]
+fn what_a_base_has_and_a_dockerfile_loses_is_noted() {
+    let config = r#"{"Env":["PATH=/bin"],"OnBuild":["RUN x"],"StopTimeout":5,"Hostname":"h"}"#;
+    let keys = "base: \"debian:12\", config: { onbuild: ignore }";
+    let made = rendered(&format!("  a: {{ {keys} }}\n"), config);
+    let notes: Vec<&str> = made.notes.iter().map(|note| note.text.as_str()).collect();
+    let expected = [
+        "ONBUILD triggers of the base run: a Dockerfile cannot ignore them",
+        "`StopTimeout` of the config of the base is lost",
+    ];
+    assert_eq!(notes, expected);
 }
 
 #[test]
