@@ -161,6 +161,8 @@ pub enum Event {
         /// Its manifest.
         digest: Digest,
     },
+    /// A process of the user's gets the terminal: the display leaves it, and answers when it has.
+    Release(std::sync::mpsc::Sender<()>),
     /// The last event: the reporter stops here, even if others could still be sent.
     Stop,
 }

@@ -72,7 +72,32 @@ struct State {
     orderly: u32,
     /// The tags that are being written.
     tagging: Option<TagSet>,
+    /// Where signals go instead, and how many went there.
+    forward: Option<(Forward, u32)>,
 }
+
+/// Takes signals by their names: `SIGINT`.
+#[derive(Clone)]
+struct Forward(Arc<dyn Fn(&'static str) + Send + Sync>);
+
+impl std::fmt::Debug for Forward {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Forward")
+    }
+}
+
+/// A process in a container that gets the signals of laminate, until this is dropped.
+#[derive(Debug)]
+pub struct Forwarding(Interrupt);
+
+impl Drop for Forwarding {
+    fn drop(&mut self) {
+        self.0.lock().forward = None;
+    }
+}
+
+/// How many signals a process in a container gets; one more is for laminate.
+pub const FORWARDED: u32 = 2;
 
 /// Work that is not dropped before its end: it stops by itself when it is interrupted.
 #[derive(Debug)]
@@ -94,6 +119,24 @@ impl Drop for Orderly {
 impl Interrupt {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the next [`FORWARDED`] signals passed on, and not taken in.
+    pub fn forward(&self, to: impl Fn(&'static str) + Send + Sync + 'static) -> Forwarding {
+        self.lock().forward = Some((Forward(Arc::new(to)), 0));
+        Forwarding(self.clone())
+    }
+
+    /// Passes a signal on if signals are. Returns how many were passed on; `None` if this one is to be taken in.
+    pub fn pass_on(&self, name: &'static str) -> Option<u32> {
+        let mut state = self.lock();
+        let (forward, count) = state.forward.as_mut()?;
+        if *count == FORWARDED {
+            return None;
+        }
+        *count += 1;
+        (forward.0)(name);
+        Some(*count)
     }
 
     /// Takes in a signal.
@@ -220,6 +263,21 @@ mod tests {
         drop(engine);
         assert!(!interrupt.is_orderly());
         assert_eq!(interrupt.signal(), Reaction::Stop);
+    }
+
+    #[test]
+    fn a_process_gets_the_first_signals() {
+        let interrupt = Interrupt::default();
+        let passed = Arc::new(Mutex::new(Vec::new()));
+        let to = passed.clone();
+        let forwarding = interrupt.forward(move |name| to.lock().expect("no panic").push(name));
+        assert_eq!(interrupt.pass_on("SIGINT"), Some(1));
+        assert_eq!(interrupt.pass_on("SIGTERM"), Some(2));
+        assert_eq!(interrupt.pass_on("SIGINT"), None);
+        assert!(!interrupt.cancel().is_cancelled());
+        drop(forwarding);
+        assert_eq!(interrupt.pass_on("SIGINT"), None);
+        assert_eq!(*passed.lock().expect("no panic"), ["SIGINT", "SIGTERM"]);
     }
 
     #[tokio::test]

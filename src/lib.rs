@@ -49,6 +49,7 @@ pub(crate) mod staging;
 pub(crate) mod table;
 pub(crate) mod tags;
 pub(crate) mod tail;
+pub(crate) mod terminal;
 #[doc(hidden)]
 pub mod testing;
 pub(crate) mod tool;

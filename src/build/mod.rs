@@ -7,6 +7,7 @@
 mod engine;
 mod error;
 mod export;
+mod interactive;
 mod job;
 mod members;
 mod prepared;

@@ -105,6 +105,7 @@ impl<'a> Prepared<'a> {
             staging: self.staging.clone(),
             archive: archive.cloned(),
             suites: environment.suites,
+            interactive: None,
         })
     }
 

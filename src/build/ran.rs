@@ -15,7 +15,7 @@ use crate::export::{self, Target};
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Planned};
 use crate::publish::{self, Staged};
-use crate::run::{Outcome, Report};
+use crate::run::{self, Outcome, Report};
 use crate::stack::{ImageId, Step, Suite};
 use crate::staging::Built;
 use crate::tags;
@@ -56,12 +56,8 @@ impl<'a> Prepared<'a> {
         let span = trace::span(Track::Command, || "prepare".to_owned());
         let probing = self.job.interrupt.unless_cancelled(Box::pin(self.probe()));
         let probing = async { probing.await.ok_or(Error::Cancelled)? };
-        let uv = self.tool(tool::Kind::Uv, Step::uses_uv);
-        let rattler = self.tool(tool::Kind::Rattler, Step::uses_rattler);
-        let (uv, rattler, ()) = tokio::try_join!(uv, rattler, probing)?;
+        let ((), ()) = tokio::try_join!(self.bring_tools(&mut options), probing)?;
         drop(span);
-        options.environment.uv = files_of(uv.as_ref());
-        options.environment.rattler = files_of(rattler.as_ref());
         let span = trace::span(Track::Command, || "run the engine".to_owned());
         let report = engine.run(self.job.stack, plan, &options).await?;
         drop(span);
@@ -74,6 +70,16 @@ impl<'a> Prepared<'a> {
 }
 
 impl Prepared<'_> {
+    /// Adds the tools that steps and suites use.
+    pub(super) async fn bring_tools(&self, options: &mut run::Options) -> Result<(), Error> {
+        let uv = self.tool(tool::Kind::Uv, Step::uses_uv);
+        let rattler = self.tool(tool::Kind::Rattler, Step::uses_rattler);
+        let (uv, rattler) = tokio::try_join!(uv, rattler)?;
+        options.environment.uv = files_of(uv.as_ref());
+        options.environment.rattler = files_of(rattler.as_ref());
+        Ok(())
+    }
+
     /// Returns a tool if a step or a suite that will run uses it; suites use uv.
     async fn tool(&self, kind: tool::Kind, uses: fn(&Step) -> bool) -> Result<Option<Tool>, Error> {
         let (stack, environment) = (self.job.stack, self.job.environment);

@@ -81,6 +81,9 @@ pub struct Failure {
     pub name: Option<String>,
     /// Its place by the source map.
     pub place: Option<SourceLocation>,
+    /// What each mount of the operation had when it failed, by IDs that are known in the same build; empty for mounts
+    /// without files of the engine.
+    pub mounts: Vec<String>,
     /// As received, to be returned unchanged.
     status: RpcStatus,
 }
@@ -203,6 +206,8 @@ impl Error {
 struct SolveDetail {
     #[serde(default)]
     description: std::collections::BTreeMap<String, String>,
+    #[serde(default, rename = "mountIDs")]
+    mounts: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -287,10 +292,13 @@ impl Failure {
                 }
             }
             "errdefs.Solve+json" => {
-                if let Ok(mut detail) = serde_json::from_slice::<SolveDetail>(json)
-                    && let Some(name) = detail.description.remove("llb.customname")
-                {
-                    self.name.get_or_insert(name);
+                if let Ok(mut detail) = serde_json::from_slice::<SolveDetail>(json) {
+                    if self.mounts.is_empty() {
+                        self.mounts = detail.mounts;
+                    }
+                    if let Some(name) = detail.description.remove("llb.customname") {
+                        self.name.get_or_insert(name);
+                    }
                 }
             }
             "errdefs.Source+json" => {
@@ -332,7 +340,7 @@ mod tests {
                 detail("gatewayapi.ExitMessage", r#"{"Code":7}"#),
                 detail(
                     "errdefs.Solve",
-                    r#"{"inputIDs":["a"],"description":{"llb.customname":"sci: run x"}}"#,
+                    r#"{"inputIDs":["a"],"mountIDs":["b",""],"description":{"llb.customname":"sci: run x"}}"#,
                 ),
                 detail(
                     "errdefs.Source",
@@ -350,6 +358,7 @@ mod tests {
         assert_eq!(failure.exit_code, Some(7));
         assert_eq!(failure.vertex.as_deref(), Some("sha256:11"));
         assert_eq!(failure.name.as_deref(), Some("sci: run x"));
+        assert_eq!(failure.mounts, ["b", ""]);
         let place = SourceLocation {
             file: "specs.yml".to_owned(),
             line: 9,

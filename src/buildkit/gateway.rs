@@ -36,14 +36,14 @@ const NEEDED: [&str; 7] = [
 /// need be.
 #[derive(Clone, Debug)]
 pub struct Gateway {
-    bridge: LlbBridgeClient<Channel>,
+    pub(super) bridge: LlbBridgeClient<Channel>,
     plain: Grpc<Channel>,
     build: MetadataValue<Ascii>,
     version: String,
 }
 
 /// A file system the engine made; alive until the build ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ref(pub(super) String);
 
 impl Ref {
@@ -258,7 +258,7 @@ impl Gateway {
         }
     }
 
-    fn call<T>(&self, message: T) -> tonic::Request<T> {
+    pub(super) fn call<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         request.metadata_mut().insert(BUILD_ID, self.build.clone());
         request

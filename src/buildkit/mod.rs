@@ -8,6 +8,7 @@
 
 mod address;
 mod connect;
+mod container;
 mod engine;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -19,6 +20,7 @@ mod status;
 
 pub use address::Address;
 pub use connect::Client;
+pub use container::{Container, Ended, Input, OutputStream, Process};
 pub use engine::{EngineError, Notice, Options as EngineOptions, PrivateEngine, exec_engine};
 #[cfg(test)]
 pub use error::SourceLocation;

@@ -190,6 +190,17 @@ impl Context {
             .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
     }
 
+    /// Returns the one image that a selector names.
+    pub fn select_one(&self, selector: &str) -> Result<ImageId, Failure> {
+        let wanted = self.select(&[selector.to_owned()])?.unwrap_or_default();
+        let mut wanted = wanted.into_iter();
+        if let (Some(id), None) = (wanted.next(), wanted.next()) {
+            return Ok(id);
+        }
+        let text = format!("`{selector}` is more than one image");
+        Err(Failure::new(Exit::Usage, text).help("name one image, and its variant with --variant"))
+    }
+
     /// Returns how facts about the stack are gathered; `platform` is [`platform_name`].
     pub fn gathering<'a>(&'a self, platform: &'a str, request: &'a Request) -> gather::Options<'a> {
         gather::Options {

@@ -32,15 +32,19 @@ pub enum Exit {
     Publish,
     /// Success, and there is a difference.
     Difference,
+    /// `run` or `shell` failed before its process ended.
+    NotRun,
     /// A bug in laminate.
     Bug,
     /// The user or a signal interrupted the command.
     Interrupted,
+    /// The exit code of the process of `run` or `shell`.
+    Process(u8),
 }
 
 impl Exit {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Done,
         Self::Usage,
         Self::Spec,
@@ -50,6 +54,7 @@ impl Exit {
         Self::Publish,
         Self::Difference,
         Self::Bug,
+        Self::NotRun,
         Self::Interrupted,
     ];
 
@@ -65,7 +70,9 @@ impl Exit {
             Self::Publish => 7,
             Self::Difference => 10,
             Self::Bug => 70,
+            Self::NotRun => 125,
             Self::Interrupted => 130,
+            Self::Process(code) => code,
         }
     }
 
@@ -85,7 +92,11 @@ impl Exit {
             }
             Self::Difference => "success with a difference: plan, diff, status, prepull --stale",
             Self::Bug => "a bug in laminate; the message explains how to report it",
+            Self::NotRun => {
+                "run, shell: laminate failed, not the process; other codes are those of the process"
+            }
             Self::Interrupted => "interrupted; no tag is half-moved",
+            Self::Process(_) => "the exit code of the process of run or shell",
         }
     }
 }
@@ -158,7 +169,7 @@ mod tests {
     #[test]
     fn exit_codes_never_change() {
         let codes = Exit::ALL.map(Exit::code);
-        assert_eq!(codes, [0, 2, 3, 4, 5, 6, 7, 10, 70, 130]);
+        assert_eq!(codes, [0, 2, 3, 4, 5, 6, 7, 10, 70, 125, 130]);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Failure};
 use crate::event::{Event, Events};
-use crate::interrupt::{Interrupt, Reaction, TagSet};
+use crate::interrupt::{FORWARDED, Interrupt, Reaction, TagSet};
+use crate::terminal;
 
 /// How long a command may take to stop by itself, unless it has work that ends in order.
 const GRACE: Duration = Duration::from_secs(1);
@@ -37,7 +38,7 @@ pub fn listen(interrupt: &Interrupt, events: &Events) {
             let sender = sender.clone();
             tokio::spawn(async move {
                 while stream.recv().await.is_some() {
-                    let _ended = sender.send(());
+                    let _ended = sender.send(signal.as_str());
                 }
             });
         }
@@ -45,7 +46,14 @@ pub fn listen(interrupt: &Interrupt, events: &Events) {
     let (interrupt, events) = (interrupt.clone(), events.clone());
     // Ends with the runtime.
     tokio::spawn(async move {
-        while signals.recv().await.is_some() {
+        while let Some(name) = signals.recv().await {
+            if let Some(count) = interrupt.pass_on(name) {
+                if count == FORWARDED {
+                    let text = "the process got this signal; one more stops laminate".to_owned();
+                    events.send(Event::Warning { text });
+                }
+                continue;
+            }
             let text = match interrupt.signal() {
                 Reaction::Stop => {
                     let text = "stopping; press Ctrl-C again to stop immediately".to_owned();
@@ -68,6 +76,7 @@ pub fn listen(interrupt: &Interrupt, events: &Events) {
 fn exit(events: &Events, failure: &Failure) -> ! {
     events.send(Event::Stop);
     std::thread::sleep(DISPLAY);
+    terminal::restore();
     super::print_error(&failure.shown(super::color()));
     super::write_trace();
     #[expect(clippy::exit, reason = "this ends laminate wherever it is")]

@@ -25,6 +25,7 @@ mod paths;
 mod plan;
 mod prepull;
 mod preview;
+mod process;
 mod rebuild;
 mod records;
 mod reference;
@@ -46,6 +47,7 @@ use crate::event::Events;
 use crate::interrupt::Interrupt;
 use crate::report::Reporter;
 use crate::shown;
+use crate::terminal;
 use crate::trace::{self, Track};
 
 /// The result of a command that did not fail.
@@ -74,6 +76,7 @@ impl Answer {
 /// Runs the program with this process's arguments and environment.
 pub fn main() -> std::process::ExitCode {
     std::panic::set_hook(Box::new(|panic| {
+        terminal::restore();
         print_error(&format!(
             "laminate has a bug: {panic}\n\
              Please report it at {}/issues, with the command and this text (version {}).\n",
@@ -185,6 +188,8 @@ async fn dispatch(
         Command::Import(args) => import::run(global, &args).await,
         Command::Parity(args) => parity::run(global, &args, events, cancel).await,
         Command::Render(args) => render::run(global, &args, events, cancel).await,
+        Command::Run(args) => process::run(global, args, events, interrupt).await,
+        Command::Shell(args) => process::shell(global, args, events, interrupt).await,
         Command::Plan(args) => plan::run(global, &args, events, cancel).await,
         Command::Build(args) => build::run(global, &args, events, interrupt).await,
         Command::Test(args) => build::test(global, &args, events, interrupt).await,

@@ -106,17 +106,10 @@ async fn built(
     cancel: &CancellationToken,
 ) -> Result<Reference, Failure> {
     let context = context::load(global).await?;
-    let wanted = context.select(&[name.to_owned()])?.unwrap_or_default();
+    let id = context.select_one(name)?;
     let (_, plan) = context
         .plan(Some(registry), &Request::default(), events, cancel)
         .await?;
-    let mut wanted = wanted.into_iter();
-    let (Some(id), None) = (wanted.next(), wanted.next()) else {
-        let text = format!("`{name}` is more than one image");
-        return Err(
-            Failure::new(Exit::Usage, text).help("name one image, and its variant with --variant")
-        );
-    };
     match (&plan.images[id.0].action, context.stack.staging()) {
         (Action::Reuse { digest }, Some(staging)) => Ok(Reference {
             repository: staging.clone(),

@@ -98,7 +98,7 @@ impl<W: Write + Send> Json<W> {
                 "event": "published", "image": image, "repository": repository, "tags": tags,
                 "digest": digest.as_str(),
             }),
-            Event::Stop => return Vec::new(),
+            Event::Release(_) | Event::Stop => return Vec::new(),
         };
         vec![object]
     }

@@ -124,10 +124,18 @@ impl Drop for Reporter {
 }
 
 fn watch(events: &Receiver<Event>, mut view: Box<dyn View>) {
+    let mut is_released = false;
     loop {
         match events.recv_timeout(TICK) {
             Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(Event::Release(done)) => {
+                view.end();
+                is_released = true;
+                // The process may have been given up.
+                let _ = done.send(());
+            }
             Ok(event) => view.show(&event, Instant::now()),
+            Err(RecvTimeoutError::Timeout) if is_released => {}
             Err(RecvTimeoutError::Timeout) => view.tick(Instant::now()),
         }
     }

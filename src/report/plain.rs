@@ -144,6 +144,7 @@ impl<W: Write + Send> Plain<W> {
             | Event::ImageSkipped { .. }
             | Event::SuiteDone { .. }
             | Event::Checked { .. }
+            | Event::Release(_)
             | Event::Stop => Vec::new(),
         }
     }

@@ -199,7 +199,7 @@ impl Terminal {
                 let text = published(repository, tags, digest.as_str());
                 self.outcome(Ink::Good, "tagged", image, &text);
             }
-            Event::Stop => {}
+            Event::Release(_) | Event::Stop => {}
         }
     }
 

@@ -1,13 +1,15 @@
 //! What all parts of a run share: the stack, the plan, the engine's gateway, the compiler.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::sync::OnceCell;
 
-use super::base::references;
+use super::base::{references, staged};
+use super::interactive::Target;
 use super::options::Options;
 use super::outcome::{ImageError, StopReason};
+use super::schedule::leaders;
 use super::track::Tracker;
 use crate::buildkit::{self, Gateway, Ref};
 use crate::compile::{BaseConfig, Compiler};
@@ -32,6 +34,10 @@ pub struct Context<'a> {
     pub tracker: Arc<Tracker>,
     /// Calls the engine.
     pub gateway: Gateway,
+    /// The image in which the user runs a process, if it is built: the one that is built for its key.
+    pub focus: Option<ImageId>,
+    /// The step in which the user runs it.
+    pub target: OnceLock<Target>,
     compiler: Mutex<Compiler<'a>>,
     sources: Vec<SourceFile>,
     /// Configs of pinned images by reference, each read once.
@@ -49,7 +55,10 @@ impl<'a> Context<'a> {
         gateway: Gateway,
     ) -> Self {
         let graph = Graph::new(options.platform.clone());
-        let references = references(stack, plan, &options.external);
+        let mut references = references(stack, plan, &options.external);
+        let interactive = options.interactive.as_ref().map(|it| it.image);
+        // Its config says what is run.
+        references.extend(interactive.and_then(|id| staged(stack, plan, id)));
         let mut compiler = Compiler::new(stack, &options.environment, graph);
         compiler.external.clone_from(&options.external);
         Self {
@@ -59,6 +68,8 @@ impl<'a> Context<'a> {
             events,
             tracker,
             gateway,
+            focus: interactive.and_then(|id| leaders(plan).get(&id).copied()),
+            target: OnceLock::new(),
             compiler: Mutex::new(compiler),
             sources: stack
                 .sources()

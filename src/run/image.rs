@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use bollard_buildkit_proto::pb;
+
 use super::base::{last_build, staged};
 use super::context::Context;
 use super::dockerfile;
+use super::interactive::{Candidate, Place, STEP_NAMES, Target};
 use super::names;
 use super::outcome::{FailedProcess, ImageError, StopReason};
 use super::programs;
@@ -13,6 +16,7 @@ use crate::buildkit::{self, Failure, Ref};
 use crate::compile::{
     BaseConfig, BaseState, Compiled, Compiler, DockerfileState, finished, process_of_step,
 };
+use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::llb::{Definition, Output, Platform};
 use crate::name::Reference;
@@ -99,10 +103,13 @@ pub async fn build(
         let definition = context.definition(&mut compiler, compiled.output);
         (compiled, definition)
     };
-    let by_digest = track(context, &label, id, &of_dockerfile, &compiled, &definition);
-    match context.gateway.solve(definition.pb).await {
+    let (by_digest, shown) = track(context, &label, id, &of_dockerfile, &compiled, &definition);
+    let (wanted, is_whole) = wanted(context, id, &shown, definition, &compiled.config)?;
+    match context.gateway.solve(wanted).await {
         Ok(result) => {
-            names::check(context, id, &compiled, &result).await?;
+            if is_whole {
+                names::check(context, id, &compiled, &result).await?;
+            }
             Ok(BuiltImage {
                 compiled,
                 result,
@@ -116,6 +123,47 @@ pub async fn build(
         }
         Err(error) => Err(StopReason::Run(error)),
     }
+}
+
+/// Returns what is solved of an image, and whether that is all of it: not if the user asks for the state at a step.
+fn wanted(
+    context: &Context<'_>,
+    id: ImageId,
+    shown: &[Candidate],
+    definition: Definition,
+    config: &BaseConfig,
+) -> Result<(pb::Definition, bool), StopReason> {
+    let interactive = context.options.interactive.as_ref();
+    let place = interactive.filter(|_| context.focus == Some(id));
+    let place = place.map(|it| &it.place);
+    let Some((place, step)) = place.and_then(|place| Some((place, place.step()?))) else {
+        return Ok((definition.pb, true));
+    };
+    let image = context.image(id);
+    let refused = |label: String, help: &str| {
+        let text = format!("no step `{step}` in image `{}`", context.label(id));
+        let problem = Diagnostic::error(text)
+            .at(image.name.span, label)
+            .help(help);
+        StopReason::from(ImageError::Spec(Box::new(problem)))
+    };
+    let Some(target) = Target::find(step, shown, &definition.pb, config) else {
+        let count = shown.iter().map(|it| it.number).max().unwrap_or_default();
+        return Err(refused(format!("it has {count} steps"), STEP_NAMES));
+    };
+    let wanted = match place {
+        Place::Before(_) => match target.before() {
+            Some(before) => before,
+            None => {
+                let label = "nothing is before it: the base is scratch".to_owned();
+                return Err(refused(label, "use --at"));
+            }
+        },
+        Place::After(_) | Place::Finished => target.after(),
+    };
+    // Each image is built once.
+    let _first = context.target.set(target);
+    Ok((wanted, false))
 }
 
 /// Returns the error of an image of which an operation failed. `config`: what its steps start from.
@@ -222,7 +270,8 @@ async fn begin_dockerfile(
     Ok(made)
 }
 
-/// Has the operations of an image shown: instructions of its Dockerfile, then its steps. Returns the step of each.
+/// Has the operations of an image shown: instructions of its Dockerfile, then its steps. Returns the step of each, and
+/// those that are shown.
 fn track(
     context: &Context<'_>,
     label: &str,
@@ -230,32 +279,38 @@ fn track(
     of_dockerfile: &[(String, String)],
     compiled: &Compiled,
     definition: &Definition,
-) -> BTreeMap<String, usize> {
+) -> (BTreeMap<String, usize>, Vec<Candidate>) {
     let steps = &context.image(id).steps;
-    let instructions: Vec<_> = of_dockerfile
-        .iter()
-        .filter(|(_, name)| is_shown(name))
+    let instructions = of_dockerfile.iter().filter(|(_, name)| is_shown(name));
+    let instructions = (1..).zip(instructions);
+    let mut shown: Vec<Candidate> = instructions
+        .map(|(number, (digest, name))| Candidate {
+            digest: digest.clone(),
+            number,
+            title: name.clone(),
+        })
         .collect();
     // The Dockerfile is a step itself.
-    let more = instructions
+    let more = shown
         .len()
         .saturating_sub(usize::from(!of_dockerfile.is_empty()));
-    let step = |title: &str, number: usize| Step {
-        image: label.to_owned(),
-        title: title.to_owned(),
-        number,
-        of: steps.len() + more,
-    };
-    for (index, (digest, name)) in instructions.into_iter().enumerate() {
-        context.tracker.add(digest.clone(), step(name, index + 1));
-    }
     let mut by_digest = steps_by_digest(compiled, definition);
-    for (digest, index) in &by_digest {
-        let step = step(&steps[*index].title, index + 1 + more);
-        context.tracker.add(digest.clone(), step);
+    shown.extend(by_digest.iter().map(|(digest, index)| Candidate {
+        digest: digest.clone(),
+        number: index + 1 + more,
+        title: steps[*index].title.clone(),
+    }));
+    for candidate in &shown {
+        let step = Step {
+            image: label.to_owned(),
+            title: candidate.title.clone(),
+            number: candidate.number,
+            of: steps.len() + more,
+        };
+        context.tracker.add(candidate.digest.clone(), step);
     }
     by_digest.extend(of_dockerfile.iter().map(|(digest, _)| (digest.clone(), 0)));
-    by_digest
+    (by_digest, shown)
 }
 
 /// Whether an operation that the frontend named is one that people know: an instruction.

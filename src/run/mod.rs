@@ -11,6 +11,7 @@ mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod image;
+mod interactive;
 mod names;
 mod options;
 mod outcome;
@@ -27,7 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 use context::Context;
 use drive::drive;
+pub use interactive::{Command, Interactive, Place, STEP_NAMES, StepName, has_step};
 pub use options::Options;
+use outcome::StopReason;
 pub use outcome::{FailedProcess, ImageError, Outcome, Proven, Report};
 pub use schedule::leaders;
 use schedule::{Entry, Schedule, State};
@@ -71,6 +74,12 @@ pub async fn run(
         |gateway| async {
             let context = Context::new(stack, plan, options, events, tracker.clone(), gateway);
             let done = drive(&context, schedule).await?;
+            let process = match &options.interactive {
+                None => None,
+                Some(interactive) => interactive::start(&context, &done, interactive)
+                    .await
+                    .map_or_else(StopReason::into_image_error, |ended| Ok(ended.map(Ok)))?,
+            };
             let images = done
                 .built
                 .iter()
@@ -80,14 +89,17 @@ pub async fn run(
             let exports = !returned.refs.is_empty() || !plan.builds();
             Ok(buildkit::Built {
                 returned: exports.then_some(returned),
-                value: done,
+                value: (done, process),
             })
         },
     )
     .await;
-    let Solved { response, value } = solved?;
+    let Solved {
+        response,
+        value: (value, process),
+    } = solved?;
     tracker.end();
-    let index = if value.built.is_empty() {
+    let index = if value.built.is_empty() || options.interactive.is_some() {
         None
     } else {
         Some(index(&response)?)
@@ -101,6 +113,7 @@ pub async fn run(
         exported: exported.collect(),
         images: outcomes(plan, &tracker, &value.schedule, value.errors),
         proven: value.proven,
+        process,
         solves: 1,
     })
 }

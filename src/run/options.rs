@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::base::ExternalDigests;
+use super::interactive::Interactive;
 use crate::buildkit::Services;
 use crate::compile::StepEnvironment;
 use crate::llb::Platform;
@@ -32,4 +33,6 @@ pub struct Options {
     pub archive: Option<Arc<File>>,
     /// How many suites and info commands run at the same time; at least one does.
     pub suites: usize,
+    /// The process that the user runs when the images are built; nothing is exported then.
+    pub interactive: Option<Interactive>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::buildkit::{self, Failure};
+use crate::buildkit::{self, Ended, Failure};
 use crate::compile::Program;
 use crate::diagnostic::Diagnostic;
 use crate::evidence::{Checks, Info, Verdict};
@@ -22,6 +22,8 @@ pub struct Report {
     pub exported: BTreeMap<String, ImageId>,
     /// What ran on each image.
     pub proven: BTreeMap<ImageId, Proven>,
+    /// How the process of the user's ended, or why the image cannot run it; `None` if none was started.
+    pub process: Option<Result<Ended, Box<ImageError>>>,
     /// `Control.Solve` requests sent.
     pub solves: u32,
 }
@@ -133,5 +135,17 @@ pub(super) enum StopReason {
 impl From<ImageError> for StopReason {
     fn from(error: ImageError) -> Self {
         Self::Image(Box::new(error))
+    }
+}
+
+impl StopReason {
+    /// Returns the error of the image as a result of the run.
+    pub(super) fn into_image_error<T>(
+        self,
+    ) -> Result<Option<Result<T, Box<ImageError>>>, buildkit::Error> {
+        match self {
+            Self::Image(error) => Ok(Some(Err(error))),
+            Self::Run(error) => Err(error),
+        }
     }
 }

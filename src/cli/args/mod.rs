@@ -5,6 +5,7 @@
 
 mod build;
 mod output;
+mod process;
 mod release;
 
 use camino::Utf8PathBuf;
@@ -17,6 +18,7 @@ pub use self::output::{
     CompletionsArgs, DocsArgs, GraphArgs, GraphFormat, ImportArgs, InitArgs, ParityArgs,
     PrepullArgs, RenderArgs, WhyArgs,
 };
+pub use self::process::{RunArgs, ShellArgs, StartArgs};
 pub use self::release::{
     DiffArgs, DiffFormat, EvidenceAddArgs, EvidenceCommand, EvidenceListArgs, HistoryArgs,
     MovingArgs, PromoteArgs, RebuildArgs, RevertArgs, ShowArgs,
@@ -253,6 +255,20 @@ pub enum Command {
     /// README.md. External images are pinned to their digests. Reports what a Dockerfile cannot have. Tests, policies,
     /// package lists and channels are left out. Reads the configs of external bases from their registries.
     Render(RenderArgs),
+    /// Run the command of an image, or another one, as `docker run` does
+    ///
+    /// Builds the image first if it is not up to date; nothing is pushed, and no tests run. The process has the image's
+    /// environment, user and folder, and the network of steps. What it changes is not kept. It gets a terminal if
+    /// standard input and output are terminals; if not, signals are passed on to it. Exits with the exit code of
+    /// the process, or with 125 if laminate fails.
+    Run(RunArgs),
+    /// Open a shell in an image, or in a step of it
+    ///
+    /// Builds the image first if it is not up to date; nothing is pushed, and no tests run. The shell is bash, or sh in an
+    /// image without it, with the image's environment, user and folder. What it changes is not kept. --at opens it
+    /// after a step, with the mounts, secrets, environment, user and folder of the step, and if the step fails, in the
+    /// state at the failure. Exits with the exit code of the shell, or with 125 if laminate fails.
+    Shell(ShellArgs),
     /// Show which image is based on which, copies from which or mounts which
     Graph(GraphArgs),
     /// Explain an image: what `build` would do, why, and what its cache key is made of
@@ -288,6 +304,8 @@ impl Command {
             Self::Import(_) => "import",
             Self::Parity(_) => "parity",
             Self::Render(_) => "render",
+            Self::Run(_) => "run",
+            Self::Shell(_) => "shell",
             Self::Graph(_) => "graph",
             Self::Why(_) => "why",
             Self::Completions(_) => "completions",

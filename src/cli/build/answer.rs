@@ -15,7 +15,8 @@ use crate::evidence::Evidence;
 use crate::interrupt::TagLog;
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Planned};
-use crate::run::{ImageError, Outcome};
+use crate::report::{Ink, Paint};
+use crate::run::{ImageError, Outcome, StepName};
 use crate::source::Span;
 use crate::stack::{Image, Kind, Stack, Step};
 use crate::table;
@@ -220,8 +221,8 @@ fn dockerfile_line(stack: &Stack, image: &Image, failure: &buildkit::Failure) ->
     })
 }
 
-/// A failed image, for programs and for people.
-fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, String) {
+/// Returns a failed image, for programs and for people.
+pub fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, String) {
     let image = &stack[planned.id];
     let label = &planned.label;
     let mut exit_code = None;
@@ -276,6 +277,13 @@ fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, 
     for line in last {
         text.push_str(&format!("  | {line}\n"));
     }
+    let shell = shell_command(stack, planned, error, span);
+    if let Some(command) = &shell {
+        let help = Paint { color: color() }.text(Ink::Name, "help:");
+        text.push_str(&format!(
+            "{help} open a shell at the failure: `{command}`, with the options of this command\n"
+        ));
+    }
     text.push('\n');
     let json = json!({
         "kind": kind,
@@ -283,8 +291,40 @@ fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Value, 
         "exit_code": exit_code,
         "log_tail": log,
         "text": error.to_string(),
+        "shell": shell,
     });
     (json, text)
+}
+
+/// Returns the command that opens a shell at the failure of a step; `None` for what had no process. `span`: where the
+/// failure is shown.
+fn shell_command(
+    stack: &Stack,
+    planned: &Planned,
+    error: &ImageError,
+    span: Option<Span>,
+) -> Option<String> {
+    let ImageError::Step {
+        step: Some(step),
+        failure,
+        ..
+    } = error
+    else {
+        return None;
+    };
+    failure.exit_code?;
+    let name = match stack[planned.id].dockerfile() {
+        None => StepName::Number(step + 1),
+        // Its instructions have numbers of their own.
+        Some(_) => {
+            let span = span?;
+            StepName::Line {
+                file: stack.sources().shown_path(span.source),
+                line: stack.sources().start(span).line,
+            }
+        }
+    };
+    Some(format!("laminate shell {} --at {name}", planned.label))
 }
 
 #[cfg(test)]

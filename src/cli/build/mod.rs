@@ -9,6 +9,9 @@ mod findings;
 mod hint;
 mod request;
 
+pub use answer::image_error;
+pub use request::process as process_options;
+
 use std::time::Instant;
 
 use super::args::{BuildArgs, Global, TestArgs};

@@ -6,13 +6,13 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
 use crate::build::{Goal, Options};
-use crate::cli::args::{BuildArgs, Global, ProvingArgs, TestArgs};
+use crate::cli::args::{BuildArgs, Global, ProvingArgs, StartArgs, TestArgs};
 use crate::cli::context::Context;
 use crate::cli::{Exit, Failure};
 use crate::diagnostic::nearest;
 use crate::export::Target;
 use crate::plan::{Request, Retest};
-use crate::stack::Stack;
+use crate::stack::{ImageId, Stack};
 
 /// Reads the arguments of `build`, and the files of its secrets.
 pub(super) fn build(
@@ -61,6 +61,30 @@ pub(super) fn test(
         },
         dry_run: args.dry_run,
         ..proving(context, global, &args.proving)?
+    })
+}
+
+/// Reads the arguments of `run` and `shell`, and the files of their secrets. `in_step`: a step of the image is needed, which
+/// the image in staging does not have.
+pub fn process(
+    context: &Context,
+    global: &Global,
+    args: &StartArgs,
+    id: ImageId,
+    in_step: bool,
+) -> Result<Options, Failure> {
+    Ok(Options {
+        request: Request {
+            selected: Some(BTreeSet::from([id])),
+            no_reuse: in_step,
+            ..Request::default()
+        },
+        offline: args.offline,
+        secrets: secrets(&args.secrets)?,
+        agents: agents(&args.agents, std::env::var_os("SSH_AUTH_SOCK"))?,
+        ca: context.ca(global)?,
+        vars: context.vars.clone(),
+        ..Options::default()
     })
 }
 

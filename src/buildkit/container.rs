@@ -1,0 +1,234 @@
+//! Containers in a build (`NewContainer`, `ExecProcess`): processes that the user works with, not steps. Nothing of them is
+//! cached or kept.
+
+use std::time::Duration;
+
+use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
+    ExecMessage, FdMessage, InitMessage, NewContainerRequest, ResizeMessage, SignalMessage,
+    exec_message::Input as Message,
+};
+use bollard_buildkit_proto::pb;
+use futures_util::stream::{self, Stream, StreamExt as _};
+use tokio::sync::mpsc;
+
+use super::{Error, Gateway, unique};
+use crate::trace::{self, Track};
+
+/// How long the end of the output may take after the process has ended.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The exit code of a process that could not be started (`UnknownExitStatus` in frontend/gateway/pb/exit.go).
+const NOT_STARTED: u32 = 255;
+
+/// The file systems and the network of a container.
+#[derive(Clone, Debug, Default)]
+pub struct Container {
+    /// Its mounts, `/` among them. `result_id` of each names a [`Ref`](super::Ref) or a mount of an operation that failed in
+    /// the same build; without one it is empty.
+    pub mounts: Vec<pb::Mount>,
+    /// Its network, a `pb::NetMode`.
+    pub network: i32,
+    /// The file of hosts beside the engine's own.
+    pub extra_hosts: Vec<pb::HostIp>,
+}
+
+/// The process of a container.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// `NAME=value`.
+    pub env: Vec<String>,
+    /// Variables that are secrets of the session.
+    pub secret_env: Vec<pb::SecretEnv>,
+    /// The folder it starts in.
+    pub cwd: String,
+    /// A name or number, with or without a group.
+    pub user: String,
+    /// Whether it has a terminal: one stream of output, and keys such as Ctrl-C are signals.
+    pub has_terminal: bool,
+}
+
+/// Something for a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Standard input.
+    Bytes(Vec<u8>),
+    /// The end of standard input.
+    End,
+    /// The size of its terminal.
+    Size {
+        /// Lines.
+        rows: u16,
+        /// Characters of a line.
+        columns: u16,
+    },
+    /// A signal, by its name: `SIGINT`.
+    Signal(&'static str),
+}
+
+/// The streams of output of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputStream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Errors,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code; 128 and the number of the signal that ended it.
+    pub code: u32,
+    /// Why it could not be started, if it was not.
+    pub not_started: Option<String>,
+}
+
+impl Gateway {
+    /// Runs a process in a new container and waits for it. `inputs` reach it as they come; `write` gets its output, and its
+    /// first `false` ends the process. Not while operations of the build may fail (gateway.go: a map without a lock).
+    pub async fn run_process(
+        &self,
+        container: Container,
+        process: Process,
+        inputs: impl Stream<Item = Input> + Send + 'static,
+        mut write: impl AsyncFnMut(OutputStream, Vec<u8>) -> bool,
+    ) -> Result<Ended, Error> {
+        let _span = trace::span(Track::Engine, || "run a process".to_owned());
+        let id = unique();
+        let request = NewContainerRequest {
+            container_id: id.clone(),
+            mounts: container.mounts,
+            network: container.network,
+            extra_hosts: container.extra_hosts,
+            ..NewContainerRequest::default()
+        };
+        let mut bridge = self.bridge.clone();
+        let made = bridge.new_container(self.call(request)).await;
+        made.map_err(Error::from_status)?;
+        let message = {
+            let id = id.clone();
+            move |input| ExecMessage {
+                process_id: id.clone(),
+                input: Some(input),
+            }
+        };
+        let begin = message(Message::Init(init(&id, process)));
+        // The daemon reports the end of a process only after the end of its input.
+        let (ending, ended) = mpsc::channel::<Input>(1);
+        let ended = stream::unfold(ended, async |mut ended| {
+            ended.recv().await.map(|input| (input, ended))
+        });
+        let inputs = stream::select(inputs, ended).map(message_of).map(message);
+        // Without the end of the stream: the daemon would stop the process.
+        let messages = stream::once(async { begin })
+            .chain(inputs)
+            .chain(stream::pending());
+        let answer = bridge.exec_process(self.call(messages)).await;
+        let mut answers = answer.map_err(Error::from_status)?.into_inner();
+        let mut end: Option<Ended> = None;
+        loop {
+            let next = answers.message();
+            let next = match end {
+                None => next.await,
+                Some(_) => match tokio::time::timeout(GRACE, next).await {
+                    Ok(next) => next,
+                    Err(_) => break,
+                },
+            };
+            let input = match next {
+                Ok(Some(next)) => next.input,
+                Ok(None) => break,
+                // What it reports of the end of a container does not change how its process ended.
+                Err(_) if end.is_some() => break,
+                Err(status) => return Err(Error::from_status(status)),
+            };
+            match input {
+                Some(Message::File(file)) if !file.data.is_empty() => {
+                    let stream = match file.fd {
+                        2 => OutputStream::Errors,
+                        _ => OutputStream::Output,
+                    };
+                    if !write(stream, file.data).await {
+                        // Dropping the call ends the process.
+                        return Ok(Ended {
+                            code: BROKEN_PIPE,
+                            not_started: None,
+                        });
+                    }
+                }
+                Some(Message::Exit(exit)) => {
+                    end = Some(how_ended(exit.code, exit.error.map(|error| error.message)));
+                    let _already = ending.try_send(Input::End);
+                }
+                Some(Message::Done(_)) => break,
+                _ => {}
+            }
+        }
+        end.ok_or_else(|| Error::Lost {
+            reason: "the process has no exit code".to_owned(),
+        })
+    }
+}
+
+/// The exit code of a process whose output nobody reads: 128 and SIGPIPE.
+const BROKEN_PIPE: u32 = 128 + 13;
+
+fn init(container: &str, process: Process) -> InitMessage {
+    InitMessage {
+        container_id: container.to_owned(),
+        meta: Some(pb::Meta {
+            args: process.args,
+            env: process.env,
+            cwd: process.cwd,
+            user: process.user,
+            ..pb::Meta::default()
+        }),
+        fds: vec![0, 1, 2],
+        tty: process.has_terminal,
+        secretenv: process.secret_env,
+        ..InitMessage::default()
+    }
+}
+
+fn message_of(input: Input) -> Message {
+    let file = |data, eof| FdMessage { fd: 0, eof, data };
+    match input {
+        Input::Bytes(bytes) => Message::File(file(bytes, false)),
+        Input::End => Message::File(file(Vec::new(), true)),
+        Input::Size { rows, columns } => Message::Resize(ResizeMessage {
+            rows: rows.into(),
+            cols: columns.into(),
+        }),
+        Input::Signal(name) => Message::Signal(SignalMessage {
+            name: name.to_owned(),
+        }),
+    }
+}
+
+/// Returns how a process ended, by what the daemon reports. A process that ran has an exit code of its own, and the text
+/// `exit code: 7`.
+fn how_ended(code: u32, error: Option<String>) -> Ended {
+    let error = error.filter(|text| code == NOT_STARTED && !text.ends_with("exit code: 255"));
+    Ended {
+        code,
+        not_started: error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::how_ended;
+
+    #[test]
+    fn a_process_that_ends_with_255_was_started() {
+        let reason = |code, text: &str| how_ended(code, Some(text.to_owned())).not_started;
+        assert_eq!(reason(7, "exit code: 7"), None);
+        assert_eq!(reason(255, "exit code: 255"), None);
+        assert_eq!(
+            reason(255, "unable to find user x").as_deref(),
+            Some("unable to find user x")
+        );
+    }
+}
