@@ -16,7 +16,7 @@ mod words;
 use std::ops::Range;
 
 pub use ignore::Ignore;
-pub use lines::{Instruction, here_document, lines};
+pub use lines::{Instruction, Lines, here_document, lines};
 pub use uses::{Root, Uses};
 
 /// A Dockerfile.

@@ -1,14 +1,18 @@
 //! Reads what a plan must know of the instructions of a Dockerfile.
 
-use super::lines::{Instruction, here_document, lines};
+use super::lines::{Instruction, Lines, here_document, lines};
 use super::{Arg, Dockerfile, Fault, Stage, Use, Word};
 
 impl Dockerfile {
     /// Reads a text.
     pub fn parse(text: &str) -> Result<Self, Fault> {
-        let read = lines(text)?;
+        Self::of_lines(&lines(text)?)
+    }
+
+    /// Returns what instructions mean.
+    pub fn of_lines(read: &Lines) -> Result<Self, Fault> {
         let mut made = Self {
-            syntax: read.syntax,
+            syntax: read.syntax.clone(),
             ..Self::default()
         };
         for instruction in &read.instructions {

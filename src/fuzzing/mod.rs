@@ -4,6 +4,7 @@
 //! Compiled for tests and fuzzers alone (`--cfg fuzzing`). A function whose readers are private is in the
 //! `fuzz.rs` of their room.
 
+mod dockerfile;
 mod edit;
 mod records;
 mod spec;
@@ -20,10 +21,11 @@ pub const LONGEST: usize = 64 << 10;
 pub type Target = fn(&[u8]);
 
 /// The targets by their names, which are those of the folders in `fuzz/corpus/`.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("archives", crate::export::fuzz::archives),
     ("challenges", crate::registry::fuzz::challenges),
     ("credentials", crate::registry::fuzz::credentials),
+    ("dockerfile", dockerfile::dockerfile),
     ("image", spec::image),
     ("junit", texts::junit),
     ("lists", texts::lists),

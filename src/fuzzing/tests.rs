@@ -129,6 +129,6 @@ macro_rules! tests {
 }
 
 tests! {
-    archives challenges credentials image junit lists lock manifests names output packets patterns records
+    archives challenges credentials dockerfile image junit lists lock manifests names output packets patterns records
     requirements script spec status users variables
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::texts::{Texts, invalid, line};
+use super::texts::{Text, Texts, invalid, line};
 use super::{Context, Note, Target};
 use crate::dockerfile::{Dockerfile, Root, Uses, Word};
 use crate::name::{ImageName, Reference, Repository};
@@ -103,7 +103,9 @@ pub fn link(
     notes: &mut Vec<Note>,
 ) -> Result<Linked, String> {
     let path = &target.dockerfile;
-    let (text, parsed) = texts.dockerfile(target);
+    let Text {
+        text, file: parsed, ..
+    } = texts.dockerfile(target);
     let mut linked = Linked {
         args: target.args.clone(),
         ..Linked::default()

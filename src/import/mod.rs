@@ -310,7 +310,8 @@ impl Steps {
     ) -> Result<(), String> {
         let name = &names[&target.name];
         let (prefix, is_in_place) = files::prefix(target, name, settings);
-        let (text, _) = texts.dockerfile(target);
+        let read = texts.dockerfile(target);
+        let (text, file) = (read.text, native::read(read.text, &read.lines));
         let ignore = match files::ignored(target, sources) {
             Some(path) => texts.ignore(&path, sources)?,
             None => &crate::dockerfile::Ignore::default(),
@@ -324,9 +325,9 @@ impl Steps {
             prefix,
             is_in_place,
             text,
-            stages: native::stage_names(text),
+            stages: file.iter().flat_map(native::File::names).collect(),
         };
-        match native::translate(&context, &self.known, &self.vars) {
+        match native::translate(&context, file, &self.known, &self.vars) {
             Ok(native) => {
                 self.images.insert(name.clone(), native.keys);
                 self.known.insert(name.clone(), native.known);

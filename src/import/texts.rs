@@ -4,12 +4,23 @@ use std::collections::BTreeMap;
 
 use super::Target;
 use super::sources::Sources;
-use crate::dockerfile::{Dockerfile, Fault, Ignore};
+use crate::dockerfile::{Dockerfile, Fault, Ignore, Lines, lines};
+
+/// A Dockerfile that was read.
+#[derive(Debug)]
+pub struct Text<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// Its instructions.
+    pub lines: Lines,
+    /// What they mean.
+    pub file: Dockerfile,
+}
 
 /// Texts that were read.
 #[derive(Debug, Default)]
 pub struct Texts<'a> {
-    dockerfiles: BTreeMap<&'a str, (&'a str, Dockerfile)>,
+    dockerfiles: BTreeMap<&'a str, Text<'a>>,
     ignores: BTreeMap<String, Ignore>,
 }
 
@@ -24,16 +35,17 @@ impl<'a> Texts<'a> {
             }
             let text = sources.text(path);
             let text = text.ok_or_else(|| format!("missing Dockerfile `{path}`"))?;
-            let file = Dockerfile::parse(text).map_err(|fault| invalid(path, text, &fault))?;
-            texts.dockerfiles.insert(path, (text, file));
+            let fault = |fault: Fault| invalid(path, text, &fault);
+            let lines = lines(text).map_err(fault)?;
+            let file = Dockerfile::of_lines(&lines).map_err(fault)?;
+            texts.dockerfiles.insert(path, Text { text, lines, file });
         }
         Ok(texts)
     }
 
-    /// Returns the text of a target's Dockerfile, and what it means.
-    pub fn dockerfile(&self, target: &Target) -> (&'a str, &Dockerfile) {
-        let (text, file) = &self.dockerfiles[target.dockerfile.as_str()];
-        (text, file)
+    /// Returns a target's Dockerfile.
+    pub fn dockerfile(&self, target: &Target) -> &Text<'a> {
+        &self.dockerfiles[target.dockerfile.as_str()]
     }
 
     /// Returns the patterns of a `.dockerignore`.

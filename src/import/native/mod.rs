@@ -22,11 +22,12 @@ mod tests;
 mod text;
 mod value;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
 pub use context::Context;
+pub use stages::{File, read};
 pub use state::Known;
 pub use text::text;
 pub use value::Vars;
@@ -73,6 +74,7 @@ impl Kept {
 /// Returns the target of a Dockerfile as steps. `bases` are the images of the stack that are steps already.
 pub fn translate(
     context: &Context,
+    file: Result<File, Reason>,
     bases: &BTreeMap<String, Known>,
     vars: &Vars,
 ) -> Result<Native, Kept> {
@@ -90,7 +92,7 @@ pub fn translate(
     if let Some(name) = context.linked.folders.keys().next() {
         return Err(whole(format!("the folder `{name}` is a named context")));
     }
-    let file = stages::read(context.text).map_err(whole)?;
+    let file = file.map_err(whole)?;
     let mut vars = vars.clone();
     let global = file
         .global_args(&context.linked.args, &mut vars)
@@ -138,12 +140,29 @@ pub fn translate(
     let mut keys = Map::new();
     keys.insert("base".to_owned(), json!(base));
     keys.extend(image.keys);
+    if has_long_key(&Json::Object(keys.clone())) {
+        return Err(whole(
+            "a name or a path in it is too long for a spec".to_owned(),
+        ));
+    }
     Ok(Native {
         keys,
         known: image.known,
         vars: state.vars,
         notes,
     })
+}
+
+/// Returns whether a key is longer than one in a line of YAML can be, with quotes (YAML 1.2.2, 7.4.2).
+fn has_long_key(value: &Json) -> bool {
+    const LONGEST: usize = 1000;
+    match value {
+        Json::Object(map) => map
+            .iter()
+            .any(|(key, value)| key.len() > LONGEST || has_long_key(value)),
+        Json::Array(list) => list.iter().any(has_long_key),
+        _ => false,
+    }
 }
 
 /// Adds what holds for the whole image to the notes of its instructions.
@@ -164,13 +183,6 @@ fn noted(mut notes: Vec<Note>, image: &finish::Image, path: &str) -> Vec<Note> {
         notes.push(Note::done(path, "fix-permissions", became));
     }
     notes
-}
-
-/// Returns the names of the stages of a Dockerfile, and their numbers.
-pub fn stage_names(text: &str) -> BTreeSet<String> {
-    stages::read(text)
-        .map(|file| file.names().collect())
-        .unwrap_or_default()
 }
 
 /// Returns `base:`.

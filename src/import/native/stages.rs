@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::settings::declare;
 use super::state::Reason;
 use super::value::{Quotes, Value, Vars, expand};
-use crate::dockerfile::{Instruction, lines};
+use crate::dockerfile::{Instruction, Lines};
 
 /// A Dockerfile.
 pub struct File {
@@ -27,8 +27,8 @@ pub struct Stage {
     pub instructions: Vec<Instruction>,
 }
 
-/// Reads a Dockerfile.
-pub fn read(text: &str) -> Result<File, Reason> {
+/// Returns the stages of a Dockerfile, from its text and its instructions.
+pub fn read(text: &str, lines: &Lines) -> Result<File, Reason> {
     let top = text
         .lines()
         .take_while(|line| line.trim_start().starts_with('#'));
@@ -36,16 +36,15 @@ pub fn read(text: &str) -> Result<File, Reason> {
     if top.any(|line| line == "#escape=`") {
         return Err("it has another escape character".to_owned());
     }
-    let read = lines(text).map_err(|fault| fault.message)?;
     let mut file = File {
         args: Vec::new(),
         stages: Vec::new(),
     };
-    for instruction in read.instructions {
+    for instruction in &lines.instructions {
         match (instruction.keyword.as_str(), file.stages.last_mut()) {
-            ("FROM", _) => file.stages.push(stage(instruction)?),
-            (_, Some(stage)) => stage.instructions.push(instruction),
-            ("ARG", None) => file.args.push(instruction),
+            ("FROM", _) => file.stages.push(stage(instruction.clone())?),
+            (_, Some(stage)) => stage.instructions.push(instruction.clone()),
+            ("ARG", None) => file.args.push(instruction.clone()),
             (_, None) => return Err("it does not begin with FROM".to_owned()),
         }
     }

@@ -1,0 +1,3 @@
+#![no_main]
+
+laminate_fuzz::target!(dockerfile);
