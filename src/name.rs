@@ -404,6 +404,8 @@ impl fmt::Display for Reference {
     }
 }
 
+serde_as_text!("image reference", Reference);
+
 impl std::str::FromStr for Reference {
     type Err = InvalidName;
 

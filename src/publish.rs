@@ -269,30 +269,63 @@ async fn place_image(
     };
     let (manifest, is_there) = tokio::try_join!(read, is_there)?;
     if !is_there {
-        let in_place = &image.in_place;
-        mount_blobs(registry, staging, image, (&manifest, in_place), events).await?;
+        let route = Route {
+            label: &image.label,
+            from: staging,
+            to: repository,
+        };
+        mount_blobs(registry, &route, (&manifest, &image.in_place), events).await?;
     }
     Ok((manifest, is_there))
 }
 
-/// Mounts the blobs of an image in its repository, or copies them, except those that are in place.
+/// An image that goes from one repository to another.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a> {
+    /// The label of the image.
+    pub label: &'a str,
+    /// The repository that has it.
+    pub from: &'a Repository,
+    /// The repository that gets it.
+    pub to: &'a Repository,
+}
+
+/// Puts everything that a manifest refers to into another repository: the blobs of an image; of an index, its images. The
+/// manifest itself is written by the caller.
+pub async fn copy_content(
+    registry: &Registry,
+    route: &Route<'_>,
+    whole: &Manifest,
+    events: &Events,
+) -> Result<(), Error> {
+    let Ok(index) = Index::parse(&whole.bytes) else {
+        return mount_blobs(registry, route, (whole, &BTreeSet::new()), events).await;
+    };
+    for entry in &index.entries {
+        let child = manifest(registry, route.from, &entry.manifest.digest).await?;
+        Box::pin(copy_content(registry, route, &child, events)).await?;
+        let at = Locator::Digest(child.digest.clone());
+        registry.put_manifest(route.to, &at, &child).await?;
+    }
+    Ok(())
+}
+
+/// Mounts the blobs of an image in a repository, or copies them, except those that are in place.
 async fn mount_blobs(
     registry: &Registry,
-    staging: &Repository,
-    image: &ImageTags,
+    Route { label, from, to }: &Route<'_>,
     (manifest, in_place): (&Manifest, &BTreeSet<Digest>),
     events: &Events,
 ) -> Result<(), Error> {
-    let repository = &image.repository;
-    let _span = trace::span(Track::Tags, || format!("{}: mount", image.label));
-    let content = parse(staging, manifest)?;
+    let _span = trace::span(Track::Tags, || format!("{label}: mount"));
+    let content = parse(from, manifest)?;
     let blobs = content.blobs().into_iter();
     let missing = blobs.filter(|blob| !in_place.contains(&blob.digest));
     let copied = try_join_all(missing.map(|blob| async move {
-        match registry.mount(repository, staging, &blob.digest).await? {
+        match registry.mount(to, from, &blob.digest).await? {
             Mount::Mounted => Ok(None),
             Mount::Refused(reason) => {
-                registry.copy_blob(repository, staging, blob).await?;
+                registry.copy_blob(to, from, blob).await?;
                 Ok::<_, Error>(Some((blob.size, reason)))
             }
         }
@@ -300,8 +333,8 @@ async fn mount_blobs(
     let copied: Vec<(u64, MountRefusal)> = copied.await?.into_iter().flatten().collect();
     if let Some((_, reason)) = copied.first() {
         events.send(Event::BlobsCopied {
-            image: image.label.clone(),
-            repository: repository.to_string(),
+            image: (*label).to_owned(),
+            repository: to.to_string(),
             blobs: copied.len(),
             bytes: oci::total(copied.iter().map(|(size, _)| *size)),
             reason: reason.to_string(),

@@ -7,6 +7,7 @@
 //! | `state` | the last build of each image |
 //! | `evidence-<40 hex digits>` | what is proven of the image with that cache key |
 //! | `release-<7 hex digits>[.<attempt>]` | a release, by its commit |
+//! | `release-adopted.<40 hex digits>` | a release of images that were there before laminate, by their digests |
 //! | `release-<7 hex digits>_<attempt>_<random>` | nothing: a run announces that it publishes that commit |
 //! | `number-<000001>`, `numbered-<40 hex digits>` | the version number of a release, by number and by release |
 //! | `gate-<40 hex digits>` | a verdict on a gate from outside a run |
@@ -28,6 +29,8 @@ pub const RESERVED: [&str; 8] = [
 pub const LONGEST_CHANNEL: usize = 100;
 
 const RELEASE: &str = "release-";
+/// Stands for the commit of an adopted release.
+const ADOPTED: &str = "adopted.";
 const NUMBER: &str = "number-";
 const CURRENT: &str = "-current";
 /// How many hex digits of a digest are in a tag.
@@ -69,11 +72,25 @@ pub fn release(commit: &Commit, attempt: u32) -> Tag {
     }
 }
 
+/// The tag on a release of images that were there before laminate, by a digest of what is adopted. No channel has it: those
+/// end with a number, `current` or `aborted`.
+pub fn adopted_release(content: &Digest) -> Tag {
+    tag(&format!("{RELEASE}{ADOPTED}{}", &content.hex()[..DIGITS]))
+}
+
+/// The immutable tag on an adopted image, in its own repository.
+pub fn adopted_image(digest: &Digest) -> Tag {
+    tag(&format!("adopted-{}", digest.short()))
+}
+
 /// Whether a tag is a release's. A channel may be called `release-candidate`.
 pub fn is_release(tag: &Tag) -> bool {
     let Some(rest) = tag.as_str().strip_prefix(RELEASE) else {
         return false;
     };
+    if let Some(digits) = rest.strip_prefix(ADOPTED) {
+        return digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    }
     let (commit, attempt) = rest.split_once('.').unwrap_or((rest, "1"));
     commit.len() == 7
         && commit.chars().all(|c| c.is_ascii_hexdigit())
@@ -202,6 +219,10 @@ mod tests {
         assert!(is_release("release-d021570") && is_release("release-d021570.2"));
         assert!(!is_release("release-candidate-000001"));
         assert!(!is_release("release-candidate-current"));
+        let adopted = adopted_release(&Digest::of(b"x"));
+        assert!(is_release(adopted.as_str()) && !is_release_of(&adopted, "d021570"));
+        assert_eq!(channel_of_entry(&adopted), None);
+        assert!(!is_release("release-adopted.000001") && !is_current(&adopted));
     }
 
     #[test]
@@ -257,6 +278,7 @@ mod tests {
             state(),
             evidence(&digest),
             release(&commit(), 2),
+            adopted_release(&digest),
             announcement(&commit(), 2, 0),
             number(1),
             numbered(&digest),

@@ -41,7 +41,7 @@ async fn published(fake: &Fake) -> String {
         .expect("a release");
         let mut evidence = BTreeMap::new();
         for image in &made.images {
-            let (key, digest) = (image.key.clone(), image.digest.clone());
+            let (key, digest) = (image.key.clone().expect("built"), image.digest.clone());
             let mut known = Evidence::new(image.label(), key, digest);
             let info = Info {
                 key: Digest::of(b"pip freeze"),

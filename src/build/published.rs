@@ -137,7 +137,8 @@ async fn announce(proven: &Proven<'_>, documents: &Staging) -> Result<Option<Ann
     };
     let attempt = job.plan.attempt;
     let near = job.gathered.near.as_ref();
-    let is_recorded = near.is_some_and(|near| near.release.commit == *commit) && attempt <= 1;
+    let is_recorded =
+        near.is_some_and(|near| near.release.commit.as_ref() == Some(commit)) && attempt <= 1;
     let images = all_tags(proven, &BTreeMap::new());
     if is_recorded && images.iter().all(|image| is_tagged(proven, image)) {
         return Ok(None);

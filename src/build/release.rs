@@ -48,7 +48,8 @@ pub(super) async fn send(
     }
     let release = Release {
         stack: job.whole.name().to_string(),
-        commit: checkout.commit.clone(),
+        version: 1,
+        commit: Some(checkout.commit.clone()),
         time: (job.environment.now)(),
         run: proven.ran.prepared.run.to_string(),
         git_ref: job.environment.caller.git_ref.clone(),
@@ -93,7 +94,8 @@ fn release_image(
         variant: variant(stack, image),
         repository: image.repository.clone()?,
         digest: member.digest.clone(),
-        key: member.key.clone(),
+        key: Some(member.key.clone()),
+        adopted_from: None,
         tags: member.tags.clone(),
         depth,
         base: Some(base),

@@ -12,18 +12,18 @@ use super::{Answer, Exit, Failure};
 use crate::event::{Event, Events};
 use crate::interrupt::Interrupt;
 use crate::name::{Commit, Digest};
-use crate::record::{Drift, LedgerEntry, MoveKind, StoredRelease, TagMove};
+use crate::record::{Drift, LedgerEntry, MoveKind, StoredRelease, TagMove, origin};
 use crate::release::gates::{GateState, Source};
 use crate::release::refs::Writes;
 use crate::release::{self, Order, Promoter, Refusal, Turn, targets};
 use crate::stack;
 use crate::table;
 
-fn order(kind: MoveKind, release: &Digest, commit: &Commit, moving: &MovingArgs) -> Order {
+fn order(kind: MoveKind, release: &Digest, commit: Option<&Commit>, moving: &MovingArgs) -> Order {
     Order {
         kind,
         release: release.clone(),
-        commit: commit.clone(),
+        commit: commit.cloned(),
         actor: actor(),
         time: jiff::Timestamp::now(),
         reason: moving.reason.clone(),
@@ -35,7 +35,7 @@ fn order(kind: MoveKind, release: &Digest, commit: &Commit, moving: &MovingArgs)
 }
 
 /// Checks that no variants are selected: a channel moves as a whole.
-fn check_variants(global: &Global) -> Result<(), Failure> {
+pub(super) fn check_variants(global: &Global) -> Result<(), Failure> {
     if global.variants.is_empty() {
         return Ok(());
     }
@@ -211,7 +211,12 @@ fn promoter<'a>(
         stack: &workspace.context.stack,
         staging: &workspace.staging,
         release,
-        order: order(MoveKind::Promote, digest, &release.commit, &args.moving),
+        order: order(
+            MoveKind::Promote,
+            digest,
+            release.commit.as_ref(),
+            &args.moving,
+        ),
         waive: args.waive.clone(),
         require: args.require.clone(),
         is_auto: args.auto,
@@ -307,7 +312,7 @@ pub async fn revert(
     let order = order(
         MoveKind::Revert,
         &before.release,
-        &before.commit,
+        before.commit.as_ref(),
         &args.moving,
     );
     let targets = targets(&before);
@@ -361,9 +366,9 @@ fn moved(
     let at = match entry.kind {
         MoveKind::Abort => "where it was".to_owned(),
         _ => format!(
-            "at release {} (commit {})",
+            "at release {} ({})",
             entry.release.short(),
-            entry.commit.short()
+            origin(entry.commit.as_ref())
         ),
     };
     let mut text = table::plain(&["IMAGE", "TAG", "FROM", "TO"], &rows);
@@ -450,9 +455,9 @@ pub async fn status(
             };
             differs |= !drift.is_empty();
             text.push_str(&format!(
-                "{name}: release {} (commit {}), number {}, since {} by {}\n",
+                "{name}: release {} ({}), number {}, since {} by {}\n",
                 entry.release.short(),
-                entry.commit.short(),
+                origin(entry.commit.as_ref()),
                 entry.seq,
                 entry.time,
                 entry.actor

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::exit::{self, Exit};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::interrupt::TagLog;
-use crate::release::refs::Denied;
+use crate::release::{adopt, refs::Denied};
 use crate::report::{Ink, Paint};
 use crate::source::Sources;
 use crate::{buildkit, export, gather, git, plan, publish, registry, release, staging};
@@ -80,12 +80,17 @@ impl Failure {
 
     /// Returns the failure for errors in the user's files.
     pub fn spec(sources: Sources, problems: Vec<Diagnostic>) -> Self {
+        Self::in_file("the spec", sources, problems)
+    }
+
+    /// Returns the failure for errors in one of the user's files, `the spec` or another one.
+    pub fn in_file(file: &str, sources: Sources, problems: Vec<Diagnostic>) -> Self {
         let errors = problems
             .iter()
             .filter(|problem| problem.severity == Severity::Error);
         let text = match errors.count() {
-            1 => "the spec has an error".to_owned(),
-            n => format!("the spec has {n} errors"),
+            1 => format!("{file} has an error"),
+            n => format!("{file} has {n} errors"),
         };
         Self {
             problems,
@@ -295,6 +300,41 @@ fn release_help(error: &release::Error) -> Option<String> {
         _ => return None,
     };
     Some(text)
+}
+
+impl From<adopt::Error> for Failure {
+    fn from(error: adopt::Error) -> Self {
+        use adopt::Error;
+        let (exit, help) = match error {
+            Error::Release(error) => return error.into(),
+            Error::Copy(error) => return error.into(),
+            Error::Moved { ref channel, .. } => (
+                Exit::Publish,
+                format!("adopt a channel before its first promotion; `laminate revert {channel} --to RELEASE` moves this one back to one of its releases"),
+            ),
+            Error::Nothing { .. } => (
+                Exit::Usage,
+                "pass a list of images and their references; or promote a release: there is nothing to revert to".to_owned(),
+            ),
+            Error::Partial { .. } => (
+                Exit::Publish,
+                "add what is missing, or pass --partial to leave these images out: a revert then does not move their tags".to_owned(),
+            ),
+            Error::NotFound { .. } => (
+                Exit::Environment,
+                "correct the list, or check the access of `docker login`; nothing was written".to_owned(),
+            ),
+            Error::Other { .. } => (
+                Exit::Publish,
+                "no tag is moved: pass --from-tags to adopt the tags as they are, or correct the list".to_owned(),
+            ),
+            Error::Changed { .. } => (
+                Exit::Publish,
+                "stop the tool that moves them, and run the command again".to_owned(),
+            ),
+        };
+        Self::from_error(exit, error).help(help)
+    }
 }
 
 impl From<Denied> for Failure {

@@ -11,7 +11,8 @@ use super::interrupt::unless_cancelled;
 use super::records::Records;
 use super::{Answer, Exit, Failure, show};
 use crate::event::Events;
-use crate::record::{Ancestor, LedgerEntry, ReleaseImage, StoredRelease};
+use crate::name::Commit;
+use crate::record::{ADOPTED, Ancestor, LedgerEntry, Release, ReleaseImage, StoredRelease};
 use crate::release::Channel;
 use crate::table;
 
@@ -55,10 +56,16 @@ fn image_json(image: &ReleaseImage) -> Value {
         "base": image.base,
         "base_digest": image.base_digest,
         "key": image.key,
+        "adopted_from": image.adopted_from,
         "size": (image.size > 0).then_some(image.size),
         "verdicts": image.verdicts,
         "checks": image.checks,
     })
+}
+
+/// Returns the short commit of a release, or what stands in its place if it is adopted.
+fn commit(release: &Release) -> &str {
+    release.commit.as_ref().map_or(ADOPTED, Commit::short)
 }
 
 fn release_json(records: &Records, stored: &StoredRelease, images: Vec<Value>) -> Value {
@@ -80,7 +87,7 @@ fn of_all(records: &Records, moves: &[LedgerEntry]) -> Answer {
         let StoredRelease { digest, release } = stored;
         rows.push(vec![
             digest.short().to_owned(),
-            release.commit.short().to_owned(),
+            commit(release).to_owned(),
             release.time.to_string(),
             release.images.len().to_string(),
             records.channels(digest).join(" "),
@@ -160,7 +167,7 @@ fn of_image(
             };
             rows.push(vec![
                 digest.short().to_owned(),
-                release.commit.short().to_owned(),
+                commit(release).to_owned(),
                 release.time.to_string(),
                 format!("{}@{}", image.label(), image.digest.short()),
                 size,

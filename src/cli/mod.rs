@@ -2,6 +2,7 @@
 //!
 //! stdout is for data, stderr for people. [`main`] is the whole program.
 
+mod adopt;
 mod args;
 mod build;
 mod certificates;
@@ -23,6 +24,7 @@ mod lock;
 mod parity;
 mod paths;
 mod plan;
+mod platform_image;
 mod prepull;
 mod preview;
 mod process;
@@ -197,6 +199,7 @@ async fn dispatch(
         Command::Evidence(args) => evidence::run(global, &args, events, cancel).await,
         Command::Promote(args) => channel::promote(global, &args, events, interrupt).await,
         Command::Revert(args) => channel::revert(global, &args, events, interrupt).await,
+        Command::Adopt(args) => adopt::run(global, &args, events, interrupt).await,
         Command::Status => channel::status(global, events, cancel).await,
         Command::Prepull(args) => prepull::run(global, &args, events, cancel).await,
         Command::Docs(args) => docs::run(global, &args, events, cancel).await,

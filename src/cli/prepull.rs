@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, PrepullArgs};
 use super::interrupt::unless_cancelled;
+use super::platform_image::platform_image;
 use super::workspace::Workspace;
 use super::{Answer, Exit, Failure};
 use crate::disk::write_atomically;
@@ -14,7 +15,7 @@ use crate::event::{Event, Events};
 use crate::nodes::reported::{self, ChannelImages, Node, NodeImage, State};
 use crate::nodes::{self, Image, Layer, Options, Pinned, Toleration};
 use crate::oci;
-use crate::record::LedgerEntry;
+use crate::record::{ADOPTED, LedgerEntry};
 use crate::registry::{Locator, Registry};
 use crate::release::{self, Target, targets};
 use crate::table;
@@ -99,8 +100,13 @@ async fn write(
     let manifests = nodes::daemon_sets(&pinned, &options);
     let values = nodes::values(&pinned);
     let head = format!(
-        "# Channel {} at release {}, commit {}.\n# Made by `laminate prepull`; re-run it when the channel has moved.\n",
-        pinned.channel, pinned.release, pinned.commit
+        "# Channel {} at release {}, {}.\n# Made by `laminate prepull`; re-run it when the channel has moved.\n",
+        pinned.channel,
+        pinned.release,
+        match &pinned.commit {
+            Some(commit) => format!("commit {commit}"),
+            None => ADOPTED.to_owned(),
+        }
     );
     let objects = format!("{head}{}", nodes::yaml(&manifests));
     let choices = format!("{head}{}", nodes::yaml(std::slice::from_ref(&values)));
@@ -157,8 +163,8 @@ async fn image(registry: &Registry, target: &Target) -> Result<Image, Failure> {
         unusable("is not in the registry any more, but the channel is at it")
             .help("promote the channel to a release that has all its images")
     })?;
-    let image = oci::Image::parse(&manifest.bytes)
-        .map_err(|error| unusable(&format!("cannot be read: {error}")))?;
+    let found = platform_image(registry, &target.repository, &manifest).await?;
+    let (image, is_only) = found.ok_or_else(|| unusable("cannot be read: it is not an image"))?;
     let config = registry
         .blob(&target.repository, &image.config.digest, CONFIG_LIMIT)
         .await?;
@@ -169,7 +175,8 @@ async fn image(registry: &Registry, target: &Target) -> Result<Image, Failure> {
         repository: target.repository.clone(),
         tag: target.tag.clone(),
         digest: target.digest.clone(),
-        architecture: config["architecture"].as_str().map(str::to_owned),
+        // An index has images for others as well.
+        architecture: (config["architecture"].as_str().filter(|_| is_only)).map(str::to_owned),
         layers: image
             .blobs()
             .into_iter()

@@ -13,8 +13,9 @@ use super::{Answer, Exit, Failure, pretty};
 use crate::compile::quote;
 use crate::disk::write_atomically;
 use crate::event::Events;
+use crate::name::Commit;
 use crate::plan::key::ComponentKind;
-use crate::record::{ReleaseImage, StoredRelease, StoredSpec};
+use crate::record::{ADOPTED, ReleaseImage, StoredRelease, StoredSpec};
 
 /// The folder in the commands if none was given.
 const FOLDER: &str = "rebuild";
@@ -31,7 +32,17 @@ pub async fn run(
         let StoredRelease { digest, release } = stored;
         let Some(spec) = records.spec(release).await? else {
             let text = format!("release {} was written without its spec", digest.short());
-            let help = format!("it was built from commit {}", release.commit);
+            let help = match &release.commit {
+                Some(commit) => format!("it was built from commit {commit}"),
+                None => "rebuild its images with the tool that built them".to_owned(),
+            };
+            let text = match release.commit {
+                Some(_) => text,
+                None => format!(
+                    "release {} was adopted: laminate did not build it",
+                    digest.short()
+                ),
+            };
             return Err(Failure::new(Exit::Usage, text).help(help));
         };
         let rebuild = Rebuild {
@@ -61,6 +72,12 @@ struct Rebuild<'a> {
 }
 
 impl Rebuild<'_> {
+    /// Returns its commit; a release with a spec has one.
+    fn commit(&self) -> &str {
+        let commit = self.stored.release.commit.as_ref();
+        commit.map_or(ADOPTED, Commit::as_str)
+    }
+
     /// Returns the files of images/ that steps use; their bytes are in the commit.
     fn of_commit(&self) -> BTreeSet<&str> {
         let components = self.spec.images.iter().flat_map(|image| &image.components);
@@ -92,7 +109,7 @@ impl Rebuild<'_> {
     fn commands(&self) -> Vec<String> {
         let folder = self.out.map_or(FOLDER, Utf8Path::as_str);
         // Digests and commits are hex digits, and need no quotes.
-        let (release, commit) = (&self.stored.digest, &self.stored.release.commit);
+        let (release, commit) = (&self.stored.digest, self.commit());
         let mut list = Vec::new();
         if self.out.is_none() {
             list.push(format!("laminate rebuild {release} --out {FOLDER}"));
@@ -147,7 +164,9 @@ impl Rebuild<'_> {
             format!("release {}", self.stored.digest),
             format!(
                 "commit {}, run {}, {}",
-                self.stored.release.commit, self.stored.release.run, self.stored.release.time
+                self.commit(),
+                self.stored.release.run,
+                self.stored.release.time
             ),
             String::new(),
             "To rebuild it, run in the folder of the spec, in a clone that has the commit:"

@@ -9,9 +9,9 @@ use super::interrupt::unless_cancelled;
 use super::records::Records;
 use super::{Answer, Exit, Failure};
 use crate::event::Events;
-use crate::name::Tag;
+use crate::name::{Commit, Tag};
 use crate::record::{
-    Ancestor, GateVerdict, LedgerEntry, ReleaseImage, ReleaseVerdict, StoredRelease,
+    ADOPTED, Ancestor, GateVerdict, LedgerEntry, ReleaseImage, ReleaseVerdict, StoredRelease,
 };
 
 pub async fn run(
@@ -59,7 +59,14 @@ fn text(
     let mut rows = vec![
         ("release", digest.to_string()),
         ("stack", release.stack.clone()),
-        ("commit", release.commit.to_string()),
+        (
+            "commit",
+            release
+                .commit
+                .as_ref()
+                .map_or(ADOPTED, Commit::as_str)
+                .to_owned(),
+        ),
         ("ref", release.git_ref.clone().unwrap_or_default()),
         ("run", release.run.clone()),
         ("time", release.time.to_string()),
@@ -85,6 +92,14 @@ fn text(
             .collect();
         let mut rows = vec![
             ("image", format!("{}@{}", image.repository, image.digest)),
+            (
+                "from",
+                image
+                    .adopted_from
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            ),
             ("size", size),
             ("tags", tags.join(" ")),
             ("base", base.unwrap_or_default()),
@@ -134,6 +149,7 @@ fn json(
                 "repository": image.repository,
                 "digest": image.digest,
                 "key": image.key,
+                "adopted_from": image.adopted_from,
                 "size": (image.size > 0).then_some(image.size),
                 "tags": image.tags,
                 "base": release.base(image),

@@ -81,8 +81,8 @@ impl Difference {
 pub struct End {
     /// The digest of its record.
     pub release: Digest,
-    /// The commit it was built from.
-    pub commit: Commit,
+    /// The commit it was built from; `None`: it is adopted.
+    pub commit: Option<Commit>,
     /// When it was recorded.
     pub time: Timestamp,
 }
@@ -450,7 +450,7 @@ pub fn reasons(
         };
     }
     if list.is_empty() {
-        let text = if old.image.key == point.image.key {
+        let text = if old.image.key.is_some() && old.image.key == point.image.key {
             "it was rebuilt from the same inputs, with another result"
         } else {
             "its inputs are not recorded"

@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use super::{Difference, End, ImageDifference, PackageChange, PackageList, Setting, VerdictChange};
 use crate::plan::{Reason, ReasonKind};
-use crate::record::{Ancestor, ReleaseVerdict};
+use crate::record::{self, Ancestor, ReleaseVerdict};
 use crate::table;
 
 /// The whole as plain text.
 pub fn text(difference: &Difference) -> String {
     let end = |end: &End| {
-        let (release, commit) = (end.release.short(), end.commit.short());
-        format!("release {release}, commit {commit}, {}", end.time)
+        let origin = record::origin(end.commit.as_ref());
+        format!("release {}, {origin}, {}", end.release.short(), end.time)
     };
     let mut text = format!(
         "from {}\nto   {}\n",
@@ -51,8 +51,11 @@ pub fn text(difference: &Difference) -> String {
 /// The whole as Markdown; packages are tables.
 pub fn markdown(difference: &Difference) -> String {
     let end = |end: &End| {
-        let (release, commit) = (end.release.short(), end.commit.short());
-        format!("release `{release}` (commit `{commit}`, {})", end.time)
+        let origin = match &end.commit {
+            Some(commit) => format!("commit `{}`", commit.short()),
+            None => record::ADOPTED.to_owned(),
+        };
+        format!("release `{}` ({origin}, {})", end.release.short(), end.time)
     };
     let mut text = format!(
         "From {} to {}: {}.\n",

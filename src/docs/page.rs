@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::parts::{Link, time};
 use super::verdicts::{ChecksView, VerdictView, checks, suites};
-use super::view::{Book, Row};
+use super::view::{self, Book, Row};
 use super::{ImageDetails, Layer, Stored};
 use crate::evidence::Info;
 use crate::record::{self, GateVerdict, ReleaseImage, StoredRelease};
@@ -24,7 +24,9 @@ pub struct Page {
     release: String,
     run: String,
     git_ref: Option<String>,
-    key: String,
+    key: Option<String>,
+    /// What it was adopted from, if laminate did not build it.
+    adopted_from: Option<String>,
     lineage: Vec<Ancestor>,
     /// The images that files are copied from.
     copies: Vec<Ancestor>,
@@ -146,11 +148,12 @@ impl Book<'_> {
                 .iter()
                 .map(|tag| format!("{}:{tag}", image.repository))
                 .collect(),
-            commit: release.commit.to_string(),
+            commit: view::whole(release.commit.as_ref()),
             release: digest.to_string(),
             run: release.run.clone(),
             git_ref: release.git_ref.clone(),
-            key: image.key.to_string(),
+            key: image.key.as_ref().map(ToString::to_string),
+            adopted_from: image.adopted_from.as_ref().map(ToString::to_string),
             lineage,
             copies: self.copies(stored, image),
             outside: ours.outside.iter().map(outside_view).collect(),

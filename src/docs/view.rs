@@ -11,8 +11,8 @@ use super::names::{self, Names};
 use super::parts::{Link, size, time};
 use super::verdicts::verdicts;
 use crate::evidence::Evidence;
-use crate::name::Digest;
-use crate::record::{LedgerEntry, MoveKind, ReleaseImage, StoredRelease};
+use crate::name::{Commit, Digest};
+use crate::record::{ADOPTED, LedgerEntry, MoveKind, ReleaseImage, StoredRelease};
 
 /// The number of moves that are listed of a channel.
 const MOVES: usize = 20;
@@ -208,7 +208,7 @@ impl<'a> Book<'a> {
             base,
             verdicts: verdicts(image, evidence),
             channels: self.channels_at(image).join(", "),
-            commit: release.commit.abbreviated().to_owned(),
+            commit: abbreviated(release.commit.as_ref()),
             time: time(release.time),
         }
     }
@@ -246,7 +246,7 @@ impl<'a> Book<'a> {
         Home {
             stack: self.wiki.stack.clone(),
             release: shown.digest.short().to_owned(),
-            commit: shown.release.commit.to_string(),
+            commit: whole(shown.release.commit.as_ref()),
             time: time(shown.release.time),
             has_variants: self.has_variants,
             rows: self.rows(shown),
@@ -370,7 +370,7 @@ impl<'a> Book<'a> {
         Lineage {
             stack: self.wiki.stack.clone(),
             release: digest.short().to_owned(),
-            commit: release.commit.to_string(),
+            commit: whole(release.commit.as_ref()),
             nodes,
             arrows,
             tree,
@@ -430,6 +430,17 @@ fn external_base(image: &ReleaseImage) -> String {
     }
 }
 
+/// Returns a commit in its short form, or what stands in its place for an adopted release.
+fn abbreviated(commit: Option<&Commit>) -> String {
+    let commit = commit.map(Commit::abbreviated);
+    commit.unwrap_or(ADOPTED).to_owned()
+}
+
+/// Returns a whole commit, or what stands in its place for an adopted release.
+pub(super) fn whole(commit: Option<&Commit>) -> String {
+    commit.map_or_else(|| ADOPTED.to_owned(), Commit::to_string)
+}
+
 fn move_view(entry: &LedgerEntry) -> MoveView {
     MoveView {
         seq: entry.seq,
@@ -437,10 +448,11 @@ fn move_view(entry: &LedgerEntry) -> MoveView {
             MoveKind::Promote => "promoted",
             MoveKind::Revert => "reverted",
             MoveKind::Abort => "aborted",
+            MoveKind::Adopt => "adopted",
         }
         .to_owned(),
         release: entry.release.short().to_owned(),
-        commit: entry.commit.abbreviated().to_owned(),
+        commit: abbreviated(entry.commit.as_ref()),
         time: time(entry.time),
         by: entry.actor.clone(),
         reason: entry.reason.clone().unwrap_or_default(),

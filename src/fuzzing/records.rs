@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::compare::{self, Snapshot};
 use crate::docs::{Channel, ImageDetails, Links, Wiki, pages};
 use crate::evidence::{Evidence, junit};
-use crate::name::Digest;
+use crate::name::{Commit, Digest};
 use crate::record::{GateVerdict, LedgerEntry, Release, Releases, StoredRelease, StoredSpec};
 use crate::staging::State;
 
@@ -98,7 +98,8 @@ fn show_evidence(one: &Evidence, all: &[Evidence]) {
 fn ask(releases: &Releases) {
     for stored in &releases.list {
         let Release { commit, images, .. } = &stored.release;
-        for name in [commit.as_str(), stored.digest.as_str()] {
+        let commit = commit.as_ref().map(Commit::as_str);
+        for name in commit.into_iter().chain([stored.digest.as_str()]) {
             assert!(releases.find(name).is_some());
         }
         let _around = (

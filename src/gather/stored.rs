@@ -41,13 +41,13 @@ pub(super) async fn last_release(
     let images = release.images.iter().filter_map(|image| {
         let label = image.label();
         let record = plan::Record {
-            key: image.key.clone(),
+            key: image.key.clone()?,
             digest: image.digest.clone(),
             components: spec.image(&label)?.components.clone(),
         };
         Some((label, record))
     });
-    Some((Some(release.commit.clone()), images.collect()))
+    Some((release.commit.clone(), images.collect()))
 }
 
 /// Returns the release of one of the last commits of the branch, if one of them has one.
@@ -77,8 +77,9 @@ pub(super) fn agreed(
     let agreed = images.filter_map(|id| {
         let (key, label) = (&keys.get(id)?.key, stack.label(id));
         let (built, released) = (state.last_build(&label)?, released.get(&label)?);
-        let is_agreed =
-            built.key == *key && released.key == *key && built.digest == released.digest;
+        let is_agreed = built.key == *key
+            && released.key.as_ref() == Some(key)
+            && built.digest == released.digest;
         is_agreed.then(|| (key.clone(), built.digest.clone()))
     });
     agreed.collect()

@@ -28,8 +28,8 @@ pub struct Pinned {
     pub channel: String,
     /// The digest of the release's record.
     pub release: Digest,
-    /// The commit of the release.
-    pub commit: Commit,
+    /// The commit of the release; `None`: it is adopted.
+    pub commit: Option<Commit>,
     /// The images that nodes pull.
     pub images: Vec<Image>,
 }

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Image, Pinned, dns_labels};
+use crate::record::ADOPTED;
 
 /// The chart puts `image-pull-` before the name of an extra image and makes a container's name of it.
 const LONGEST: usize = 63 - "image-pull-".len();
@@ -13,7 +14,10 @@ const LONGEST: usize = 63 - "image-pull-".len();
 /// One choice for each image, the first by default; all pinned.
 pub fn values(pinned: &Pinned) -> Value {
     let slugs = dns_labels(&pinned.images, LONGEST);
-    let commit = pinned.commit.abbreviated();
+    let origin = match &pinned.commit {
+        Some(commit) => format!("from commit {}", commit.abbreviated()),
+        None => ADOPTED.to_owned(),
+    };
     let mut profiles = Vec::new();
     let mut extra = Map::new();
     for (image, slug) in pinned.images.iter().zip(&slugs) {
@@ -24,7 +28,7 @@ pub fn values(pinned: &Pinned) -> Value {
         let mut profile = json!({
             "display_name": title,
             "slug": slug,
-            "description": format!("{}:{}, from commit {commit}", image.repository, image.tag),
+            "description": format!("{}:{}, {origin}", image.repository, image.tag),
         });
         if profiles.is_empty() {
             profile["default"] = json!(true);

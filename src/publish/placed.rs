@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use futures_util::future::{join_all, try_join_all};
 
-use super::{Error, ImageTags, Selected, Untagged, look_up, mount_blobs, select};
+use super::{Error, ImageTags, Route, Selected, Untagged, look_up, mount_blobs, select};
 use crate::event::{Event, Events};
 use crate::name::{Digest, Repository, Tag};
 use crate::registry::{self, Locator, Manifest, Registry};
@@ -179,7 +179,12 @@ impl Placed<'_> {
         match write().await {
             Err(error) if is_assumed && matches!(error.status(), Some(400 | 404)) => {
                 let all = (manifest, &BTreeSet::new());
-                mount_blobs(self.registry, self.staging, image, all, events).await?;
+                let route = Route {
+                    label: &image.label,
+                    from: self.staging,
+                    to: &image.repository,
+                };
+                mount_blobs(self.registry, &route, all, events).await?;
                 Ok(write().await?)
             }
             written => Ok(written?),

@@ -11,6 +11,12 @@ use crate::name::{Commit, Digest, Repository, Tag};
 /// A move of a channel; `previous` chains the entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerEntry {
+    /// The oldest version of the form that it can be read as: 2 for an adoption.
+    #[serde(
+        default = "super::release::first",
+        skip_serializing_if = "super::release::is_first"
+    )]
+    pub version: u32,
     /// What kind of move it is.
     pub kind: MoveKind,
     /// The name of the channel.
@@ -21,8 +27,9 @@ pub struct LedgerEntry {
     pub previous: Option<Digest>,
     /// The manifest digest of the release the channel is at after it.
     pub release: Digest,
-    /// The commit of that release.
-    pub commit: Commit,
+    /// The commit of that release; `None`: it is adopted.
+    #[serde(default)]
+    pub commit: Option<Commit>,
     /// Who moved it.
     pub actor: String,
     /// When the move began.
@@ -78,6 +85,8 @@ pub enum MoveKind {
     Revert,
     /// The end of a move that was taken back, with everything as before.
     Abort,
+    /// The first one, to images that were there before laminate.
+    Adopt,
 }
 
 impl fmt::Display for MoveKind {
@@ -86,6 +95,7 @@ impl fmt::Display for MoveKind {
             Self::Promote => "promotion",
             Self::Revert => "revert",
             Self::Abort => "abort",
+            Self::Adopt => "adoption",
         })
     }
 }

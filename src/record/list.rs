@@ -50,9 +50,11 @@ impl Releases {
         self.channels.sort_by(|a, b| a.channel.cmp(&b.channel));
     }
 
-    /// Sorts releases, the newest first.
+    /// Sorts releases, the newest first. Adopted ones were there before laminate, so they are the oldest.
     pub fn sort(list: &mut [StoredRelease]) {
-        list.sort_by_key(|stored| std::cmp::Reverse(stored.release.time));
+        list.sort_by_key(|StoredRelease { release, .. }| {
+            std::cmp::Reverse((!release.is_adopted(), release.time))
+        });
     }
 
     /// Returns the release a name means: its digest, commit (the newest release of it), run or
@@ -60,7 +62,9 @@ impl Releases {
     pub fn find(&self, name: &str) -> Option<&StoredRelease> {
         let hex = name.strip_prefix("sha256:").unwrap_or(name);
         let is_meant = |StoredRelease { digest, release }: &&StoredRelease| {
-            let commit = name.len() >= 7 && release.commit.as_str().starts_with(name);
+            let commit = release.commit.as_ref();
+            let commit = commit.is_some_and(|commit| commit.as_str().starts_with(name));
+            let commit = name.len() >= 7 && commit;
             let short = hex.len() >= 7 && digest.hex().starts_with(hex);
             let mut tags = release.images.iter().flat_map(|image| &image.tags);
             commit || short || release.run == name || tags.any(|tag| tag.as_str() == name)
@@ -164,7 +168,8 @@ mod tests {
             variant: None,
             repository: repository(name),
             digest: Digest::of(digest.as_bytes()),
-            key: Digest::of(digest.as_bytes()),
+            key: Some(Digest::of(digest.as_bytes())),
+            adopted_from: None,
             tags: vec![tag(&format!("1-{digest}"))],
             depth,
             base: Some(base.to_owned()),
@@ -184,7 +189,8 @@ mod tests {
         images.extend(leaf.map(|leaf| image("leaf", leaf, "base", 1)));
         let release = Release {
             stack: "s".to_owned(),
-            commit: Commit::parse(&commit.repeat(40)).expect("hex digits"),
+            version: 1,
+            commit: Commit::parse(&commit.repeat(40)).ok(),
             time: Timestamp::UNIX_EPOCH,
             run: format!("run{commit}"),
             git_ref: None,
@@ -198,6 +204,12 @@ mod tests {
         }
     }
 
+    /// The first digit of its commit; `-` for an adopted one.
+    fn letter(release: &Release) -> &str {
+        let commit = release.commit.as_ref();
+        commit.map_or("-", |commit| &commit.as_str()[..1])
+    }
+
     fn all() -> Releases {
         let list = vec![
             release("d", "base2", Some("leaf3")),
@@ -206,6 +218,7 @@ mod tests {
             release("a", "base1", None),
         ];
         let entry = |channel: &str, tag: &str, at: usize| LedgerEntry {
+            version: 1,
             kind: MoveKind::Promote,
             channel: channel.to_owned(),
             seq: 1,
@@ -241,10 +254,7 @@ mod tests {
     #[test]
     fn a_release_has_many_names() {
         let all = all();
-        let found = |name: &str| {
-            all.find(name)
-                .map(|stored| &stored.release.commit.as_str()[..1])
-        };
+        let found = |name: &str| all.find(name).map(|stored| letter(&stored.release));
         let digest = all.list[1].digest.to_string();
         for name in [
             digest.as_str(),
@@ -262,7 +272,7 @@ mod tests {
         assert_eq!(found("elsewhere"), None);
         let before = all
             .before(&all.list[1].digest)
-            .map(|stored| &stored.release.commit.as_str()[..1]);
+            .map(|stored| letter(&stored.release));
         assert_eq!(before, Some("b"));
         assert_eq!(all.before(&all.list[3].digest), None);
     }
@@ -272,10 +282,8 @@ mod tests {
         let all = all();
         let turns = |label: &str| -> Vec<String> {
             let one = |turn: Turn| {
-                let before = turn
-                    .before
-                    .map_or("-", |before| &before.release.commit.as_str()[..1]);
-                format!("{}<{before}", &turn.now.release.commit.as_str()[..1])
+                let before = turn.before.map_or("-", |before| letter(before.release));
+                format!("{}<{before}", letter(turn.now.release))
             };
             all.turns(label).into_iter().map(one).collect()
         };
@@ -309,11 +317,14 @@ mod tests {
         }
         all.channels.reverse();
         let sorted = Releases::new(all.list, all.channels);
-        let commits = sorted
-            .list
-            .iter()
-            .map(|stored| &stored.release.commit.as_str()[..1]);
+        let commits = sorted.list.iter().map(|stored| letter(&stored.release));
         assert_eq!(commits.collect::<String>(), "cadb");
         assert_eq!(sorted.channels[0].channel, "quarter");
+        let mut all = sorted;
+        all.list[0].release.commit = None;
+        all.list[0].release.time = Timestamp::MAX;
+        Releases::sort(&mut all.list);
+        let letters = all.list.iter().map(|stored| letter(&stored.release));
+        assert_eq!(letters.collect::<String>(), "adb-");
     }
 }

@@ -13,6 +13,6 @@ pub use gate::GateVerdict;
 pub use ledger::{Drift, LedgerEntry, MoveKind, TagMove};
 pub use list::{Point, Releases, StoredRelease, Turn};
 pub use release::{
-    Ancestor, DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage, StoredManifest,
-    StoredManifests, StoredSpec,
+    ADOPTED, Ancestor, DroppedSuite, Release, ReleaseImage, ReleaseVerdict, StoredImage,
+    StoredManifest, StoredManifests, StoredSpec, origin,
 };

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::name::{Commit, Digest, Repository, Tag};
+use crate::name::{Commit, Digest, Reference, Repository, Tag};
 use crate::plan::Component;
 
 /// All images of a stack at one digest each, as they were published together.
@@ -15,8 +15,12 @@ use crate::plan::Component;
 pub struct Release {
     /// The name of the stack.
     pub stack: String,
-    /// The commit it was built from.
-    pub commit: Commit,
+    /// The oldest version of the form that it can be read as: 2 if it is adopted.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub version: u32,
+    /// The commit it was built from; `None`: it is adopted, so its images were not built by laminate.
+    #[serde(default)]
+    pub commit: Option<Commit>,
     /// When it was published.
     pub time: Timestamp,
     /// The id of the run that published it.
@@ -59,8 +63,12 @@ pub struct ReleaseImage {
     pub repository: Repository,
     /// The manifest digest.
     pub digest: Digest,
-    /// The cache key.
-    pub key: Digest,
+    /// The cache key; `None`: it is adopted.
+    #[serde(default)]
+    pub key: Option<Digest>,
+    /// What it was adopted from, as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_from: Option<Reference>,
     /// Its immutable tags.
     pub tags: Vec<Tag>,
     /// How many images of the stack it is based on.
@@ -247,7 +255,40 @@ impl fmt::Display for Ancestor {
     }
 }
 
+/// The version of the form of releases and ledger entries that all versions of laminate can read.
+pub(super) fn first() -> u32 {
+    1
+}
+
+/// Whether every version of laminate can read a document.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+pub(super) fn is_first(version: &u32) -> bool {
+    *version == first()
+}
+
+/// Returns what a release was made from, for people: `commit d021570`, or `adopted`.
+pub fn origin(commit: Option<&Commit>) -> String {
+    match commit {
+        Some(commit) => format!("commit {}", commit.short()),
+        None => ADOPTED.to_owned(),
+    }
+}
+
+/// What stands in place of the commit of an adopted release.
+pub const ADOPTED: &str = "adopted";
+
 impl Release {
+    /// The version of the form that adopted releases have.
+    pub const ADOPTED_VERSION: u32 = 2;
+
+    /// Whether its images were there before laminate.
+    pub fn is_adopted(&self) -> bool {
+        self.commit.is_none()
+    }
+
     /// Returns the image with a label.
     pub fn image(&self, label: &str) -> Option<&ReleaseImage> {
         self.images.iter().find(|image| image.label() == label)
@@ -339,6 +380,27 @@ mod tests {
         assert_eq!(plain.short(), format!("debian:bookworm@{}", digest.short()));
         let pinned = format!("debian@{other}");
         assert_eq!(external(pinned.clone()).to_string(), pinned);
+    }
+
+    #[test]
+    fn an_adopted_release_has_neither_commit_nor_keys() {
+        let mut release = release();
+        assert!(!release.is_adopted());
+        release.version = Release::ADOPTED_VERSION;
+        release.commit = None;
+        for image in &mut release.images {
+            let from = Reference::parse("old.example/base:stable").expect("a reference");
+            (image.key, image.adopted_from) = (None, Some(from));
+        }
+        let written = serde_json::to_value(&release).expect("plain data");
+        assert_eq!(written["version"], 2);
+        assert_eq!(
+            written["images"][0]["adopted_from"],
+            "old.example/base:stable"
+        );
+        let read: Release = serde_json::from_value(written).expect("a release");
+        assert!(read.is_adopted() && read == release);
+        assert_eq!(origin(read.commit.as_ref()), "adopted");
     }
 
     #[test]

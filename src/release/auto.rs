@@ -40,8 +40,9 @@ impl Promoter<'_> {
             // A release that was cleaned away does not count as newer.
             && let Some(current) = self.staging.release(&current).await?
             && is_newer(folder, &current.release, self.release).await?
+            && let Some(commit) = current.release.commit
         {
-            return Ok(Turn::AtNewer(current.release.commit));
+            return Ok(Turn::AtNewer(commit));
         }
         if let Some(from) = &channel.from
             && !moved.contains(&from.as_str())
@@ -88,13 +89,17 @@ pub fn auto_order(all: &[Channel]) -> Vec<&Channel> {
 }
 
 /// Returns whether a release is newer than another: its commit descends from the other's. If neither commit
-/// descends from the other, the later publication is newer. Fails if git cannot tell.
+/// descends from the other, the later publication is newer. An adopted release is older than all others. Fails if git
+/// cannot tell.
 async fn is_newer(folder: &Utf8Path, release: &Release, than: &Release) -> Result<bool, Error> {
-    if release.commit != than.commit {
-        let ordered = order(folder, &than.commit, &release.commit).await;
+    let (Some(commit), Some(than_commit)) = (&release.commit, &than.commit) else {
+        return Ok(!release.is_adopted());
+    };
+    if commit != than_commit {
+        let ordered = order(folder, than_commit, commit).await;
         let ordered = ordered.map_err(|reason| Error::Ancestry {
-            commit: release.commit.clone(),
-            other: than.commit.clone(),
+            commit: commit.clone(),
+            other: than_commit.clone(),
             reason,
         })?;
         match ordered {
@@ -165,12 +170,20 @@ mod tests {
             let found = is_newer(folder, &one, &than).await;
             assert_eq!(found.ok(), newer, "{one:?} {than:?}");
         }
+        let built = release(&old, 10);
+        let adopted = Release {
+            commit: None,
+            ..release(&new, 20)
+        };
+        assert_eq!(is_newer(folder, &built, &adopted).await.ok(), Some(true));
+        assert_eq!(is_newer(folder, &adopted, &built).await.ok(), Some(false));
     }
 
     fn release(commit: &str, day: u32) -> Release {
         Release {
             stack: "s".to_owned(),
-            commit: Commit::parse(commit).expect("a hash"),
+            version: 1,
+            commit: Commit::parse(commit).ok(),
             time: format!("2026-11-{day}T12:00:00Z").parse().expect("a time"),
             run: "r".to_owned(),
             git_ref: None,

@@ -14,7 +14,7 @@ use super::Error;
 use super::ledger::{Channel, Entry, Ledger, drift_of, is_moved};
 use super::tags::MoveOptions;
 use crate::name::{Commit, Digest, Repository, Tag};
-use crate::record::{Drift, LedgerEntry, MoveKind, TagMove};
+use crate::record::{Drift, LedgerEntry, MoveKind, Release, TagMove};
 use crate::registry::{Locator, Manifest};
 
 /// A tag and the digest it is moved to.
@@ -39,8 +39,8 @@ pub struct Order {
     pub kind: MoveKind,
     /// The manifest digest of the release.
     pub release: Digest,
-    /// The commit of that release.
-    pub commit: Commit,
+    /// The commit of that release; `None`: it is adopted.
+    pub commit: Option<Commit>,
     /// Who moves it.
     pub actor: String,
     /// When it begins.
@@ -146,6 +146,10 @@ impl Channel<'_> {
             return Ok(None);
         }
         let entry = LedgerEntry {
+            version: match order.commit {
+                Some(_) => 1,
+                None => Release::ADOPTED_VERSION,
+            },
             kind: order.kind,
             channel: self.name.to_owned(),
             seq: ledger.next,

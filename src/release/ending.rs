@@ -4,7 +4,7 @@ use super::error::{Error, Way};
 use super::ledger::{Channel, Entry, drift_of};
 use super::tags::MoveOptions;
 use crate::name::Reference;
-use crate::record::{Drift, LedgerEntry, MoveKind};
+use crate::record::{Drift, LedgerEntry, MoveKind, TagMove};
 use crate::staging::EntryPosition;
 
 impl Channel<'_> {
@@ -39,8 +39,13 @@ impl Channel<'_> {
     pub async fn abort(&self, accept_drift: bool) -> Result<LedgerEntry, Error> {
         let (at, entry) = self.begun(accept_drift).await?;
         let options = MoveOptions::resumed(accept_drift);
-        self.set_all(&at, &entry, Way::Back, options).await?;
-        self.read_back(&entry, Way::Back, options).await?;
+        let mut own = entry.clone();
+        if entry.kind == MoveKind::Adopt {
+            // It moved no tag: those that were there may be anywhere by now, and stay.
+            own.images.retain(TagMove::is_change);
+        }
+        self.set_all(&at, &own, Way::Back, options).await?;
+        self.read_back(&own, Way::Back, options).await?;
         let ended = LedgerEntry {
             kind: MoveKind::Abort,
             previous: Some(at.clone()),

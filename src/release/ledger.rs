@@ -316,12 +316,13 @@ mod tests {
             depth: 0,
         };
         LedgerEntry {
+            version: 1,
             kind: MoveKind::Promote,
             channel: "stable".to_owned(),
             seq: 1,
             previous: None,
             release: Digest::of(b"release"),
-            commit: Commit::parse("d021570").expect("hex digits"),
+            commit: Commit::parse("d021570").ok(),
             actor: "kim".to_owned(),
             time: jiff::Timestamp::UNIX_EPOCH,
             reason: None,

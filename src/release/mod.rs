@@ -4,6 +4,7 @@
 //! channel's tags are a projection of its last ledger entry; a [`Channel`] moves them as one set and
 //! back. Called by the commands that move channels and by those that show releases.
 
+pub mod adopt;
 mod auto;
 mod channel;
 mod ending;

@@ -3,7 +3,7 @@
 
 use super::Error;
 use crate::name::{Digest, Repository, Tag};
-use crate::registry::{Locator, Registry};
+use crate::registry::{Locator, Manifest, Registry};
 use crate::staging::{Document as _, NumberTag, Staging, VersionNumber};
 
 /// How many numbers are tried, if others claim each first.
@@ -72,11 +72,33 @@ pub async fn put_tag(
         repository: repository.clone(),
         digest: digest.clone(),
     })?;
-    if registry.write_if_free(repository, tag, &manifest).await? {
+    put_new(registry, repository, tag, &manifest).await
+}
+
+/// Sets a tag that never moves on a manifest the blobs of which are in the repository; it may be there already.
+pub async fn put_manifest(
+    registry: &Registry,
+    repository: &Repository,
+    tag: &Tag,
+    manifest: &Manifest,
+) -> Result<(), Error> {
+    if is_on(registry, repository, tag, &manifest.digest).await? {
+        return Ok(());
+    }
+    put_new(registry, repository, tag, manifest).await
+}
+
+async fn put_new(
+    registry: &Registry,
+    repository: &Repository,
+    tag: &Tag,
+    manifest: &Manifest,
+) -> Result<(), Error> {
+    if registry.write_if_free(repository, tag, manifest).await? {
         registry.log().add(repository, tag);
     } else {
         // Another writer set it since the look-up.
-        is_on(registry, repository, tag, digest).await?;
+        is_on(registry, repository, tag, &manifest.digest).await?;
     }
     Ok(())
 }

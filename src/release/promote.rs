@@ -10,7 +10,7 @@ use super::channel::{Order, Target};
 use super::gates::{self, GateState, SpecGates};
 use super::ledger::{Channel, Ledger};
 use super::{Error, number};
-use crate::name::{Digest, InvalidName, Tag};
+use crate::name::{Commit, Digest, InvalidName, Tag};
 use crate::record::{LedgerEntry, Release};
 use crate::stack::{self, Gate, Stack, TagTemplate};
 use crate::staging::Staging;
@@ -215,8 +215,14 @@ impl Promotion<'_> {
         let before = self.ledger.current.as_ref();
         let before = before.map(|(_, entry)| entry.clone());
         let prepared = channel.prepare(self.ledger, &self.targets, &order).await?;
-        let tags = numbered_tags(promoter.stack, &self.targets);
-        let numbered = promoter.set_numbered(&tags).await?;
+        let numbered = match &promoter.release.commit {
+            Some(commit) => {
+                let tags = numbered_tags(promoter.stack, &self.targets);
+                promoter.set_numbered(commit, &tags).await?
+            }
+            // It was there before laminate, and gets no version number.
+            None => Vec::new(),
+        };
         let entry = match prepared {
             None => None,
             Some(prepared) if order.dry_run => Some(prepared.entry),
@@ -232,7 +238,11 @@ impl Promotion<'_> {
 
 impl Promoter<'_> {
     /// Puts tags with a version number on images. The release gets a number if it has none.
-    async fn set_numbered(&self, tags: &[NumberedTag<'_>]) -> Result<Vec<String>, Refusal> {
+    async fn set_numbered(
+        &self,
+        commit: &Commit,
+        tags: &[NumberedTag<'_>],
+    ) -> Result<Vec<String>, Refusal> {
         if tags.is_empty() {
             return Ok(Vec::new());
         }
@@ -244,7 +254,7 @@ impl Promoter<'_> {
         };
         let mut numbered: Vec<(&Target, Tag)> = Vec::new();
         for (target, template) in tags {
-            numbered.push((target, template.tag(&self.release.commit, number)?));
+            numbered.push((target, template.tag(commit, number)?));
         }
         let names = numbered.iter();
         let names = names.map(|(target, tag)| format!("{}:{tag}", target.repository));

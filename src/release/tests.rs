@@ -49,7 +49,8 @@ impl World {
         let images = ["base", "child"].map(|name| image(&fake, name));
         let release = Release {
             stack: "demo".to_owned(),
-            commit: Commit::parse(&"1".repeat(40)).expect("a hash"),
+            version: 1,
+            commit: Commit::parse(&"1".repeat(40)).ok(),
             time: "2026-11-26T12:00:00Z".parse().expect("a time"),
             run: "run".to_owned(),
             git_ref: None,
@@ -128,7 +129,8 @@ fn image(fake: &Fake, name: &str) -> ReleaseImage {
         variant: None,
         repository: Repository::parse(&format!("{}/{repository}", fake.host)).expect("valid"),
         digest: Digest::of(&bytes),
-        key: Digest::of(name.as_bytes()),
+        key: Some(Digest::of(name.as_bytes())),
+        adopted_from: None,
         tags: vec![Tag::parse("r-1111111").expect("a tag")],
         depth: usize::from(name == "child"),
         base: None,
@@ -276,7 +278,7 @@ async fn a_channel_at_a_newer_release_stays() {
     let turn = promoter.turn(world.channel("edge"), &[], folder).await;
     assert_eq!(
         turn.expect("read"),
-        Turn::AtNewer(world.release.commit.clone())
+        Turn::AtNewer(world.release.commit.clone().expect("it has one"))
     );
 }
 
@@ -346,7 +348,8 @@ images: { base: { base: "example.org/debian:13" } }
     };
     let mut release = Release {
         stack: "demo".to_owned(),
-        commit: Commit::parse(&"1".repeat(40)).expect("a hash"),
+        version: 1,
+        commit: Commit::parse(&"1".repeat(40)).ok(),
         time: "2026-11-26T12:00:00Z".parse().expect("a time"),
         run: "run".to_owned(),
         git_ref: None,

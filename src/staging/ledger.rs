@@ -23,6 +23,13 @@ impl Document for LedgerEntry {
     type Id<'a> = (&'a str, EntryPosition);
     const MEDIA_TYPE: &'static str = "application/vnd.laminate.channel.v1+json";
 
+    /// An adoption has no commit.
+    const VERSION: u32 = 2;
+
+    fn version(&self) -> u32 {
+        self.version.max(Self::VERSION)
+    }
+
     fn tag((channel, position): Self::Id<'_>) -> Tag {
         match position {
             EntryPosition::Number(number) => tags::entry(channel, number),

@@ -25,6 +25,7 @@ pub use release::{Listed, ReleaseParts};
 pub use state::{Built, State};
 
 use crate::name::{Commit, Digest, Repository, Tag};
+use crate::record;
 use crate::registry::{self, Locator, Registry};
 
 /// The largest blob of a release read, bytes.
@@ -82,12 +83,12 @@ pub enum Error {
         attempts: usize,
     },
     /// The tag of a release is on another release.
-    #[error("{place} is another release, of commit {commit}{}", indented(.differences))]
+    #[error("{place} is another release, {}{}", made_from(.commit.as_ref()), indented(.differences))]
     OtherRelease {
         /// `HOST/NAMESPACE/staging:tag`
         place: String,
-        /// Its commit.
-        commit: Commit,
+        /// Its commit; `None`: it is adopted.
+        commit: Option<Commit>,
         /// How its images differ, a line each.
         differences: Vec<String>,
     },
@@ -120,6 +121,14 @@ impl Error {
             Self::Version { .. } | Self::Contended { .. } | Self::OtherRelease { .. } => false,
         }
     }
+}
+
+/// Returns what another release was made from.
+fn made_from(commit: Option<&Commit>) -> String {
+    commit.map_or_else(
+        || record::ADOPTED.to_owned(),
+        |commit| format!("of commit {commit}"),
+    )
 }
 
 fn indented(lines: &[String]) -> String {

@@ -25,9 +25,15 @@ pub struct ReleaseParts {
 }
 
 impl Document for Release {
-    /// The commit, and the attempt from 1.
     type Id<'a> = (&'a Commit, u32);
     const MEDIA_TYPE: &'static str = "application/vnd.laminate.release.v1+json";
+
+    /// One that is adopted has no commit and no keys.
+    const VERSION: u32 = 2;
+
+    fn version(&self) -> u32 {
+        self.version.max(Self::VERSION)
+    }
 
     fn tag((commit, attempt): Self::Id<'_>) -> Tag {
         tags::release(commit, attempt)
@@ -64,6 +70,13 @@ impl Staging {
         Ok(ReleaseParts { release, attached })
     }
 
+    /// Writes a release of adopted images; one of the same images may be there.
+    pub async fn write_adopted(&self, release: Release) -> Result<Digest, Error> {
+        let attached = Vec::new();
+        self.write_release(1, ReleaseParts { release, attached }, None)
+            .await
+    }
+
     /// Writes a release under its tag, once: a release that is there must have the same images. `first` is the announcement of
     /// this run if it was the first one for the commit and looked the release up a moment ago: if it is still alone, it does
     /// not wait for others.
@@ -74,7 +87,10 @@ impl Staging {
         first: Option<&Announcement>,
     ) -> Result<Digest, Error> {
         let ReleaseParts { release, attached } = parts;
-        let tag = Release::tag((&release.commit, attempt));
+        let tag = match &release.commit {
+            Some(commit) => Release::tag((commit, attempt)),
+            None => tags::adopted_release(&Digest::of(&bytes(&release.images))),
+        };
         let at = Locator::Tag(tag.clone());
         let is_alone = first.map(|first| async || self.is_alone(first).await);
         let document = (Release::MEDIA_TYPE, bytes(&release).into());
@@ -156,7 +172,8 @@ impl Staging {
     async fn first_release(&self, commits: &[Commit]) -> Option<StoredRelease> {
         let found = join_all(commits.iter().map(|commit| async move {
             let found = self.read::<Release>((commit, 1)).await.ok()??;
-            Some(StoredRelease::from(found)).filter(|stored| stored.release.commit == *commit)
+            Some(StoredRelease::from(found))
+                .filter(|stored| stored.release.commit.as_ref() == Some(commit))
         }));
         found.await.into_iter().flatten().next()
     }
@@ -198,7 +215,10 @@ impl Staging {
         );
         let found = found.await?.into_iter().flatten();
         let found = found.chain(first).map(StoredRelease::from);
-        let is_of = |stored: &StoredRelease| stored.release.commit.as_str().starts_with(commit);
+        let is_of = |stored: &StoredRelease| {
+            let own = stored.release.commit.as_ref();
+            own.is_some_and(|own| own.as_str().starts_with(commit))
+        };
         let mut list: Vec<_> = found.filter(is_of).collect();
         Releases::sort(&mut list);
         Ok(list)

@@ -149,7 +149,22 @@ pub const ROOMS: &[Room] = &[
     acts(
         "release",
         &[
-            "name", "evidence", "stack", "plan", "record", "git", "registry", "staging", "trace",
+            "source",
+            "name",
+            "diagnostic",
+            "event",
+            "evidence",
+            "tags",
+            "spec",
+            "stack",
+            "plan",
+            "record",
+            "git",
+            "registry",
+            "staging",
+            "publish",
+            "oci",
+            "trace",
         ],
     ),
     acts(

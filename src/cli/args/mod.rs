@@ -20,8 +20,8 @@ pub use self::output::{
 };
 pub use self::process::{RunArgs, ShellArgs, StartArgs};
 pub use self::release::{
-    DiffArgs, DiffFormat, EvidenceAddArgs, EvidenceCommand, EvidenceListArgs, HistoryArgs,
-    MovingArgs, PromoteArgs, RebuildArgs, RevertArgs, ShowArgs,
+    AdoptArgs, DiffArgs, DiffFormat, EvidenceAddArgs, EvidenceCommand, EvidenceListArgs,
+    HistoryArgs, MovingArgs, PromoteArgs, RebuildArgs, RevertArgs, ShowArgs,
 };
 use super::Exit;
 use crate::report::Progress;
@@ -203,6 +203,11 @@ pub enum Command {
     Promote(PromoteArgs),
     /// Move all tags of a channel back to an earlier release
     Revert(RevertArgs),
+    /// Record the tags that a channel had before laminate as its first release
+    ///
+    /// So the first promotion can be reverted to what users had before. Moves no tag. Each image gets an immutable tag
+    /// `adopted-<digest>` in its repository, so that it is kept once the channel's tag is elsewhere.
+    Adopt(AdoptArgs),
     /// Show the release of each channel, and tags that someone else moved
     ///
     /// Exits with 10 if a tag differs from the channel's record, or a move was interrupted.
@@ -293,6 +298,7 @@ impl Command {
             Self::Evidence(_) => "evidence",
             Self::Promote(_) => "promote",
             Self::Revert(_) => "revert",
+            Self::Adopt(_) => "adopt",
             Self::Status => "status",
             Self::History(_) => "history",
             Self::Show(_) => "show",

@@ -1,4 +1,4 @@
-//! Arguments of the commands about releases and channels: `evidence`, `promote`, `revert`, `history`,
+//! Arguments of the commands about releases and channels: `evidence`, `promote`, `adopt`, `revert`, `history`,
 //! `show`, `diff`, `rebuild`.
 
 use camino::Utf8PathBuf;
@@ -86,6 +86,34 @@ pub struct PromoteArgs {
     /// What promote and revert have in common.
     #[command(flatten)]
     pub moving: MovingArgs,
+}
+
+/// Arguments of `laminate adopt`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["file", "from_tags"])))]
+pub struct AdoptArgs {
+    /// The channel to adopt
+    #[arg(long, value_name = "CHANNEL")]
+    pub channel: String,
+    /// A list of images and what they were: a mapping of IMAGE or VARIANT/IMAGE to a reference with a tag or a digest, in YAML
+    /// or JSON; `-` reads stdin
+    ///
+    /// Images in other repositories are copied into those of the stack. If the tag of the channel does not exist there, it
+    /// is created; if it is at another image, nothing is adopted.
+    #[arg(value_name = "FILE")]
+    pub file: Option<Utf8PathBuf>,
+    /// Adopt the tags of the channel as they are in the repositories of the stack
+    #[arg(long)]
+    pub from_tags: bool,
+    /// Leave out images of the channel that have nothing to adopt; a revert does not move their tags
+    #[arg(long)]
+    pub partial: bool,
+    /// The reason; recorded
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Show what would be adopted, and write nothing
+    #[arg(long, env = "LAMINATE_DRY_RUN", value_parser = Flag::new())]
+    pub dry_run: bool,
 }
 
 /// Arguments of `laminate revert`.

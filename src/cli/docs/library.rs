@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures_util::future::try_join_all;
 
 use super::super::args::DocsArgs;
+use super::super::platform_image::platform_image;
 use super::super::records::warn_of_unreadable;
 use super::super::workspace::Workspace;
 use super::super::{Exit, Failure};
 use crate::docs::{self, Channel, ImageDetails, Links, Made, Names, Stored, Wiki};
 use crate::event::Events;
 use crate::evidence::Evidence;
-use crate::name::{Digest, Repository};
-use crate::oci;
-use crate::record::{ReleaseImage, Releases, StoredRelease};
+use crate::name::{Commit, Digest, Repository};
+use crate::record::{ADOPTED, ReleaseImage, Releases, StoredRelease};
 use crate::registry::{Locator, Registry};
 use crate::release::{
     self,
@@ -90,8 +90,8 @@ impl<'a> Library<'a> {
     pub fn commit(&self) -> &str {
         let mut releases = self.wiki.releases.iter();
         let shown = releases.find(|stored| stored.digest == self.wiki.shown);
-        let commit = shown.map(|stored| stored.release.commit.abbreviated());
-        commit.unwrap_or_default()
+        let commit = shown.and_then(|stored| stored.release.commit.as_ref());
+        commit.map_or(ADOPTED, Commit::abbreviated)
     }
 
     /// Returns the pages for a folder where some are `written`, with links of the form `before`.
@@ -251,7 +251,7 @@ async fn stored(registry: &Registry, image: &ReleaseImage) -> Result<Option<Stor
     let Some(manifest) = manifest else {
         return Ok(None);
     };
-    let Ok(content) = oci::Image::parse(&manifest.bytes) else {
+    let Some((content, _)) = platform_image(registry, repository, &manifest).await? else {
         return Ok(None);
     };
     let config = registry.blob(repository, &content.config.digest, LIMIT);

@@ -54,7 +54,8 @@ fn image(words: &Words, number: usize, name: &str, variant: Option<&str>) -> Rel
         variant: variant.map(str::to_owned),
         repository: repository(name),
         digest: Digest::of(format!("{name} {tag}").as_bytes()),
-        key: Digest::of(b"key"),
+        key: Some(Digest::of(b"key")),
+        adopted_from: None,
         tags: vec![ImageTag::parse(&tag).expect("a tag")],
         depth: 0,
         base: Some("docker.io/library/debian:bookworm".to_owned()),
@@ -98,7 +99,8 @@ fn release(words: &Words, number: usize, name: &str) -> StoredRelease {
     all.extend(images(words, number, name, Some("2")));
     let release = Release {
         stack: "datahub".to_owned(),
-        commit: Commit::parse(&format!("{number:07}{number:033}")).expect("digits"),
+        version: 1,
+        commit: Commit::parse(&format!("{number:07}{number:033}")).ok(),
         time: time(&format!("2026-11-{:02}T10:20:30Z", number + 1)),
         run: format!("run-{number}"),
         git_ref: Some("refs/heads/main".to_owned()),
@@ -234,6 +236,7 @@ fn entry(
     let images = release.images.iter();
     let images = images.filter(|image| image.variant.as_deref() == Some("1"));
     LedgerEntry {
+        version: 1,
         kind,
         channel: "quarter".to_owned(),
         seq,

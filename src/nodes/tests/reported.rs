@@ -16,12 +16,13 @@ fn entry(channel: &str, seq: u64, old: Option<&str>, new: &str) -> LedgerEntry {
         depth: 0,
     });
     LedgerEntry {
+        version: 1,
         kind: MoveKind::Promote,
         channel: channel.to_owned(),
         seq,
         previous: None,
         release: digest(new),
-        commit: Commit::parse("d0215700aa").expect("hex digits"),
+        commit: Commit::parse("d0215700aa").ok(),
         actor: "a test".to_owned(),
         time: jiff::Timestamp::UNIX_EPOCH,
         reason: None,

@@ -50,7 +50,7 @@ pub async fn states(
     let images: Vec<&ReleaseImage> = images
         .filter(|image| labels.contains(&image.label().as_str()))
         .collect();
-    let keys = images.iter().map(|image| &image.key);
+    let keys = images.iter().filter_map(|image| image.key.as_ref());
     let newest = staging.evidence(keys).await?;
     let states = gates.iter().map(|gate| async {
         let mut source = spec.source(&gate.name);
