@@ -101,6 +101,23 @@ def test_pages_are_written_and_later_only_what_changed(released, tmp_path):
     assert changed(stack.laminate("docs", "--out", str(out))) == []
 
 
+def test_a_page_has_the_dockerfile_of_its_release_and_keeps_it(stack, tmp_path):
+    page = tmp_path / f"leaf--1-{stack.commit7}.md"
+    stack.replace("specs.yml", "echo leaf", "echo later")
+    stack.commit()
+    stack.laminate("docs", "--out", str(tmp_path))
+    assert "No Dockerfile of `" in page.read_text(), "another commit is checked out"
+    stack.git("checkout", "--quiet", "HEAD~")
+    stack.laminate("docs", "--out", str(tmp_path))
+    text = page.read_text()
+    assert "Builds the same files as `" in text and "\n```dockerfile\n" in text and "echo leaf >/leaf" in text
+    rendered = stack.laminate("render", "--dockerfile", str(tmp_path / "rendered")).json["targets"]
+    assert next(target["text"] for target in rendered if target["image"] == "1/leaf").strip() in text
+    stack.git("checkout", "--quiet", "main")
+    assert changed(stack.laminate("docs", "--out", str(tmp_path))) == []
+    assert page.read_text() == text
+
+
 def test_a_promotion_changes_the_pages_about_channels(stack, tmp_path):
     stack.laminate("docs", "--out", str(tmp_path))
     stack.laminate("promote", "--to", "quarter", "--reason", "looks | good")

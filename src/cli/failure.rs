@@ -105,7 +105,7 @@ impl Failure {
     }
 
     /// Returns the message, without hints.
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         match &self.cause {
             Cause::Text(text) => text.clone(),
             Cause::Error(error) => error.to_string(),

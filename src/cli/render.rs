@@ -94,7 +94,7 @@ fn document(target: &Target, made: &Rendered) -> Value {
 }
 
 /// Returns the Dockerfile of a target.
-fn shown(made: &Rendered, target: &Target) -> Option<String> {
+pub(super) fn shown(made: &Rendered, target: &Target) -> Option<String> {
     match made.files.0.get(&target.dockerfile) {
         Some(File::Regular {
             content: Content::Bytes(bytes),
@@ -131,7 +131,7 @@ fn text(folder: &Utf8Path, made: &Rendered, dry_run: bool) -> String {
 }
 
 /// Reads the configs that decide the user and the shell of steps. One that cannot be read is missing.
-async fn facts(stack: &Stack, gathered: Gathered, registry: &Registry) -> Facts {
+pub(super) async fn facts(stack: &Stack, gathered: Gathered, registry: &Registry) -> Facts {
     let external = gathered.external;
     let bases = stack.images().iter().filter_map(|image| match &image.base {
         Base::External(base) => Some(&base.reference.value),

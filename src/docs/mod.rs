@@ -3,6 +3,7 @@
 //! Main types: [`Wiki`], the input, and [`Made`], the pages. [`pages`] is a pure function; `laminate docs`
 //! gathers its input and writes the pages. [`text`] escapes texts of images and people.
 
+mod dockerfile;
 mod names;
 mod page;
 mod parts;
@@ -23,6 +24,7 @@ use serde_json::Value;
 use crate::evidence::Evidence;
 use crate::name::Digest;
 use crate::record::{GateVerdict, LedgerEntry, StoredRelease};
+pub use dockerfile::{Dockerfile, keep_dockerfile};
 pub use names::{Names, file, is_page};
 pub use stored::{Layer, Stored};
 
@@ -79,6 +81,8 @@ pub struct ImageDetails {
     pub resolved: Option<Value>,
     /// The stored image; `None` if it is no longer in the registry.
     pub stored: Option<Stored>,
+    /// A Dockerfile that builds the same files; `None`: the stack of the release is not at hand.
+    pub dockerfile: Option<Dockerfile>,
 }
 
 /// A channel and its moves.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::dockerfile::DockerfileView;
 use super::parts::{Link, time};
 use super::verdicts::{ChecksView, VerdictView, checks, suites};
 use super::view::{self, Book, Row};
@@ -42,6 +43,8 @@ pub struct Page {
     labels: String,
     info: Vec<InfoView>,
     resolved: Option<String>,
+    /// The last section; `None`: laminate did not build the image.
+    dockerfile: Option<DockerfileView>,
 }
 
 #[derive(Serialize)]
@@ -176,6 +179,10 @@ impl Book<'_> {
             labels: lines(&config["Labels"]),
             info: info.into_iter().flatten().map(info_view).collect(),
             resolved: ours.resolved.as_ref().map(pretty),
+            dockerfile: release.commit.as_ref().map(|commit| {
+                let pinned = format!("{}@{}", image.repository, image.digest);
+                DockerfileView::new(ours.dockerfile.as_ref(), &pinned, commit)
+            }),
         }
     }
 }

@@ -151,6 +151,7 @@ fn wiki(
                 evidence: evidence.first().cloned(),
                 resolved: spec.map(|image| image.resolved.clone()),
                 stored: None,
+                dockerfile: None,
             }
         });
         (stored.digest.clone(), details.collect())

@@ -229,7 +229,8 @@ pub enum Command {
     /// Generate wiki pages for images, releases and channels
     ///
     /// Writes only pages that differ. The file .laminate-docs.json in the folder lists the pages laminate
-    /// wrote; other files are not touched.
+    /// wrote; other files are not touched. If the commit of a release is checked out, the pages of its images get their
+    /// Dockerfiles, as `render` makes them; later runs keep these.
     Docs(DocsArgs),
     /// Compare two releases: images, packages, bases, settings, files, verdicts
     ///

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{Exit, Failure};
 use crate::disk::write_atomically;
-use crate::docs::{Links, Made, is_page};
+use crate::docs::{self, Links, Made, is_page};
 
 /// The file with the list.
 const LIST: &str = ".laminate-docs.json";
@@ -129,6 +129,10 @@ impl Folder {
         let mut pages = BTreeMap::new();
         for (file, text) in made.pages {
             let there = read(&self.path.join(&file))?;
+            let before = there.as_deref().filter(|_| written.contains(&file));
+            let before = before.and_then(|bytes| std::str::from_utf8(bytes).ok());
+            let kept = before.and_then(|before| docs::keep_dockerfile(&text, before));
+            let text = kept.unwrap_or(text);
             let is_changed = there.as_deref() != Some(text.as_bytes());
             if is_changed && there.is_some() && !written.contains(&file) {
                 foreign.push(file.clone());

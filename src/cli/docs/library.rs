@@ -11,6 +11,7 @@ use super::super::platform_image::platform_image;
 use super::super::records::warn_of_unreadable;
 use super::super::workspace::Workspace;
 use super::super::{Exit, Failure};
+use super::dockerfiles::Dockerfiles;
 use crate::docs::{self, Channel, ImageDetails, Links, Made, Names, Stored, Wiki};
 use crate::event::Events;
 use crate::evidence::Evidence;
@@ -32,6 +33,7 @@ const LIMIT: u64 = 16 << 20;
 pub struct Library<'a> {
     workspace: &'a Workspace,
     wiki: Wiki,
+    dockerfiles: Dockerfiles,
     /// The releases that always get pages.
     selected: BTreeSet<Digest>,
     /// By release.
@@ -62,9 +64,16 @@ impl<'a> Library<'a> {
             args.all || *number < NEWEST || current.contains(digest) || *digest == shown
         };
         let selected = releases.iter().enumerate().filter(is_selected);
-        let selected = selected.map(|(_, stored)| stored.digest.clone()).collect();
+        let selected: BTreeSet<Digest> =
+            selected.map(|(_, stored)| stored.digest.clone()).collect();
+        let with_pages = releases
+            .iter()
+            .filter(|stored| selected.contains(&stored.digest));
+        let with_pages = with_pages.map(|stored| &stored.release);
+        let dockerfiles = Dockerfiles::of_checkout(workspace, with_pages, events).await;
         Ok(Self {
             workspace,
+            dockerfiles,
             selected,
             wiki: Wiki {
                 stack: workspace.context.stack.name().to_string(),
@@ -162,6 +171,7 @@ impl<'a> Library<'a> {
                     .collect(),
                 resolved: specs.next().map(|image| image.resolved),
                 stored: self.stored.get(&location(image)).cloned().flatten(),
+                dockerfile: self.dockerfiles.of(image),
             });
             self.details.insert(digest.clone(), details.collect());
         }

@@ -1,5 +1,6 @@
 //! `laminate docs`: reads releases and channels, and writes their pages into a folder or a wiki.
 
+mod dockerfiles;
 mod folder;
 mod library;
 mod remote;

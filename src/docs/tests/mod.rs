@@ -223,6 +223,10 @@ fn details_of(words: &Words, release: &Release) -> Vec<ImageDetails> {
             }],
             resolved: Some(json!({ "image": image.image, "steps": [words.text] })),
             stored: Some(stored(words, image.depth)),
+            dockerfile: (image.depth < 2).then(|| Dockerfile {
+                text: format!("FROM x\n# {}\n", words.text),
+                differences: vec![words.line.clone()],
+            }),
         })
         .collect()
 }
