@@ -284,6 +284,25 @@ async fn a_list_names_images_elsewhere_which_are_copied() {
 }
 
 #[tokio::test]
+async fn images_of_another_registry_are_copied_whole() {
+    let (world, old) = (World::empty(SPEC).await, Fake::start().await);
+    let base = index(&old, "campus/base", "fall");
+    let child = image(&old, "campus/child", "fall", "child");
+    let list = "base: OLD/campus/base:fall\nchild: OLD/campus/child:fall\n";
+    let wanted = world.list(&list.replace("OLD", &old.host)).expect("a list");
+    let adopted = world.adopt(&world.adopter(), wanted).await;
+    adopted.expect("adopted");
+    let there = [base, child].map(|digest| Some(digest.to_string()));
+    assert_eq!(world.tags("stable"), there);
+    for architecture in ["amd64", "arm64"] {
+        let config = Digest::of(architecture.as_bytes());
+        assert!(world.fake.has_blob("ns/base", config.as_str()));
+    }
+    let writes = ["PUT", "POST"].map(|method| old.count(method, ""));
+    assert_eq!(writes, [0, 0], "the other registry is read only");
+}
+
+#[tokio::test]
 async fn a_list_moves_no_tag_and_names_what_exists() {
     let world = World::with_tags().await;
     let old = image(&world.fake, "old/child", "now", "another");
