@@ -76,7 +76,7 @@ def test_an_engine_of_its_own_is_started_and_stopped(make_stack, parts):
     env = {"XDG_STATE_HOME": str(state)}
     answer = stack.laminate("build", "--push", engine="", env=env)
     assert set(answer.actions().values()) == {"built"}
-    running = as_root("pgrep", "-f", f"--root {state}").stdout.split()
+    running = as_root("pgrep", "-f", "--", f"--root {state}").stdout.split()
     assert running == [], "engines left"
     assert (state / "laminate/engine/buildkitd.log").exists()
     again = stack.laminate("build", "--no-reuse", engine="", env=env)

@@ -27,7 +27,7 @@ def start(stack, state, *words, **options):
 
 
 def engines(state):
-    return as_root("pgrep", "-f", f"--root {state}").stdout.split()
+    return as_root("pgrep", "-f", "--", f"--root {state}").stdout.split()
 
 
 def wait_until(condition, seconds=20):

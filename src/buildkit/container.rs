@@ -201,8 +201,9 @@ fn message_of(input: Input) -> Message {
             rows: rows.into(),
             cols: columns.into(),
         }),
+        // The daemon knows `INT`, not `SIGINT` (moby/sys/signal).
         Input::Signal(name) => Message::Signal(SignalMessage {
-            name: name.to_owned(),
+            name: name.strip_prefix("SIG").unwrap_or(name).to_owned(),
         }),
     }
 }
@@ -219,7 +220,15 @@ fn how_ended(code: u32, error: Option<String>) -> Ended {
 
 #[cfg(test)]
 mod tests {
-    use super::how_ended;
+    use super::{Input, Message, how_ended, message_of};
+
+    #[test]
+    fn a_signal_has_the_name_that_the_daemon_knows() {
+        let Message::Signal(sent) = message_of(Input::Signal("SIGINT")) else {
+            panic!("a signal");
+        };
+        assert_eq!(sent.name, "INT");
+    }
 
     #[test]
     fn a_process_that_ends_with_255_was_started() {
