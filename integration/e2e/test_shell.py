@@ -92,9 +92,12 @@ class Terminal:
     def end(self, status):
         """Waits for laminate, and reads what it writes."""
         end = time.monotonic() + 60
-        while self.process.poll() is None and time.monotonic() < end:
+        while time.monotonic() < end:
+            has_ended = self.process.poll() is not None
             if select.select([self.ours], [], [], 0.2)[0]:
                 self.seen += os.read(self.ours, 4096)
+            elif has_ended:
+                break
         assert self.process.returncode == status, self.seen
         assert self.is_restored
 
