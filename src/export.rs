@@ -3,6 +3,7 @@
 //! [`write`] takes the blobs of images built in the run from the archive the engine sent ([`EngineArchive`]),
 //! and those of reused images from staging. Called by `build` for `--export`.
 
+mod load;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+pub use self::load::{LoadError, Loader};
 use self::target::Output;
 pub use self::target::{InvalidTarget, Target};
 use crate::name::{Digest, Repository};
@@ -58,6 +60,9 @@ pub enum Error {
     /// The archive can be written nowhere.
     #[error(transparent)]
     Target(#[from] InvalidTarget),
+    /// docker or podman does not take the images.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// A blob has another size than the manifest has for it.
     #[error("blob {digest} has {found} bytes, but its manifest has {expected}")]
     Size {

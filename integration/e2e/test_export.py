@@ -1,5 +1,8 @@
-"""--export: one archive with every image by its tag, reused ones as well; skopeo copies each out of it."""
+"""--export: one archive with every image by its tag, reused ones as well; skopeo copies each out of it. --load: docker and
+podman get the selected images."""
 import json
+import os
+import shutil
 import subprocess
 import tarfile
 
@@ -55,3 +58,49 @@ def test_reused_images_are_in_the_archive(stack, tmp_path):
     answer = stack.laminate("build", "--push", "--export", f"oci:{archive}")
     assert answer.actions() == {"ground": "reused", "top": "built"}
     assert_complete(answer, archive, tmp_path)
+
+
+def with_docker(folder, script):
+    """Returns an environment with a program `docker` that is a script."""
+    program = folder / "docker"
+    program.write_text(f"#!/bin/sh\ncd {folder}\n{script}\n")
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_selected_images_are_loaded_under_their_full_names(stack, tmp_path):
+    env = with_docker(tmp_path, 'echo "$1" >>calls; [ "$1" = version ] || cat >loaded.tar')
+    answer = stack.laminate("build", "ground", "--load=docker", env=env)
+    name = f"{stack.registry}/ground:e-{stack.commit7}"
+    assert answer.json["loaded"] == {"program": "docker", "images": [name]}
+    assert (tmp_path / "calls").read_text() == "version\nload\n"
+    with tarfile.open(tmp_path / "loaded.tar") as archive:
+        entries = json.load(archive.extractfile("manifest.json"))
+    assert [entry["RepoTags"] for entry in entries] == [[name]]
+    assert not stack.tags("ground")
+    text = stack.laminate("build", "ground", "--load=docker", env=env, json=False).out
+    assert f"docker: {name}\n" in text
+    # An image of the registry.
+    stack.laminate("build", "--push")
+    answer = stack.laminate("build", "top", "--load", "--push", env=env)
+    assert answer.actions()["top"] == "reused"
+    assert answer.json["loaded"]["images"] == [f"{stack.registry}/top:e-{stack.commit7}"]
+
+
+def test_a_docker_without_its_daemon_stops_the_build(stack, tmp_path, unused_engine):
+    env = with_docker(tmp_path, "echo 'is the daemon running?' >&2; exit 1")
+    answer = stack.laminate("build", "--load", status=4, env=env, engine=unused_engine.address)
+    assert "is the daemon running?" in answer.json["error"]["text"]
+
+
+@pytest.mark.skipif(shutil.which("podman") is None, reason="podman is not installed")
+def test_podman_loads_and_runs_images(stack):
+    answer = stack.laminate("build", "--load=podman")
+    names = answer.json["loaded"]["images"]
+    assert len(names) == 2
+    try:
+        for name in names:
+            found = subprocess.run(["podman", "image", "inspect", name], capture_output=True, text=True)
+            assert found.returncode == 0, found.stderr
+    finally:
+        subprocess.run(["podman", "image", "rm", "--force", *names], capture_output=True)

@@ -1,5 +1,7 @@
 //! The archive of a build that passed: which images go into it, and under which names.
 
+use std::collections::BTreeMap;
+
 use super::error::Error;
 use super::recorded::{Ending, Recorded};
 use crate::event::Event;
@@ -9,36 +11,48 @@ use crate::publish::Staged;
 use crate::stack::Stack;
 
 impl Recorded<'_> {
-    /// Writes the archive that was asked for, if everything passed.
+    /// Writes the archive and loads the images that were asked for, if everything passed.
     pub(super) async fn export(mut self) -> Result<Self, Error> {
         let job = self.ran().prepared.job;
-        let Some(path) = job.options.archive.as_deref() else {
-            return Ok(self);
-        };
-        if self.ending() != Ending::Complete {
+        let options = job.options;
+        if !options.exports() || self.ending() != Ending::Complete {
             return Ok(self);
         }
-        job.events.send(Event::Phase {
-            text: format!("writing {}", path.display()),
-        });
+        let phase = |text| job.events.send(Event::Phase { text });
         let engine = self.open_engine_archive()?;
-        let mut images = Vec::new();
-        for planned in &job.plan.images {
-            if let Some(digest) = self.ran().digest(planned) {
-                let names = names(job.stack, planned);
-                images.push(NamedImage { digest, names });
-            }
-        }
         let staging = job.stack.staging();
-        let staging = staging.filter(|_| !job.options.offline);
+        let staging = staging.filter(|_| !options.offline);
         let source = staging.map(|staging| (job.registry, staging));
-        let sizes = export::write(path, &images, engine.as_ref(), source).await?;
+        let mut sizes = BTreeMap::new();
+        if let Some(path) = options.archive.as_deref() {
+            phase(format!("writing {}", path.display()));
+            let images = self.named(|_| true);
+            sizes = export::write(path, &images, engine.as_ref(), source).await?;
+        }
+        if let Some(loader) = &options.load {
+            phase(format!("loading images into {}", loader.name));
+            let images = self.named(|planned| job.is_selected(planned));
+            sizes.extend(loader.load(&images, engine.as_ref(), source).await?);
+            self.loaded = images.into_iter().flat_map(|image| image.names).collect();
+        }
         for staged in self.ran_mut().staged.values_mut() {
             if let Some(size) = sizes.get(&staged.digest) {
                 staged.size = *size;
             }
         }
         Ok(self)
+    }
+
+    /// Returns the images that are there, with their names.
+    fn named(&self, is_wanted: impl Fn(&Planned) -> bool) -> Vec<NamedImage> {
+        let job = self.ran().prepared.job;
+        let wanted = job.plan.images.iter().filter(|planned| is_wanted(planned));
+        let named = wanted.filter_map(|planned| {
+            let digest = self.ran().digest(planned)?;
+            let names = names(job.stack, planned);
+            Some(NamedImage { digest, names })
+        });
+        named.collect()
     }
 
     /// Opens what the engine sent, and learns from it the digests of images that are in no registry.

@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 
 use super::error::Error;
 use crate::event::Events;
+use crate::export::Loader;
 use crate::gather::{self, Gathered};
 use crate::interrupt::Interrupt;
 use crate::llb::{Platform, Proxy};
@@ -62,6 +63,8 @@ pub struct Options {
     pub push: bool,
     /// The archive to write.
     pub archive: Option<PathBuf>,
+    /// Loads the selected images on this machine.
+    pub load: Option<Loader>,
     /// Contact no registry.
     pub offline: bool,
     /// Check the request only; nothing is carried out.
@@ -109,10 +112,15 @@ impl Options {
         if self.push && stack.registry().is_none() {
             return Err(Error::PushWithoutRegistry);
         }
-        if !self.is_online(stack) && self.archive.is_none() {
+        if !self.is_online(stack) && !self.exports() {
             return Err(Error::NoRegistry);
         }
         Ok(())
+    }
+
+    /// Whether images leave the engine in an archive, which is written or loaded.
+    pub fn exports(&self) -> bool {
+        self.archive.is_some() || self.load.is_some()
     }
 
     /// Whether registries are contacted, and there is one to push to.

@@ -51,7 +51,7 @@ impl<'a> Prepared<'a> {
             check_built(&job)?;
         }
         let now = (job.environment.now)();
-        let is_pushed = job.options.push || job.options.archive.is_none();
+        let is_pushed = job.options.push || !job.options.exports();
         let staging = job.stack.staging();
         let staging = staging.filter(|_| job.options.is_online(job.stack) && is_pushed);
         Ok(Self {
@@ -230,7 +230,8 @@ fn run_id(job: &Job<'_>, now: Timestamp) -> Tag {
 }
 
 impl Job<'_> {
-    fn is_selected(&self, planned: &Planned) -> bool {
+    /// Whether the user asked for an image.
+    pub(super) fn is_selected(&self, planned: &Planned) -> bool {
         let selected = self.options.request.selected.as_ref();
         selected.is_none_or(|set| set.contains(&planned.id))
     }

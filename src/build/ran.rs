@@ -43,8 +43,15 @@ impl<'a> Prepared<'a> {
     pub(super) async fn run(self, engine: &impl Engine) -> Result<Ran<'a>, Error> {
         check_secrets(&self.job)?;
         check_agents(&self.job)?;
-        let archive = self.job.options.archive.as_deref();
-        let engine_archive = archive.map(engine_archive).transpose()?;
+        let requested = self.job.options;
+        if let Some(loader) = &requested.load {
+            let checking = self.job.interrupt.unless_cancelled(loader.check());
+            let checked = checking.await.ok_or(Error::Cancelled)?;
+            checked.map_err(export::Error::from)?;
+        }
+        let archive = requested.archive.as_deref();
+        let engine_archive = requested.exports().then(|| engine_archive(archive));
+        let engine_archive = engine_archive.transpose()?;
         let plan = self.job.plan;
         if !plan.builds() && !plan.proves() {
             let mut ran = Ran::new(self, Report::default(), engine_archive);
@@ -112,13 +119,14 @@ fn files_of(tool: Option<&Tool>) -> BTreeMap<String, Brought> {
 
 /// Creates a file for the engine's archive where the one to write gets its bytes: it has about the same size, so it fits
 /// there if anywhere. It has no name, so nothing is left of it, however laminate ends.
-fn engine_archive(archive: &Path) -> Result<Arc<File>, Error> {
-    let folder = match Target::of(archive).map_err(export::Error::from)? {
-        Target::File(path) => match path.parent() {
+fn engine_archive(archive: Option<&Path>) -> Result<Arc<File>, Error> {
+    let target = archive.map(Target::of).transpose();
+    let folder = match target.map_err(export::Error::from)? {
+        Some(Target::File(path)) => match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         },
-        Target::Stream(_) => std::env::temp_dir(),
+        Some(Target::Stream(_)) | None => std::env::temp_dir(),
     };
     let file = tempfile::tempfile_in(&folder);
     let file = file.map_err(|source| Error::Folder { folder, source })?;

@@ -23,6 +23,8 @@ use crate::staging::Staging;
 pub struct Recorded<'a> {
     pub(super) published: Published<'a>,
     release: ReleaseState,
+    /// The names of the images that were loaded on this machine.
+    pub(super) loaded: Vec<String>,
 }
 
 /// Whether the images are recorded as a release.
@@ -98,6 +100,7 @@ impl<'a> Published<'a> {
         Recorded {
             published: self,
             release,
+            loaded: Vec::new(),
         }
     }
 }
@@ -133,6 +136,12 @@ impl<'a> Recorded<'a> {
     /// The id of the run.
     pub fn run(&self) -> &Tag {
         &self.ran().prepared.run
+    }
+
+    /// The program that images were loaded into, and their names; `None` if none were.
+    pub fn loaded(&self) -> Option<(&'static str, &[String])> {
+        let loader = self.ran().prepared.job.options.load.as_ref()?;
+        (!self.loaded.is_empty()).then_some((loader.name, self.loaded.as_slice()))
     }
 
     /// How many requests were sent to the engine.

@@ -172,7 +172,7 @@ impl Gateway {
     }
 }
 
-/// The exit code of a process whose output nobody reads: 128 and SIGPIPE.
+/// The exit code of a process whose output is not read any more: 128 and SIGPIPE.
 const BROKEN_PIPE: u32 = 128 + 13;
 
 fn init(container: &str, process: Process) -> InitMessage {

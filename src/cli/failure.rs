@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::exit::{self, Exit};
 use crate::diagnostic::{self, Diagnostic, Severity};
+use crate::export::LoadError;
 use crate::interrupt::TagLog;
 use crate::release::{adopt, refs::Denied};
 use crate::report::{Ink, Paint};
@@ -362,7 +363,16 @@ impl From<Denied> for Failure {
 
 impl From<export::Error> for Failure {
     fn from(error: export::Error) -> Self {
-        Self::from_error(Exit::Environment, error)
+        let help = match &error {
+            export::Error::Load(LoadError::Missing { .. }) => Some(
+                "install it, name the other one with --load=docker or --load=podman, or write an archive with --export oci:FILE",
+            ),
+            export::Error::Load(LoadError::Unavailable { .. }) => {
+                Some("start its daemon, or name the other one with --load=docker or --load=podman")
+            }
+            _ => None,
+        };
+        Self::from_error(Exit::Environment, error).help_if(help)
     }
 }
 

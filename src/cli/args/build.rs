@@ -48,6 +48,18 @@ pub struct BuildArgs {
     /// Without --push, nothing is written to the registry.
     #[arg(long, value_name = "oci:FILE", env = "LAMINATE_EXPORT")]
     pub export: Option<String>,
+    /// Load the selected images into docker or podman, under their full names [default: docker, or podman without it]
+    ///
+    /// Without --push, nothing is written to the registry. Nothing is loaded if an image, a suite or a check fails.
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        env = "LAMINATE_LOAD",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "any"
+    )]
+    pub load: Option<LoadProgram>,
     /// Rebuild IMAGE from its first step, and everything that needs it, even if nothing changed
     #[arg(
         long,
@@ -78,9 +90,21 @@ pub struct BuildArgs {
     /// How suites run.
     #[command(flatten)]
     pub proving: ProvingArgs,
-    /// Contact no registry and build everything; requires --export
+    /// Contact no registry and build everything; requires --export or --load
     #[arg(long, env = "LAMINATE_OFFLINE", value_parser = Flag::new())]
     pub offline: bool,
+}
+
+/// What images are loaded into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LoadProgram {
+    /// docker, or podman if there is no docker
+    #[value(hide = true)]
+    Any,
+    /// `docker load`
+    Docker,
+    /// `podman load`
+    Podman,
 }
 
 /// Arguments of `laminate test`.

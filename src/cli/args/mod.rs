@@ -13,7 +13,7 @@ use clap::builder::FalseyValueParser as Flag;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-pub use self::build::{BuildArgs, LockArgs, PlanArgs, ProvingArgs, TestArgs};
+pub use self::build::{BuildArgs, LoadProgram, LockArgs, PlanArgs, ProvingArgs, TestArgs};
 pub use self::output::{
     CompletionsArgs, DocsArgs, GraphArgs, GraphFormat, ImportArgs, InitArgs, ParityArgs,
     PrepullArgs, RenderArgs, WhyArgs,
@@ -326,10 +326,10 @@ impl Command {
         let both = |a: bool, b: bool, text| (a && b).then_some((ErrorKind::ArgumentConflict, text));
         match self {
             Self::Build(args) => {
-                let lacks = args.offline && args.export.is_none();
+                let lacks = args.offline && args.export.is_none() && args.load.is_none();
                 let lacks = lacks.then_some((
                     ErrorKind::MissingRequiredArgument,
-                    "--offline requires --export: without a registry nothing would be kept",
+                    "--offline requires --export or --load: without a registry nothing would be kept",
                 ));
                 both(
                     args.offline,

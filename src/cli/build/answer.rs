@@ -67,6 +67,10 @@ pub(super) fn answer(
         "published": published,
         "error": null,
     });
+    let loaded = recorded.loaded();
+    json["loaded"] =
+        json!(loaded.map(|(program, images)| json!({ "program": program, "images": images })));
+    let loaded = loaded_text(loaded);
     describe_release(&mut json, recorded.release());
     let ending = recorded.ending();
     let failure = recorded.into_fault().map(Failure::from);
@@ -86,9 +90,19 @@ pub(super) fn answer(
         Ending::Complete => Exit::Done,
         Ending::Faulty => failure.map_or(Exit::Done, |failure| failure.exit),
     };
-    let mut answer = Answer::new(exit, json, table::plain(&HEADERS, &rows));
+    let text = table::plain(&HEADERS, &rows) + &loaded;
+    let mut answer = Answer::new(exit, json, text);
     answer.said = messages;
     Ok(answer)
+}
+
+/// Returns a line for each image that was loaded.
+fn loaded_text(loaded: Option<(&str, &[String])>) -> String {
+    let Some((program, images)) = loaded else {
+        return String::new();
+    };
+    let lines = images.iter().map(|name| format!("{program}: {name}\n"));
+    format!("\n{}", lines.collect::<String>())
 }
 
 /// Returns the exit code and the message of a run in which images failed; their own errors have the causes.

@@ -67,7 +67,7 @@ async fn carry_out(
     let request = &options.request;
     let platform = context::platform_name();
     let gathering = gather::Options {
-        reads_all: options.archive.is_some(),
+        reads_all: options.exports(),
         ..context.gathering(&platform, request)
     };
     let planning = context.plan_with(&gathering, online, events, interrupt.cancel());

@@ -6,11 +6,11 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
 use crate::build::{Goal, Options};
-use crate::cli::args::{BuildArgs, Global, ProvingArgs, StartArgs, TestArgs};
+use crate::cli::args::{BuildArgs, Global, LoadProgram, ProvingArgs, StartArgs, TestArgs};
 use crate::cli::context::Context;
 use crate::cli::{Exit, Failure};
 use crate::diagnostic::nearest;
-use crate::export::Target;
+use crate::export::{self, Loader, Target};
 use crate::plan::{Request, Retest};
 use crate::stack::{ImageId, Stack};
 
@@ -35,6 +35,7 @@ pub(super) fn build(
         },
         push: args.push,
         archive: args.export.as_deref().map(archive_path).transpose()?,
+        load: args.load.map(loader).transpose()?,
         offline: args.offline,
         dry_run: args.dry_run,
         allow_dirty: args.allow_dirty,
@@ -96,6 +97,16 @@ fn proving(context: &Context, global: &Global, args: &ProvingArgs) -> Result<Opt
         vars: context.vars.clone(),
         ..Options::default()
     })
+}
+
+/// Returns the program of `--load`.
+fn loader(program: LoadProgram) -> Result<Loader, Failure> {
+    let programs: &[&str] = match program {
+        LoadProgram::Any => &["docker", "podman"],
+        LoadProgram::Docker => &["docker"],
+        LoadProgram::Podman => &["podman"],
+    };
+    Ok(Loader::find(programs).map_err(export::Error::from)?)
 }
 
 /// Reads `oci:FILE`.

@@ -23,7 +23,7 @@ pub async fn attach(
 ) -> Result<Ended, buildkit::Error> {
     let (done, released) = std::sync::mpsc::channel();
     context.events.send(Event::Release(done));
-    // Without a display, nobody answers.
+    // Without a display there is no answer.
     let _ = released.recv();
     let raw = interactive.has_terminal.then(Raw::begin);
     let raw = raw.and_then(Result::ok);

@@ -75,7 +75,7 @@ pub struct Target {
     pub number: usize,
     /// Its title.
     pub title: String,
-    /// The config of the image, for what is no command.
+    /// The config of the image, for an operation that is not a command.
     pub config: BaseConfig,
     op: pb::Op,
     whole: pb::Definition,
