@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import pytest
+from channel import served
 from stack import Stack
 from test_import import BAKE, COMPOSE, DATAHUB
 
@@ -186,6 +187,22 @@ KINDS = {
     "app/b1": "b\n",
     "compiled/Dockerfile": "FROM BASE AS build\nRUN echo made >/made\nFROM BASE\nCOPY --from=build /made /srv/made\n",
 }
+MOUNTS = {
+    "app/Dockerfile": """
+        FROM BASE
+        RUN install -d -o 1000 -g 100 /srv/own && ls /sys/class/net >/srv/nets
+        RUN --mount=type=secret,id=token cat /run/secrets/token >/srv/secret && stat -c '%a %u:%g' /run/secrets/token >>/srv/secret
+        RUN --mount=type=secret,id=token,target=/m/t,mode=0440,gid=100 stat -c '%a %u:%g' /m/t >/srv/mode
+        RUN --mount=type=tmpfs,target=/m/tmp,size=1m stat -f -c '%T %b' /m/tmp >/srv/tmpfs && touch /m/tmp/x
+        RUN --network=none ls /sys/class/net >/srv/net
+        RUN --security=sandbox --mount=type=bind,source=src,target=/m/b,rw touch /m/b/new && ls /m/b >/srv/bind
+        USER 1000:100
+        RUN --mount=type=cache,target=/m/c,id=of-user,uid=1000,gid=100,mode=0700 \\
+            touch /m/c/x && stat -c '%a %u:%g' /m/c >/srv/own/cache
+        RUN --mount=type=cache,target=/m/d,sharing=locked stat -c '%a %u:%g' /m/d >/srv/own/root
+        """,
+    "app/src/x": "x\n",
+}
 # What `buildx bake --print` 0.38.2 makes of a file with a matrix, contexts and a target that others inherit from.
 MATRIX = {
     "docker-bake.json": json.dumps({
@@ -205,7 +222,7 @@ MATRIX = {
 def both(parts, request):
     """Imports files as Dockerfiles and as steps, and builds both stacks."""
 
-    def make(files):
+    def make(files, *options):
         stacks = []
         for form in ("dockerfiles", "steps"):
             name = f"native-{form}"
@@ -218,7 +235,7 @@ def both(parts, request):
             stack.commit("of another tool")
             answer = stack.laminate("import", *(["--native"] if form == "steps" else []))
             stack.commit("imported")
-            stack.laminate("build", "--push")
+            stack.laminate("build", "--push", *options)
             stacks.append(stack)
         return *stacks, answer.json
 
@@ -274,6 +291,35 @@ def test_every_kind_of_instruction(both):
     for image in ("tool", "app", "compiled"):
         found = differences(old, new, image)
         assert not any(found.values()), (image, found)
+
+
+def test_mounts_and_networks_of_run(both, tmp_path):
+    (tmp_path / "token").write_text("secret\n")
+    old, new, answer = both(MOUNTS, "--secret", f"token={tmp_path}/token")
+    assert not kept(answer["report"])
+    found = differences(old, new, "app")
+    assert not any(found.values()), found
+    assert new.content("app", new.commit7, "srv/net") == b"lo\n"
+
+
+def test_conda_is_installed_without_conda(parts, tmp_path):
+    with served(tmp_path) as channel:
+        stack = Stack(parts, "", {}, name="native-conda")
+        (stack.folder / "specs.yml").unlink()
+        (stack.folder / "images").rmdir()
+        stack.write("ground/Dockerfile", "FROM BASE\nRUN apt-get update && apt-get install -y --no-install-recommends python3\n")
+        stack.write("app/Dockerfile", f"""
+            FROM ground
+            ENV PATH=/opt/conda/bin:$PATH
+            RUN mamba install --yes -p /opt/conda -c {channel.url} leaf tool=1 && mamba clean --all -f -y
+            RUN tool >/srv/tool && leaf >>/srv/tool
+            """)
+        stack.commit("of another tool")
+        answer = stack.laminate("import", "--native").json
+        assert not kept(answer["report"]), answer["report"]
+        stack.commit("imported")
+        stack.laminate("build", "--push")
+    assert stack.content("app", stack.commit7, "srv/tool") == b"tool 1.0 /opt/conda\nleaf 2.0\n"
 
 
 @pytest.mark.parametrize("files", [BAKE, MATRIX, DATAHUB, COMPOSE], ids=["bake", "matrix", "datahub", "compose"])

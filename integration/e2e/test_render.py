@@ -1,7 +1,10 @@
 """Dockerfiles that laminate renders build the same images with BuildKit alone."""
 import json
 import os
+import pathlib
 import subprocess
+
+from channel import served
 
 SPEC = """
     stack: render
@@ -75,6 +78,14 @@ SPEC = """
             as: root
           - write: { /srv/child: "of the child\\n" }
             as: daemon
+          - run: install -d -o daemon /srv/daemon
+            as: root
+          - run: echo "$HOME" "${A-}" "${LATE-none}" >/srv/daemon/ran
+            as: daemon
+            env: { LATE: null }
+          - exec: [sh, -c, 'echo "$HOME" "$QUOTED." >/srv/daemon/exec']
+            as: daemon
+            env: { QUOTED: null }
       writable:
         base: tool
         writable: { gid: 100, paths: [/opt/w, /home/w] }
@@ -99,8 +110,61 @@ FILES = {
 }
 
 
-def built_by_buildkit(stack, parts, folder, uv=None):
-    """Builds what was rendered image by image and pushes it; returns target → reference."""
+# Packages of each kind, an image whose name is a number, and steps on a Dockerfile whose user, folder and environment
+# `config:` replaces.
+PACKAGES = """
+    stack: render
+    tags: ["r-${commit7}"]
+    images:
+      ground:
+        base: BASE
+        apt: [python3, python3-pip]
+        steps: [{ run: rm /usr/lib/python3*/EXTERNALLY-MANAGED }]CA
+      "7": { base: ground, copy: { /srv/seven: seven } }
+      packages:
+        base: "7"
+        writable: { gid: 100, paths: [/opt/conda] }
+        pip: requirements.txt
+        copy: { /srv/of/7: { image: "7", from: /srv/seven } }
+        steps:
+          - apt: { packages: [less], recommends: true }
+          - pip: { packages: [idna==3.10], tool: pip }
+          - conda: { packages: [tool=1], channels: ["CHANNEL"], prefix: /opt/conda }
+          - group: [{ apt: [file] }, { pip: [colorama==0.4.6] }, { copy: { /opt/conda/etc/x: seven } }]
+            as: root
+          - copy: { /etc/plain: seven, /etc/suid: { from: seven, mode: "4755" } }
+      based:
+        dockerfile: { ignore: patterns }
+        env: { PATH: { prepend: /opt/based, sep: ":" } }
+        steps:
+          - run: id >ran && echo "$PATH" "$HOME" "$A" >>ran
+          - apt: [tini]
+          - copy: { /srv/of: { image: "7", from: /srv/seven } }
+        config:
+          user: daemon
+          workdir: /work
+          env: { PATH: { append: /late, sep: ":" }, A: late }
+          labels: { a: b }
+          ports: [80]
+          cmd: [start]
+      child: { base: based, steps: [{ run: id >x && echo "$PATH" "$A" >>x }] }
+"""
+PACKAGE_FILES = {
+    "images/7/seven": "7\n",
+    "images/packages/seven": "7\n",
+    "images/packages/requirements.txt": "six==1.16.0\n",
+    "images/based/Dockerfile":
+        "FROM ground\nENV A=early\nWORKDIR /home/here\nRUN chown 1000:100 .\nCOPY . /ctx\nUSER 1000:100\n",
+    "images/based/patterns": "left-out\npatterns\n",
+    "images/based/left-out": "x\n",
+    "images/based/.dockerignore": "kept\n",
+    "images/based/kept": "kept\n",
+}
+
+
+def built_by_buildkit(stack, parts, folder, python=None):
+    """Builds what was rendered image by image and pushes it; returns target → reference. `python` is the image that
+    tools are installed with."""
     targets = json.loads((folder / "docker-bake.json").read_text())["target"]
     built, secret = {}, stack.folder / "secret.txt"
     secret.write_text("secret\n")
@@ -121,8 +185,8 @@ def built_by_buildkit(stack, parts, folder, uv=None):
             for variable in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
                 if os.environ.get(variable):
                     options += ["--opt", f"build-arg:{variable}={os.environ[variable]}"]
-            if uv:
-                options += ["--opt", "context:uv=local:uv", "--local", f"uv={uv}"]
+            if python:
+                options += ["--opt", f"context:python:3.13-slim=docker-image://{python}"]
             for given in target.get("secret", []):
                 options += ["--secret", f"{given},src={secret}"]
             dockerfile = (context / target["dockerfile"]).resolve()
@@ -134,9 +198,9 @@ def built_by_buildkit(stack, parts, folder, uv=None):
     return built
 
 
-def ensure_same(stack, parts, folder, uv=None):
+def ensure_same(stack, parts, folder, python=None):
     """Builds what was rendered, and compares each image with that of laminate."""
-    built = built_by_buildkit(stack, parts, folder, uv)
+    built = built_by_buildkit(stack, parts, folder, python)
     for image in stack.laminate("plan").json["images"]:
         name = f"{image['variant']}/{image['image']}" if image.get("variant") else image["image"]
         target = name.replace("/", "-").replace(".", "-")
@@ -166,3 +230,19 @@ def test_rendered_dockerfiles_build_the_same_images(make_stack, parts, monkeypat
     assert again["targets"] == rendered["targets"]
     shown = stack.laminate("render", "--dockerfile", "elsewhere", "--dry-run", json=False).out
     assert "COPY files/one /srv/one" in shown and not (stack.folder / "elsewhere").exists()
+
+
+def test_packages_and_steps_on_a_dockerfile_are_the_same(make_stack, parts, monkeypatch, tmp_path):
+    # Plain BuildKit has no certificates but those of the image.
+    bundle = os.environ.get("LAMINATE_CA")
+    monkeypatch.delenv("LAMINATE_CA", raising=False)
+    files, keys = dict(PACKAGE_FILES), ""
+    if bundle:
+        files["images/ground/ca.pem"] = pathlib.Path(bundle).read_text()
+        keys = "\n        copy: { /etc/ca.pem: ca.pem }\n        env: { SSL_CERT_FILE: /etc/ca.pem, PIP_CERT: /etc/ca.pem }"
+    with served(tmp_path) as channel:
+        stack = make_stack(PACKAGES.replace("CHANNEL", channel.url).replace("CA\n", f"{keys}\n"), files, name="packages")
+        stack.laminate("build", "--push")
+        rendered = stack.laminate("render", "--dockerfile", "out").json
+        assert rendered["differences"] == []
+        ensure_same(stack, parts, stack.folder / "out", f"{stack.registry}/ground:r-{stack.commit7}")

@@ -20,10 +20,11 @@ use crate::name::Digest;
 use crate::path::is_below;
 
 /// Paths that differ from build to build, with the reason.
-pub const IGNORED: [(&str, &str); 13] = [
+pub const IGNORED: [(&str, &str); 14] = [
     ("**/__pycache__", "compiled Python, with times"),
     ("**/__pycache__/**", "compiled Python, with times"),
     ("**/*.pyc", "compiled Python, with times"),
+    ("**/conda-meta/history", "what conda did, with times"),
     ("etc/ld.so.cache", "made by ldconfig"),
     ("etc/*-", "copies that useradd and groupadd keep"),
     ("home/*/.cache/**", "caches"),

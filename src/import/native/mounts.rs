@@ -237,6 +237,9 @@ fn secret(settings: &Settings, target: Option<String>, made: &mut Options) -> Re
         map.insert("path".to_owned(), json!(path));
         Json::Object(map)
     };
-    made.secrets.insert(id, value);
-    Ok(())
+    let reason = format!("it mounts the secret `{id}` twice, and a step has a secret once");
+    match made.secrets.insert(id, value) {
+        Some(_) => Err(reason),
+        None => Ok(()),
+    }
 }

@@ -327,3 +327,18 @@ fn no_part_of_a_dockerfile_is_a_panic() {
         let _read = one(&format!("{}{}", &text[..*at], rest.as_str()));
     }
 }
+
+#[test]
+fn a_secret_that_is_mounted_twice_is_not_dropped() {
+    let twice =
+        "RUN --mount=type=secret,id=a,target=/x --mount=type=secret,id=a,target=/y cat /x /y";
+    let made = one(&format!("FROM debian:12\n{twice}\n"));
+    assert!(made.contains("it mounts the secret `a` twice"), "{made}");
+}
+
+#[test]
+fn a_name_that_is_too_long_for_a_key_keeps_the_dockerfile() {
+    let name = "A".repeat(2000);
+    let made = one(&format!("FROM debian:12\nENV {name}=1\n"));
+    assert!(made.contains("too long for a spec"), "{made}");
+}
