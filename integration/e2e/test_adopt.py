@@ -1,6 +1,7 @@
 """Tags from before laminate are adopted: the first promotion can be reverted to what users had."""
 import itertools
 import json
+import shutil
 import subprocess
 import time
 
@@ -39,7 +40,20 @@ def at(stack, tag="stable"):
     return {image: stack.digest(image, tag) for image in ("base", "index", "missing")}
 
 
-def test_the_first_promotion_is_reverted_to_the_tags_from_before(make_stack, registry):
+def collected(stack, folder):
+    """Deletes what has no tag in a copy of the registry; returns the digests of the manifests that a repository keeps."""
+    storage = folder / "storage"
+    shutil.copytree(stack.parts.scratch / "registry", storage)
+    config = folder / "registry.yml"
+    config.write_text((stack.parts.scratch / "registry.yml").read_text().replace(
+        f"{stack.parts.scratch}/registry", str(storage)))
+    subprocess.run(["registry", "garbage-collect", "-m", config], check=True, capture_output=True)
+    repositories = storage / "docker/registry/v2/repositories" / stack.namespace
+    return {image: {f"sha256:{link.parent.name}" for link in repositories.glob(f"{image}/_manifests/revisions/sha256/*/link")}
+            for image in ("base", "index")}
+
+
+def test_the_first_promotion_is_reverted_to_the_tags_from_before(make_stack, registry, tmp_path):
     stack = make_stack(SPEC)
     before = put_tags(registry, stack)
     with registry.recorded() as refused:
@@ -63,6 +77,11 @@ def test_the_first_promotion_is_reverted_to_the_tags_from_before(make_stack, reg
     assert stack.laminate("history").json["releases"][-1]["release"] == adopted["release"], "it is the oldest"
     stack.laminate("promote", "--to", "stable")
     assert at(stack) == {image["image"]: image["digest"] for image in built.json["images"]}
+    lost = registry.put_image(f"{stack.namespace}/base", "gone", lambda config: {**config, "author": "nobody"})
+    registry.retag(f"{stack.namespace}/base", "gone", "stable")
+    kept = collected(stack, tmp_path)
+    assert lost not in kept["base"], "it has no tag"
+    assert all(before[image] in kept[image] for image in before), "no garbage collector deletes what is adopted"
     difference = stack.laminate("diff", adopted["release"], "stable", status=10).json
     assert (difference["from"]["commit"], len(difference["changed"]), len(difference["added"])) == (None, 2, 1)
     assert not stack.laminate("why", "base").json["images"][0]["reasons"]
