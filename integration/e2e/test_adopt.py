@@ -77,7 +77,7 @@ def test_the_first_promotion_is_reverted_to_the_tags_from_before(make_stack, reg
     assert stack.laminate("history").json["releases"][-1]["release"] == adopted["release"], "it is the oldest"
     stack.laminate("promote", "--to", "stable")
     assert at(stack) == {image["image"]: image["digest"] for image in built.json["images"]}
-    lost = registry.put_image(f"{stack.namespace}/base", "gone", lambda config: {**config, "author": "nobody"})
+    lost = registry.put_image(f"{stack.namespace}/base", "gone", lambda config: {**config, "author": "another"})
     registry.retag(f"{stack.namespace}/base", "gone", "stable")
     kept = collected(stack, tmp_path)
     assert lost not in kept["base"], "it has no tag"
