@@ -10,8 +10,6 @@ mod config;
 mod dockerfile;
 mod files;
 mod image;
-#[cfg(test)]
-mod key_tests;
 mod mounts;
 mod names;
 mod placed;

@@ -1,5 +1,7 @@
 //! Tests of whole Dockerfiles.
 
+mod keys;
+
 use std::collections::BTreeMap;
 
 use super::*;

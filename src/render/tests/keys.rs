@@ -3,16 +3,16 @@
 //! The cases are those of cache keys: two images that differ in one key alone.
 #![expect(clippy::duplicate_mod, reason = "rooms share no tests")]
 
-#[path = "../plan/tests/conda_cases.rs"]
+#[path = "../../plan/tests/conda_cases.rs"]
 mod conda_cases;
-#[path = "../plan/tests/dockerfile_cases.rs"]
+#[path = "../../plan/tests/dockerfile_cases.rs"]
 mod dockerfile_cases;
-#[path = "../plan/tests/key_cases.rs"]
+#[path = "../../plan/tests/key_cases.rs"]
 mod key_cases;
-#[path = "../plan/tests/mount_cases.rs"]
+#[path = "../../plan/tests/mount_cases.rs"]
 mod mount_cases;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use conda_cases::CONDA;
 use dockerfile_cases::DOCKERFILES;
