@@ -114,7 +114,8 @@ def test_an_image_runs_with_its_config_input_and_exit_code(stack):
     out, err = call(stack, "shell", "web", typed="echo $0; cat /tmp/two; exit 3\n", status=3)
     assert out == "bash\ntwo\n"
     # An image of the registry.
-    stack.laminate("build", "web")
+    text = stack.laminate("build", "web", json=False).out
+    assert f"\nweb: {stack.registry}/shell@sha256:" in text
     out, err = call(stack, "run", "web")
     assert out == "default one two 1000 /srv\n" and "[web" not in err
 

@@ -12,7 +12,7 @@ use super::release;
 use crate::event::Event;
 use crate::evidence::Evidence;
 use crate::gather::Gathered;
-use crate::name::{Digest, Repository, Tag};
+use crate::name::{Digest, Reference, Repository, Tag};
 use crate::plan::{Plan, Planned};
 use crate::run::Outcome;
 use crate::source::Span;
@@ -142,6 +142,18 @@ impl<'a> Recorded<'a> {
     pub fn loaded(&self) -> Option<(&'static str, &[String])> {
         let loader = self.ran().prepared.job.options.load.as_ref()?;
         (!self.loaded.is_empty()).then_some((loader.name, self.loaded.as_slice()))
+    }
+
+    /// Returns what an image that the user named can be pulled by from staging; `None` if it is not there.
+    pub fn staged_reference(&self, planned: &Planned) -> Option<Reference> {
+        let prepared = &self.ran().prepared;
+        prepared.job.options.request.selected.as_ref()?;
+        let digest = self.ran().digest(planned);
+        Some(Reference {
+            repository: prepared.staging.clone()?,
+            tag: None,
+            digest: Some(digest.filter(|_| prepared.job.is_selected(planned))?),
+        })
     }
 
     /// How many requests were sent to the engine.

@@ -462,6 +462,9 @@ pub async fn status(
                 entry.time,
                 entry.actor
             ));
+            text.extend(entry.first_tag().map(|tag| {
+                format!("  {tag}; `laminate show {name}` lists the images\n")
+            }));
             for exception in entry.exceptions() {
                 text.push_str(&format!("  {exception}\n"));
             }

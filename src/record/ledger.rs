@@ -64,6 +64,19 @@ impl LedgerEntry {
         waived.chain(drift).collect()
     }
 
+    /// Returns the first tag that it moves, as it can be pulled, and how many there are beside it; `None` if there is none.
+    pub fn first_tag(&self) -> Option<String> {
+        let TagMove {
+            repository, tag, ..
+        } = self.images.first()?;
+        let more = match self.images.len() - 1 {
+            0 => String::new(),
+            1 => " and 1 more tag".to_owned(),
+            n => format!(" and {n} more tags"),
+        };
+        Some(format!("{repository}:{tag}{more}"))
+    }
+
     /// Returns the tags that an entry before has and this one has not: the channel no longer moves them, and they
     /// stay where that entry has them.
     pub fn left_of(&self, before: &Self) -> Vec<TagMove> {
@@ -245,6 +258,11 @@ mod tests {
             [step("1-stable")]
         );
         assert_eq!(with(&["1-stable", "2-stable"]).left_of(&before), []);
+        assert_eq!(with(&[]).first_tag(), None);
+        assert_eq!(
+            before.first_tag().as_deref(),
+            Some("host.example/ns/a:1-stable and 1 more tag")
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::cli::{Answer, Exit, Failure, color, exit, plan as plan_command, summa
 use crate::diagnostic::{Diagnostic, render};
 use crate::evidence::Evidence;
 use crate::interrupt::TagLog;
-use crate::name::{Digest, Tag};
+use crate::name::{Digest, Repository, Tag};
 use crate::plan::{Action, Planned};
 use crate::report::{Ink, Paint};
 use crate::run::{ImageError, Outcome, StepName};
@@ -70,7 +70,7 @@ pub(super) fn answer(
     let loaded = recorded.loaded();
     json["loaded"] =
         json!(loaded.map(|(program, images)| json!({ "program": program, "images": images })));
-    let loaded = loaded_text(loaded);
+    let below = untagged(&recorded) + &loaded_text(loaded);
     describe_release(&mut json, recorded.release());
     let ending = recorded.ending();
     let failure = recorded.into_fault().map(Failure::from);
@@ -90,7 +90,7 @@ pub(super) fn answer(
         Ending::Complete => Exit::Done,
         Ending::Faulty => failure.map_or(Exit::Done, |failure| failure.exit),
     };
-    let text = table::plain(&HEADERS, &rows) + &loaded;
+    let text = table::plain(&HEADERS, &rows) + &below;
     let mut answer = Answer::new(exit, json, text);
     answer.said = messages;
     Ok(answer)
@@ -155,13 +155,12 @@ fn row(recorded: &Recorded<'_>, planned: &Planned) -> Vec<String> {
     };
     let size = recorded.size(planned).map(crate::size::human);
     let digest = recorded.digest(planned);
+    let is_tagged = recorded.is_published() && digest.is_some();
+    let repository = &recorded.stack()[planned.id].repository;
+    let repository = repository.as_ref().filter(|_| is_tagged);
+    let tags = repository.map(|repository| references(repository, &planned.tags));
     let digest = digest.map(|digest| digest.short().to_owned());
     let evidence = recorded.evidence(planned.id);
-    let tags: Vec<&str> = if recorded.is_published() {
-        planned.tags.iter().map(Tag::as_str).collect()
-    } else {
-        Vec::new()
-    };
     vec![
         planned.label.clone(),
         action_shown(recorded, planned).to_owned(),
@@ -169,8 +168,31 @@ fn row(recorded: &Recorded<'_>, planned: &Planned) -> Vec<String> {
         size.unwrap_or_default(),
         digest.unwrap_or_default(),
         evidence.map(proof_cell).unwrap_or_default(),
-        tags.join(" "),
+        tags.unwrap_or_default(),
     ]
+}
+
+/// Returns what an image can be pulled by.
+fn references(repository: &Repository, tags: &[Tag]) -> String {
+    let references = tags.iter().map(|tag| format!("{repository}:{tag}"));
+    references.collect::<Vec<_>>().join(" ")
+}
+
+/// Returns a line for each image that the user named, with what it can be pulled by: images of a build without `--push` have
+/// no tags of their own.
+fn untagged(recorded: &Recorded<'_>) -> String {
+    if recorded.is_published() {
+        return String::new();
+    }
+    let lines = recorded.plan().images.iter().filter_map(|planned| {
+        let reference = recorded.staged_reference(planned)?;
+        Some(format!("{}: {reference}\n", planned.label))
+    });
+    let lines: String = lines.collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("\n{lines}")
 }
 
 /// Returns `4 passed` or `1 of 4 failed`, of suites and checks.
@@ -386,5 +408,15 @@ mod tests {
             let (_, text) = image_error(&stack, &planned, &error(1));
             assert!(!text.contains("short keys"), "{text}");
         }
+    }
+
+    #[test]
+    fn tags_are_shown_as_they_can_be_pulled() {
+        let repository = Repository::parse("ghcr.io/campus/web").expect("valid");
+        let tags = ["2026-1a2b3c4", "latest"].map(|tag| Tag::parse(tag).expect("a tag"));
+        assert_eq!(
+            references(&repository, &tags),
+            "ghcr.io/campus/web:2026-1a2b3c4 ghcr.io/campus/web:latest"
+        );
     }
 }
