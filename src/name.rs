@@ -262,6 +262,11 @@ impl Repository {
         if !is_valid_host(host) {
             return invalid(format!("`{host}` is not a host"));
         }
+        Self::at(host, path)
+    }
+
+    /// Returns the repository at a path of a valid host; fails if the path is invalid.
+    fn at(host: &str, path: String) -> Result<Self, InvalidName> {
         if path.len() > 255 || !path.split('/').all(is_component) {
             let is_allowed =
                 |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/".contains(c);
@@ -294,7 +299,7 @@ impl Repository {
 
     /// Returns the repository `name` below this one.
     pub fn join(&self, name: &str) -> Result<Self, InvalidName> {
-        Self::parse(&format!("{}/{}/{name}", self.host, self.path))
+        Self::at(&self.host, format!("{}/{name}", self.path))
     }
 }
 

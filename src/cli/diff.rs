@@ -55,7 +55,7 @@ pub async fn run(
         let text = match args.format {
             DiffFormat::Text => compare::text(&difference),
             DiffFormat::Markdown => compare::markdown(&difference),
-            DiffFormat::Json => format!("{}\n", pretty(&json)),
+            DiffFormat::Json => pretty(&json),
         };
         Ok(Answer::new(exit, json, text))
     })

@@ -121,7 +121,7 @@ fn print_usage(error: &clap::Error) -> Exit {
         let first = text.lines().next().unwrap_or_default();
         let failure = Failure::new(Exit::Usage, first.trim_start_matches("error: "));
         let document = pretty(&json!({ "error": failure.json() }));
-        let _closed = std::io::stdout().write_all(format!("{document}\n").as_bytes());
+        let _closed = std::io::stdout().write_all(document.as_bytes());
     }
     Exit::Usage
 }
@@ -235,7 +235,7 @@ fn print(global: &Global, answer: Result<Answer, Failure>) -> Exit {
                 print_error(&shown::text(&answer.said, runner));
             }
             let text = if global.json {
-                format!("{}\n", pretty(&answer.json))
+                pretty(&answer.json)
             } else {
                 shown::text(&answer.text, runner)
             };
@@ -244,9 +244,8 @@ fn print(global: &Global, answer: Result<Answer, Failure>) -> Exit {
         Err(failure) => {
             print_error(&shown::text(&failure.shown(color()), runner));
             failure.annotate();
-            let json = json!({ "error": failure.json() });
             let text = if global.json {
-                format!("{}\n", pretty(&json))
+                pretty(&json!({ "error": failure.json() }))
             } else {
                 String::new()
             };
@@ -272,8 +271,11 @@ fn print(global: &Global, answer: Result<Answer, Failure>) -> Exit {
     }
 }
 
-fn pretty(value: &Value) -> String {
-    shown::json(&serde_json::to_string_pretty(value).expect("plain data"))
+/// Returns a document as it is printed, with a line feed at its end.
+fn pretty(document: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(document).expect("plain data");
+    text.push('\n');
+    shown::json(text)
 }
 
 /// Returns a value as YAML.

@@ -86,7 +86,7 @@ pub async fn run(
     let text = match args.format {
         DiffFormat::Text => text(&found, names),
         DiffFormat::Markdown => markdown(&found, names),
-        DiffFormat::Json => format!("{}\n", pretty(&json)),
+        DiffFormat::Json => pretty(&json),
     };
     Ok(Answer::new(exit, json, text))
 }

@@ -56,7 +56,9 @@ pub async fn run(
     };
     let name = context.stack.name().as_str();
     let heading = format!("{name}: {}", count(&plan));
-    summary::add_table(&heading, &["image", "action", "runs", "why"], &rows(&plan))?;
+    summary::add_table(&heading, &["image", "action", "runs", "why"], || {
+        rows(&plan)
+    })?;
     let unknown = unknown_images(&plan);
     if !unknown.is_empty() {
         let text = format!(

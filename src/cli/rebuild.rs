@@ -265,7 +265,7 @@ impl Rebuild<'_> {
             "vars": self.spec.vars,
             "images": self.images(),
         });
-        let resolved = format!("{}\n", pretty(&resolved));
+        let resolved = pretty(&resolved);
         let mut files: Vec<(&str, &str)> = vec![
             ("specs.lock", &self.spec.lock),
             ("resolved.json", &resolved),

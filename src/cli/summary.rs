@@ -9,12 +9,15 @@ use super::{Exit, Failure};
 use crate::table;
 
 /// Adds a table to the summary.
-pub fn add_table(heading: &str, headers: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
-    let table = table::markdown(headers, rows);
-    append_to_variable(
-        "GITHUB_STEP_SUMMARY",
-        &format!("### {heading}\n\n{table}\n"),
-    )
+pub fn add_table<Rows: AsRef<[Vec<String>]>>(
+    heading: &str,
+    headers: &[&str],
+    rows: impl FnOnce() -> Rows,
+) -> Result<(), Failure> {
+    append_to_variable("GITHUB_STEP_SUMMARY", || {
+        let table = table::markdown(headers, rows().as_ref());
+        format!("### {heading}\n\n{table}\n")
+    })
 }
 
 /// Adds the table of a build to the summary, and its outputs.
@@ -24,8 +27,8 @@ pub fn build(
     rows: &[Vec<String>],
     outputs: &[(&str, &str)],
 ) -> Result<(), Failure> {
-    add_table(context.stack.name().as_str(), headers, rows)?;
-    append_to_variable("GITHUB_OUTPUT", &output_lines(outputs))
+    add_table(context.stack.name().as_str(), headers, || rows)?;
+    append_to_variable("GITHUB_OUTPUT", || output_lines(outputs))
 }
 
 /// Returns outputs as lines of `GITHUB_OUTPUT`.
@@ -36,12 +39,12 @@ fn output_lines(outputs: &[(&str, &str)]) -> String {
     lines.collect()
 }
 
-/// Appends to the file a variable is set to.
-fn append_to_variable(variable: &str, text: &str) -> Result<(), Failure> {
+/// Appends to the file a variable is set to; without one, no text is made.
+fn append_to_variable(variable: &str, text: impl FnOnce() -> String) -> Result<(), Failure> {
     let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) else {
         return Ok(());
     };
-    append(Path::new(&path), text)
+    append(Path::new(&path), &text())
         .map_err(|error| Failure::new(Exit::Environment, format!("{variable}: {error}")))
 }
 

@@ -199,7 +199,7 @@ fn put(files: &mut Files, path: &str, bytes: &[u8]) {
         content: bytes.into(),
         executable: false,
     };
-    files.insert(path.into(), file);
+    files.insert(path, file);
 }
 
 fn resolve(text: &str, files: Files) {

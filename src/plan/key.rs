@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::name::{Digest, Reference};
@@ -308,15 +308,27 @@ pub fn settings(image: &Image) -> Vec<(String, Value)> {
 
 fn hash(list: &[Component]) -> Digest {
     // Only what determines the image: not which variables a value was made from.
-    let list: Vec<Value> = list
-        .iter()
-        .map(|c| match c.kind {
+    let list: Vec<Hashed> = list.iter().map(Hashed).collect();
+    Digest::of(serde_json::to_string(&list).expect("plain data").as_bytes())
+}
+
+/// A component as it is hashed: a list of its kind, name and value.
+struct Hashed<'a>(&'a Component);
+
+impl Serialize for Hashed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Component {
+            kind,
+            what,
+            value,
+            vars: _,
+        } = self.0;
+        match kind {
             // A step's title may be a name for people.
-            ComponentKind::Step => json!([c.kind, c.value]),
-            _ => json!([c.kind, c.what, c.value]),
-        })
-        .collect();
-    digest_of_value(&Value::Array(list))
+            ComponentKind::Step => (kind, value).serialize(serializer),
+            _ => (kind, what, value).serialize(serializer),
+        }
+    }
 }
 
 fn digest_of(value: &Value) -> String {

@@ -11,6 +11,7 @@ mod load;
 pub mod lock;
 pub mod node;
 mod parse;
+mod path_key;
 pub mod template;
 pub mod tree;
 

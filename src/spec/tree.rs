@@ -7,13 +7,14 @@ use std::collections::btree_map::{BTreeMap, Range};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::content::Content;
+use super::path_key::PathKey;
 
 /// Files by their path relative to the folder of `specs.yml` (`images/x/requirements.txt`).
 #[derive(Clone, Debug, Default)]
 pub struct Files {
-    entries: BTreeMap<Utf8PathBuf, File>,
+    entries: BTreeMap<PathKey, File>,
     /// Files and folders that are there and left out.
-    left_out: BTreeMap<Utf8PathBuf, LeftOut>,
+    left_out: BTreeMap<PathKey, LeftOut>,
 }
 
 /// One file, link or folder.
@@ -152,8 +153,8 @@ pub fn clean(folder: &Utf8Path, path: &str) -> Option<Utf8PathBuf> {
 }
 
 /// A part of a path that is being followed.
-struct Part {
-    name: String,
+struct Part<'a> {
+    name: &'a str,
     /// The link whose text it is from, by its number.
     link: Option<usize>,
 }
@@ -161,47 +162,49 @@ struct Part {
 impl Files {
     /// Returns a file by its path.
     pub fn get(&self, path: &Utf8Path) -> Option<&File> {
-        self.entries.get(path)
+        self.entries.get(&PathKey::new(path))
     }
 
     /// Returns all files, sorted by path; a folder is before what is in it.
     pub fn iter(&self) -> impl Iterator<Item = (&Utf8PathBuf, &File)> {
-        self.entries.iter()
+        self.entries.iter().map(|(key, file)| (key.path(), file))
     }
 
     /// Adds a file.
-    pub fn insert(&mut self, path: Utf8PathBuf, file: File) {
-        self.entries.insert(path, file);
+    pub fn insert(&mut self, path: impl AsRef<Utf8Path>, file: File) {
+        self.entries.insert(PathKey::new(path.as_ref()), file);
     }
 
     /// Takes a file out.
     pub fn remove(&mut self, path: &Utf8Path) -> Option<File> {
-        self.entries.remove(path)
+        self.entries.remove(&PathKey::new(path))
     }
 
     /// Notes that a file is there and left out.
-    pub fn leave_out(&mut self, path: Utf8PathBuf, reason: LeftOut) {
-        self.left_out.insert(path, reason);
+    pub fn leave_out(&mut self, path: impl AsRef<Utf8Path>, reason: LeftOut) {
+        self.left_out.insert(PathKey::new(path.as_ref()), reason);
     }
 
     /// Returns all files and folders that are there and left out, without those below such a folder.
     pub fn left_out(&self) -> impl Iterator<Item = (&Utf8PathBuf, LeftOut)> {
-        self.left_out.iter().map(|(path, reason)| (path, *reason))
+        let left_out = self.left_out.iter();
+        left_out.map(|(key, reason)| (key.path(), *reason))
     }
 
     /// Returns the first file or folder below a folder that is there and left out.
     pub fn left_out_below(&self, folder: &Utf8Path) -> Option<(&Utf8PathBuf, &LeftOut)> {
-        let first = self.left_out.range(folder.to_owned()..).next();
-        first.filter(|(path, _)| path.starts_with(folder))
+        let (first, reason) = self.left_out.range(PathKey::new(folder)..).next()?;
+        let path = first.path();
+        path.starts_with(folder).then_some((path, reason))
     }
 
     /// Returns these files alone.
     pub fn only<'a>(&self, paths: impl IntoIterator<Item = &'a Utf8Path>) -> Self {
         let entries = paths.into_iter();
-        let entries = entries.filter_map(|path| self.entries.get_key_value(path));
+        let entries = entries.filter_map(|path| self.entries.get_key_value(&PathKey::new(path)));
         Self {
             entries: entries
-                .map(|(path, file)| (path.clone(), file.clone()))
+                .map(|(key, file)| (key.clone(), file.clone()))
                 .collect(),
             left_out: BTreeMap::new(),
         }
@@ -216,15 +219,7 @@ impl Files {
         let mut links: Vec<(Utf8PathBuf, String)> = Vec::new();
         let mut at = Utf8PathBuf::from(IMAGES);
         let folder = folder.strip_prefix(IMAGES).unwrap_or(folder);
-        let parts = |text: &str, link: Option<usize>| -> Vec<Part> {
-            let parts = text.rsplit('/').filter(|name| !matches!(*name, "" | "."));
-            let part = |name: &str| Part {
-                name: name.to_owned(),
-                link,
-            };
-            parts.map(part).collect()
-        };
-        let mut open = parts(path, None);
+        let mut open: Vec<Part> = parts(path, None).collect();
         open.extend(parts(folder.as_str(), None));
         let mut missing: Option<Option<usize>> = None;
         while let Some(part) = open.pop() {
@@ -235,8 +230,8 @@ impl Files {
                 at.pop();
                 continue;
             }
-            at.push(&part.name);
-            match self.entries.get(&at) {
+            at.push(part.name);
+            match self.get(&at) {
                 Some(File::Link { .. }) if links.len() == MOST_LINKS => return Err(Lost::Loop),
                 Some(File::Link { target }) => {
                     let number = links.len();
@@ -253,8 +248,8 @@ impl Files {
                 }
             }
         }
-        match self.entries.get_key_value(&at) {
-            Some((found, _)) => Ok(found),
+        match self.entries.get_key_value(&PathKey::new(&at)) {
+            Some((found, _)) => Ok(found.path()),
             None => Err(self.lost(&at, &links, missing.flatten())),
         }
     }
@@ -262,7 +257,8 @@ impl Files {
     fn lost(&self, at: &Utf8Path, links: &[(Utf8PathBuf, String)], link: Option<usize>) -> Lost {
         let above = at
             .ancestors()
-            .find_map(|path| self.left_out.get_key_value(path));
+            .find_map(|path| self.left_out.get_key_value(&PathKey::new(path)));
+        let above = above.map(|(key, reason)| (key.path(), reason));
         if let Some((path, reason)) = above.or_else(|| self.left_out_below(at)) {
             return Lost::LeftOut {
                 path: path.clone(),
@@ -279,9 +275,15 @@ impl Files {
     pub fn below<'a>(&'a self, folder: &'a Utf8Path) -> Below<'a> {
         Below {
             folder,
-            range: self.entries.range(folder.to_owned()..),
+            range: self.entries.range(PathKey::new(folder)..),
         }
     }
+}
+
+/// Returns the parts of a path or of the text of a link, the last first.
+fn parts(text: &str, link: Option<usize>) -> impl Iterator<Item = Part<'_>> {
+    let names = text.rsplit('/').filter(|name| !matches!(*name, "" | "."));
+    names.map(move |name| Part { name, link })
 }
 
 /// Returns why a path leaves `images/`: itself, or by a link.
@@ -295,7 +297,7 @@ fn leaves(links: &[(Utf8PathBuf, String)], link: Option<usize>) -> Lost {
 /// The files below a folder.
 pub struct Below<'a> {
     folder: &'a Utf8Path,
-    range: Range<'a, Utf8PathBuf, File>,
+    range: Range<'a, PathKey, File>,
 }
 
 impl<'a> Iterator for Below<'a> {
@@ -303,7 +305,8 @@ impl<'a> Iterator for Below<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         // Paths are sorted by their parts, so what is below a folder follows it.
-        let found = self.range.find(|(path, _)| *path != self.folder)?;
+        let mut found = self.range.by_ref().map(|(key, file)| (key.path(), file));
+        let found = found.find(|(path, _)| *path != self.folder)?;
         found.0.starts_with(self.folder).then_some(found)
     }
 }
@@ -318,7 +321,7 @@ mod tests {
         for (path, text) in list {
             let path = Utf8PathBuf::from(path);
             for folder in path.ancestors().skip(1).filter(|path| *path != IMAGES) {
-                files.insert(folder.to_owned(), File::Folder);
+                files.insert(folder, File::Folder);
             }
             let file = match text.strip_prefix("->") {
                 Some(target) => File::Link {
@@ -329,7 +332,7 @@ mod tests {
                     executable: false,
                 },
             };
-            files.insert(path, file);
+            files.insert(&path, file);
         }
         files
     }
@@ -385,7 +388,7 @@ mod tests {
             ("images/a/dangling", "->nothing/here"),
             ("images/a/loop", "->loop"),
         ]);
-        files.leave_out(Utf8PathBuf::from("images/a/dist"), LeftOut::Ignored);
+        files.leave_out(Utf8Path::new("images/a/dist"), LeftOut::Ignored);
         let link = |name: &str, target: &str| {
             (
                 Utf8PathBuf::from(format!("images/a/{name}")),

@@ -210,6 +210,8 @@ impl<'a> ImageReader<'a> {
         if let Some(node) = self.get("steps") {
             steps.extend(step.steps(node));
         }
+        // Large stacks keep thousands of these lists.
+        steps.shrink_to_fit();
         steps
     }
 

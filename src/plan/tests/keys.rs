@@ -128,7 +128,7 @@ fn the_bytes_and_the_executable_bit_of_a_used_file_are_in_the_key() {
             content: content.as_bytes().into(),
             executable,
         };
-        stack.files_mut().insert("images/i/x".into(), file);
+        stack.files_mut().insert("images/i/x", file);
         let debian = Reference::parse("debian:12").expect("a reference");
         let facts = KeyFacts {
             external: BTreeMap::from([(debian, Digest::of(b"debian"))]),

@@ -80,7 +80,7 @@ fn the_executable_bit_of_a_file_counts() {
             executable: true,
         };
         let path = "images/sci/requirements.txt";
-        stack.files_mut().insert(path.into(), file);
+        stack.files_mut().insert(path, file);
     });
     assert_eq!(changed, "sci File, ml Parent");
 }
@@ -89,7 +89,7 @@ fn the_executable_bit_of_a_file_counts() {
 fn a_file_that_no_step_uses_does_not_count() {
     let added = after(|stack| {
         stack.files_mut().insert(
-            "images/sci/notes.txt".into(),
+            "images/sci/notes.txt",
             File::Regular {
                 content: b"x".as_slice().into(),
                 executable: false,

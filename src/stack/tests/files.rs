@@ -281,7 +281,7 @@ fn a_path_that_a_link_leads_out_is_refused_with_its_reason() {
     let mut all = messages("out/x", text_files(&files));
     all.push_str(&messages("gone", text_files(&files)));
     let mut files = text_files(&[("images/a/x", "x")]);
-    files.leave_out("images/a/.env".into(), LeftOut::Ignored);
+    files.leave_out("images/a/.env", LeftOut::Ignored);
     all.push_str(&messages(".env", files));
     insta::assert_snapshot!(all);
 }
@@ -291,7 +291,7 @@ fn what_cannot_be_copied_is_named() {
     let files = || {
         let mut files = text_files(&[("images/a/f/x", "x")]);
         let fifo = File::Special(Special::Fifo);
-        files.insert("images/a/f/p".into(), fifo);
+        files.insert("images/a/f/p", fifo);
         files
     };
     insta::assert_snapshot!(messages("f/p", files()) + &messages("f", files()));

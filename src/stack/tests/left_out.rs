@@ -10,7 +10,7 @@ use crate::testing::{stack_with, text_files};
 fn messages(yaml: &str, files: &[(&str, &str)], left_out: &[(&str, LeftOut)]) -> String {
     let mut files = text_files(files);
     for (path, reason) in left_out {
-        files.leave_out((*path).into(), *reason);
+        files.leave_out(*path, *reason);
     }
     let spec = crate::spec::parse("specs.yml", yaml, files);
     let faults = Stack::new(&spec, &Overrides::default()).expect_err("it is invalid");

@@ -260,7 +260,7 @@ fn a_script_that_could_not_be_started_is_an_error_with_the_commands_that_help() 
         content: b"#!/bin/sh\n".as_slice().into(),
         executable: false,
     };
-    files.insert("images/a/s.sh".into(), regular);
+    files.insert("images/a/s.sh", regular);
     let spec = crate::spec::parse("specs.yml", spec, files);
     let faults = crate::stack::Stack::new(&spec, &Default::default()).expect_err("refused");
     let rendered = crate::diagnostic::render(&faults.problems, &faults.sources, false);

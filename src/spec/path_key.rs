@@ -1,0 +1,70 @@
+//! Paths as keys of sorted maps.
+
+use std::cmp::Ordering;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// A relative path as the key of a sorted map: a folder is before what is in it, and that is before the
+/// folder's next sibling.
+///
+/// `Utf8Path` has the same order. It compares part by part, which took a sixth of the time of a large plan;
+/// this compares bytes.
+#[derive(Clone, Debug)]
+pub struct PathKey(Utf8PathBuf);
+
+impl PathKey {
+    /// Returns the key of a path. `.`, doubled slashes and a slash at its end make no difference.
+    pub fn new(path: &Utf8Path) -> Self {
+        Self(path.components().collect())
+    }
+
+    /// Returns the path.
+    pub fn path(&self) -> &Utf8PathBuf {
+        &self.0
+    }
+}
+
+impl Ord for PathKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (own, other) = (self.0.as_str().as_bytes(), other.0.as_str().as_bytes());
+        match own.iter().zip(other).position(|(own, other)| own != other) {
+            None => own.len().cmp(&other.len()),
+            // The end of a part is before all that can be in one.
+            Some(at) => {
+                let order = |byte: u8| (byte != b'/', byte);
+                order(own[at]).cmp(&order(other[at]))
+            }
+        }
+    }
+}
+
+impl PartialOrd for PathKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for PathKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for PathKey {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_order_is_that_of_the_parts(one in "[a./ -]{0,8}", other in "[a./ -]{0,8}") {
+            // Relative paths below a folder, as those of a stack are.
+            let (one, other) = (format!("images/{one}"), format!("images/{other}"));
+            let (one, other) = (Utf8Path::new(&one), Utf8Path::new(&other));
+            prop_assert_eq!(PathKey::new(one).cmp(&PathKey::new(other)), one.cmp(other));
+        }
+    }
+}
