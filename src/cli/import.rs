@@ -1,6 +1,6 @@
 //! `laminate import`: a stack from Dockerfiles, a bake file, a compose file or a `spec.yml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::args::{Global, ImportArgs};
 use super::{Answer, Exit, Failure, yaml};
 use crate::disk::AtomicFile;
+use crate::git;
 use crate::import::{self, Found, Imported, Note, Settings, Sources, Target};
 
 /// Names of files that list images, in the order in which they are looked for.
@@ -60,7 +61,7 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
         return Err(Failure::new(Exit::Usage, text)
             .help("add --force to replace it, or --to FOLDER to write into another folder"));
     }
-    let sources = read(&folder)?;
+    let sources = read(&folder).await?;
     let found = found(&folder, &list, form, &sources).await?;
     if found.targets.is_empty() {
         let text = format!("no Dockerfile found below `{from}`");
@@ -135,7 +136,7 @@ pub(super) fn next(has_registry: bool) -> &'static str {
     if has_registry {
         "next: commit the files, then run `laminate plan` and `laminate build`\n"
     } else {
-        "next: set `registry:` in specs.yml, commit the files, then run `laminate plan` and `laminate build`; without a registry, `laminate build --offline --export oci:stack.tar`\n"
+        "next: set `registry:` in specs.yml, commit the files, then run `laminate plan` and `laminate build`; without a registry, `laminate build --export oci:stack.tar`\n"
     }
 }
 
@@ -227,7 +228,7 @@ pub(super) fn stack_name(folder: &Utf8Path) -> String {
 }
 
 /// Returns the files below a folder, with the texts of Dockerfiles and `.dockerignore`s.
-fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
+async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
     let mut files = BTreeMap::new();
     let mut open = vec![Utf8PathBuf::new()];
     while let Some(inner) = open.pop() {
@@ -254,7 +255,22 @@ fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
             files.insert(path.to_string(), text);
         }
     }
-    Ok(Sources(files))
+    Ok(Sources {
+        ignored: ignored(folder).await?,
+        files,
+    })
+}
+
+/// Returns the files and folders that git ignores.
+async fn ignored(folder: &Utf8Path) -> Result<BTreeSet<String>, Failure> {
+    let tree = match git::read_work_tree(folder, "specs.yml", Utf8Path::new(".")).await {
+        Ok(tree) => tree,
+        Err(git::Error::NotFound) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let ignored = tree.into_iter().flat_map(|tree| tree.ignored);
+    let paths = ignored.filter_map(|path| Some(path.to_str()?.trim_end_matches('/').to_owned()));
+    Ok(paths.collect())
 }
 
 fn unreadable(error: std::io::Error) -> Failure {

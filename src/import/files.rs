@@ -133,6 +133,43 @@ pub fn copy_used(
     copies: &mut Vec<Copied>,
 ) -> Result<(), String> {
     let own = format!("images/{name}");
+    for (inner, path) in used(target, linked, sources, texts)? {
+        if !sources.is_ignored(path) {
+            copies.push(copied(path, &own, inner));
+        }
+    }
+    Ok(())
+}
+
+/// Notes files that the instructions of a target use and git ignores: another tool sends them, laminate does not.
+pub fn note_ignored(
+    target: &Target,
+    linked: &Linked,
+    sources: &Sources,
+    texts: &mut Texts,
+    notes: &mut Vec<Note>,
+) -> Result<(), String> {
+    let used = used(target, linked, sources, texts)?;
+    let mut ignored = used.iter().filter(|(_, path)| sources.is_ignored(path));
+    if let Some((first, _)) = ignored.next() {
+        let found = match ignored.count() {
+            0 => format!("file {first}"),
+            1 => format!("file {first} and another one"),
+            others => format!("file {first} and {others} others"),
+        };
+        let became = "left out: git ignores it, and ignored files are no part of a stack";
+        notes.push(Note::open(&target.dockerfile, found, became));
+    }
+    Ok(())
+}
+
+/// Returns the files that the instructions of a target use: by their path in its context, and in that of the import.
+fn used<'a>(
+    target: &'a Target,
+    linked: &Linked,
+    sources: &'a Sources,
+    texts: &mut Texts,
+) -> Result<Vec<(&'a str, &'a str)>, String> {
     let ignored = ignored(target, sources);
     let ignore = match &ignored {
         Some(path) => texts.ignore(path, sources)?,
@@ -142,12 +179,9 @@ pub fn copy_used(
         let mut used = linked.context.iter();
         used.any(|used| is_at_or_below(path, used))
     };
-    for (inner, path) in sources.below(&target.context) {
-        if is_used(inner) && !ignore.matches(inner) {
-            copies.push(copied(path, &own, inner));
-        }
-    }
-    Ok(())
+    let files = sources.below(&target.context);
+    let files = files.filter(|(inner, _)| is_used(inner) && !ignore.matches(inner));
+    Ok(files.collect())
 }
 
 /// Returns a file that is copied into a folder.

@@ -52,7 +52,7 @@ impl Folders {
                     let place = self.free(name);
                     let ignore = texts.ignore(&join(folder, ".dockerignore"), sources)?;
                     for (inner, path) in sources.below(folder) {
-                        if !ignore.matches(inner) {
+                        if !ignore.matches(inner) && !sources.is_ignored(path) {
                             copies.push(copied(path, &place, inner));
                         }
                     }

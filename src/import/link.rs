@@ -154,6 +154,7 @@ pub fn link(
         target,
         all,
         names,
+        texts,
         text,
     };
     known.bases(parsed, &uses, &mut linked, notes);
@@ -166,6 +167,7 @@ struct Known<'a> {
     target: &'a Target,
     all: &'a [Target],
     names: &'a BTreeMap<String, String>,
+    texts: &'a Texts<'a>,
     text: &'a str,
 }
 
@@ -182,17 +184,26 @@ impl Known<'_> {
             if linked.contexts.contains_key(name) || linked.folders.contains_key(name) {
                 continue;
             }
-            let Some(other) = published_as(&word.value, self.target, self.all) else {
+            let Some((other, by)) = self.published_as(&word.value) else {
                 continue;
             };
             let image = &self.names[&other.name];
+            let written = &self.text[word.range.clone()];
+            let place = place(path, self.text, word);
+            if by == Evidence::PinnedName {
+                let became = format!(
+                    "an external image; for the image of the stack, set `contexts: {{ {}: {image} }}`",
+                    word.value
+                );
+                notes.push(Note::open(place, written, became));
+                continue;
+            }
             if root == Some(word) {
                 linked.based_on = Some(image.clone());
             }
             if word.value == *image {
                 continue;
             }
-            let written = &self.text[word.range.clone()];
             let became = match whole_variable(written).filter(|name| parsed.has_arg(name)) {
                 Some(name) => {
                     linked.args.insert(name.to_owned(), image.clone());
@@ -203,28 +214,76 @@ impl Known<'_> {
                     format!("`contexts: {{ {}: {image} }}`", word.value)
                 }
             };
-            notes.push(Note::done(place(path, self.text, word), written, became));
+            notes.push(match by {
+                Evidence::TaggedName => {
+                    let why = format!("{became}, because of its name: remove this if `{}` is not an image of the stack", word.value);
+                    Note::open(place, written, why)
+                }
+                _ => Note::done(place, written, became),
+            });
+        }
+    }
+
+    /// Returns the other target that a reference names: by where it is published, or by the last part of its repository.
+    fn published_as(&self, reference: &str) -> Option<(&Target, Evidence)> {
+        let others = || {
+            self.all
+                .iter()
+                .filter(|other| other.name != self.target.name)
+        };
+        let Reference {
+            repository,
+            tag,
+            digest,
+        } = Reference::parse(reference).ok()?;
+        let is_published = |other: &&Target| {
+            let mut published = other.published.iter();
+            published.any(|it| repository_of(it).as_ref() == Some(&repository))
+        };
+        if let Some(other) = others().find(is_published) {
+            return Some((other, Evidence::Repository));
+        }
+        let last = repository.path().rsplit('/').next().unwrap_or_default();
+        // What one of them is made from is another image of that name.
+        let is_called = |other: &&Target| {
+            other.name.eq_ignore_ascii_case(last) && !self.is_made_from(other, &repository)
+        };
+        let other = others().find(is_called)?;
+        let evidence = match (tag, digest) {
+            (_, Some(_)) => Evidence::PinnedName,
+            (Some(tag), None) if tag.as_str() != "latest" => Evidence::TaggedName,
+            _ => Evidence::Name,
+        };
+        Some((other, evidence))
+    }
+
+    /// Whether the root of a target's image is in a repository.
+    fn is_made_from(&self, target: &Target, repository: &Repository) -> bool {
+        let (_, parsed) = self.texts.dockerfile(target);
+        let contexts = target.contexts.keys().cloned().collect();
+        let uses = parsed.uses(target.target.as_deref(), &target.args, &contexts);
+        match uses.map(|uses| uses.root) {
+            Ok(Root::Image(root)) => repository_of(&root.value).as_ref() == Some(repository),
+            _ => false,
         }
     }
 }
 
-fn place(path: &str, text: &str, word: &Word) -> String {
-    format!("{path}:{}", line(text, word.range.start))
+/// Why a reference is taken for an image of the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    /// The image is published there.
+    Repository,
+    /// The last part is the image's name; there is no tag, or `latest`.
+    Name,
+    /// The same with another tag: it can be an image that others publish.
+    TaggedName,
+    /// The same with a digest, which the image of the stack cannot have.
+    PinnedName,
 }
 
-/// Returns the other target that a reference names: by where it is published, or by the last part of its repository.
-fn published_as<'a>(reference: &str, target: &Target, all: &'a [Target]) -> Option<&'a Target> {
-    let others = || all.iter().filter(|other| other.name != target.name);
-    let repository = repository_of(reference)?;
-    let is_published = |other: &&Target| {
-        let mut published = other.published.iter();
-        published.any(|it| repository_of(it).as_ref() == Some(&repository))
-    };
-    let last = repository.path().rsplit('/').next().unwrap_or_default();
-    let is_called = |other: &&Target| other.name.eq_ignore_ascii_case(last);
-    others()
-        .find(is_published)
-        .or_else(|| others().find(is_called))
+fn place(path: &str, text: &str, word: &Word) -> String {
+    format!("{path}:{}", line(text, word.range.start))
 }
 
 /// Returns the variable that a word is: `$X` or `${X}`.

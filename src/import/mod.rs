@@ -180,6 +180,9 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
         let target = files::with_context(target, &linked, sources, &mut notes);
         parts.push((target, linked));
     }
+    for (target, linked) in &parts {
+        files::note_ignored(target, linked, sources, &mut texts, &mut notes)?;
+    }
     let mut steps = Steps::of(&parts, &names, sources, &mut texts, settings)?;
     let mut images = Map::new();
     let mut copies = Vec::new();
@@ -200,7 +203,14 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
                 let (part, read) = ((target, linked), (sources, &mut texts));
                 let folders = folders.place(part, name, read, settings, (copies, notes))?;
                 let value = dockerfile(target, linked, &moved, &folders);
-                Map::from_iter([("dockerfile".to_owned(), value)])
+                let mut image = Map::from_iter([("dockerfile".to_owned(), value)]);
+                // The Dockerfile sets its own modes, which `writable:` of its base would have checked.
+                if let Some(gid) = steps.writable_group(linked) {
+                    image.insert("writable".to_owned(), json!({ "gid": gid, "paths": [] }));
+                    let became = "`writable: { paths: [] }`: paths of its base are not kept writable, and not checked";
+                    notes.push(Note::done(&target.dockerfile, "its own modes", became));
+                }
+                image
             }
         };
         if let Some(repository) = link::repository(target, name, registry.as_deref(), &mut notes) {
@@ -296,6 +306,12 @@ impl Steps {
             }
         }
         Ok(steps)
+    }
+
+    /// Returns the group of the writable paths of the image that a target is based on.
+    fn writable_group(&self, linked: &link::Linked) -> Option<u32> {
+        let base = self.known.get(linked.based_on.as_ref()?)?;
+        base.writable.keys().next()?.parse().ok()
     }
 
     /// Adds the image of a target; if it keeps its Dockerfile, there is a note of the reason.

@@ -1,27 +1,40 @@
 //! The files that are imported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8Path;
 
 use crate::path::clean;
 
 /// The files below the folder of the import: the texts of Dockerfiles and `.dockerignore`s, and the paths of all.
 #[derive(Clone, Debug, Default)]
-pub struct Sources(pub BTreeMap<String, Option<String>>);
+pub struct Sources {
+    /// The files by path, with the texts that are read.
+    pub files: BTreeMap<String, Option<String>>,
+    /// Files and folders that git ignores. They are no part of a stack.
+    pub ignored: BTreeSet<String>,
+}
 
 impl Sources {
     /// Returns the text of a file.
     pub fn text(&self, path: &str) -> Option<&str> {
-        self.0.get(path)?.as_deref()
+        self.files.get(path)?.as_deref()
     }
 
     /// Whether there is a file or a folder with files at a path.
     pub fn has(&self, path: &str) -> bool {
-        self.0.contains_key(path) || self.below(path).next().is_some()
+        self.files.contains_key(path) || self.below(path).next().is_some()
+    }
+
+    /// Whether git ignores a file or a folder that it is in.
+    pub fn is_ignored(&self, path: &str) -> bool {
+        let mut above = Utf8Path::new(path).ancestors();
+        above.any(|path| self.ignored.contains(path.as_str()))
     }
 
     /// Returns the files of a folder, by their path in it.
     pub fn below<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.0.keys().filter_map(move |path| {
+        self.files.keys().filter_map(move |path| {
             if folder.is_empty() {
                 return Some((path.as_str(), path.as_str()));
             }

@@ -1,5 +1,7 @@
 //! Tests of imports.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -17,7 +19,11 @@ fn import(found: Found, files: &[(&str, &str)]) -> Imported {
         is_in_place: true,
         is_native: false,
     };
-    imported(found, &Sources(files.collect()), &settings).expect("it can be imported")
+    let sources = Sources {
+        files: files.collect(),
+        ignored: BTreeSet::from(["dist".to_owned()]),
+    };
+    imported(found, &sources, &settings).expect("it can be imported")
 }
 
 fn copies(imported: &Imported) -> Vec<(&str, &str)> {
@@ -217,6 +223,69 @@ fn folders_can_be_contexts() {
         open,
         ["context far: https://host/x", "context gone: nowhere"]
     );
+}
+
+#[test]
+fn a_name_is_not_enough_to_be_an_image_of_the_stack() {
+    let files = [
+        ("images/base/Dockerfile", "FROM quay.io/jupyter/base:2024\n"),
+        ("images/same/Dockerfile", "FROM quay.io/jupyter/base:2024\n"),
+        ("images/own/Dockerfile", "FROM quay.io/campus/base\n"),
+        (
+            "images/tagged/Dockerfile",
+            "FROM quay.io/campus/base:2024\n",
+        ),
+        (
+            "images/pinned/Dockerfile",
+            &format!("FROM quay.io/campus/base@sha256:{}\n", "a".repeat(64)),
+        ),
+    ];
+    let found = Found {
+        targets: files.iter().map(|(path, _)| target(path)).collect(),
+        ..Found::default()
+    };
+    let made = import(found, &files);
+    let base = |reference: &str| json!({ "dockerfile": { "contexts": { reference: "base" } } });
+    let images = json!({
+        "base": { "dockerfile": "Dockerfile" },
+        // `base` itself is made from that image.
+        "same": { "dockerfile": "Dockerfile" },
+        "own": base("quay.io/campus/base"),
+        "tagged": base("quay.io/campus/base:2024"),
+        "pinned": { "dockerfile": "Dockerfile" },
+    });
+    assert_eq!(made.spec["images"], images);
+    let open = made.notes.iter().filter(|note| note.is_open);
+    let open: Vec<&str> = open.map(|note| note.place.as_str()).collect();
+    let expected = ["images/tagged/Dockerfile:1", "images/pinned/Dockerfile:1"];
+    assert_eq!(open, expected);
+}
+
+#[test]
+fn ignored_files_are_not_copied_and_reported() {
+    let files = [
+        ("Dockerfile", "FROM debian:12\nCOPY dist/*.whl src /x/\n"),
+        ("dist/x.whl", ""),
+        ("dist/y.whl", ""),
+        ("src/x", ""),
+    ];
+    let found = Found {
+        targets: vec![Target {
+            name: "app".to_owned(),
+            dockerfile: "Dockerfile".to_owned(),
+            ..Target::default()
+        }],
+        ..Found::default()
+    };
+    let made = import(found, &files);
+    let expected = [
+        ("Dockerfile", "images/app/Dockerfile"),
+        ("src/x", "images/app/src/x"),
+    ];
+    assert_eq!(copies(&made), expected);
+    let open = made.notes.iter().filter(|note| note.is_open);
+    let open: Vec<&str> = open.map(|note| note.found.as_str()).collect();
+    assert_eq!(open, ["file dist/x.whl and another one"]);
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl Context<'_> {
         if path.split('/').any(|part| part == "..") {
             return Err(format!("`{path}` leads out of the context"));
         }
-        if self.sources.0.contains_key(&full) {
+        if self.sources.files.contains_key(&full) {
             if self.ignore.matches(&inner) {
                 return Err(format!("`{path}` is ignored by .dockerignore"));
             }

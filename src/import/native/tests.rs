@@ -27,7 +27,11 @@ fn native(text: &str) -> String {
         is_native: true,
         ..Settings::default()
     };
-    let imported = match imported(found, &Sources(sources.collect()), &settings) {
+    let sources = Sources {
+        files: sources.collect(),
+        ..Sources::default()
+    };
+    let imported = match imported(found, &sources, &settings) {
         Ok(imported) => imported,
         Err(error) => return error,
     };
