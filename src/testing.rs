@@ -157,7 +157,7 @@ pub fn text_files(list: &[(&str, &str)]) -> Files {
         let path = Utf8PathBuf::from(path);
         for folder in path.ancestors().skip(1) {
             if !folder.as_str().is_empty() && folder != "images" {
-                files.insert(folder.to_owned(), File::Folder);
+                files.insert(folder, File::Folder);
             }
         }
         let file = match text.strip_prefix("-> ") {

@@ -100,7 +100,7 @@ def test_the_first_promotion_is_reverted_to_the_tags_from_before(make_stack, reg
 def reads_everywhere(stack, release):
     """Every command that reads releases reads one that is adopted."""
     status = stack.laminate("status", json=False).out
-    assert f"stable: release {release[7:19]} (adopted), number 1" in status
+    assert f"stable: release {release[7:19]} (adopted), move 1" in status
     assert "adopted" in stack.laminate("history", json=False).out
     listed = stack.laminate("history", "index").json["releases"]
     assert [(one["commit"], one["images"][0]["key"]) for one in listed] == [(None, None)]

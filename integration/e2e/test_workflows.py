@@ -87,7 +87,7 @@ def test_a_channel_is_moved_back_by_hand(stack, run):
     assert stack.digest("ground", "stable") == second
     _, summary = run("revert", REASON="no good")
     assert stack.digest("ground", "stable") == first
-    assert "number 3" in summary
+    assert "move 3" in summary
     run("revert", RELEASE=stack.commit7)
     assert stack.digest("ground", "stable") == second
 

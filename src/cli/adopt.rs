@@ -104,7 +104,7 @@ impl<'a> Shown<'a> {
         text.push('\n');
         text.push_str(&match (release, entry, self.standing) {
             (Some(release), Some(entry), _) => format!(
-                "channel {channel} is at release {} (adopted), number {}\n",
+                "channel {channel} is at release {} (adopted), move {}\n",
                 release.short(),
                 entry.seq
             ),

@@ -376,7 +376,7 @@ fn moved(
         text.push_str(&format!("{name}\n"));
     }
     text.push_str(&format!(
-        "\nchannel {channel} {done} {at}, number {}\n",
+        "\nchannel {channel} {done} {at}, move {}\n",
         entry.seq
     ));
     for exception in entry.exceptions() {
@@ -455,7 +455,7 @@ pub async fn status(
             };
             differs |= !drift.is_empty();
             text.push_str(&format!(
-                "{name}: release {} ({}), number {}, since {} by {}\n",
+                "{name}: release {} ({}), move {}, since {} by {}\n",
                 entry.release.short(),
                 origin(entry.commit.as_ref()),
                 entry.seq,

@@ -7,8 +7,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::interrupt::unless_cancelled;
-use super::{Exit, Failure, Global, certificates, paths};
+use super::{Exit, Failure, Global, certificates, exit, paths};
 use crate::build::{EngineSource, Environment};
+use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::gather::{self, Gathered};
 use crate::git;
@@ -19,7 +20,7 @@ use crate::registry::{Credentials, Options, Registry};
 use crate::release::refs::{Caller, Question, Runner};
 use crate::source::Sources;
 use crate::spec::lock::Lock;
-use crate::stack::{ImageId, Layout, LoadSettings, Overrides, Stack};
+use crate::stack::{Image, ImageId, Layout, LoadSettings, Overrides, Stack};
 use crate::tool;
 use crate::trace::{self, Track};
 
@@ -236,12 +237,16 @@ impl Context {
         cancel: &CancellationToken,
     ) -> Result<(Gathered, Plan), Failure> {
         let gather_span = trace::span(Track::Command, || "gather facts".to_owned());
-        let gathering = async { Ok(gather::gather(&self.stack, options, registry, events).await?) };
+        let gathering = async {
+            let gathered = gather::gather(&self.stack, options, registry, events).await;
+            gathered.map_err(|error| self.explained(error))
+        };
         let gathered = unless_cancelled(cancel, gathering).await?;
         drop(gather_span);
-        let warnings = self.stack.warnings().iter().map(|found| &found.message);
-        for text in self.warnings.iter().chain(warnings) {
-            let text = text.clone();
+        let sources = self.stack.sources();
+        let warnings = self.stack.warnings().iter();
+        let warnings = warnings.map(|found| exit::warning(sources, found));
+        for text in self.warnings.iter().cloned().chain(warnings) {
             events.send(Event::Warning { text });
         }
         if registry.is_some() {
@@ -275,6 +280,25 @@ impl Context {
             }
         };
         runner.caller(answer)
+    }
+
+    /// Returns the failure to gather facts. An external image that cannot be looked up is shown with the place that names it.
+    fn explained(&self, error: gather::Error) -> Failure {
+        let gather::Error::External { reference, .. } = &error else {
+            return error.into();
+        };
+        let mut images = self.stack.images().iter().flat_map(Image::external_images);
+        let named = images.find(|image| image.reference.value == *reference);
+        let place = named.map(|image| exit::place_text(self.stack.sources(), image.reference.span));
+        let last = reference.repository.path().rsplit('/').next();
+        let names = self.stack.images().iter().map(|image| image.name.as_str());
+        let meant = nearest(last.unwrap_or_default(), names);
+        let meant = meant.map(|name| format!("; did you mean the image `{name}` of the stack?"));
+        let failure = Failure::from(error);
+        match place {
+            Some(place) => failure.help(format!("{place} names it{}", meant.unwrap_or_default())),
+            None => failure,
+        }
     }
 
     /// Returns the certificates that steps trust, PEM.

@@ -10,7 +10,7 @@ use super::paths;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::shown;
-use crate::source::Sources;
+use crate::source::{Sources, Span};
 
 /// How the process ends. Programs rely on the codes: they are documented in `docs/cli.md` and never
 /// change.
@@ -102,9 +102,24 @@ impl Exit {
 }
 
 /// Returns a place for programs: file, line and column.
-pub fn place(sources: &Sources, span: crate::source::Span) -> Value {
+pub fn place(sources: &Sources, span: Span) -> Value {
     let start = sources.start(span);
     json!({ "file": sources.shown_path(span.source), "line": start.line, "column": start.column })
+}
+
+/// Returns a file and a line for people: `specs.yml:5`.
+pub fn place_text(sources: &Sources, span: Span) -> String {
+    let line = sources.start(span).line;
+    format!("{}:{line}", sources.shown_path(span.source))
+}
+
+/// Returns a warning on one line, with its place: `specs.yml:5: unused argument `X``.
+pub fn warning(sources: &Sources, problem: &Diagnostic) -> String {
+    let place = problem.primary.as_ref();
+    let place = place.map(|label| format!("{}: ", place_text(sources, label.span)));
+    let help = problem.help.as_ref().map(|help| format!("; {help}"));
+    let (place, help) = (place.unwrap_or_default(), help.unwrap_or_default());
+    format!("{place}{}{help}", problem.message)
 }
 
 /// Returns whether GitHub's runner reads what is printed.
@@ -181,10 +196,25 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_names_its_place() {
+        let mut sources = Sources::default();
+        let source = sources.add("specs.yml", "stack: x\nimages: 1\n");
+        let (start, end) = (9, 15);
+        let span = Span { source, start, end };
+        let problem = Diagnostic::warning("unused argument `X`").at(span, "here");
+        let problem = problem.help("remove it");
+        assert_eq!(
+            warning(&sources, &problem),
+            "specs.yml:2: unused argument `X`; remove it"
+        );
+        assert_eq!(warning(&sources, &Diagnostic::warning("text")), "text");
+    }
+
+    #[test]
     fn an_annotation_is_one_line() {
         let mut sources = Sources::default();
         let source = sources.add("specs.yml", "stack: x\nimages: 1\n");
-        let span = crate::source::Span {
+        let span = Span {
             source,
             start: 9,
             end: 15,
@@ -197,7 +227,7 @@ mod tests {
         assert_eq!(annotation(&sources, &Diagnostic::warning("no place")), None);
         let source = sources.add("images/a\n::error::x,\u{1b}[2J:", "x");
         let problem = Diagnostic::error("a fault").at(
-            crate::source::Span {
+            Span {
                 source,
                 start: 0,
                 end: 1,

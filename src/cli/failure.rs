@@ -181,7 +181,10 @@ fn first(tags: &[String]) -> String {
 
 impl From<gather::Error> for Failure {
     fn from(error: gather::Error) -> Self {
-        Self::from_error(Exit::Environment, error)
+        match error {
+            gather::Error::External { source, .. } => Self::from(*source),
+            error => Self::from_error(Exit::Environment, error),
+        }
     }
 }
 

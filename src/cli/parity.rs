@@ -172,7 +172,8 @@ async fn read(
 /// Returns the manifest of an image; of an index, that of this machine's platform.
 async fn manifest(registry: &Registry, reference: &Reference) -> Result<oci::Image, Failure> {
     let missing = || {
-        let text = format!("no image `{reference}` in its registry");
+        let host = reference.repository.host();
+        let text = format!("`{reference}` is not in registry `{host}`");
         Failure::new(Exit::Environment, text)
     };
     let digest = reference.digest.clone().map(Locator::Digest);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Failure;
 use super::context::{Context, platform_name};
+use super::exit;
 use crate::compile::{self, BaseConfig};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::event::{Event, Events};
@@ -62,10 +63,7 @@ pub async fn check(
     let is_error = |problem: &Diagnostic| problem.severity == Severity::Error;
     let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(is_error);
     for warning in warnings {
-        let text = match &warning.help {
-            Some(help) => format!("{}; {help}", warning.message),
-            None => warning.message.clone(),
-        };
+        let text = exit::warning(stack.sources(), &warning);
         events.send(Event::Warning { text });
     }
     if errors.is_empty() {

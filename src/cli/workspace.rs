@@ -95,19 +95,22 @@ impl Workspace {
 
     /// Returns the release a user means; by default that of the commit.
     pub async fn release(&self, name: Option<&str>) -> Result<StoredRelease, Failure> {
-        let name = match name {
-            Some(name) => name.to_owned(),
-            None => match git::read_head(&self.context.folder).await? {
-                Some((commit, _)) => commit.to_string(),
-                None => {
-                    return Err(Failure::new(
-                        Exit::Usage,
-                        "no release given, and there is no git commit",
-                    )
-                    .help("pass a release; `laminate history` lists them"));
-                }
-            },
+        if let Some(name) = name {
+            return Ok(release::find(&self.staging, name).await?);
+        }
+        let Some((commit, _)) = git::read_head(&self.context.folder).await? else {
+            let text = "no release given, and there is no git commit";
+            return Err(Failure::new(Exit::Usage, text)
+                .help("pass a release; `laminate history` lists them"));
         };
-        Ok(release::find(&self.staging, &name).await?)
+        match release::find(&self.staging, commit.as_str()).await {
+            Err(release::Error::NoRelease { .. }) => {
+                let text = format!("commit {} is not published as a release", commit.short());
+                Err(Failure::new(Exit::Publish, text).help(
+                    "publish it with `laminate build --push`, or pass a release; `laminate history` lists them",
+                ))
+            }
+            found => Ok(found?),
+        }
     }
 }

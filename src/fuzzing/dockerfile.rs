@@ -63,7 +63,14 @@ fn import(text: &str, is_native: bool) -> Result<Imported, String> {
         is_native,
         ..Settings::default()
     };
-    imported(found, &Sources(files.collect()), &settings)
+    imported(
+        found,
+        &Sources {
+            files: files.collect(),
+            ..Sources::default()
+        },
+        &settings,
+    )
 }
 
 /// Fails if an instruction of the only stage is not in the report.

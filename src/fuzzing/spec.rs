@@ -192,7 +192,7 @@ pub fn lock(bytes: &[u8]) {
 fn put(files: &mut Files, path: &str, bytes: &[u8]) {
     for folder in Utf8Path::new(path).ancestors().skip(1) {
         if !matches!(folder.as_str(), "" | "images") {
-            files.insert(folder.to_owned(), File::Folder);
+            files.insert(folder, File::Folder);
         }
     }
     let file = File::Regular {

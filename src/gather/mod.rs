@@ -87,6 +87,14 @@ pub enum Error {
         /// The image.
         reference: String,
     },
+    /// An external image that the spec names cannot be looked up.
+    #[error("{source}")]
+    External {
+        /// The image.
+        reference: Reference,
+        /// Why.
+        source: Box<Error>,
+    },
 }
 
 /// Asks git and, if there is a registry to ask, the registry. Without one, images that need an external
@@ -345,8 +353,13 @@ async fn pins(
         return Ok((pins, asked));
     };
     let found = try_join_all(asked.iter().map(|reference| async move {
-        let digest = resolve(registry, reference).await?;
-        Ok::<_, Error>((reference.clone(), digest))
+        match resolve(registry, reference).await {
+            Ok(digest) => Ok((reference.clone(), digest)),
+            Err(source) => Err(Error::External {
+                reference: reference.clone(),
+                source: Box::new(source),
+            }),
+        }
     }));
     pins.extend(found.await?);
     Ok((pins, asked))

@@ -157,7 +157,7 @@ pub fn note_ignored(
             1 => format!("file {first} and another one"),
             others => format!("file {first} and {others} others"),
         };
-        let became = "left out: git ignores it, and ignored files are no part of a stack";
+        let became = "left out: git ignores it, and ignored files are not part of a stack";
         notes.push(Note::open(&target.dockerfile, found, became));
     }
     Ok(())

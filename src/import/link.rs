@@ -259,7 +259,7 @@ impl Known<'_> {
 
     /// Whether the root of a target's image is in a repository.
     fn is_made_from(&self, target: &Target, repository: &Repository) -> bool {
-        let (_, parsed) = self.texts.dockerfile(target);
+        let parsed = &self.texts.dockerfile(target).file;
         let contexts = target.contexts.keys().cloned().collect();
         let uses = parsed.uses(target.target.as_deref(), &target.args, &contexts);
         match uses.map(|uses| uses.root) {

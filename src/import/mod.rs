@@ -178,10 +178,8 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
     for target in &targets {
         let linked = link::link(target, &targets, &names, &texts, &mut notes)?;
         let target = files::with_context(target, &linked, sources, &mut notes);
+        files::note_ignored(&target, &linked, sources, &mut texts, &mut notes)?;
         parts.push((target, linked));
-    }
-    for (target, linked) in &parts {
-        files::note_ignored(target, linked, sources, &mut texts, &mut notes)?;
     }
     let mut steps = Steps::of(&parts, &names, sources, &mut texts, settings)?;
     let mut images = Map::new();

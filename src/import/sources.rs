@@ -11,7 +11,7 @@ use crate::path::clean;
 pub struct Sources {
     /// The files by path, with the texts that are read.
     pub files: BTreeMap<String, Option<String>>,
-    /// Files and folders that git ignores. They are no part of a stack.
+    /// Files and folders that git ignores. They are not part of a stack.
     pub ignored: BTreeSet<String>,
 }
 

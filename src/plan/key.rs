@@ -296,6 +296,7 @@ pub fn settings(image: &Image) -> Vec<(String, Value)> {
         gid,
         paths,
         span: _,
+        inherited: _,
     }) = writable
     {
         add("writable", json!({ "gid": gid, "paths": paths }));

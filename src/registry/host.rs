@@ -108,7 +108,12 @@ pub(super) struct Host {
     paused_until: Mutex<Option<Instant>>,
     /// Why the user's credential cannot be looked up.
     no_credential: Mutex<Option<CredentialError>>,
+    /// When each note was shown last.
+    noted: Mutex<HashMap<String, Instant>>,
 }
+
+/// Requests that wait for the same host are noted once in this time.
+const NOTED_FOR: Duration = Duration::from_secs(10);
 
 impl Host {
     fn new(limit: usize) -> Self {
@@ -119,7 +124,16 @@ impl Host {
             tokens: Tokens::default(),
             paused_until: Mutex::default(),
             no_credential: Mutex::default(),
+            noted: Mutex::default(),
         }
+    }
+
+    /// Returns whether a note was not shown a moment ago, for another request.
+    pub fn is_news(&self, note: &str) -> bool {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let last = noted.insert(note.to_owned(), now);
+        last.is_none_or(|last| now.duration_since(last) > NOTED_FOR)
     }
 
     /// Keeps why the user's credential cannot be looked up; returns false if that is known already.
@@ -218,6 +232,14 @@ mod tests {
         assert_eq!(read("soon"), None);
         let far = read("Wed, 21 Oct 2099 07:28:00 GMT").expect("a date");
         assert!(far > Duration::from_secs(1_000_000_000), "{far:?}");
+    }
+
+    #[test]
+    fn a_note_is_shown_once_for_all_requests_that_wait() {
+        let host = Host::new(1);
+        assert!(host.is_news("trying again (2 of 6)"));
+        assert!(host.is_news("trying again (3 of 6)"));
+        assert!(!host.is_news("trying again (2 of 6)"));
     }
 
     #[test]

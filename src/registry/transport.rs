@@ -113,9 +113,10 @@ impl Transport {
         };
         if let Error::Unreachable { server, reason, .. } = error {
             let (next, of) = retries.next_try();
-            self.options.events.send(Event::Note {
-                text: format!("`{server}`: {reason}; trying again ({next} of {of})"),
-            });
+            let text = format!("`{server}`: {reason}; trying again ({next} of {of})");
+            if self.authorizer.hosts.get(host).is_news(&text) {
+                self.options.events.send(Event::Note { text });
+            }
         }
         if !wait.is_zero() {
             // The next request notices that it must not be sent.

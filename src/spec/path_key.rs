@@ -61,7 +61,8 @@ mod tests {
     proptest! {
         #[test]
         fn the_order_is_that_of_the_parts(one in "[a./ -]{0,8}", other in "[a./ -]{0,8}") {
-            // Relative paths below a folder, as those of a stack are.
+            // Relative paths without `..`, as those of a stack are.
+            prop_assume!(!one.contains("..") && !other.contains(".."));
             let (one, other) = (format!("images/{one}"), format!("images/{other}"));
             let (one, other) = (Utf8Path::new(&one), Utf8Path::new(&other));
             prop_assert_eq!(PathKey::new(one).cmp(&PathKey::new(other)), one.cmp(other));

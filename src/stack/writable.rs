@@ -16,9 +16,20 @@ pub struct Writable {
     pub paths: Vec<String>,
     /// The value in its file.
     pub span: Span,
+    /// What `add:` adds to.
+    pub inherited: Option<Box<Writable>>,
 }
 
 impl Writable {
+    /// Returns the value in its file that makes a path writable.
+    pub fn place_of(&self, path: &str) -> Span {
+        let inherited = self.inherited.as_ref();
+        match inherited.filter(|inherited| inherited.root_of(path).is_some()) {
+            Some(inherited) => inherited.place_of(path),
+            None => self.span,
+        }
+    }
+
     /// Returns the writable path that a path is, or is below.
     pub fn root_of(&self, path: &str) -> Option<&str> {
         let mut roots = self.paths.iter();
@@ -83,6 +94,7 @@ impl ImageWritable {
             gid: inherited.gid,
             paths: outermost(paths),
             span,
+            inherited: Some(Box::new(inherited.clone())),
         })
     }
 }
@@ -115,6 +127,7 @@ pub fn read(reader: &Reader, node: &Node) -> Option<Writable> {
         paths: paths(reader, list, "`paths`")?,
         gid: gid?,
         span: node.span,
+        inherited: None,
     })
 }
 

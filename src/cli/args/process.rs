@@ -8,7 +8,7 @@ pub struct RunArgs {
     /// The image: IMAGE or VARIANT/IMAGE
     #[arg(value_name = "IMAGE")]
     pub image: String,
-    /// Arguments instead of `cmd` of the image; its `entrypoint` stays
+    /// Pass these arguments in place of `cmd` of the image; its `entrypoint` stays
     #[arg(value_name = "COMMAND", last = true)]
     pub command: Vec<String>,
     /// What building the image takes.

@@ -134,7 +134,7 @@ fn problem(image: &Image, label: &str, finding: &Finding) -> Diagnostic {
         (None, None) if path.is_empty() => problem.at(image.name.span, "in this image"),
         (None, None) => problem.at(image.name.span, "inherited from the external base"),
     };
-    if let Some(span) = rule_span(image, finding.rule) {
+    if let Some(span) = rule_span(image, finding) {
         let label = match finding.rule {
             Rule::Layers => "limit set here",
             Rule::Writable => "required here",
@@ -185,15 +185,18 @@ fn printable(path: &str) -> String {
     path.chars().map(escaped).collect()
 }
 
-fn rule_span(image: &Image, rule: Rule) -> Option<Span> {
+fn rule_span(image: &Image, finding: &Finding) -> Option<Span> {
     let policy = &image.proof.policy;
-    match rule {
+    match finding.rule {
         Rule::Root => policy.root_locked,
         Rule::User => policy.not_root,
         Rule::Layers => policy.layers.as_ref().map(|layers| layers.span),
         Rule::Writable => match &policy.writable {
             Some(policy) => Some(policy.span),
-            None => image.writable.as_ref().map(|writable| writable.span),
+            None => {
+                let writable = image.writable.as_ref();
+                writable.map(|writable| writable.place_of(&finding.path))
+            }
         },
     }
 }

@@ -13,6 +13,18 @@ const DENIED: [&str; 5] = [
     "must be root",
 ];
 
+/// What programs write that do not trust the certificate of a server: Python, OpenSSL, curl and git, Go, Node, apt.
+/// As above.
+const UNTRUSTED: [&str; 7] = [
+    "CERTIFICATE_VERIFY_FAILED",
+    "certificate verify failed",
+    "SSL certificate problem",
+    "certificate signed by unknown authority",
+    "unable to get local issuer certificate",
+    "SELF_SIGNED_CERT_IN_CHAIN",
+    "The certificate is NOT trusted",
+];
+
 /// Returns a hint for a step that failed: about the program that its image lacks, its user, or when it runs.
 pub(super) fn hint(
     image: &Image,
@@ -30,6 +42,11 @@ pub(super) fn hint(
             ),
         };
         return Some(text);
+    }
+    let is_untrusted = |line: &String| UNTRUSTED.iter().any(|text| line.contains(text));
+    if log.iter().any(is_untrusted) {
+        let text = "if a proxy replaces the certificates of servers, pass its CA with `--ca FILE` or `LAMINATE_CA`";
+        return Some(text.to_owned());
     }
     let is_denied = |line: &String| DENIED.iter().any(|text| line.contains(text));
     if let Some(user) = &process.user
@@ -100,6 +117,13 @@ mod tests {
             hinted("steps: [{ run: a }]", &process, "no such file"),
             None
         );
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_can_be_that_of_a_proxy() {
+        let log = "SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed')";
+        let hint = hinted("steps: [{ run: a }]", &FailedProcess::default(), log);
+        assert!(hint.is_some_and(|text| text.contains("`--ca FILE`")));
     }
 
     #[test]

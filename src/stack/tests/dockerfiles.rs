@@ -182,6 +182,12 @@ fn faults_are_on_their_place() {
             "specs.yml:5:30",
         ),
         (
+            "  a: { dockerfile: { args: { BASEIMAGE: x } } }\n",
+            "ARG BASE_IMAGE=debian:12\nFROM $BASE_IMAGE\n",
+            "error: unused argument `BASEIMAGE`",
+            "specs.yml:5:20",
+        ),
+        (
             "  a: { dockerfile: None }\n",
             "",
             "error: missing file `images/a/None`",

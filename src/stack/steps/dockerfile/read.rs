@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Dockerfile;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::dockerfile::{self, Fault, Ignore, Root, Uses, Word};
 
 use crate::path::is_at_or_below;
@@ -217,7 +217,15 @@ impl Reading<'_> {
                 || PREDEFINED.contains(&upper.as_str())
                 || name.starts_with("BUILDKIT_");
             if !is_known {
-                let problem = Diagnostic::warning(format!("unused argument `{name}`"));
+                let meant = nearest(name, uses.args.iter().map(String::as_str));
+                let message = format!("unused argument `{name}`");
+                let problem = match meant {
+                    // The Dockerfile would be built with the default of that one.
+                    Some(meant) => {
+                        Diagnostic::error(message).help(format!("did you mean `{meant}`?"))
+                    }
+                    None => Diagnostic::warning(message),
+                };
                 reader.report(problem.at(self.at, "the Dockerfile has no `ARG` of this name"));
             }
         }
