@@ -110,6 +110,8 @@ def test_an_image_runs_with_its_config_input_and_exit_code(stack):
     data = os.urandom(300_000).hex()
     assert call(stack, "run", "web", "--", "cat", typed=data)[0] == data
     call(stack, "run", "web", "--", "nosuch", status=127)
+    _, err = call(stack, "shell", "web", "--", "/nosuch", status=127)
+    assert "the image has no `/nosuch`" in err
     assert not stack.parts.registry.tags(stack.repository("web"))
     out, err = call(stack, "shell", "web", typed="echo $0; cat /tmp/two; exit 3\n", status=3)
     assert out == "bash\ntwo\n"

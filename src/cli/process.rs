@@ -94,7 +94,10 @@ async fn in_image(
 ) -> Result<Answer, Failure> {
     let answer = started(global, asked, events, interrupt).await;
     answer.map_err(|mut failure| {
-        if !matches!(failure.exit, Exit::Interrupted | Exit::Bug) {
+        if !matches!(
+            failure.exit,
+            Exit::Interrupted | Exit::Bug | Exit::Process(_)
+        ) {
             failure.exit = Exit::NotRun;
         }
         failure
@@ -185,11 +188,15 @@ fn answer(context: &Context, plan: &Plan, id: ImageId, report: Report) -> Result
     match report.process {
         Some(Ok(Ended {
             not_started: Some(reason),
-            ..
-        })) => Err(Failure::new(
-            Exit::NotRun,
-            format!("the process cannot be started: {reason}"),
-        )),
+            code,
+        })) => {
+            let exit = match code {
+                127 => Exit::Process(127),
+                _ => Exit::NotRun,
+            };
+            let text = format!("the process cannot be started: {reason}");
+            Err(Failure::new(exit, text))
+        }
         Some(Ok(Ended { code, .. })) => {
             let exit = Exit::Process(u8::try_from(code).unwrap_or(u8::MAX));
             Ok(Answer::new(exit, serde_json::Value::Null, ""))

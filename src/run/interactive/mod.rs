@@ -17,9 +17,10 @@ use super::base::staged;
 use super::context::Context;
 use super::drive::Done;
 use super::outcome::{ImageError, StopReason};
+use super::programs;
 use crate::buildkit::{Container, Ended, Process, Ref};
-use crate::compile::BaseConfig;
 use crate::compile::environment::Environment;
+use crate::compile::{self, BaseConfig, Program};
 use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::llb::Proxy;
@@ -38,7 +39,12 @@ struct Setting {
     process: Process,
     /// The image's own command; empty in a step.
     own: Vec<String>,
+    /// The files of the image, if nothing else is mounted.
+    root: Option<Ref>,
 }
+
+/// The exit code of a program that an image does not have, as shells and Docker have it.
+const NOT_FOUND: u32 = 127;
 
 /// Runs the process. Returns `None` if the image was not built and the step that the user asked for is not the one that
 /// failed: the run reports it.
@@ -54,6 +60,7 @@ pub async fn start(
         container,
         mut process,
         own,
+        root,
     } = setting;
     process.args = match &interactive.command {
         Command::OfImage(_) if own.is_empty() => return Err(no_command(context, interactive)),
@@ -61,8 +68,42 @@ pub async fn start(
         Command::Shell => ["/bin/sh", "-c", SHELL].map(str::to_owned).to_vec(),
         Command::Args(args) => args.clone(),
     };
+    if let Some(root) = root {
+        let started = compile::Process {
+            programs: started_program(&process.args),
+            user: None,
+            path: folders(&process.env),
+        };
+        let missing = programs::missing(context, &root, &started).await;
+        if let Some(program) = missing.map_err(StopReason::Run)? {
+            return Ok(Some(Ended {
+                code: NOT_FOUND,
+                not_started: Some(format!("the image has no `{}`", program.name)),
+            }));
+        }
+    }
     let ended = console::attach(context, container, process, interactive).await;
     ended.map(Some).map_err(StopReason::Run)
+}
+
+/// Returns the program that is started, if it is not below the folder that the process starts in.
+fn started_program(args: &[String]) -> Vec<Program> {
+    let program = args.first();
+    let program = program.filter(|name| name.starts_with('/') || !name.contains('/'));
+    let program = program.map(|name| Program {
+        name: name.clone(),
+        named_by: None,
+    });
+    program.into_iter().collect()
+}
+
+/// Returns the folders in which programs are looked up.
+fn folders(env: &[String]) -> Vec<String> {
+    let env = Environment::new(env.iter().map(String::as_str));
+    let path = env.get("PATH").unwrap_or_default().split(':');
+    path.filter(|folder| folder.starts_with('/'))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Returns the error of an image that has no command.
@@ -126,6 +167,7 @@ fn in_image(config: &BaseConfig, root: &Ref, proxy: Option<&Proxy>, command: &Co
             ..Process::default()
         },
         own,
+        root: Some(root.clone()),
     }
 }
 
@@ -236,6 +278,7 @@ fn of_exec(exec: &pb::ExecOp, results: Vec<String>) -> Setting {
             ..Process::default()
         },
         own: Vec::new(),
+        root: None,
     }
 }
 
