@@ -236,6 +236,12 @@ impl Context {
         events: &Events,
         cancel: &CancellationToken,
     ) -> Result<(Gathered, Plan), Failure> {
+        let sources = self.stack.sources();
+        let warnings = self.stack.warnings().iter();
+        let warnings = warnings.map(|found| exit::warning(sources, found));
+        for text in self.warnings.iter().cloned().chain(warnings) {
+            events.send(Event::Warning { text });
+        }
         let gather_span = trace::span(Track::Command, || "gather facts".to_owned());
         let gathering = async {
             let gathered = gather::gather(&self.stack, options, registry, events).await;
@@ -243,12 +249,6 @@ impl Context {
         };
         let gathered = unless_cancelled(cancel, gathering).await?;
         drop(gather_span);
-        let sources = self.stack.sources();
-        let warnings = self.stack.warnings().iter();
-        let warnings = warnings.map(|found| exit::warning(sources, found));
-        for text in self.warnings.iter().cloned().chain(warnings) {
-            events.send(Event::Warning { text });
-        }
         if registry.is_some() {
             for reference in &gathered.unlocked {
                 events.send(Event::Note {

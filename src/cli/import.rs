@@ -59,7 +59,7 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     if spec_path.exists() && !args.force && !args.dry_run {
         let text = format!("`{spec_path}` exists already");
         return Err(Failure::new(Exit::Usage, text)
-            .help("add --force to replace it, or --to FOLDER to write into another folder"));
+            .help("add --force to replace it with all that you edited in it, or --to FOLDER to write into another folder"));
     }
     let sources = read(&folder).await?;
     let found = found(&folder, &list, form, &sources).await?;

@@ -8,10 +8,11 @@ use super::yaml::{text, texts};
 use super::{Found, Note, Target};
 
 /// Keys of a target that become part of the spec, or that a finished list does not need.
-const READ: [&str; 10] = [
+const READ: [&str; 11] = [
     "context",
     "dockerfile",
     "args",
+    "labels",
     "contexts",
     "target",
     "tags",
@@ -147,7 +148,6 @@ fn left_out(at: &str, key: &str, value: &Value) -> Note {
         "platforms" => "left out: images are built for the platform of the engine",
         "cache-from" | "cache-to" => "left out: laminate reuses images of the staging repository",
         "output" => "left out: use `build --push` or `build --export`",
-        "labels" => "left out: write `config: { labels: … }`",
         "ssh" => "left out: use `build --ssh ID`",
         "dockerfile-inline" => "left out: write the text into a file, and its name as `file:`",
         "no-cache" | "pull" => "left out: see `build --no-reuse` and `lock --update`",

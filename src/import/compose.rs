@@ -8,10 +8,11 @@ use super::yaml::{text, yaml};
 use super::{Found, Note, Target};
 
 /// Keys of `build:` that become part of the spec.
-const READ: [&str; 7] = [
+const READ: [&str; 8] = [
     "context",
     "dockerfile",
     "args",
+    "labels",
     "additional_contexts",
     "target",
     "tags",

@@ -44,6 +44,8 @@ pub struct Target {
     pub args: BTreeMap<String, String>,
     /// Named contexts: another target by its name, an image of a registry, or a folder.
     pub contexts: BTreeMap<String, Context>,
+    /// Labels beside those of the Dockerfile.
+    pub labels: BTreeMap<String, String>,
     /// Where it is published: references, with or without tags.
     pub published: Vec<String>,
     /// Commands that list packages, by id.
@@ -214,9 +216,7 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
         if let Some(repository) = link::repository(target, name, registry.as_deref(), &mut notes) {
             image.insert("repository".to_owned(), json!(repository));
         }
-        if !target.info.is_empty() {
-            image.insert("info".to_owned(), info(target));
-        }
+        add_settings(&mut image, target);
         notes.push(Note::done(
             &target.dockerfile,
             format!("image {}", target.name),
@@ -265,6 +265,19 @@ fn head(
     };
     spec.insert("tags".to_owned(), json!([tag]));
     spec
+}
+
+/// Adds what a target has beside its Dockerfile to the keys of its image.
+fn add_settings(image: &mut Map<String, Value>, target: &Target) {
+    if !target.labels.is_empty() {
+        let config = image.entry("config").or_insert_with(|| json!({}));
+        for (name, value) in literals(&target.labels) {
+            config["labels"][name] = json!(value);
+        }
+    }
+    if !target.info.is_empty() {
+        image.insert("info".to_owned(), info(target));
+    }
 }
 
 /// Returns the value of the key `info`.

@@ -1,5 +1,7 @@
 //! The settings that a target of a bake file and `build:` of a compose file have in common.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::sources::join;
@@ -42,22 +44,8 @@ impl Build<'_> {
             target: get("target"),
             ..Target::default()
         };
-        for (name, value) in self.pairs("args") {
-            match value {
-                // buildx has replaced the variables of a bake file; those of a compose file are left.
-                Some(value) if !value.contains("${") => {
-                    made.args.insert(name, value);
-                }
-                Some(value) => {
-                    let became = "left out: it uses variables of the environment";
-                    notes.push(Note::open(at, format!("argument {name}: {value}"), became));
-                }
-                None => {
-                    let found = format!("argument {name} without a value");
-                    notes.push(Note::open(at, found, "left out: set it in `args:`"));
-                }
-            }
-        }
+        made.args = self.values("args", ("argument", "args"), notes);
+        made.labels = self.values("labels", ("label", "config: { labels }"), notes);
         for (name, value) in self.pairs(self.contexts) {
             let value = value.unwrap_or_default();
             match context_of(self.folder, &value) {
@@ -74,6 +62,38 @@ impl Build<'_> {
             }
         }
         Ok(made)
+    }
+
+    /// Returns the values of a map. `what` are its entries, and where they are in the spec.
+    fn values(
+        &self,
+        key: &str,
+        (what, place): (&str, &str),
+        notes: &mut Vec<Note>,
+    ) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        for (name, value) in self.pairs(key) {
+            match value {
+                // buildx has replaced the variables of a bake file; those of a compose file are left.
+                Some(value) if !value.contains("${") => {
+                    found.insert(name, value);
+                }
+                Some(value) => {
+                    let became = "left out: it uses variables of the environment";
+                    notes.push(Note::open(
+                        self.file,
+                        format!("{what} {name}: {value}"),
+                        became,
+                    ));
+                }
+                None => {
+                    let text = format!("{what} {name} without a value");
+                    let became = format!("left out: set it in `{place}`");
+                    notes.push(Note::open(self.file, text, became));
+                }
+            }
+        }
+        found
     }
 
     fn pairs(&self, key: &str) -> Vec<(String, Option<String>)> {

@@ -96,7 +96,7 @@ fn a_bake_file_is_read_with_what_its_targets_inherit() {
     let document = json!({
         "group": { "default": { "targets": ["app"] } },
         "target": {
-            "_common": { "args": { "A": "1" }, "platforms": ["linux/amd64"] },
+            "_common": { "args": { "A": "1" }, "labels": { "team": "campus" }, "platforms": ["linux/amd64"] },
             "base": { "inherits": ["_common"], "context": ".", "dockerfile": "docker/base.Dockerfile", "tags": ["ghcr.io/campus/base:1"] },
             "app": { "inherits": ["_common"], "context": "app", "contexts": { "parent": "target:base", "tool": "docker-image://busybox" }, "target": "final" },
         },
@@ -118,8 +118,8 @@ fn a_bake_file_is_read_with_what_its_targets_inherit() {
     assert_eq!(
         made.spec["images"],
         json!({
-            "base": { "dockerfile": { "file": "docker/base.Dockerfile", "args": { "A": "1" } } },
-            "app": { "dockerfile": { "target": "final", "args": { "A": "1" }, "contexts": { "parent": "base", "tool": "busybox:latest" } } },
+            "base": { "dockerfile": { "file": "docker/base.Dockerfile", "args": { "A": "1" } }, "config": { "labels": { "team": "campus" } } },
+            "app": { "dockerfile": { "target": "final", "args": { "A": "1" }, "contexts": { "parent": "base", "tool": "busybox:latest" } }, "config": { "labels": { "team": "campus" } } },
         })
     );
     let expected = [

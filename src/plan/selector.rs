@@ -132,10 +132,12 @@ fn matching(stack: &Stack, selector: &Selector) -> Result<BTreeSet<ImageId>, Sel
         .filter(|id| stack[*id].name.value.as_str() == image)
         .collect();
     if everywhere.is_empty() {
-        let names = stack.images().iter().map(|image| image.name.value.as_str());
+        let names = || stack.images().iter().map(|image| image.name.value.as_str());
+        let begins = |name: &&str| name.starts_with(image.as_str());
+        let near = nearest(image, names()).or_else(|| names().find(begins));
         return Err(SelectorError::UnknownImage {
             image: image.clone(),
-            near: nearest(image, names).map(str::to_owned),
+            near: near.map(str::to_owned),
         });
     }
     let Some((name, index)) = variant else {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::findings;
-use super::hint::hint;
+use super::hint::{hint, left_out};
 use crate::build::{Ending, Recorded, ReleaseState};
 use crate::buildkit;
 use crate::cli::context::Context;
@@ -189,10 +189,13 @@ fn untagged(recorded: &Recorded<'_>) -> String {
         Some(format!("{}: {reference}\n", planned.label))
     });
     let lines: String = lines.collect();
-    if lines.is_empty() {
-        return lines;
+    match recorded.index() {
+        Some((staging, _, _)) if lines.is_empty() => format!(
+            "\nthe images that were built are in {staging}, without tags; `laminate build --push` tags all images\n"
+        ),
+        _ if lines.is_empty() => lines,
+        _ => format!("\n{lines}"),
     }
-    format!("\n{lines}")
 }
 
 /// Returns `4 passed` or `1 of 4 failed`, of suites and checks.
@@ -290,6 +293,7 @@ pub fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Val
             let problem = Diagnostic::error(format!("image `{label}`: {title} failed"));
             let problem = problem.at(span, error.to_string());
             let help = step.and_then(|step| hint(image, step, process, lines));
+            let help = help.or_else(|| left_out(stack, image, &failure.message));
             let problem = match help {
                 Some(help) => problem.help(help),
                 None => problem,

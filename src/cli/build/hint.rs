@@ -2,7 +2,8 @@
 
 use crate::compile::Program;
 use crate::run::FailedProcess;
-use crate::stack::{Image, Kind, Step};
+use crate::spec::tree::{LeftOut, Lost};
+use crate::stack::{Image, Kind, Stack, Step};
 
 /// What programs write that are not allowed to do something. It only decides whether a hint is shown.
 const DENIED: [&str; 5] = [
@@ -58,6 +59,25 @@ pub(super) fn hint(
     runs_early.then(|| {
         "short keys run before `steps:`; if it needs one of these, move it into `steps:`".to_owned()
     })
+}
+
+/// Returns why a file is missing in the context of a Dockerfile, by the message of the engine: `…: "/x": not found`.
+pub(super) fn left_out(stack: &Stack, image: &Image, message: &str) -> Option<String> {
+    let context = &image.dockerfile()?.context;
+    let path = message.strip_suffix("\": not found")?.rsplit('"').next()?;
+    let path = path.trim_start_matches('/');
+    let why = match stack.files().follow(context, path) {
+        Ok(_) => "its `.dockerignore` leaves it out".to_owned(),
+        Err(Lost::LeftOut { path, reason }) => match reason {
+            LeftOut::Ignored => format!(
+                "git ignores `{path}`, and ignored files are not part of a context: `git add --force` adds it"
+            ),
+            LeftOut::LeftBehind => format!("`{path}` has a name of files that tools leave behind"),
+            LeftOut::Empty => format!("`{path}` is an empty folder, which git does not track"),
+        },
+        Err(_) => return None,
+    };
+    Some(format!("`{path}` is missing in the context: {why}"))
 }
 
 /// Returns how a step gets the rights that its user lacks.
@@ -124,6 +144,29 @@ mod tests {
         let log = "SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed')";
         let hint = hinted("steps: [{ run: a }]", &FailedProcess::default(), log);
         assert!(hint.is_some_and(|text| text.contains("`--ca FILE`")));
+    }
+
+    #[test]
+    fn a_file_that_git_ignores_is_missing_in_a_context() {
+        let text = "FROM debian:12\nCOPY x.log y /\n";
+        let files = [("images/a/Dockerfile", text), ("images/a/y", "")];
+        let spec = "stack: x\nimages:\n  a: { dockerfile: Dockerfile }\n";
+        let mut stack = crate::testing::stack_with(spec, &files);
+        stack
+            .files_mut()
+            .leave_out("images/a/x.log", LeftOut::Ignored);
+        let hint = |path: &str| {
+            let message =
+                format!("failed to calculate checksum of ref a::b: \"{path}\": not found");
+            left_out(&stack, &stack.images()[0], &message)
+        };
+        let ignored = hint("/x.log").expect("a hint");
+        assert!(
+            ignored.contains("git ignores `images/a/x.log`"),
+            "{ignored}"
+        );
+        assert!(hint("/y").is_some_and(|text| text.contains(".dockerignore")));
+        assert_eq!(hint("/z"), None);
     }
 
     #[test]

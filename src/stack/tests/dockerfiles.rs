@@ -141,6 +141,26 @@ fn an_expanded_spec_has_the_same_dockerfile() {
 }
 
 #[test]
+fn an_argument_that_is_misspelled_is_an_error() {
+    let text = "ARG BASE_IMAGE=debian:12\nFROM $BASE_IMAGE\nARG NB_UID=1000\n";
+    let with = |name: &str| {
+        let images = format!("  a: {{ dockerfile: {{ args: {{ {name}: x }} }} }}\n");
+        of(&images, text, &[])
+    };
+    for (name, meant) in [("BASE-IMAGES", "BASE_IMAGE"), ("nb_uid", "NB_UID")] {
+        let shown = with(name).expect_err("it has a fault");
+        assert!(shown.starts_with(&format!("error: unused argument `{name}`")));
+        let help = format!("did you mean `{meant}`?");
+        assert!(
+            shown.contains(&help) && shown.contains("specs.yml:5:20"),
+            "{shown}"
+        );
+    }
+    let stack = with("OTHER").expect("a warning alone");
+    assert_eq!(stack.warnings().len(), 1);
+}
+
+#[test]
 fn faults_are_on_their_place() {
     let fault = |images: &str, text: &str| {
         let shown = of(images, text, &[]).expect_err("it has a fault");
@@ -180,12 +200,6 @@ fn faults_are_on_their_place() {
             "FROM debian:12\n",
             "error: unknown target `t`",
             "specs.yml:5:30",
-        ),
-        (
-            "  a: { dockerfile: { args: { BASEIMAGE: x } } }\n",
-            "ARG BASE_IMAGE=debian:12\nFROM $BASE_IMAGE\n",
-            "error: unused argument `BASEIMAGE`",
-            "specs.yml:5:20",
         ),
         (
             "  a: { dockerfile: None }\n",

@@ -217,7 +217,10 @@ impl Reading<'_> {
                 || PREDEFINED.contains(&upper.as_str())
                 || name.starts_with("BUILDKIT_");
             if !is_known {
-                let meant = nearest(name, uses.args.iter().map(String::as_str));
+                let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
+                let same = uses.args.iter().find(|arg| plain(arg) == plain(name));
+                let meant = same.map(String::as_str);
+                let meant = meant.or_else(|| nearest(name, uses.args.iter().map(String::as_str)));
                 let message = format!("unused argument `{name}`");
                 let problem = match meant {
                     // The Dockerfile would be built with the default of that one.
