@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import textwrap
@@ -42,6 +43,12 @@ class Answer:
         """Returns (image, suite) of each suite that ran and was not known from before."""
         return [(image["image"], verdict["suite"]) for image in self.json["images"]
                 for verdict in image["verdicts"] if not verdict["cached"]]
+
+
+def default_signals():
+    """Has signals end a process, as in a terminal: whoever runs the tests can have had them ignored (nohup, `&`)."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Stack:
@@ -123,6 +130,7 @@ class Stack:
 
     def start(self, *args, **options):
         """Starts laminate in the folder and returns the process."""
+        options.setdefault("preexec_fn", default_signals)
         return subprocess.Popen([self.parts.binary, *args], cwd=self.folder, env=self.environment(), **options)
 
     # Its images in the registry.

@@ -15,12 +15,19 @@ SPEC = """
           - run: cat /proc/sys/kernel/random/uuid >/second
           - copy: { /third: third.txt }
           - run: cat /third >/last
+      top: { dockerfile: Dockerfile }
+"""
+
+# Steps that are kept of `leaf` are inputs of the frontend.
+TOP = """
+    FROM leaf
+    RUN --mount=from=leaf,target=/leaf cat /leaf/last /last >/seen
 """
 
 
 @pytest.fixture(scope="module")
 def stack(make_stack):
-    stack = make_stack(SPEC, {"images/leaf/third.txt": "one\n"})
+    stack = make_stack(SPEC, {"images/leaf/third.txt": "one\n", "images/top/Dockerfile": TOP})
     stack.laminate("build", "--push")
     return stack
 
@@ -41,6 +48,7 @@ def test_steps_before_a_changed_one_keep_their_layers(stack):
     assert plan.image("leaf")["kept_steps"] == 2
     layers, last, now = push(stack)
     assert last == b"two\n"
+    assert stack.content("top", f"k-{stack.commit7}", "/seen") == b"two\ntwo\n"
     assert layers[:-2] == before[:-2]
     assert all(old != new for old, new in zip(layers[-2:], before[-2:], strict=True))
     titles = [[entry.get("created_by") for entry in one["history"]] for one in (config, now)]

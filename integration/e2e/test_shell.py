@@ -11,6 +11,7 @@ import time
 
 import pytest
 from parts import as_root
+from stack import default_signals
 
 SPEC = """
     stack: shell
@@ -68,7 +69,12 @@ class Terminal:
         self.process = subprocess.Popen(
             [stack.parts.binary, *args], cwd=stack.folder, env=stack.environment(**(env or {})), stdin=self.theirs,
             stdout=self.theirs, stderr=self.theirs, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+            preexec_fn=self.begin)
+
+    @staticmethod
+    def begin():
+        default_signals()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def resize(self, rows, columns):
         fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

@@ -39,6 +39,18 @@ enum Form {
     Tree,
 }
 
+/// Ends of names that begin like those of Dockerfiles and are not.
+const OTHERS: [&str; 8] = [
+    "dockerignore",
+    "md",
+    "txt",
+    "j2",
+    "tmpl",
+    "template",
+    "bak",
+    "orig",
+];
+
 /// Files larger than this are copied, but not read for Dockerfiles, bytes.
 const LARGEST: u64 = 1 << 20;
 
@@ -74,7 +86,7 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
         is_native: args.native,
     };
     let imported = import::imported(found, &sources, &settings);
-    let imported = imported.map_err(|text| Failure::new(Exit::Spec, text))?;
+    let mut imported = imported.map_err(|text| Failure::new(Exit::Spec, text))?;
     let text = imported
         .text
         .clone()
@@ -82,6 +94,7 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     let spec = header(&list, &imported) + &text;
     if !args.dry_run {
         write(&folder, &to, &spec, &imported)?;
+        note_ignored(&to, &mut imported).await?;
     }
     let json = json!({
         "spec": spec,
@@ -261,6 +274,21 @@ async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
     })
 }
 
+/// Notes files that git ignores where they were copied to, although it tracks them where they are from.
+async fn note_ignored(to: &Utf8Path, imported: &mut Imported) -> Result<(), Failure> {
+    let sources = Sources {
+        ignored: ignored(to).await?,
+        ..Sources::default()
+    };
+    let copies = imported.copies.iter();
+    for copy in copies.filter(|copy| sources.is_ignored(&copy.to)) {
+        let became = "git ignores it there, and ignored files are not part of a stack: add it with `git add --force`";
+        let note = Note::open(&copy.from, format!("copied to {}", copy.to), became);
+        imported.notes.push(note);
+    }
+    Ok(())
+}
+
 /// Returns the files and folders that git ignores.
 async fn ignored(folder: &Utf8Path) -> Result<BTreeSet<String>, Failure> {
     let tree = match git::read_work_tree(folder, "specs.yml", Utf8Path::new(".")).await {
@@ -329,6 +357,8 @@ fn tree(below: &str, sources: &Sources) -> Found {
                 .strip_suffix(".Dockerfile")
                 .or(other.strip_prefix("Dockerfile."))
             {
+                // Files beside Dockerfiles, such as `Dockerfile.dockerignore`.
+                Some(part) if OTHERS.iter().any(|end| part.ends_with(end)) => continue,
                 Some(part) => part.to_owned(),
                 None => continue,
             },

@@ -9,7 +9,7 @@ use bollard_buildkit_proto::pb;
 use prost::Message as _;
 
 use super::graph::{Embedded, Graph, Operation};
-use super::marshal::{canonical, mount_of};
+use super::marshal::{canonical, mount_of, not_empty};
 use super::ops::{Group, Meta, Mount, MountKind, Output};
 use crate::name::Digest;
 
@@ -78,9 +78,7 @@ impl Graph {
                 names.push((changed.0.clone(), name.cloned().unwrap_or_default()));
                 changed
             };
-            if of_operation != pb::OpMetadata::default() {
-                metadata.insert(digest.clone(), of_operation);
-            }
+            metadata.insert(digest.clone(), not_empty(of_operation));
             digests.insert(as_sent, digest.clone());
             made.push((digest, bytes));
         }

@@ -90,10 +90,7 @@ impl Graph {
             }),
             ..pb::OpMetadata::default()
         };
-        // The daemon takes an empty message in a map for a null pointer.
-        if metadata != pb::OpMetadata::default() {
-            made.metadata.insert(digest.clone(), metadata);
-        }
+        made.metadata.insert(digest.clone(), not_empty(metadata));
         if let Some(origin) = &meta.origin {
             made.locate(digest, origin, sources);
         }
@@ -138,6 +135,17 @@ impl Graph {
             op: Some(kind),
         }
     }
+}
+
+/// Returns the metadata of an operation with something in it. The frontend refuses inputs that have an operation without
+/// metadata, and the daemon takes an empty message in a map for a null pointer (`DefinitionOp` in client/llb/definition.go
+/// of BuildKit 0.32.2).
+pub(super) fn not_empty(mut metadata: pb::OpMetadata) -> pb::OpMetadata {
+    if metadata == pb::OpMetadata::default() {
+        let description = &mut metadata.description;
+        description.insert("io.laminate.operation".to_owned(), "unnamed".to_owned());
+    }
+    metadata
 }
 
 #[derive(Default)]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::Note;
 use super::start::Start;
 use super::step::Written;
-use super::words::{array, inside, value};
+use super::words::{LONGEST_LINE, array, inside, no_variables, value};
 use crate::compile::environment::Environment;
 use crate::compile::user_of;
 use crate::diagnostic::Diagnostic;
@@ -148,6 +148,11 @@ fn maps(written: &mut Written, start: &Start, label: &str) -> Result<(), Diagnos
     for (key, text) in &own.labels {
         if let Some(text) = text {
             one_line(text, image, "label", key)?;
+            if key.contains('=') {
+                let text =
+                    format!("label `{key}` has `=` in its name, which a Dockerfile cannot set");
+                return Err(Diagnostic::error(text).at(image.name.span, "this image"));
+            }
             labels.push(format!("{}={}", value(key), value(text)));
         }
     }
@@ -159,7 +164,7 @@ fn maps(written: &mut Written, start: &Start, label: &str) -> Result<(), Diagnos
         written.line(&format!("EXPOSE {}", ports.join(" ")));
     }
     if !own.volumes.is_empty() {
-        let volumes = own.volumes.iter().map(|volume| volume.replace('$', "\\$"));
+        let volumes = own.volumes.iter().map(|volume| no_variables(volume));
         let volumes: Vec<String> = volumes.collect();
         written.line(&format!("VOLUME {}", array(&volumes)));
     }
@@ -319,10 +324,17 @@ fn quoted(text: &EnvText, env: &Environment) -> String {
 
 /// Fails for a text that no instruction can have.
 fn one_line(text: &str, image: &Image, what: &str, name: &str) -> Result<(), Diagnostic> {
+    let name_of_image = &image.name.value;
+    if text.len() > LONGEST_LINE {
+        let text = format!(
+            "{what} `{name}` of image `{name_of_image}` has {} bytes: a line of a Dockerfile cannot be as long",
+            text.len()
+        );
+        return Err(Diagnostic::error(text).at(image.name.span, "this image"));
+    }
     if !text.contains(['\n', '\r', '\0']) {
         return Ok(());
     }
-    let name_of_image = &image.name.value;
     Err(Diagnostic::error(format!(
         "{what} `{name}` of image `{name_of_image}` has several lines, which a Dockerfile cannot set"
     ))

@@ -73,8 +73,9 @@ impl Folder<'_, '_> {
                 if (mode, kept) != (0o644, 0o644) && !matches!(entry, Entry::Link(_)) {
                     options.push_str(&format!(" --chmod={mode:03o}"));
                 }
-                if let Some((word, rest)) = text_of(entry) {
-                    let target = value(target);
+                // The target of a here-document cannot have blanks.
+                let text = text_of(entry).filter(|_| is_plain_path(target));
+                if let Some((word, rest)) = text {
                     self.line(&format!("COPY{options} {word} {target}\n{rest}"));
                     return;
                 }

@@ -4,7 +4,7 @@ use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 
 /// Longer lines are not written into a Dockerfile, bytes: its parser reads at most 64 KiB of one.
-const LONGEST_LINE: usize = 30_000;
+pub const LONGEST_LINE: usize = 30_000;
 
 /// Returns words as the JSON form of an instruction.
 pub fn array(words: &[String]) -> String {
@@ -48,9 +48,16 @@ pub fn paths(source: &str, target: &str) -> String {
     array(&[no_variables(source), no_variables(target)])
 }
 
-/// Returns a path of the JSON form of `COPY`, which replaces variables.
-fn no_variables(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('$', "\\$")
+/// Returns a word of the JSON form of an instruction that replaces variables and removes quotes, as `COPY` and `VOLUME` do.
+pub fn no_variables(text: &str) -> String {
+    let mut made = String::new();
+    for c in text.chars() {
+        if matches!(c, '\\' | '$' | '"' | '\'') {
+            made.push('\\');
+        }
+        made.push(c);
+    }
+    made
 }
 
 /// Returns whether a path is written into `--mount` as it is, and into `COPY` as a source without wildcards.
@@ -103,6 +110,9 @@ mod tests {
 
     #[test]
     fn values_have_no_variables() {
+        let target = r#"/it 'is' "a" $B\"#;
+        let escaped = r#"["f", "/it \\'is\\' \\\"a\\\" \\$B\\\\"]"#;
+        assert_eq!(paths("f", target), escaped);
         assert_eq!(value("a/b:c"), "a/b:c");
         assert_eq!(value("a \"$b\" \\"), r#""a \"\$b\" \\""#);
         assert_eq!(value(""), "\"\"");

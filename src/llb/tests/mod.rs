@@ -64,6 +64,10 @@ fn only_what_the_output_needs_is_sent_and_the_last_operation_refers_to_it() {
     assert_eq!(definition.digests[digest.as_str()], one.op);
     assert_eq!(ops[2].inputs[0].digest, digest.as_str());
     assert_eq!(ops[2].op, None);
+    // Each operation has some: the frontend refuses others.
+    let metadata = &definition.pb.metadata;
+    assert_eq!(metadata.len(), 2);
+    assert!(metadata.values().all(|it| *it != Default::default()));
     assert_eq!(
         definition.pb.metadata[digest.as_str()].description["llb.customname"],
         "one"
