@@ -39,17 +39,8 @@ enum Form {
     Tree,
 }
 
-/// Ends of names that begin like those of Dockerfiles and are not.
-const OTHERS: [&str; 8] = [
-    "dockerignore",
-    "md",
-    "txt",
-    "j2",
-    "tmpl",
-    "template",
-    "bak",
-    "orig",
-];
+/// What follows the last dot in names of templates and copies of Dockerfiles, and of texts about them.
+const OTHERS: [&str; 7] = ["md", "txt", "j2", "tmpl", "template", "bak", "orig"];
 
 /// Files larger than this are copied, but not read for Dockerfiles, bytes.
 const LARGEST: u64 = 1 << 20;
@@ -357,12 +348,20 @@ fn tree(below: &str, sources: &Sources) -> Found {
                 .strip_suffix(".Dockerfile")
                 .or(other.strip_prefix("Dockerfile."))
             {
-                // Files beside Dockerfiles, such as `Dockerfile.dockerignore`.
-                Some(part) if OTHERS.iter().any(|end| part.ends_with(end)) => continue,
                 Some(part) => part.to_owned(),
                 None => continue,
             },
         };
+        match file.rsplit('.').next() {
+            // What it ignores is read with its Dockerfile.
+            Some("dockerignore") => continue,
+            Some(end) if OTHERS.contains(&end) => {
+                let became = format!("left out: it ends with `.{end}`");
+                found.notes.push(Note::open(path, "file", became));
+                continue;
+            }
+            _ => {}
+        }
         found.targets.push(Target {
             name: if name.is_empty() {
                 "image".to_owned()
@@ -456,4 +455,31 @@ fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let file = AtomicFile::create(path)?;
     file.as_file().write_all(bytes)?;
     file.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_and_copies_are_not_dockerfiles() {
+        let files = [
+            "a/Dockerfile",
+            "a/Dockerfile.cmd",
+            "a/Dockerfile.dockerignore",
+            "a/Dockerfile.j2",
+            "a/b.Dockerfile",
+        ];
+        let sources = Sources {
+            files: files
+                .map(|path| (path.to_owned(), Some(String::new())))
+                .into(),
+            ..Sources::default()
+        };
+        let found = tree("", &sources);
+        let names: Vec<&str> = found.targets.iter().map(|it| &*it.name).collect();
+        assert_eq!(names, ["a", "cmd", "b"]);
+        let left_out: Vec<&str> = found.notes.iter().map(|it| &*it.place).collect();
+        assert_eq!(left_out, ["a/Dockerfile.j2"]);
+    }
 }

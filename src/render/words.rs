@@ -26,14 +26,7 @@ pub fn value(text: &str) -> String {
 
 /// Returns a text as a part of a word in double quotes.
 pub fn inside(text: &str) -> String {
-    let mut made = String::new();
-    for c in text.chars() {
-        if matches!(c, '\\' | '"' | '$') {
-            made.push('\\');
-        }
-        made.push(c);
-    }
-    made
+    escaped(text, &['\\', '"', '$'])
 }
 
 /// Returns the two paths of `COPY` as its arguments.
@@ -50,9 +43,14 @@ pub fn paths(source: &str, target: &str) -> String {
 
 /// Returns a word of the JSON form of an instruction that replaces variables and removes quotes, as `COPY` and `VOLUME` do.
 pub fn no_variables(text: &str) -> String {
+    escaped(text, &['\\', '$', '"', '\''])
+}
+
+/// Returns a text with a backslash before each of some characters.
+fn escaped(text: &str, special: &[char]) -> String {
     let mut made = String::new();
     for c in text.chars() {
-        if matches!(c, '\\' | '$' | '"' | '\'') {
+        if special.contains(&c) {
             made.push('\\');
         }
         made.push(c);
