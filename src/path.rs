@@ -1,5 +1,8 @@
 //! Paths as texts, in images and in folders of a build: they have `/`, and need not be of this machine.
 
+/// The longest path of a file, bytes (`PATH_MAX` of Linux).
+pub const LONGEST_PATH: usize = 4096;
+
 /// Returns a path without empty parts, `.` and `..`, relative to its root: `..` does not leave it, as in Docker.
 pub fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();

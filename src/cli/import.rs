@@ -138,9 +138,9 @@ fn report(spec: &str, imported: &Imported, dry_run: bool) -> String {
 /// Returns what to do with a new spec.
 pub(super) fn next(has_registry: bool) -> &'static str {
     if has_registry {
-        "next: commit the files, then run `laminate plan` and `laminate build`\n"
+        "next: commit the files, then run `laminate build` (`laminate plan` shows what it would build)\n"
     } else {
-        "next: set `registry:` in specs.yml, commit the files, then run `laminate plan` and `laminate build`; without a registry, `laminate build --export oci:stack.tar`\n"
+        "next: set `registry:` in specs.yml, commit the files, then run `laminate build` (`laminate plan` shows what it would build); without a registry, `laminate build --export oci:stack.tar`\n"
     }
 }
 

@@ -3,9 +3,9 @@
 //! Patterns mean what they do in Docker (moby/patternmatcher 0.6.1, `MatchesOrParentMatches`): a pattern that matches a folder
 //! matches what is in it, `!` takes files in again, and the last pattern that matches counts.
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::path::clean;
+use crate::path::{LONGEST_PATH, clean};
 
 /// The patterns of a `.dockerignore`.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +13,7 @@ pub struct Ignore(Vec<Pattern>);
 
 #[derive(Clone, Debug)]
 struct Pattern {
-    glob: GlobMatcher,
+    glob: GlobSet,
     /// Whether it takes files in again.
     includes: bool,
 }
@@ -36,12 +36,17 @@ impl Ignore {
             if cleaned.is_empty() {
                 continue;
             }
+            if cleaned.len() > LONGEST_PATH {
+                return Err(line.to_owned());
+            }
             // Braces do not stand for alternatives here.
             let escaped = cleaned.replace('{', "\\{").replace('}', "\\}");
             let mut builder = GlobBuilder::new(&escaped);
             let builder = builder.literal_separator(true).backslash_escape(true);
-            let glob = builder.build().map_err(|_| line.to_owned())?;
-            let glob = glob.compile_matcher();
+            // Some are valid and too large, which shows when they are compiled.
+            let glob = builder.build();
+            let glob = glob.and_then(|glob| GlobSetBuilder::new().add(glob).build());
+            let glob = glob.map_err(|_| line.to_owned())?;
             patterns.push(Pattern { glob, includes });
         }
         Ok(Self(patterns))

@@ -206,4 +206,6 @@ fn ignored_files_are_those_that_docker_ignores() {
         assert_eq!(ignore.matches(path), is_ignored, "{path}");
     }
     assert_eq!(Ignore::parse("a\n[x\n").expect_err("invalid"), "[x");
+    assert!(Ignore::parse(&"[!x]".repeat(1000)).is_ok());
+    assert!(Ignore::parse(&"[!x]".repeat(2000)).is_err());
 }

@@ -9,6 +9,7 @@ use crate::compile::{self, BaseConfig, BaseState, Compiler, StepEnvironment};
 use crate::diagnostic::{Diagnostic, Severity, render};
 use crate::llb::{Graph, Platform};
 use crate::name::Digest;
+use crate::path::LONGEST_PATH;
 use crate::plan::{Facts, KeyFacts, Keys, Plan, Request};
 use crate::source::Sources;
 use crate::spec::lock::Lock;
@@ -104,9 +105,6 @@ pub fn script(bytes: &[u8]) {
         "stack: t\nimages:\n  ground: { base: \"debian:12\", steps: [{ script: setup.sh }] }\n";
     resolve(spec, files);
 }
-
-/// The longest path of a file, bytes (`PATH_MAX` of Linux).
-const LONGEST_PATH: usize = 4096;
 
 /// The first line is a pattern, the others are files it is matched against.
 pub fn patterns(bytes: &[u8]) {
