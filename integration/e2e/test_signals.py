@@ -7,6 +7,7 @@ import time
 
 import pytest
 from parts import as_root
+from stack import default_signals
 
 SPEC = """
     stack: signals
@@ -19,11 +20,11 @@ SPEC = """
 
 
 def start(stack, state, *words, **options):
-    """Starts laminate with an engine of its own, in a process group of its own. A SIGHUP that these tests ignore, as
+    """Starts laminate with an engine of its own, in a process group of its own. Signals that these tests ignore, as
     below nohup, would be ignored by laminate as well."""
     env = stack.environment(engine="", env={"XDG_STATE_HOME": str(state)})
     return subprocess.Popen([stack.parts.binary, *words], cwd=stack.folder, env=env, start_new_session=True,
-                            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL), **options)
+                            preexec_fn=default_signals, **options)
 
 
 def engines(state):
