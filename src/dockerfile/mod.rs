@@ -37,6 +37,19 @@ impl Dockerfile {
         let mut names = self.stages.iter().filter_map(|stage| stage.name.as_deref());
         names.any(|stage| stage == name)
     }
+
+    /// Returns the names of stages that are not based on an image of this name. One that is has probably got a name like
+    /// that of the image on purpose.
+    pub fn stages_beside<'a>(&'a self, image: &'a str) -> impl Iterator<Item = &'a str> {
+        let stages = self.stages.iter();
+        let others = stages.filter(move |stage| stage.base.value != image);
+        others.filter_map(|stage| stage.name.as_deref())
+    }
+
+    /// Returns the names of the `ARG`s before the first stage.
+    pub fn arg_names(&self) -> impl Iterator<Item = &str> {
+        self.args.iter().map(|arg| arg.name.as_str())
+    }
 }
 
 /// Returns the name under which the frontend looks up an image among the named contexts: without what Docker adds to short

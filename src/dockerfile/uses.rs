@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::words::{Unexpandable, expand};
+use super::words::{Unexpandable, expand, variables};
 use super::{Dockerfile, Fault, Stage, Use, Word};
+use crate::diagnostic::nearest;
 use crate::path::clean;
 
 /// What a target uses: its own stage, and all stages that this one needs.
@@ -183,6 +184,9 @@ impl Follower<'_> {
     /// Returns the name after `FROM`, with its variables replaced.
     fn base(&self, stage: &Stage) -> Result<Word, Fault> {
         let written = &stage.base;
+        if let Some(fault) = self.misspelled(written) {
+            return Err(fault);
+        }
         let platform = OF_PLATFORM.iter().find(|name| {
             let is_used = |form: &str| written.value.contains(&format!("{form}{name}"));
             is_used("$") || is_used("${")
@@ -207,6 +211,24 @@ impl Follower<'_> {
         Ok(Word {
             value,
             range: written.range.clone(),
+        })
+    }
+
+    /// Returns the fault of a variable after `FROM` that has no `ARG`, but nearly the name of one: it is empty.
+    fn misspelled(&self, written: &Word) -> Option<Fault> {
+        let is_known = |name: &str| {
+            self.file.has_arg(name) || OF_PLATFORM.iter().any(|begin| name.starts_with(begin))
+        };
+        let unknown = variables(&written.value).into_iter();
+        let mut unknown = unknown.filter(|name| !is_known(name));
+        unknown.find_map(|name| {
+            let near = nearest(name, self.file.arg_names())?;
+            Some(Fault {
+                message: format!("unknown variable `{name}`"),
+                label: "no `ARG` before the first `FROM` has this name".to_owned(),
+                help: Some(format!("did you mean `{near}`?")),
+                range: written.range.clone(),
+            })
         })
     }
 

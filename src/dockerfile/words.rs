@@ -46,6 +46,25 @@ pub fn expand(text: &str, vars: &BTreeMap<String, String>) -> Result<String, Une
     Ok(made)
 }
 
+/// Returns the names of the variables in a text, also those in the words of `${NAME-word}`.
+pub fn variables(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['$', '\\']) {
+        let is_escape = rest[at..].starts_with('\\');
+        rest = &rest[at + 1..];
+        if is_escape {
+            rest = &rest[rest.chars().next().map_or(0, char::len_utf8)..];
+            continue;
+        }
+        rest = rest.strip_prefix('{').unwrap_or(rest);
+        let end = name_end(rest);
+        names.extend((end > 0).then_some(&rest[..end]));
+        rest = &rest[end..];
+    }
+    names
+}
+
 /// Returns the value of what is between `${` and `}`.
 fn braced(inner: &str, vars: &BTreeMap<String, String>) -> Result<String, Unexpandable> {
     let end = name_end(inner);

@@ -64,7 +64,10 @@ impl<'a> Texts<'a> {
 /// Returns a fault of a Dockerfile with its line, for people.
 pub fn invalid(path: &str, text: &str, fault: &Fault) -> String {
     let line = line(text, fault.range.start);
-    format!("{path}:{line}: {}: {}", fault.message, fault.label)
+    let help = fault.help.as_ref();
+    let help = help.map(|help| format!("; {help}"));
+    let help = help.unwrap_or_default();
+    format!("{path}:{line}: {}: {}{help}", fault.message, fault.label)
 }
 
 /// Returns the line of an offset in a text, from 1.

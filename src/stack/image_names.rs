@@ -25,6 +25,15 @@ pub enum Use {
     Mount,
 }
 
+/// What a name in a Dockerfile can stand for, beside images.
+#[derive(Clone, Debug, Default)]
+pub struct OtherNames<'a> {
+    /// Stages, and named contexts.
+    pub stages: Vec<&'a str>,
+    /// Variables, if the name can have some.
+    pub args: Vec<&'a str>,
+}
+
 /// Reads texts that name an image, in one image of one variant.
 pub struct ImageNames<'a> {
     /// All images of the spec.
@@ -75,13 +84,15 @@ impl ImageNames<'_> {
     }
 
     /// Reads a name of a Dockerfile: that of an image of the stack, as [`Self::read`] does, or a reference, whose tag is
-    /// `latest` if it has none.
+    /// `latest` if it has none. `others`: what the name could also stand for, if it was written correctly. A name that is near
+    /// to one of these or to an image of the stack is a warning: it can be a typo.
     pub fn of_dockerfile(
         &self,
         reader: &Reader,
         text: &str,
         span: Span,
         of: Use,
+        others: &OtherNames,
     ) -> Option<ImageSource> {
         let problem = match self.known(text) {
             Some(known) if self.images.contains(known.name.as_str()) => {
@@ -90,12 +101,26 @@ impl ImageNames<'_> {
             Some(known) => self.left_out(&known.name, span, of),
             None => match Reference::parse(text) {
                 Ok(reference) => {
+                    if let Some(near) = self.near(text, others) {
+                        let problem = Diagnostic::warning(format!(
+                            "`{text}` is neither a stage nor an image of the stack"
+                        ));
+                        let problem = problem.at(span, format!("taken for `{reference}`"));
+                        reader.report(problem.help(meant(&near, text)));
+                    }
                     return Some(ImageSource::External(ExternalImage {
                         reference: Spanned::new(reference, span),
                         vars: BTreeSet::new(),
                     }));
                 }
-                Err(error) => Diagnostic::invalid("image reference", text, span, error.to_string()),
+                Err(error) => {
+                    let kind = "image reference";
+                    let problem = Diagnostic::invalid(kind, text, span, error.to_string());
+                    match self.near(text, others) {
+                        Some(near) => problem.help(format!("did you mean `{near}`?")),
+                        None => problem,
+                    }
+                }
             },
         };
         reader.report(problem);
@@ -116,6 +141,19 @@ impl ImageNames<'_> {
         }
     }
 
+    /// Returns what a short name of a Dockerfile probably stands for.
+    fn near(&self, text: &str, others: &OtherNames) -> Option<String> {
+        if text.contains(['/', ':', '@']) {
+            return None;
+        }
+        let lower = text.to_lowercase();
+        let names = self.names().filter(|name| *name != self.image.as_str());
+        let plain = nearest(&lower, others.stages.iter().copied().chain(names));
+        let variable = || nearest(text, others.args.iter().copied());
+        let plain = plain.map(str::to_owned);
+        plain.or_else(|| Some(format!("${}", variable()?)))
+    }
+
     fn names(&self) -> impl Iterator<Item = &str> {
         self.known.names()
     }
@@ -124,11 +162,7 @@ impl ImageNames<'_> {
         let names: Vec<&str> = self.names().collect();
         let tagged = format!("`{text}:latest`");
         let help = match nearest(text, names.iter().copied()) {
-            Some(near) => {
-                format!(
-                    "did you mean `{near}`? To use an image of a registry, add its tag: {tagged}"
-                )
-            }
+            Some(near) => meant(near, text),
             None if names.len() > MOST_NAMES => {
                 format!("write an image of a registry with its tag: {tagged}")
             }
@@ -175,4 +209,9 @@ impl ImageNames<'_> {
             None => problem,
         }
     }
+}
+
+/// Returns the hint for a name without a tag that is near to another one.
+fn meant(near: &str, text: &str) -> String {
+    format!("did you mean `{near}`? To use an image of a registry, add its tag: `{text}:latest`")
 }

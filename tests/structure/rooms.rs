@@ -42,7 +42,7 @@ pub const ROOMS: &[Room] = &[
     pure("oci", &["name"]),
     pure("evidence", &["name"]),
     pure("tags", &["name"]),
-    pure("dockerfile", &["path"]),
+    pure("dockerfile", &["path", "diagnostic"]),
     acts("disk", &[]),
     acts("terminal", &[]),
     acts("trace", &["disk"]),

@@ -161,6 +161,91 @@ fn an_argument_that_is_misspelled_is_an_error() {
 }
 
 #[test]
+fn a_short_name_near_to_another_one_is_a_warning_on_its_line() {
+    let images = "  a: { dockerfile: { contexts: { shared: { folder: . } } } }\n  base: { base: debian:12 }\n";
+    let warned = |text: &str| {
+        let stack = of(images, text, &[]).expect("a warning alone");
+        let list = stack.warnings().iter().map(|it| {
+            let span = it.primary.as_ref().expect("it has a place").span;
+            let place = &stack.sources().file(span.source).text[span.start as usize..];
+            let place = place.split_whitespace().next().unwrap_or_default();
+            (place.to_owned(), it.help.clone().unwrap_or_default())
+        });
+        list.collect::<Vec<_>>()
+    };
+    for (text, place, meant) in [
+        (
+            "FROM golang AS stage\nFROM scratch\nCOPY --from=stagee /x /\n",
+            "--from=stagee",
+            "stage",
+        ),
+        ("FROM golang AS stage\nFROM Stag\n", "", "stage"),
+        ("FROM golang AS stage\nFROM stag\n", "stag", "stage"),
+        ("FROM bsae\n", "bsae", "base"),
+        (
+            "FROM scratch\nCOPY --from=shard /x /\n",
+            "--from=shard",
+            "shared",
+        ),
+        (
+            "FROM scratch\nRUN --mount=from=bas,target=/x y\n",
+            "--mount=from=bas,target=/x",
+            "base",
+        ),
+        ("ARG root=debian:12\nFROM rot\n", "rot", "$root"),
+        ("ARG X=bse\nFROM $X\n", "$X", "base"),
+    ] {
+        if place.is_empty() {
+            let shown = of(images, text, &[]).expect_err("no name of an image");
+            assert!(
+                shown.contains(&format!("did you mean `{meant}`?")),
+                "{shown}"
+            );
+            continue;
+        }
+        let found = warned(text);
+        assert_eq!(found.len(), 1, "{text}");
+        assert_eq!(found[0].0, place);
+        assert!(
+            found[0].1.starts_with(&format!("did you mean `{meant}`?")),
+            "{found:?}"
+        );
+    }
+    for text in [
+        "FROM golang AS golang1\nFROM golang AS golang2\n",
+        "FROM python\nCOPY --from=busybox /x /\n",
+        "FROM bsae:latest\nCOPY --from=0 / /x\n",
+    ] {
+        assert_eq!(warned(text), [], "{text}");
+    }
+}
+
+#[test]
+fn a_variable_without_an_arg_that_is_near_to_one_is_an_error() {
+    let images = "  a: { dockerfile: Dockerfile }\n";
+    for text in [
+        "ARG VERSION=12\nFROM debian:${VERSON:-12}\n",
+        "ARG VERSION=12\nFROM debian:$VERSIONS\n",
+    ] {
+        let shown = of(images, text, &[]).expect_err("it has a fault");
+        assert!(
+            shown.starts_with("error: unknown variable `VERS"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("images/a/Dockerfile:2:6") && shown.contains("did you mean `VERSION`?"),
+            "{shown}"
+        );
+    }
+    for text in [
+        "ARG VERSION=12\nFROM debian:${OTHER:-12}\n",
+        "ARG V=${W:-12}\nFROM debian:${V}\n",
+    ] {
+        assert!(of(images, text, &[]).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn faults_are_on_their_place() {
     let fault = |images: &str, text: &str| {
         let shown = of(images, text, &[]).expect_err("it has a fault");

@@ -12,7 +12,7 @@ use crate::path::is_at_or_below;
 use crate::source::{SourceId, Span};
 use crate::spec::node::{Entry, Node, Value};
 use crate::spec::tree::File;
-use crate::stack::image_names::Use;
+use crate::stack::image_names::{OtherNames, Use};
 use crate::stack::image_source::DeclaredBase;
 use crate::stack::paths::Paths;
 use crate::stack::steps::context::StepReader;
@@ -152,7 +152,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
     let patterns = reading.ignore(&mut made, ignore)?;
     made.files = reading.files(&made, &uses, &patterns)?;
     reading.folders(&mut made, &uses)?;
-    let base = reading.images(&mut made, &uses)?;
+    let base = reading.images(&mut made, &parsed, &uses)?;
     made.rename(&parsed, &uses, &text);
     Some((made, base, secrets))
 }
@@ -347,14 +347,27 @@ impl Reading<'_> {
     }
 
     /// Finds the images that the Dockerfile uses. Returns the base.
-    fn images(&self, made: &mut Dockerfile, uses: &Uses) -> Option<DeclaredBase> {
+    fn images(
+        &self,
+        made: &mut Dockerfile,
+        parsed: &dockerfile::Dockerfile,
+        uses: &Uses,
+    ) -> Option<DeclaredBase> {
         let image = |name: &Word, of: Use| match made.contexts.get(&name.value) {
             Some(source) => Some(source.clone()),
             None => {
-                let span = self.span(&name.range);
-                self.step
-                    .images
-                    .of_dockerfile(self.step.reader, &name.value, span, of)
+                let contexts = made.contexts.keys().chain(made.folders.keys());
+                let stages = parsed.stages_beside(&name.value);
+                let others = OtherNames {
+                    stages: stages.chain(contexts.map(String::as_str)).collect(),
+                    args: match of {
+                        Use::Base => parsed.arg_names().collect(),
+                        Use::Copy | Use::Mount => Vec::new(),
+                    },
+                };
+                let (reader, span) = (self.step.reader, self.span(&name.range));
+                let images = self.step.images;
+                images.of_dockerfile(reader, &name.value, span, of, &others)
             }
         };
         let mut images = BTreeMap::new();
