@@ -10,6 +10,12 @@ use crate::plan::Planned;
 use crate::publish::Staged;
 use crate::stack::Stack;
 
+/// The longest tag, characters.
+const LONGEST_TAG: usize = 128;
+
+/// Marks the tags of images that were built with uncommitted changes, as `git describe --dirty` does.
+const DIRTY: &str = "-dirty";
+
 impl Recorded<'_> {
     /// Writes the archive and loads the images that were asked for, if everything passed.
     pub(super) async fn export(mut self) -> Result<Self, Error> {
@@ -49,7 +55,7 @@ impl Recorded<'_> {
         let wanted = job.plan.images.iter().filter(|planned| is_wanted(planned));
         let named = wanted.filter_map(|planned| {
             let digest = self.ran().digest(planned)?;
-            let names = names(job.stack, planned);
+            let names = names(job.stack, planned, job.is_uncommitted());
             Some(NamedImage { digest, names })
         });
         named.collect()
@@ -81,8 +87,9 @@ impl Recorded<'_> {
     }
 }
 
-/// The names of an image in an archive: its immutable tags; without a commit its series.
-pub(super) fn names(stack: &Stack, planned: &Planned) -> Vec<String> {
+/// Returns the names of an image in an archive: its immutable tags; without a commit its series. `is_uncommitted`: the
+/// stack differs from the commit, so that its tags must not name the image. Nor may those of a channel.
+pub(super) fn names(stack: &Stack, planned: &Planned, is_uncommitted: bool) -> Vec<String> {
     let image = &stack[planned.id];
     let name = match &image.repository {
         Some(repository) => repository.to_string(),
@@ -90,8 +97,24 @@ pub(super) fn names(stack: &Stack, planned: &Planned) -> Vec<String> {
     };
     if planned.tags.is_empty() {
         let series = stack.variants()[image.variant].series.as_deref();
-        return vec![format!("{name}:{}", series.unwrap_or("latest"))];
+        let tag = series.unwrap_or("latest");
+        let mut channels = stack.channels().iter();
+        let is_of_channel = channels.any(|channel| {
+            let moved = channel.tags.get(&image.variant);
+            moved.is_some_and(|moved| moved.as_str() == tag)
+        });
+        return vec![format!("{name}:{}", marked(tag, is_of_channel))];
     }
     let tags = planned.tags.iter();
-    tags.map(|tag| format!("{name}:{tag}")).collect()
+    tags.map(|tag| format!("{name}:{}", marked(tag.as_str(), is_uncommitted)))
+        .collect()
+}
+
+/// Returns a tag, with [`DIRTY`] at its end if it is marked. The end of a tag that would be too long is left out.
+fn marked(tag: &str, is_marked: bool) -> String {
+    if !is_marked {
+        return tag.to_owned();
+    }
+    let kept = tag.get(..LONGEST_TAG - DIRTY.len()).unwrap_or(tag);
+    format!("{kept}{DIRTY}")
 }

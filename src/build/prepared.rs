@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 use super::error::Error;
 use super::job::{Goal, Job};
 use crate::buildkit::{CredentialSource, Services};
+use crate::checkout::Checkout;
 use crate::compile::{CA_SECRET, StepEnvironment};
 use crate::event::Event;
 use crate::llb::Proxy;
@@ -230,6 +231,12 @@ fn run_id(job: &Job<'_>, now: Timestamp) -> Tag {
 }
 
 impl Job<'_> {
+    /// Whether files of the stack differ from the commit, and the user does not have it stand for them all the same.
+    pub(super) fn is_uncommitted(&self) -> bool {
+        let checkout = self.gathered.facts.checkout.as_ref();
+        !self.options.allow_dirty && checkout.is_some_and(Checkout::is_dirty)
+    }
+
     /// Whether the user asked for an image.
     pub(super) fn is_selected(&self, planned: &Planned) -> bool {
         let selected = self.options.request.selected.as_ref();

@@ -1,12 +1,15 @@
 //! Which images an archive has, and under which names.
 
 use super::*;
+use crate::build::export::names as names_of;
+use crate::checkout::{Change, ChangeKind};
 
 fn names(world: &World) -> Vec<Vec<String>> {
-    let (_, plan) = world.gathered();
+    let (gathered, plan) = world.gathered();
+    let is_uncommitted = world.job(&gathered, &plan).is_uncommitted();
     let planned = plan.images.iter();
     planned
-        .map(|planned| crate::build::export::names(&world.stack, planned))
+        .map(|planned| names_of(&world.stack, planned, is_uncommitted))
         .map(|names| {
             names
                 .iter()
@@ -32,6 +35,36 @@ async fn without_a_commit_names_have_the_series_or_latest() {
     let mut world = World::start(&yaml).await;
     world.facts.checkout = None;
     assert_eq!(names(&world)[0], ["HOST/ns/base:2021.2"]);
+}
+
+#[tokio::test]
+async fn tags_of_a_commit_do_not_name_uncommitted_changes() {
+    let long = "r".repeat(120);
+    let yaml = PAIR.replace(
+        "r-${commit7}",
+        &format!("r-${{commit7}}\", \"{long}-${{commit7}}"),
+    );
+    let mut world = World::start(&yaml).await;
+    let commit = world.facts.checkout.as_mut().expect("a commit");
+    commit.changes = vec![Change {
+        path: "specs.yml".to_owned(),
+        kind: ChangeKind::Modified,
+    }];
+    let shortened = format!("HOST/ns/base:{long}-0-dirty");
+    assert_eq!(
+        names(&world)[0],
+        ["HOST/ns/base:r-0123456-dirty", &*shortened]
+    );
+    world.options.allow_dirty = true;
+    assert_eq!(names(&world)[0][0], "HOST/ns/base:r-0123456");
+}
+
+#[tokio::test]
+async fn tags_of_a_channel_do_not_name_images_without_a_commit() {
+    let channels = "stack: demo\nchannels: { stable: { tag: latest } }";
+    let mut world = World::start(&PAIR.replace("stack: demo", channels)).await;
+    world.facts.checkout = None;
+    assert_eq!(names(&world)[0], ["HOST/ns/base:latest-dirty"]);
 }
 
 #[tokio::test]

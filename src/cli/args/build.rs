@@ -45,12 +45,15 @@ pub struct BuildArgs {
     pub push: bool,
     /// Write all images to one archive
     ///
-    /// Without --push, nothing is written to the registry.
+    /// Without --push, nothing is written to the registry. The images have the tags of the commit; with uncommitted
+    /// changes, `-dirty` is added to them, unless --allow-dirty is set.
     #[arg(long, value_name = "oci:FILE", env = "LAMINATE_EXPORT")]
     pub export: Option<String>,
     /// Load the selected images into docker or podman, under their full names [default: docker, or podman without it]
     ///
-    /// Without --push, nothing is written to the registry. Nothing is loaded if an image, a suite or a check fails.
+    /// Without --push, nothing is written to the registry. Nothing is loaded if an image, a suite or a check fails. The
+    /// images have the tags of the commit; with uncommitted changes, `-dirty` is added to them, unless --allow-dirty is
+    /// set.
     #[arg(
         long,
         value_name = "PROGRAM",
