@@ -3,18 +3,20 @@
 //! [`write`] takes the blobs of images built in the run from the archive the engine sent ([`EngineArchive`]),
 //! and those of reused images from staging. Called by `build` for `--export`.
 
+mod archive;
 mod load;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use self::archive::Archive;
 pub use self::load::{LoadError, Loader};
 use self::target::Output;
 pub use self::target::{InvalidTarget, Target};
@@ -195,29 +197,30 @@ pub async fn write(
         source,
     };
     let output = Output::open(Target::of(out)?).await.map_err(failed)?;
-    let sizes = fill(output.as_file(), out, images, engine, staging).await?;
+    let file = output.as_file().try_clone().map_err(failed)?;
+    let sizes = fill(file, out, images, engine, staging).await?;
     output.finish().map_err(failed)?;
     Ok(sizes)
 }
 
-/// Writes the archive into a file; `path` is for errors.
+/// Writes the archive into a file, and closes it; `path` is for errors.
 async fn fill(
-    file: &File,
+    file: File,
     path: &Path,
     images: &[NamedImage],
     engine: Option<&EngineArchive>,
     staging: Option<(&Registry, &Repository)>,
 ) -> Result<BTreeMap<Digest, u64>, Error> {
     let mut archive = Writer {
-        tar: tar::Builder::new(BufWriter::new(file)),
+        tar: Archive::new(file),
         path: path.to_owned(),
         written: BTreeSet::new(),
         engine,
         staging,
     };
     let sizes = archive.all(images).await?;
-    let flushed = archive.tar.into_inner().and_then(|mut tar| tar.flush());
-    flushed.map_err(|source| Error::File {
+    let finished = archive.tar.finish().await;
+    finished.map_err(|source| Error::File {
         path: path.to_owned(),
         source,
     })?;
@@ -225,7 +228,7 @@ async fn fill(
 }
 
 struct Writer<'a> {
-    tar: tar::Builder<BufWriter<&'a File>>,
+    tar: Archive,
     path: PathBuf,
     written: BTreeSet<Digest>,
     engine: Option<&'a EngineArchive>,
@@ -234,7 +237,8 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     async fn all(&mut self, images: &[NamedImage]) -> Result<BTreeMap<Digest, u64>, Error> {
-        self.put("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        let layout = br#"{"imageLayoutVersion":"1.0.0"}"#;
+        self.put("oci-layout", layout).await?;
         let mut index = Vec::new();
         let mut docker = Vec::new();
         let mut sizes = BTreeMap::new();
@@ -248,7 +252,7 @@ impl Writer<'_> {
                 self.blob(blob).await?;
             }
             if self.written.insert(named.digest.clone()) {
-                self.put(&place(&named.digest), &bytes)?;
+                self.put(&place(&named.digest), &bytes).await?;
             }
             sizes.insert(named.digest.clone(), image.size());
             let manifest = Descriptor::of(media_type, &bytes);
@@ -258,9 +262,10 @@ impl Writer<'_> {
             docker.push(docker_entry(&image, &named.names));
         }
         let entries = index.iter().map(|(manifest, name)| (manifest, *name));
-        self.put("index.json", &oci::layout_index(entries))?;
+        let index = oci::layout_index(entries);
+        self.put("index.json", &index).await?;
         let docker = Value::Array(docker).to_string();
-        self.put("manifest.json", docker.as_bytes())?;
+        self.put("manifest.json", docker.as_bytes()).await?;
         Ok(sizes)
     }
 
@@ -289,45 +294,40 @@ impl Writer<'_> {
         if !self.written.insert(blob.digest.clone()) {
             return Ok(());
         }
-        let path = self.path.clone();
-        let failed = |source: io::Error| Error::File {
-            path: path.clone(),
-            source,
-        };
         let name = place(&blob.digest);
         if let Some(engine) = self.engine
             && let Some((at, size)) = engine.blobs.get(&blob.digest)
         {
             ensure_size(blob, *size)?;
-            let mut header = header(*size);
-            return self
-                .tar
-                .append_data(&mut header, name, engine.section(*at, *size))
-                .map_err(failed);
+            let content = engine.section(*at, *size);
+            return self.put_sized(&name, *size, content).await;
         }
         let Some((registry, staging)) = self.staging else {
             return Err(Error::Missing(blob.digest.clone()));
         };
         // Its digest is verified at its end, so it goes to a file of its own first.
+        let failed = |source: io::Error| Error::File {
+            path: std::env::temp_dir(),
+            source,
+        };
         let mut kept = tempfile::tempfile().map_err(failed)?;
         let size = registry.download(staging, &blob.digest, &mut kept);
         let size = size.await?.map_err(failed)?;
         ensure_size(blob, size)?;
         kept.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let mut header = header(size);
-        self.tar
-            .append_data(&mut header, name, kept)
-            .map_err(failed)
+        self.put_sized(&name, size, kept).await
     }
 
-    fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let mut header = header(bytes.len() as u64);
-        self.tar
-            .append_data(&mut header, name, bytes)
-            .map_err(|source| Error::File {
-                path: self.path.clone(),
-                source,
-            })
+    async fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.put_sized(name, bytes.len() as u64, bytes).await
+    }
+
+    async fn put_sized(&mut self, name: &str, size: u64, content: impl Read) -> Result<(), Error> {
+        let put = self.tar.put(name, size, content).await;
+        put.map_err(|source| Error::File {
+            path: self.path.clone(),
+            source,
+        })
     }
 }
 
@@ -345,16 +345,6 @@ fn ensure_size(blob: &Descriptor, found: u64) -> Result<(), Error> {
 
 fn place(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
-}
-
-/// Returns the header of an entry. It has nothing of this machine or moment, so equal images give equal
-/// archives.
-fn header(size: u64) -> tar::Header {
-    let mut header = tar::Header::new_ustar();
-    header.set_size(size);
-    header.set_mode(0o644);
-    header.set_mtime(0);
-    header
 }
 
 fn docker_entry(image: &Image, names: &[String]) -> Value {

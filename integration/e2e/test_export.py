@@ -3,10 +3,13 @@ podman get the selected images."""
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tarfile
+import time
 
 import pytest
+from stack import default_signals
 
 SPEC = """
     stack: exported
@@ -85,6 +88,34 @@ def test_selected_images_are_loaded_under_their_full_names(stack, tmp_path):
     answer = stack.laminate("build", "top", "--load", "--push", env=env)
     assert answer.actions()["top"] == "reused"
     assert answer.json["loaded"]["images"] == [f"{stack.registry}/top:e-{stack.commit7}"]
+
+
+def test_uncommitted_changes_do_not_get_the_tags_of_the_commit(stack, tmp_path):
+    env = with_docker(tmp_path, '[ "$1" = version ] || cat >loaded.tar')
+    stack.replace("specs.yml", "echo top", "echo changed")
+    name = f"{stack.registry}/top:e-{stack.commit7}"
+    for flags, names in (([], [f"{name}-dirty"]), (["--allow-dirty"], [name])):
+        archive = tmp_path / "dirty.tar"
+        answer = stack.laminate("build", "top", "--load", f"--export=oci:{archive}", *flags, env=env)
+        assert answer.json["loaded"]["images"] == names
+        with tarfile.open(archive) as whole:
+            entries = json.load(whole.extractfile("manifest.json"))
+        assert names in [entry["RepoTags"] for entry in entries]
+
+
+def test_a_docker_that_does_not_read_is_reported_and_can_be_interrupted(stack, tmp_path):
+    env = with_docker(tmp_path, '[ "$1" = version ] || { head -c 100 >/dev/null; echo no context; }')
+    answer = stack.laminate("build", "--load", status=4, env=env)
+    assert answer.json["error"]["text"] == "`docker load` ended before it had read all images: no context"
+    env = with_docker(tmp_path, '[ "$1" = version ] || { touch begun; exec sleep 100; }')
+    process = subprocess.Popen([stack.parts.binary, "build", "--load"], cwd=stack.folder, env=stack.environment(env=env),
+                               preexec_fn=default_signals, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=10)
+    assert process.returncode == 130 and "interrupted; nothing was tagged" in messages
 
 
 def test_a_docker_without_its_daemon_stops_the_build(stack, tmp_path, unused_engine):

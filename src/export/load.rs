@@ -2,14 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
-use tokio::process::Command;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
 
 use super::{EngineArchive, Error, NamedImage, fill};
 use crate::name::{Digest, Repository};
 use crate::registry::Registry;
+
+/// How long the streams of a program may stay open when it has ended: programs that it started may have them.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A program that has images on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +39,14 @@ pub enum LoadError {
     /// It does not answer, such as docker without its daemon.
     #[error("cannot load images: `{program} version` failed: {reason}")]
     Unavailable {
+        /// The program.
+        program: &'static str,
+        /// What it reports.
+        reason: String,
+    },
+    /// It ended without an error, and has not read the archive to its end.
+    #[error("`{program} load` ended before it had read all images: {reason}")]
+    Unread {
         /// The program.
         program: &'static str,
         /// What it reports.
@@ -80,59 +96,108 @@ impl Loader {
         }
     }
 
-    /// Loads images under their names. Returns the size of each image's config and layers as stored, bytes.
+    /// Loads images under their names. Returns the size of each image's config and layers as stored, bytes. The program
+    /// is killed if this is dropped.
     pub async fn load(
         &self,
         images: &[NamedImage],
         engine: Option<&EngineArchive>,
         staging: Option<(&Registry, &Repository)>,
     ) -> Result<BTreeMap<Digest, u64>, Error> {
-        let failed = |reason| LoadError::Failed {
-            program: self.name,
-            reason,
+        let program = self.name;
+        let failed = |reason| LoadError::Failed { program, reason };
+        let (mut child, stdin) = self.spawn().map_err(|error| failed(error.to_string()))?;
+        let filling = fill(stdin, Path::new("-"), images, engine, staging);
+        // Its output is read while the archive is written, so that neither waits for the other.
+        let (mut filling, mut ending) = (pin!(filling), pin!(ended(&mut child)));
+        let (filled, output) = tokio::select! {
+            filled = &mut filling => (Some(filled), ending.await),
+            output = &mut ending => (tokio::time::timeout(GRACE, filling).await.ok(), output),
         };
+        let output = output.map_err(|error| failed(error.to_string()))?;
+        match filled {
+            Some(Err(error)) if !is_unread(&error) => Err(error),
+            _ if !output.status.success() => Err(failed(reason(&output)).into()),
+            Some(Ok(sizes)) => Ok(sizes),
+            Some(Err(_)) | None => {
+                let reason = reason(&output);
+                Err(LoadError::Unread { program, reason }.into())
+            }
+        }
+    }
+
+    /// Starts the program. Returns its standard input as well.
+    fn spawn(&self) -> io::Result<(Child, File)> {
         let mut command = Command::new(&self.path);
-        command.arg("load").kill_on_drop(true);
         let piped = command
+            .arg("load")
+            .kill_on_drop(true)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = piped.spawn().map_err(|error| failed(error.to_string()))?;
+        let mut child = piped.spawn()?;
         let stdin = child.stdin.take().expect("it is piped");
-        let stdin = stdin
-            .into_owned_fd()
-            .map_err(|error| failed(error.to_string()))?;
-        // It is read while the archive is written, so that neither waits for the other.
-        let ending = tokio::spawn(child.wait_with_output());
-        let stdin = File::from(stdin);
-        let filled = fill(&stdin, Path::new("-"), images, engine, staging).await;
-        drop(stdin);
-        let output = ending.await.expect("waiting does not panic");
-        let output = output.map_err(|error| failed(error.to_string()))?;
-        // It may end without reading all.
-        let is_pipe = |error: &Error| matches!(error, Error::File { .. });
-        if !output.status.success() && filled.as_ref().err().is_none_or(is_pipe) {
-            return Err(failed(reason(&output)).into());
-        }
-        filled
+        Ok((child, stdin.into_owned_fd()?.into()))
     }
 }
 
-/// Returns the first line of what a program reports of its failure.
+/// Whether an archive could not be written because it is not read any more.
+fn is_unread(error: &Error) -> bool {
+    matches!(error, Error::File { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Waits for the end of a program, and returns what it printed.
+async fn ended(child: &mut Child) -> io::Result<Output> {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let has_ended = CancellationToken::new();
+    let waiting = async {
+        let status = child.wait().await;
+        has_ended.cancel();
+        status
+    };
+    let (status, stdout, stderr) =
+        tokio::join!(waiting, read(stdout, &has_ended), read(stderr, &has_ended));
+    Ok(Output {
+        status: status?,
+        stdout,
+        stderr,
+    })
+}
+
+/// Reads a stream of a program until the stream or the program ends.
+async fn read(stream: Option<impl AsyncRead + Unpin>, has_ended: &CancellationToken) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let Some(mut stream) = stream else {
+        return bytes;
+    };
+    let late = async {
+        has_ended.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        _ = stream.read_to_end(&mut bytes) => {}
+        () = late => {}
+    }
+    bytes
+}
+
+/// Returns the last line of what a program reports, or how it ended. Warnings come first.
 fn reason(output: &Output) -> String {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let mut lines = errors
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty());
-    // Warnings come first.
-    let last = lines.next_back();
-    last.map_or_else(|| output.status.to_string(), str::to_owned)
+    let last = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let mut lines = text.lines().map(str::trim);
+        lines.rfind(|line| !line.is_empty()).map(str::to_owned)
+    };
+    let last = last(&output.stderr).or_else(|| last(&output.stdout));
+    last.unwrap_or_else(|| output.status.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Arc;
+
+    use serde_json::json;
 
     use super::*;
 
@@ -174,6 +239,68 @@ mod tests {
         );
         let error = loader.load(&[], None, None).await.expect_err("refused");
         assert_eq!(error.to_string(), "`docker load` failed: no space left");
+    }
+
+    /// Returns an image whose layer is larger than the buffer of a pipe.
+    fn large_image() -> (NamedImage, EngineArchive) {
+        let mut tar = tar::Builder::new(tempfile::tempfile().expect("a file"));
+        let mut put = |bytes: &[u8]| {
+            let digest = Digest::of(bytes);
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            let name = format!("blobs/sha256/{}", digest.hex());
+            let put = tar.append_data(&mut header, name, bytes);
+            put.expect("written");
+            (digest, bytes.len())
+        };
+        let descriptor = |(digest, size): (Digest, usize)| json!({ "mediaType": "application/octet-stream", "digest": digest.as_str(), "size": size });
+        let (config, layer) = (descriptor(put(b"{}")), descriptor(put(&[0; 1 << 20])));
+        let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
+        let (digest, _) = put(manifest.to_string().as_bytes());
+        let file = tar.into_inner().expect("written");
+        let (blobs, _) = crate::export::scan(&file).expect("read");
+        let archive = EngineArchive {
+            file: Arc::new(file),
+            blobs,
+            images: BTreeMap::new(),
+        };
+        let names = vec!["a:b".to_owned()];
+        (NamedImage { digest, names }, archive)
+    }
+
+    #[tokio::test]
+    async fn a_program_that_does_not_read_to_the_end_is_reported() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (image, engine) = large_image();
+        let load = async |script: &str| {
+            let loader = program(folder.path(), script);
+            let images = std::slice::from_ref(&image);
+            let loaded = loader.load(images, Some(&engine), None).await;
+            loaded.map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(load("cat >/dev/null").await, Ok(()));
+        assert_eq!(load("tar -t >/dev/null").await, Ok(()));
+        for script in [
+            "head -c 1000 >/dev/null; echo no context",
+            // A program that it left behind has the pipe.
+            "exec 3<&0; sleep 5 & echo no context",
+        ] {
+            let expected = "`docker load` ended before it had read all images: no context";
+            assert_eq!(load(script).await, Err(expected.to_owned()), "{script}");
+        }
+        let refused = load("head -c 1000 >/dev/null; echo full; exit 3").await;
+        assert_eq!(refused, Err("`docker load` failed: full".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_reads_nothing_can_be_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (image, engine) = large_image();
+        let loader = program(folder.path(), "exec sleep 100");
+        let images = std::slice::from_ref(&image);
+        let loading = loader.load(images, Some(&engine), None);
+        let given_up = tokio::time::timeout(Duration::from_millis(300), loading).await;
+        assert!(given_up.is_err());
     }
 
     #[test]
