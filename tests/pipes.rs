@@ -43,6 +43,19 @@ async fn an_answer_that_cannot_be_written_is_a_failure() {
     assert_eq!(answer.code, 4, "{answer:?}");
     let expected = "error: cannot write to standard output: ";
     assert!(answer.stderr.starts_with(expected), "{answer:?}");
+    for words in [
+        &["--help"] as &[&str],
+        &["--version"],
+        &["reference"],
+        &["completions", "bash"],
+    ] {
+        let answer = run(SPEC, words, Full, Captured).await;
+        assert_eq!(answer.code, 4, "{words:?}: {answer:?}");
+        assert!(answer.stderr.starts_with(expected), "{answer:?}");
+    }
     let answer = run(INVALID, &["--json", "graph"], Full, Captured).await;
     assert_eq!(answer.code, 3, "{answer:?}");
+    let answer = run(SPEC, &["--json", "nonsense"], Full, Captured).await;
+    assert_eq!(answer.code, 2, "{answer:?}");
+    assert!(answer.stderr.contains(expected), "{answer:?}");
 }

@@ -128,6 +128,39 @@ def test_an_image_runs_with_its_config_input_and_exit_code(stack):
     assert out == "default one two 1000 /srv\n" and "[web" not in err
 
 
+def test_a_program_that_cannot_be_started_has_the_codes_of_docker(stack):
+    for where in ([], ["--at", "2"], ["--before", "2"]):
+        for program, status, text in (
+            ("nosuch", 127, "`nosuch`"), ("./nosuch", 127, "`./nosuch` not found"),
+            ("/etc/passwd", 126, "`/etc/passwd` cannot be executed"), ("/usr", 126, "`/usr` cannot be executed"),
+        ):
+            _, err = call(stack, "shell", "web", *where, "--", program, status=status)
+            assert "error: the process cannot be started: " in err and text in err, err
+    call(stack, "run", "web", "--", "sh", "-c", "echo exec: x; exit 1", status=1)
+
+
+def test_output_that_cannot_be_written_is_a_fault_of_laminate(stack):
+    with open("/dev/full", "w") as full:
+        process = stack.start("run", "web", "--", "sh", "-c", "echo one; sleep 60", stdin=subprocess.DEVNULL, stdout=full,
+                              stderr=subprocess.PIPE, text=True)
+        _, messages = process.communicate(timeout=60)
+    assert process.returncode == 125
+    assert "cannot write to standard output: No space left on device" in messages
+
+
+def test_a_signal_at_the_start_reaches_the_process(stack):
+    call(stack, "run", "web", "--", "true")
+    script = "trap 'exit 42' TERM; for i in $(seq 50); do sleep 0.1; done"
+    codes = set()
+    for number in range(10):
+        process = stack.start("run", "web", "--progress", "quiet", "--", "bash", "-c", script, stdin=subprocess.DEVNULL)
+        time.sleep(0.05 * number)
+        process.send_signal(signal.SIGTERM)
+        codes.add(process.wait(60))
+    # Without a container yet, the signal ends laminate itself: by its default action, or in order.
+    assert 42 in codes and codes <= {42, 130, -signal.SIGTERM}
+
+
 def test_faults_of_laminate_have_one_exit_code(stack):
     _, err = call(stack, "run", "nosuch", status=125)
     assert "nosuch" in err

@@ -1,6 +1,7 @@
 //! Containers in a build (`NewContainer`, `ExecProcess`): processes that the user works with, not steps. Nothing of them is
 //! cached or kept.
 
+use std::io;
 use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
@@ -9,13 +10,19 @@ use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
 };
 use bollard_buildkit_proto::pb;
 use futures_util::stream::{self, Stream, StreamExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tonic::Streaming;
 
+use super::started::Printed;
 use super::{Error, Gateway, unique};
 use crate::trace::{self, Track};
 
 /// How long the end of the output may take after the process has ended.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a process may take from its start until it takes signals: the first ones would end runc, which starts it.
+const STARTING: Duration = Duration::from_millis(500);
 
 /// The exit code of a process that could not be started (`UnknownExitStatus` in frontend/gateway/pb/exit.go).
 const NOT_STARTED: u32 = 255;
@@ -78,22 +85,34 @@ pub enum OutputStream {
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// Its exit code; 128 and the number of the signal that ended it.
-    pub code: u32,
-    /// Why it could not be started, if it was not.
-    pub not_started: Option<String>,
+pub enum Ended {
+    /// With an exit code: 128 and the number of the signal that ended it.
+    Exited(u32),
+    /// It could not be started.
+    NotStarted {
+        /// The exit code that shells have for it, if its program is the reason.
+        exit: Option<u8>,
+        /// The reason.
+        reason: String,
+    },
+    /// Its output could not be written, and is still read by someone.
+    Unwritten {
+        /// The stream.
+        stream: OutputStream,
+        /// The reason.
+        reason: String,
+    },
 }
 
 impl Gateway {
     /// Runs a process in a new container and waits for it. `inputs` reach it as they come; `write` gets its output, and its
-    /// first `false` ends the process. Not while operations of the build may fail (gateway.go: a map without a lock).
+    /// first failure ends the process. Not while operations of the build may fail (gateway.go: a map without a lock).
     pub async fn run_process(
         &self,
         container: Container,
         process: Process,
         inputs: impl Stream<Item = Input> + Send + 'static,
-        mut write: impl AsyncFnMut(OutputStream, Vec<u8>) -> bool,
+        write: impl AsyncFnMut(OutputStream, &[u8]) -> io::Result<()>,
     ) -> Result<Ended, Error> {
         let _span = trace::span(Track::Engine, || "run a process".to_owned());
         let id = unique();
@@ -107,6 +126,7 @@ impl Gateway {
         let mut bridge = self.bridge.clone();
         let made = bridge.new_container(self.call(request)).await;
         made.map_err(Error::from_status)?;
+        let program = process.args.first().cloned().unwrap_or_default();
         let message = {
             let id = id.clone();
             move |input| ExecMessage {
@@ -120,14 +140,63 @@ impl Gateway {
         let ended = stream::unfold(ended, async |mut ended| {
             ended.recv().await.map(|input| (input, ended))
         });
+        let (takes_signals, signals) = watch::channel(None);
+        let inputs = held(inputs, signals);
         let inputs = stream::select(inputs, ended).map(message_of).map(message);
         // Without the end of the stream: the daemon would stop the process.
         let messages = stream::once(async { begin })
             .chain(inputs)
             .chain(stream::pending());
         let answer = bridge.exec_process(self.call(messages)).await;
-        let mut answers = answer.map_err(Error::from_status)?.into_inner();
-        let mut end: Option<Ended> = None;
+        let answers = answer.map_err(Error::from_status)?.into_inner();
+        let running = Running {
+            program,
+            ending,
+            takes_signals,
+        };
+        running.wait(answers, write).await
+    }
+}
+
+/// Returns inputs for a process, in which signals wait until the process can take them.
+fn held(
+    inputs: impl Stream<Item = Input> + Send + 'static,
+    signals: watch::Receiver<Option<Instant>>,
+) -> impl Stream<Item = Input> + Send + 'static {
+    inputs.then(move |input| {
+        let mut signals = signals.clone();
+        async move {
+            if matches!(input, Input::Signal(_)) {
+                let from = signals.wait_for(Option::is_some).await;
+                let from = from.ok().and_then(|from| *from);
+                if let Some(from) = from {
+                    tokio::time::sleep_until(from).await;
+                }
+            }
+            input
+        }
+    })
+}
+
+/// A process that runs.
+struct Running {
+    /// The first word of its command.
+    program: String,
+    /// Ends its input.
+    ending: mpsc::Sender<Input>,
+    /// From when on it can take signals.
+    takes_signals: watch::Sender<Option<Instant>>,
+}
+
+impl Running {
+    /// Writes the output of the process, and waits for its end.
+    async fn wait(
+        self,
+        mut answers: Streaming<ExecMessage>,
+        mut write: impl AsyncFnMut(OutputStream, &[u8]) -> io::Result<()>,
+    ) -> Result<Ended, Error> {
+        let mut printed = Printed::default();
+        let mut end: Option<(u32, Option<String>)> = None;
         loop {
             let next = answers.message();
             let next = match end {
@@ -145,31 +214,47 @@ impl Gateway {
                 Err(status) => return Err(Error::from_status(status)),
             };
             match input {
+                Some(Message::Started(_)) => {
+                    let soon = Instant::now() + STARTING;
+                    self.takes_signals.send_replace(Some(soon));
+                }
                 Some(Message::File(file)) if !file.data.is_empty() => {
+                    self.takes_signals.send_replace(Some(Instant::now()));
+                    printed.add(&file.data);
                     let stream = match file.fd {
                         2 => OutputStream::Errors,
                         _ => OutputStream::Output,
                     };
-                    if !write(stream, file.data).await {
+                    if let Err(error) = write(stream, &file.data).await {
                         // Dropping the call ends the process.
-                        return Ok(Ended {
-                            code: BROKEN_PIPE,
-                            not_started: None,
-                        });
+                        return Ok(unwritten(stream, &error));
                     }
                 }
                 Some(Message::Exit(exit)) => {
-                    end = Some(how_ended(exit.code, exit.error.map(|error| error.message)));
-                    let _already = ending.try_send(Input::End);
+                    end = Some((exit.code, exit.error.map(|error| error.message)));
+                    let _already = self.ending.try_send(Input::End);
                 }
                 Some(Message::Done(_)) => break,
                 _ => {}
             }
         }
-        end.ok_or_else(|| Error::Lost {
-            reason: "the process has no exit code".to_owned(),
-        })
+        match end {
+            Some((code, error)) => Ok(how_ended(code, error, &printed, &self.program)),
+            None => Err(Error::Lost {
+                reason: "the process has no exit code".to_owned(),
+            }),
+        }
     }
+}
+
+/// Returns the end of a process whose output cannot be written. A pipe without a reader is not a fault: the process ends as
+/// by SIGPIPE.
+fn unwritten(stream: OutputStream, error: &io::Error) -> Ended {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Ended::Exited(BROKEN_PIPE);
+    }
+    let reason = error.to_string();
+    Ended::Unwritten { stream, reason }
 }
 
 /// The exit code of a process whose output is not read any more: 128 and SIGPIPE.
@@ -208,19 +293,19 @@ fn message_of(input: Input) -> Message {
     }
 }
 
-/// Returns how a process ended, by what the daemon reports. A process that ran has an exit code of its own, and the text
-/// `exit code: 7`.
-fn how_ended(code: u32, error: Option<String>) -> Ended {
+/// Returns how a process ended, by what the daemon reports and what it printed. A process that ran has an exit code of its
+/// own, and the text `exit code: 7`.
+fn how_ended(code: u32, error: Option<String>, printed: &Printed, program: &str) -> Ended {
     let error = error.filter(|text| code == NOT_STARTED && !text.ends_with("exit code: 255"));
-    Ended {
-        code,
-        not_started: error,
+    match error {
+        Some(reason) => Ended::NotStarted { exit: None, reason },
+        None => printed.ended(code, program),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Input, Message, how_ended, message_of};
+    use super::*;
 
     #[test]
     fn a_signal_has_the_name_that_the_daemon_knows() {
@@ -232,12 +317,42 @@ mod tests {
 
     #[test]
     fn a_process_that_ends_with_255_was_started() {
-        let reason = |code, text: &str| how_ended(code, Some(text.to_owned())).not_started;
-        assert_eq!(reason(7, "exit code: 7"), None);
-        assert_eq!(reason(255, "exit code: 255"), None);
-        assert_eq!(
-            reason(255, "unable to find user x").as_deref(),
-            Some("unable to find user x")
-        );
+        let end = |code, text: &str| {
+            let error = Some(text.to_owned());
+            how_ended(code, error, &Printed::default(), "x")
+        };
+        assert_eq!(end(7, "exit code: 7"), Ended::Exited(7));
+        assert_eq!(end(255, "exit code: 255"), Ended::Exited(255));
+        let not_started = Ended::NotStarted {
+            exit: None,
+            reason: "unable to find user x".to_owned(),
+        };
+        assert_eq!(end(255, "unable to find user x"), not_started);
+    }
+
+    #[test]
+    fn a_pipe_without_a_reader_is_not_a_fault() {
+        let end = |errno| unwritten(OutputStream::Output, &io::Error::from_raw_os_error(errno));
+        assert_eq!(end(32), Ended::Exited(141));
+        let Ended::Unwritten { reason, .. } = end(28) else {
+            panic!("a full device");
+        };
+        assert!(reason.starts_with("No space left on device"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn signals_wait_until_the_process_can_take_them() {
+        let (sender, signals) = watch::channel(None);
+        let given = [Input::Bytes(vec![1]), Input::Signal("SIGINT"), Input::End];
+        let inputs = held(stream::iter(given.clone()), signals);
+        let mut inputs = std::pin::pin!(inputs);
+        assert_eq!(inputs.next().await.as_ref(), Some(&given[0]));
+        let waiting = tokio::time::timeout(Duration::from_millis(50), inputs.next()).await;
+        assert!(waiting.is_err(), "it was not started");
+        let begun = Instant::now();
+        sender.send_replace(Some(begun + STARTING));
+        assert_eq!(inputs.next().await.as_ref(), Some(&given[1]));
+        assert!(begun.elapsed() >= STARTING);
+        assert_eq!(inputs.next().await.as_ref(), Some(&given[2]));
     }
 }

@@ -16,6 +16,7 @@ pub mod fuzz;
 mod gateway;
 mod session;
 mod solve;
+mod started;
 mod status;
 
 pub use address::Address;
@@ -28,6 +29,7 @@ pub use error::{Error, Failure, reason};
 pub use gateway::{FileEntry, FileKind, FrontendRequest, Gateway, Ref};
 pub use session::{CredentialSource, Services};
 pub use solve::{Built, Exporter, Request, Returned, Solved, solve};
+pub use started::NOT_FOUND;
 pub use status::{Update, Vertex};
 
 /// The longest message that is sent and received, bytes; the daemon has the same limit both ways

@@ -112,16 +112,17 @@ pub fn main() -> std::process::ExitCode {
 
 /// Prints the help or the version that was asked for, or the error of the command line.
 fn print_usage(error: &clap::Error) -> Exit {
-    let _closed = error.print();
+    let printed = error.print();
     if !error.use_stderr() {
-        return Exit::Done;
+        let flushed = printed.and_then(|()| std::io::stdout().flush());
+        return unless_unwritten(Exit::Done, flushed);
     }
     if Args::asks_for_json() {
         let text = error.render().to_string();
         let first = text.lines().next().unwrap_or_default();
         let failure = Failure::new(Exit::Usage, first.trim_start_matches("error: "));
         let document = pretty(&json!({ "error": failure.json() }));
-        let _closed = std::io::stdout().write_all(document.as_bytes());
+        return unless_unwritten(Exit::Usage, write(&document));
     }
     Exit::Usage
 }
@@ -227,7 +228,6 @@ fn print_error(text: &str) {
 
 /// Prints an answer or a failure: data on stdout, the rest on stderr. Returns the exit code.
 fn print(global: &Global, answer: Result<Answer, Failure>) -> Exit {
-    let mut out = std::io::stdout().lock();
     let runner = exit::is_github();
     let (exit, text) = match answer {
         Ok(answer) => {
@@ -252,7 +252,19 @@ fn print(global: &Global, answer: Result<Answer, Failure>) -> Exit {
             (failure.exit, text)
         }
     };
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    unless_unwritten(exit, write(&text))
+}
+
+/// Writes to stdout.
+fn write(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Returns the exit code of a command, or that of a failure if its answer could not be written.
+fn unless_unwritten(exit: Exit, written: std::io::Result<()>) -> Exit {
+    match written {
         // A closed pipe (`laminate plan | head`) is not an error.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             let failure = Failure::new(

@@ -6,7 +6,7 @@ use super::context::{self, Context};
 use super::preview::{self, PolicyFindings};
 use super::{Answer, Exit, Failure};
 use crate::build::{Buildkit, Job, Prepared};
-use crate::buildkit::Ended;
+use crate::buildkit::{Ended, OutputStream};
 use crate::event::Events;
 use crate::interrupt::Interrupt;
 use crate::plan::{Plan, Proofs};
@@ -186,18 +186,20 @@ fn answer(context: &Context, plan: &Plan, id: ImageId, report: Report) -> Result
         text
     };
     match report.process {
-        Some(Ok(Ended {
-            not_started: Some(reason),
-            code,
-        })) => {
-            let exit = match code {
-                127 => Exit::Process(127),
-                _ => Exit::NotRun,
-            };
+        Some(Ok(Ended::NotStarted { exit, reason })) => {
+            let exit = exit.map_or(Exit::NotRun, Exit::Process);
             let text = format!("the process cannot be started: {reason}");
             Err(Failure::new(exit, text))
         }
-        Some(Ok(Ended { code, .. })) => {
+        Some(Ok(Ended::Unwritten { stream, reason })) => {
+            let stream = match stream {
+                OutputStream::Output => "standard output",
+                OutputStream::Errors => "standard error",
+            };
+            let text = format!("cannot write to {stream}: {reason}");
+            Err(Failure::new(Exit::NotRun, text))
+        }
+        Some(Ok(Ended::Exited(code))) => {
             let exit = Exit::Process(u8::try_from(code).unwrap_or(u8::MAX));
             Ok(Answer::new(exit, serde_json::Value::Null, ""))
         }

@@ -47,9 +47,7 @@ pub async fn attach(
     let typed = ReceiverStream::new(terminal::standard_input()).map(Input::Bytes);
     let typed = typed.chain(stream::once(async { Input::End }));
     let inputs = stream::select(UnboundedReceiverStream::new(others), typed);
-    let write = async |stream, bytes: Vec<u8>| {
-        terminal::write(stream == OutputStream::Errors, &bytes).is_ok()
-    };
+    let write = async |stream, bytes: &[u8]| terminal::write(stream == OutputStream::Errors, bytes);
     let running = context
         .gateway
         .run_process(container, process, inputs, write);

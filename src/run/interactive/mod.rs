@@ -18,7 +18,7 @@ use super::context::Context;
 use super::drive::Done;
 use super::outcome::{ImageError, StopReason};
 use super::programs;
-use crate::buildkit::{Container, Ended, Process, Ref};
+use crate::buildkit::{Container, Ended, NOT_FOUND, Process, Ref};
 use crate::compile::environment::Environment;
 use crate::compile::{self, BaseConfig, Program};
 use crate::diagnostic::Diagnostic;
@@ -42,9 +42,6 @@ struct Setting {
     /// The files of the image, if nothing else is mounted.
     root: Option<Ref>,
 }
-
-/// The exit code of a program that an image does not have, as shells and Docker have it.
-const NOT_FOUND: u32 = 127;
 
 /// Runs the process. Returns `None` if the image was not built and the step that the user asked for is not the one that
 /// failed: the run reports it.
@@ -76,9 +73,9 @@ pub async fn start(
         };
         let missing = programs::missing(context, &root, &started).await;
         if let Some(program) = missing.map_err(StopReason::Run)? {
-            return Ok(Some(Ended {
-                code: NOT_FOUND,
-                not_started: Some(format!("the image has no `{}`", program.name)),
+            return Ok(Some(Ended::NotStarted {
+                exit: Some(NOT_FOUND),
+                reason: format!("the image has no `{}`", program.name),
             }));
         }
     }
