@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tonic::Streaming;
 
-use super::started::Printed;
+use super::ended::{Ended, OutputStream, Printed};
 use super::{Error, Gateway, unique};
 use crate::trace::{self, Track};
 
@@ -72,36 +72,6 @@ pub enum Input {
     },
     /// A signal, by its name: `SIGINT`.
     Signal(&'static str),
-}
-
-/// The streams of output of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputStream {
-    /// Standard output.
-    Output,
-    /// Standard error.
-    Errors,
-}
-
-/// How a process ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// With an exit code: 128 and the number of the signal that ended it.
-    Exited(u32),
-    /// It could not be started.
-    NotStarted {
-        /// The exit code that shells have for it, if its program is the reason.
-        exit: Option<u8>,
-        /// The reason.
-        reason: String,
-    },
-    /// Its output could not be written, and is still read by someone.
-    Unwritten {
-        /// The stream.
-        stream: OutputStream,
-        /// The reason.
-        reason: String,
-    },
 }
 
 impl Gateway {

@@ -9,6 +9,7 @@
 mod address;
 mod connect;
 mod container;
+mod ended;
 mod engine;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -16,12 +17,12 @@ pub mod fuzz;
 mod gateway;
 mod session;
 mod solve;
-mod started;
 mod status;
 
 pub use address::Address;
 pub use connect::Client;
-pub use container::{Container, Ended, Input, OutputStream, Process};
+pub use container::{Container, Input, Process};
+pub use ended::{Ended, NOT_FOUND, OutputStream};
 pub use engine::{EngineError, Notice, Options as EngineOptions, PrivateEngine, exec_engine};
 #[cfg(test)]
 pub use error::SourceLocation;
@@ -29,7 +30,6 @@ pub use error::{Error, Failure, reason};
 pub use gateway::{FileEntry, FileKind, FrontendRequest, Gateway, Ref};
 pub use session::{CredentialSource, Services};
 pub use solve::{Built, Exporter, Request, Returned, Solved, solve};
-pub use started::NOT_FOUND;
 pub use status::{Update, Vertex};
 
 /// The longest message that is sent and received, bytes; the daemon has the same limit both ways

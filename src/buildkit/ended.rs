@@ -1,7 +1,37 @@
-//! Whether a process of a container was started, by what runc prints where it was not. runc has no other way to report it: it
+//! How a process of a container ended: [`Ended`].
+//!
+//! Whether it was started is known by what runc prints where it was not ([`Printed`]). runc has no other way to report it: it
 //! ends with 1, as many programs do, and its text is in the output of the process.
 
-use super::container::Ended;
+/// The streams of output of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputStream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Errors,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With an exit code: 128 and the number of the signal that ended it.
+    Exited(u32),
+    /// It could not be started.
+    NotStarted {
+        /// The exit code that shells have for it, if its program is the reason.
+        exit: Option<u8>,
+        /// The reason.
+        reason: String,
+    },
+    /// Its output could not be written, and is still read by someone.
+    Unwritten {
+        /// The stream.
+        stream: OutputStream,
+        /// The reason.
+        reason: String,
+    },
+}
 
 /// The exit code of runc if it cannot start a process.
 const RUNC: u32 = 1;
