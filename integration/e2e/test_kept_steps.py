@@ -1,4 +1,6 @@
 """Only the steps from the first changed one on run: the others are taken from the last build, on any engine."""
+import subprocess
+
 import pytest
 
 SPEC = """
@@ -74,3 +76,22 @@ def test_all_steps_run_if_the_last_build_is_gone_or_not_to_be_used(stack, parts)
     stack.write("images/leaf/third.txt", "four\n")
     _, last, _ = push(stack)
     assert last == b"four\nfour\n"
+
+
+def test_processes_run_on_kept_steps(make_stack):
+    """Also in a Dockerfile that is based on an image with kept steps, and where the engine has nothing of them."""
+    stack = make_stack(SPEC, {"images/leaf/third.txt": "one\n", "images/top/Dockerfile": TOP}, name="processes")
+    stack.laminate("build", "--push")
+    stack.write("images/leaf/third.txt", "three\n")
+    assert stack.laminate("plan", status=10).image("leaf")["kept_steps"] == 2
+    at = f"images/top/Dockerfile:{stack.line('RUN', 'images/top/Dockerfile')}"
+    for command, out in (
+        (["run", "top", "--", "cat", "/seen"], "three\nthree\n"),
+        (["shell", "top", "--at", at, "--", "cat", "/seen"], "three\nthree\n"),
+        (["shell", "top", "--before", at, "--", "cat", "/third"], "three\n"),
+        (["shell", "leaf", "--at", "3", "--", "cat", "/third"], "three\n"),
+        (["shell", "leaf", "--before", "3", "--", "ls", "/second"], "/second\n"),
+    ):
+        subprocess.run(["buildctl", "--addr", stack.parts.engine.address, "prune", "--all"], check=True, capture_output=True)
+        answer = stack.laminate(*command, json=False)
+        assert answer.out == out, answer.err
