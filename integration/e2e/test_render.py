@@ -29,6 +29,9 @@ SPEC = """
           - write:
               /srv/text: "one\\nEOF\\n$HOME\\n"
               /srv/no-end: { text: "no end", mode: "600", owner: daemon }
+              /new/above/key: { text: "x\\n", mode: "600", owner: "1000:100" }
+              /new/beside/suid: { text: "x\\n", mode: "4711" }
+          - copy: { /new/plain/script: { from: script.sh, mode: "644" }, /etc/script: { from: script.sh, mode: "440" } }
           - append: { /srv/text: "more\\n" }
           - link: { /srv/links/to: ../text }
           - perms: { /srv/tree: { owner: daemon, recursive: true }, /srv/text: { mode: a-w } }

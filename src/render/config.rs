@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::Note;
 use super::start::Start;
-use super::step::Written;
-use super::words::{LONGEST_LINE, array, inside, no_variables, value};
+use super::step::{SHELL, Written};
+use super::words::{LONGEST_LINE, array, inside, is_shell_form, no_variables, value};
 use crate::compile::environment::Environment;
 use crate::compile::user_of;
 use crate::diagnostic::Diagnostic;
@@ -128,13 +128,14 @@ pub fn after(written: &mut Written, start: &Start, label: &str) -> Result<(), Di
         written.line(&format!("STOPSIGNAL {}", value(signal)));
     }
     if own.healthcheck.is_some() {
-        let line = healthcheck(&new["Healthcheck"]);
-        match line {
-            Some(line) => written.line(&line),
-            None => written.notes.push(Note::new(
-                label,
-                "`healthcheck:` has several lines and is left out".to_owned(),
-            )),
+        let shell = made.shell();
+        let shell = shell.unwrap_or_else(|| SHELL.map(str::to_owned).to_vec());
+        if let Some((line, is_text_as_words)) = healthcheck(&new["Healthcheck"], &shell) {
+            written.line(&line);
+            if is_text_as_words {
+                let text = "the test of `healthcheck:` is a list with its shell: a Dockerfile cannot have the text as it is";
+                written.notes.push(Note::new(label, text.to_owned()));
+            }
         }
     }
     maps(written, start, label)
@@ -198,12 +199,13 @@ fn maps(written: &mut Written, start: &Start, label: &str) -> Result<(), Diagnos
     Ok(())
 }
 
-/// Returns `HEALTHCHECK`.
-fn healthcheck(check: &Value) -> Option<String> {
+/// Returns `HEALTHCHECK`, and whether a text that a Dockerfile cannot have is written as the words that run it: `shell` and
+/// the text.
+fn healthcheck(check: &Value, shell: &[String]) -> Option<(String, bool)> {
     let mut words = check["Test"].as_array()?.iter().filter_map(Value::as_str);
     let kind = words.next()?;
     if kind == "NONE" {
-        return Some("HEALTHCHECK NONE".to_owned());
+        return Some(("HEALTHCHECK NONE".to_owned(), false));
     }
     let mut line = "HEALTHCHECK".to_owned();
     for (field, option) in [
@@ -220,14 +222,12 @@ fn healthcheck(check: &Value) -> Option<String> {
         line.push_str(&format!(" --retries={retries}"));
     }
     let words: Vec<String> = words.map(str::to_owned).collect();
-    let command = if kind == "CMD-SHELL" {
-        let text = words.first()?;
-        let is_plain = !text.contains('\n') && !text.ends_with('\\') && !text.starts_with('[');
-        is_plain.then(|| text.clone())?
-    } else {
-        array(&words)
+    let (command, is_text_as_words) = match words.as_slice() {
+        [text] if kind == "CMD-SHELL" && is_shell_form(text) => (text.clone(), false),
+        _ if kind == "CMD-SHELL" => (array(&[shell, &words].concat()), true),
+        _ => (array(&words), false),
     };
-    Some(format!("{line} CMD {command}"))
+    Some((format!("{line} CMD {command}"), is_text_as_words))
 }
 
 fn duration(nanoseconds: u64) -> String {

@@ -16,6 +16,9 @@ use crate::llb::{Graph, Meta, Output, Platform, Source};
 use crate::name::{Digest, Reference};
 use crate::stack::{Base, ExternalImage, Image, ImageId, ImageSource, Kind, Step};
 
+/// The longest line that the parser of Dockerfiles reads, bytes.
+const LONGEST_READ: usize = 65_535;
+
 /// The configs of images that are rendered.
 pub type Configs = BTreeMap<ImageId, BaseConfig>;
 
@@ -160,13 +163,32 @@ fn instructions(
         let path = format!("steps/{INSTALLER}");
         written.files.0.insert(path, File::text(text));
     }
+    let tools = stages(written.uv, written.rattler, &inputs.names);
+    let staged = match written.staged.as_str() {
+        "" => String::new(),
+        staged => format!("FROM scratch AS {}\n{staged}\n", inputs.names.files),
+    };
     written.text = format!(
-        "# Image {label} of the stack {}, rendered by laminate.\n{}FROM {from}\n{}",
+        "# Image {label} of the stack {}, rendered by laminate.\n{tools}{staged}FROM {from}\n{}",
         stack.name(),
-        stages(written.uv, written.rattler, &inputs.names),
         written.text
     );
+    ensure_short_lines(&written.text, image)?;
     Ok(written)
+}
+
+/// Fails for a Dockerfile with a line that is longer than its parser reads.
+fn ensure_short_lines(text: &str, image: &Image) -> Result<(), Diagnostic> {
+    let Some(line) = text.lines().find(|line| line.len() > LONGEST_READ) else {
+        return Ok(());
+    };
+    let keyword = line.split(' ').next().unwrap_or_default();
+    let text = format!(
+        "{keyword} of image `{}` has {} bytes: a line of a Dockerfile cannot be as long",
+        image.name.value,
+        line.len()
+    );
+    Err(Diagnostic::error(text).at(image.name.span, "this image"))
 }
 
 /// Adds one step.

@@ -11,6 +11,8 @@ pub struct Names {
     contexts: BTreeMap<ImageName, String>,
     targets: BTreeMap<ImageId, String>,
     dockerfiles: BTreeMap<ImageId, String>,
+    /// The stage with files of other modes.
+    pub files: String,
     /// The stage with uv.
     pub uv: String,
     /// The stage with py-rattler.
@@ -43,6 +45,7 @@ impl Names {
             let below = unique(&format!("{name}-dockerfile"), &mut taken);
             names.dockerfiles.insert(*id, below);
         }
+        names.files = unique("files", &mut taken);
         names.uv = unique("uv", &mut taken);
         names.rattler = unique("rattler", &mut taken);
         names
@@ -133,10 +136,8 @@ mod tests {
 
     #[test]
     fn a_tool_is_not_called_as_an_image() {
-        let (_, names) = names(&["uv"]);
-        assert_eq!(
-            (names.uv.as_str(), names.rattler.as_str()),
-            ("uv-2", "rattler")
-        );
+        let (_, names) = names(&["uv", "files"]);
+        let stages = [&names.files, &names.uv, &names.rattler];
+        assert_eq!(stages, ["files-2", "uv-2", "rattler"]);
     }
 }

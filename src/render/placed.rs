@@ -6,25 +6,8 @@ use super::words::{here_document, is_plain_path, paths, value};
 use crate::compile::{Content, Entry, Placement, What, apply};
 use crate::stack::{Mode, Writable};
 
-/// Folders that every system has.
-const SYSTEM: [&str; 12] = [
-    "",
-    "/etc",
-    "/home",
-    "/opt",
-    "/root",
-    "/srv",
-    "/tmp",
-    "/usr/bin",
-    "/usr/local/bin",
-    "/usr/local/sbin",
-    "/usr/sbin",
-    "/var",
-];
-
 /// Returns whether `COPY` gives the files the same owners and modes. It does not at, below or above a writable path,
-/// where they are given to the group. `--chmod` also sets the mode of new folders above a file, and a folder that git
-/// does not keep, as it is empty, cannot be copied.
+/// where they are given to the group. A folder that git does not keep, as it is empty, cannot be copied.
 pub fn is_copy(list: &[Placement], writable: Option<&Writable>) -> bool {
     let is_near = |writable: &Writable, target: &str| {
         writable.root_of(target).is_some() || writable.roots_below(target).next().is_some()
@@ -36,13 +19,7 @@ pub fn is_copy(list: &[Placement], writable: Option<&Writable>) -> bool {
             // `COPY` has patterns, and no file has a name that is one.
             What::Image { path, .. } => is_plain && !path.contains(['*', '?', '[', '\\']),
             What::Contents(entries) => is_plain && !entries.is_empty(),
-            What::File(entry) => {
-                let above = placement
-                    .target
-                    .rsplit_once('/')
-                    .map_or("", |(above, _)| above);
-                matches!(mode_of(entry, placement), 0o644 | 0o755) || SYSTEM.contains(&above)
-            }
+            What::File(_) => true,
         };
         has_equal && !writable.is_some_and(|writable| is_near(writable, &placement.target))
     })
@@ -70,17 +47,23 @@ impl Folder<'_, '_> {
                     Entry::File { mode, .. } => *mode,
                     Entry::Link(_) | Entry::Folder(_) => mode,
                 };
-                if (mode, kept) != (0o644, 0o644) && !matches!(entry, Entry::Link(_)) {
-                    options.push_str(&format!(" --chmod={mode:03o}"));
-                }
-                // The target of a here-document cannot have blanks.
-                let text = text_of(entry).filter(|_| is_plain_path(target));
-                if let Some((word, rest)) = text {
-                    self.line(&format!("COPY{options} {word} {target}\n{rest}"));
+                let is_natural = (mode, kept) == (0o644, 0o644) || matches!(entry, Entry::Link(_));
+                if is_natural || mode == 0o755 {
+                    if !is_natural {
+                        options.push_str(" --chmod=755");
+                    }
+                    let text = self.copy_file(entry, target, &options, index);
+                    self.line(&text);
                     return;
                 }
-                let source = self.source(entry, target, index);
-                self.line(&format!("COPY{options} {}", paths(&source, target)));
+                // `--chmod` also sets the mode of new folders above the file, so a stage does it where there are none.
+                let staged = format!("/{:02}-{index}", self.number);
+                let chmod = format!(" --chmod={mode:03o}");
+                let text = self.copy_file(entry, &staged, &chmod, index);
+                self.written.staged.push_str(&text);
+                let stage = &self.inputs.names.files;
+                let text = format!("COPY --from={stage}{options} {}", paths(&staged, target));
+                self.line(&text);
             }
             What::Contents(entries) => {
                 let natural = self.natural_folder(entries);
@@ -114,6 +97,17 @@ impl Folder<'_, '_> {
                 ));
             }
         }
+    }
+
+    /// Returns the instruction that copies a single file, which is added to the folder unless it is a here-document.
+    fn copy_file(&mut self, entry: &Entry, target: &str, options: &str, index: usize) -> String {
+        // The target of a here-document cannot have blanks.
+        let text = text_of(entry).filter(|_| is_plain_path(target));
+        if let Some((word, rest)) = text {
+            return format!("COPY{options} {word} {target}\n{rest}");
+        }
+        let source = self.source(entry, target, index);
+        format!("COPY{options} {}\n", paths(&source, target))
     }
 
     /// Returns the path of a single file in the folder, to which it is added.

@@ -27,6 +27,8 @@ pub const ENTER: &str = "cd \"$1\" && shift";
 pub struct Written {
     /// The instructions.
     pub text: String,
+    /// The instructions of a stage of files with modes that `COPY` cannot give them in the image.
+    pub staged: String,
     /// The files beside it.
     pub files: Files,
     /// `USER` at the end of the text, by [`user_of`].

@@ -1,5 +1,6 @@
 //! Tests of whole Dockerfiles.
 
+mod config;
 mod keys;
 
 use std::collections::BTreeMap;
@@ -85,18 +86,18 @@ fn a_part_of_a_folder_is_copied_from_a_folder_of_the_step() {
 }
 
 #[test]
-fn a_mode_that_also_new_folders_would_get_is_set_by_a_command() {
-    let made = |path: &str| {
-        let keys =
-            format!("steps: [{{ write: {{ {path}: {{ text: \"x\\n\", mode: \"600\" }} }} }}]");
-        instructions(&keys, PATH)
-    };
-    assert_eq!(made("/etc/x"), "COPY --chmod=600 <<'EOF' /etc/x\nx\nEOF\n");
-    assert!(
-        made("/etc/new/x").starts_with("RUN --mount="),
-        "{}",
-        made("/etc/new/x")
-    );
+fn a_mode_that_also_new_folders_would_get_is_set_in_a_stage() {
+    let keys = "steps: [{ write: { /opt/x: { text: \"x\\n\", mode: \"600\", owner: \"7\" } } }, { copy: { /etc/new/y: { from: one, mode: \"2750\" } } }]";
+    let made = rendered(&format!("  a:\n    base: debian:12\n    {keys}\n"), PATH);
+    let text = text(&made, "a/Dockerfile");
+    let stage = "FROM scratch AS files\nCOPY --chmod=600 <<'EOF' /01-0\nx\nEOF\nCOPY --chmod=2750 files/one /02-0\n\nFROM docker.io";
+    assert!(text.contains(stage), "{text}");
+    for line in [
+        "\nCOPY --from=files --chown=7 /01-0 /opt/x\n",
+        "\nCOPY --from=files /02-0 /etc/new/y\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
 }
 
 #[test]

@@ -89,6 +89,17 @@ pub fn here_document(text: &str) -> Option<(String, String)> {
     Some((format!("<<'{name}'"), format!("{text}{name}\n")))
 }
 
+/// Returns whether an instruction has a text for a shell as it is: an instruction is one line, without blanks at its ends
+/// and a backslash at its end, and `[` begins a list.
+pub fn is_shell_form(text: &str) -> bool {
+    !text.is_empty()
+        && text.trim() == text
+        && !text.contains(['\n', '\r', '\0'])
+        && !text.ends_with('\\')
+        && !text.starts_with('[')
+        && text.len() < LONGEST_LINE
+}
+
 /// Returns whether a text that a shell runs with `-e` does the same without it, and on one line: a chain of `&&`.
 pub fn is_one_command(text: &str) -> bool {
     let rest = text.replace("&&", "");
@@ -127,6 +138,19 @@ mod tests {
         let made = here_document("a\nEOF\n").expect("it can");
         assert_eq!(made, ("<<'EOF_'".to_owned(), "a\nEOF\nEOF_\n".to_owned()));
         assert_eq!(here_document("no end of line"), None);
+    }
+
+    #[test]
+    fn a_shell_form_is_one_line_without_blanks_at_its_ends() {
+        for text in ["curl -f \"$URL\" || exit 1", "a  b", "a #b", "a\tb 'c\\'"] {
+            assert!(is_shell_form(text), "{text}");
+        }
+        for text in [
+            "", " ", " a", "a ", "\ta", "a\u{a0}", "a\nb", "a\\", "[a]", "a\r",
+        ] {
+            assert!(!is_shell_form(text), "{text:?}");
+        }
+        assert!(!is_shell_form(&"a".repeat(LONGEST_LINE)));
     }
 
     #[test]
