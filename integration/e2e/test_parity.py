@@ -52,6 +52,27 @@ def test_an_image_of_steps_is_compared_with_that_of_a_dockerfile(make_stack):
     assert set(files) == {"/etc/issue", "/srv/app/server.py", "/srv/data/x", "/srv/data/y"}
     assert files["/srv/data/x"] == ("mode 644", "mode 4711")
     assert files["/etc/issue"][1] is None and files["/srv/data/y"][0].startswith("link to x")
+    text = stack.laminate("parity", "new", "--with", old, status=10, json=False).out
+    assert text.startswith(f"stack:     new\nreference: {old}\n\nconfig\n  Env LEVEL: stack 5; reference 4\n"), text
     table = stack.laminate("parity", "new", "--with", old, "--ignore", "/srv/**", "--format", "markdown", status=10,
                            json=False).out
     assert "| `Env LEVEL` | 5 | 4 |" in table and "/srv" not in table, table
+
+
+VARIANTS = """
+    stack: variants
+    variants: { "1.0": { vars: { level: "4" } }, "2.0": { vars: { level: "5" } } }
+    tags: ["${variant}-${commit7}"]
+    images: { a: { base: BASE, env: { LEVEL: "${level}" } } }
+"""
+
+
+def test_a_variant_with_dots_is_not_a_registry(make_stack):
+    stack = make_stack(VARIANTS, name="variants")
+    stack.laminate("build", "--push")
+    text = stack.laminate("parity", "1.0/a", "--with", "2.0/a", status=10, json=False).out
+    assert text.startswith("first:  1.0/a\nsecond: 2.0/a\n\nconfig\n  Env LEVEL: first 4; second 5\n"), text
+    reference = f"{stack.registry}/a:2.0-{stack.commit7}"
+    assert stack.laminate("parity", "2.0/a", "--with", reference).json["same"]
+    assert "is more than one image" in stack.laminate("parity", "a", "--with", reference, status=2, json=False).err
+    assert "unknown image" in stack.laminate("parity", "nosuch", "--with", reference, status=2, json=False).err

@@ -135,7 +135,7 @@ fn lock(folder: &Utf8Path, shown: &str) -> Result<Option<Lock>, Failure> {
 }
 
 /// The file `-f` names, else the nearest `specs.yml` from here upwards.
-fn spec_path(global: &Global) -> Result<Utf8PathBuf, Failure> {
+pub fn spec_path(global: &Global) -> Result<Utf8PathBuf, Failure> {
     let start = match &global.directory {
         Some(folder) => folder.clone(),
         None => Utf8PathBuf::new(),

@@ -1,11 +1,13 @@
 //! `laminate parity`: compares an image of the stack with the one it replaces.
 
-use std::collections::BTreeMap;
+mod images;
+mod shown;
+
 use std::fs::File;
 use std::io::Seek as _;
 use std::ops::Range;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{DiffFormat, Global, ParityArgs};
@@ -14,8 +16,7 @@ use super::{Answer, Exit, Failure, context, pretty};
 use crate::event::{Event, Events};
 use crate::name::{Digest, Reference, Repository};
 use crate::oci;
-use crate::parity::{self, Changed, Compressed, Differences, Files, Side};
-use crate::plan::{Action, Request};
+use crate::parity::{self, Compressed, Files, Side};
 use crate::registry::{Credentials, Locator, Registry};
 
 /// The largest config of an image that is read, bytes.
@@ -35,25 +36,17 @@ pub async fn run(
         )
     })?;
     let registry = context::registry(Credentials::from_environment(), events, cancel)?;
-    let first = match reference_of(&args.image) {
-        Some(reference) => reference,
-        None => built(global, &args.image, &registry, events, cancel).await?,
-    };
-    let second = Reference::parse(&args.with).map_err(|error| {
-        Failure::new(
-            Exit::Usage,
-            format!("invalid image reference `{}`: {error}", args.with),
-        )
-    })?;
+    let sides = images::find(global, args, &registry, events, cancel).await?;
+    let [first, second] = sides.each_ref().map(|side| &side.reference);
     let reading = async {
-        let one = described(&registry, &first).await?;
-        let other = described(&registry, &second).await?;
+        let one = described(&registry, first).await?;
+        let other = described(&registry, second).await?;
         let layers = one.0.layers.iter().zip(&other.0.layers);
         let shared = layers.take_while(|(one, other)| one.digest == other.digest);
         let shared = shared.count();
         let base = read(
             &registry,
-            &first,
+            first,
             &one.0,
             0..shared,
             Files::default(),
@@ -61,13 +54,13 @@ pub async fn run(
         )
         .await?;
         let rest = shared..one.0.layers.len();
-        let files = read(&registry, &first, &one.0, rest, base.clone(), events).await?;
+        let files = read(&registry, first, &one.0, rest, base.clone(), events).await?;
         let one = Side {
             files,
             config: one.1,
         };
         let rest = shared..other.0.layers.len();
-        let files = read(&registry, &second, &other.0, rest, base, events).await?;
+        let files = read(&registry, second, &other.0, rest, base, events).await?;
         let other = Side {
             files,
             config: other.1,
@@ -76,51 +69,18 @@ pub async fn run(
     };
     let (one, other) = unless_cancelled(cancel, reading).await?;
     let found = parity::compare(&one, &other, &ignored);
-    let names = [args.image.as_str(), args.with.as_str()];
     let exit = if found.is_empty() {
         Exit::Done
     } else {
         Exit::Difference
     };
-    let json = document(&found, &first, &second);
+    let json = shown::document(&found, first, second);
     let text = match args.format {
-        DiffFormat::Text => text(&found, names),
-        DiffFormat::Markdown => markdown(&found, names),
+        DiffFormat::Text => shown::text(&found, &sides),
+        DiffFormat::Markdown => shown::markdown(&found, &sides),
         DiffFormat::Json => pretty(&json),
     };
     Ok(Answer::new(exit, json, text))
-}
-
-/// Returns the reference that a text is, if it is not the name of an image of the stack.
-fn reference_of(text: &str) -> Option<Reference> {
-    let is_reference = text.contains(['/', '@']) && text.contains([':', '.']);
-    Reference::parse(text).ok().filter(|_| is_reference)
-}
-
-/// Returns an image of the stack that is up to date, in staging.
-async fn built(
-    global: &Global,
-    name: &str,
-    registry: &Registry,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<Reference, Failure> {
-    let context = context::load(global).await?;
-    let id = context.select_one(name)?;
-    let (_, plan) = context
-        .plan(Some(registry), &Request::default(), events, cancel)
-        .await?;
-    match (&plan.images[id.0].action, context.stack.staging()) {
-        (Action::Reuse { digest }, Some(staging)) => Ok(Reference {
-            repository: staging.clone(),
-            tag: None,
-            digest: Some(digest.clone()),
-        }),
-        _ => Err(
-            Failure::new(Exit::Environment, format!("image `{name}` is not built"))
-                .help("run `laminate build` with a registry, then compare"),
-        ),
-    }
 }
 
 /// Returns the manifest and the config of an image.
@@ -228,101 +188,4 @@ async fn add(
         .map_err(std::io::Error::other)
         .and_then(|read| read);
     read.map_err(unreadable)
-}
-
-fn document(found: &Differences, first: &Reference, second: &Reference) -> Value {
-    let list = |changes: &[Changed]| -> Value {
-        let value =
-            |it: &Changed| json!({ "what": it.what, "first": it.first, "second": it.second });
-        changes.iter().map(value).collect()
-    };
-    json!({
-        "first": first.to_string(),
-        "second": second.to_string(),
-        "same": found.is_empty(),
-        "config": list(&found.config),
-        "packages": list(&found.packages),
-        "files": list(&found.files),
-        "ignored": found.ignored,
-        "ignores": parity::IGNORED.iter().copied().collect::<BTreeMap<_, _>>(),
-    })
-}
-
-fn parts(found: &Differences) -> [(&'static str, &Vec<Changed>); 3] {
-    [
-        ("config", &found.config),
-        ("packages", &found.packages),
-        ("files", &found.files),
-    ]
-}
-
-/// Returns the number of differences, and what was left out.
-fn summary(found: &Differences) -> String {
-    let count: usize = parts(found).iter().map(|(_, list)| list.len()).sum();
-    let mut text = match count {
-        0 => "no differences".to_owned(),
-        1 => "1 difference".to_owned(),
-        count => format!("{count} differences"),
-    };
-    if found.ignored > 0 {
-        let count = found.ignored;
-        text.push_str(&format!(
-            "; {count} files that differ from build to build are left out"
-        ));
-    }
-    text
-}
-
-fn text(found: &Differences, names: [&str; 2]) -> String {
-    let mut text = String::new();
-    for (title, list) in parts(found) {
-        if list.is_empty() {
-            continue;
-        }
-        text.push_str(&format!("{title}\n"));
-        for Changed {
-            what,
-            first,
-            second,
-        } in list
-        {
-            let line = match (first, second) {
-                (Some(first), Some(second)) => format!("{what}: {first} → {second}"),
-                (Some(only), None) => format!("{what}: only in {} ({only})", names[0]),
-                (None, Some(only)) => format!("{what}: only in {} ({only})", names[1]),
-                (None, None) => what.clone(),
-            };
-            text.push_str(&format!("  {line}\n"));
-        }
-    }
-    text.push_str(&format!("{}\n", summary(found)));
-    text
-}
-
-fn markdown(found: &Differences, names: [&str; 2]) -> String {
-    let mut text = String::new();
-    let cell = |text: &Option<String>| {
-        let text = text.as_deref().unwrap_or("–");
-        text.replace('|', "\\|").replace('\n', " ")
-    };
-    for (title, list) in parts(found) {
-        if list.is_empty() {
-            continue;
-        }
-        text.push_str(&format!(
-            "| {title} | {} | {} |\n|---|---|---|\n",
-            names[0], names[1]
-        ));
-        for it in list {
-            let what = it.what.replace('|', "\\|");
-            text.push_str(&format!(
-                "| `{what}` | {} | {} |\n",
-                cell(&it.first),
-                cell(&it.second)
-            ));
-        }
-        text.push('\n');
-    }
-    text.push_str(&format!("{}\n", summary(found)));
-    text
 }

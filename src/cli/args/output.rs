@@ -69,10 +69,10 @@ pub struct RenderArgs {
 /// Arguments of `laminate parity`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ParityArgs {
-    /// An image of the stack that is up to date, or a reference
+    /// An image of the stack that is up to date (IMAGE or VARIANT/IMAGE), or a reference
     #[arg(value_name = "IMAGE")]
     pub image: String,
-    /// The image to compare it with, for example the one of the Dockerfile
+    /// The image to compare it with, for example the one of the Dockerfile; also an image of the stack
     #[arg(long, value_name = "REFERENCE")]
     pub with: String,
     /// Leave out files that this pattern matches; can be repeated
