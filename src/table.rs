@@ -3,23 +3,37 @@
 use std::time::Duration;
 
 /// Returns a table with aligned columns, two blanks apart, without trailing blanks. Missing cells are
-/// empty.
+/// empty. A column that is empty in all rows is left out.
 pub fn plain(headers: &[&str], rows: &[Vec<String>]) -> String {
-    let all = || {
-        let head = headers.iter().map(|cell| cell.to_string()).collect();
-        std::iter::once(head).chain(rows.iter().cloned())
-    };
-    let columns = all().map(|row: Vec<String>| row.len()).max().unwrap_or(0);
+    let (headers, rows) = without_empty(headers, rows);
+    lines(&std::iter::once(headers).chain(rows).collect::<Vec<_>>())
+}
+
+/// Returns a table without its columns that are empty in all rows. One without rows keeps its columns.
+fn without_empty(headers: &[&str], rows: &[Vec<String>]) -> (Vec<String>, Vec<Vec<String>>) {
+    let cell = |row: &Vec<String>, column| row.get(column).cloned().unwrap_or_default();
+    let is_used =
+        |column: &usize| rows.is_empty() || rows.iter().any(|row| measure(&cell(row, *column)) > 0);
+    let used: Vec<usize> = (0..headers.len()).filter(is_used).collect();
+    let headers = used.iter().map(|column| headers[*column].to_owned());
+    let rows = rows.iter();
+    let rows = rows.map(|row| used.iter().map(|column| cell(row, *column)).collect());
+    (headers.collect(), rows.collect())
+}
+
+/// Returns rows with aligned cells, as [`plain`] does.
+pub fn lines(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let mut widths = vec![0; columns];
-    for row in all() {
-        for (width, cell) in widths.iter_mut().zip(&row) {
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(measure(cell));
         }
     }
     let mut text = String::new();
-    for row in all() {
+    for row in rows {
         let mut line = String::new();
-        for (width, cell) in widths.iter().zip(&row) {
+        for (width, cell) in widths.iter().zip(row) {
             line.push_str(cell);
             line.extend(std::iter::repeat_n(' ', width - measure(cell) + 2));
         }
@@ -29,8 +43,11 @@ pub fn plain(headers: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Returns a Markdown table. Markup in cells is escaped, except code in backticks.
+/// Returns a Markdown table. Markup in cells is escaped, except code in backticks. A column that is empty in all rows is
+/// left out.
 pub fn markdown(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let (headers, rows) = without_empty(headers, rows);
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut text = line(headers.iter().map(|cell| escape(cell)).collect());
     text.push_str(&line(vec!["---".to_owned(); headers.len()]));
@@ -109,6 +126,15 @@ mod tests {
         r                  hold
         ");
         assert_eq!(plain(&["A"], &[]), "A\n");
+    }
+
+    #[test]
+    fn a_column_that_is_empty_in_all_rows_is_left_out() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let rows = [row(["a", "", "x"]), row(["b", "", ""])];
+        assert_eq!(plain(&["A", "B", "C"], &rows), "A  C\na  x\nb\n");
+        let table = markdown(&["A", "B", "C"], &rows);
+        assert_eq!(table, "| A | C |\n| --- | --- |\n| a | x |\n| b |  |\n");
     }
 
     #[test]
