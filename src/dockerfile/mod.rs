@@ -18,6 +18,7 @@ use std::ops::Range;
 pub use ignore::Ignore;
 pub use lines::{Instruction, Lines, here_document, lines};
 pub use uses::{Root, Uses};
+pub use words::expand;
 
 /// A Dockerfile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,6 +105,8 @@ struct Stage {
     args: Vec<String>,
     /// Whether it has `ONBUILD`.
     has_triggers: bool,
+    /// What the instructions after `ONBUILD` use, in the stages and images that are based on it.
+    triggers: Vec<Use>,
 }
 
 /// What an instruction takes from outside of its stage.

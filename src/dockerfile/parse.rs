@@ -47,6 +47,7 @@ fn stage(instruction: &Instruction) -> Result<Stage, Fault> {
             uses: Vec::new(),
             args: Vec::new(),
             has_triggers: false,
+            triggers: Vec::new(),
         }),
         _ => Err(Fault {
             message: "invalid `FROM`".to_owned(),
@@ -75,7 +76,10 @@ impl Stage {
             "ONBUILD" => {
                 self.has_triggers = true;
                 if let Some(inner) = instruction.trigger() {
+                    let own = std::mem::take(&mut self.uses);
                     self.add(&inner);
+                    let used = std::mem::replace(&mut self.uses, own);
+                    self.triggers.extend(used);
                 }
             }
             _ => {}

@@ -76,6 +76,16 @@ fn stages_that_the_target_does_not_need_count_for_nothing() {
 }
 
 #[test]
+fn a_trigger_uses_files_where_it_runs() {
+    let own = "FROM debian:12 AS a\nONBUILD COPY x /\nONBUILD COPY --from=golang:1 /y /\n";
+    let uses = uses_of(own, None, &[]);
+    assert!(uses.has_triggers && uses.context.is_empty() && uses.images.is_empty());
+    let uses = uses_of(&format!("{own}FROM a\n"), None, &[]);
+    assert_eq!(uses.context, BTreeSet::from(["x".to_owned()]));
+    assert_eq!(images(&uses), ["golang:1"]);
+}
+
+#[test]
 fn a_name_that_cannot_be_known_is_a_fault_at_its_place() {
     let fault = |text: &str| {
         let file = Dockerfile::parse(text).expect("a Dockerfile");

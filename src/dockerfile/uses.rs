@@ -166,7 +166,15 @@ impl Follower<'_> {
         self.uses.has_triggers |= is_own && stage.has_triggers;
         let name = self.base(stage)?;
         let root = match self.named(&name.value, index) {
-            Named::Stage(below) => self.stage(below, is_own)?,
+            Named::Stage(below) => {
+                let root = self.stage(below, is_own)?;
+                if is_new {
+                    for used in &file.stages[below].triggers {
+                        self.used(used)?;
+                    }
+                }
+                root
+            }
             Named::Image if name.value == "scratch" => Root::Scratch,
             Named::Image => Root::Image(name),
         };

@@ -3,7 +3,7 @@
 use crate::compile::Program;
 use crate::run::FailedProcess;
 use crate::spec::tree::{LeftOut, Lost};
-use crate::stack::{Image, Kind, Stack, Step};
+use crate::stack::{Base, Image, Kind, Stack, Step};
 
 /// What programs write that are not allowed to do something. It only decides whether a hint is shown.
 const DENIED: [&str; 5] = [
@@ -63,11 +63,12 @@ pub(super) fn hint(
 
 /// Returns why a file is missing in the context of a Dockerfile, by the message of the engine: `…: "/x": not found`.
 pub(super) fn left_out(stack: &Stack, image: &Image, message: &str) -> Option<String> {
-    let context = &image.dockerfile()?.context;
+    let file = image.dockerfile()?;
+    let context = &file.context;
     let path = message.strip_suffix("\": not found")?.rsplit('"').next()?;
     let path = path.trim_start_matches('/');
     let why = match stack.files().follow(context, path) {
-        Ok(_) => "its `.dockerignore` leaves it out".to_owned(),
+        _ if file.ignored.contains(path) => "its `.dockerignore` leaves it out".to_owned(),
         Err(Lost::LeftOut { path, reason }) => match reason {
             LeftOut::Ignored => format!(
                 "git ignores `{path}`, and ignored files are not part of a context: `git add --force` adds it"
@@ -75,9 +76,22 @@ pub(super) fn left_out(stack: &Stack, image: &Image, message: &str) -> Option<St
             LeftOut::LeftBehind => format!("`{path}` has a name of files that tools leave behind"),
             LeftOut::Empty => format!("`{path}` is an empty folder, which git does not track"),
         },
-        Err(_) => return None,
+        // It is not known before the build what a trigger names.
+        _ if has_triggers(stack, image) => {
+            "if an `ONBUILD` of its base names it, name it in an instruction of the Dockerfile as well".to_owned()
+        }
+        _ => return None,
     };
     Some(format!("`{path}` is missing in the context: {why}"))
+}
+
+/// Whether the base of an image is one of the stack whose Dockerfile has `ONBUILD`.
+fn has_triggers(stack: &Stack, image: &Image) -> bool {
+    let Base::Image(base) = image.base else {
+        return false;
+    };
+    let file = stack.image(base).dockerfile();
+    file.is_some_and(|file| file.has_triggers)
 }
 
 /// Returns how a step gets the rights that its user lacks.
@@ -149,8 +163,14 @@ mod tests {
     #[test]
     fn a_file_that_git_ignores_is_missing_in_a_context() {
         let text = "FROM debian:12\nCOPY x.log y /\n";
-        let files = [("images/a/Dockerfile", text), ("images/a/y", "")];
-        let spec = "stack: x\nimages:\n  a: { dockerfile: Dockerfile }\n";
+        let files = [
+            ("images/a/Dockerfile", text),
+            ("images/a/y", ""),
+            ("images/a/.dockerignore", "y\n"),
+            ("images/b/Dockerfile", "FROM debian:12\nONBUILD COPY y /\n"),
+            ("images/c/Dockerfile", "FROM b\n"),
+        ];
+        let spec = "stack: x\nimages:\n  a: { dockerfile: Dockerfile }\n  b: { dockerfile: Dockerfile }\n  c: { dockerfile: Dockerfile }\n";
         let mut stack = crate::testing::stack_with(spec, &files);
         stack
             .files_mut()
@@ -165,8 +185,15 @@ mod tests {
             ignored.contains("git ignores `images/a/x.log`"),
             "{ignored}"
         );
-        assert!(hint("/y").is_some_and(|text| text.contains(".dockerignore")));
+        assert_eq!(
+            hint("/y").as_deref(),
+            Some("`y` is missing in the context: its `.dockerignore` leaves it out")
+        );
         assert_eq!(hint("/z"), None);
+        let mut images = stack.images().iter();
+        let child = images.find(|image| image.name.as_str() == "c");
+        let of_base = left_out(&stack, child.expect("it is there"), "x: \"/y\": not found");
+        assert!(of_base.is_some_and(|text| text.contains("`ONBUILD` of its base")));
     }
 
     #[test]

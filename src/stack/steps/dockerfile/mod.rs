@@ -24,6 +24,8 @@ pub struct Dockerfile {
     pub context: Utf8PathBuf,
     /// `ignore:`, or the `.dockerignore` that is used.
     pub ignore: Option<Utf8PathBuf>,
+    /// Paths that its instructions name, and that file ignores.
+    pub ignored: BTreeSet<String>,
     /// `target:`.
     pub target: Option<String>,
     /// `args:`.
@@ -96,6 +98,7 @@ impl Dockerfile {
             // Which files are used is part of the key.
             context: _,
             ignore: _,
+            ignored: _,
             target,
             args,
             contexts: _,

@@ -82,6 +82,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
         file: Utf8PathBuf::new(),
         context: step.paths.folder.clone(),
         ignore: None,
+        ignored: BTreeSet::new(),
         target: None,
         args: BTreeMap::new(),
         contexts: BTreeMap::new(),
@@ -149,7 +150,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
     made.has_triggers = uses.has_triggers;
     let agents = uses.agents.iter().map(|id| id.value.clone());
     made.agents = agents.collect();
-    let patterns = reading.ignore(&mut made, ignore)?;
+    let patterns = reading.ignore(&mut made, &uses, ignore)?;
     made.files = reading.files(&made, &uses, &patterns)?;
     reading.folders(&mut made, &uses)?;
     let base = reading.images(&mut made, &parsed, &uses)?;
@@ -272,7 +273,12 @@ impl Reading<'_> {
 
     /// Returns the patterns of ignored files: of `ignore:`, of the file that is named after the Dockerfile, or of
     /// `.dockerignore` (Docker, "Build context").
-    fn ignore(&self, made: &mut Dockerfile, given: Option<(Utf8PathBuf, Span)>) -> Option<Ignore> {
+    fn ignore(
+        &self,
+        made: &mut Dockerfile,
+        uses: &Uses,
+        given: Option<(Utf8PathBuf, Span)>,
+    ) -> Option<Ignore> {
         let all = self.step.paths.files;
         let named = Utf8PathBuf::from(format!("{}.dockerignore", made.file));
         let usual = made.context.join(".dockerignore");
@@ -282,7 +288,10 @@ impl Reading<'_> {
             return Some(Ignore::default());
         };
         made.ignore = Some(path.clone());
-        self.parse_patterns(&path, span)
+        let patterns = self.parse_patterns(&path, span)?;
+        let ignored = uses.context.iter().filter(|path| patterns.matches(path));
+        made.ignored = ignored.cloned().collect();
+        Some(patterns)
     }
 
     /// Returns the patterns of a file; none if it does not exist.
