@@ -1,11 +1,13 @@
 //! `laminate import`: a stack from Dockerfiles, a bake file, a compose file or a `spec.yml`.
 
+mod report;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::args::{Global, ImportArgs};
 use super::{Answer, Exit, Failure, yaml};
@@ -87,52 +89,12 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
         write(&folder, &to, &spec, &imported)?;
         note_ignored(&to, &mut imported).await?;
     }
-    let json = json!({
-        "spec": spec,
-        "written": !args.dry_run,
-        "copied": imported.copies.iter().map(|copy| json!({ "from": copy.from, "to": copy.to })).collect::<Vec<_>>(),
-        "report": imported.notes.iter().map(note).collect::<Vec<_>>(),
-    });
+    let stack = args.stack.is_none().then_some(settings.stack.as_str());
     Ok(Answer::new(
         Exit::Done,
-        json,
-        report(&spec, &imported, args.dry_run),
+        report::json(&spec, &imported, !args.dry_run),
+        report::text(&spec, &imported, stack, args.dry_run),
     ))
-}
-
-fn note(note: &Note) -> Value {
-    json!({ "where": note.place, "found": note.found, "became": note.became, "open": note.is_open })
-}
-
-/// Returns the report, and with `--dry-run` the spec.
-fn report(spec: &str, imported: &Imported, dry_run: bool) -> String {
-    let mut text = String::new();
-    if dry_run {
-        text.push_str(spec);
-        text.push('\n');
-    }
-    let (open, done): (Vec<&Note>, Vec<&Note>) = imported.notes.iter().partition(|it| it.is_open);
-    for (title, notes) in [("Imported", done), ("Left out, or to be checked", open)] {
-        if notes.is_empty() {
-            continue;
-        }
-        text.push_str(&format!("{title}:\n"));
-        for note in notes {
-            text.push_str(&format!(
-                "  {}: {} → {}\n",
-                note.place, note.found, note.became
-            ));
-        }
-    }
-    let copied = imported.copies.len();
-    if copied > 0 {
-        text.push_str(&format!("{copied} files copied below images/\n"));
-    }
-    if !dry_run {
-        text.push_str("wrote specs.yml\n");
-        text.push_str(next(imported.spec.get("registry").is_some()));
-    }
-    text
 }
 
 /// Returns what to do with a new spec.
@@ -271,12 +233,17 @@ async fn note_ignored(to: &Utf8Path, imported: &mut Imported) -> Result<(), Fail
         ignored: ignored(to).await?,
         ..Sources::default()
     };
+    let became = "git ignores it there, and ignored files are not part of a stack: add it with `git add --force`";
     let copies = imported.copies.iter();
-    for copy in copies.filter(|copy| sources.is_ignored(&copy.to)) {
-        let became = "git ignores it there, and ignored files are not part of a stack: add it with `git add --force`";
-        let note = Note::open(&copy.from, format!("copied to {}", copy.to), became);
-        imported.notes.push(note);
-    }
+    let copies = copies.map(|copy| (&copy.from, "copied", &copy.to));
+    let written = imported.written.keys().map(|path| (path, "written", path));
+    let ignored = copies
+        .chain(written)
+        .filter(|(_, _, to)| sources.is_ignored(to));
+    let notes: Vec<Note> = ignored
+        .map(|(from, done, to)| Note::open(from, format!("{done} to {to}"), became))
+        .collect();
+    imported.notes.extend(notes);
     Ok(())
 }
 
@@ -340,6 +307,11 @@ fn tree(below: &str, sources: &Sources) -> Found {
     let mut found = Found::default();
     let inside = sources.below(below).map(|(_, path)| path);
     for path in inside.filter(|path| sources.text(path).is_some()) {
+        if sources.is_ignored(path) {
+            let note = Note::open(path, "file", "left out: git ignores it");
+            found.notes.push(note);
+            continue;
+        }
         let (context, file) = path.rsplit_once('/').unwrap_or(("", path));
         let name = context.rsplit('/').next().unwrap_or_default();
         let name = match file {
@@ -380,7 +352,8 @@ fn tree(below: &str, sources: &Sources) -> Found {
 fn built(mut found: Found, list: &str, sources: &Sources) -> Found {
     let (targets, others): (Vec<Target>, Vec<Target>) =
         found.targets.into_iter().partition(|target| {
-            !target.name.starts_with('_') && sources.text(&target.dockerfile).is_some()
+            let is_there = target.inline.is_some() || sources.text(&target.dockerfile).is_some();
+            !target.name.starts_with('_') && is_there
         });
     found.targets = targets;
     for target in others {
@@ -447,6 +420,13 @@ fn write(folder: &Utf8Path, to: &Utf8Path, spec: &str, imported: &Imported) -> R
             fs_err::copy(&from, &target).map_err(unreadable)?;
         }
     }
+    for (path, text) in &imported.written {
+        let target = to.join(path);
+        if let Some(above) = target.parent() {
+            fs_err::create_dir_all(above).map_err(unreadable)?;
+        }
+        save(target.as_std_path(), text.as_bytes()).map_err(unreadable)?;
+    }
     save(to.join("specs.yml").as_std_path(), spec.as_bytes()).map_err(unreadable)
 }
 
@@ -474,12 +454,12 @@ mod tests {
             files: files
                 .map(|path| (path.to_owned(), Some(String::new())))
                 .into(),
-            ..Sources::default()
+            ignored: BTreeSet::from(["a/b.Dockerfile".to_owned()]),
         };
         let found = tree("", &sources);
         let names: Vec<&str> = found.targets.iter().map(|it| &*it.name).collect();
-        assert_eq!(names, ["a", "cmd", "b"]);
+        assert_eq!(names, ["a", "cmd"]);
         let left_out: Vec<&str> = found.notes.iter().map(|it| &*it.place).collect();
-        assert_eq!(left_out, ["a/Dockerfile.j2"]);
+        assert_eq!(left_out, ["a/Dockerfile.j2", "a/b.Dockerfile"]);
     }
 }

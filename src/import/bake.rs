@@ -8,9 +8,10 @@ use super::yaml::{text, texts};
 use super::{Found, Note, Target};
 
 /// Keys of a target that become part of the spec, or that a finished list does not need.
-const READ: [&str; 11] = [
+const READ: [&str; 12] = [
     "context",
     "dockerfile",
+    "dockerfile-inline",
     "args",
     "labels",
     "contexts",
@@ -111,6 +112,7 @@ fn target(
         context: whole.get("context").and_then(text),
         settings: whole,
         contexts: "contexts",
+        inline: "dockerfile-inline",
         others: "targets",
     };
     let mut made = build.target(name, notes)?;
@@ -149,7 +151,6 @@ fn left_out(at: &str, key: &str, value: &Value) -> Note {
         "cache-from" | "cache-to" => "left out: laminate reuses images of the staging repository",
         "output" => "left out: use `build --push` or `build --export`",
         "ssh" => "left out: use `build --ssh ID`",
-        "dockerfile-inline" => "left out: write the text into a file, and its name as `file:`",
         "no-cache" | "pull" => "left out: see `build --no-reuse` and `lock --update`",
         _ => "left out",
     };

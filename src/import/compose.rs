@@ -1,16 +1,20 @@
 //! `build:` of the services of a compose file.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::bake::secrets;
 use super::settings::Build;
 use super::yaml::{text, yaml};
 use super::{Found, Note, Target};
+use crate::dockerfile::expand;
 
 /// Keys of `build:` that become part of the spec.
-const READ: [&str; 8] = [
+const READ: [&str; 9] = [
     "context",
     "dockerfile",
+    "dockerfile_inline",
     "args",
     "labels",
     "additional_contexts",
@@ -66,10 +70,24 @@ fn target(
         context,
         settings,
         contexts: "additional_contexts",
+        inline: "dockerfile_inline",
         others: "services",
     };
     let mut made = made.target(name, notes)?;
-    made.published = service.get("image").and_then(text).into_iter().collect();
+    if let Some(text) = &mut made.inline {
+        if has_variable(text) {
+            let became = "kept as it is: compose replaces variables, and writes `$$` for `$`";
+            notes.push(Note::open(at, "dockerfile_inline with variables", became));
+        }
+        *text = text.replace("$$", "$");
+    }
+    let image = service.get("image").and_then(text);
+    if let Some(image) = image.as_ref().filter(|image| has_variable(image)) {
+        let became = "read without values of its variables: check `registry:` and `repository:`";
+        notes.push(Note::open(at, format!("image {image}"), became));
+    }
+    let image = image.and_then(|image| expand(&image, &BTreeMap::new()).ok());
+    made.published = image.into_iter().collect();
     made.secrets = build.get("secrets").map(secrets).unwrap_or_default();
     for (key, value) in build.as_object().into_iter().flatten() {
         if !READ.contains(&key.as_str()) {
@@ -77,4 +95,12 @@ fn target(
         }
     }
     Ok(made)
+}
+
+/// Whether compose replaces a variable in a text: `$NAME` or `${NAME}`, not `$$`.
+fn has_variable(text: &str) -> bool {
+    let plain = text.replace("$$", "");
+    let begins =
+        |rest: &str| rest.starts_with(|c: char| c == '{' || c == '_' || c.is_ascii_alphabetic());
+    plain.split('$').skip(1).any(begins)
 }

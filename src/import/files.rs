@@ -103,12 +103,16 @@ pub fn place(
     let ignored = ignored(target, sources);
     // A Dockerfile outside of its context gets a place in it.
     let file = match dockerfile.strip_prefix(context) {
+        _ if target.inline.is_some() => relative(&own, dockerfile),
         Some(inner) if context.is_empty() || inner.starts_with('/') => {
-            inner.trim_start_matches('/')
+            inner.trim_start_matches('/').to_owned()
         }
-        _ => "Dockerfile",
+        _ if is_taken(&own, "Dockerfile", copies) => format!("{name}.Dockerfile"),
+        _ => "Dockerfile".to_owned(),
     };
-    copies.push(copied(dockerfile, &own, file));
+    if target.inline.is_none() {
+        copies.push(copied(dockerfile, &own, &file));
+    }
     if let Some(path) = ignored {
         let inner = if path.ends_with("/.dockerignore") || path == ".dockerignore" {
             ".dockerignore".to_owned()
@@ -118,9 +122,15 @@ pub fn place(
         copies.push(copied(&path, &own, &inner));
     }
     Ok(Placed {
-        file: file.to_owned(),
+        file,
         context: None,
     })
+}
+
+/// Whether a file of a folder is a copy of another one.
+fn is_taken(folder: &str, file: &str, copies: &[Copied]) -> bool {
+    let path = format!("{folder}/{file}");
+    copies.iter().any(|copy| copy.to == path)
 }
 
 /// Adds the files that the instructions of a target use to those that are copied to the folder of its image.
@@ -150,17 +160,21 @@ pub fn note_ignored(
     notes: &mut Vec<Note>,
 ) -> Result<(), String> {
     let used = used(target, linked, sources, texts)?;
-    let mut ignored = used.iter().filter(|(_, path)| sources.is_ignored(path));
-    if let Some((first, _)) = ignored.next() {
-        let found = match ignored.count() {
-            0 => format!("file {first}"),
-            1 => format!("file {first} and another one"),
-            others => format!("file {first} and {others} others"),
-        };
-        let became = "left out: git ignores it, and ignored files are not part of a stack";
-        notes.push(Note::open(&target.dockerfile, found, became));
-    }
+    notes.extend(ignored_note(&target.dockerfile, &used, sources));
     Ok(())
+}
+
+/// Returns the note of those of some files that git ignores. The files have their path in a context, and in the import.
+pub fn ignored_note(place: &str, files: &[(&str, &str)], sources: &Sources) -> Option<Note> {
+    let mut ignored = files.iter().filter(|(_, path)| sources.is_ignored(path));
+    let (first, _) = ignored.next()?;
+    let found = match ignored.count() {
+        0 => format!("file {first}"),
+        1 => format!("file {first} and another one"),
+        others => format!("file {first} and {others} others"),
+    };
+    let became = "left out: git ignores it, and ignored files are not part of a stack";
+    Some(Note::open(place, found, became))
 }
 
 /// Returns the files that the instructions of a target use: by their path in its context, and in that of the import.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::files::{copied, relative};
+use super::files::{copied, ignored_note, relative};
 use super::link::Linked;
 use super::sources::{Sources, join};
 use super::texts::Texts;
@@ -44,15 +44,19 @@ impl Folders {
                 notes.push(Note::open(&target.dockerfile, shown, became));
                 continue;
             }
+            let ignore = texts.ignore(&join(folder, ".dockerignore"), sources)?;
+            let used = sources.below(folder);
+            let used: Vec<_> = used.filter(|(inner, _)| !ignore.matches(inner)).collect();
+            let place = format!("{}: context {name}", target.dockerfile);
+            notes.extend(ignored_note(&place, &used, sources));
             let stays = settings.is_in_place && folder.starts_with("images/");
             let place = match self.places.get(folder) {
                 _ if stays => folder.clone(),
                 Some(place) => place.clone(),
                 None => {
                     let place = self.free(name);
-                    let ignore = texts.ignore(&join(folder, ".dockerignore"), sources)?;
-                    for (inner, path) in sources.below(folder) {
-                        if !ignore.matches(inner) && !sources.is_ignored(path) {
+                    for (inner, path) in used {
+                        if !sources.is_ignored(path) {
                             copies.push(copied(path, &place, inner));
                         }
                     }

@@ -9,6 +9,7 @@ mod compose;
 mod datahub;
 mod files;
 mod folders;
+mod inline;
 mod link;
 mod native;
 mod settings;
@@ -38,6 +39,8 @@ pub struct Target {
     pub context: String,
     /// The Dockerfile, relative to the folder of the import.
     pub dockerfile: String,
+    /// The text of the Dockerfile, if the list of images has it in place of a file.
+    pub inline: Option<String>,
     /// The stage, if it is not the last one.
     pub target: Option<String>,
     /// Values of `ARG`.
@@ -137,6 +140,30 @@ pub struct Copied {
     pub to: String,
 }
 
+/// An image of the spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedImage {
+    /// Its name in the spec.
+    pub name: String,
+    /// The name of its target.
+    pub target: String,
+    /// The Dockerfile, as in [`Target`].
+    pub dockerfile: String,
+    /// The image of the stack that it is based on.
+    pub based_on: Option<String>,
+}
+
+impl ImportedImage {
+    fn of(target: &Target, name: &str, linked: &link::Linked) -> Self {
+        Self {
+            name: name.to_owned(),
+            target: target.name.clone(),
+            dockerfile: target.dockerfile.clone(),
+            based_on: linked.based_on.clone(),
+        }
+    }
+}
+
 /// A stack in the language of laminate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Imported {
@@ -146,7 +173,11 @@ pub struct Imported {
     pub text: Option<String>,
     /// Files that must be below `images/`.
     pub copies: Vec<Copied>,
-    /// What became of what was found.
+    /// Dockerfiles that were texts: their paths, relative to the folder of the spec, and the texts.
+    pub written: BTreeMap<String, String>,
+    /// All images, in the order of the spec.
+    pub images: Vec<ImportedImage>,
+    /// What became of the rest of what was found.
     pub notes: Vec<Note>,
 }
 
@@ -166,7 +197,7 @@ pub struct Settings {
 /// Returns the stack of what was found. Fails if a Dockerfile cannot be read; the text says why.
 pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<Imported, String> {
     let Found {
-        targets,
+        mut targets,
         series,
         mut notes,
     } = found;
@@ -175,6 +206,7 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
         .clone()
         .or_else(|| link::registry(&targets));
     let names = link::names(&targets, &mut notes);
+    let sources = &*inline::with_files(&mut targets, &names, sources, &mut notes);
     let mut texts = Texts::read(&targets, sources)?;
     let mut parts = Vec::new();
     for target in &targets {
@@ -186,6 +218,8 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
     let mut steps = Steps::of(&parts, &names, sources, &mut texts, settings)?;
     let mut images = Map::new();
     let mut copies = Vec::new();
+    let mut written = BTreeMap::new();
+    let mut list = Vec::new();
     let mut folders = Folders::new(&names);
     for (target, linked) in &parts {
         let name = &names[&target.name];
@@ -203,6 +237,8 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
                 let (part, read) = ((target, linked), (sources, &mut texts));
                 let folders = folders.place(part, name, read, settings, (copies, notes))?;
                 let value = dockerfile(target, linked, &moved, &folders);
+                let inline = target.inline.clone();
+                written.extend(inline.map(|text| (target.dockerfile.clone(), text)));
                 let mut image = Map::from_iter([("dockerfile".to_owned(), value)]);
                 // The Dockerfile sets its own modes, which `writable:` of its base would have checked.
                 if let Some(gid) = steps.writable_group(linked) {
@@ -217,14 +253,7 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
             image.insert("repository".to_owned(), json!(repository));
         }
         add_settings(&mut image, target);
-        notes.push(Note::done(
-            &target.dockerfile,
-            format!("image {}", target.name),
-            match &linked.based_on {
-                Some(base) => format!("`images: {name}`, based on `{base}`"),
-                None => format!("`images: {name}`"),
-            },
-        ));
+        list.push(ImportedImage::of(target, name, linked));
         images.insert(name.clone(), Value::Object(image));
     }
     notes.append(&mut steps.notes);
@@ -241,6 +270,8 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
         text: settings.is_native.then(|| native::text(&spec)),
         spec,
         copies,
+        written,
+        images: list,
         notes,
     })
 }

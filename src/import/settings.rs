@@ -20,6 +20,8 @@ pub struct Build<'a> {
     pub settings: &'a Map<String, Value>,
     /// The key of the named contexts.
     pub contexts: &'static str,
+    /// The key of a Dockerfile that is a text.
+    pub inline: &'static str,
     /// How the file calls its images.
     pub others: &'static str,
 }
@@ -41,6 +43,7 @@ impl Build<'_> {
             name: name.to_owned(),
             dockerfile: join(&context, &dockerfile),
             context,
+            inline: get(self.inline),
             target: get("target"),
             ..Target::default()
         };

@@ -329,3 +329,65 @@ fn the_context_is_the_folder_that_has_the_files() {
         .collect();
     assert_eq!(open, ["file nowhere"]);
 }
+
+#[test]
+fn a_dockerfile_that_is_a_text_becomes_a_file_beside_the_folders() {
+    let document = json!({ "target": {
+        "base": { "context": "base", "dockerfile-inline": "FROM debian:12\nCOPY a /\n" },
+        "web": { "context": "images/web", "dockerfile-inline": "FROM base\n", "contexts": { "base": "target:base" } },
+    } });
+    let found = bake("docker-bake.json", "", &document).expect("a bake file");
+    let files = [
+        ("base/a", ""),
+        ("images/web/x", ""),
+        ("images/web.Dockerfile", "FROM other\n"),
+    ];
+    let made = import(found, &files);
+    assert!(
+        made.notes.iter().all(|note| !note.is_open),
+        "{:?}",
+        made.notes
+    );
+    assert_eq!(
+        made.spec["images"]["base"]["dockerfile"],
+        json!("../base.Dockerfile")
+    );
+    let web = &made.spec["images"]["web"]["dockerfile"];
+    assert_eq!(web["file"], json!("../web-inline.Dockerfile"));
+    let written: Vec<&str> = made.written.keys().map(String::as_str).collect();
+    assert_eq!(
+        written,
+        ["images/base.Dockerfile", "images/web-inline.Dockerfile"]
+    );
+    assert_eq!(copies(&made), [("base/a", "images/base/a")]);
+    assert_eq!(made.images[1].based_on.as_deref(), Some("base"));
+}
+
+#[test]
+fn a_text_of_a_compose_file_has_one_dollar_for_two() {
+    let text = "services:\n  a:\n    image: ghcr.io/me/a:${TAG:-1}\n    build:\n      dockerfile_inline: |\n        FROM debian:12\n        RUN echo $$HOME\n";
+    let found = compose("compose.yaml", "", text).expect("a compose file");
+    let made = import(found, &[]);
+    let inline = &made.written["images/a.Dockerfile"];
+    assert_eq!(inline, "FROM debian:12\nRUN echo $HOME\n");
+    assert_eq!(made.spec["registry"], json!("ghcr.io/me"));
+    let open: Vec<&str> = (made.notes.iter())
+        .filter(|note| note.is_open)
+        .map(|note| note.found.as_str())
+        .collect();
+    assert_eq!(open, ["image ghcr.io/me/a:${TAG:-1}"]);
+}
+
+#[test]
+fn files_that_git_ignores_are_noted_wherever_they_are_used() {
+    let document = json!({ "target": { "a": { "context": "a", "contexts": { "data": "dist" } } } });
+    let found = bake("docker-bake.json", "", &document).expect("a bake file");
+    let files = [
+        ("a/Dockerfile", "FROM debian:12\nCOPY --from=data / /\n"),
+        ("dist/x", ""),
+    ];
+    let made = import(found, &files);
+    let open = made.notes.iter().filter(|note| note.is_open);
+    let open: Vec<&str> = open.map(|note| note.place.as_str()).collect();
+    assert_eq!(open, ["a/Dockerfile: context data"]);
+}

@@ -35,12 +35,24 @@ fn native(text: &str) -> String {
         Ok(imported) => imported,
         Err(error) => return error,
     };
+    let images = imported.images.iter().map(|image| {
+        let based_on = image.based_on.as_ref();
+        let based_on = based_on.map(|base| format!(", based on `{base}`"));
+        format!(
+            "{}: image {} → `images: {}`{}\n",
+            image.dockerfile,
+            image.target,
+            image.name,
+            based_on.unwrap_or_default()
+        )
+    });
+    let images: String = images.collect();
     let notes = imported.notes.iter().map(|note| {
         let mark = if note.is_open { "! " } else { "" };
         format!("{mark}{}: {} → {}\n", note.place, note.found, note.became)
     });
     let notes: String = notes.collect();
-    format!("{}\n{notes}", imported.text.unwrap_or_default())
+    format!("{}\n{images}{notes}", imported.text.unwrap_or_default())
 }
 
 /// Returns the spec and the report of one Dockerfile with the files `a`, `b.txt`, `requirements.txt`, `src/x` and `src/y.sh`.
