@@ -35,7 +35,7 @@ pub struct DockerfileRequest {
 pub struct DockerfileState {
     /// What it leaves, with its config.
     pub state: BaseState,
-    /// The digest of each of its own operations, and the name that the frontend gave it.
+    /// The digest of each of its own operations, and its title: that of an instruction is unique.
     pub operations: Vec<(String, String)>,
 }
 
@@ -155,7 +155,7 @@ impl Compiler<'_> {
         let output = made.output;
         Ok(DockerfileState {
             state: BaseState { output, config },
-            operations: made.names,
+            operations: titled(made.names),
         })
     }
 
@@ -188,5 +188,77 @@ impl Compiler<'_> {
         }];
         let base = None;
         self.graph.file(File { base, actions }, Meta::default())
+    }
+}
+
+/// Returns operations with titles in place of the names that the frontend gave them.
+fn titled(operations: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let list = operations.into_iter().map(|(digest, name)| {
+        let title = instruction_title(&name);
+        if title == name {
+            return (digest, name);
+        }
+        let count = counts.entry(title.clone()).or_default();
+        *count += 1;
+        match *count {
+            1 => (digest, title),
+            number => (digest, format!("{title} ({number})")),
+        }
+    });
+    list.collect()
+}
+
+/// Returns the title of an instruction by the name that the frontend gave its operation: `RUN x` of `[2/5] RUN x`, and
+/// `build: RUN x` of `[linux/amd64 build 2/5] RUN x`. laminate numbers the steps of an image itself. Any other name stays.
+pub fn instruction_title(name: &str) -> String {
+    let parts = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "));
+    let Some((place, instruction)) = parts else {
+        return name.to_owned();
+    };
+    let words: Vec<&str> = place.split_whitespace().collect();
+    let is_number = |text: &str| text.parse::<usize>().is_ok();
+    let is_place = |word: &&str| {
+        let numbers = word.split_once('/');
+        numbers.is_some_and(|(number, of)| is_number(number) && is_number(of))
+    };
+    let Some((_, before)) = words.split_last().filter(|(last, _)| is_place(last)) else {
+        return name.to_owned();
+    };
+    match before.iter().find(|word| !word.contains('/')) {
+        Some(stage) => format!("{stage}: {instruction}"),
+        None => instruction.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instruction_has_no_number_of_the_frontend() {
+        for (name, title) in [
+            ("[ 1/11] RUN a [2/3] b", "RUN a [2/3] b"),
+            ("[2/3] COPY a /", "COPY a /"),
+            ("[build 2/3] RUN x", "build: RUN x"),
+            ("[linux/amd64 build  2/13] RUN x", "build: RUN x"),
+            ("[linux/amd64 2/3] RUN x", "RUN x"),
+            (
+                "[internal] load build context",
+                "[internal] load build context",
+            ),
+            ("[x] y", "[x] y"),
+            ("", ""),
+        ] {
+            assert_eq!(instruction_title(name), title);
+        }
+        let operations =
+            ["[2/4] RUN x", "[3/4] RUN x", ""].map(|name| (String::new(), name.to_owned()));
+        let titles = titled(operations.to_vec())
+            .into_iter()
+            .map(|(_, title)| title);
+        assert_eq!(titles.collect::<Vec<_>>(), ["RUN x", "RUN x (2)", ""]);
     }
 }

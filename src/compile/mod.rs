@@ -44,7 +44,7 @@ pub use command::{PLACE, RATTLER_DIGESTS, RATTLER_VERSION, UV_DIGESTS, UV_VERSIO
 pub use compiler::{BaseState, CA_SECRET, Compiler, StepEnvironment};
 pub use config::{BaseConfig, finished};
 pub use defaults::StepDefaults;
-pub use dockerfile::DockerfileState;
+pub use dockerfile::{DockerfileState, instruction_title};
 pub use image::Compiled;
 pub use mode::apply;
 pub use platforms::{missing_platforms, other_architectures};

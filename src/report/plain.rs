@@ -247,7 +247,7 @@ pub(super) fn urgent(event: &Event, paint: Paint) -> Option<Vec<String>> {
         )]),
         Event::ImageSkipped { image, because } => Some(vec![format!(
             "[{image}] {} because {because} failed",
-            paint.text(Ink::Bad, "skipped")
+            paint.text(Ink::Bad, "blocked")
         )]),
         _ => None,
     }

@@ -26,7 +26,7 @@ pub(super) struct Terminal {
     phase: String,
     /// Images to build; 0 before the plan is known.
     planned: usize,
-    /// Images built, failed or skipped.
+    /// Images built, failed or blocked.
     finished: usize,
     /// Columns of the longest name.
     width: usize,
@@ -237,7 +237,7 @@ impl Terminal {
         }
     }
 
-    /// Prints that an image was built, failed or was skipped, and removes its line.
+    /// Prints that an image was built, failed or was blocked, and removes its line.
     fn end_image(&mut self, image: &str, event: &Event) {
         let running = self.remove(image);
         match event {
@@ -249,7 +249,7 @@ impl Terminal {
             }
             Event::ImageSkipped { because, .. } => {
                 let text = format!("because {because} failed");
-                self.outcome(Ink::Bad, "skipped", image, &text);
+                self.outcome(Ink::Bad, "blocked", image, &text);
             }
             Event::ImageDone { took, .. } => {
                 let mut text = human_duration(*took);

@@ -10,6 +10,7 @@ use crate::build::{Ending, Recorded, ReleaseState};
 use crate::buildkit;
 use crate::cli::context::Context;
 use crate::cli::{Answer, Exit, Failure, color, exit, plan as plan_command, summary};
+use crate::compile::instruction_title;
 use crate::diagnostic::{Diagnostic, render};
 use crate::evidence::Evidence;
 use crate::interrupt::TagLog;
@@ -128,11 +129,13 @@ fn describe_release(json: &mut Value, release: &ReleaseState) {
     json["unreleased"] = json!(missing);
 }
 
-/// Returns the word of an action for the table.
+/// Returns the word of an action for the table. An image is skipped by the plan, and blocked by another one that failed.
 fn action_shown(recorded: &Recorded<'_>, planned: &Planned) -> &'static str {
-    match planned.action {
-        Action::Hold { .. } => "skipped",
-        Action::Build { .. } | Action::Reuse { .. } => action(recorded, planned),
+    match (&planned.action, recorded.outcome(planned.id)) {
+        (Action::Hold { .. }, _) => "skipped",
+        (_, Some(Outcome::Skipped { .. })) => "blocked",
+        (Action::Build { .. }, None) => "not built",
+        (Action::Build { .. } | Action::Reuse { .. }, _) => action(recorded, planned),
     }
 }
 
@@ -280,13 +283,13 @@ pub fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Val
             let failed = step.map(|step| failed_member(step, *member).unwrap_or(step));
             let title = match (failed, &failure.name) {
                 (Some(step), _) => format!("step `{}`", step.title),
-                (None, Some(name)) => format!("`{name}`"),
+                (None, Some(name)) => format!("`{}`", instruction_title(name)),
                 (None, None) => "a step".to_owned(),
             };
             let span = failed.map_or(image.name.span, |step| step.span);
             let line = dockerfile_line(stack, image, failure);
             let title = match (&line, &failure.name) {
-                (Some(_), Some(name)) => format!("`{name}`"),
+                (Some(_), Some(name)) => format!("`{}`", instruction_title(name)),
                 _ => title,
             };
             let span = line.unwrap_or(span);
@@ -313,16 +316,23 @@ pub fn image_error(stack: &Stack, planned: &Planned, error: &ImageError) -> (Val
     }
     exit::annotate(stack.sources(), &annotated);
     let span = problem.primary.as_ref().map(|label| label.span);
-    let mut text = render(std::slice::from_ref(&problem), stack.sources(), color());
+    // After the output: the end of a message is what is read first.
+    let (mut without_help, mut hints) = (problem, Vec::new());
+    if !last.is_empty() {
+        hints.extend(without_help.help.take());
+    }
+    let problem = std::slice::from_ref(&without_help);
+    let mut text = render(problem, stack.sources(), color());
     for line in last {
         text.push_str(&format!("  | {line}\n"));
     }
     let shell = shell_command(stack, planned, error, span);
-    if let Some(command) = &shell {
-        let help = Paint { color: color() }.text(Ink::Name, "help:");
-        text.push_str(&format!(
-            "{help} open a shell at the failure: `{command}`, with the options of this command\n"
-        ));
+    hints.extend(shell.as_ref().map(|command| {
+        format!("open a shell at the failure: `{command}`, with the options of this command")
+    }));
+    let help = Paint { color: color() }.text(Ink::Name, "help:");
+    for hint in hints {
+        text.push_str(&format!("{help} {hint}\n"));
     }
     text.push('\n');
     let json = json!({
@@ -405,10 +415,14 @@ mod tests {
                 is_hinted,
                 "{text}"
             );
-            assert!(
-                text.contains("  | Unable to locate package git\n"),
-                "{text}"
-            );
+            let log = "  | Unable to locate package git\n";
+            let ending = if is_hinted {
+                let help = "short keys run before `steps:`; if it needs one of these, move it into `steps:`";
+                format!("{log}help: {help}\n\n")
+            } else {
+                format!("{log}\n")
+            };
+            assert!(text.ends_with(&ending), "{text}");
             let (_, text) = image_error(&stack, &planned, &error(1));
             assert!(!text.contains("short keys"), "{text}");
         }

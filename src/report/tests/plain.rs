@@ -29,7 +29,7 @@ fn plain_lines() {
     [ml] |  99%
     [ml] | error: no numpy
     [ml] failed: step `pip requirements.txt` failed
-    [lab] skipped because ml failed
+    [lab] blocked because ml failed
     pushing to localhost/x/stack
     pushing to localhost/x/stack: done
     [base] copied 3 blobs (39 B) to localhost/x/base through this machine: localhost refused
@@ -64,7 +64,7 @@ fn plain_lines_with_the_output_of_steps() {
     [ml] |  99%
     [ml] | error: no numpy
     [ml] failed: step `pip requirements.txt` failed
-    [lab] skipped because ml failed
+    [lab] blocked because ml failed
     pushing to localhost/x/stack
     pushing to localhost/x/stack: done
     [base] copied 3 blobs (39 B) to localhost/x/base through this machine: localhost refused
@@ -86,7 +86,7 @@ fn quiet_shows_only_warnings_and_failures() {
     [ml] |  99%
     [ml] | error: no numpy
     [ml] failed: step `pip requirements.txt` failed
-    [lab] skipped because ml failed
+    [lab] blocked because ml failed
     "#);
 }
 

@@ -54,7 +54,7 @@ fn a_terminal_keeps_results() {
     [ml] |  99%
     [ml] | error: no numpy
     failed  ml    step `pip requirements.txt` failed
-    skipped lab   because ml failed
+    blocked lab   because ml failed
     copied  base  3 blobs (39 B) to localhost/x/base through this machine: localhost
      refused
     tagged  base  localhost/x/base: 2021.2-d021570 (sha256:0123456789ab)
