@@ -83,17 +83,14 @@ fn unknown_images(plan: &Plan) -> Vec<&str> {
 
 /// Returns the document of `laminate plan --json` (`docs/json.md`).
 pub fn json(context: &Context, gathered: &Gathered, plan: &Plan) -> Value {
-    let images: Vec<Value> = plan
-        .images
-        .iter()
-        .map(|planned| image(context, gathered, planned))
-        .collect();
-    json!({
+    let images = plan.images.iter();
+    let images = images.map(|planned| image(context, gathered, planned));
+    let mut document = json!({
         "stack": context.stack.name().as_str(),
         "commit": gathered.facts.commit(),
         "compared_with": gathered.facts.released_commit,
         "dirty": gathered.facts.checkout.as_ref().map(Checkout::is_dirty),
-        "images": images,
+        "images": null,
         "gates": uncovered(context)
             .iter()
             .map(|silence| json!({
@@ -101,7 +98,10 @@ pub fn json(context: &Context, gathered: &Gathered, plan: &Plan) -> Value {
                 "says_nothing_about": silence.images,
             }))
             .collect::<Vec<_>>(),
-    })
+    });
+    // `json!` copies each value that it is given.
+    document["images"] = Value::Array(images.collect());
+    document
 }
 
 /// Returns the keys that an image has in the documents of `plan`, `build` and `why`.

@@ -64,10 +64,12 @@ pub(super) fn answer(
         "solves": recorded.solves(),
         "seconds": started.elapsed().as_secs_f64(),
         "staging": staging,
-        "images": images,
+        "images": null,
         "published": published,
         "error": null,
     });
+    // `json!` copies each value that it is given.
+    json["images"] = Value::Array(images);
     let loaded = recorded.loaded();
     json["loaded"] =
         json!(loaded.map(|(program, images)| json!({ "program": program, "images": images })));

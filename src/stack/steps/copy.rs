@@ -55,6 +55,8 @@ const SOURCES_TO_COME: [&str; 2] = ["git", "http"];
 pub(super) fn read(step: &StepReader, node: &Node) -> Option<Vec<Copy>> {
     let list = step.targets(node, "copy", |to, entry| target(step, to, entry))?;
     let mut list: Vec<Copy> = list.into_iter().flatten().collect();
+    // It is kept, and has room for four.
+    list.shrink_to_fit();
     // Those of one target keep their order.
     list.sort_by(|a, b| a.to.cmp(&b.to));
     Some(list)
