@@ -90,13 +90,13 @@ pub fn here_document(text: &str) -> Option<(String, String)> {
 }
 
 /// Returns whether an instruction has a text for a shell as it is: an instruction is one line, without blanks at its ends
-/// and a backslash at its end, and `[` begins a list.
+/// and a backslash at its end, and what is a list in JSON is taken for one.
 pub fn is_shell_form(text: &str) -> bool {
     !text.is_empty()
         && text.trim() == text
         && !text.contains(['\n', '\r', '\0'])
         && !text.ends_with('\\')
-        && !text.starts_with('[')
+        && serde_json::from_str::<Vec<serde_json::Value>>(text).is_err()
         && text.len() < LONGEST_LINE
 }
 
@@ -142,11 +142,17 @@ mod tests {
 
     #[test]
     fn a_shell_form_is_one_line_without_blanks_at_its_ends() {
-        for text in ["curl -f \"$URL\" || exit 1", "a  b", "a #b", "a\tb 'c\\'"] {
+        for text in [
+            "curl -f \"$URL\" || exit 1",
+            "a  b",
+            "a #b",
+            "[ -e /x ]",
+            "a\tb 'c\\'",
+        ] {
             assert!(is_shell_form(text), "{text}");
         }
         for text in [
-            "", " ", " a", "a ", "\ta", "a\u{a0}", "a\nb", "a\\", "[a]", "a\r",
+            "", " ", " a", "a ", "\ta", "a\u{a0}", "a\nb", "a\\", "[\"a\"]", "a\r",
         ] {
             assert!(!is_shell_form(text), "{text:?}");
         }

@@ -26,7 +26,7 @@ fn a_test_of_a_health_check_is_what_the_shell_gets() {
         (" a", r#"" a""#),
         ("a ", r#""a ""#),
         ("a \\", r#""a \\""#),
-        ("[ -e /x ]", r#""[ -e /x ]""#),
+        (r#"["a"]"#, r#""[\"a\"]""#),
         ("a\n\"$b\"\n", r#""a\n\"$b\"\n""#),
     ] {
         let (line, notes) = healthcheck(text, "");
