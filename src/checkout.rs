@@ -27,6 +27,16 @@ impl Checkout {
     }
 }
 
+/// Returns the first changes, and the number of the others.
+pub fn listed(changes: &[Change], most: usize) -> String {
+    let shown = changes.iter().take(most).map(ToString::to_string);
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if changes.len() > most {
+        text.push_str(&format!(" and {} more", changes.len() - most));
+    }
+    text
+}
+
 /// A file of the stack that differs from the commit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
@@ -141,5 +151,9 @@ mod tests {
             kind: ChangeKind::Untracked,
         };
         assert_eq!(change.to_string(), "images/a/x (untracked)");
+        let changes = [change.clone(), change];
+        let one = "images/a/x (untracked)";
+        assert_eq!(listed(&changes, 2), format!("{one}, {one}"));
+        assert_eq!(listed(&changes, 1), format!("{one} and 1 more"));
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use camino::Utf8PathBuf;
 
-use crate::checkout::Change;
+use crate::checkout::{Change, listed};
 use crate::name::Reference;
 use crate::release::refs::Denied;
 use crate::{buildkit, export, gather, publish, registry, staging};
@@ -23,7 +23,7 @@ pub enum Error {
     UnknownBase {
         /// The first image asked for that has no key.
         label: String,
-        /// External bases without a digest.
+        /// External images that it needs, without a digest.
         bases: Vec<Reference>,
     },
     /// git is not installed.
@@ -35,7 +35,7 @@ pub enum Error {
     /// Files of the stack differ from the commit.
     #[error(
         "cannot publish: files differ from the commit that the tags contain: {}",
-        first(.changes)
+        listed(.changes, 5)
     )]
     Dirty {
         /// The files, sorted.
@@ -123,17 +123,6 @@ pub enum Error {
     /// The archive could not be written.
     #[error(transparent)]
     Export(#[from] export::Error),
-}
-
-/// Lists the first changes and counts the others.
-fn first(changes: &[Change]) -> String {
-    const SHOWN: usize = 5;
-    let shown = changes.iter().take(SHOWN).map(ToString::to_string);
-    let mut text = shown.collect::<Vec<_>>().join(", ");
-    if changes.len() > SHOWN {
-        text.push_str(&format!(" and {} more", changes.len() - SHOWN));
-    }
-    text
 }
 
 fn causes(errors: &[registry::Error]) -> String {

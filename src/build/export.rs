@@ -34,6 +34,7 @@ impl Recorded<'_> {
             phase(format!("writing {}", path.display()));
             let images = self.named(|_| true);
             sizes = export::write(path, &images, engine.as_ref(), source).await?;
+            self.exported = images.into_iter().flat_map(|image| image.names).collect();
         }
         if let Some(loader) = &options.load {
             phase(format!("loading images into {}", loader.name));

@@ -14,8 +14,8 @@ use crate::checkout::Checkout;
 use crate::compile::{CA_SECRET, StepEnvironment};
 use crate::event::Event;
 use crate::llb::Proxy;
-use crate::name::{Digest, Reference, Repository, Tag};
-use crate::plan::{Action, ComponentKind, Planned};
+use crate::name::{Digest, Repository, Tag};
+use crate::plan::{Action, ComponentKind, HoldReason, Planned};
 use crate::registry::Manifest;
 use crate::release::refs::Writes;
 use crate::run;
@@ -247,18 +247,17 @@ impl Job<'_> {
 /// Checks that every image asked for has a cache key; it has none if it was planned offline and an
 /// external image it needs is not locked.
 fn check_bases(job: &Job<'_>) -> Result<(), Error> {
-    let lacks_key = |planned: &&Planned| planned.keyed.is_none() && job.is_selected(planned);
-    let Some(planned) = job.plan.images.iter().find(lacks_key) else {
-        return Ok(());
-    };
-    let bases: Vec<Reference> = (job.stack.external_images().into_iter())
-        .filter(|reference| !job.gathered.external.contains_key(reference))
-        .cloned()
-        .collect();
-    Err(Error::UnknownBase {
-        label: planned.label.clone(),
-        bases,
-    })
+    let mut images = job.plan.images.iter();
+    let unknown = images.find_map(|planned| match &planned.action {
+        Action::Hold {
+            because: HoldReason::UnknownImages(bases),
+        } if job.is_selected(planned) => Some((planned.label.clone(), bases.clone())),
+        _ => None,
+    });
+    match unknown {
+        Some((label, bases)) => Err(Error::UnknownBase { label, bases }),
+        None => Ok(()),
+    }
 }
 
 /// Checks that immutable tags, which contain the commit, mean what was built.

@@ -1,9 +1,12 @@
 //! The last phase: a published build is recorded as a release, and a build that passed is exported if an
 //! archive was asked for.
 
+use std::path::Path;
+
 use futures_util::future::join_all;
 
 use super::error::Error;
+use super::job::Options;
 use super::members::{Members, members};
 use super::proven::Proven;
 use super::published::{Published, Tagged};
@@ -23,6 +26,8 @@ use crate::staging::Staging;
 pub struct Recorded<'a> {
     pub(super) published: Published<'a>,
     release: ReleaseState,
+    /// The names of the images in the archive.
+    pub(super) exported: Vec<String>,
     /// The names of the images that were loaded on this machine.
     pub(super) loaded: Vec<String>,
 }
@@ -100,6 +105,7 @@ impl<'a> Published<'a> {
         Recorded {
             published: self,
             release,
+            exported: Vec::new(),
             loaded: Vec::new(),
         }
     }
@@ -140,8 +146,19 @@ impl<'a> Recorded<'a> {
 
     /// The program that images were loaded into, and their names; `None` if none were.
     pub fn loaded(&self) -> Option<(&'static str, &[String])> {
-        let loader = self.ran().prepared.job.options.load.as_ref()?;
+        let loader = self.options().load.as_ref()?;
         (!self.loaded.is_empty()).then_some((loader.name, self.loaded.as_slice()))
+    }
+
+    /// The archive that was written, and the names in it; `None` if none was.
+    pub fn exported(&self) -> Option<(&'a Path, &[String])> {
+        let archive = self.options().archive.as_deref()?;
+        (!self.exported.is_empty()).then_some((archive, self.exported.as_slice()))
+    }
+
+    /// What the user asked for.
+    pub fn options(&self) -> &'a Options {
+        self.ran().prepared.job.options
     }
 
     /// Returns what an image that the user named can be pulled by from staging; `None` if it is not there.

@@ -90,7 +90,9 @@ impl Exit {
             Self::Publish => {
                 "publish, promote, revert or docs was refused or failed; the message shows which tags moved"
             }
-            Self::Difference => "success with a difference: plan, diff, status, prepull --stale",
+            Self::Difference => {
+                "success with a difference, or with something to do: plan, diff, parity, status, prepull --stale"
+            }
             Self::Bug => "a bug in laminate; the message explains how to report it",
             Self::NotRun => {
                 "run, shell: laminate failed, not the process; other codes are those of the process"

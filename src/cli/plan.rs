@@ -9,12 +9,12 @@ use super::args::{Global, PlanArgs};
 use super::context::{self, Context};
 use super::preview::{self, PolicyFindings};
 use super::{Answer, Exit, Failure, summary};
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, listed};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::gather::Gathered;
 use crate::name::{Commit, Digest};
-use crate::plan::{self, Action, Plan, Planned, Proofs, Request};
+use crate::plan::{self, Action, HoldReason, Plan, Planned, Proofs, Request};
 use crate::registry::Registry;
 use crate::release::Channel;
 use crate::release::gates::{self, CHECKS, Source, SpecGates};
@@ -52,7 +52,8 @@ pub async fn run(
         (json(&context, &gathered, &plan), String::new())
     } else {
         let compared = gathered.facts.released_commit.as_ref();
-        (Value::Null, text(&context, &plan, compared))
+        let refused = refused_changes(&gathered);
+        (Value::Null, text(&context, &plan, compared, refused))
     };
     let name = context.stack.name().as_str();
     let heading = format!("{name}: {}", count(&plan));
@@ -62,7 +63,7 @@ pub async fn run(
     let unknown = unknown_images(&plan);
     if !unknown.is_empty() {
         let text = format!(
-            "nothing is known of {}: no registry was asked for their external images; `laminate lock` pins them",
+            "it is unknown whether {} must be built: no registry was asked for the digests of external images; `laminate lock` pins them",
             unknown.join(", ")
         );
         events.send(Event::Warning { text });
@@ -234,7 +235,12 @@ fn action_shown(action: &Action) -> &'static str {
     match action {
         Action::Build { .. } => "build",
         Action::Reuse { .. } => "reuse",
-        Action::Hold { .. } => "skip",
+        Action::Hold {
+            because: HoldReason::UnknownImages(_),
+        } => "unknown",
+        Action::Hold {
+            because: HoldReason::NotSelected,
+        } => "skip",
     }
 }
 
@@ -291,32 +297,54 @@ fn proofs(proofs: &Proofs) -> String {
 
 /// Returns how many images have which action, as in `2 images to build, 3 up to date`.
 pub fn count(plan: &Plan) -> String {
-    let (mut build, mut reuse, mut skip) = (0, 0, 0);
-    for planned in &plan.images {
-        match planned.action {
-            Action::Build { .. } => build += 1,
-            Action::Reuse { .. } => reuse += 1,
-            Action::Hold { .. } => skip += 1,
-        }
-    }
-    counts(build, reuse, skip)
+    counts(plan.images.iter().map(|planned| &planned.action))
 }
 
-fn counts(build: usize, reuse: usize, skip: usize) -> String {
+fn counts<'a>(actions: impl Iterator<Item = &'a Action>) -> String {
+    let (mut build, mut reuse, mut unknown, mut skip) = (0, 0, 0, 0);
+    for action in actions {
+        *match action {
+            Action::Build { .. } => &mut build,
+            Action::Reuse { .. } => &mut reuse,
+            Action::Hold {
+                because: HoldReason::UnknownImages(_),
+            } => &mut unknown,
+            Action::Hold {
+                because: HoldReason::NotSelected,
+            } => &mut skip,
+        } += 1;
+    }
     let mut text = match build {
-        0 => "nothing to build".to_owned(),
+        0 if unknown == 0 => "nothing to build".to_owned(),
         1 => "1 image to build".to_owned(),
         n => format!("{n} images to build"),
     };
     text.push_str(&format!(", {reuse} up to date"));
-    if skip > 0 {
-        text.push_str(&format!(", {skip} skipped"));
+    for (number, word) in [(unknown, "unknown"), (skip, "skipped")] {
+        if number > 0 {
+            text.push_str(&format!(", {number} {word}"));
+        }
     }
     text
 }
 
+/// Returns that `build --push` refuses to tag images because of uncommitted changes; `None` if there are none.
+pub fn refused_changes(gathered: &Gathered) -> Option<String> {
+    let checkout = gathered.facts.checkout.as_ref();
+    let checkout = checkout.filter(|checkout| checkout.is_dirty())?;
+    let changes = listed(&checkout.changes, 2);
+    Some(format!(
+        "`build --push` refuses to tag uncommitted changes: {changes}"
+    ))
+}
+
 /// Returns the plan for people.
-fn text(context: &Context, plan: &Plan, compared: Option<&Commit>) -> String {
+fn text(
+    context: &Context,
+    plan: &Plan,
+    compared: Option<&Commit>,
+    refused: Option<String>,
+) -> String {
     let mut text = table::plain(&HEADERS, &rows(plan));
     text.push_str(&format!("\n{}\n", count(plan)));
     if let Some(commit) = compared.filter(|_| plan.builds()) {
@@ -333,6 +361,7 @@ fn text(context: &Context, plan: &Plan, compared: Option<&Commit>) -> String {
     tags.dedup();
     if !tags.is_empty() {
         text.push_str(&format!("tags: {}\n", tags.join(", ")));
+        text.extend(refused.map(|refused| format!("{refused}\n")));
     }
     for planned in &plan.images {
         for suite in &planned.proofs.suites {
@@ -391,16 +420,36 @@ fn expand(context: &Context, name: &str) -> Result<Answer, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::HoldReason;
+    use crate::name::Reference;
 
     #[test]
     fn actions_are_counted() {
-        assert_eq!(counts(0, 3, 0), "nothing to build, 3 up to date");
-        assert_eq!(counts(1, 0, 0), "1 image to build, 0 up to date");
+        let build = Action::Build {
+            reasons: Vec::new(),
+        };
+        let reuse = Action::Reuse {
+            digest: Digest::of(b"a"),
+        };
+        let skip = Action::Hold {
+            because: HoldReason::NotSelected,
+        };
+        let images = vec![Reference::parse("debian:12").expect("a reference")];
+        let unknown = Action::Hold {
+            because: HoldReason::UnknownImages(images),
+        };
+        let counted = |actions: &[&Action]| counts(actions.iter().copied());
+        assert_eq!(counted(&[&reuse]), "nothing to build, 1 up to date");
+        assert_eq!(counted(&[&build]), "1 image to build, 0 up to date");
         assert_eq!(
-            counts(2, 3, 1),
-            "2 images to build, 3 up to date, 1 skipped"
+            counted(&[&build, &build, &reuse, &skip]),
+            "2 images to build, 1 up to date, 1 skipped"
         );
+        // Whether it must be built is unknown, so that it is not "nothing".
+        assert_eq!(
+            counted(&[&unknown, &skip]),
+            "0 images to build, 0 up to date, 1 unknown, 1 skipped"
+        );
+        assert_eq!(action_shown(&unknown), "unknown");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::facts::{Facts, Request};
 use super::key::Keys;
-use crate::name::Digest;
+use crate::name::{Digest, Reference};
 use crate::stack::{ImageId, Stack};
 
 /// What is done with an image, without the reasons.
@@ -19,20 +19,26 @@ pub(super) enum Choice {
 }
 
 /// Why nothing is done with an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HoldReason {
-    /// It has no cache key.
-    UnknownImage,
+    /// It has no cache key, since the digests of these external images are unknown.
+    UnknownImages(Vec<Reference>),
     /// It is neither selected nor needed by an image that is.
     NotSelected,
 }
 
 impl fmt::Display for HoldReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnknownImage => "the digest of an external image it needs is unknown",
-            Self::NotSelected => "not selected",
-        })
+        let Self::UnknownImages(images) = self else {
+            return f.write_str("not selected");
+        };
+        match images.as_slice() {
+            [image] => write!(f, "the digest of {image} is unknown"),
+            images => {
+                let images: Vec<String> = images.iter().map(ToString::to_string).collect();
+                write!(f, "the digests of {} are unknown", images.join(", "))
+            }
+        }
     }
 }
 
@@ -42,7 +48,7 @@ pub(super) fn choices(stack: &Stack, keys: &Keys, facts: &Facts, request: &Reque
     (0..stack.images().len())
         .map(ImageId)
         .map(|id| match keys.get(id) {
-            None => Choice::Hold(HoldReason::UnknownImage),
+            None => Choice::Hold(HoldReason::UnknownImages(keys.unknown(id))),
             Some(keyed) => match facts.stored.get(&keyed.key) {
                 Some(digest) if !request.forces(id) => Choice::Reuse(digest.clone()),
                 _ if needed.contains(&id) => Choice::Build,

@@ -113,7 +113,10 @@ pub struct Periods {
 
 /// The keys of all images of a stack.
 #[derive(Clone, Debug, Default)]
-pub struct Keys(Vec<Option<Arc<Keyed>>>);
+pub struct Keys(Vec<ImageKey>);
+
+/// The key of an image, or the external images it needs whose digests are unknown.
+type ImageKey = Result<Arc<Keyed>, BTreeSet<Reference>>;
 
 impl Keys {
     /// Computes the keys. An image that names an external image without a digest in `facts` has none,
@@ -124,12 +127,18 @@ impl Keys {
 
     /// Returns the key of an image; `None` if the digest of an external image it needs is unknown.
     pub fn get(&self, id: ImageId) -> Option<&Keyed> {
-        self.0[id.0].as_deref()
+        self.0[id.0].as_deref().ok()
     }
 
     /// Returns the key of an image to be kept, as [`Keys::get`].
     pub fn share(&self, id: ImageId) -> Option<Arc<Keyed>> {
-        self.0[id.0].clone()
+        self.0[id.0].clone().ok()
+    }
+
+    /// Returns the external images that an image needs and whose digests are unknown.
+    pub fn unknown(&self, id: ImageId) -> Vec<Reference> {
+        let unknown = self.0[id.0].as_ref().err();
+        unknown.into_iter().flatten().cloned().collect()
     }
 
     /// Returns every key once; images that are built from the same things share one.
@@ -138,8 +147,8 @@ impl Keys {
     }
 }
 
-fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<Option<Arc<Keyed>>> {
-    let mut keys: Vec<Option<Arc<Keyed>>> = Vec::with_capacity(stack.images().len());
+fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<ImageKey> {
+    let mut keys: Vec<ImageKey> = Vec::with_capacity(stack.images().len());
     for image in stack.images() {
         let images = images(stack, image, &keys, facts);
         keys.push(images.map(|images| Arc::new(keyed(stack, image, images, facts))));
@@ -148,37 +157,44 @@ fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<Option<Arc<Keyed>>> {
 }
 
 /// Returns the components of all images that an image needs: first its base, then those it copies from,
-/// by name. `None` if one of them is not known.
+/// by name. Fails with the external images that are not known.
 fn images(
     stack: &Stack,
     image: &Image,
-    keys: &[Option<Arc<Keyed>>],
+    keys: &[ImageKey],
     facts: &KeyFacts,
-) -> Option<Vec<Component>> {
+) -> Result<Vec<Component>, BTreeSet<Reference>> {
     let in_stack = |kind: ComponentKind, id: ImageId| {
-        let key = &keys[id.0].as_ref()?.key;
-        Some(Component::new(kind, stack[id].name.as_str(), key.as_str()))
+        let key = &keys[id.0].as_ref().map_err(BTreeSet::clone)?.key;
+        Ok::<_, BTreeSet<Reference>>(Component::new(kind, stack[id].name.as_str(), key.as_str()))
     };
     let external = |kind: ComponentKind, external: &ExternalImage| {
         let reference = &external.reference.value;
-        let digest = facts.external.get(reference)?;
+        let unknown = || BTreeSet::from([reference.clone()]);
+        let digest = facts.external.get(reference).ok_or_else(unknown)?;
         let component = Component::new(kind, reference.to_string(), digest.as_str());
-        Some(component.made_from(&external.vars))
+        Ok(component.made_from(&external.vars))
     };
     let mut list = vec![match &image.base {
-        Base::Image(parent) => in_stack(ComponentKind::Parent, *parent)?,
-        Base::External(base) => external(ComponentKind::Base, base)?,
-        Base::Scratch => Component::new(ComponentKind::Base, SCRATCH, ""),
+        Base::Image(parent) => in_stack(ComponentKind::Parent, *parent),
+        Base::External(base) => external(ComponentKind::Base, base),
+        Base::Scratch => Ok(Component::new(ComponentKind::Base, SCRATCH, "")),
     }];
     for source in image.copy_sources().into_values() {
         list.push(match source {
             ImageSource::InStack(name) => {
-                in_stack(ComponentKind::Dependency, image.copied[&name.value])?
+                in_stack(ComponentKind::Dependency, image.copied[&name.value])
             }
-            ImageSource::External(image) => external(ComponentKind::Image, image)?,
+            ImageSource::External(image) => external(ComponentKind::Image, image),
         });
     }
-    Some(list)
+    let unknown = list.iter().filter_map(|image| image.as_ref().err());
+    let unknown: BTreeSet<Reference> = unknown.flatten().cloned().collect();
+    if unknown.is_empty() {
+        Ok(list.into_iter().flatten().collect())
+    } else {
+        Err(unknown)
+    }
 }
 
 fn keyed(stack: &Stack, image: &Image, images: Vec<Component>, facts: &KeyFacts) -> Keyed {

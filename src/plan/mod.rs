@@ -16,7 +16,6 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
 pub use choice::HoldReason;
 pub use decide::{Action, Plan, Planned};
 pub use facts::{Facts, Record, Request, Retest, TagDigests};

@@ -117,8 +117,24 @@ pub fn reasons(old: &[Component], new: &[Component], locked: bool) -> Vec<Reason
             "the steps are in a different order",
         ));
     }
+    leave_out_steps_of_files(&mut list);
     list.sort_by(|a, b| (a.kind, &a.what).cmp(&(b.kind, &b.what)));
     list
+}
+
+/// Leaves out each Dockerfile that changed as a step if it is also there as a file.
+fn leave_out_steps_of_files(list: &mut Vec<Reason>) {
+    let files = list.iter().filter(|reason| reason.kind == ReasonKind::File);
+    let names = files.map(|reason| reason.what.rsplit('/').next().unwrap_or_default());
+    let titles: Vec<String> = names.map(|name| format!("dockerfile {name}")).collect();
+    list.retain(|reason| {
+        let is_of = |title: &String| {
+            let rest = reason.what.strip_prefix(title.as_str());
+            // A stage may follow.
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
+        };
+        reason.kind != ReasonKind::Step || !titles.iter().any(is_of)
+    });
 }
 
 /// Whether `new` has a refresh that `old` does not have.

@@ -87,6 +87,9 @@ async fn reused_images_come_from_staging() {
         .await
         .expect("a build");
     assert_eq!((built.ending, built.published), (Ending::Complete, false));
+    let named = [("base", "r-0123456"), ("child", "r-0123456")];
+    let named = named.map(|(name, tag)| format!("{}/ns/{name}:{tag}", world.fake.host));
+    assert_eq!(built.exported, named);
     let file = std::fs::File::open(&path).expect("an archive");
     let mut archive = tar::Archive::new(file);
     let entries = archive.entries().expect("entries");

@@ -177,6 +177,7 @@ impl World {
             run: recorded.run().clone(),
             unused: recorded.unused_allowances().len(),
             release: recorded.release().clone(),
+            exported: (recorded.exported()).map_or_else(Vec::new, |(_, names)| names.to_vec()),
             fault: recorded.into_fault(),
         })
     }
@@ -262,6 +263,7 @@ struct Built {
     run: Tag,
     unused: usize,
     release: ReleaseState,
+    exported: Vec<String>,
     fault: Option<Error>,
 }
 

@@ -185,7 +185,8 @@ pub struct Global {
 pub enum Command {
     /// Show what `build` would do with each image, and why
     ///
-    /// Exits with 10 if there is something to build or to run (suites, checks, info), with 0 if not.
+    /// Exits with 10 if there is something to build or to run (suites, checks, info), or if that is unknown because no
+    /// registry was asked (--offline), with 0 if not.
     Plan(PlanArgs),
     /// Build and test what changed; with --push, publish it
     ///

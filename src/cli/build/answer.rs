@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::findings;
 use super::hint::{hint, left_out};
+use super::{below, findings};
 use crate::build::{Ending, Recorded, ReleaseState};
 use crate::buildkit;
 use crate::cli::context::Context;
@@ -16,6 +16,7 @@ use crate::evidence::Evidence;
 use crate::interrupt::TagLog;
 use crate::name::{Digest, Repository, Tag};
 use crate::plan::{Action, Planned};
+use crate::release::gates::CHECKS;
 use crate::report::{Ink, Paint};
 use crate::run::{ImageError, Outcome, StepName};
 use crate::source::Span;
@@ -73,7 +74,10 @@ pub(super) fn answer(
     let loaded = recorded.loaded();
     json["loaded"] =
         json!(loaded.map(|(program, images)| json!({ "program": program, "images": images })));
-    let below = untagged(&recorded) + &loaded_text(loaded);
+    let exported = recorded.exported();
+    json["exported"] =
+        json!(exported.map(|(archive, images)| json!({ "archive": archive, "images": images })));
+    let below = below::text(&recorded);
     describe_release(&mut json, recorded.release());
     let ending = recorded.ending();
     let failure = recorded.into_fault().map(Failure::from);
@@ -97,15 +101,6 @@ pub(super) fn answer(
     let mut answer = Answer::new(exit, json, text);
     answer.said = messages;
     Ok(answer)
-}
-
-/// Returns a line for each image that was loaded.
-fn loaded_text(loaded: Option<(&str, &[String])>) -> String {
-    let Some((program, images)) = loaded else {
-        return String::new();
-    };
-    let lines = images.iter().map(|name| format!("{program}: {name}\n"));
-    format!("\n{}", lines.collect::<String>())
 }
 
 /// Returns the exit code and the message of a run in which images failed; their own errors have the causes.
@@ -183,35 +178,20 @@ fn references(repository: &Repository, tags: &[Tag]) -> String {
     references.collect::<Vec<_>>().join(" ")
 }
 
-/// Returns a line for each image that the user named, with what it can be pulled by: images of a build without `--push` have
-/// no tags of their own.
-fn untagged(recorded: &Recorded<'_>) -> String {
-    if recorded.is_published() {
-        return String::new();
-    }
-    let lines = recorded.plan().images.iter().filter_map(|planned| {
-        let reference = recorded.staged_reference(planned)?;
-        Some(format!("{}: {reference}\n", planned.label))
-    });
-    let lines: String = lines.collect();
-    match recorded.index() {
-        Some((staging, _, _)) if lines.is_empty() => format!(
-            "\nthe images that were built are in {staging}, without tags; `laminate build --push` tags all images\n"
-        ),
-        _ if lines.is_empty() => lines,
-        _ => format!("\n{lines}"),
-    }
-}
-
-/// Returns `4 passed` or `1 of 4 failed`, of suites and checks.
+/// Returns `4 passed` or `1 of 4 failed: geo`, of suites and checks.
 fn proof_cell(evidence: &Evidence) -> String {
-    let suites = evidence.suites.values().map(|verdict| verdict.passed);
-    let checks = evidence.checks.as_ref().map(|checks| checks.passed);
-    let all: Vec<bool> = suites.chain(checks).collect();
-    match all.iter().filter(|passed| !**passed).count() {
+    let suites = evidence.suites.iter();
+    let suites = suites.map(|(name, verdict)| (name.as_str(), verdict.passed));
+    let checks = evidence.checks.iter();
+    let all: Vec<(&str, bool)> = suites
+        .chain(checks.map(|checks| (CHECKS, checks.passed)))
+        .collect();
+    let failed = all.iter().filter(|(_, passed)| !passed);
+    let failed: Vec<&str> = failed.map(|(name, _)| *name).collect();
+    match failed.len() {
         _ if all.is_empty() => String::new(),
         0 => format!("{} passed", all.len()),
-        failed => format!("{failed} of {} failed", all.len()),
+        n => format!("{n} of {} failed: {}", all.len(), failed.join(", ")),
     }
 }
 
@@ -428,6 +408,28 @@ mod tests {
             let (_, text) = image_error(&stack, &planned, &error(1));
             assert!(!text.contains("short keys"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_proof_counts_suites_and_names_those_that_failed() {
+        let digest = Digest::of(b"x");
+        let verdict = |passed: bool| {
+            json!({
+                "key": digest, "passed": passed, "tests": 7, "failed": 3, "seconds": 1.0,
+                "time": "2026-11-24T12:00:00Z",
+            })
+        };
+        let evidence = |suites: Value| -> Evidence {
+            let document = json!({
+                "version": 1, "image": "a", "key": digest, "digest": digest, "suites": suites,
+            });
+            serde_json::from_value(document).expect("evidence")
+        };
+        let suites = json!({ "common": verdict(true), "geo": verdict(false) });
+        assert_eq!(proof_cell(&evidence(suites)), "1 of 2 failed: geo");
+        let suites = json!({ "common": verdict(true) });
+        assert_eq!(proof_cell(&evidence(suites)), "1 passed");
+        assert_eq!(proof_cell(&evidence(json!({}))), "");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The build itself is `crate::build`.
 
 mod answer;
+mod below;
 mod dry_run;
 mod failure;
 mod findings;

@@ -132,8 +132,10 @@ fn an_unknown_external_base_holds_its_descendants() {
         &built(&stack),
         &Request::default(),
     );
-    let because = HoldReason::UnknownImage;
     for image in plan.images {
+        let because = HoldReason::UnknownImages(vec![reference()]);
+        let text = "the digest of docker.io/library/debian:bookworm is unknown";
+        assert_eq!(because.to_string(), text);
         assert_eq!(image.action, Action::Hold { because });
     }
 }
@@ -149,5 +151,33 @@ fn a_rebuild_on_request_has_the_flag_as_its_reason() {
     assert_eq!(
         shown(&stack, &built(&stack), &request),
         "base reuse\nsci reuse\nml build: Flag --no-reuse: requested by --no-reuse\nr reuse"
+    );
+}
+
+#[test]
+fn a_dockerfile_that_changed_is_named_once() {
+    let component = |kind: &str, what: &str, value: &str| -> Component {
+        let value = serde_json::json!({ "kind": kind, "what": what, "value": value });
+        serde_json::from_value(value).expect("a component")
+    };
+    let list = |file: &str, step: &str| {
+        [
+            component("file", "images/a/Dockerfile", file),
+            component("step", "dockerfile Dockerfile (slim)", step),
+        ]
+    };
+    let texts = |old: &[Component], new: &[Component]| -> Vec<String> {
+        let reasons = crate::plan::reason::reasons(old, new, false);
+        reasons.into_iter().map(|reason| reason.text).collect()
+    };
+    let old = list("1", "1");
+    assert_eq!(
+        texts(&old, &list("2", "2")),
+        ["images/a/Dockerfile changed"]
+    );
+    // Its arguments changed.
+    assert_eq!(
+        texts(&old, &list("1", "2")),
+        ["step `dockerfile Dockerfile (slim)` changed"]
     );
 }
