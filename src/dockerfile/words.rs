@@ -46,7 +46,7 @@ pub fn expand(text: &str, vars: &BTreeMap<String, String>) -> Result<String, Une
     Ok(made)
 }
 
-/// Returns the names of the variables in a text, also those in the words of `${NAME-word}`.
+/// Returns the names of the variables in a text without a default (`:-`, `-`, `:+`, `:?`), also those in the words of `${NAME-word}`.
 pub fn variables(text: &str) -> Vec<&str> {
     let mut names = Vec::new();
     let mut rest = text;
@@ -57,10 +57,12 @@ pub fn variables(text: &str) -> Vec<&str> {
             rest = &rest[rest.chars().next().map_or(0, char::len_utf8)..];
             continue;
         }
-        rest = rest.strip_prefix('{').unwrap_or(rest);
-        let end = name_end(rest);
-        names.extend((end > 0).then_some(&rest[..end]));
-        rest = &rest[end..];
+        let braced = rest.strip_prefix('{');
+        rest = braced.unwrap_or(rest);
+        let (name, after) = rest.split_at(name_end(rest));
+        let has_default = braced.is_some() && after.starts_with(['-', ':']);
+        names.extend((!name.is_empty() && !has_default).then_some(name));
+        rest = after;
     }
     names
 }

@@ -224,7 +224,7 @@ fn a_short_name_near_to_another_one_is_a_warning_on_its_line() {
 fn a_variable_without_an_arg_that_is_near_to_one_is_an_error() {
     let images = "  a: { dockerfile: Dockerfile }\n";
     for text in [
-        "ARG VERSION=12\nFROM debian:${VERSION1:-12}\n",
+        "ARG VERSION=12\nFROM debian:${VERSION1}\n",
         "ARG VERSION=12\nFROM debian:$VERSIONS\n",
     ] {
         let shown = of(images, text, &[]).expect_err("it has a fault");
@@ -238,7 +238,8 @@ fn a_variable_without_an_arg_that_is_near_to_one_is_an_error() {
         );
     }
     for text in [
-        "ARG VERSION=12\nFROM debian:${OTHER:-12}\n",
+        "ARG VERSION=12\nFROM debian:${VERSION1:-12}\n",
+        "ARG VERSION=12\nFROM debian:${VERSION1-12}\n",
         "ARG V=${W:-12}\nFROM debian:${V}\n",
     ] {
         assert!(of(images, text, &[]).is_ok(), "{text}");
