@@ -79,3 +79,20 @@ async fn a_plan_starts_git_as_often_for_many_images_as_for_one() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_plan_without_a_registry_warns_that_a_build_needs_one() {
+    let spec = |registry: &str| {
+        format!(
+            "stack: x\n{registry}images:\n  a: {{ base: 'registry.example.org/base@sha256:{:064}', steps: [{{ run: 'true' }}] }}\n",
+            0
+        )
+    };
+    let warning = "`build` needs a registry that it can write to: set `registry:`";
+    for (registry, is_warned) in [("", true), ("registry: registry.example.org/x\n", false)] {
+        let laminate = Laminate::new().spec(&spec(registry));
+        let answer = laminate.run(&["plan", "--offline"]).await;
+        assert_eq!(answer.code, 10, "{answer:?}");
+        assert_eq!(answer.stderr.contains(warning), is_warned, "{answer:?}");
+    }
+}

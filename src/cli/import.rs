@@ -1,6 +1,7 @@
 //! `laminate import`: a stack from Dockerfiles, a bake file, a compose file or a `spec.yml`.
 
 mod report;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -67,7 +68,10 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
             .help("add --force to replace it with all that you edited in it, or --to FOLDER to write into another folder"));
     }
     let sources = read(&folder).await?;
-    let found = found(&folder, &list, form, &sources).await?;
+    let mut found = found(&folder, &list, form, &sources).await?;
+    if (form, list.as_str()) == (Form::Tree, "images") {
+        found.notes.extend(unread::notes(&found.targets, &sources));
+    }
     if found.targets.is_empty() {
         let text = format!("no Dockerfile found below `{from}`");
         return Err(Failure::new(Exit::Usage, text));

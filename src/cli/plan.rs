@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, PlanArgs};
+use super::build::REGISTRY_HELP;
 use super::context::{self, Context};
 use super::preview::{self, PolicyFindings};
 use super::{Answer, Exit, Failure, summary};
@@ -45,6 +46,10 @@ pub async fn run(
     let planned = (&gathered, &plan);
     let findings = PolicyFindings::Reported;
     preview::check(&context, registry.as_ref(), planned, findings, events).await?;
+    if plan.builds() && context.stack.registry().is_none() {
+        let text = format!("`build` needs a registry that it can write to: {REGISTRY_HELP}");
+        events.send(Event::Warning { text });
+    }
     for text in slips(&context, registry.as_ref(), &plan).await? {
         events.send(Event::Warning { text });
     }

@@ -45,7 +45,7 @@ pub fn names(targets: &[Target], notes: &mut Vec<Note>) -> BTreeMap<String, Stri
             notes.push(Note::done(
                 &target.dockerfile,
                 found,
-                format!("`images: {name}`"),
+                format!("image `{name}`"),
             ));
         }
         names.insert(target.name.clone(), name);

@@ -151,15 +151,18 @@ pub struct ImportedImage {
     pub dockerfile: String,
     /// The image of the stack that it is based on.
     pub based_on: Option<String>,
+    /// Whether the stack builds the Dockerfile itself: neither a copy of it nor steps.
+    pub is_read: bool,
 }
 
 impl ImportedImage {
-    fn of(target: &Target, name: &str, linked: &link::Linked) -> Self {
+    fn of(target: &Target, name: &str, linked: &link::Linked, is_read: bool) -> Self {
         Self {
             name: name.to_owned(),
             target: target.name.clone(),
             dockerfile: target.dockerfile.clone(),
             based_on: linked.based_on.clone(),
+            is_read,
         }
     }
 }
@@ -223,9 +226,11 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
     let mut folders = Folders::new(&names);
     for (target, linked) in &parts {
         let name = &names[&target.name];
+        let stays = files::prefix(target, name, settings).1;
+        let is_read = (stays || target.inline.is_some()) && !steps.images.contains_key(name);
         let mut image = match steps.images.remove(name) {
             Some(image) => {
-                if !files::prefix(target, name, settings).1 {
+                if !stays {
                     files::copy_used(target, name, linked, sources, &mut texts, &mut copies)?;
                 }
                 image
@@ -253,7 +258,7 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
             image.insert("repository".to_owned(), json!(repository));
         }
         add_settings(&mut image, target);
-        list.push(ImportedImage::of(target, name, linked));
+        list.push(ImportedImage::of(target, name, linked, is_read));
         images.insert(name.clone(), Value::Object(image));
     }
     notes.append(&mut steps.notes);

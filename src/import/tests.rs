@@ -84,6 +84,8 @@ fn dockerfiles_that_name_each_other_are_linked() {
         ("docker/Child/a", "images/child/a"),
     ];
     assert_eq!(copies(&made), expected);
+    let read: Vec<bool> = made.images.iter().map(|image| image.is_read).collect();
+    assert_eq!(read, [true, true, false]);
     assert!(
         made.notes.iter().all(|note| !note.is_open),
         "{:#?}",

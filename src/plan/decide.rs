@@ -83,7 +83,7 @@ impl Plan {
                 let proofs = proofs(stack, id, keyed, &choice, facts, request);
                 let action = match choice {
                     Choice::Build => Action::Build {
-                        reasons: why(&label, keyed, facts, request.forces(id)),
+                        reasons: why((stack, &label), keyed, facts, request.forces(id)),
                     },
                     Choice::Reuse(digest) => Action::Reuse { digest },
                     Choice::Hold(because) => Action::Hold { because },
@@ -147,7 +147,12 @@ fn proofs(
 }
 
 /// Returns why an image is built. `forced`: `--no-reuse` selects it.
-fn why(label: &str, keyed: Option<&Keyed>, facts: &Facts, forced: bool) -> Vec<Reason> {
+fn why(
+    (stack, label): (&Stack, &str),
+    keyed: Option<&Keyed>,
+    facts: &Facts,
+    forced: bool,
+) -> Vec<Reason> {
     let Some(keyed) = keyed else {
         return Vec::new();
     };
@@ -171,13 +176,20 @@ fn why(label: &str, keyed: Option<&Keyed>, facts: &Facts, forced: bool) -> Vec<R
     };
     match before {
         Some(record) => reason::reasons(&record.components, &keyed.components, facts.locked),
-        None => vec![Reason::new(ReasonKind::New, label, unknown_image(facts))],
+        None => vec![Reason::new(
+            ReasonKind::New,
+            label,
+            unknown_image(stack, facts),
+        )],
     }
 }
 
 /// Returns the reason for an image of which no earlier build is known.
-fn unknown_image(facts: &Facts) -> String {
+fn unknown_image(stack: &Stack, facts: &Facts) -> String {
     match &facts.released_commit {
+        _ if stack.registry().is_none() => {
+            "the stack has no registry with an earlier build".to_owned()
+        }
         _ if facts.is_offline => "no registry was asked for an earlier build".to_owned(),
         Some(commit) => format!("not in the last release ({})", commit.short()),
         None => "never built for this registry".to_owned(),

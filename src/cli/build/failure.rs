@@ -4,12 +4,15 @@ use crate::build::Error;
 use crate::cli::{Exit, Failure};
 use crate::{registry, staging, tool};
 
+/// How a stack without a registry is built.
+pub const REGISTRY_HELP: &str = "set `registry:` in specs.yml, --registry or LAMINATE_REGISTRY; or write an archive with `build --export oci:FILE`";
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let text = error.to_string();
         match error {
             Error::PushWithoutRegistry | Error::NoRegistry => Self::new(Exit::Environment, text)
-                .help("set `registry:` in specs.yml, --registry or LAMINATE_REGISTRY; or write an archive with --export oci:FILE"),
+                .help(REGISTRY_HELP),
             Error::UnknownBase { .. } => Self::new(Exit::Environment, text)
                 .help("run `laminate lock` once with access to the registry"),
             Error::NoGit => Self::new(Exit::Environment, text)

@@ -11,6 +11,7 @@ mod hint;
 mod request;
 
 pub use answer::image_error;
+pub use failure::REGISTRY_HELP;
 pub use request::process as process_options;
 
 use std::time::Instant;

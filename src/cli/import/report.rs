@@ -1,5 +1,7 @@
 //! The report of an import.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::next;
@@ -8,6 +10,9 @@ use crate::table;
 
 /// Dockerfiles with more notes have them in lines of their own.
 const MOST: usize = 2;
+
+/// Originals that the report lists.
+const SHOWN: usize = 12;
 
 /// Returns the report for programs.
 pub fn json(spec: &str, imported: &Imported, is_written: bool) -> Value {
@@ -22,6 +27,7 @@ pub fn json(spec: &str, imported: &Imported, is_written: bool) -> Value {
         "written": is_written,
         "copied": copies.collect::<Vec<_>>(),
         "dockerfiles": imported.written,
+        "not_read": not_read(imported),
         "report": notes.collect::<Vec<_>>(),
     })
 }
@@ -29,8 +35,8 @@ pub fn json(spec: &str, imported: &Imported, is_written: bool) -> Value {
 fn of_image(image: &ImportedImage) -> Note {
     let name = &image.name;
     let became = match &image.based_on {
-        Some(base) => format!("`images: {name}`, based on `{base}`"),
-        None => format!("`images: {name}`"),
+        Some(base) => format!("image `{name}`, based on `{base}`"),
+        None => format!("image `{name}`"),
     };
     Note::done(&image.dockerfile, format!("image {}", image.target), became)
 }
@@ -80,9 +86,45 @@ pub fn text(spec: &str, imported: &Imported, folder_name: Option<&str>, dry_run:
     }
     if !dry_run {
         text.push_str("wrote specs.yml\n");
+    }
+    text.push_str(&originals(imported));
+    if !dry_run {
         text.push_str(next(imported.spec.get("registry").is_some()));
     }
     text
+}
+
+/// Returns the files that no build reads any more: copies or steps took their place.
+fn not_read(imported: &Imported) -> Vec<&str> {
+    let dockerfiles = imported.images.iter().filter(|it| !it.is_read);
+    let dockerfiles = dockerfiles.map(|it| it.dockerfile.as_str());
+    let copied = imported.copies.iter().map(|it| it.from.as_str());
+    let mut seen = BTreeSet::new();
+    let all = dockerfiles.chain(copied);
+    all.filter(|path| seen.insert(*path)).collect()
+}
+
+/// Returns what to edit from now on, and the originals that are no longer read.
+fn originals(imported: &Imported) -> String {
+    let files = not_read(imported);
+    if files.is_empty() {
+        return String::new();
+    }
+    let is_copied = |path: &str| imported.copies.iter().any(|it| it.from == path);
+    let has_steps = files.iter().any(|path| !is_copied(path));
+    let edited = match (has_steps, imported.copies.is_empty()) {
+        (false, _) => "the copies in images/",
+        (true, true) => "specs.yml",
+        (true, false) => "specs.yml and the copies in images/",
+    };
+    let mut shown = files[..files.len().min(SHOWN)].join(", ");
+    match files.len().saturating_sub(SHOWN) {
+        0 => {}
+        rest => shown.push_str(&format!(" and {rest} more")),
+    }
+    format!(
+        "From now on, edit {edited}: this is what laminate builds. It no longer reads the originals:\n  {shown}\n"
+    )
 }
 
 /// Returns the line of an image. It has the notes about its Dockerfile if they are few, which are taken out of `notes`.
@@ -137,6 +179,7 @@ fn grouped<'a>(notes: &[&'a Note]) -> Vec<(Vec<&'a str>, &'a str, &'a str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::import::Copied;
 
     fn image(name: &str, based_on: Option<&str>) -> ImportedImage {
         ImportedImage {
@@ -144,7 +187,41 @@ mod tests {
             target: name.to_owned(),
             dockerfile: format!("{name}/Dockerfile"),
             based_on: based_on.map(str::to_owned),
+            is_read: true,
         }
+    }
+
+    #[test]
+    fn originals_that_are_no_longer_read_are_listed() {
+        let copied = |from: &str| Copied {
+            from: from.to_owned(),
+            to: format!("images/{from}"),
+        };
+        let unread = |name: &str| ImportedImage {
+            is_read: false,
+            ..image(name, None)
+        };
+        let mut imported = Imported {
+            spec: json!({}),
+            text: None,
+            copies: vec![copied("base/Dockerfile"), copied("base/x")],
+            written: std::collections::BTreeMap::new(),
+            images: vec![unread("base"), image("web", None)],
+            notes: Vec::new(),
+        };
+        let expected = "From now on, edit the copies in images/: this is what laminate builds. It no longer reads the originals:\n  base/Dockerfile, base/x\n";
+        assert_eq!(originals(&imported), expected);
+        assert!(text("", &imported, None, true).ends_with(expected));
+        imported.images.push(unread("steps"));
+        let edited = "edit specs.yml and the copies in images/:";
+        assert!(originals(&imported).contains(edited));
+        imported.copies.clear();
+        assert!(originals(&imported).contains("edit specs.yml:"));
+        let names = (0..20).map(|number| unread(&number.to_string()));
+        imported.images = names.collect();
+        assert!(originals(&imported).ends_with(" and 8 more\n"));
+        imported.images = vec![image("web", None)];
+        assert_eq!(originals(&imported), "");
     }
 
     #[test]

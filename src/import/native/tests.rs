@@ -39,7 +39,7 @@ fn native(text: &str) -> String {
         let based_on = image.based_on.as_ref();
         let based_on = based_on.map(|base| format!(", based on `{base}`"));
         format!(
-            "{}: image {} → `images: {}`{}\n",
+            "{}: image {} → image `{}`{}\n",
             image.dockerfile,
             image.target,
             image.name,

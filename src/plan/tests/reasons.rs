@@ -106,6 +106,17 @@ fn reasons_compare_with_the_last_release_of_the_branch_and_not_with_what_was_bui
 }
 
 #[test]
+fn without_a_registry_there_is_no_earlier_build() {
+    let stack = edited(&[("registry: localhost/x\n", "")]);
+    let shown = shown(&stack, &Facts::default(), &Request::default());
+    let first = shown.lines().next().unwrap_or_default();
+    assert_eq!(
+        first,
+        "base build: New base: the stack has no registry with an earlier build"
+    );
+}
+
+#[test]
 fn selecting_an_image_builds_the_parents_that_are_missing() {
     let request = Request {
         selected: Some(BTreeSet::from([SCI])),
