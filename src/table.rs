@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 /// Returns a table with aligned columns, two blanks apart, without trailing blanks. Missing cells are
-/// empty. A column that is empty in all rows is left out.
+/// empty. A column that is empty in all rows is left out, and so is the header of a table without rows.
 pub fn plain(headers: &[&str], rows: &[Vec<String>]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
     let (headers, rows) = without_empty(headers, rows);
     lines(&std::iter::once(headers).chain(rows).collect::<Vec<_>>())
 }
@@ -90,6 +95,11 @@ fn measure(cell: &str) -> usize {
     unicode_width::UnicodeWidthStr::width(text.as_str())
 }
 
+/// Returns a time for people, without fractions of a second.
+pub fn time(time: Timestamp) -> String {
+    format!("{time:.0}")
+}
+
 /// Returns a duration, as in `4.5 s`, `1m 04s`, `2h 00m`.
 pub fn human_duration(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
@@ -125,7 +135,6 @@ mod tests {
         bäse               reuse
         r                  hold
         ");
-        assert_eq!(plain(&["A"], &[]), "A\n");
     }
 
     #[test]
@@ -135,6 +144,17 @@ mod tests {
         assert_eq!(plain(&["A", "B", "C"], &rows), "A  C\na  x\nb\n");
         let table = markdown(&["A", "B", "C"], &rows);
         assert_eq!(table, "| A | C |\n| --- | --- |\n| a | x |\n| b |  |\n");
+    }
+
+    #[test]
+    fn a_table_without_rows_has_no_header() {
+        assert_eq!(plain(&["A", "B"], &[]), "");
+    }
+
+    #[test]
+    fn a_time_has_whole_seconds() {
+        let at = "2026-11-27T14:48:58.803801904Z".parse().expect("a time");
+        assert_eq!(time(at), "2026-11-27T14:48:58Z");
     }
 
     #[test]

@@ -1,8 +1,6 @@
-//! `laminate promote`, `revert` and `status`.
+//! `laminate promote` and `revert`.
 
-use futures_util::future::try_join_all;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, MovingArgs, PromoteArgs, RevertArgs};
 use super::context::actor;
@@ -372,6 +370,10 @@ fn moved(
         ),
     };
     let mut text = table::plain(&["IMAGE", "TAG", "FROM", "TO"], &rows);
+    if rows.is_empty() {
+        let verb = if dry_run { "would have" } else { "had" };
+        text = format!("no tag {verb} to move: the images are the same\n");
+    }
     for name in numbered {
         text.push_str(&format!("{name}\n"));
     }
@@ -409,89 +411,10 @@ fn moved(
     Answer::new(Exit::Done, json, text)
 }
 
-fn drift_json(drift: &Drift) -> Value {
+/// Returns a tag that someone else moved, for programs.
+pub(super) fn drift_json(drift: &Drift) -> Value {
     json!({
         "repository": drift.repository, "tag": drift.tag,
         "expected": drift.expected, "found": drift.found,
     })
-}
-
-/// Runs `laminate status`.
-pub async fn status(
-    global: &Global,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<Answer, Failure> {
-    let workspace = Workspace::open(global, events, cancel).await?;
-    unless_cancelled(cancel, async {
-        let mut text = String::new();
-        let mut list = Vec::new();
-        let mut differs = false;
-        let channels = workspace.context.stack.channels().iter();
-        let looks = channels.map(|declared| async {
-            let channel = workspace.channel(&declared.name);
-            let ledger = channel.look().await?;
-            let drift = match &ledger.current {
-                Some((_, entry)) => channel.drift(entry).await?,
-                None => Vec::new(),
-            };
-            Ok::<_, Failure>((declared.name.as_str(), ledger, drift))
-        });
-        for (name, ledger, drift) in try_join_all(looks).await? {
-            let pending = ledger.open.as_ref().map(|(_, open)| {
-                format!(
-                    "  unfinished {} to {}: finish it with `promote --to {name} --resume`, or undo it with `--abort`\n",
-                    open.kind,
-                    open.release.short()
-                )
-            });
-            differs |= pending.is_some();
-            let open = ledger.open.map(|(_, open)| open.release);
-            let Some((_, entry)) = ledger.current else {
-                text.push_str(&format!("{name}: never promoted to\n"));
-                text.extend(pending);
-                list.push(json!({ "channel": name, "release": null, "drift": [], "pending": open }));
-                continue;
-            };
-            differs |= !drift.is_empty();
-            text.push_str(&format!(
-                "{name}: release {} ({}), move {}, since {} by {}\n",
-                entry.release.short(),
-                origin(entry.commit.as_ref()),
-                entry.seq,
-                entry.time,
-                entry.actor
-            ));
-            text.extend(entry.first_tag().map(|tag| {
-                format!("  {tag}; `laminate show {name}` lists the images\n")
-            }));
-            for exception in entry.exceptions() {
-                text.push_str(&format!("  {exception}\n"));
-            }
-            for drift in &drift {
-                text.push_str(&format!("  {drift}\n"));
-            }
-            text.extend(pending);
-            list.push(json!({
-                "channel": name,
-                "release": entry.release,
-                "commit": entry.commit,
-                "seq": entry.seq,
-                "since": entry.time,
-                "by": entry.actor,
-                "reason": entry.reason,
-                "waived": entry.waived,
-                "accepted_drift": entry.drift.iter().map(drift_json).collect::<Vec<_>>(),
-                "drift": drift.iter().map(drift_json).collect::<Vec<_>>(),
-                "pending": open,
-            }));
-        }
-        let exit = if differs {
-            Exit::Difference
-        } else {
-            Exit::Done
-        };
-        Ok(Answer::new(exit, json!({ "channels": list }), text))
-    })
-    .await
 }

@@ -292,6 +292,9 @@ async fn list(workspace: &Workspace, args: &EvidenceListArgs) -> Result<Answer, 
         }
     }
     let mut text = table::plain(&["CHANNEL", "GATE", "STATE", "IMAGES"], &rows);
+    if rows.is_empty() {
+        text.push_str("no channel in specs.yml has a gate\n");
+    }
     let mut rows: Vec<Vec<String>> = verdicts.iter().map(verdict_row).collect();
     rows.dedup();
     if !rows.is_empty() {
@@ -316,7 +319,7 @@ fn verdict_row(verdict: &GateVerdict) -> Vec<String> {
         verdict.image.clone(),
         verdict.outcome(),
         verdict.by.clone(),
-        verdict.time.to_string(),
+        table::time(verdict.time),
         verdict.note.clone().unwrap_or_default(),
     ]
 }

@@ -88,7 +88,7 @@ fn of_all(records: &Records, moves: &[LedgerEntry]) -> Answer {
         rows.push(vec![
             digest.short().to_owned(),
             commit(release).to_owned(),
-            release.time.to_string(),
+            table::time(release.time),
             release.images.len().to_string(),
             records.channels(digest).join(" "),
         ]);
@@ -96,6 +96,9 @@ fn of_all(records: &Records, moves: &[LedgerEntry]) -> Answer {
         list.push(release_json(records, stored, images));
     }
     let mut text = table::plain(&["RELEASE", "COMMIT", "TIME", "IMAGES", "CHANNELS"], &rows);
+    if list.is_empty() {
+        text.push_str("no releases yet; `laminate build --push` records one\n");
+    }
     if !moves.is_empty() {
         text.push('\n');
         text.push_str(&moves_text(moves));
@@ -112,7 +115,7 @@ fn moves_text(moves: &[LedgerEntry]) -> String {
         .iter()
         .map(|entry| {
             vec![
-                entry.time.to_string(),
+                table::time(entry.time),
                 entry.channel.clone(),
                 entry.seq.to_string(),
                 entry.kind.to_string(),
@@ -168,7 +171,7 @@ fn of_image(
             rows.push(vec![
                 digest.short().to_owned(),
                 commit(release).to_owned(),
-                release.time.to_string(),
+                table::time(release.time),
                 format!("{}@{}", image.label(), image.digest.short()),
                 size,
                 show::proven(image),

@@ -33,6 +33,7 @@ mod records;
 mod reference;
 mod render;
 mod show;
+mod status;
 mod summary;
 mod why;
 mod workspace;
@@ -201,7 +202,7 @@ async fn dispatch(
         Command::Promote(args) => channel::promote(global, &args, events, interrupt).await,
         Command::Revert(args) => channel::revert(global, &args, events, interrupt).await,
         Command::Adopt(args) => adopt::run(global, &args, events, interrupt).await,
-        Command::Status => channel::status(global, events, cancel).await,
+        Command::Status => status::run(global, events, cancel).await,
         Command::Prepull(args) => prepull::run(global, &args, events, cancel).await,
         Command::Docs(args) => docs::run(global, &args, events, cancel).await,
         Command::History(args) => history::run(global, &args, events, cancel).await,

@@ -10,6 +10,7 @@ use std::ops::Range;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use self::images::Compared;
 use super::args::{DiffFormat, Global, ParityArgs};
 use super::interrupt::unless_cancelled;
 use super::{Answer, Exit, Failure, context, pretty};
@@ -39,14 +40,14 @@ pub async fn run(
     let sides = images::find(global, args, &registry, events, cancel).await?;
     let [first, second] = sides.each_ref().map(|side| &side.reference);
     let reading = async {
-        let one = described(&registry, first).await?;
-        let other = described(&registry, second).await?;
+        let one = described(&registry, &sides[0]).await?;
+        let other = described(&registry, &sides[1]).await?;
         let layers = one.0.layers.iter().zip(&other.0.layers);
         let shared = layers.take_while(|(one, other)| one.digest == other.digest);
         let shared = shared.count();
         let base = read(
             &registry,
-            first,
+            &sides[0],
             &one.0,
             0..shared,
             Files::default(),
@@ -54,13 +55,13 @@ pub async fn run(
         )
         .await?;
         let rest = shared..one.0.layers.len();
-        let files = read(&registry, first, &one.0, rest, base.clone(), events).await?;
+        let files = read(&registry, &sides[0], &one.0, rest, base.clone(), events).await?;
         let one = Side {
             files,
             config: one.1,
         };
         let rest = shared..other.0.layers.len();
-        let files = read(&registry, second, &other.0, rest, base, events).await?;
+        let files = read(&registry, &sides[1], &other.0, rest, base, events).await?;
         let other = Side {
             files,
             config: other.1,
@@ -84,11 +85,10 @@ pub async fn run(
 }
 
 /// Returns the manifest and the config of an image.
-async fn described(
-    registry: &Registry,
-    reference: &Reference,
-) -> Result<(oci::Image, Value), Failure> {
-    let image = manifest(registry, reference).await?;
+async fn described(registry: &Registry, side: &Compared) -> Result<(oci::Image, Value), Failure> {
+    let reference = &side.reference;
+    let image = manifest(registry, reference).await;
+    let image = image.map_err(|failure| side.explain(failure))?;
     let config = registry
         .blob(&reference.repository, &image.config.digest, LARGEST_CONFIG)
         .await?;
@@ -104,7 +104,7 @@ async fn described(
 /// Adds the files of some layers of an image to those of the layers below.
 async fn read(
     registry: &Registry,
-    reference: &Reference,
+    side: &Compared,
     image: &oci::Image,
     layers: Range<usize>,
     mut files: Files,
@@ -113,13 +113,13 @@ async fn read(
     let count = image.layers.len();
     for number in layers {
         events.send(Event::Phase {
-            text: format!("reading {reference}: layer {} of {count}", number + 1),
+            text: format!("reading {}: layer {} of {count}", side.name, number + 1),
         });
         let layer = &image.layers[number];
         let compressed = Compressed::of(&layer.media_type);
         files = add(
             registry,
-            &reference.repository,
+            &side.reference.repository,
             &layer.digest,
             compressed,
             files,

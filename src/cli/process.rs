@@ -176,7 +176,13 @@ fn check_step(context: &Context, id: ImageId, place: &Place) -> Result<(), Failu
     let (label, count) = (context.stack.label(id), image.steps.len());
     let steps = if count == 1 { "step" } else { "steps" };
     let text = format!("no step `{step}` in image `{label}`: it has {count} {steps}");
-    Err(Failure::new(Exit::Usage, text).help(run::STEP_NAMES))
+    let sources = context.stack.sources();
+    let steps = (1..).zip(&image.steps).map(|(number, step)| {
+        let file = sources.shown_path(step.span.source);
+        let place = format!("{file}:{}", sources.start(step.span).line);
+        (number, step.title.clone(), Some(place))
+    });
+    Err(Failure::new(Exit::Usage, text).help(run::steps_help(steps)))
 }
 
 /// Returns how the process ended, or why it was not started.

@@ -16,6 +16,7 @@ use crate::event::Events;
 use crate::name::Commit;
 use crate::plan::key::ComponentKind;
 use crate::record::{ADOPTED, ReleaseImage, StoredRelease, StoredSpec};
+use crate::table;
 
 /// The folder in the commands if none was given.
 const FOLDER: &str = "rebuild";
@@ -166,7 +167,7 @@ impl Rebuild<'_> {
                 "commit {}, run {}, {}",
                 self.commit(),
                 self.stored.release.run,
-                self.stored.release.time
+                table::time(self.stored.release.time)
             ),
             String::new(),
             "To rebuild it, run in the folder of the spec, in a clone that has the commit:"

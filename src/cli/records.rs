@@ -24,6 +24,8 @@ pub(super) struct Records {
     pub(super) all: Releases,
     /// Gates that evidence from outside proves, by the spec; none without one.
     gates: BTreeSet<String>,
+    /// Whether the spec declares no channel; false without a spec.
+    has_no_channels: bool,
 }
 
 impl Records {
@@ -33,10 +35,14 @@ impl Records {
         events: &Events,
         cancel: &CancellationToken,
     ) -> Result<Self, Failure> {
-        let (repository, gates) = repository(global).await?;
+        let (repository, gates, has_no_channels) = repository(global).await?;
         let registry = context::registry(Credentials::from_environment(), events, cancel)?;
         let records = Self::read(Staging::new(&registry, &repository), global, events).await?;
-        Ok(Self { gates, ..records })
+        Ok(Self {
+            gates,
+            has_no_channels,
+            ..records
+        })
     }
 
     /// Reads them from a staging repository that is known.
@@ -63,6 +69,7 @@ impl Records {
             staging,
             all,
             gates: BTreeSet::new(),
+            has_no_channels: false,
         })
     }
 
@@ -75,6 +82,9 @@ impl Records {
             let channels = self.all.channels.iter().map(|entry| entry.channel.as_str());
             match nearest(name, channels) {
                 Some(near) => failure.help(format!("did you mean channel `{near}`?")),
+                None if self.has_no_channels && self.all.channels.is_empty() => {
+                    failure.help("no channels are declared in specs.yml")
+                }
                 None => failure,
             }
         })
@@ -141,8 +151,9 @@ fn warn_of(errors: &[impl std::fmt::Display], events: &Events) {
     }
 }
 
-/// Returns the staging repository; and the gates that evidence from outside proves, if that takes the spec.
-async fn repository(global: &Global) -> Result<(Repository, BTreeSet<String>), Failure> {
+/// Returns the staging repository; and, if that takes the spec, the gates that evidence from outside proves, and whether it
+/// declares no channel.
+async fn repository(global: &Global) -> Result<(Repository, BTreeSet<String>, bool), Failure> {
     let none = || {
         Failure::new(
             Exit::Environment,
@@ -154,11 +165,11 @@ async fn repository(global: &Global) -> Result<(Repository, BTreeSet<String>), F
         let stack = context::load(global).await?.stack;
         let gates = SpecGates::new(&stack).proven_outside(&stack);
         let repository = stack.staging().cloned().ok_or_else(none)?;
-        return Ok((repository, gates));
+        return Ok((repository, gates, stack.channels().is_empty()));
     };
     let wrong = |reason: String| Failure::new(Exit::Usage, format!("--staging {text}: {reason}"));
     match Repository::parse(text) {
-        Ok(repository) if Repository::names_host(text) => Ok((repository, BTreeSet::new())),
+        Ok(repository) if Repository::names_host(text) => Ok((repository, BTreeSet::new(), false)),
         Ok(_) => Err(wrong("the registry's host is missing".to_owned())),
         Err(error) => Err(wrong(error.to_string())),
     }

@@ -13,6 +13,7 @@ use crate::name::{Commit, Tag};
 use crate::record::{
     ADOPTED, Ancestor, GateVerdict, LedgerEntry, ReleaseImage, ReleaseVerdict, StoredRelease,
 };
+use crate::table;
 
 pub async fn run(
     global: &Global,
@@ -69,7 +70,7 @@ fn text(
         ),
         ("ref", release.git_ref.clone().unwrap_or_default()),
         ("run", release.run.clone()),
-        ("time", release.time.to_string()),
+        ("time", table::time(release.time)),
         ("channels", channels.join(" ")),
     ];
     for entry in moves {
@@ -124,7 +125,8 @@ fn evidence(verdict: &GateVerdict) -> String {
     let note = note.unwrap_or_default();
     format!(
         "{gate}: {outcome}, by {} at {}{note}",
-        verdict.by, verdict.time
+        verdict.by,
+        table::time(verdict.time)
     )
 }
 

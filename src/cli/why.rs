@@ -15,10 +15,12 @@ use super::{Answer, Exit, Failure, context, plan as plan_command};
 use crate::compare;
 use crate::event::Events;
 use crate::name::{Commit, Digest, Reference};
+use crate::plan::reason::short;
 use crate::plan::{Action, Planned, Reason, Request};
 use crate::record::{Releases, StoredSpec, Turn, origin};
 use crate::stack::{Base, ExternalImage, ImageId, ImageSource, SCRATCH, Stack};
 use crate::staging::Staging;
+use crate::table;
 
 /// How many releases are shown without `--all`.
 const FEW: usize = 10;
@@ -99,13 +101,17 @@ fn key_text(planned: &Planned) -> String {
     let Some(keyed) = &planned.keyed else {
         return String::new();
     };
-    let mut text = format!("  key {}\n  components of the key:\n", keyed.key);
+    let mut text = format!(
+        "  key {}\n  components of the key:\n",
+        short(keyed.key.as_str())
+    );
     for component in &keyed.components {
         let kind = json!(component.kind);
         let kind = kind.as_str().unwrap_or_default();
         text.push_str(&format!(
             "    {kind:<9} {}  {}\n",
-            component.what, component.value
+            component.what,
+            short(&component.value)
         ));
     }
     text
@@ -187,7 +193,7 @@ impl InReleases {
                 "    {} ({}, {}): {}\n",
                 change.release.short(),
                 origin(change.commit.as_ref()),
-                change.time,
+                table::time(change.time),
                 change.digest.short()
             ));
             for reason in &change.reasons {

@@ -11,7 +11,11 @@ use crate::table;
 pub fn text(difference: &Difference) -> String {
     let end = |end: &End| {
         let origin = record::origin(end.commit.as_ref());
-        format!("release {}, {origin}, {}", end.release.short(), end.time)
+        format!(
+            "release {}, {origin}, {}",
+            end.release.short(),
+            table::time(end.time)
+        )
     };
     let mut text = format!(
         "from {}\nto   {}\n",
@@ -55,7 +59,11 @@ pub fn markdown(difference: &Difference) -> String {
             Some(commit) => format!("commit `{}`", commit.short()),
             None => record::ADOPTED.to_owned(),
         };
-        format!("release `{}` ({origin}, {})", end.release.short(), end.time)
+        format!(
+            "release `{}` ({origin}, {})",
+            end.release.short(),
+            table::time(end.time)
+        )
     };
     let mut text = format!(
         "From {} to {}: {}.\n",
@@ -144,13 +152,20 @@ fn literal(text: &str) -> String {
     out.replace("://", "&#58;//").replace("www.", "www&#46;")
 }
 
-/// `1 image changed, 1 added, 3 as they were`.
+/// Returns `1 image changed, 1 with other results, 3 unchanged`. An image with the same digest did not change.
 fn count(difference: &Difference) -> String {
-    let changed = match difference.changed.len() {
+    let is_same = |image: &&ImageDifference| image.digest.from == image.digest.to;
+    let has_results =
+        |image: &&ImageDifference| !image.verdicts.is_empty() || image.checks.is_some();
+    let same = difference.changed.iter().filter(is_same);
+    let (same, results) = (same.clone().count(), same.filter(has_results).count());
+    let changed = match difference.changed.len() - same {
         1 => "1 image changed".to_owned(),
         n => format!("{n} images changed"),
     };
     let more = [
+        (results, "with other results"),
+        (same - results, "with another cache key"),
         (difference.added.len(), "added"),
         (difference.removed.len(), "removed"),
         (difference.unchanged, "unchanged"),

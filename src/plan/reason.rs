@@ -244,7 +244,7 @@ fn removed(old: &Component) -> Reason {
 }
 
 /// Returns a value short enough for a sentence: a digest as 12 hex digits, a text as 60 characters.
-fn short(value: &str) -> String {
+pub fn short(value: &str) -> String {
     match value.strip_prefix("sha256:") {
         Some(hex) if hex.len() == 64 => format!("sha256:{}", &hex[..12]),
         _ if value.chars().count() > 60 => {

@@ -7,7 +7,7 @@ use bollard_buildkit_proto::pb;
 use super::base::{last_build, staged};
 use super::context::Context;
 use super::dockerfile;
-use super::interactive::{Candidate, Place, STEP_NAMES, Target};
+use super::interactive::{Candidate, Place, Target, steps_help};
 use super::names;
 use super::outcome::{FailedProcess, ImageError, StopReason};
 use super::programs;
@@ -149,7 +149,10 @@ fn wanted(
     };
     let Some(target) = Target::find(step, shown, &definition.pb, config) else {
         let count = shown.iter().map(|it| it.number).max().unwrap_or_default();
-        return Err(refused(format!("it has {count} steps"), STEP_NAMES));
+        let place = |step: &Candidate| step.place(&definition.pb);
+        let steps = shown.iter();
+        let help = steps_help(steps.map(|step| (step.number, step.title.clone(), place(step))));
+        return Err(refused(format!("it has {count} steps"), &help));
     };
     let wanted = match place {
         Place::Before(_) => match target.before() {

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use context::Context;
 use drive::drive;
-pub use interactive::{Command, Interactive, Place, STEP_NAMES, StepName, has_step};
+pub use interactive::{Command, Interactive, Place, STEP_NAMES, StepName, has_step, steps_help};
 pub use options::Options;
 use outcome::StopReason;
 pub use outcome::{FailedProcess, ImageError, Outcome, Proven, Report};

@@ -10,7 +10,7 @@ mod release;
 
 use camino::Utf8PathBuf;
 use clap::builder::FalseyValueParser as Flag;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use self::build::{BuildArgs, LoadProgram, LockArgs, PlanArgs, ProvingArgs, TestArgs};
@@ -58,19 +58,21 @@ impl Args {
     /// Parses the arguments of this process.
     pub fn read() -> Result<Self, clap::Error> {
         let words = || std::env::args_os();
-        Self::parse_from(words()).map_err(|error| {
-            // clap's usage takes options that variables set for required ones.
-            fn without_variables(command: clap::Command) -> clap::Command {
-                command
-                    .mut_args(|arg| arg.env(None::<&'static str>))
-                    .mut_subcommands(without_variables)
-            }
-            let mut plain = without_variables(Self::shown());
-            match plain.try_get_matches_from_mut(words()) {
-                Err(plain) if plain.kind() == error.kind() && error.use_stderr() => plain,
-                _ => error,
-            }
-        })
+        Self::parse_from(words())
+            .map_err(|error| {
+                // clap's usage takes options that variables set for required ones.
+                fn without_variables(command: clap::Command) -> clap::Command {
+                    command
+                        .mut_args(|arg| arg.env(None::<&'static str>))
+                        .mut_subcommands(without_variables)
+                }
+                let mut plain = without_variables(Self::shown());
+                match plain.try_get_matches_from_mut(words()) {
+                    Err(plain) if plain.kind() == error.kind() && error.use_stderr() => plain,
+                    _ => error,
+                }
+            })
+            .map_err(|error| with_dashes(error, words()))
     }
 
     /// Whether an invalid command line asks for JSON: by the flag, or by its variable.
@@ -93,6 +95,40 @@ impl Args {
             None => Ok(args),
         }
     }
+}
+
+/// Adds where `--` is missing if the command of `run` or `shell` was taken for an argument of laminate.
+fn with_dashes(
+    mut error: clap::Error,
+    words: impl IntoIterator<Item = impl Into<std::ffi::OsString>>,
+) -> clap::Error {
+    let words = words.into_iter().map(|word| word.into());
+    let words: Vec<String> = words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let found = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(found)) if error.kind() == ErrorKind::UnknownArgument => found,
+        _ => return error,
+    };
+    let mut places = words.iter();
+    let command = places.position(|word| word == "run" || word == "shell");
+    // The image comes first.
+    let at = command.and_then(|command| {
+        let rest = words
+            .iter()
+            .skip(command + 2)
+            .position(|word| word == found);
+        Some((command, command + 2 + rest?))
+    });
+    if let Some((command, at)) = at.filter(|_| !found.starts_with('-')) {
+        let (before, after) = (words[command..at].join(" "), words[at..].join(" "));
+        let tip = format!("put `--` before the command: `laminate {before} -- {after}`");
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
+    error
 }
 
 /// Options that every command takes.
@@ -366,6 +402,30 @@ mod tests {
         let words = ["laminate"].into_iter().chain(line.split_whitespace());
         let error = Args::parse_from(words).err()?;
         Some(error.to_string().lines().next()?.to_owned())
+    }
+
+    #[test]
+    fn a_command_without_dashes_gets_a_hint() {
+        for (line, hint) in [
+            ("run web id -u", Some("`laminate run web -- id -u`")),
+            (
+                "shell run --offline id",
+                Some("`laminate shell run --offline -- id`"),
+            ),
+            ("plan --nope", None),
+            ("run web --nope", None),
+        ] {
+            let words = || ["laminate"].into_iter().chain(line.split(' '));
+            let error = Args::parse_from(words()).expect_err(line);
+            let text = with_dashes(error, words()).to_string();
+            match hint {
+                Some(hint) => {
+                    let tip = format!("put `--` before the command: {hint}");
+                    assert!(text.contains(&tip), "{text}");
+                }
+                None => assert!(!text.contains("put `--`"), "{text}"),
+            }
+        }
     }
 
     #[test]

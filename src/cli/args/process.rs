@@ -27,8 +27,8 @@ pub struct ShellArgs {
     pub command: Vec<String>,
     /// Open the shell after STEP, or at its failure: its number or FILE:LINE
     ///
-    /// The number is that of the progress: `2/5` is step 2. Short keys such as `apt:` count, and so do the instructions of a
-    /// Dockerfile. FILE:LINE is a line that the step is on, as messages show it: specs.yml:31.
+    /// The number is that of the progress: `2/5` is step 2. Short keys such as `apt:` count, and so do `RUN`, `COPY`, `ADD`
+    /// and `WORKDIR` of a Dockerfile, but not `ENV`, `USER`, `EXPOSE` and `LABEL`. FILE:LINE is a line that the step is on, as messages show it: specs.yml:31.
     #[arg(long, value_name = "STEP")]
     pub at: Option<String>,
     /// Open the shell before STEP, with its mounts

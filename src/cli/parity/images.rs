@@ -6,8 +6,8 @@ use crate::cli::args::{Global, ParityArgs};
 use crate::cli::context::{self, Context};
 use crate::cli::{Exit, Failure};
 use crate::event::Events;
-use crate::name::Reference;
-use crate::plan::{Action, Plan, Request};
+use crate::name::{Reference, Repository};
+use crate::plan::{Action, Plan, ReasonKind, Request};
 use crate::registry::Registry;
 use crate::stack::ImageId;
 
@@ -108,16 +108,78 @@ fn built(context: &Context, plan: &Plan, id: ImageId, name: &str) -> Result<Refe
             tag: None,
             digest: Some(digest.clone()),
         }),
-        _ => Err(
-            Failure::new(Exit::Environment, format!("image `{name}` is not built"))
-                .help("run `laminate build` with a registry, then compare"),
-        ),
+        (action, _) => Err(not_built(action, name)),
+    }
+}
+
+/// Returns the failure for an image that is not built, or was built before something changed.
+fn not_built(action: &Action, name: &str) -> Failure {
+    let text = match action {
+        Action::Build { reasons } if reasons.iter().all(|it| it.kind != ReasonKind::New) => {
+            let reasons: Vec<&str> = reasons.iter().map(|it| it.text.as_str()).collect();
+            let reasons = reasons.join("; ");
+            format!("image `{name}` is not up to date: {reasons}")
+        }
+        _ => format!("image `{name}` is not built"),
+    };
+    Failure::new(Exit::Environment, text).help("run `laminate build` with a registry, then compare")
+}
+
+impl Compared {
+    /// Adds to a failed look-up what the user may have meant by a reference.
+    pub fn explain(&self, failure: Failure) -> Failure {
+        let mut failure = failure;
+        if self.is_of_stack {
+            return failure;
+        }
+        let name = &self.name;
+        if !Reference::is_exact(name) {
+            failure = failure.help(format!("`{name}` has no tag: `latest` was looked up"));
+        }
+        if !Repository::names_host(name) {
+            failure = failure.help(
+                "images of docker or podman on this machine are not read: push the image to a registry first, and pass it with the host",
+            );
+        }
+        failure
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Reason;
+
+    #[test]
+    fn an_image_that_was_built_before_is_not_up_to_date() {
+        let shown = |kind: ReasonKind, text: &str| {
+            let reasons = vec![Reason::new(kind, "x", text)];
+            not_built(&Action::Build { reasons }, "a").text()
+        };
+        let text = shown(ReasonKind::File, "images/a/x changed");
+        assert_eq!(text, "image `a` is not up to date: images/a/x changed");
+        assert_eq!(shown(ReasonKind::New, "new"), "image `a` is not built");
+    }
+
+    #[test]
+    fn a_failed_look_up_is_explained() {
+        let shown = |name: &str| {
+            let compared = Compared {
+                name: name.to_owned(),
+                reference: Reference::parse(name).expect("valid"),
+                is_of_stack: false,
+            };
+            compared
+                .explain(Failure::new(Exit::Environment, "x"))
+                .shown(false)
+        };
+        let text = shown("lab/geo:1");
+        assert!(text.contains("on this machine are not read"), "{text}");
+        assert!(!text.contains("`latest` was looked up"), "{text}");
+        let text = shown("ghcr.io/lab/geo");
+        assert!(text.contains("`latest` was looked up"), "{text}");
+        assert!(!text.contains("on this machine"), "{text}");
+    }
 
     #[test]
     fn a_reference_has_a_tag_a_digest_or_a_host() {

@@ -266,6 +266,19 @@ fn a_release_does_not_differ_from_itself() {
     ");
 }
 
+#[test]
+fn an_image_with_new_results_alone_did_not_change() {
+    let (before, mut after) = (new(), new());
+    after.release.images[0].checks = Some(false);
+    let difference = difference(&before.snapshot(), &after.snapshot());
+    let text = text(&difference);
+    let last = text.lines().last();
+    assert_eq!(
+        last,
+        Some("0 images changed, 1 with other results, 3 unchanged")
+    );
+}
+
 fn point<'a>(recorded: &'a Recorded, label: &str) -> Point<'a> {
     Point {
         digest: &recorded.digest,

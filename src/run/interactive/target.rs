@@ -1,5 +1,7 @@
 //! The operation of the step that the user names, found in the definition of its image.
 
+use std::collections::BTreeMap;
+
 use bollard_buildkit_proto::pb;
 use prost::Message as _;
 
@@ -55,6 +57,31 @@ impl std::fmt::Display for StepName {
 /// The help of a message about a step that an image does not have.
 pub const STEP_NAMES: &str = "name a step by its number, as the progress of a build shows it, or by a line that it is on: FILE:LINE";
 
+/// Returns the help of a message about a step that an image does not have, with its steps: number, title and place.
+pub fn steps_help(steps: impl IntoIterator<Item = (usize, String, Option<String>)>) -> String {
+    const SHOWN: usize = 20;
+    let all: BTreeMap<usize, String> = steps
+        .into_iter()
+        .map(|(number, title, place)| {
+            let title: String = title.chars().take(60).collect();
+            let place = place.map(|place| format!(" ({place})"));
+            (
+                number,
+                format!("{number} `{title}`{}", place.unwrap_or_default()),
+            )
+        })
+        .collect();
+    if all.is_empty() {
+        return STEP_NAMES.to_owned();
+    }
+    let shown: Vec<&str> = all.values().take(SHOWN).map(String::as_str).collect();
+    let mut text = format!("{STEP_NAMES}; its steps: {}", shown.join(", "));
+    if all.len() > SHOWN {
+        text.push_str(&format!(" and {} more", all.len() - SHOWN));
+    }
+    text
+}
+
 /// An operation that can be named.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -97,6 +124,17 @@ pub fn has_step(stack: &Stack, image: &Image, name: &StepName) -> bool {
 fn is_file(written: &str, path: &str) -> bool {
     let written = written.trim_start_matches("./");
     written == path || written.ends_with(&format!("/{path}"))
+}
+
+impl Candidate {
+    /// Returns the file and the line that it is on.
+    pub fn place(&self, whole: &pb::Definition) -> Option<String> {
+        let source = whole.source.as_ref()?;
+        let place = source.locations.get(&self.digest)?.locations.first()?;
+        let index = usize::try_from(place.source_index).ok()?;
+        let line = place.ranges.first()?.start.as_ref()?.line;
+        Some(format!("{}:{line}", source.infos.get(index)?.filename))
+    }
 }
 
 impl Target {
@@ -209,6 +247,17 @@ mod tests {
     use super::*;
     use crate::name::Digest;
     use crate::testing;
+
+    #[test]
+    fn a_message_about_a_missing_step_lists_the_steps() {
+        let step = |number: usize| (number, "RUN make".to_owned(), Some("D:3".to_owned()));
+        let text = steps_help([step(2), step(1), step(2)]);
+        let end = "FILE:LINE; its steps: 1 `RUN make` (D:3), 2 `RUN make` (D:3)";
+        assert!(text.ends_with(end), "{text}");
+        let text = steps_help((1..=23).map(step));
+        assert!(text.ends_with(" and 3 more"), "{text}");
+        assert_eq!(steps_help([]), STEP_NAMES);
+    }
 
     /// A source, a command on it with a mount of the source, a copy on that.
     fn definition() -> (pb::Definition, Vec<Candidate>) {
