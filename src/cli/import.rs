@@ -14,7 +14,7 @@ use super::args::{Global, ImportArgs};
 use super::{Answer, Exit, Failure, yaml};
 use crate::disk::AtomicFile;
 use crate::git;
-use crate::import::{self, Found, Imported, Note, Settings, Sources, Target};
+use crate::import::{self, ExistingSpec, Found, Imported, Note, Settings, Sources, Target};
 
 /// Names of files that list images, in the order in which they are looked for.
 const LISTS: [(&str, Form); 12] = [
@@ -65,7 +65,7 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     if spec_path.exists() && !args.force && !args.dry_run {
         let text = format!("`{spec_path}` exists already");
         return Err(Failure::new(Exit::Usage, text)
-            .help("add --force to replace it with all that you edited in it, or --to FOLDER to write into another folder"));
+            .help("add --force to replace its `images:` and keep its other keys, or --to FOLDER to write into another folder"));
     }
     let sources = read(&folder).await?;
     let mut found = found(&folder, &list, form, &sources).await?;
@@ -76,9 +76,14 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
         let text = format!("no Dockerfile found below `{from}`");
         return Err(Failure::new(Exit::Usage, text));
     }
+    let replaced = fs_err::read_to_string(&spec_path).ok();
+    let existing = replaced.as_deref().and_then(ExistingSpec::read);
+    let kept = |key: &str| Some(existing.as_ref()?.get(key)?.to_owned());
+    let stack = args.stack.clone().or_else(|| kept("stack"));
+    let is_named = stack.is_some();
     let settings = Settings {
-        stack: args.stack.clone().unwrap_or_else(|| stack_name(&folder)),
-        registry: global.registry.clone(),
+        stack: stack.unwrap_or_else(|| stack_name(&folder)),
+        registry: global.registry.clone().or_else(|| kept("registry")),
         is_in_place: same(&folder, &to),
         is_native: args.native,
     };
@@ -88,12 +93,26 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
         .text
         .clone()
         .unwrap_or_else(|| yaml(&imported.spec));
+    let text = match &existing {
+        Some(existing) => {
+            let mut set = Vec::new();
+            set.extend(args.stack.is_some().then_some("stack"));
+            set.extend(global.registry.is_some().then_some("registry"));
+            existing.kept_in(&text, &set, &mut imported.notes)
+        }
+        None => text,
+    };
+    if replaced.is_some() && existing.is_none() {
+        let became = "replaced with all its keys: it is not valid YAML";
+        let note = Note::open("specs.yml", "its text", became);
+        imported.notes.push(note);
+    }
     let spec = header(&list, &imported) + &text;
     if !args.dry_run {
         write(&folder, &to, &spec, &imported)?;
         note_ignored(&to, &mut imported).await?;
     }
-    let stack = args.stack.is_none().then_some(settings.stack.as_str());
+    let stack = (!is_named).then_some(settings.stack.as_str());
     Ok(Answer::new(
         Exit::Done,
         report::json(&spec, &imported, !args.dry_run),

@@ -7,6 +7,7 @@
 mod bake;
 mod compose;
 mod datahub;
+mod existing;
 mod files;
 mod folders;
 mod inline;
@@ -26,6 +27,7 @@ use serde_json::{Map, Value, json};
 pub use bake::bake;
 pub use compose::compose;
 pub use datahub::datahub;
+pub use existing::ExistingSpec;
 use folders::Folders;
 pub use sources::Sources;
 use texts::Texts;

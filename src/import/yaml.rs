@@ -18,7 +18,8 @@ pub fn yaml(name: &str, text: &str) -> Result<Value, String> {
     }
 }
 
-fn value(node: &Node) -> Value {
+/// Returns a node without its places; texts stay as they are written.
+pub fn value(node: &Node) -> Value {
     match &node.value {
         _ if node.is_null() => Value::Null,
         NodeValue::Scalar { text, .. } => Value::String(text.clone()),

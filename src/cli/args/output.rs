@@ -47,7 +47,7 @@ pub struct ImportArgs {
     /// Print specs.yml and the report, write nothing
     #[arg(long, value_parser = Flag::new())]
     pub dry_run: bool,
-    /// Replace specs.yml and files in images/
+    /// Replace `images:` of specs.yml and files in images/; keep its other keys
     #[arg(long, value_parser = Flag::new())]
     pub force: bool,
 }
