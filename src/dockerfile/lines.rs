@@ -255,6 +255,20 @@ impl Instruction {
         is_array.then(|| serde_json::from_str(text).ok()).flatten()
     }
 
+    /// Returns the texts of an array with the places of its words; each has that of the instruction if they are not clear.
+    pub fn at_words(&self, texts: Vec<String>, words: &[Word]) -> Vec<Word> {
+        let are_clear = texts.len() == words.len();
+        let texts = texts.into_iter().enumerate();
+        let texts = texts.map(|(at, value)| Word {
+            value,
+            range: match words.get(at) {
+                Some(word) if are_clear => word.range.clone(),
+                _ => self.range.clone(),
+            },
+        });
+        texts.collect()
+    }
+
     /// Reads the here-documents that follow.
     fn read_documents(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
         let is_shell = matches!(self.keyword.as_str(), "RUN" | "COPY" | "ADD");

@@ -115,7 +115,7 @@ enum Use {
     /// `--from` of `COPY` and of a mount.
     Image(Word),
     /// A path in the context, as written.
-    Context(String),
+    Context(Word),
     /// A secret that must be there.
     Secret(Word),
     /// The ID of an SSH agent that must be there.

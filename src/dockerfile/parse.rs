@@ -92,14 +92,17 @@ impl Stage {
             self.uses.push(Use::Image(image));
             return;
         }
-        let words = words.into_iter().map(|word| word.value);
-        let mut sources = instruction.array().unwrap_or_else(|| words.collect());
+        let mut sources = match instruction.array() {
+            Some(texts) => instruction.at_words(texts, &words),
+            None => words,
+        };
         // The last one is the target.
         sources.pop();
         for source in sources {
             // What a here-document has is in the Dockerfile; URLs are read by the engine.
-            let is_elsewhere = source.contains("://") || source.starts_with("git@");
-            if here_document(&source).is_none() && !is_elsewhere {
+            let text = source.value.as_str();
+            let is_elsewhere = text.contains("://") || text.starts_with("git@");
+            if here_document(text).is_none() && !is_elsewhere {
                 self.uses.push(Use::Context(source));
             }
         }
@@ -125,7 +128,7 @@ impl Stage {
         match get(&["type"]).unwrap_or("bind") {
             "bind" if from.is_none() => {
                 let path = get(&["source", "src"]).unwrap_or(".");
-                self.uses.push(Use::Context(path.to_owned()));
+                self.uses.push(Use::Context(named(path)));
             }
             "secret" if get(&["required"]) == Some("true") => {
                 let target = get(&["target", "dst", "destination"]).unwrap_or_default();

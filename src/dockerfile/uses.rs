@@ -16,6 +16,8 @@ pub struct Uses {
     pub images: Vec<Word>,
     /// Paths in the context that are copied or mounted, without `/` at their ends; an empty path is all of it.
     pub context: BTreeSet<String>,
+    /// Those of them that are certain and must be there: without variables, patterns and `..`, and not of `ONBUILD`.
+    pub required: Vec<Word>,
     /// Ids of secrets that must be there.
     pub secrets: Vec<Word>,
     /// IDs of SSH agents that must be there.
@@ -83,6 +85,7 @@ impl Dockerfile {
                 root: Root::Scratch,
                 images: Vec::new(),
                 context: BTreeSet::new(),
+                required: Vec::new(),
                 secrets: Vec::new(),
                 agents: Vec::new(),
                 has_triggers: false,
@@ -184,6 +187,9 @@ impl Follower<'_> {
         if is_new {
             for used in &stage.uses {
                 self.used(used)?;
+                if let Use::Context(path) = used {
+                    self.uses.required.extend(required(path));
+                }
             }
         }
         Ok(root)
@@ -269,7 +275,7 @@ impl Follower<'_> {
                 }
             }
             Use::Context(path) => {
-                self.uses.context.insert(prefix(path));
+                self.uses.context.insert(prefix(&path.value));
             }
             Use::Secret(id) => self.uses.secrets.push(id.clone()),
             Use::Agent(id) => self.uses.agents.push(id.clone()),
@@ -289,10 +295,25 @@ impl Follower<'_> {
     }
 }
 
+/// Returns a path that must be in the context; `None` if it is all of it, or not certain.
+fn required(path: &Word) -> Option<Word> {
+    let is_certain = |part: &str| part != ".." && !is_open(part);
+    let value = clean(&path.value);
+    let is_required = !value.is_empty() && path.value.split('/').all(is_certain);
+    is_required.then(|| Word {
+        value,
+        range: path.range.clone(),
+    })
+}
+
+/// Whether a part of a path has a variable or a pattern.
+fn is_open(part: &str) -> bool {
+    part.contains(['*', '?', '[', '\\', '$'])
+}
+
 /// Returns the folders at the start of a path that are certain: those before the first part with a variable or a pattern, and
 /// none if a later part is `..`.
 fn prefix(path: &str) -> String {
-    let is_open = |part: &str| part.contains(['*', '?', '[', '\\', '$']);
     let mut parts = path.split('/');
     let certain: Vec<&str> = parts.by_ref().take_while(|part| !is_open(part)).collect();
     if parts.any(|part| part == "..") {

@@ -1,5 +1,7 @@
 //! Where the files of what is imported go.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::link::Linked;
 use super::sources::{Sources, join};
 use super::texts::Texts;
@@ -162,6 +164,32 @@ pub fn note_ignored(
     let used = used(target, linked, sources, texts)?;
     notes.extend(ignored_note(&target.dockerfile, &used, sources));
     Ok(())
+}
+
+/// Returns the paths in the stack of files that instructions name and that the stack does not have.
+pub fn missing(
+    parts: &[(Target, Linked)],
+    names: &BTreeMap<String, String>,
+    sources: &Sources,
+    texts: &mut Texts,
+    settings: &Settings,
+) -> Result<BTreeSet<String>, String> {
+    let mut missing = BTreeSet::new();
+    for (target, linked) in parts {
+        let folder = if stays(target, settings) {
+            target.context.clone()
+        } else {
+            format!("images/{}", names[&target.name])
+        };
+        let used = used(target, linked, sources, texts)?;
+        let is_there = |required: &str| {
+            let mut used = used.iter();
+            used.any(|(inner, path)| is_at_or_below(inner, required) && !sources.is_ignored(path))
+        };
+        let lost = linked.required.iter().filter(|path| !is_there(path));
+        missing.extend(lost.map(|path| join(&folder, path)));
+    }
+    Ok(missing)
 }
 
 /// Returns the note of those of some files that git ignores. The files have their path in a context, and in the import.

@@ -20,6 +20,8 @@ pub struct Linked {
     pub based_on: Option<String>,
     /// Paths in the context that its instructions name.
     pub context: BTreeSet<String>,
+    /// Those that must be there.
+    pub required: Vec<String>,
 }
 
 /// Returns the name of the image of each target.
@@ -159,6 +161,8 @@ pub fn link(
     };
     known.bases(parsed, &uses, &mut linked, notes);
     linked.context = uses.context;
+    let required = uses.required.into_iter();
+    linked.required = required.map(|word| word.value).collect();
     Ok(linked)
 }
 

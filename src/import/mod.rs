@@ -20,7 +20,7 @@ mod tests;
 mod texts;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -180,6 +180,8 @@ pub struct Imported {
     pub copies: Vec<Copied>,
     /// Dockerfiles that were texts: their paths, relative to the folder of the spec, and the texts.
     pub written: BTreeMap<String, String>,
+    /// Files that Dockerfiles name and the stack lacks, relative to its folder.
+    pub missing: BTreeSet<String>,
     /// All images, in the order of the spec.
     pub images: Vec<ImportedImage>,
     /// What became of the rest of what was found.
@@ -278,6 +280,7 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
         spec,
         copies,
         written,
+        missing: files::missing(&parts, &names, sources, &mut texts, settings)?,
         images: list,
         notes,
     })

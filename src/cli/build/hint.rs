@@ -76,6 +76,9 @@ pub(super) fn left_out(stack: &Stack, image: &Image, message: &str) -> Option<St
             LeftOut::LeftBehind => format!("`{path}` has a name of files that tools leave behind"),
             LeftOut::Empty => format!("`{path}` is an empty folder, which git does not track"),
         },
+        Err(_) if file.missing.contains(path) => {
+            format!("`{context}/` does not have it; add it, or remove it from the Dockerfile")
+        }
         // It is not known before the build what a trigger names.
         _ if has_triggers(stack, image) => {
             "if an `ONBUILD` of its base names it, name it in an instruction of the Dockerfile as well".to_owned()

@@ -28,6 +28,7 @@ pub fn json(spec: &str, imported: &Imported, is_written: bool) -> Value {
         "copied": copies.collect::<Vec<_>>(),
         "dockerfiles": imported.written,
         "not_read": not_read(imported),
+        "missing": imported.missing,
         "report": notes.collect::<Vec<_>>(),
     })
 }
@@ -88,10 +89,33 @@ pub fn text(spec: &str, imported: &Imported, folder_name: Option<&str>, dry_run:
         text.push_str("wrote specs.yml\n");
     }
     text.push_str(&originals(imported));
+    text.push_str(&missing(imported));
     if !dry_run {
         text.push_str(next(imported.spec.get("registry").is_some()));
     }
     text
+}
+
+/// Returns the files that Dockerfiles name and the stack does not have.
+fn missing(imported: &Imported) -> String {
+    let files: Vec<&str> = imported.missing.iter().map(String::as_str).collect();
+    if files.is_empty() {
+        return String::new();
+    }
+    let shown = shortened(&files);
+    format!(
+        "Before you build, add these files, or change the Dockerfiles that name them: git does not track them.\n  {shown}\n"
+    )
+}
+
+/// Returns the first of some files, and how many there are beside them.
+fn shortened(files: &[&str]) -> String {
+    let mut shown = files[..files.len().min(SHOWN)].join(", ");
+    match files.len().saturating_sub(SHOWN) {
+        0 => {}
+        rest => shown.push_str(&format!(" and {rest} more")),
+    }
+    shown
 }
 
 /// Returns the files that no build reads any more: copies or steps took their place.
@@ -117,11 +141,7 @@ fn originals(imported: &Imported) -> String {
         (true, true) => "specs.yml",
         (true, false) => "specs.yml and the copies in images/",
     };
-    let mut shown = files[..files.len().min(SHOWN)].join(", ");
-    match files.len().saturating_sub(SHOWN) {
-        0 => {}
-        rest => shown.push_str(&format!(" and {rest} more")),
-    }
+    let shown = shortened(&files);
     format!(
         "From now on, edit {edited}: this is what laminate builds. It no longer reads the originals:\n  {shown}\n"
     )
@@ -206,6 +226,7 @@ mod tests {
             text: None,
             copies: vec![copied("base/Dockerfile"), copied("base/x")],
             written: std::collections::BTreeMap::new(),
+            missing: BTreeSet::new(),
             images: vec![unread("base"), image("web", None)],
             notes: Vec::new(),
         };
@@ -231,6 +252,7 @@ mod tests {
             text: None,
             copies: Vec::new(),
             written: std::collections::BTreeMap::new(),
+            missing: BTreeSet::new(),
             images: vec![image("base", None), image("web", Some("base"))],
             notes: vec![
                 Note::done("web/Dockerfile:2", "$BASE", "`args: { BASE: base }`"),

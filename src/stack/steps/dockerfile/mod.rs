@@ -1,6 +1,7 @@
 //! `dockerfile`: what the Dockerfile frontend of the engine builds, the first step of an image that has the key.
 
 mod folders;
+mod missing;
 mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,8 @@ pub struct Dockerfile {
     pub ignore: Option<Utf8PathBuf>,
     /// Paths that its instructions name, and that file ignores.
     pub ignored: BTreeSet<String>,
+    /// Paths that its instructions name, and that are not in the context.
+    pub missing: BTreeSet<String>,
     /// `target:`.
     pub target: Option<String>,
     /// `args:`.
@@ -99,6 +102,7 @@ impl Dockerfile {
             context: _,
             ignore: _,
             ignored: _,
+            missing: _,
             target,
             args,
             contexts: _,

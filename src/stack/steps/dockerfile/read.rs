@@ -83,6 +83,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
         context: step.paths.folder.clone(),
         ignore: None,
         ignored: BTreeSet::new(),
+        missing: BTreeSet::new(),
         target: None,
         args: BTreeMap::new(),
         contexts: BTreeMap::new(),
@@ -148,10 +149,10 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
         }
     }
     made.has_triggers = uses.has_triggers;
-    let agents = uses.agents.iter().map(|id| id.value.clone());
-    made.agents = agents.collect();
+    made.agents = uses.agents.iter().map(|id| id.value.clone()).collect();
     let patterns = reading.ignore(&mut made, &uses, ignore)?;
     made.files = reading.files(&made, &uses, &patterns)?;
+    reading.missing(&mut made, &uses);
     reading.folders(&mut made, &uses)?;
     let base = reading.images(&mut made, &parsed, &uses)?;
     made.rename(&parsed, &uses, &text);
@@ -160,7 +161,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
 
 /// A Dockerfile that is read.
 pub struct Reading<'a> {
-    step: &'a StepReader<'a>,
+    pub step: &'a StepReader<'a>,
     /// Its text, for places in it.
     source: SourceId,
     /// Where the spec names it.
@@ -170,7 +171,8 @@ pub struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn span(&self, range: &std::ops::Range<usize>) -> Span {
+    /// Returns a place in the Dockerfile.
+    pub fn span(&self, range: &std::ops::Range<usize>) -> Span {
         let at = |byte: usize| u32::try_from(byte).unwrap_or(u32::MAX);
         Span {
             source: self.source,

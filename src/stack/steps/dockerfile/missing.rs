@@ -1,0 +1,101 @@
+//! Files that a Dockerfile names and its context lacks.
+
+use super::Dockerfile;
+use super::read::Reading;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::dockerfile::{Uses, Word};
+use crate::spec::tree::Lost;
+use crate::stack::paths::Paths;
+
+impl Reading<'_> {
+    /// Warns of files that are not in the context, on their lines. The frontend decides: for it, a name can mean something
+    /// else.
+    pub fn missing(&self, made: &mut Dockerfile, uses: &Uses) {
+        let paths = Paths {
+            files: self.step.paths.files,
+            folder: made.context.clone(),
+        };
+        for word in &uses.required {
+            if !has(made, &word.value)
+                && let Some(mut problem) = self.fault(made, &paths, word)
+            {
+                problem.severity = Severity::Warning;
+                self.step.reader.report(problem);
+                made.missing.insert(word.value.clone());
+            }
+        }
+    }
+
+    /// Returns why a file is not in the context; `None` if it can be there by a link.
+    fn fault(&self, made: &Dockerfile, paths: &Paths, word: &Word) -> Option<Diagnostic> {
+        let (path, span) = (word.value.as_str(), self.span(&word.range));
+        match paths.files.follow(&made.context, path) {
+            Err(lost @ (Lost::Missing | Lost::LeftOut { .. })) => {
+                Some(paths.lost(path, span, &lost))
+            }
+            Ok(_) if made.ignored.contains(path) => {
+                let ignore = made.ignore.as_ref()?;
+                let message = format!("`{}/{path}` is not part of the context", made.context);
+                let problem = Diagnostic::error(message).at(span, format!("ignored by `{ignore}`"));
+                Some(problem.help(format!(
+                    "change `{ignore}`, or remove the path from this line"
+                )))
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+}
+
+/// Whether a file, or a folder with something in it, is sent.
+fn has(made: &Dockerfile, path: &str) -> bool {
+    let below = format!("{path}/");
+    let mut inside = made.files.range(below.clone()..);
+    made.files.contains_key(path)
+        || inside
+            .next()
+            .is_some_and(|(path, _)| path.starts_with(&below))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::diagnostic::Severity;
+
+    #[test]
+    fn a_file_that_is_not_in_the_context_is_a_warning_on_its_line() {
+        let text = "FROM debian:12 AS unused\nCOPY no-stage /\n\
+                    FROM debian:12 AS build\nADD [\"no such\", \"/\"]\n\
+                    FROM debian:12\nONBUILD COPY trigger /\n\
+                    COPY --from=build /elsewhere /\n\
+                    COPY there.txt folder ./folder/ /x/\nCOPY . /all\n\
+                    COPY thers.txt other/*.txt $NAME https://example.org/x /x/\n\
+                    COPY hidden.txt kept/in /x/\nCOPY ../a ignored.txt link/x /x/\n\
+                    RUN --mount=type=bind,source=wheels,target=/w true\n\
+                    COPY <<EOF /doc\ntext\nEOF\n";
+        let files = [
+            ("images/a/Dockerfile", text),
+            ("images/a/there.txt", ""),
+            ("images/a/hidden.txt", ""),
+            ("images/a/kept/in", ""),
+            ("images/a/folder/x", ""),
+            ("images/a/.dockerignore", "hidden.txt\nkept\n!kept/in\n"),
+        ];
+        let spec = "stack: x\nimages:\n  a: { dockerfile: Dockerfile }\n";
+        let stack = crate::testing::stack_with(spec, &files);
+        let warnings = stack.warnings().iter();
+        let warnings = warnings.filter(|it| it.severity == Severity::Warning);
+        let warnings = warnings.map(|it| {
+            let span = it.primary.as_ref().expect("it has a place").span;
+            let line = text[..span.start as usize].matches('\n').count() + 1;
+            (line, it.message.as_str())
+        });
+        let expected = [
+            (4, "missing file `images/a/no such`"),
+            (10, "missing file `images/a/thers.txt`"),
+            (11, "`images/a/hidden.txt` is not part of the context"),
+            (12, "missing file `images/a/ignored.txt`"),
+            (12, "missing file `images/a/link/x`"),
+            (13, "missing file `images/a/wheels`"),
+        ];
+        assert_eq!(warnings.collect::<Vec<_>>(), expected);
+    }
+}
