@@ -104,7 +104,7 @@ fn missing(imported: &Imported) -> String {
     }
     let shown = shortened(&files);
     format!(
-        "Before you build, add these files, or change the Dockerfiles that name them: git does not track them.\n  {shown}\n"
+        "Before you build, add these files to the contexts, or change the Dockerfiles that name them:\n  {shown}\n"
     )
 }
 
