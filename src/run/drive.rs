@@ -62,9 +62,7 @@ pub async fn drive(context: &Context<'_>, schedule: Schedule) -> Result<Done, bu
                 done.proven.insert(id, proven?);
             }
             Finished::Image(id, Ok(image)) => {
-                let label = context.label(id);
-                let took = context.tracker.took(&label);
-                context.events.send(Event::ImageDone { image: label, took });
+                context.tracker.built(context.label(id));
                 done.built.insert(id, image.clone());
                 for id in done.schedule.followers(id) {
                     let output = image.compiled.output;

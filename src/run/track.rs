@@ -54,7 +54,39 @@ struct Inner {
     /// Suites: the image and the title of each.
     suites: HashMap<String, (String, String)>,
     seen: HashMap<String, Seen>,
+    /// Images that are built, but whose last step has not been reported as ended.
+    unannounced: Vec<String>,
     exporting: bool,
+}
+
+impl Inner {
+    /// Returns whether the last step of an image has ended, and each that began.
+    fn has_ended(&self, image: &str) -> bool {
+        let mut last = (0, true);
+        for (digest, steps) in &self.steps {
+            for step in steps.iter().filter(|step| step.image == image) {
+                let seen = self.seen.get(digest);
+                let ended = seen.is_some_and(|seen| seen.done);
+                if !ended && seen.is_some_and(|seen| seen.begun) {
+                    return false;
+                }
+                last = last.max((step.number, ended));
+            }
+        }
+        last.1
+    }
+
+    /// Returns how long the steps of an image ran.
+    fn took(&self, image: &str) -> Duration {
+        let own = |steps: &Vec<Step>| steps.iter().any(|step| step.image == image);
+        self.steps
+            .iter()
+            .filter(|(_, steps)| own(steps))
+            .filter_map(|(digest, _)| self.seen.get(digest))
+            .flat_map(|seen| &seen.intervals)
+            .map(|(start, end)| end.saturating_sub(*start))
+            .fold(Duration::ZERO, Duration::saturating_add)
+    }
 }
 
 struct Seen {
@@ -145,6 +177,33 @@ impl Tracker {
             }
         }
         self.changed.notify_waiters();
+    }
+
+    /// Notes that an image is built. The answer of a gateway call can come before the report that its last step has ended;
+    /// the event comes after that.
+    pub fn built(&self, image: String) {
+        let mut inner = self.lock();
+        if inner.has_ended(&image) {
+            self.announce(&inner, image);
+        } else {
+            inner.unannounced.push(image);
+        }
+    }
+
+    fn announce_ended(&self, inner: &mut Inner) {
+        let waiting = std::mem::take(&mut inner.unannounced);
+        let (ended, waiting): (Vec<_>, _) = waiting
+            .into_iter()
+            .partition(|image| inner.has_ended(image));
+        inner.unannounced = waiting;
+        for image in ended {
+            self.announce(inner, image);
+        }
+    }
+
+    fn announce(&self, inner: &Inner, image: String) {
+        let took = inner.took(&image);
+        self.events.send(Event::ImageDone { image, took });
     }
 
     /// Waits until the engine has reported that an operation failed, and with that all it wrote.
@@ -305,6 +364,9 @@ impl Tracker {
                 });
             }
         }
+        if ends {
+            self.announce_ended(inner);
+        }
     }
 
     /// Adds what an operation did to the trace.
@@ -320,7 +382,11 @@ impl Tracker {
 
     /// Notes that the solve has ended, and with it the export.
     pub fn end(&self) {
-        if self.lock().exporting {
+        let mut inner = self.lock();
+        for image in std::mem::take(&mut inner.unannounced) {
+            self.announce(&inner, image);
+        }
+        if inner.exporting {
             self.events.send(Event::Exporting {
                 text: EXPORTING.to_owned(),
                 done: true,
@@ -345,16 +411,7 @@ impl Tracker {
 
     /// Returns how long the steps of an image ran.
     pub fn took(&self, image: &str) -> Duration {
-        let inner = self.lock();
-        let own = |steps: &Vec<Step>| steps.iter().any(|step| step.image == image);
-        inner
-            .steps
-            .iter()
-            .filter(|(_, steps)| own(steps))
-            .filter_map(|(digest, _)| inner.seen.get(digest))
-            .flat_map(|seen| &seen.intervals)
-            .map(|(start, end)| end.saturating_sub(*start))
-            .fold(Duration::ZERO, Duration::saturating_add)
+        self.lock().took(image)
     }
 }
 
@@ -369,73 +426,4 @@ fn member_in(bytes: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn log(bytes: &[u8]) -> Update {
-        Update::Log {
-            vertex: "a".to_owned(),
-            is_error: false,
-            bytes: bytes.to_vec(),
-        }
-    }
-
-    #[test]
-    fn secrets_are_in_no_output_of_a_step() {
-        let (events, received) = Events::channel();
-        let tracker = Tracker::new(events, Mask::new([b"hunter22".as_slice()]));
-        let step = Step {
-            image: "base".to_owned(),
-            title: "run x".to_owned(),
-            number: 1,
-            of: 1,
-        };
-        tracker.add("a".to_owned(), step);
-        tracker.update(vec![log(b"curl -H hun"), log(b"ter22\nlast: hunt")]);
-        let ended = Vertex {
-            digest: "a".to_owned(),
-            completed: Some(Duration::from_secs(1)),
-            error: "failed: hunter22".to_owned(),
-            ..Vertex::default()
-        };
-        tracker.update(vec![Update::Vertex(ended)]);
-        assert_eq!(tracker.tail("a"), ["curl -H [secret]", "last: hunt"]);
-        let shown = format!("{:?}", received.try_iter().collect::<Vec<_>>());
-        assert!(shown.contains("failed: [secret]"), "{shown}");
-        let output: Vec<u8> = b"hunter22".to_vec();
-        assert!(!shown.contains("hunter22") && !shown.contains(&format!("{output:?}")));
-    }
-
-    #[test]
-    fn impossible_times_are_the_longest_time() {
-        let tracker = Tracker::new(Events::channel().0, Mask::default());
-        let step = Step {
-            image: "base".to_owned(),
-            title: "run x".to_owned(),
-            number: 1,
-            of: 1,
-        };
-        tracker.add("a".to_owned(), step);
-        for start in 0..3 {
-            tracker.update(vec![Update::Vertex(Vertex {
-                digest: "a".to_owned(),
-                started: Some(Duration::from_secs(start)),
-                completed: Some(Duration::from_secs(i64::MAX.unsigned_abs())),
-                ..Vertex::default()
-            })]);
-        }
-        assert_eq!(tracker.took("base"), Duration::MAX);
-        assert_eq!(tracker.ran("a"), Duration::MAX);
-    }
-
-    #[test]
-    fn the_member_that_failed_is_read_and_not_shown() {
-        let bytes = b"no such file\n\x1b]laminate;12\x1b\\";
-        assert_eq!(member_in(bytes), Some(12));
-        assert_eq!(member_in(b"\x1b]laminate;x\x1b\\"), None);
-        assert_eq!(member_in(b"laminate;1"), None);
-        let mut tail = Tail::new(9);
-        tail.push(Stream::Errors, bytes);
-        assert_eq!(tail.lines(), ["no such file"]);
-    }
-}
+mod tests;
