@@ -28,6 +28,24 @@ pub struct Uses {
     pub args: BTreeSet<String>,
 }
 
+/// Arguments that the frontend knows without an `ARG` (Dockerfile reference, "Predefined ARGs").
+const PREDEFINED: [&str; 5] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+];
+
+impl Uses {
+    /// Whether a value for this argument is read: by an `ARG`, or by the frontend itself.
+    pub fn reads(&self, name: &str) -> bool {
+        self.args.contains(name)
+            || PREDEFINED.contains(&name.to_uppercase().as_str())
+            || name.starts_with("BUILDKIT_")
+    }
+}
+
 /// What the last stage of a chain of stages is based on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Root {

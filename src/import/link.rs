@@ -55,42 +55,8 @@ pub fn names(targets: &[Target], notes: &mut Vec<Note>) -> BTreeMap<String, Stri
     names
 }
 
-/// Returns the registry and namespace that most targets are published in.
-pub fn registry(targets: &[Target]) -> Option<String> {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for reference in targets.iter().flat_map(|target| target.published.first()) {
-        if let Some(repository) = repository_of(reference)
-            && let Some((namespace, _)) = repository.path().rsplit_once('/')
-        {
-            let registry = format!("{}/{namespace}", repository.host());
-            *counts.entry(registry).or_default() += 1;
-        }
-    }
-    let most = counts.into_iter().max_by_key(|(_, count)| *count)?;
-    Some(most.0)
-}
-
-/// Returns the `repository:` of a target, if it differs from that of its name.
-pub fn repository(
-    target: &Target,
-    name: &str,
-    registry: Option<&str>,
-    notes: &mut Vec<Note>,
-) -> Option<String> {
-    let repository = repository_of(target.published.first()?)?;
-    let usual = registry.map(|registry| format!("{registry}/{name}"));
-    for other in target.published.iter().skip(1) {
-        let became = "left out: an image of laminate is published in one repository, with the tags of the spec";
-        notes.push(Note::open(
-            &target.dockerfile,
-            format!("tag {other}"),
-            became,
-        ));
-    }
-    (Some(repository.to_string()) != usual).then(|| repository.to_string())
-}
-
-fn repository_of(reference: &str) -> Option<Repository> {
+/// Returns the repository of a reference.
+pub fn repository_of(reference: &str) -> Option<Repository> {
     Reference::parse(reference)
         .ok()
         .map(|reference| reference.repository)
@@ -152,6 +118,14 @@ pub fn link(
             .based_on
             .filter(|name| names.values().any(|it| it == name));
     }
+    linked.args.retain(|name, _| {
+        let is_read = uses.reads(name);
+        if !is_read {
+            let became = "left out: the Dockerfile has no `ARG` of this name";
+            notes.push(Note::open(path, format!("argument {name}"), became));
+        }
+        is_read
+    });
     let known = Known {
         target,
         all,

@@ -13,6 +13,7 @@ mod folders;
 mod inline;
 mod link;
 mod native;
+mod published;
 mod settings;
 mod sources;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use compose::compose;
 pub use datahub::datahub;
 pub use existing::ExistingSpec;
 use folders::Folders;
+use published::Published;
 pub use sources::Sources;
 use texts::Texts;
 
@@ -208,11 +210,11 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
         series,
         mut notes,
     } = found;
-    let registry = settings
-        .registry
-        .clone()
-        .or_else(|| link::registry(&targets));
     let names = link::names(&targets, &mut notes);
+    let Published {
+        registry,
+        repositories,
+    } = Published::of(&targets, &names, settings.registry.as_deref(), &mut notes);
     let sources = &*inline::with_files(&mut targets, &names, sources, &mut notes);
     let mut texts = Texts::read(&targets, sources)?;
     let mut parts = Vec::new();
@@ -258,7 +260,7 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
                 image
             }
         };
-        if let Some(repository) = link::repository(target, name, registry.as_deref(), &mut notes) {
+        if let Some(repository) = repositories.get(name) {
             image.insert("repository".to_owned(), json!(repository));
         }
         add_settings(&mut image, target);

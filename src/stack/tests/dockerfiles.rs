@@ -152,7 +152,7 @@ fn an_argument_that_is_misspelled_is_an_error() {
         assert!(shown.starts_with(&format!("error: unused argument `{name}`")));
         let help = format!("did you mean `{meant}`?");
         assert!(
-            shown.contains(&help) && shown.contains("specs.yml:5:20"),
+            shown.contains(&help) && shown.contains("specs.yml:5:30"),
             "{shown}"
         );
     }

@@ -15,6 +15,7 @@ use crate::spec::tree::File;
 use crate::stack::image_names::{OtherNames, Use};
 use crate::stack::image_source::DeclaredBase;
 use crate::stack::paths::Paths;
+use crate::stack::reader::Reader;
 use crate::stack::steps::context::StepReader;
 use crate::stack::steps::secrets::{Secret, plain};
 use crate::stack::url;
@@ -29,15 +30,6 @@ const FRONTENDS: [&str; 4] = [
     "docker/dockerfile-upstream",
     "docker.io/docker/dockerfile",
     "docker.io/docker/dockerfile-upstream",
-];
-
-/// Arguments that the frontend knows without an `ARG` (Dockerfile reference, "Predefined ARGs").
-const PREDEFINED: [&str; 5] = [
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "FTP_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
 ];
 
 /// What the key `dockerfile` of an image says.
@@ -76,6 +68,20 @@ pub fn read(step: &StepReader, entry: &Entry) -> Option<ReadDockerfile> {
     })
 }
 
+impl Dockerfile {
+    /// Reads `args:`. Returns where the names are.
+    fn read_args(&mut self, reader: &Reader, node: &Node) -> Option<BTreeMap<String, Span>> {
+        let mut places = BTreeMap::new();
+        for entry in reader.some_entries(node, "`args`")? {
+            let value = reader.text(&entry.value, "an entry of `args`")?;
+            let name = reader.key(&entry.key)?;
+            places.insert(name.clone(), entry.key.span);
+            self.args.insert(name, value);
+        }
+        Some(places)
+    }
+}
+
 fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBase, Vec<Secret>)> {
     let reader = step.reader;
     let mut made = Dockerfile {
@@ -98,6 +104,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
     let mut secrets = Vec::new();
     let mut at = node.span;
     let mut target = node.span;
+    let mut args = BTreeMap::new();
     let mut file = "Dockerfile".to_owned();
     let mut ignore = None;
     if let Value::Scalar { .. } = &node.value {
@@ -120,11 +127,8 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
             target = node.span;
             made.target = Some(reader.text(node, "`target`")?);
         }
-        for entry in fields.get("args").map_or(Some([].as_slice()), |node| {
-            reader.some_entries(node, "`args`")
-        })? {
-            let value = reader.text(&entry.value, "an entry of `args`")?;
-            made.args.insert(reader.key(&entry.key)?, value);
+        if let Some(node) = fields.get("args") {
+            args = made.read_args(reader, node)?;
         }
         if let Some(node) = fields.get("contexts") {
             made.read_contexts(step, node)?;
@@ -141,6 +145,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
         source: reader.problems.attach(made.file.as_str(), &text),
         at,
         target,
+        args,
     };
     let (parsed, uses) = reading.uses(&made, &text)?;
     for id in &uses.secrets {
@@ -168,6 +173,8 @@ pub struct Reading<'a> {
     at: Span,
     /// Where the spec names the target.
     target: Span,
+    /// Where the spec names arguments.
+    args: BTreeMap<String, Span>,
 }
 
 impl Reading<'_> {
@@ -215,11 +222,7 @@ impl Reading<'_> {
         let uses = parsed.uses(made.target.as_deref(), &made.args, &contexts);
         let uses = uses.map_err(|fault| self.report(fault)).ok()?;
         for name in made.args.keys() {
-            let upper = name.to_uppercase();
-            let is_known = uses.args.contains(name)
-                || PREDEFINED.contains(&upper.as_str())
-                || name.starts_with("BUILDKIT_");
-            if !is_known {
+            if !uses.reads(name) {
                 let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
                 let same = uses.args.iter().find(|arg| plain(arg) == plain(name));
                 let meant = same.map(String::as_str);
@@ -232,7 +235,9 @@ impl Reading<'_> {
                     }
                     None => Diagnostic::warning(message),
                 };
-                reader.report(problem.at(self.at, "the Dockerfile has no `ARG` of this name"));
+                reader.report(
+                    problem.at(self.args[name], "the Dockerfile has no `ARG` of this name"),
+                );
             }
         }
         Some((parsed, uses))
