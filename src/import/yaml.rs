@@ -1,16 +1,16 @@
 //! YAML and JSON of other tools as one kind of value.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::source::Sources;
-use crate::spec::node::{self, Node, Value as NodeValue};
+use crate::spec::node::{self, Entry, Node, Value as NodeValue};
 
-/// Reads YAML; texts stay as they are written. The error is for people.
+/// Reads YAML, also with merge keys; texts stay as they are written. The error is for people.
 pub fn yaml(name: &str, text: &str) -> Result<Value, String> {
     let mut sources = Sources::default();
     let source = sources.add(name, text);
     let mut problems = Vec::new();
-    let node = node::parse(&sources, source, &mut problems);
+    let node = node::parse_foreign(&sources, source, &mut problems);
     match (node, problems.first()) {
         (_, Some(problem)) => Err(format!("{name}: {}", problem.message)),
         (Some(node), None) => Ok(value(&node)),
@@ -24,9 +24,41 @@ pub fn value(node: &Node) -> Value {
         _ if node.is_null() => Value::Null,
         NodeValue::Scalar { text, .. } => Value::String(text.clone()),
         NodeValue::List(items) => items.iter().map(value).collect(),
-        NodeValue::Map(entries) => (entries.iter())
-            .map(|entry| (entry.key.text.clone(), value(&entry.value)))
-            .collect(),
+        NodeValue::Map(entries) => Value::Object(merged(entries)),
+    }
+}
+
+/// Returns entries with those of `<<`, which stands for the entries of a mapping, or of several, that are not in the mapping
+/// itself (<https://yaml.org/type/merge.html>).
+fn merged(entries: &[Entry]) -> Map<String, Value> {
+    let (sources, own): (Vec<&Entry>, _) = entries.iter().partition(|entry| {
+        let is_merge = |node: &Node| matches!(node.value, NodeValue::Map(_));
+        entry.key.text == "<<"
+            && match &entry.value.value {
+                NodeValue::List(items) => items.iter().all(is_merge),
+                _ => is_merge(&entry.value),
+            }
+    });
+    let own = own.into_iter();
+    let mut map: Map<String, Value> = own
+        .map(|entry| (entry.key.text.clone(), value(&entry.value)))
+        .collect();
+    for source in sources {
+        let found = match value(&source.value) {
+            Value::Array(items) => items,
+            other => vec![other],
+        };
+        for (name, value) in found.into_iter().filter_map(object).flatten() {
+            map.entry(name).or_insert(value);
+        }
+    }
+    map
+}
+
+fn object(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(map) => Some(map),
+        _ => None,
     }
 }
 
@@ -62,5 +94,25 @@ pub fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::Array(list) => list.iter().filter_map(text).collect(),
         other => text(other).into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn merge_keys_add_what_a_mapping_lacks() {
+        let text = "x: &x { a: 1, b: { c: 2 } }\ny: &y { a: 9, d: 4 }\none: { b: 3, <<: *x }\nmany:\n  <<: [*x, *y]\nchain: &z { <<: *y, e: 5 }\nlast: { <<: *z }\ntext: { <<: no }\n";
+        let found = yaml("x", text).expect("valid");
+        assert_eq!(found["one"], json!({ "a": "1", "b": "3" }));
+        assert_eq!(
+            found["many"],
+            json!({ "a": "1", "b": { "c": "2" }, "d": "4" })
+        );
+        assert_eq!(found["last"], json!({ "a": "9", "d": "4", "e": "5" }));
+        assert_eq!(found["text"], json!({ "<<": "no" }));
     }
 }

@@ -139,7 +139,8 @@ impl<'a> ImageNodes<'_, 'a> {
         keys.into_iter().find(|key| key.text == near)
     }
 
-    /// Reports folders of `images/` that belong to no image and that no image uses.
+    /// Reports folders of `images/` that belong to no image and that no image uses: an error if an image has probably another
+    /// name than its folder.
     pub fn check_folders(&self, images: &[ImageNode], used: &BTreeSet<&Utf8Path>) {
         let Some(entry) = self.top.entry("images") else {
             return;
@@ -157,18 +158,19 @@ impl<'a> ImageNodes<'_, 'a> {
                 continue;
             }
             let message = format!("folder `{path}/` belongs to no image and is not used");
-            let problem = Diagnostic::error(message);
             self.problems.report(match self.misspelt_image(name) {
                 // The invalid name is reported, with this one as the help.
                 Some(key) if valid_name(&key.text).is_some_and(|valid| valid.as_str() == name) => {
                     continue;
                 }
-                Some(key) => problem
+                Some(key) => Diagnostic::error(message)
                     .at(key.span, "no folder has the name of this image")
                     .help(format!("name this image `{name}`, or rename the folder")),
-                None => problem
+                None => Diagnostic::warning(message)
                     .at(entry.key.span, format!("no image `{name}` here"))
-                    .help(format!("add image `{name}`, or remove the folder")),
+                    .help(format!(
+                        "add image `{name}`, use the folder in a step or a suite, or move it out of images/"
+                    )),
             });
         }
     }
