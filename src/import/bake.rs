@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::settings::Build;
+use super::variables::of_bake;
 use super::yaml::{text, texts};
 use super::{Found, Note, Target};
 
@@ -114,6 +115,7 @@ fn target(
         contexts: "contexts",
         inline: "dockerfile-inline",
         others: "targets",
+        interpolate: of_bake,
     };
     let mut made = build.target(name, notes)?;
     made.published = whole.get("tags").map(texts).unwrap_or_default();

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::bake::secrets;
 use super::settings::Build;
+use super::variables::{Interpolated, of_compose};
 use super::yaml::{text, yaml};
 use super::{Found, Note, Target};
 use crate::dockerfile::expand;
@@ -72,22 +73,32 @@ fn target(
         contexts: "additional_contexts",
         inline: "dockerfile_inline",
         others: "services",
+        interpolate: of_compose,
     };
     let mut made = made.target(name, notes)?;
     if let Some(text) = &mut made.inline {
-        if has_variable(text) {
-            let became = "kept as it is: compose replaces variables, and writes `$$` for `$`";
-            notes.push(Note::open(at, "dockerfile_inline with variables", became));
+        match of_compose(text) {
+            Interpolated::Value(value, used) => {
+                if !used.is_empty() {
+                    let became = "with the defaults of its variables";
+                    notes.push(Note::done(at, "dockerfile_inline", became));
+                }
+                *text = value;
+            }
+            Interpolated::Unset(name) => {
+                let became = format!(
+                    "kept as it is: compose replaces ${name} and others, and writes `$$` for `$`"
+                );
+                notes.push(Note::open(at, "dockerfile_inline with variables", became));
+                *text = text.replace("$$", "$");
+            }
         }
-        *text = text.replace("$$", "$");
     }
     let image = service.get("image").and_then(text);
-    if let Some(image) = image.as_ref().filter(|image| has_variable(image)) {
-        let became = "read without values of its variables: check `registry:` and `repository:`";
-        notes.push(Note::open(at, format!("image {image}"), became));
-    }
-    let image = image.and_then(|image| expand(&image, &BTreeMap::new()).ok());
-    made.published = image.into_iter().collect();
+    made.published = image
+        .iter()
+        .filter_map(|image| published(image, at, notes))
+        .collect();
     made.secrets = build.get("secrets").map(secrets).unwrap_or_default();
     for (key, value) in build.as_object().into_iter().flatten() {
         if !READ.contains(&key.as_str()) {
@@ -97,10 +108,15 @@ fn target(
     Ok(made)
 }
 
-/// Whether compose replaces a variable in a text: `$NAME` or `${NAME}`, not `$$`.
-fn has_variable(text: &str) -> bool {
-    let plain = text.replace("$$", "");
-    let begins =
-        |rest: &str| rest.starts_with(|c: char| c == '{' || c == '_' || c.is_ascii_alphabetic());
-    plain.split('$').skip(1).any(begins)
+/// Returns the reference of `image:`.
+fn published(image: &str, at: &str, notes: &mut Vec<Note>) -> Option<String> {
+    match of_compose(image) {
+        Interpolated::Value(image, _) => Some(image),
+        Interpolated::Unset(_) => {
+            let became =
+                "read without values of its variables: check `registry:` and `repository:`";
+            notes.push(Note::open(at, format!("image {image}"), became));
+            expand(image, &BTreeMap::new()).ok()
+        }
+    }
 }

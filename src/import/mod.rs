@@ -19,6 +19,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod variables;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::sources::join;
+use super::variables::Interpolated;
 use super::yaml::{pairs, text};
 use super::{Context, Note, Target};
 
@@ -24,6 +25,8 @@ pub struct Build<'a> {
     pub inline: &'static str,
     /// How the file calls its images.
     pub others: &'static str,
+    /// Replaces variables of the environment.
+    pub interpolate: fn(&str) -> Interpolated,
 }
 
 impl Build<'_> {
@@ -31,26 +34,37 @@ impl Build<'_> {
     pub fn target(&self, name: &str, notes: &mut Vec<Note>) -> Result<Target, String> {
         let at = self.file;
         let get = |key: &str| self.settings.get(key).and_then(text);
-        let context = self.context.as_deref().unwrap_or(".");
+        let mut set = |key: &str, value: Option<String>| match value {
+            Some(value) => self.certain(key, &value, notes).map(Some),
+            None => Ok(None),
+        };
+        let context = set("context", self.context.clone())?;
+        let dockerfile = set("dockerfile", get("dockerfile"))?;
+        let target = set("target", get("target"))?;
+        let context = context.as_deref().unwrap_or(".");
         if context.contains("://") {
             return Err(format!(
                 "unsupported context of {at}: `{context}` is not a folder"
             ));
         }
         let context = join(self.folder, context);
-        let dockerfile = get("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
+        let dockerfile = dockerfile.unwrap_or_else(|| "Dockerfile".to_owned());
         let mut made = Target {
             name: name.to_owned(),
             dockerfile: join(&context, &dockerfile),
             context,
             inline: get(self.inline),
-            target: get("target"),
+            target,
             ..Target::default()
         };
         made.args = self.values("args", ("argument", "args"), notes);
         made.labels = self.values("labels", ("label", "config: { labels }"), notes);
         for (name, value) in self.pairs(self.contexts) {
-            let value = value.unwrap_or_default();
+            let what = format!("context {name}");
+            let value = self.value(&what, &value.unwrap_or_default(), notes);
+            let Some(value) = value else {
+                continue;
+            };
             match context_of(self.folder, &value) {
                 Some(context) => {
                     made.contexts.insert(name, context);
@@ -77,17 +91,9 @@ impl Build<'_> {
         let mut found = BTreeMap::new();
         for (name, value) in self.pairs(key) {
             match value {
-                // buildx has replaced the variables of a bake file; those of a compose file are left.
-                Some(value) if !value.contains("${") => {
-                    found.insert(name, value);
-                }
                 Some(value) => {
-                    let became = "left out: it uses variables of the environment";
-                    notes.push(Note::open(
-                        self.file,
-                        format!("{what} {name}: {value}"),
-                        became,
-                    ));
+                    let value = self.value(&format!("{what} {name}"), &value, notes);
+                    found.extend(value.map(|value| (name, value)));
                 }
                 None => {
                     let text = format!("{what} {name} without a value");
@@ -97,6 +103,39 @@ impl Build<'_> {
             }
         }
         found
+    }
+
+    /// Returns a value with the defaults of its variables, if each has one.
+    fn value(&self, what: &str, value: &str, notes: &mut Vec<Note>) -> Option<String> {
+        let found = format!("{what}: {value}");
+        match (self.interpolate)(value) {
+            Interpolated::Value(value, used) => {
+                if !used.is_empty() {
+                    let names: Vec<&str> = used.iter().map(String::as_str).collect();
+                    let became = format!(
+                        "`{value}`, as without {} in the environment",
+                        names.join(", ")
+                    );
+                    notes.push(Note::done(self.file, found, became));
+                }
+                Some(value)
+            }
+            Interpolated::Unset(name) => {
+                let became = format!("left out: {name} of the environment is not read");
+                notes.push(Note::open(self.file, found, became));
+                None
+            }
+        }
+    }
+
+    /// Returns a value that the image cannot be without.
+    fn certain(&self, key: &str, value: &str, notes: &mut Vec<Note>) -> Result<String, String> {
+        let at = self.file;
+        self.value(key, value, notes).ok_or_else(|| {
+            format!(
+                "{at}: `{key}: {value}` uses a variable without a default; replace it by its value"
+            )
+        })
     }
 
     fn pairs(&self, key: &str) -> Vec<(String, Option<String>)> {

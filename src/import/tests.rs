@@ -374,11 +374,35 @@ fn a_text_of_a_compose_file_has_one_dollar_for_two() {
     let inline = &made.written["images/a.Dockerfile"];
     assert_eq!(inline, "FROM debian:12\nRUN echo $HOME\n");
     assert_eq!(made.spec["registry"], json!("ghcr.io/me"));
-    let open: Vec<&str> = (made.notes.iter())
-        .filter(|note| note.is_open)
-        .map(|note| note.found.as_str())
-        .collect();
-    assert_eq!(open, ["image ghcr.io/me/a:${TAG:-1}"]);
+    assert!(made.notes.iter().all(|note| !note.is_open));
+}
+
+#[test]
+fn values_of_a_compose_file_are_those_without_an_environment() {
+    let text = "services:\n  a:\n    image: ghcr.io/me/a:$TAG\n    build:\n      context: ${DIR:-a}\n      args: { A: \"${X:-1}$$y\", B: $SHELLVAR, C: \"x$${z}\" }\n      labels: [\"l=$OTHER\"]\n";
+    let found = compose("compose.yaml", "", text).expect("a compose file");
+    let args = "ARG A\nARG B\nARG C\n";
+    let made = import(
+        found,
+        &[("a/Dockerfile", &format!("FROM debian:12\n{args}"))],
+    );
+    let args = &made.spec["images"]["a"]["dockerfile"]["args"];
+    assert_eq!(args, &json!({ "A": "1$y", "C": "x$${z}" }));
+    let open = made.notes.iter().filter(|note| note.is_open);
+    let open: Vec<&str> = open.map(|note| note.found.as_str()).collect();
+    let expected = [
+        "argument B: $SHELLVAR",
+        "label l: $OTHER",
+        "image ghcr.io/me/a:$TAG",
+    ];
+    assert_eq!(open, expected);
+
+    let text = "services: { a: { build: $DIR } }\n";
+    let error = compose("compose.yaml", "", text).expect_err("no default");
+    assert!(
+        error.contains("`context: $DIR` uses a variable without a default"),
+        "{error}"
+    );
 }
 
 #[test]
