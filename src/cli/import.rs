@@ -1,5 +1,6 @@
 //! `laminate import`: a stack from Dockerfiles, a bake file, a compose file or a `spec.yml`.
 
+mod find;
 mod report;
 mod unread;
 
@@ -10,40 +11,12 @@ use std::process::Stdio;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
+use self::find::{Form, find};
 use super::args::{Global, ImportArgs};
 use super::{Answer, Exit, Failure, yaml};
 use crate::disk::AtomicFile;
 use crate::git;
 use crate::import::{self, ExistingSpec, Found, Imported, Note, Settings, Sources, Target};
-
-/// Names of files that list images, in the order in which they are looked for.
-const LISTS: [(&str, Form); 12] = [
-    ("images/spec.yml", Form::Datahub),
-    ("spec.yml", Form::Datahub),
-    ("docker-bake.json", Form::BakeJson),
-    ("docker-bake.override.json", Form::BakeJson),
-    ("docker-bake.hcl", Form::BakeHcl),
-    ("docker-bake.override.hcl", Form::BakeHcl),
-    ("compose.yaml", Form::Compose),
-    ("compose.yml", Form::Compose),
-    ("docker-compose.yml", Form::Compose),
-    ("docker-compose.yaml", Form::Compose),
-    ("images", Form::Tree),
-    (".", Form::Tree),
-];
-
-/// What is imported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    Datahub,
-    BakeJson,
-    BakeHcl,
-    Compose,
-    Tree,
-}
-
-/// What follows the last dot in names of templates and copies of Dockerfiles, and of texts about them.
-const OTHERS: [&str; 7] = ["md", "txt", "j2", "tmpl", "template", "bak", "orig"];
 
 /// Files larger than this are copied, but not read for Dockerfiles, bytes.
 const LARGEST: u64 = 1 << 20;
@@ -137,61 +110,6 @@ fn header(list: &str, imported: &Imported) -> String {
         text.push_str("# To publish images, add `registry: HOST/NAMESPACE`.\n");
     }
     text
-}
-
-/// Finds what is imported: its folder, the file, and its form.
-fn find(from: &Utf8Path) -> Result<(Utf8PathBuf, String, Form), Failure> {
-    if from.is_file() {
-        let name = from.file_name().unwrap_or_default();
-        let form = match from.extension() {
-            Some("json") => Form::BakeJson,
-            Some("hcl") => Form::BakeHcl,
-            Some("yml" | "yaml") if name.contains("compose") => Form::Compose,
-            Some("yml" | "yaml") => Form::Datahub,
-            _ => {
-                let text =
-                    format!("`{from}` is neither a bake file, a compose file nor a spec.yml");
-                return Err(Failure::new(Exit::Usage, text)
-                    .help("pass the folder of the Dockerfiles, or one of these files"));
-            }
-        };
-        // The folder of the images is below that of the spec.
-        let folder = from.parent().unwrap_or(Utf8Path::new(""));
-        let is_below = folder.file_name() == Some("images");
-        let (folder, list) = match folder.parent() {
-            Some(above) if is_below => (above, format!("images/{name}")),
-            _ => (folder, name.to_owned()),
-        };
-        return Ok((not_empty(folder), list, form));
-    }
-    if !from.is_dir() {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("no such file or folder: `{from}`"),
-        ));
-    }
-    let found = LISTS.iter().find(|(name, form)| {
-        let path = from.join(name);
-        match form {
-            Form::Tree => path.is_dir(),
-            // Other tools have a spec.yml as well.
-            Form::Datahub => fs_err::read_to_string(&path).is_ok_and(|text| {
-                text.contains("images:")
-                    && (text.contains("image_name") || text.contains("depend_on"))
-            }),
-            _ => path.is_file(),
-        }
-    });
-    let (name, form) = found.expect("`.` is a folder");
-    Ok((from.to_owned(), (*name).to_owned(), *form))
-}
-
-fn not_empty(folder: &Utf8Path) -> Utf8PathBuf {
-    if folder == "" {
-        Utf8PathBuf::from(".")
-    } else {
-        folder.to_owned()
-    }
 }
 
 fn same(one: &Utf8Path, other: &Utf8Path) -> bool {
@@ -321,54 +239,8 @@ async fn found(
             let found = import::bake(list, below, &document).map_err(invalid)?;
             Ok(built(found, list, sources))
         }
-        Form::Tree => Ok(tree(if list == "." { "" } else { list }, sources)),
+        Form::Tree => Ok(import::tree(if list == "." { "" } else { list }, sources)),
     }
-}
-
-/// Returns a target for each Dockerfile: the folder is its context, and has its name.
-fn tree(below: &str, sources: &Sources) -> Found {
-    let mut found = Found::default();
-    let inside = sources.below(below).map(|(_, path)| path);
-    for path in inside.filter(|path| sources.text(path).is_some()) {
-        if sources.is_ignored(path) {
-            let note = Note::open(path, "file", "left out: git ignores it");
-            found.notes.push(note);
-            continue;
-        }
-        let (context, file) = path.rsplit_once('/').unwrap_or(("", path));
-        let name = context.rsplit('/').next().unwrap_or_default();
-        let name = match file {
-            "Dockerfile" | "Containerfile" => name.to_owned(),
-            other => match other
-                .strip_suffix(".Dockerfile")
-                .or(other.strip_prefix("Dockerfile."))
-            {
-                Some(part) => part.to_owned(),
-                None => continue,
-            },
-        };
-        match file.rsplit('.').next() {
-            // What it ignores is read with its Dockerfile.
-            Some("dockerignore") => continue,
-            Some(end) if OTHERS.contains(&end) => {
-                let became = format!("left out: it ends with `.{end}`");
-                found.notes.push(Note::open(path, "file", became));
-                continue;
-            }
-            _ => {}
-        }
-        found.targets.push(Target {
-            name: if name.is_empty() {
-                "image".to_owned()
-            } else {
-                name
-            },
-            context: context.to_owned(),
-            dockerfile: path.to_owned(),
-            ..Target::default()
-        });
-    }
-    found
 }
 
 /// Leaves out what buildx prints of targets that others inherit from: those without a Dockerfile, or with a `_`.
@@ -458,31 +330,4 @@ fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let file = AtomicFile::create(path)?;
     file.as_file().write_all(bytes)?;
     file.commit()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn templates_and_copies_are_not_dockerfiles() {
-        let files = [
-            "a/Dockerfile",
-            "a/Dockerfile.cmd",
-            "a/Dockerfile.dockerignore",
-            "a/Dockerfile.j2",
-            "a/b.Dockerfile",
-        ];
-        let sources = Sources {
-            files: files
-                .map(|path| (path.to_owned(), Some(String::new())))
-                .into(),
-            ignored: BTreeSet::from(["a/b.Dockerfile".to_owned()]),
-        };
-        let found = tree("", &sources);
-        let names: Vec<&str> = found.targets.iter().map(|it| &*it.name).collect();
-        assert_eq!(names, ["a", "cmd"]);
-        let left_out: Vec<&str> = found.notes.iter().map(|it| &*it.place).collect();
-        assert_eq!(left_out, ["a/Dockerfile.j2", "a/b.Dockerfile"]);
-    }
 }

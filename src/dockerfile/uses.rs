@@ -135,6 +135,12 @@ impl Dockerfile {
         self.args.iter().any(|arg| arg.name == name)
     }
 
+    /// Whether a stage has an `ARG` of this name.
+    pub fn has_stage_arg(&self, name: &str) -> bool {
+        let mut args = self.stages.iter().flat_map(|stage| &stage.args);
+        args.any(|arg| arg == name)
+    }
+
     fn target(&self, target: &str) -> Result<usize, Fault> {
         let name = target.to_lowercase();
         let named = |stage: &Stage| stage.name.as_deref() == Some(name.as_str());

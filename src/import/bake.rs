@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::settings::Build;
-use super::variables::of_bake;
+use super::variables::{Interpolated, of_bake};
 use super::yaml::{text, texts};
 use super::{Found, Note, Target};
 
@@ -80,12 +80,20 @@ fn inherited(
     Ok(whole)
 }
 
-/// Adds the keys of another target; maps are merged.
+/// Adds the keys of another target as bake does: maps and secrets are merged, and `null` keeps what is there.
 fn merge(whole: &mut Map<String, Value>, other: &Map<String, Value>) {
     for (key, value) in other {
         match (whole.get_mut(key), value) {
+            (Some(_), Value::Null) => {}
             (Some(Value::Object(before)), Value::Object(after)) => {
-                before.extend(after.iter().map(|(k, v)| (k.clone(), v.clone())));
+                for (name, value) in after {
+                    if !value.is_null() || !before.contains_key(name) {
+                        before.insert(name.clone(), value.clone());
+                    }
+                }
+            }
+            (Some(Value::Array(before)), Value::Array(after)) if key == "secret" => {
+                before.extend(after.iter().cloned());
             }
             _ => {
                 whole.insert(key.clone(), value.clone());
@@ -118,6 +126,9 @@ fn target(
         interpolate: of_bake,
     };
     let mut made = build.target(name, notes)?;
+    if let Some(Interpolated::Value(text, _)) = made.inline.as_deref().map(of_bake) {
+        made.inline = Some(text);
+    }
     made.published = whole.get("tags").map(texts).unwrap_or_default();
     for secret in whole.get("secret").map(secrets).unwrap_or_default() {
         let became = format!("`secrets: [{secret}]`; pass its value with --secret {secret}=FILE");

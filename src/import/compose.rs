@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::bake::secrets;
 use super::settings::Build;
 use super::variables::{Interpolated, of_compose};
-use super::yaml::{text, yaml};
+use super::yaml::{text, texts, yaml};
 use super::{Found, Note, Target};
 use crate::dockerfile::expand;
 
@@ -95,8 +95,10 @@ fn target(
         }
     }
     let image = service.get("image").and_then(text);
+    let tags = build.get("tags").map(texts).unwrap_or_default();
     made.published = image
         .iter()
+        .chain(&tags)
         .filter_map(|image| published(image, at, notes))
         .collect();
     made.secrets = build.get("secrets").map(secrets).unwrap_or_default();

@@ -103,14 +103,13 @@ pub fn place(
     }
     copy_used(target, name, linked, sources, texts, copies)?;
     let ignored = ignored(target, sources);
-    // A Dockerfile outside of its context gets a place in it.
+    // A Dockerfile outside of its context stays outside: an instruction could copy it into the image.
     let file = match dockerfile.strip_prefix(context) {
         _ if target.inline.is_some() => relative(&own, dockerfile),
         Some(inner) if context.is_empty() || inner.starts_with('/') => {
             inner.trim_start_matches('/').to_owned()
         }
-        _ if is_taken(&own, "Dockerfile", copies) => format!("{name}.Dockerfile"),
-        _ => "Dockerfile".to_owned(),
+        _ => format!("../{name}.Dockerfile"),
     };
     if target.inline.is_none() {
         copies.push(copied(dockerfile, &own, &file));
@@ -127,12 +126,6 @@ pub fn place(
         file,
         context: None,
     })
-}
-
-/// Whether a file of a folder is a copy of another one.
-fn is_taken(folder: &str, file: &str, copies: &[Copied]) -> bool {
-    let path = format!("{folder}/{file}");
-    copies.iter().any(|copy| copy.to == path)
 }
 
 /// Adds the files that the instructions of a target use to those that are copied to the folder of its image.
@@ -230,7 +223,7 @@ fn used<'a>(
 pub fn copied(from: &str, folder: &str, inner: &str) -> Copied {
     Copied {
         from: from.to_owned(),
-        to: format!("{folder}/{inner}"),
+        to: join(folder, inner),
     }
 }
 

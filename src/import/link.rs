@@ -182,7 +182,10 @@ impl Known<'_> {
             if word.value == *image {
                 continue;
             }
-            let became = match whole_variable(written).filter(|name| parsed.has_arg(name)) {
+            // In a stage that declares the argument as well, it has the value that the Dockerfile gives it.
+            let variable = whole_variable(written).filter(|name| parsed.has_arg(name));
+            let is_free = |name: &&str| word.value.is_empty() || !parsed.has_stage_arg(name);
+            let became = match variable.filter(is_free) {
                 Some(name) => {
                     linked.args.insert(name.to_owned(), image.clone());
                     format!("`args: {{ {name}: {image} }}`")

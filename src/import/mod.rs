@@ -19,6 +19,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod tree;
 mod variables;
 mod yaml;
 
@@ -34,6 +35,7 @@ use folders::Folders;
 use published::Published;
 pub use sources::Sources;
 use texts::Texts;
+pub use tree::tree;
 
 /// An image that another tool builds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

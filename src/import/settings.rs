@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::sources::join;
+use super::sources::{inside, join};
 use super::variables::Interpolated;
 use super::yaml::{pairs, text};
 use super::{Context, Note, Target};
@@ -47,11 +47,11 @@ impl Build<'_> {
                 "unsupported context of {at}: `{context}` is not a folder"
             ));
         }
-        let context = join(self.folder, context);
+        let context = self.inside("context", self.folder, context)?;
         let dockerfile = dockerfile.unwrap_or_else(|| "Dockerfile".to_owned());
         let mut made = Target {
             name: name.to_owned(),
-            dockerfile: join(&context, &dockerfile),
+            dockerfile: self.inside("dockerfile", &context, &dockerfile)?,
             context,
             inline: get(self.inline),
             target,
@@ -65,6 +65,9 @@ impl Build<'_> {
             let Some(value) = value else {
                 continue;
             };
+            if is_folder(&value) {
+                self.inside(&what, self.folder, &value)?;
+            }
             match context_of(self.folder, &value) {
                 Some(context) => {
                     made.contexts.insert(name, context);
@@ -138,6 +141,14 @@ impl Build<'_> {
         })
     }
 
+    /// Returns a path relative to a folder. The error is for people.
+    fn inside(&self, key: &str, folder: &str, path: &str) -> Result<String, String> {
+        let at = self.file;
+        inside(folder, path).ok_or_else(|| {
+            format!("{at}: `{key}: {path}` is outside of the folder of the import: run `laminate import` in a folder that has all of it")
+        })
+    }
+
     fn pairs(&self, key: &str) -> Vec<(String, Option<String>)> {
         self.settings.get(key).map(pairs).unwrap_or_default()
     }
@@ -154,6 +165,14 @@ fn context_of(folder: &str, value: &str) -> Option<Context> {
     if let Some(image) = value.strip_prefix("docker-image://") {
         return Some(Context::Image(image.to_owned()));
     }
+    is_folder(value).then(|| Context::Folder(join(folder, value)))
+}
+
+/// Whether a named context is a folder of the import.
+fn is_folder(value: &str) -> bool {
     let is_elsewhere = value.contains("://") || value.starts_with('/') || value.starts_with("git@");
-    (!value.is_empty() && !is_elsewhere).then(|| Context::Folder(join(folder, value)))
+    let is_other = ["target:", "service:"]
+        .iter()
+        .any(|kind| value.starts_with(kind));
+    !value.is_empty() && !is_elsewhere && !is_other
 }

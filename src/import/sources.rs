@@ -44,6 +44,20 @@ impl Sources {
     }
 }
 
+/// Returns a path relative to a folder, or `None` if it leads out of the folder of the import.
+pub fn inside(folder: &str, path: &str) -> Option<String> {
+    let whole = format!("{folder}/{path}");
+    let mut depth = 0_usize;
+    for part in whole.split('/') {
+        depth = match part {
+            "" | "." => depth,
+            ".." => depth.checked_sub(1)?,
+            _ => depth + 1,
+        };
+    }
+    Some(clean(&whole))
+}
+
 /// Returns a path below a folder.
 pub fn join(folder: &str, path: &str) -> String {
     clean(&format!("{folder}/{path}"))

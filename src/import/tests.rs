@@ -406,6 +406,64 @@ fn values_of_a_compose_file_are_those_without_an_environment() {
 }
 
 #[test]
+fn a_bake_file_without_buildx_is_read_as_bake_reads_it() {
+    let document = json!({ "target": {
+        "base": { "context": "a", "target": "one", "args": { "V": "1" }, "secret": ["id=x"], "dockerfile": "../b/D.Dockerfile" },
+        "child": { "inherits": ["base"], "target": null, "args": { "V": null, "W": "$${V}" }, "secret": ["id=y"] },
+        "text": { "dockerfile-inline": "FROM debian:12\nENV A=$${B}\n" },
+    } });
+    let found = bake("docker-bake.json", "", &document).expect("a bake file");
+    let dockerfile = "ARG V\nARG W\nFROM debian:12 AS one\nCOPY . /\n";
+    let made = import(found, &[("b/D.Dockerfile", dockerfile), ("a/x", "")]);
+    let child = &made.spec["images"]["child"]["dockerfile"];
+    assert_eq!(
+        child,
+        &json!({ "file": "../child.Dockerfile", "target": "one", "args": { "V": "1", "W": "$${V}" }, "secrets": ["x", "y"] })
+    );
+    // Beside the context: `COPY .` would have it in the image.
+    let copied = copies(&made);
+    assert!(
+        copied.contains(&("b/D.Dockerfile", "images/child.Dockerfile")),
+        "{copied:?}"
+    );
+    assert!(made.written["images/text.Dockerfile"].ends_with("ENV A=${B}\n"));
+}
+
+#[test]
+fn paths_out_of_the_folder_of_the_import_are_errors() {
+    let outside = [
+        json!({ "context": ".." }),
+        json!({ "context": "a", "dockerfile": "../../Dockerfile" }),
+        json!({ "contexts": { "x": "../../b" } }),
+    ];
+    for target in outside {
+        let document = json!({ "target": { "a": target } });
+        let error = bake("docker/docker-bake.json", "docker", &document);
+        let is_inside = target.get("contexts").is_none();
+        assert_eq!(error.is_ok(), is_inside, "{target}: {error:?}");
+        let error = bake("docker-bake.json", "", &document).expect_err("outside");
+        assert!(
+            error.contains("is outside of the folder of the import"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_argument_that_a_stage_reads_too_keeps_its_value() {
+    let base = "base/Dockerfile";
+    let child = "child/Dockerfile";
+    let text = "ARG BASE=ghcr.io/me/base:1\nFROM $BASE\nARG BASE\nLABEL base=$BASE\n";
+    let found = Found {
+        targets: vec![target(base), target(child)],
+        ..Found::default()
+    };
+    let made = import(found, &[(base, "FROM debian:12\n"), (child, text)]);
+    let expected = json!({ "contexts": { "ghcr.io/me/base:1": "base" } });
+    assert_eq!(made.spec["images"]["child"]["dockerfile"], expected);
+}
+
+#[test]
 fn files_that_git_ignores_are_noted_wherever_they_are_used() {
     let document = json!({ "target": { "a": { "context": "a", "contexts": { "data": "dist" } } } });
     let found = bake("docker-bake.json", "", &document).expect("a bake file");

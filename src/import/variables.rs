@@ -22,12 +22,14 @@ pub fn of_compose(text: &str) -> Interpolated {
     }
 }
 
-/// Returns a value of a bake file in JSON, in which buildx has replaced the variables if it was there.
+/// Returns a value of a bake file in JSON. `$${` and `%%{` stand for `${` and `%{` (HCL, "Template literals"); `bake --print`
+/// writes its values so.
 pub fn of_bake(text: &str) -> Interpolated {
-    match text.split_once("${") {
-        Some((_, rest)) => Interpolated::Unset(rest[..name_end(rest)].to_owned()),
-        None => Interpolated::Value(text.to_owned(), BTreeSet::new()),
+    let parts: Vec<&str> = text.split("$${").collect();
+    if let Some((_, rest)) = parts.iter().find_map(|part| part.split_once("${")) {
+        return Interpolated::Unset(rest[..name_end(rest)].to_owned());
     }
+    Interpolated::Value(parts.join("${").replace("%%{", "%{"), BTreeSet::new())
 }
 
 fn replaced(text: &str, used: &mut BTreeSet<String>) -> Result<String, String> {
@@ -116,6 +118,12 @@ mod tests {
                 "{text}"
             );
         }
+        let bake = [("a$b", "a$b"), ("$${A} %%{x} $$$${B}", "${A} %{x} $$${B}")];
+        for (text, value) in bake {
+            let expected = Interpolated::Value(value.to_owned(), BTreeSet::new());
+            assert_eq!(of_bake(text), expected, "{text}");
+        }
+        assert_eq!(of_bake("$${B} ${A}"), Interpolated::Unset("A".to_owned()));
         for text in ["$A", "x${A}", "${A:?message}", "${B:-$A}"] {
             assert_eq!(
                 of_compose(text),

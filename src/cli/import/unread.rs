@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::tree;
+use crate::import::tree;
 use crate::import::{Note, Sources, Target};
 
 /// Returns a note of each Dockerfile outside `images/`, if the targets are those of `images/`.
