@@ -11,7 +11,7 @@ use std::process::Stdio;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use self::find::{Form, find};
+use self::find::{Form, Place, find};
 use super::args::{Global, ImportArgs};
 use super::{Answer, Exit, Failure, yaml};
 use crate::disk::AtomicFile;
@@ -23,25 +23,22 @@ const LARGEST: u64 = 1 << 20;
 
 /// Writes a spec, and copies the files that its images need.
 pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> {
-    let from = args.from.clone().unwrap_or_else(|| Utf8PathBuf::from("."));
-    let from = match &global.directory {
-        Some(directory) => directory.join(from),
-        None => from,
-    };
+    let from = args.from.as_deref().unwrap_or(Utf8Path::new("."));
+    let base = global.directory.as_deref().unwrap_or(Utf8Path::new("."));
     let to = match (&global.directory, &args.to) {
         (Some(directory), Some(to)) => directory.join(to),
         (Some(directory), None) => directory.clone(),
         (None, to) => to.clone().unwrap_or_else(|| Utf8PathBuf::from(".")),
     };
-    let (folder, list, form) = find(&from)?;
+    let places = find(base, from)?;
     let spec_path = to.join("specs.yml");
     if spec_path.exists() && !args.force && !args.dry_run {
         let text = format!("`{spec_path}` exists already");
         return Err(Failure::new(Exit::Usage, text)
             .help("add --force to replace its `images:` and keep its other keys, or --to FOLDER to write into another folder"));
     }
-    let sources = read(&folder).await?;
-    let mut found = found(&folder, &list, form, &sources).await?;
+    let (place, sources, mut found) = first(places).await?;
+    let Place { folder, list, form } = place;
     if (form, list.as_str()) == (Form::Tree, "images") {
         found.notes.extend(unread::notes(&found.targets, &sources));
     }
@@ -137,6 +134,8 @@ pub(super) fn stack_name(folder: &Utf8Path) -> String {
 /// Returns the files below a folder, with the texts of Dockerfiles and `.dockerignore`s.
 async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
     let mut files = BTreeMap::new();
+    let mut links = BTreeMap::new();
+    let ignored = ignored(folder).await?;
     let mut open = vec![Utf8PathBuf::new()];
     while let Some(inner) = open.pop() {
         let entries = fs_err::read_dir(folder.join(&inner)).map_err(unreadable)?;
@@ -144,10 +143,13 @@ async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
             let entry = entry.map_err(unreadable)?;
             let name = entry.file_name().into_string().unwrap_or_default();
             let kind = entry.file_type().map_err(unreadable)?;
-            if name.is_empty() || matches!(name.as_str(), ".git" | "node_modules" | "__pycache__") {
+            let path = inner.join(&name);
+            // A program has made these folders, unless git has them.
+            let is_made = matches!(name.as_str(), "node_modules" | "__pycache__");
+            let is_made = is_made && ignored.as_ref().is_none_or(|it| it.contains(path.as_str()));
+            if name.is_empty() || name == ".git" || is_made {
                 continue;
             }
-            let path = inner.join(&name);
             if kind.is_dir() {
                 open.push(path);
                 continue;
@@ -155,23 +157,34 @@ async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
             let is_text = name.to_lowercase().contains("dockerfile")
                 || name.ends_with(".dockerignore")
                 || name.contains("Containerfile");
-            let size = entry.metadata().map_err(unreadable)?.len();
-            let text = (is_text && size <= LARGEST)
-                .then(|| fs_err::read_to_string(folder.join(&path)).ok())
-                .flatten();
+            let whole = folder.join(&path);
+            if kind.is_symlink()
+                && let Some(target) = link_target(&path, &whole)
+            {
+                links.insert(path.to_string(), target);
+            }
+            let text = if is_text { text_of(&whole) } else { None };
             files.insert(path.to_string(), text);
         }
     }
     Ok(Sources {
-        ignored: ignored(folder).await?,
+        ignored: ignored.unwrap_or_default(),
         files,
+        links,
     })
+}
+
+/// Returns where a link leads to, relative to the folder of the import.
+fn link_target(path: &Utf8Path, whole: &Utf8Path) -> Option<String> {
+    let target = whole.read_link_utf8().ok()?;
+    let folder = path.parent()?.as_str();
+    import::inside(folder, target.as_str()).filter(|_| target.is_relative())
 }
 
 /// Notes files that git ignores where they were copied to, although it tracks them where they are from.
 async fn note_ignored(to: &Utf8Path, imported: &mut Imported) -> Result<(), Failure> {
     let sources = Sources {
-        ignored: ignored(to).await?,
+        ignored: ignored(to).await?.unwrap_or_default(),
         ..Sources::default()
     };
     let became = "git ignores it there, and ignored files are not part of a stack: add it with `git add --force`";
@@ -188,20 +201,55 @@ async fn note_ignored(to: &Utf8Path, imported: &mut Imported) -> Result<(), Fail
     Ok(())
 }
 
-/// Returns the files and folders that git ignores.
-async fn ignored(folder: &Utf8Path) -> Result<BTreeSet<String>, Failure> {
+/// Returns the files and folders that git ignores, `None` without git.
+async fn ignored(folder: &Utf8Path) -> Result<Option<BTreeSet<String>>, Failure> {
     let tree = match git::read_work_tree(folder, "specs.yml", Utf8Path::new(".")).await {
         Ok(tree) => tree,
         Err(git::Error::NotFound) => None,
         Err(error) => return Err(error.into()),
     };
-    let ignored = tree.into_iter().flat_map(|tree| tree.ignored);
-    let paths = ignored.filter_map(|path| Some(path.to_str()?.trim_end_matches('/').to_owned()));
-    Ok(paths.collect())
+    Ok(tree.map(|tree| {
+        let ignored = tree.ignored.iter();
+        let paths =
+            ignored.filter_map(|path| Some(path.to_str()?.trim_end_matches('/').to_owned()));
+        paths.collect()
+    }))
 }
 
 fn unreadable(error: std::io::Error) -> Failure {
     Failure::from_error(Exit::Environment, error)
+}
+
+/// Reads the first place in which Dockerfiles are where the file says.
+async fn first(mut places: Vec<Place>) -> Result<(Place, Sources, Found), Failure> {
+    loop {
+        let place = places.remove(0);
+        let mut sources = read(&place.folder).await?;
+        let found = found(&place.folder, &place.list, place.form, &sources).await;
+        let is_there = |target: &Target| {
+            target.inline.is_some() || sources.files.contains_key(&target.dockerfile)
+        };
+        let is_right = found
+            .as_ref()
+            .is_ok_and(|it| it.targets.iter().any(is_there));
+        if !is_right && !places.is_empty() {
+            continue;
+        }
+        let found = found?;
+        for target in &found.targets {
+            if let Some(text) = sources.files.get_mut(&target.dockerfile) {
+                let path = place.folder.join(&target.dockerfile);
+                *text = text.take().or_else(|| text_of(&path));
+            }
+        }
+        return Ok((place, sources, found));
+    }
+}
+
+/// Returns the text of a file, unless it is too large for a Dockerfile.
+fn text_of(path: &Utf8Path) -> Option<String> {
+    let size = fs_err::metadata(path).ok()?.len();
+    (size <= LARGEST).then(|| fs_err::read_to_string(path).ok())?
 }
 
 async fn found(
@@ -216,12 +264,19 @@ async fn found(
     let below = Utf8Path::new(list).parent().map_or("", Utf8Path::as_str);
     match form {
         Form::Datahub => import::datahub(list, below, &content()?).map_err(invalid),
-        Form::Compose => import::compose(list, below, &content()?).map_err(invalid),
+        Form::Compose => {
+            let mut found = import::compose(list, below, &content()?).map_err(invalid)?;
+            for other in overrides(folder, list, &["yml", "yaml"]) {
+                let became = "not read: `docker compose config` writes a list with it";
+                found.notes.push(Note::open(other, "file", became));
+            }
+            Ok(found)
+        }
         Form::BakeJson => {
             let document: Value = serde_json::from_str(&content()?)
                 .map_err(|error| invalid(format!("{list}: {error}")))?;
-            let needs_bake =
-                document.get("variable").is_some() || document.get("function").is_some();
+            let has_overrides = !overrides(folder, list, &["json", "hcl"]).is_empty();
+            let needs_bake = has_overrides || import::needs_buildx(&document);
             let document = if needs_bake {
                 printed(folder, list).await?
             } else {
@@ -247,7 +302,8 @@ async fn found(
 fn built(mut found: Found, list: &str, sources: &Sources) -> Found {
     let (targets, others): (Vec<Target>, Vec<Target>) =
         found.targets.into_iter().partition(|target| {
-            let is_there = target.inline.is_some() || sources.text(&target.dockerfile).is_some();
+            let is_there =
+                target.inline.is_some() || sources.files.contains_key(&target.dockerfile);
             !target.name.starts_with('_') && is_there
         });
     found.targets = targets;
@@ -262,6 +318,18 @@ fn built(mut found: Found, list: &str, sources: &Sources) -> Found {
         found.notes.push(Note { is_open, ..note });
     }
     found
+}
+
+/// Returns the files beside a list of images that its tool reads with it, if it has the name that the tool looks for.
+fn overrides(folder: &Utf8Path, list: &str, ends: &[&str]) -> Vec<String> {
+    let Some((stem, _)) = list.rsplit_once('.') else {
+        return Vec::new();
+    };
+    if !["docker-bake", "compose", "docker-compose"].contains(&stem) {
+        return Vec::new();
+    }
+    let names = ends.iter().map(|end| format!("{stem}.override.{end}"));
+    names.filter(|name| folder.join(name).is_file()).collect()
 }
 
 /// Returns a bake file with everything resolved, by buildx.
@@ -280,7 +348,13 @@ async fn printed(folder: &Utf8Path, list: &str) -> Result<Value, Failure> {
     command
         .args(first)
         // Without `*`, it prints the group `default` alone.
-        .args(["bake", "--print", "--file", list, "--allow=fs=*", "*"]);
+        .args(["bake", "--print", "--allow=fs=*", "--file", list])
+        .args(
+            overrides(folder, list, &["json", "hcl"])
+                .iter()
+                .flat_map(|file| ["--file", file]),
+        )
+        .arg("*");
     command
         .current_dir(folder)
         .stdin(Stdio::null())

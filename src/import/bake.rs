@@ -24,6 +24,16 @@ const READ: [&str; 12] = [
     "description",
 ];
 
+/// Whether only buildx can tell what a bake file in JSON says: it has variables, functions or a matrix.
+pub fn needs_buildx(document: &Value) -> bool {
+    let targets = document["target"].as_object().into_iter().flatten();
+    document.get("variable").is_some()
+        || document.get("function").is_some()
+        || targets
+            .into_iter()
+            .any(|(_, target)| target.get("matrix").is_some())
+}
+
 /// Reads a bake file; `folder` is its own, relative to that of the import. The error is for people.
 pub fn bake(file: &str, folder: &str, document: &Value) -> Result<Found, String> {
     let targets = document["target"].as_object();

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::bake::secrets;
 use super::settings::Build;
 use super::variables::{Interpolated, of_compose};
-use super::yaml::{text, texts, yaml};
+use super::yaml::{pairs, text, texts, yaml};
 use super::{Found, Note, Target};
 use crate::dockerfile::expand;
 
@@ -24,14 +24,22 @@ const READ: [&str; 9] = [
     "secrets",
 ];
 
+/// What becomes of what is in another file.
+const WHOLE: &str = "left out: write the whole list with `docker compose config >compose.all.yml`, and import that file";
+
 /// Reads a compose file; `folder` is its own, relative to that of the import. The error is for people.
 pub fn compose(file: &str, folder: &str, text: &str) -> Result<Found, String> {
     let document = yaml(file, text)?;
     let services = document["services"].as_object();
     let services = services.ok_or_else(|| format!("{file} has no `services`"))?;
     let mut found = Found::default();
+    if !document["include"].is_null() {
+        let what = format!("include {}", document["include"]);
+        found.notes.push(Note::open(file, what, WHOLE));
+    }
     for (name, service) in services {
         let at = format!("{file}: service {name}");
+        let service = &extended(service, services, &at, 0, &mut found.notes)?;
         let Some(build) = service.get("build") else {
             let became = "left out: it builds no image";
             found
@@ -44,7 +52,7 @@ pub fn compose(file: &str, folder: &str, text: &str) -> Result<Found, String> {
         let others = service.as_object().into_iter().flatten();
         let others: Vec<&str> = others
             .map(|(key, _)| key.as_str())
-            .filter(|key| !matches!(*key, "build" | "image"))
+            .filter(|key| !matches!(*key, "build" | "image" | "extends"))
             .collect();
         if !others.is_empty() {
             let became = "left out: it is for running containers";
@@ -52,6 +60,65 @@ pub fn compose(file: &str, folder: &str, text: &str) -> Result<Found, String> {
         }
     }
     Ok(found)
+}
+
+/// Returns a service with what it extends, as compose merges them: maps by their keys, other values are replaced.
+fn extended(
+    service: &Value,
+    services: &Map<String, Value>,
+    at: &str,
+    depth: usize,
+    notes: &mut Vec<Note>,
+) -> Result<Value, String> {
+    let extends = &service["extends"];
+    let Some(name) = text(extends).or_else(|| text(&extends["service"])) else {
+        return Ok(service.clone());
+    };
+    if !extends["file"].is_null() {
+        let what = format!("extends {extends}");
+        notes.push(Note::open(at, what, WHOLE));
+        return Ok(service.clone());
+    }
+    let parent = services.get(&name).filter(|_| depth < services.len());
+    let parent = parent.ok_or_else(|| format!("{at} extends `{name}`, which is not there"))?;
+    let whole = extended(parent, services, at, depth + 1, notes)?;
+    Ok(merged(long(&whole), long(service)))
+}
+
+/// Returns a service with maps where compose also takes a text or a list.
+fn long(service: &Value) -> Value {
+    let mut service = service.clone();
+    if let Some(context) = text(&service["build"]) {
+        service["build"] = json!({ "context": context });
+    }
+    for key in ["args", "labels", "additional_contexts"] {
+        let build = service.get_mut("build").and_then(Value::as_object_mut);
+        if let Some(value) = build.and_then(|build| build.get_mut(key)) {
+            *value = Value::Object(
+                pairs(value)
+                    .into_iter()
+                    .map(|(k, v)| (k, json!(v)))
+                    .collect(),
+            );
+        }
+    }
+    service
+}
+
+fn merged(before: Value, after: Value) -> Value {
+    match (before, after) {
+        (Value::Object(mut map), Value::Object(own)) => {
+            for (key, value) in own {
+                let value = match map.remove(&key) {
+                    Some(before) => merged(before, value),
+                    None => value,
+                };
+                map.insert(key, value);
+            }
+            Value::Object(map)
+        }
+        (_, after) => after,
+    }
 }
 
 fn target(
@@ -119,6 +186,39 @@ fn published(image: &str, at: &str, notes: &mut Vec<Note>) -> Option<String> {
                 "read without values of its variables: check `registry:` and `repository:`";
             notes.push(Note::open(at, format!("image {image}"), became));
             expand(image, &BTreeMap::new()).ok()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_has_what_it_extends() {
+        let text = "services:\n  base: { image: \"ghcr.io/me/base:1\", build: { context: base, args: [A=1, B=2], target: one } }\n  short: { build: short }\n  child: { extends: { service: base }, build: { args: { B: 3 } } }\n  other: { extends: short, build: { target: two } }\n  only: { extends: child }\n  file: { extends: { file: x.yml, service: y }, build: . }\n";
+        let found = compose("compose.yml", "", text).expect("valid");
+        let of = |name: &str| found.targets.iter().find(|it| it.name == name).expect(name);
+        for (name, b) in [("child", "3"), ("only", "3"), ("base", "2")] {
+            let target = of(name);
+            assert_eq!(target.context, "base");
+            assert_eq!(target.target.as_deref(), Some("one"));
+            assert_eq!(
+                (target.args["A"].as_str(), target.args["B"].as_str()),
+                ("1", b)
+            );
+        }
+        assert_eq!(
+            (of("other").context.as_str(), of("other").target.as_deref()),
+            ("short", Some("two"))
+        );
+        let open: Vec<&str> = found.notes.iter().map(|note| note.place.as_str()).collect();
+        assert_eq!(open, ["compose.yml: service file"]);
+        for text in [
+            "services: { a: { extends: b } }",
+            "services: { a: { extends: a } }",
+        ] {
+            assert!(compose("compose.yml", "", text).is_err(), "{text}");
         }
     }
 }

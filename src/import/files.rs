@@ -29,7 +29,10 @@ pub fn with_context(
     let missing = |context: &str| -> Vec<&String> {
         let paths = linked.context.iter().filter(|path| !path.is_empty());
         paths
-            .filter(|path| !sources.has(&join(context, path)))
+            .filter(|path| {
+                let path = join(context, path);
+                !sources.has(&path) && !sources.is_linked(&path)
+            })
             .collect()
     };
     let own = missing(&target.context);
@@ -177,7 +180,10 @@ pub fn missing(
         let used = used(target, linked, sources, texts)?;
         let is_there = |required: &str| {
             let mut used = used.iter();
-            used.any(|(inner, path)| is_at_or_below(inner, required) && !sources.is_ignored(path))
+            sources.is_linked(&join(&target.context, required))
+                || used.any(|(inner, path)| {
+                    is_at_or_below(inner, required) && !sources.is_ignored(path)
+                })
         };
         let lost = linked.required.iter().filter(|path| !is_there(path));
         missing.extend(lost.map(|path| join(&folder, path)));
@@ -210,13 +216,42 @@ fn used<'a>(
         Some(path) => texts.ignore(path, sources)?,
         None => &Ignore::default(),
     };
-    let is_used = |path: &str| {
-        let mut used = linked.context.iter();
-        used.any(|used| is_at_or_below(path, used))
-    };
+    let named = with_links(target, &linked.context, sources);
+    let is_used = |path: &str| named.iter().any(|used| is_at_or_below(path, used));
     let files = sources.below(&target.context);
     let files = files.filter(|(inner, _)| is_used(inner) && !ignore.matches(inner));
     Ok(files.collect())
+}
+
+/// Adds to paths in a context what the links in and above them lead to.
+fn with_links(target: &Target, named: &BTreeSet<String>, sources: &Sources) -> BTreeSet<String> {
+    let mut named = named.clone();
+    loop {
+        let mut added = BTreeSet::new();
+        for (link, to) in &sources.links {
+            let inside = |path: &str| Some(inner(&target.context, path)?.to_owned());
+            let (Some(link), Some(to)) = (inside(link), inside(to)) else {
+                continue;
+            };
+            let leads = |used: &&String| is_at_or_below(&link, used) || is_at_or_below(used, &link);
+            if named.iter().any(|used| leads(&used)) {
+                let new = [link.clone(), to].into_iter();
+                added.extend(new.filter(|path| !named.contains(path)));
+            }
+        }
+        if added.is_empty() {
+            return named;
+        }
+        named.extend(added);
+    }
+}
+
+/// Returns a path in a folder, relative to it.
+fn inner<'a>(folder: &str, path: &'a str) -> Option<&'a str> {
+    match folder {
+        "" => Some(path),
+        folder => path.strip_prefix(folder)?.strip_prefix('/'),
+    }
 }
 
 /// Returns a file that is copied into a folder.

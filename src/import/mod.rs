@@ -27,13 +27,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-pub use bake::bake;
+pub use bake::{bake, needs_buildx};
 pub use compose::compose;
 pub use datahub::datahub;
 pub use existing::ExistingSpec;
 use folders::Folders;
 use published::Published;
-pub use sources::Sources;
+pub use sources::{Sources, inside};
 use texts::Texts;
 pub use tree::tree;
 

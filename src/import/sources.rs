@@ -13,6 +13,8 @@ pub struct Sources {
     pub files: BTreeMap<String, Option<String>>,
     /// Files and folders that git ignores. They are not part of a stack.
     pub ignored: BTreeSet<String>,
+    /// Where links lead to in the folder of the import.
+    pub links: BTreeMap<String, String>,
 }
 
 impl Sources {
@@ -30,6 +32,12 @@ impl Sources {
     pub fn is_ignored(&self, path: &str) -> bool {
         let mut above = Utf8Path::new(path).ancestors();
         above.any(|path| self.ignored.contains(path.as_str()))
+    }
+
+    /// Whether a path leads through a link.
+    pub fn is_linked(&self, path: &str) -> bool {
+        let mut above = Utf8Path::new(path).ancestors();
+        above.any(|path| self.links.contains_key(path.as_str()))
     }
 
     /// Returns the files of a folder, by their path in it.

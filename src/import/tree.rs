@@ -1,5 +1,7 @@
 //! Dockerfiles in folders.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{Found, Note, Sources, Target};
 
 /// What follows the last dot in names of templates and copies of Dockerfiles, and of texts about them.
@@ -48,14 +50,62 @@ pub fn tree(below: &str, sources: &Sources) -> Found {
             ..Target::default()
         });
     }
+    tell_apart(&mut found);
     found
+}
+
+/// Gives targets of folders with the same name the names of their paths.
+fn tell_apart(found: &mut Found) {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for target in &found.targets {
+        *counts.entry(target.name.clone()).or_default() += 1;
+    }
+    let mut taken: BTreeSet<String> = counts.keys().cloned().collect();
+    for target in &mut found.targets {
+        let name = &target.name;
+        if counts[name] == 1 {
+            continue;
+        }
+        let folders = target.context.replace('/', "-");
+        let mut new = match folders.as_str() {
+            "" => name.clone(),
+            folders if folders.ends_with(name) => folders.to_owned(),
+            folders => format!("{folders}-{name}"),
+        };
+        while new != *name && !taken.insert(new.clone()) {
+            new.push_str("-2");
+        }
+        let became = format!("image `{new}`: another Dockerfile has this name too");
+        let note = Note::open(&target.dockerfile, format!("name {name}"), became);
+        found.notes.push(note);
+        target.name = new;
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
+
+    #[test]
+    fn folders_with_the_same_name_are_different_images() {
+        let files = [
+            "a/x/Dockerfile",
+            "b/x/Dockerfile",
+            "x/Dockerfile",
+            "b/x.Dockerfile",
+            "y/Dockerfile",
+        ];
+        let sources = Sources {
+            files: files
+                .map(|path| (path.to_owned(), Some(String::new())))
+                .into(),
+            ..Sources::default()
+        };
+        let found = tree("", &sources);
+        let names: Vec<&str> = found.targets.iter().map(|it| &*it.name).collect();
+        assert_eq!(names, ["a-x", "b-x", "b-x-2", "x", "y"]);
+        assert_eq!(found.notes.len(), 4);
+    }
 
     #[test]
     fn templates_and_copies_are_not_dockerfiles() {
@@ -71,6 +121,7 @@ mod tests {
                 .map(|path| (path.to_owned(), Some(String::new())))
                 .into(),
             ignored: BTreeSet::from(["a/b.Dockerfile".to_owned()]),
+            ..Sources::default()
         };
         let found = tree("", &sources);
         let names: Vec<&str> = found.targets.iter().map(|it| &*it.name).collect();

@@ -1,6 +1,6 @@
 //! What is imported: a file that lists images, or Dockerfiles.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
 use crate::cli::{Exit, Failure};
 
@@ -30,8 +30,21 @@ pub(super) enum Form {
     Tree,
 }
 
-/// Finds what is imported: its folder, the file, and its form.
-pub(super) fn find(from: &Utf8Path) -> Result<(Utf8PathBuf, String, Form), Failure> {
+/// Something that can be imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The folder of the import.
+    pub folder: Utf8PathBuf,
+    /// The file or folder, relative to that.
+    pub list: String,
+    /// What it is.
+    pub form: Form,
+}
+
+/// Finds what is imported: a path, relative to a folder unless it is absolute. Paths in a bake file are relative to the folder
+/// where bake runs: to this one, or to that of the file, the second place.
+pub(super) fn find(base: &Utf8Path, given: &Utf8Path) -> Result<Vec<Place>, Failure> {
+    let from = &base.join(given);
     if from.is_file() {
         let name = from.file_name().unwrap_or_default();
         let form = match from.extension() {
@@ -53,7 +66,23 @@ pub(super) fn find(from: &Utf8Path) -> Result<(Utf8PathBuf, String, Form), Failu
             Some(above) if is_below => (above, format!("images/{name}")),
             _ => (folder, name.to_owned()),
         };
-        return Ok((not_empty(folder), list, form));
+        let of_file = Place {
+            folder: not_empty(folder),
+            list,
+            form,
+        };
+        let below = below(given).map(|list| Place {
+            folder: not_empty(base),
+            list,
+            form,
+        });
+        return Ok(match (form, below) {
+            (Form::Compose, Some(below)) => vec![below],
+            (Form::BakeJson | Form::BakeHcl, Some(below)) if below != of_file => {
+                vec![below, of_file]
+            }
+            _ => vec![of_file],
+        });
     }
     if !from.is_dir() {
         return Err(Failure::new(
@@ -74,7 +103,24 @@ pub(super) fn find(from: &Utf8Path) -> Result<(Utf8PathBuf, String, Form), Failu
         }
     });
     let (name, form) = found.expect("`.` is a folder");
-    Ok((from.to_owned(), (*name).to_owned(), *form))
+    Ok(vec![Place {
+        folder: from.to_owned(),
+        list: (*name).to_owned(),
+        form: *form,
+    }])
+}
+
+/// Returns a path without `.`, unless it leads out of the folder that it is relative to.
+fn below(path: &Utf8Path) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Utf8Component::CurDir => {}
+            Utf8Component::Normal(part) => parts.push(part),
+            _ => return None,
+        }
+    }
+    Some(parts.join("/"))
 }
 
 fn not_empty(folder: &Utf8Path) -> Utf8PathBuf {

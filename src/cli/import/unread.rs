@@ -38,6 +38,7 @@ mod tests {
                 .map(|path| (path.to_owned(), Some(String::new())))
                 .into(),
             ignored: BTreeSet::from(["ignored".to_owned()]),
+            ..Sources::default()
         };
         let notes = notes(&tree("images", &sources).targets, &sources);
         let places: Vec<&str> = notes.iter().map(|it| it.place.as_str()).collect();
