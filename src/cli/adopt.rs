@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::args::{AdoptArgs, Global};
 use super::channel::check_variants;
-use super::context::actor;
 use super::interrupt::{tagging, unless_interrupted};
 use super::workspace::Workspace;
 use super::{Answer, Exit, Failure};
@@ -43,7 +42,7 @@ pub async fn run(
         staging: &workspace.staging,
         channel,
         is_partial: args.partial,
-        actor: actor(),
+        actor: workspace.context.actor().await,
         time: jiff::Timestamp::now(),
         reason: args.reason.clone(),
     };

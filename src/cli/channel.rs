@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::args::{Global, MovingArgs, PromoteArgs, RevertArgs};
-use super::context::actor;
 use super::interrupt::{tagging, unless_cancelled, unless_interrupted};
 use super::workspace::Workspace;
 use super::{Answer, Exit, Failure};
@@ -17,12 +16,18 @@ use crate::release::{self, Order, Promoter, Refusal, Turn, targets};
 use crate::stack;
 use crate::table;
 
-fn order(kind: MoveKind, release: &Digest, commit: Option<&Commit>, moving: &MovingArgs) -> Order {
+fn order(
+    kind: MoveKind,
+    release: &Digest,
+    commit: Option<&Commit>,
+    moving: &MovingArgs,
+    actor: String,
+) -> Order {
     Order {
         kind,
         release: release.clone(),
         commit: commit.cloned(),
-        actor: actor(),
+        actor,
         time: jiff::Timestamp::now(),
         reason: moving.reason.clone(),
         waived: Vec::new(),
@@ -75,7 +80,7 @@ pub async fn promote(
     }
     let release = workspace.release(args.release.as_deref());
     let release = unless_cancelled(interrupt.cancel(), release).await?;
-    let promoter = promoter(&workspace, args, &release);
+    let promoter = promoter(&workspace, args, &release).await;
     promote_one(&promoter, declared, interrupt).await
 }
 
@@ -89,7 +94,7 @@ async fn promote_all(
     release::check_waived(&workspace.context.stack, &args.waive, &args.require)?;
     let release = workspace.release(args.release.as_deref());
     let release = unless_cancelled(interrupt.cancel(), release).await?;
-    let promoter = promoter(workspace, args, &release);
+    let promoter = promoter(workspace, args, &release).await;
     let mut outcome = Outcome::default();
     let mut moved: Vec<&str> = Vec::new();
     for channel in release::auto_order(workspace.context.stack.channels()) {
@@ -200,7 +205,7 @@ impl Outcome {
     }
 }
 
-fn promoter<'a>(
+async fn promoter<'a>(
     workspace: &'a Workspace,
     args: &PromoteArgs,
     StoredRelease { digest, release }: &'a StoredRelease,
@@ -214,6 +219,7 @@ fn promoter<'a>(
             digest,
             release.commit.as_ref(),
             &args.moving,
+            workspace.context.actor().await,
         ),
         waive: args.waive.clone(),
         require: args.require.clone(),
@@ -312,6 +318,7 @@ pub async fn revert(
         &before.release,
         before.commit.as_ref(),
         &args.moving,
+        workspace.context.actor().await,
     );
     let targets = targets(&before);
     let moving = async { Ok(channel.move_from(ledger, &targets, &order).await?) };

@@ -282,6 +282,17 @@ impl Context {
         runner.caller(answer)
     }
 
+    /// Returns the user a command runs for: the CI user if a runner sets one, else `USER`, else the name that git has, else
+    /// `unknown`.
+    pub async fn actor(&self) -> String {
+        let names = ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER"];
+        let name = match names.into_iter().find_map(variable) {
+            None => git::user_name(&self.folder).await,
+            name => name,
+        };
+        name.unwrap_or_else(|| "unknown".to_owned())
+    }
+
     /// Returns the failure to gather facts. An external image that cannot be looked up is shown with the place that names it.
     fn explained(&self, error: gather::Error) -> Failure {
         let gather::Error::External { reference, .. } = &error else {
@@ -312,14 +323,6 @@ impl Context {
             .map(|path| certificates::read_of_spec(&self.folder, path))
             .transpose()
     }
-}
-
-/// Returns the user a command runs for: the CI user if a runner sets one, else `USER`, else `unknown`.
-pub fn actor() -> String {
-    ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER"]
-        .into_iter()
-        .find_map(variable)
-        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// What images are for: this machine.

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{EvidenceAddArgs, EvidenceCommand, EvidenceListArgs, Global};
-use super::context::actor;
 use super::interrupt::unless_cancelled;
 use super::workspace::Workspace;
 use super::{Answer, Exit, Failure};
@@ -60,13 +59,14 @@ async fn add(
     }
     let tests = count(cases.len());
     let kept = kept_cases(cases);
+    let by = workspace.context.actor().await;
     let verdict = |image: &ReleaseImage| GateVerdict {
         gate: args.gate.clone(),
         image: image.label(),
         digest: image.digest.clone(),
         passed,
         note: args.note.clone(),
-        by: actor(),
+        by: by.clone(),
         time: jiff::Timestamp::now(),
         tests,
         failed: count(failed),

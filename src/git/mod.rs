@@ -316,6 +316,16 @@ impl Git {
     }
 }
 
+/// Returns the name that commits of a folder get, `user.name`; `None` without one, and if it is an address: those are not
+/// published.
+pub async fn user_name(folder: &Utf8Path) -> Option<String> {
+    let git = Git::in_folder(folder);
+    let found = git.run(&["config", "--get", "user.name"]).await.ok()?;
+    let name = found.stdout.trim();
+    let is_name = found.success && !name.is_empty() && !name.contains('@');
+    is_name.then(|| name.to_owned())
+}
+
 /// Returns the branch that is checked out, `refs/heads/main`; `None` for a detached commit, and
 /// where git fails.
 pub async fn branch(folder: &Utf8Path) -> Option<String> {
