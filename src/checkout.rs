@@ -51,6 +51,8 @@ pub struct Change {
 pub enum ChangeKind {
     /// The commit has the file with another content or mode.
     Modified,
+    /// The index has it, the commit does not.
+    Added,
     /// The commit has it, the folder does not.
     Deleted,
     /// The folder has it, the commit does not.
@@ -67,6 +69,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             ChangeKind::Modified => "modified",
+            ChangeKind::Added => "added",
             ChangeKind::Deleted => "deleted",
             ChangeKind::Untracked => "untracked",
             ChangeKind::Ignored => "ignored by git",

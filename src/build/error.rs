@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use camino::Utf8PathBuf;
 
 use crate::checkout::{Change, listed};
-use crate::name::Reference;
+use crate::name::{Commit, Reference};
 use crate::release::refs::Denied;
 use crate::{buildkit, export, gather, publish, registry, staging};
 
@@ -34,10 +34,12 @@ pub enum Error {
     NoCommit,
     /// Files of the stack differ from the commit.
     #[error(
-        "cannot publish: files differ from the commit that the tags contain: {}",
-        listed(.changes, 5)
+        "cannot publish uncommitted changes: the tags would name commit {}, which does not have them: {}",
+        .commit.abbreviated(), listed(.changes, 5)
     )]
     Dirty {
+        /// The commit.
+        commit: Commit,
         /// The files, sorted.
         changes: Vec<Change>,
     },

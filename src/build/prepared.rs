@@ -266,6 +266,7 @@ fn check_commit(job: &Job<'_>) -> Result<(), Error> {
         None if job.gathered.facts.git_missing => Err(Error::NoGit),
         None => Err(Error::NoCommit),
         Some(checkout) if checkout.is_dirty() && !job.options.allow_dirty => Err(Error::Dirty {
+            commit: checkout.commit.clone(),
             changes: checkout.changes.clone(),
         }),
         Some(_) => Ok(()),

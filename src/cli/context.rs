@@ -15,6 +15,7 @@ use crate::gather::{self, Gathered};
 use crate::git;
 use crate::interrupt::TagLog;
 use crate::llb::{Platform, Proxy};
+use crate::name::Reference;
 use crate::plan::{self, Plan, Request};
 use crate::registry::{Credentials, Options, Registry};
 use crate::release::refs::{Caller, Question, Runner};
@@ -249,15 +250,6 @@ impl Context {
         };
         let gathered = unless_cancelled(cancel, gathering).await?;
         drop(gather_span);
-        if registry.is_some() {
-            for reference in &gathered.unlocked {
-                events.send(Event::Note {
-                    text: format!(
-                        "image `{reference}` is not locked; using the current digest of its tag (`laminate lock` pins it)"
-                    ),
-                });
-            }
-        }
         let _span = trace::span(Track::Command, || "plan".to_owned());
         let plan = Plan::new(
             &self.stack,
@@ -266,6 +258,16 @@ impl Context {
             options.request,
         )?;
         Ok((gathered, plan))
+    }
+
+    /// Sends a note about external images whose tags were looked up, for commands that build or show what would be built.
+    pub fn note_unlocked(gathered: &Gathered, events: &Events) {
+        if gathered.facts.is_offline {
+            return;
+        }
+        if let Some(text) = unlocked_note(&gathered.unlocked) {
+            events.send(Event::Note { text });
+        }
     }
 
     /// Returns for what the command runs: what CI's variables report, completed by git.
@@ -323,6 +325,29 @@ impl Context {
             .map(|path| certificates::read_of_spec(&self.folder, path))
             .transpose()
     }
+}
+
+/// Returns a note about external images that are not locked; `None` if all are.
+fn unlocked_note(unlocked: &[Reference]) -> Option<String> {
+    const SHOWN: usize = 3;
+    let names: Vec<String> = unlocked.iter().map(|name| format!("`{name}`")).collect();
+    let text = match names.as_slice() {
+        [] => return None,
+        [one] => format!(
+            "image {one} is not locked; using the current digest of its tag (`laminate lock` pins it)"
+        ),
+        _ => {
+            let more = match names.len().saturating_sub(SHOWN) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let shown = names[..names.len().min(SHOWN)].join(", ");
+            format!(
+                "images {shown}{more} are not locked; using the current digests of their tags (`laminate lock` pins them)"
+            )
+        }
+    };
+    Some(text)
 }
 
 /// What images are for: this machine.

@@ -1,5 +1,9 @@
 //! `laminate plan`, and how an image of a plan is shown, which `build` and `why` also use.
 
+mod shown;
+
+pub use shown::{HEADERS, count, refused_changes, rows};
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
@@ -10,18 +14,17 @@ use super::build::REGISTRY_HELP;
 use super::context::{self, Context};
 use super::preview::{self, PolicyFindings};
 use super::{Answer, Exit, Failure, summary};
-use crate::checkout::{Checkout, listed};
+use crate::checkout::Checkout;
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::gather::Gathered;
-use crate::name::{Commit, Digest};
-use crate::plan::{self, Action, HoldReason, Plan, Planned, Proofs, Request};
+use crate::name::Digest;
+use crate::plan::{self, Action, Plan, Planned, Request};
 use crate::registry::Registry;
 use crate::release::Channel;
 use crate::release::gates::{self, CHECKS, Source, SpecGates};
 use crate::stack::{Base, ImageId, ImageSource, expanded};
 use crate::staging::Staging;
-use crate::table;
 
 /// Plans, and returns the plan or the steps of one image.
 pub async fn run(
@@ -43,6 +46,7 @@ pub async fn run(
     let (gathered, plan) = context
         .plan(registry.as_ref(), &request, events, cancel)
         .await?;
+    Context::note_unlocked(&gathered, events);
     let planned = (&gathered, &plan);
     let findings = PolicyFindings::Reported;
     preview::check(&context, registry.as_ref(), planned, findings, events).await?;
@@ -56,9 +60,7 @@ pub async fn run(
     let (document, text) = if global.json {
         (json(&context, &gathered, &plan), String::new())
     } else {
-        let compared = gathered.facts.released_commit.as_ref();
-        let refused = refused_changes(&gathered);
-        (Value::Null, text(&context, &plan, compared, refused))
+        (Value::Null, shown::text(&context, &plan, &gathered.facts))
     };
     let name = context.stack.name().as_str();
     let heading = format!("{name}: {}", count(&plan));
@@ -235,163 +237,6 @@ fn action(action: &Action) -> &'static str {
     }
 }
 
-/// Returns the action for people.
-fn action_shown(action: &Action) -> &'static str {
-    match action {
-        Action::Build { .. } => "build",
-        Action::Reuse { .. } => "reuse",
-        Action::Hold {
-            because: HoldReason::UnknownImages(_),
-        } => "unknown",
-        Action::Hold {
-            because: HoldReason::NotSelected,
-        } => "skip",
-    }
-}
-
-/// Headers of the columns of [`rows`].
-pub const HEADERS: [&str; 4] = ["IMAGE", "ACTION", "RUNS", "WHY"];
-
-/// Returns a row for each image: its name, the action, what runs on it, and why.
-pub fn rows(plan: &Plan) -> Vec<Vec<String>> {
-    plan.images
-        .iter()
-        .map(|planned| {
-            let why = match &planned.action {
-                Action::Build { reasons } => {
-                    let texts: Vec<&str> = reasons.iter().map(|r| r.text.as_str()).collect();
-                    texts.join("; ")
-                }
-                Action::Reuse { digest } => format!("up to date, {}", digest.short()),
-                Action::Hold { because } => because.to_string(),
-            };
-            vec![
-                planned.label.clone(),
-                action_shown(&planned.action).to_owned(),
-                proofs(&planned.proofs),
-                why,
-            ]
-        })
-        .collect()
-}
-
-/// Returns what runs on an image, as in `3 suites, checks, info`; empty if all results are known.
-fn proofs(proofs: &Proofs) -> String {
-    let suites = proofs
-        .suites
-        .iter()
-        .filter(|suite| suite.verdict.known.is_none());
-    let mut parts = Vec::new();
-    match suites.count() {
-        0 => {}
-        1 => parts.push("1 suite".to_owned()),
-        n => parts.push(format!("{n} suites")),
-    }
-    if proofs
-        .checks
-        .as_ref()
-        .is_some_and(|checks| checks.known.is_none())
-    {
-        parts.push("checks".to_owned());
-    }
-    if proofs.info.iter().any(|info| info.known.is_none()) {
-        parts.push("info".to_owned());
-    }
-    parts.join(", ")
-}
-
-/// Returns how many images have which action, as in `2 images to build, 3 up to date`.
-pub fn count(plan: &Plan) -> String {
-    counts(plan.images.iter().map(|planned| &planned.action))
-}
-
-fn counts<'a>(actions: impl Iterator<Item = &'a Action>) -> String {
-    let (mut build, mut reuse, mut unknown, mut skip) = (0, 0, 0, 0);
-    for action in actions {
-        *match action {
-            Action::Build { .. } => &mut build,
-            Action::Reuse { .. } => &mut reuse,
-            Action::Hold {
-                because: HoldReason::UnknownImages(_),
-            } => &mut unknown,
-            Action::Hold {
-                because: HoldReason::NotSelected,
-            } => &mut skip,
-        } += 1;
-    }
-    let mut text = match build {
-        0 if unknown == 0 => "nothing to build".to_owned(),
-        1 => "1 image to build".to_owned(),
-        n => format!("{n} images to build"),
-    };
-    text.push_str(&format!(", {reuse} up to date"));
-    for (number, word) in [(unknown, "unknown"), (skip, "skipped")] {
-        if number > 0 {
-            text.push_str(&format!(", {number} {word}"));
-        }
-    }
-    text
-}
-
-/// Returns that `build --push` refuses to tag images because of uncommitted changes; `None` if there are none.
-pub fn refused_changes(gathered: &Gathered) -> Option<String> {
-    let checkout = gathered.facts.checkout.as_ref();
-    let checkout = checkout.filter(|checkout| checkout.is_dirty())?;
-    let changes = listed(&checkout.changes, 2);
-    Some(format!(
-        "`build --push` refuses to tag uncommitted changes: {changes}"
-    ))
-}
-
-/// Returns the plan for people.
-fn text(
-    context: &Context,
-    plan: &Plan,
-    compared: Option<&Commit>,
-    refused: Option<String>,
-) -> String {
-    let mut text = table::plain(&HEADERS, &rows(plan));
-    text.push_str(&format!("\n{}\n", count(plan)));
-    if let Some(commit) = compared.filter(|_| plan.builds()) {
-        let short = commit.short();
-        text.push_str(&format!("compared with the release of commit {short}\n"));
-    }
-    let mut tags: Vec<String> = plan
-        .images
-        .iter()
-        .filter(|planned| !matches!(planned.action, Action::Hold { .. }))
-        .flat_map(|planned| planned.tags.iter().map(ToString::to_string))
-        .collect();
-    tags.sort();
-    tags.dedup();
-    if !tags.is_empty() {
-        text.push_str(&format!("tags: {}\n", tags.join(", ")));
-        text.extend(refused.map(|refused| format!("{refused}\n")));
-    }
-    for planned in &plan.images {
-        for suite in &planned.proofs.suites {
-            // A new image is always tested, so that needs no reason.
-            if let (Some(why), Action::Reuse { .. }) = (&suite.why, &planned.action) {
-                text.push_str(&format!("{} test {}: {why}\n", planned.label, suite.name));
-            }
-        }
-    }
-    for silence in uncovered(context) {
-        text.push_str(&format!(
-            "gate `{}` of channel `{}` does not cover {}\n",
-            silence.gate,
-            silence.channel,
-            silence.images.join(", ")
-        ));
-    }
-    if plan.attempt > 1 {
-        text.push_str(
-            "these tags have a suffix, because the tags without it are already on other images\n",
-        );
-    }
-    text
-}
-
 /// Returns the spec of the images that `name` selects, written out: for each variant one document.
 fn expand(context: &Context, name: &str) -> Result<Answer, Failure> {
     let stack = &context.stack;
@@ -424,48 +269,14 @@ fn expand(context: &Context, name: &str) -> Result<Answer, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use super::shown::action_shown;
     use super::*;
-    use crate::name::Reference;
-
-    #[test]
-    fn actions_are_counted() {
-        let build = Action::Build {
-            reasons: Vec::new(),
-        };
-        let reuse = Action::Reuse {
-            digest: Digest::of(b"a"),
-        };
-        let skip = Action::Hold {
-            because: HoldReason::NotSelected,
-        };
-        let images = vec![Reference::parse("debian:12").expect("a reference")];
-        let unknown = Action::Hold {
-            because: HoldReason::UnknownImages(images),
-        };
-        let counted = |actions: &[&Action]| counts(actions.iter().copied());
-        assert_eq!(counted(&[&reuse]), "nothing to build, 1 up to date");
-        assert_eq!(counted(&[&build]), "1 image to build, 0 up to date");
-        assert_eq!(
-            counted(&[&build, &build, &reuse, &skip]),
-            "2 images to build, 1 up to date, 1 skipped"
-        );
-        // Whether it must be built is unknown, so that it is not "nothing".
-        assert_eq!(
-            counted(&[&unknown, &skip]),
-            "0 images to build, 0 up to date, 1 unknown, 1 skipped"
-        );
-        assert_eq!(action_shown(&unknown), "unknown");
-    }
+    use crate::plan::HoldReason;
 
     #[test]
     fn a_skipped_image_keeps_its_json_value() {
         let because = HoldReason::NotSelected;
         let hold = Action::Hold { because };
         assert_eq!((action(&hold), action_shown(&hold)), ("hold", "skip"));
-    }
-
-    #[test]
-    fn an_image_with_nothing_to_run_has_an_empty_cell() {
-        assert_eq!(proofs(&Proofs::default()), "");
     }
 }

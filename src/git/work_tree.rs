@@ -308,6 +308,8 @@ async fn status(git: &Git, paths: &[PathBuf]) -> Result<Changes, Error> {
             ChangeKind::Untracked
         } else if letters[1] == b'D' || letters == b"D " {
             ChangeKind::Deleted
+        } else if letters[0] == b'A' {
+            ChangeKind::Added
         } else {
             ChangeKind::Modified
         };

@@ -2,14 +2,22 @@
 
 use std::fmt::Display;
 
-use crate::build::{Ending, Recorded};
+use crate::build::{Ending, Recorded, ReleaseState};
 use crate::cli::plan as plan_command;
 use crate::evidence::Evidence;
+use crate::name::{Commit, Digest, Repository};
+use crate::plan::Facts;
 use crate::run::Outcome;
 
 /// Returns the lines below the table. The last one is what to know of a build that failed.
 pub(super) fn text(recorded: &Recorded<'_>) -> String {
     let mut text = untagged(recorded);
+    if let ReleaseState::Recorded(digest) = recorded.release() {
+        let commit = recorded.gathered().facts.commit();
+        let channels = recorded.stack().channels().iter();
+        let channels: Vec<&str> = channels.map(|channel| channel.name.as_str()).collect();
+        text.push_str(&released(digest, commit, &channels));
+    }
     if let Some((archive, images)) = recorded.exported() {
         text.push_str(&names(archive.display(), images));
     }
@@ -17,6 +25,22 @@ pub(super) fn text(recorded: &Recorded<'_>) -> String {
         text.push_str(&names(program, images));
     }
     text + &refused(recorded)
+}
+
+/// Returns the line of the release that a build recorded, and how a channel gets to it.
+fn released(digest: &Digest, commit: Option<&Commit>, channels: &[&str]) -> String {
+    let release = digest.short();
+    let commit = commit.map(|commit| format!(" of commit {}", commit.abbreviated()));
+    let commit = commit.unwrap_or_default();
+    let next = match channels {
+        [] => String::new(),
+        [one] => format!("; `laminate promote --to {one}` moves the channel to it"),
+        all => format!(
+            "; `laminate promote --to CHANNEL` moves a channel to it: {}",
+            all.join(", ")
+        ),
+    };
+    format!("\nrelease {release}{commit} is recorded{next}\n")
 }
 
 /// Returns a line for each image that was loaded, or is in an archive.
@@ -36,19 +60,51 @@ fn untagged(recorded: &Recorded<'_>) -> String {
         Some(format!("{}: {reference}\n", planned.label))
     });
     let lines: String = lines.collect();
+    if !lines.is_empty() {
+        return format!("\n{lines}");
+    }
     match recorded.index() {
-        _ if !lines.is_empty() => format!("\n{lines}"),
         // The reason why there are no tags follows.
         _ if recorded.options().push => String::new(),
         Some((staging, _, _)) => {
-            let mut text = format!(
-                "\nthe images that were built are in {staging}, without tags; `laminate build --push` tags all images\n"
-            );
-            let refused = plan_command::refused_changes(recorded.gathered());
-            text.extend(refused.map(|refused| format!("{refused}\n")));
-            text
+            let images = &recorded.plan().images;
+            let built = images
+                .iter()
+                .filter(|image| recorded.digest(image).is_some());
+            let built = (built.count(), images.len());
+            let what_now = what_now(&recorded.gathered().facts);
+            kept(recorded.ending(), built, staging, &what_now)
         }
         None => String::new(),
+    }
+}
+
+/// Returns what the images of a build without `--push` are good for, a line. `built`: how many images are there, and how many the
+/// stack has.
+fn kept(ending: Ending, built: (usize, usize), staging: &Repository, what_now: &str) -> String {
+    let (built, all) = built;
+    let built = match built {
+        1 => format!("1 of {all} images is built; the next build reuses it"),
+        _ => format!("{built} of {all} images are built; the next build reuses them"),
+    };
+    match ending {
+        Ending::BuildFailed => format!("\n{built}\n"),
+        Ending::ProofFailed => format!("\n{built}, and runs again what failed\n"),
+        // What could not be stored is an error of its own.
+        Ending::Faulty => String::new(),
+        Ending::Complete => {
+            format!("\nthe images that were built are in {staging}, without tags; {what_now}\n")
+        }
+    }
+}
+
+/// Returns how images get tags, or why they do not.
+fn what_now(facts: &Facts) -> String {
+    let all = "`laminate build --push` tags all images";
+    match plan_command::refused_changes(facts) {
+        Some(refused) => refused,
+        None if facts.commit().is_none() => format!("after a commit, {all}"),
+        None => all.to_owned(),
     }
 }
 
@@ -105,6 +161,55 @@ fn refusal(asked: &[&str], failed: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_build_without_push_counts_the_images_that_the_next_one_reuses() {
+        let staging = Repository::parse("ghcr.io/campus/hub").expect("valid");
+        let line = |ending, built| kept(ending, built, &staging, "tag them");
+        assert_eq!(
+            line(Ending::BuildFailed, (2, 4)),
+            "\n2 of 4 images are built; the next build reuses them\n"
+        );
+        assert_eq!(
+            line(Ending::ProofFailed, (1, 1)),
+            "\n1 of 1 images is built; the next build reuses it, and runs again what failed\n"
+        );
+        assert_eq!(
+            line(Ending::Complete, (4, 4)),
+            "\nthe images that were built are in ghcr.io/campus/hub, without tags; tag them\n"
+        );
+        assert_eq!(line(Ending::Faulty, (4, 4)), "");
+    }
+
+    #[test]
+    fn a_release_is_recorded_for_channels() {
+        let digest = Digest::of(b"a release");
+        let commit = Commit::parse(&"0123456789".repeat(4)).expect("a commit");
+        let start = format!("\nrelease {} of commit 0123456 is recorded", digest.short());
+        for (channels, end) in [
+            (&[][..], ""),
+            (
+                &["stable"],
+                "; `laminate promote --to stable` moves the channel to it",
+            ),
+            (
+                &["next", "stable"],
+                "; `laminate promote --to CHANNEL` moves a channel to it: next, stable",
+            ),
+        ] {
+            let line = released(&digest, Some(&commit), channels);
+            assert_eq!(line, format!("{start}{end}\n"));
+        }
+    }
+
+    #[test]
+    fn images_without_a_commit_can_get_no_tags() {
+        let facts = Facts::default();
+        assert_eq!(
+            what_now(&facts),
+            "after a commit, `laminate build --push` tags all images"
+        );
+    }
 
     #[test]
     fn a_failed_build_ends_with_what_was_not_done_and_why() {

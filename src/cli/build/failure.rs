@@ -86,6 +86,7 @@ fn without(kind: tool::Kind) -> &'static str {
 mod tests {
     use super::*;
     use crate::checkout::{Change, ChangeKind};
+    use crate::name::Commit;
 
     #[test]
     fn a_fault_has_the_exit_code_of_its_kind() {
@@ -111,11 +112,12 @@ mod tests {
             kind: ChangeKind::Untracked,
         });
         let failure = Failure::from(Error::Dirty {
+            commit: Commit::parse("0123456789012345678901234567890123456789").expect("a commit"),
             changes: changes.collect(),
         });
         assert_eq!(failure.exit, Exit::Publish);
         insta::assert_snapshot!(failure.shown(false), @r"
-        error: cannot publish: files differ from the commit that the tags contain: images/a/1 (untracked), images/a/2 (untracked), images/a/3 (untracked), images/a/4 (untracked), images/a/5 (untracked) and 2 more
+        error: cannot publish uncommitted changes: the tags would name commit 0123456, which does not have them: images/a/1 (untracked), images/a/2 (untracked), images/a/3 (untracked), images/a/4 (untracked), images/a/5 (untracked) and 2 more
         help: commit or remove these files, have git ignore them, or pass --allow-dirty
         ");
     }

@@ -20,7 +20,7 @@ use super::args::{BuildArgs, Global, TestArgs};
 use super::context::{self, Context};
 use super::preview::{self, PolicyFindings};
 use super::{Answer, Failure};
-use crate::build::{self, Buildkit, Job, Options, Prepared};
+use crate::build::{self, Buildkit, Goal, Job, Options, Prepared};
 use crate::event::Events;
 use crate::gather;
 use crate::interrupt::Interrupt;
@@ -74,6 +74,9 @@ async fn carry_out(
     };
     let planning = context.plan_with(&gathering, online, events, interrupt.cancel());
     let (gathered, plan) = planning.await?;
+    if options.goal == Goal::Build {
+        Context::note_unlocked(&gathered, events);
+    }
     let planned = (&gathered, &plan);
     preview::check(context, online, planned, PolicyFindings::Left, events).await?;
     let whole = whole(global, options).await?;
