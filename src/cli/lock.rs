@@ -124,16 +124,15 @@ fn describe_image(
     new: &Digest,
     images: &[String],
 ) -> String {
-    let short = |digest: &Digest| format!("sha256:{}", digest.short());
     match old {
-        Some(old) if old == new => format!("{reference} stays at {}\n", short(new)),
+        Some(old) if old == new => format!("{reference} stays at {}\n", new.short()),
         Some(old) => format!(
             "{reference} moves from {} to {}; rebuilds {}\n",
-            short(old),
-            short(new),
+            old.short(),
+            new.short(),
             images.join(", ")
         ),
-        None => format!("{reference} is pinned to {}\n", short(new)),
+        None => format!("{reference} is pinned to {}\n", new.short()),
     }
 }
 
@@ -171,11 +170,11 @@ mod tests {
             line.replace(new.short(), "NEW")
                 .replace("docker.io/library/", "")
         };
-        assert_eq!(line(None), "debian:12 is pinned to sha256:NEW\n");
-        assert_eq!(line(Some(&new)), "debian:12 stays at sha256:NEW\n");
+        assert_eq!(line(None), "debian:12 is pinned to NEW\n");
+        assert_eq!(line(Some(&new)), "debian:12 stays at NEW\n");
         assert_eq!(
             line(Some(&old)).replace(old.short(), "OLD"),
-            "debian:12 moves from sha256:OLD to sha256:NEW; rebuilds a, b\n"
+            "debian:12 moves from OLD to NEW; rebuilds a, b\n"
         );
     }
 

@@ -416,7 +416,7 @@ pub fn reasons(
     let (point, spec) = now;
     let label = point.image.label();
     let Some((old, old_spec)) = before else {
-        let text = "no release before has it";
+        let text = "this is its first release";
         return vec![Reason::new(ReasonKind::New, label, text)];
     };
     let (Some(old_spec), Some(spec)) = (old_spec, spec) else {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::key::{Component, ComponentKind};
+use crate::name::Digest;
 
 /// The kinds of reasons, as programs read them (`reasons[].kind` of `plan --json`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -243,14 +244,34 @@ fn removed(old: &Component) -> Reason {
     }
 }
 
-/// Returns a value short enough for a sentence: a digest as 12 hex digits, a text as 60 characters.
+/// Returns a value short enough for a sentence: digests as 12 hex digits, a text as 60 characters.
 pub fn short(value: &str) -> String {
-    match value.strip_prefix("sha256:") {
-        Some(hex) if hex.len() == 64 => format!("sha256:{}", &hex[..12]),
-        _ if value.chars().count() > 60 => {
-            let start: String = value.chars().take(59).collect();
-            format!("{start}…")
-        }
-        _ => value.to_owned(),
+    let words = value.split(' ').map(|word| match Digest::parse(word) {
+        Ok(digest) => digest.short().to_owned(),
+        Err(_) => word.to_owned(),
+    });
+    let text = words.collect::<Vec<_>>().join(" ");
+    if text.chars().count() > 60 {
+        let start: String = text.chars().take(59).collect();
+        format!("{start}…")
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_and_long_texts_are_shortened() {
+        let digest = Digest::of(b"a");
+        assert_eq!(short(digest.as_str()), digest.short());
+        assert_eq!(
+            short(&format!("0644 {digest}")),
+            format!("0644 {}", digest.short())
+        );
+        assert_eq!(short("a  text"), "a  text");
+        assert_eq!(short(&"é".repeat(61)), format!("{}…", "é".repeat(59)));
     }
 }

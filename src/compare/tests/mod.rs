@@ -301,11 +301,11 @@ fn why_an_image_has_another_digest() {
     variable cuda changed from `126` to `128`
     its base base is rebuilt
     base: images/base/requirements.txt changed
-    base: debian:bookworm is now sha256:96f63dbb16f5, it was sha256:81d93757457f
+    base: debian:bookworm is now 96f63dbb16f5, it was 81d93757457f
     base: `env` changed
     base: `user` is new
     ");
-    assert_eq!(shown(None, &new, "come"), "no release before has it");
+    assert_eq!(shown(None, &new, "come"), "this is its first release");
     let again = shown(Some((&new, "leaf")), &new, "leaf");
     assert_eq!(
         again,
