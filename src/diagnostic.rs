@@ -17,6 +17,9 @@ const MOST_NAMES: usize = 20;
 /// Longer messages are cut, characters: what others write can be a line of megabytes.
 const LONGEST_MESSAGE: usize = 1000;
 
+/// The most characters that are marked of a place if its text would not fit beside the whole.
+const MOST_MARKED: usize = 40;
+
 /// How serious a [`Diagnostic`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -289,7 +292,23 @@ fn annotation<'a>(
     while !text.is_char_boundary(end) {
         end += 1;
     }
-    kind.span(start..end.max(start)).label(label.text.as_str())
+    let end = end.max(start);
+    let end = start + marked(&text[..start], &text[start..end], &label.text);
+    kind.span(start..end).label(label.text.as_str())
+}
+
+/// Returns how many bytes of a place are marked: its start, if a terminal would cut the text beside the whole. `before`: what the
+/// file has before the place.
+fn marked(before: &str, place: &str, text: &str) -> usize {
+    /// Of 100 columns, the number of a line needs some.
+    const COLUMNS: usize = 93;
+    let on_line = before.rsplit('\n').next().unwrap_or_default();
+    let columns = [on_line, place, text].map(|part| part.chars().count());
+    if place.contains('\n') || columns.iter().sum::<usize>() < COLUMNS {
+        return place.len();
+    }
+    let mut characters = place.char_indices().map(|(at, _)| at);
+    characters.nth(MOST_MARKED).unwrap_or(place.len())
 }
 
 #[cfg(test)]
@@ -329,6 +348,17 @@ mod tests {
             let diagnostic = Diagnostic::error("a fault").at(span, "here");
             assert!(render(&[diagnostic], &sources, false).contains("here"));
         }
+    }
+
+    #[test]
+    fn of_a_place_that_leaves_no_room_for_its_text_the_start_is_marked() {
+        let long = format!("RUN {}", "x".repeat(100));
+        assert_eq!(marked("", "RUN x", "exit code 1"), 5);
+        assert_eq!(marked("", &long, "exit code 1"), MOST_MARKED);
+        assert_eq!(marked("a\n", &long[..80], "exit code 1"), 80);
+        assert_eq!(marked("a\n  ", &long[..80], "exit code 1"), MOST_MARKED);
+        assert_eq!(marked("", "short", &long), 5);
+        assert_eq!(marked("", &format!("{long}\n"), "here"), 105);
     }
 
     #[test]

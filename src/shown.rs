@@ -39,6 +39,11 @@ fn color(text: &str) -> Option<usize> {
     (is_wide || codes.split(';').all(is_color)).then_some(end + 3)
 }
 
+/// Returns a title or a command on one line, with each run of blanks as one: lines of a Dockerfile that continue are indented.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Returns text of lines for people. What would command a terminal is replaced by U+FFFD, except colours;
 /// on a `runner`, GitHub's, a zero-width space is put into what would command it.
 pub fn text(text: &str, runner: bool) -> String {
@@ -113,6 +118,16 @@ mod tests {
             text("\u{1b}[8mhidden\u{1b}[2J", false),
             "\u{fffd}[8mhidden\u{fffd}[2J"
         );
+    }
+
+    #[test]
+    fn a_command_of_several_lines_is_shown_on_one() {
+        let command = "RUN apt-get update &&     apt-get install \\\n\tgit ";
+        assert_eq!(
+            one_line(command),
+            "RUN apt-get update && apt-get install \\ git"
+        );
+        assert_eq!(one_line(""), "");
     }
 
     #[test]

@@ -99,7 +99,7 @@ def test_what_a_step_lacks_is_named(make_stack):
     assert "the first line of `images/script/run.py` names" in answer.err
     assert answer.image("twin")["error"]["where"]["line"] == stack.line("  twin:"), "its operation is that of `late`"
     assert "the image has no certificates" in "\n".join(answer.image("https")["error"]["log_tail"])
-    assert answer.image("late")["error"]["text"] == "it ended with exit code 127"
+    assert answer.image("late")["error"]["text"] == "exit code 127"
     assert "runs as `1000` by `user:` of the image; if it needs root, add `as: root`" in answer.err
     suites = answer.verdicts("suites")
     assert suites["script"]["reason"].startswith("the image has no `/usr/bin/python9`, which the first line of"), suites

@@ -2,7 +2,9 @@
 import fcntl
 import os
 import pty
+import re
 import select
+import shlex
 import signal
 import struct
 import subprocess
@@ -165,7 +167,11 @@ def test_faults_of_laminate_have_one_exit_code(stack):
     _, err = call(stack, "run", "nosuch", status=125)
     assert "nosuch" in err
     _, err = call(stack, "run", "failing", stack.key, status=125)
-    assert "help: open a shell at the failure: `laminate shell failing --at 2`" in err
+    command = re.search("help: open a shell at the failure: `laminate (shell failing --at 2 .*)`", err)
+    words = shlex.split(command[1])
+    assert words[-2:] == ["--secret", stack.key.removeprefix("--secret=")], "the options of the command"
+    out, _ = call(stack, *words, typed="cat /one; exit 0\n")
+    assert out == "one\n"
     _, err = call(stack, "shell", "web", "--at", "9", status=125)
     assert "no step `9` in image `web`" in err
     call(stack, "--json", "run", "web", status=125)

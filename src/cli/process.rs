@@ -1,6 +1,6 @@
 //! `laminate run` and `laminate shell`: a process of the user's in an image, or in a step of it.
 
-use super::args::{Global, RunArgs, ShellArgs, StartArgs};
+use super::args::{GivenOptions, Global, RunArgs, ShellArgs, StartArgs};
 use super::build::{image_error, process_options};
 use super::context::{self, Context};
 use super::preview::{self, PolicyFindings};
@@ -12,6 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::plan::{Plan, Proofs};
 use crate::registry::Credentials;
 use crate::run::{self, Command, ImageError, Interactive, Outcome, Place, Report, StepName};
+use crate::shown;
 use crate::stack::ImageId;
 use crate::terminal;
 
@@ -161,7 +162,7 @@ async fn started(
         interrupt: interrupt.clone(),
     };
     let report = prepared.run_process(&engine, interactive).await?;
-    answer(&context, &plan, id, report)
+    answer(&context, &plan, id, report, &global.given)
 }
 
 /// Checks that an image has a step, as far as that is known before its Dockerfile is read.
@@ -180,15 +181,21 @@ fn check_step(context: &Context, id: ImageId, place: &Place) -> Result<(), Failu
     let steps = (1..).zip(&image.steps).map(|(number, step)| {
         let file = sources.shown_path(step.span.source);
         let place = format!("{file}:{}", sources.start(step.span).line);
-        (number, step.title.clone(), Some(place))
+        (number, shown::one_line(&step.title), Some(place))
     });
     Err(Failure::new(Exit::Usage, text).help(run::steps_help(steps)))
 }
 
 /// Returns how the process ended, or why it was not started.
-fn answer(context: &Context, plan: &Plan, id: ImageId, report: Report) -> Result<Answer, Failure> {
+fn answer(
+    context: &Context,
+    plan: &Plan,
+    id: ImageId,
+    report: Report,
+    given: &GivenOptions,
+) -> Result<Answer, Failure> {
     let shown = |id: ImageId, error: &ImageError| {
-        let (_, text) = image_error(&context.stack, &plan.images[id.0], error);
+        let (_, text) = image_error(&context.stack, &plan.images[id.0], error, given);
         text
     };
     match report.process {

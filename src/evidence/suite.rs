@@ -137,9 +137,9 @@ fn count(cases: &[Case], is_counted: impl Fn(&Case) -> bool) -> u32 {
 fn exit_reason(exit: Option<i32>, log: &str) -> String {
     match exit {
         Some(NO_TESTS) if log.contains("no tests ran") => "no test was found".to_owned(),
-        Some(KILLED) => "it was killed (exit code 137): out of memory?".to_owned(),
+        Some(KILLED) => "killed (exit code 137): out of memory?".to_owned(),
         Some(code) => format!("exit code {code}"),
-        None => "it ended without an exit code".to_owned(),
+        None => "no exit code".to_owned(),
     }
 }
 
@@ -208,17 +208,14 @@ mod tests {
     #[test]
     fn a_suite_without_an_exit_code_fails() {
         let output = SuiteOutput::default();
-        assert_eq!(
-            shown(run(false), output),
-            "failed: it ended without an exit code"
-        );
+        assert_eq!(shown(run(false), output), "failed: no exit code");
     }
 
     #[test]
     fn a_killed_suite_names_memory_as_a_likely_cause() {
         assert_eq!(
             shown(run(true), exited(137)),
-            "failed: it was killed (exit code 137): out of memory?"
+            "failed: killed (exit code 137): out of memory?"
         );
     }
 

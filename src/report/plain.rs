@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::View;
 use super::paint::{Ink, Paint};
-use super::steps::{Steps, failure, log_line};
+use super::steps::{Steps, failure, log_line, note};
 use crate::event::{Event, StepChange};
 use crate::shown;
 use crate::size::human as human_size;
@@ -59,13 +59,11 @@ impl<W: Write + Send> Plain<W> {
             Event::Step {
                 image,
                 step,
-                change: StepChange::Failed(error),
+                change: StepChange::Failed(_),
             } => {
                 let mut lines = self.rest(image, step, now);
                 let step = self.steps.end(image, step, now);
-                let mut failure = failure(image, &step, error);
-                failure[0] = self.paint.text(Ink::Bad, &failure[0]);
-                lines.extend(failure);
+                lines.push(self.paint.text(Ink::Bad, &failure(image, &step)));
                 return lines;
             }
             Event::Step {
@@ -86,9 +84,8 @@ impl<W: Write + Send> Plain<W> {
     fn progress(&mut self, event: &Event) -> Vec<String> {
         let paint = self.paint;
         match event {
-            Event::Phase { text } | Event::Note { text } => {
-                text.lines().map(str::to_owned).collect()
-            }
+            Event::Phase { text } => text.lines().map(str::to_owned).collect(),
+            Event::Note { text } => note(text, paint),
             Event::Planned { build, reuse } => planned(build, reuse),
             Event::ImageDone { image, took } => {
                 self.steps.end_image(image);
@@ -112,10 +109,11 @@ impl<W: Write + Send> Plain<W> {
                 repository,
                 tags,
                 digest,
-            } => vec![format!(
-                "[{image}] {}",
-                published(repository, tags, digest.as_str())
-            )],
+            } => {
+                let text = published(repository, tags, digest.short());
+                let verb = if tags.is_empty() { "" } else { "tagged " };
+                vec![format!("[{image}] {verb}{text}")]
+            }
             Event::SuiteDone {
                 image,
                 suite,
@@ -154,7 +152,7 @@ impl<W: Write + Send> Plain<W> {
         match change {
             StepChange::Started { number, of } => {
                 let is_new = self.steps.start(image, step, (*number, *of), now);
-                let line = format!("[{image} {number}/{of}] {step}");
+                let line = format!("[{image} {number}/{of}] {}", shown::one_line(step));
                 if is_new { vec![line] } else { Vec::new() }
             }
             StepChange::Output(stream, bytes) => {
@@ -172,7 +170,7 @@ impl<W: Write + Send> Plain<W> {
                 // A cached step may end without having started.
                 let title = match step.number {
                     Some(_) => String::new(),
-                    None => format!("{}: ", step.title),
+                    None => format!("{}: ", step.shown_title()),
                 };
                 let result = if *cached {
                     self.paint.text(Ink::Aside, "cached")
@@ -264,14 +262,14 @@ pub(super) fn planned(build: &[String], reuse: &[String]) -> Vec<String> {
     lines
 }
 
-/// Returns the tags of an image, as in `ghcr.io/x/sci: 2021.2-d021570, stable (sha256:0123456789ab)`.
-pub(super) fn published(repository: &str, tags: &[String], digest: &str) -> String {
-    let short = digest.get(.."sha256:".len() + 12).unwrap_or(digest);
+/// Returns what an image can be pulled by, as in `ghcr.io/x/sci:2021.2-d021570, ghcr.io/x/sci:latest (0123456789ab)`.
+pub(super) fn published(repository: &str, tags: &[String], short: &str) -> String {
     if tags.is_empty() {
-        format!("{repository}: no tag ({short})")
-    } else {
-        format!("{repository}: {} ({short})", tags.join(", "))
+        return format!("{repository}: no tag ({short})");
     }
+    let references = tags.iter().map(|tag| format!("{repository}:{tag}"));
+    let references = references.collect::<Vec<_>>().join(", ");
+    format!("{references} ({short})")
 }
 
 /// Returns copied blobs, as in `3 blobs (39 B) to ghcr.io/x/sci through this machine: REASON`.

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::paint::{Ink, Paint};
 use crate::event::ImageLabel;
+use crate::shown;
 use crate::tail::Tail;
 
-/// Lines of output that are shown with a failed step.
+/// Lines of output that are kept of a step: of a failed one, JSON has them.
 pub(super) const TAIL_LINES: usize = 20;
 
 /// A step that runs.
@@ -25,6 +27,11 @@ pub(super) struct Step {
 }
 
 impl Step {
+    /// Returns the title for people.
+    pub fn shown_title(&self) -> String {
+        shown::one_line(&self.title)
+    }
+
     /// Returns ` 2/5` with a leading blank, or nothing.
     pub fn place(&self) -> String {
         match self.number {
@@ -104,17 +111,18 @@ impl Steps {
     }
 }
 
-/// Returns the lines of a failed step, for every view for people. There is at least one.
-pub(super) fn failure(image: &str, step: &Step, error: &str) -> Vec<String> {
-    let place = step.place();
-    let mut lines = vec![format!("[{image}{place}] failed: {}", step.title)];
-    lines.extend(error.lines().map(|line| format!("[{image}{place}] {line}")));
-    let output = step.tail.lines();
-    if !output.is_empty() {
-        lines.push(format!("[{image}{place}] last output:"));
-        lines.extend(output.iter().map(|line| log_line(image, line)));
-    }
-    lines
+/// Returns the line of a failed step. The reason follows with the failure of its image, and the output with the error of the run.
+pub(super) fn failure(image: &str, step: &Step) -> String {
+    format!("[{image}{}] failed: {}", step.place(), step.shown_title())
+}
+
+/// Returns the lines of a note. A line without an image has a level.
+pub(super) fn note(text: &str, paint: Paint) -> Vec<String> {
+    let level = paint.text(Ink::Name, "note:");
+    format!("{level} {text}")
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Returns a line of output, with its image.

@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::paint::{Ink, Paint};
 use super::plain::{copied, findings_shown, planned, published, urgent};
-use super::steps::{Step, Steps, failure};
+use super::steps::{Step, Steps, failure, note};
 use super::{TICK, View};
 use crate::event::{Event, ImageLabel, StepChange};
 use crate::shown;
@@ -128,7 +128,7 @@ impl Terminal {
     fn update(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Phase { text } => self.phase.clone_from(text),
-            Event::Note { text } => self.print(std::slice::from_ref(text)),
+            Event::Note { text } => self.print(&note(text, self.paint)),
             Event::Warning { .. } => self.print(&urgent(event, self.paint).unwrap_or_default()),
             Event::Planned { build, reuse } => {
                 self.planned = build.len();
@@ -196,7 +196,7 @@ impl Terminal {
                 tags,
                 digest,
             } => {
-                let text = published(repository, tags, digest.as_str());
+                let text = published(repository, tags, digest.short());
                 self.outcome(Ink::Good, "tagged", image, &text);
             }
             Event::Release(_) | Event::Stop => {}
@@ -228,11 +228,9 @@ impl Terminal {
                 running.steps += 1;
                 running.cached += usize::from(*cached);
             }
-            StepChange::Failed(error) => {
+            StepChange::Failed(_) => {
                 let step = self.steps.end(image, step, now);
-                let mut lines = failure(image, &step, error);
-                lines[0] = self.paint.text(Ink::Bad, &lines[0]);
-                self.print(&lines);
+                self.print(&[self.paint.text(Ink::Bad, &failure(image, &step))]);
             }
         }
     }
@@ -291,7 +289,11 @@ impl Terminal {
 
     /// Returns the text of a running step.
     fn step(&self, step: &Step, now: Instant) -> String {
-        let mut parts = vec![format!("{} {}", step.place(), step.title).trim().to_owned()];
+        let mut parts = vec![
+            format!("{} {}", step.place(), step.shown_title())
+                .trim()
+                .to_owned(),
+        ];
         if let Some((current, total)) = step.transferred() {
             parts.push(match total {
                 0 => human_size(current),

@@ -21,6 +21,7 @@ use crate::event::Event;
 use crate::llb::{Definition, Output, Platform};
 use crate::name::Reference;
 use crate::plan::KeptSteps;
+use crate::shown;
 use crate::source::Sources;
 use crate::stack::{self, Dockerfile, ImageId};
 use crate::trace::{self, Track};
@@ -151,7 +152,8 @@ fn wanted(
         let count = shown.iter().map(|it| it.number).max().unwrap_or_default();
         let place = |step: &Candidate| step.place(&definition.pb);
         let steps = shown.iter();
-        let help = steps_help(steps.map(|step| (step.number, step.title.clone(), place(step))));
+        let help =
+            steps_help(steps.map(|step| (step.number, shown::one_line(&step.title), place(step))));
         return Err(refused(format!("it has {count} steps"), &help));
     };
     let wanted = match place {

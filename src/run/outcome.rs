@@ -110,8 +110,8 @@ impl fmt::Display for ImageError {
                     .map_or(Ok(()), |code| write!(f, " (exit code {code})"))
             }
             Self::Step { failure, .. } => match failure.exit_code {
-                Some(137) => write!(f, "its process was killed (exit code 137): out of memory?"),
-                Some(code) => write!(f, "it ended with exit code {code}"),
+                Some(137) => write!(f, "killed (exit code 137): out of memory?"),
+                Some(code) => write!(f, "exit code {code}"),
                 // The text quotes the whole command.
                 None => write!(f, "{}", buildkit::reason(&failure.message)),
             },

@@ -4,6 +4,7 @@
 //! [`Args`] is the whole command line; `cli` runs its [`Command`].
 
 mod build;
+mod given;
 mod output;
 mod process;
 mod release;
@@ -14,6 +15,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use self::build::{BuildArgs, LoadProgram, LockArgs, PlanArgs, ProvingArgs, TestArgs};
+pub use self::given::GivenOptions;
 pub use self::output::{
     CompletionsArgs, DocsArgs, GraphArgs, GraphFormat, ImportArgs, InitArgs, ParityArgs,
     PrepullArgs, RenderArgs, WhyArgs,
@@ -89,7 +91,8 @@ impl Args {
     ) -> Result<Self, clap::Error> {
         let mut shown = Self::shown();
         let matches = shown.try_get_matches_from_mut(words)?;
-        let args = Self::from_arg_matches(&matches)?;
+        let mut args = Self::from_arg_matches(&matches)?;
+        args.global.given = GivenOptions::read(&matches);
         match args.command.conflict() {
             Some((kind, text)) => Err(shown.error(kind, text)),
             None => Ok(args),
@@ -214,6 +217,9 @@ pub struct Global {
     /// Also show the output of steps
     #[arg(short, long, env = "LAMINATE_VERBOSE", value_parser = Flag::new(), global = true)]
     pub verbose: bool,
+    /// Options that messages repeat in commands.
+    #[arg(skip)]
+    pub given: GivenOptions,
 }
 
 /// The commands.

@@ -5,19 +5,22 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::build::Recorded;
+use crate::cli::args::GivenOptions;
 use crate::cli::{color, exit};
 use crate::diagnostic::{Diagnostic, render};
 use crate::evidence::{Checks, Evidence, Finding, Rule, Verdict};
 use crate::path::is_at_or_below;
 use crate::plan::Planned;
+use crate::report::{Ink, Paint};
 use crate::source::Span;
 use crate::stack::{Base, Image, Stack};
 
 /// Lines of a failed test's report that are shown.
 const SHOWN: usize = 30;
 
-/// Returns everything that failed, on its place in the spec, and entries of `allow` that are not needed.
-pub(super) fn text(recorded: &Recorded<'_>) -> String {
+/// Returns everything that failed, on its place in the spec, and entries of `allow` that are not needed. `given`: the options of
+/// this command.
+pub(super) fn text(recorded: &Recorded<'_>, given: &GivenOptions) -> String {
     let stack = recorded.stack();
     let mut text = String::new();
     for planned in &recorded.plan().images {
@@ -25,8 +28,17 @@ pub(super) fn text(recorded: &Recorded<'_>) -> String {
             continue;
         };
         let image = &stack[planned.id];
-        for (name, verdict) in evidence.suites.iter().filter(|(_, v)| !v.passed) {
-            text.push_str(&suite(stack, image, &planned.label, name, verdict));
+        let failed = evidence.suites.iter().filter(|(_, v)| !v.passed);
+        let failed: Vec<String> = failed
+            .map(|(name, verdict)| suite(stack, image, &planned.label, name, verdict))
+            .collect();
+        text.push_str(&failed.join("\n"));
+        if !failed.is_empty() {
+            // `test` reads images of staging alone.
+            let is_stored = stack.staging().is_some() && !recorded.options().offline;
+            let help = Paint { color: color() }.text(Ink::Name, "help:");
+            let what_next = what_next(&planned.label, is_stored, given);
+            text.push_str(&format!("{help} {what_next}\n\n"));
         }
         if let Some(checks) = &evidence.checks {
             let base = match &image.base {
@@ -77,8 +89,19 @@ fn suite(stack: &Stack, image: &Image, label: &str, name: &str, verdict: &Verdic
     if verdict.failed_cases().next().is_none() {
         text.push_str(&tail(&verdict.log));
     }
-    text.push('\n');
     text
+}
+
+/// Returns what helps to mend a suite that failed.
+fn what_next(label: &str, is_stored: bool, given: &GivenOptions) -> String {
+    let shell = given.command(&["shell", label]);
+    let shell = format!("open a shell in the image: `{shell}`");
+    if is_stored {
+        let test = given.command(&["test", label]);
+        format!("{shell}; run only its suites: `{test}`")
+    } else {
+        shell
+    }
 }
 
 /// The last lines of a text, marked as quoted.
@@ -266,4 +289,22 @@ fn checks_json(stack: &Stack, image: &Image, checks: &Checks) -> Value {
         "allowed": checks.allowed,
         "unused": checks.unused,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_suite_is_run_again_on_an_image_of_staging() {
+        let given = GivenOptions::default();
+        assert_eq!(
+            what_next("1/web", true, &given),
+            "open a shell in the image: `laminate shell 1/web`; run only its suites: `laminate test 1/web`"
+        );
+        assert_eq!(
+            what_next("web", false, &given),
+            "open a shell in the image: `laminate shell web`"
+        );
+    }
 }

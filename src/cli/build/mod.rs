@@ -8,10 +8,11 @@ mod dry_run;
 mod failure;
 mod findings;
 mod hint;
+mod image_error;
 mod request;
 
-pub use answer::image_error;
 pub use failure::REGISTRY_HELP;
+pub use image_error::image_error;
 pub use request::process as process_options;
 
 use std::time::Instant;
@@ -103,7 +104,7 @@ async fn carry_out(
         interrupt,
     };
     let recorded = build::build(prepared, &engine).await?;
-    answer::answer(context, recorded, started, log)
+    answer::answer(context, recorded, started, log, &global.given)
 }
 
 /// Returns the stack with all its variants, if a build publishes only some of them.

@@ -216,7 +216,9 @@ fn finish_shows_everything_sent_and_waits_for_no_sender() {
     alive.send(Event::Note {
         text: "too late".to_owned(),
     });
-    let expected: String = (0..1000).map(|number| format!("note {number}\n")).collect();
+    let expected: String = (0..1000)
+        .map(|number| format!("note: note {number}\n"))
+        .collect();
     assert_eq!(written.text(), expected);
 }
 
@@ -229,7 +231,7 @@ fn a_reporter_that_is_dropped_has_shown_everything() {
         text: "a note".to_owned(),
     });
     drop(reporter);
-    assert_eq!(written.text(), "a note\n");
+    assert_eq!(written.text(), "note: a note\n");
 }
 
 fn suite(passed: bool, summary: &str) -> Event {

@@ -22,18 +22,12 @@ fn plain_lines() {
     [base] done in 1m 04s
     [ml 1/5] pip requirements.txt
     [ml 1/5] failed: pip requirements.txt
-    [ml 1/5] exit code: 1
-    [ml 1/5] last output:
-    [ml] | Collecting numpy
-    [ml] |
-    [ml] |  99%
-    [ml] | error: no numpy
     [ml] failed: step `pip requirements.txt` failed
     [lab] blocked because ml failed
     pushing to localhost/x/stack
     pushing to localhost/x/stack: done
     [base] copied 3 blobs (39 B) to localhost/x/base through this machine: localhost refused
-    [base] localhost/x/base: 2021.2-d021570 (sha256:0123456789ab)
+    [base] tagged localhost/x/base:2021.2-d021570 (0123456789ab)
     "#);
 }
 
@@ -57,18 +51,12 @@ fn plain_lines_with_the_output_of_steps() {
     [ml] |  99%
     [ml] | error: no numpy
     [ml 1/5] failed: pip requirements.txt
-    [ml 1/5] exit code: 1
-    [ml 1/5] last output:
-    [ml] | Collecting numpy
-    [ml] |
-    [ml] |  99%
-    [ml] | error: no numpy
     [ml] failed: step `pip requirements.txt` failed
     [lab] blocked because ml failed
     pushing to localhost/x/stack
     pushing to localhost/x/stack: done
     [base] copied 3 blobs (39 B) to localhost/x/base through this machine: localhost refused
-    [base] localhost/x/base: 2021.2-d021570 (sha256:0123456789ab)
+    [base] tagged localhost/x/base:2021.2-d021570 (0123456789ab)
     "#);
 }
 
@@ -79,12 +67,6 @@ fn quiet_shows_only_warnings_and_failures() {
     insta::assert_snapshot!(written.text(), @r#"
     warning: debian:bookworm is not locked
     [ml 1/5] failed: pip requirements.txt
-    [ml 1/5] exit code: 1
-    [ml 1/5] last output:
-    [ml] | Collecting numpy
-    [ml] |
-    [ml] |  99%
-    [ml] | error: no numpy
     [ml] failed: step `pip requirements.txt` failed
     [lab] blocked because ml failed
     "#);
@@ -124,6 +106,22 @@ fn quiet_shows_only_verdicts_that_failed() {
 }
 
 #[test]
+fn a_note_has_a_level_and_a_title_one_line() {
+    let written = Written::default();
+    let mut view = Plain::new(written.clone(), false, false);
+    let text = "no locks\n  | more".to_owned();
+    view.show(&Event::Note { text }, Instant::now());
+    let title = "RUN a &&     b";
+    view.show(&started("ml", title, 1, 2), Instant::now());
+    view.show(&done("ml", title, false, 0), Instant::now());
+    view.show(&done("ml", "RUN c   d", true, 0), Instant::now());
+    assert_eq!(
+        written.text(),
+        "note: no locks\n  | more\n[ml 1/2] RUN a && b\n[ml 1/2] done in 0.0 s\n[ml] RUN c d: cached\n"
+    );
+}
+
+#[test]
 fn an_export_prints_its_start_and_its_end() {
     let written = Written::default();
     let mut view = Plain::new(written.clone(), false, false);
@@ -156,6 +154,6 @@ fn an_image_without_tags_is_printed_with_its_digest() {
     };
     view.show(&event, Instant::now());
     let digest = Digest::of(b"ml");
-    let expected = format!("[ml] host/ml: no tag (sha256:{})\n", &digest.hex()[..12]);
+    let expected = format!("[ml] host/ml: no tag ({})\n", &digest.hex()[..12]);
     assert_eq!(written.text(), expected);
 }

@@ -47,17 +47,11 @@ fn a_terminal_keeps_results() {
     reused: r
     built   base  1m 04s, 1 of 2 steps cached
     [ml 1/5] failed: pip requirements.txt
-    [ml 1/5] exit code: 1
-    [ml 1/5] last output:
-    [ml] | Collecting numpy
-    [ml] |
-    [ml] |  99%
-    [ml] | error: no numpy
     failed  ml    step `pip requirements.txt` failed
     blocked lab   because ml failed
     copied  base  3 blobs (39 B) to localhost/x/base through this machine: localhost
      refused
-    tagged  base  localhost/x/base: 2021.2-d021570 (sha256:0123456789ab)
+    tagged  base  localhost/x/base:2021.2-d021570 (0123456789ab)
     "#);
 }
 

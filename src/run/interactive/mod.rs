@@ -25,10 +25,14 @@ use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::llb::Proxy;
 use crate::plan::Action;
+use crate::shown;
 use crate::stack::ImageId;
 
 /// The variable with the kind of a terminal, and the value that Docker sets: images have no others.
 const TERM: (&str, &str) = ("TERM", "xterm");
+
+/// Lines of a failed step's output that are shown before the shell in it.
+const SHOWN: usize = 20;
 
 /// Starts bash, or sh in an image without it.
 const SHELL: &str = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi";
@@ -177,7 +181,7 @@ async fn in_step(
     interactive: &Interactive,
 ) -> Result<Option<Setting>, StopReason> {
     let label = context.label(id);
-    let error = done.errors.get(&id);
+    let error = done.errors.get(&id).map(Box::as_ref);
     let failure = error.and_then(|error| target.failure(error));
     let (root, moment) = match (done.built.get(&id), failure) {
         (Some(built), _) => (Some(built.result.clone()), moment_of(&interactive.place)),
@@ -192,10 +196,14 @@ async fn in_step(
             }
         },
     };
-    let Target { title, number, .. } = target;
-    context.events.send(Event::Note {
-        text: format!("image `{label}` {moment} step {number}, `{title}`; changes are not kept"),
-    });
+    let (number, title) = (target.number, shown::one_line(&target.title));
+    let mut text =
+        format!("image `{label}` {moment} step {number}, `{title}`; changes are not kept");
+    if let (Some(ImageError::Step { log, .. }), Some(_)) = (error, failure) {
+        let last = &log[log.len().saturating_sub(SHOWN)..];
+        text.extend(last.iter().map(|line| format!("\n  | {line}")));
+    }
+    context.events.send(Event::Note { text });
     let (exec, root) = match (target.exec(), root) {
         (Some(exec), root) => (exec, root),
         (None, Some(root)) => {
