@@ -5,7 +5,9 @@
 
 use std::ops::Range;
 
+use super::quotes::{here_document, is_open, split, unquoted};
 use super::{Fault, Word};
+use crate::diagnostic::nearest;
 
 /// An instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,9 @@ pub struct Lines {
     /// In their order.
     pub instructions: Vec<Instruction>,
 }
+
+/// All directives (frontend/dockerfile/parser/directives.go). Another comment ends them.
+const DIRECTIVES: [&str; 3] = ["syntax", "escape", "check"];
 
 /// All instructions (Dockerfile reference, "Overview").
 const KEYWORDS: [&str; 18] = [
@@ -117,8 +122,9 @@ fn directive(line: &str) -> Option<(String, &str)> {
     let comment = line.trim().strip_prefix('#')?;
     let (name, value) = comment.split_once('=')?;
     let name = name.trim().to_lowercase();
-    let is_word = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric());
-    is_word.then_some((name, value.trim()))
+    let value = value.trim();
+    let is_directive = DIRECTIVES.contains(&name.as_str()) && !value.is_empty();
+    is_directive.then_some((name, value))
 }
 
 /// Reads an instruction whose first line is `line`.
@@ -135,9 +141,10 @@ fn instruction(
     while let Some((line, at)) = next.take() {
         let is_blank = line.trim().is_empty() || line.trim_start().starts_with('#');
         let trimmed = line.trim_end_matches([' ', '\t']);
+        // An escape before it makes it a character of the line.
         let continued = trimmed.strip_suffix(escape);
-        // The first line is an instruction.
-        if whole.is_empty() || !is_blank {
+        let continued = continued.filter(|before| !before.ends_with(escape));
+        if !is_blank {
             let part = continued.unwrap_or(line);
             whole.push_str(part);
             places.extend(at..at + part.len());
@@ -155,10 +162,11 @@ fn instruction(
     if !KEYWORDS.contains(&keyword.as_str()) {
         let start = at + skipped;
         let written = &words[..length];
+        let near = nearest(&keyword, KEYWORDS);
         return Err(Fault {
             message: format!("unknown instruction `{written}`"),
             label: "no instruction of a Dockerfile".to_owned(),
-            help: None,
+            help: near.map(|near| format!("did you mean `{near}`?")),
             range: start..start + length,
         });
     }
@@ -275,7 +283,8 @@ impl Instruction {
         let of_trigger = self
             .trigger()
             .is_some_and(|inner| matches!(inner.keyword.as_str(), "RUN" | "COPY" | "ADD"));
-        if !is_shell && !of_trigger {
+        // The frontend reads no words of such a line, and leaves the fault to the shell.
+        if !is_shell && !of_trigger || is_open(&self.arguments) {
             return Ok(());
         }
         for range in split(&self.arguments) {
@@ -309,54 +318,4 @@ impl Instruction {
         }
         Ok(())
     }
-}
-
-/// Returns the name of a here-document, and whether its lines lose the tabs they begin with: `<<-EOF`.
-pub fn here_document(word: &str) -> Option<(String, bool)> {
-    let rest = word.trim_start_matches(|c: char| c.is_ascii_digit());
-    let rest = rest.strip_prefix("<<")?;
-    let (rest, is_chomped) = match rest.strip_prefix('-') {
-        Some(rest) => (rest, true),
-        None => (rest, false),
-    };
-    let name = unquoted(rest);
-    (!name.is_empty() && !rest.contains('<')).then_some((name, is_chomped))
-}
-
-/// Returns the words of a text, quotes included.
-fn split(text: &str) -> Vec<Range<usize>> {
-    let mut list = Vec::new();
-    let mut start = None;
-    let mut quote = None;
-    let mut is_escaped = false;
-    for (at, found) in text.char_indices() {
-        match (found, quote) {
-            _ if is_escaped => is_escaped = false,
-            ('\\', _) => is_escaped = true,
-            ('"' | '\'', None) => quote = Some(found),
-            (end, Some(begun)) if end == begun => quote = None,
-            (blank, None) if blank.is_whitespace() => {
-                list.extend(start.take().map(|start| start..at));
-                continue;
-            }
-            _ => {}
-        }
-        start.get_or_insert(at);
-    }
-    list.extend(start.map(|start| start..text.len()));
-    list
-}
-
-/// Returns a word without quotes.
-fn unquoted(word: &str) -> String {
-    let mut made = String::new();
-    let mut quote = None;
-    for found in word.chars() {
-        match quote {
-            None if matches!(found, '"' | '\'') => quote = Some(found),
-            Some(begun) if begun == found => quote = None,
-            _ => made.push(found),
-        }
-    }
-    made
 }

@@ -8,6 +8,7 @@
 mod ignore;
 mod lines;
 mod parse;
+mod quotes;
 #[cfg(test)]
 mod tests;
 mod uses;
@@ -16,7 +17,8 @@ mod words;
 use std::ops::Range;
 
 pub use ignore::Ignore;
-pub use lines::{Instruction, Lines, here_document, lines};
+pub use lines::{Instruction, Lines, lines};
+pub use quotes::here_document;
 pub use uses::{Root, Uses};
 pub use words::expand;
 

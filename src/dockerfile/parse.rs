@@ -1,6 +1,7 @@
 //! Reads what a plan must know of the instructions of a Dockerfile.
 
-use super::lines::{Instruction, Lines, here_document, lines};
+use super::lines::{Instruction, Lines, lines};
+use super::quotes::here_document;
 use super::{Arg, Dockerfile, Fault, Stage, Use, Word};
 
 impl Dockerfile {
@@ -145,17 +146,15 @@ impl Stage {
     }
 }
 
-/// Returns the variables of an `ARG`: `A=1 B`.
+/// Returns the variables of an `ARG`: `A=1 B`. Their defaults have quotes: variables in them are replaced by those.
 fn args(instruction: &Instruction) -> Vec<Arg> {
-    let list = instruction.words().into_iter();
-    let args = list.map(|word| {
-        let (name, default) = match word.value.split_once('=') {
-            Some((name, default)) => (name.to_owned(), Some(default.to_owned())),
-            None => (word.value, None),
-        };
+    let words = instruction.words().into_iter();
+    let args = words.zip(instruction.raw_words()).map(|(word, raw)| {
+        let name = word.value.split_once('=').map(|(name, _)| name);
+        let default = raw.split_once('=').map(|(_, default)| default);
         Arg {
-            name,
-            default,
+            name: name.unwrap_or(&word.value).to_owned(),
+            default: default.map(str::to_owned),
             range: word.range,
         }
     });

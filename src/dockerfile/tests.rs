@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lines::lines;
-use super::words::expand;
 use super::{Dockerfile, Ignore, Root, Uses};
 
 fn uses_of(text: &str, target: Option<&str>, args: &[(&str, &str)]) -> Uses {
@@ -33,7 +32,13 @@ fn the_base_is_that_of_the_first_stage_of_the_target() {
     assert_eq!(images(&uses), ["golang:1"]);
     let uses = uses_of(text, Some("BUILD"), &[]);
     assert_eq!((root(&uses), images(&uses).len()), ("golang:1", 0));
-    assert_eq!(root(&uses_of(text, Some("0"), &[])), "debian:12");
+    let file = Dockerfile::parse(text).expect("a Dockerfile");
+    let by_number = file.uses(Some("0"), &BTreeMap::new(), &BTreeSet::new());
+    // The frontend finds it by name alone.
+    assert_eq!(
+        by_number.expect_err("unknown").message,
+        "unknown target `0`"
+    );
 }
 
 #[test]
@@ -96,7 +101,13 @@ fn a_name_that_cannot_be_known_is_a_fault_at_its_place() {
     let blank = "ARG X\nFROM ${X}\n";
     let expected = "the name of the base is unknown: `${X}`";
     assert_eq!(fault(blank), (expected.to_owned(), "${X}".to_owned()));
-    assert!(fault("FROM base-$TARGETARCH\n").0.contains("unknown"));
+    for text in [
+        "FROM base-$TARGETARCH\n",
+        "FROM base-${TARGETARCH:-amd64}\n",
+        "ARG TARGETARCH\nARG X=a-$TARGETARCH\nARG Y=${X}\nFROM base:$Y\n",
+    ] {
+        assert!(fault(text).0.contains("unknown"), "{text}");
+    }
     assert!(
         fault("ARG X\nFROM ${X:?set-it}\n")
             .0
@@ -170,6 +181,7 @@ fn a_path_is_certain_up_to_a_variable_or_a_pattern() {
 fn an_invalid_file_is_a_fault_at_its_place() {
     let fault = Dockerfile::parse("FROM debian\nRUM x\n").expect_err("invalid");
     assert_eq!(fault.message, "unknown instruction `RUM`");
+    assert_eq!(fault.help.as_deref(), Some("did you mean `RUN`?"));
     assert_eq!(fault.range, 12..15);
     for text in ["FROM", "FROM a b", "FROM a\nRUN <<EOF\nx\n"] {
         assert!(Dockerfile::parse(text).is_err(), "{text}");
@@ -177,20 +189,78 @@ fn an_invalid_file_is_a_fault_at_its_place() {
 }
 
 #[test]
-fn variables_are_replaced_as_in_a_dockerfile() {
-    let vars = [("a", "1"), ("empty", "")].map(|(n, v)| (n.to_owned(), v.to_owned()));
-    let vars = BTreeMap::from(vars);
+fn a_variable_of_the_platform_can_have_a_value_of_its_own() {
+    let text = "ARG X=a-$TARGETARCH\nARG TARGET_IMAGE=b\nFROM $X-$TARGET_IMAGE\n";
+    let uses = uses_of(text, None, &[("TARGETARCH", "arm64")]);
+    assert_eq!(root(&uses), "a-arm64-b");
+    assert!(uses.reads("TARGETARCH"));
+    let text = "ARG TARGETARCH=amd64\nARG X='$Y'\nFROM a-$TARGETARCH:${X#?}\n";
+    assert_eq!(root(&uses_of(text, None, &[])), "a-amd64:Y");
+}
+
+/// Lines after `FROM` and the instructions that the frontend reads there (parser.go, `Parse`), with their here-documents.
+#[test]
+fn lines_and_here_documents_end_where_the_frontend_ends_them() {
     for (text, expected) in [
-        ("x$a-${a}y$none", "x1-1y"),
-        ("${none:-z$a}${a:-z}", "z11"),
-        ("${empty:-z}${empty-z}", "z"),
-        ("${a:+z}${none+z}", "z"),
-        ("\\$a", "$a"),
-        ("${none:-${a}}", "1"),
+        ("RUN a \\\nb", &["RUN a b"] as &[&str]),
+        ("RUN a \\ \t\n  b", &["RUN a   b"]),
+        ("RUN a \\\\\nENV b", &["RUN a \\\\", "ENV b"]),
+        ("RUN a \\\\\\\nENV b", &["RUN a \\\\\\", "ENV b"]),
+        ("RUN a \\\n\\\nb", &["RUN a b"]),
+        ("\\\n\n# c\nRUN a", &["RUN a"]),
+        ("RUN << E\nENV\nE\nENV b", &["RUN << E|ENV\n", "ENV b"]),
+        ("RUN cat <<\t E >/x\nx\nE", &["RUN cat <<\t E >/x|x\n"]),
+        ("RUN cat <<\\E\nx\nE", &["RUN cat <<\\E|x\n"]),
+        ("RUN cat <<E\\OF\nx\nEOF", &["RUN cat <<E\\OF|x\n"]),
+        (
+            "RUN cat <<\"E\\OF\"\nx\nE\\OF",
+            &["RUN cat <<\"E\\OF\"|x\n"],
+        ),
+        ("RUN cat <<'A B'\nx\nA B", &["RUN cat <<'A B'|x\n"]),
+        ("RUN tr a '\\' <<E\nx\nE", &["RUN tr a '\\' <<E|x\n"]),
+        ("RUN cat 3<<E\nx\nE", &["RUN cat 3<<E|x\n"]),
+        ("ONBUILD RUN << E\nx\nE", &["ONBUILD RUN << E|x\n"]),
+        // None of these has a here-document.
+        ("RUN cat <<- E\nENV x", &["RUN cat <<- E", "ENV x"]),
+        ("RUN cat <<<E\nENV x", &["RUN cat <<<E", "ENV x"]),
+        ("RUN cat<<E\nENV x", &["RUN cat<<E", "ENV x"]),
+        ("RUN cat \"<<E\"\nENV x", &["RUN cat \"<<E\"", "ENV x"]),
+        ("RUN cat '<< E'\nENV x", &["RUN cat '<< E'", "ENV x"]),
+        ("RUN cat \\<<E\nENV x", &["RUN cat \\<<E", "ENV x"]),
+        (
+            "RUN cat <<E # don't\nENV x",
+            &["RUN cat <<E # don't", "ENV x"],
+        ),
+        ("ENV a << E", &["ENV a << E"]),
     ] {
-        assert_eq!(expand(text, &vars).as_deref(), Ok(expected), "{text}");
+        let read = lines(&format!("FROM a\n{text}\n"));
+        let read = read.unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
+        let found = read.instructions[1..].iter();
+        let found = found.map(|it| {
+            let documents = it.documents.iter().map(|text| format!("|{text}"));
+            format!(
+                "{} {}{}",
+                it.keyword,
+                it.arguments,
+                documents.collect::<String>()
+            )
+        });
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{text}");
     }
-    assert!(expand("${a#x}", &vars).is_err());
+}
+
+#[test]
+fn another_comment_ends_the_directives() {
+    for (text, expected) in [
+        ("# escape=`\nFROM a `\n AS b", "a  AS b"),
+        ("# check=skip=all\n# escape=`\nFROM a `\n AS b", "a  AS b"),
+        ("# other=x\n# escape=`\nFROM a `\nRUN b", "a `"),
+    ] {
+        assert_eq!(
+            lines(text).expect("valid").instructions[0].arguments,
+            expected
+        );
+    }
 }
 
 #[test]

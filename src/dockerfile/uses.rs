@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::words::{Unexpandable, expand, variables};
+use super::words::{Unexpandable, expand, expand_word, variables};
 use super::{Dockerfile, Fault, Stage, Use, Word};
 use crate::diagnostic::nearest;
 use crate::path::clean;
@@ -42,6 +42,7 @@ impl Uses {
     pub fn reads(&self, name: &str) -> bool {
         self.args.contains(name)
             || PREDEFINED.contains(&name.to_uppercase().as_str())
+            || OF_PLATFORM.contains(&name)
             || name.starts_with("BUILDKIT_")
     }
 }
@@ -71,11 +72,24 @@ enum Named {
     Image,
 }
 
-/// Variables that the engine sets, by the platforms of the build and the image.
-const OF_PLATFORM: [&str; 2] = ["TARGET", "BUILD"];
+/// Variables that the frontend sets, by the platforms of the build and the image (dockerfile2llb/platform.go,
+/// `defaultArgs`). An argument of the build replaces one, also without an `ARG`.
+const OF_PLATFORM: [&str; 11] = [
+    "BUILDPLATFORM",
+    "BUILDOS",
+    "BUILDOSVERSION",
+    "BUILDARCH",
+    "BUILDVARIANT",
+    "TARGETPLATFORM",
+    "TARGETOS",
+    "TARGETOSVERSION",
+    "TARGETARCH",
+    "TARGETVARIANT",
+    "TARGETSTAGE",
+];
 
 impl Dockerfile {
-    /// Follows a target: the name or number of a stage, by default the last one. `args` are values of `ARG`, `contexts`
+    /// Follows a target: the name of a stage, by default the last one. `args` are values of `ARG`, `contexts`
     /// names that stand for images.
     pub fn uses(
         &self,
@@ -144,15 +158,18 @@ impl Dockerfile {
     fn target(&self, target: &str) -> Result<usize, Fault> {
         let name = target.to_lowercase();
         let named = |stage: &Stage| stage.name.as_deref() == Some(name.as_str());
-        let by_number = || target.parse().ok().filter(|at| *at < self.stages.len());
-        let found = self.stages.iter().rposition(named).or_else(by_number);
+        let found = self.stages.iter().rposition(named);
         found.ok_or_else(|| {
             let names = self.stages.iter().filter_map(|stage| stage.name.as_deref());
             let names: Vec<&str> = names.collect();
             Fault {
                 message: format!("unknown target `{target}`"),
                 label: "no stage has this name".to_owned(),
-                help: (!names.is_empty()).then(|| format!("the stages are {}", names.join(", "))),
+                help: Some(if names.is_empty() {
+                    "name the stage in its line: `FROM IMAGE AS NAME`".to_owned()
+                } else {
+                    format!("the stages are {}", names.join(", "))
+                }),
                 range: 0..0,
             }
         })
@@ -163,16 +180,21 @@ impl Dockerfile {
         &self,
         args: &BTreeMap<String, String>,
     ) -> Result<BTreeMap<String, String>, Fault> {
-        let mut vars = BTreeMap::new();
+        let of_platform = OF_PLATFORM.iter();
+        let of_platform = of_platform.filter_map(|name| args.get_key_value(*name));
+        let of_platform = of_platform.map(|(name, value)| (name.clone(), value.clone()));
+        let mut vars: BTreeMap<String, String> = of_platform.collect();
         for arg in &self.args {
             let value = match (args.get(&arg.name), &arg.default) {
                 (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) if engine_variable(default, self, &vars).is_some() => None,
                 (None, Some(default)) => {
                     let word = Word {
                         value: default.clone(),
                         range: arg.range.clone(),
                     };
-                    Some(expand(default, &vars).map_err(|reason| unexpandable(&word, reason))?)
+                    let value = expand_word(default, &vars);
+                    Some(value.map_err(|reason| unexpandable(&word, reason))?)
                 }
                 (None, None) => None,
             };
@@ -225,20 +247,20 @@ impl Follower<'_> {
         if let Some(fault) = self.misspelled(written) {
             return Err(fault);
         }
-        let platform = OF_PLATFORM.iter().find(|name| {
-            let is_used = |form: &str| written.value.contains(&format!("{form}{name}"));
-            is_used("$") || is_used("${")
-        });
-        let value = expand(&written.value, &self.vars);
-        let value = value.map_err(|reason| unexpandable(written, reason))?;
-        if platform.is_some() || value.is_empty() {
-            let label = match platform {
-                Some(_) => "laminate does not know the variables of the platform here",
-                None => "its variables are empty",
-            };
+        if let Some(name) = engine_variable(&written.value, self.file, &self.vars) {
             return Err(Fault {
                 message: format!("the name of the base is unknown: `{}`", written.value),
-                label: label.to_owned(),
+                label: format!("the engine sets `{name}`, by its platform"),
+                help: Some(format!("set `{name}` in `args:`")),
+                range: written.range.clone(),
+            });
+        }
+        let value = expand(&written.value, &self.vars);
+        let value = value.map_err(|reason| unexpandable(written, reason))?;
+        if value.is_empty() {
+            return Err(Fault {
+                message: format!("the name of the base is unknown: `{}`", written.value),
+                label: "its variables are empty".to_owned(),
                 help: Some(
                     "set the variable in `args:`, and declare it by `ARG` before the first `FROM`"
                         .to_owned(),
@@ -254,12 +276,10 @@ impl Follower<'_> {
 
     /// Returns the fault of a variable after `FROM` that has no `ARG`, but nearly the name of one: it is empty.
     fn misspelled(&self, written: &Word) -> Option<Fault> {
-        let is_known = |name: &str| {
-            self.file.has_arg(name) || OF_PLATFORM.iter().any(|begin| name.starts_with(begin))
-        };
+        let is_known = |name: &str| self.file.has_arg(name) || OF_PLATFORM.contains(&name);
         let unknown = variables(&written.value).into_iter();
-        let mut unknown = unknown.filter(|name| !is_known(name));
-        unknown.find_map(|name| {
+        let mut unknown = unknown.filter(|(name, has_default)| !has_default && !is_known(name));
+        unknown.find_map(|(name, _)| {
             let near = nearest(name, self.file.arg_names())?;
             Some(Fault {
                 message: format!("unknown variable `{name}`"),
@@ -319,6 +339,28 @@ impl Follower<'_> {
     }
 }
 
+/// Returns a variable in a text of which only the engine has the value, also by way of the default of an `ARG`.
+fn engine_variable(
+    text: &str,
+    file: &Dockerfile,
+    vars: &BTreeMap<String, String>,
+) -> Option<&'static str> {
+    let names = variables(text).into_iter().map(|(name, _)| name);
+    let mut unset = names.filter(|name| !vars.contains_key(*name));
+    unset.find_map(|name| {
+        let of_platform = OF_PLATFORM.iter().find(|known| **known == name).copied();
+        of_platform.or_else(|| {
+            // Those before it have no value either.
+            let at = file.args.iter().position(|arg| arg.name == name)?;
+            let before = Dockerfile {
+                args: file.args[..at].to_vec(),
+                ..Dockerfile::default()
+            };
+            engine_variable(file.args[at].default.as_deref()?, &before, vars)
+        })
+    })
+}
+
 /// Returns a path that must be in the context; `None` if it is all of it, or not certain.
 fn required(path: &Word) -> Option<Word> {
     let is_certain = |part: &str| part != ".." && !is_open(part);
@@ -347,17 +389,22 @@ fn prefix(path: &str) -> String {
 }
 
 fn unexpandable(word: &Word, reason: Unexpandable) -> Fault {
-    let (message, label) = match reason {
+    let (message, label, help) = match reason {
         Unexpandable::Form(form) => (
-            format!("unsupported form of a variable `{form}`"),
-            "laminate must know this name before the build".to_owned(),
+            format!("unsupported form of a variable in `{form}`"),
+            "the frontend of the engine does not know it".to_owned(),
+            None,
         ),
-        Unexpandable::Required { name, message } => (format!("missing value of `{name}`"), message),
+        Unexpandable::Required { name, message } => (
+            format!("missing value of `{name}`"),
+            message,
+            Some("set the variable in `args:`".to_owned()),
+        ),
     };
     Fault {
         message,
         label,
-        help: Some("set the variable in `args:`".to_owned()),
+        help,
         range: word.range.clone(),
     }
 }
