@@ -216,6 +216,28 @@ EXAMPLES = {
         ENTRYPOINT ["top", "-b"]
         CMD ["-c"]
         """,
+    "lines": r"""
+        # escape=\
+        FROM BASE
+        RUN echo a \\
+        ENV AFTER=1
+        RUN cat << EOF > /blank
+        FROM $AFTER
+        EOF
+        RUN cat <<\EOF >/escaped && echo 'a\b' | tr '\' / >/slash && cat <<E >/expanded
+        $AFTER
+        EOF
+        $AFTER
+        E
+        """,
+    "substitutions": """
+        ARG IMAGE=v-BASE-rc.1
+        ARG PLAIN='${IMAGE#v-}'
+        ARG SHORT=${IMAGE%-rc*}
+        FROM ${SHORT#"v-"} AS base
+        FROM ${SHORT//v-/}
+        COPY --from=base /etc/hostname /copied
+        """,
     "scratch": """
         FROM BASE AS build
         RUN echo static >/static
@@ -224,7 +246,10 @@ EXAMPLES = {
         CMD ["/static"]
         """,
 }
-CONTEXT = {"files/a": "a\n", "files/b.txt": "b\n", "files/deep/x": "x\n"}
+CONTEXT = {"files/a": "a\n", "files/b.txt": "b\n", "files/deep/x": "x\n",
+           # These two leave out files of any depth, and the class has `!` in it.
+           ".dockerignore": "**.env\nfiles/**z*\nfiles/[!q]1\n../files/a\n",
+           "files/deep/my.env": "a secret\n", "files/deep/z1": "z\n", "files/q1": "left out\n", "files/r1": "kept\n"}
 
 
 def archive(path):

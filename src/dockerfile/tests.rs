@@ -204,11 +204,11 @@ fn lines_and_here_documents_end_where_the_frontend_ends_them() {
     for (text, expected) in [
         ("RUN a \\\nb", &["RUN a b"] as &[&str]),
         ("RUN a \\ \t\n  b", &["RUN a   b"]),
-        ("RUN a \\\\\nENV b", &["RUN a \\\\", "ENV b"]),
-        ("RUN a \\\\\\\nENV b", &["RUN a \\\\\\", "ENV b"]),
+        ("RUN a \\\\\nUSER b", &["RUN a \\\\", "USER b"]),
+        ("RUN a \\\\\\\nUSER b", &["RUN a \\\\\\", "USER b"]),
         ("RUN a \\\n\\\nb", &["RUN a b"]),
         ("\\\n\n# c\nRUN a", &["RUN a"]),
-        ("RUN << E\nENV\nE\nENV b", &["RUN << E|ENV\n", "ENV b"]),
+        ("RUN << E\nUSER\nE\nUSER b", &["RUN << E|USER\n", "USER b"]),
         ("RUN cat <<\t E >/x\nx\nE", &["RUN cat <<\t E >/x|x\n"]),
         ("RUN cat <<\\E\nx\nE", &["RUN cat <<\\E|x\n"]),
         ("RUN cat <<E\\OF\nx\nEOF", &["RUN cat <<E\\OF|x\n"]),
@@ -221,17 +221,17 @@ fn lines_and_here_documents_end_where_the_frontend_ends_them() {
         ("RUN cat 3<<E\nx\nE", &["RUN cat 3<<E|x\n"]),
         ("ONBUILD RUN << E\nx\nE", &["ONBUILD RUN << E|x\n"]),
         // None of these has a here-document.
-        ("RUN cat <<- E\nENV x", &["RUN cat <<- E", "ENV x"]),
-        ("RUN cat <<<E\nENV x", &["RUN cat <<<E", "ENV x"]),
-        ("RUN cat<<E\nENV x", &["RUN cat<<E", "ENV x"]),
-        ("RUN cat \"<<E\"\nENV x", &["RUN cat \"<<E\"", "ENV x"]),
-        ("RUN cat '<< E'\nENV x", &["RUN cat '<< E'", "ENV x"]),
-        ("RUN cat \\<<E\nENV x", &["RUN cat \\<<E", "ENV x"]),
+        ("RUN cat <<- E\nUSER x", &["RUN cat <<- E", "USER x"]),
+        ("RUN cat <<<E\nUSER x", &["RUN cat <<<E", "USER x"]),
+        ("RUN cat<<E\nUSER x", &["RUN cat<<E", "USER x"]),
+        ("RUN cat \"<<E\"\nUSER x", &["RUN cat \"<<E\"", "USER x"]),
+        ("RUN cat '<< E'\nUSER x", &["RUN cat '<< E'", "USER x"]),
+        ("RUN cat \\<<E\nUSER x", &["RUN cat \\<<E", "USER x"]),
         (
-            "RUN cat <<E # don't\nENV x",
-            &["RUN cat <<E # don't", "ENV x"],
+            "RUN cat <<E # don't\nUSER x",
+            &["RUN cat <<E # don't", "USER x"],
         ),
-        ("ENV a << E", &["ENV a << E"]),
+        ("USER a << E", &["USER a << E"]),
     ] {
         let read = lines(&format!("FROM a\n{text}\n"));
         let read = read.unwrap_or_else(|fault| panic!("{text}: {fault:?}"));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::words::{Unexpandable, expand, expand_word, variables};
-use super::{Dockerfile, Fault, Stage, Use, Word};
+use super::{Dockerfile, Fault, Stage, Use, Word, context_name};
 use crate::diagnostic::nearest;
 use crate::path::clean;
 
@@ -26,6 +26,8 @@ pub struct Uses {
     pub has_triggers: bool,
     /// Names of all `ARG`s of the file.
     pub args: BTreeSet<String>,
+    /// All names of images and stages in the file, as the frontend looks them up among the named contexts.
+    pub names: BTreeSet<String>,
 }
 
 /// Arguments that the frontend knows without an `ARG` (Dockerfile reference, "Predefined ARGs").
@@ -108,9 +110,11 @@ impl Dockerfile {
         };
         let of_stages = self.stages.iter().flat_map(|stage| &stage.args);
         let declared = self.args.iter().map(|arg| &arg.name);
+        let vars = self.variables(args)?;
+        let names = self.names(&vars);
         let mut follower = Follower {
             file: self,
-            vars: self.variables(args)?,
+            vars,
             contexts,
             seen: BTreeSet::new(),
             uses: Uses {
@@ -122,6 +126,7 @@ impl Dockerfile {
                 agents: Vec::new(),
                 has_triggers: false,
                 args: declared.chain(of_stages).cloned().collect(),
+                names,
             },
         };
         follower.uses.root = follower.stage(index, true)?;
@@ -153,6 +158,22 @@ impl Dockerfile {
     pub fn has_stage_arg(&self, name: &str) -> bool {
         let mut args = self.stages.iter().flat_map(|stage| &stage.args);
         args.any(|arg| arg == name)
+    }
+
+    /// Returns all names of images and stages.
+    fn names(&self, vars: &BTreeMap<String, String>) -> BTreeSet<String> {
+        let of_stage = |stage: &Stage| {
+            let used = stage.uses.iter().chain(&stage.triggers);
+            let used = used.filter_map(|used| match used {
+                Use::Image(name) => Some(name.value.clone()),
+                Use::Context(_) | Use::Secret(_) | Use::Agent(_) => None,
+            });
+            let base = expand(&stage.base.value, vars).ok();
+            let names = used.chain(base).chain(stage.name.clone());
+            names.collect::<Vec<String>>()
+        };
+        let names = self.stages.iter().flat_map(of_stage);
+        names.map(|name| context_name(&name)).collect()
     }
 
     fn target(&self, target: &str) -> Result<usize, Fault> {
@@ -292,7 +313,7 @@ impl Follower<'_> {
 
     /// Returns what a name stands for; `before` is the number of the first stage that it cannot stand for.
     fn named(&self, name: &str, before: usize) -> Named {
-        if self.contexts.contains(name) {
+        if self.contexts.contains(&context_name(name)) {
             return Named::Image;
         }
         let lower = name.to_lowercase();

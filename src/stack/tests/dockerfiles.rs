@@ -165,7 +165,9 @@ fn a_short_name_near_to_another_one_is_a_warning_on_its_line() {
     let images = "  a: { dockerfile: { contexts: { shared: { folder: . } } } }\n  base: { base: debian:12 }\n";
     let warned = |text: &str| {
         let stack = of(images, text, &[]).expect("a warning alone");
-        let list = stack.warnings().iter().map(|it| {
+        let list = stack.warnings().iter();
+        let list = list.filter(|it| !it.message.starts_with("unused context"));
+        let list = list.map(|it| {
             let span = it.primary.as_ref().expect("it has a place").span;
             let place = &stack.sources().file(span.source).text[span.start as usize..];
             let place = place.split_whitespace().next().unwrap_or_default();
@@ -329,4 +331,62 @@ fn credentials_in_a_url_are_an_error() {
         "{shown}"
     );
     assert!(shown.contains("--mount=type=secret,id=netrc"), "{shown}");
+}
+
+#[test]
+fn a_context_is_found_by_the_name_that_the_frontend_looks_up() {
+    let image = "  tool: { base: debian:12 }\n";
+    for (context, name) in [
+        ("quay.io/x/d", "quay.io/x/d:latest"),
+        ("quay.io/x/d:latest", "quay.io/x/d"),
+        ("debian:bookworm", "docker.io/library/debian:bookworm"),
+        ("docker.io/library/debian:bookworm", "debian:bookworm"),
+        ("alpine", "alpine:latest"),
+        ("x/y", "docker.io/x/y:latest"),
+    ] {
+        let images =
+            format!("{image}  a: {{ dockerfile: {{ contexts: {{ \"{context}\": tool }} }} }}\n");
+        for text in [
+            format!("FROM {name}\n"),
+            format!("FROM scratch\nCOPY --from={name} / /\n"),
+            format!("FROM scratch\nRUN --mount=from={name},target=/m true\n"),
+        ] {
+            let stack = of(&images, &text, &[]).expect("valid");
+            assert_eq!(labels(&stack), ["tool", "a"], "{context} {text}");
+            let external = stack.external_images().into_iter();
+            let external: Vec<String> = external.map(ToString::to_string).collect();
+            assert_eq!(
+                external,
+                ["docker.io/library/debian:12"],
+                "{context} {text}"
+            );
+            assert!(stack.warnings().is_empty(), "{context} {text}");
+        }
+    }
+    // Others are images of their own.
+    for name in ["quay.io/x/d:1", "x/d"] {
+        let images =
+            format!("{image}  a: {{ dockerfile: {{ contexts: {{ quay.io/x/d: tool }} }} }}\n");
+        let stack = of(&images, &format!("FROM {name}\n"), &[]).expect("valid");
+        let warnings: Vec<&str> = stack
+            .warnings()
+            .iter()
+            .map(|it| it.message.as_str())
+            .collect();
+        assert_eq!(warnings, ["unused context `quay.io/x/d`"], "{name}");
+    }
+}
+
+#[test]
+fn names_that_the_frontend_does_not_tell_apart_are_one_image() {
+    let images = "  a: { dockerfile: Dockerfile }\n  tool: { base: debian:12 }\n";
+    let text = "FROM debian:12\nCOPY --from=tool / /\nCOPY --from=tool:latest / /\n";
+    let error = of(images, text, &[]).expect_err("two images");
+    assert!(
+        error.contains("`tool` and `tool:latest` are different images"),
+        "{error}"
+    );
+    let images = "  tool: { base: debian:12 }\n  a: { dockerfile: { contexts: { alpine: tool, \"alpine:latest\": tool } } }\n";
+    let error = of(images, "FROM alpine\n", &[]).expect_err("two contexts");
+    assert!(error.contains("duplicate context `alpine`"), "{error}");
 }

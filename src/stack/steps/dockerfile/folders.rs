@@ -6,7 +6,9 @@ use camino::Utf8PathBuf;
 
 use super::Dockerfile;
 use super::read::Reading;
-use crate::dockerfile::{Root, Uses};
+use crate::diagnostic::Diagnostic;
+use crate::dockerfile::{Root, Uses, context_name};
+use crate::source::Span;
 use crate::spec::node::{Node, Value};
 use crate::stack::image_names::Use;
 use crate::stack::steps::context::StepReader;
@@ -35,10 +37,21 @@ impl FolderContext {
 }
 
 impl Dockerfile {
-    /// Reads `contexts:`.
-    pub fn read_contexts(&mut self, step: &StepReader, node: &Node) -> Option<()> {
+    /// Reads `contexts:`, by the names that the frontend looks up. Returns where they are.
+    pub fn read_contexts(
+        &mut self,
+        step: &StepReader,
+        node: &Node,
+    ) -> Option<BTreeMap<String, Span>> {
+        let mut places = BTreeMap::new();
         for entry in step.reader.some_entries(node, "`contexts`")? {
-            let name = step.reader.key(&entry.key)?;
+            let name = context_name(&step.reader.key(&entry.key)?);
+            if places.insert(name.clone(), entry.key.span).is_some() {
+                let problem = Diagnostic::error(format!("duplicate context `{name}`"));
+                let label = "the engine takes both for the same name";
+                step.reader.report(problem.at(entry.key.span, label));
+                return None;
+            }
             if let Value::Map(_) = &entry.value.value {
                 let folder = FolderContext::read(step, &entry.value)?;
                 self.folders.insert(name, folder);
@@ -47,7 +60,7 @@ impl Dockerfile {
                 self.contexts.insert(name, source);
             }
         }
-        Some(())
+        Some(places)
     }
 }
 
@@ -60,7 +73,7 @@ impl Reading<'_> {
         };
         for (name, context) in &mut made.folders {
             let mut used = uses.images.iter().chain(root);
-            if !used.any(|word| word.value == *name) {
+            if !used.any(|word| context_name(&word.value) == *name) {
                 continue;
             }
             let ignored = context.folder.join(".dockerignore");

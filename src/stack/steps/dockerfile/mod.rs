@@ -3,6 +3,7 @@
 mod folders;
 mod missing;
 mod read;
+mod unused;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,8 +61,8 @@ impl Dockerfile {
         };
         let mut words: Vec<&Word> = uses.images.iter().chain(root).collect();
         words.retain(|word| {
-            let is_context =
-                self.contexts.contains_key(&word.value) || self.folders.contains_key(&word.value);
+            let name = dockerfile::context_name(&word.value);
+            let is_context = self.contexts.contains_key(&name) || self.folders.contains_key(&name);
             !is_context && parsed.has_stage(&word.value)
         });
         words.sort_by_key(|word| word.range.start);

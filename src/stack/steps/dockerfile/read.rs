@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Dockerfile;
-use crate::diagnostic::{Diagnostic, nearest};
-use crate::dockerfile::{self, Fault, Ignore, Root, Uses, Word};
+use crate::diagnostic::Diagnostic;
+use crate::dockerfile::{self, Fault, Ignore, Root, Uses, Word, context_name};
 
 use crate::path::is_at_or_below;
 use crate::source::{SourceId, Span};
@@ -104,7 +104,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
     let mut secrets = Vec::new();
     let mut at = node.span;
     let mut target = node.span;
-    let mut args = BTreeMap::new();
+    let (mut args, mut contexts) = (BTreeMap::new(), BTreeMap::new());
     let mut file = "Dockerfile".to_owned();
     let mut ignore = None;
     if let Value::Scalar { .. } = &node.value {
@@ -131,7 +131,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
             args = made.read_args(reader, node)?;
         }
         if let Some(node) = fields.get("contexts") {
-            made.read_contexts(step, node)?;
+            contexts = made.read_contexts(step, node)?;
         }
         if let Some(node) = fields.get("secrets") {
             let ids = reader.texts(node, "`secrets`")?;
@@ -146,6 +146,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
         at,
         target,
         args,
+        contexts,
     };
     let (parsed, uses) = reading.uses(&made, &text)?;
     for id in &uses.secrets {
@@ -174,7 +175,9 @@ pub struct Reading<'a> {
     /// Where the spec names the target.
     target: Span,
     /// Where the spec names arguments.
-    args: BTreeMap<String, Span>,
+    pub args: BTreeMap<String, Span>,
+    /// Where the spec names contexts.
+    pub contexts: BTreeMap<String, Span>,
 }
 
 impl Reading<'_> {
@@ -210,7 +213,6 @@ impl Reading<'_> {
 
     /// Returns what the target uses. Reports what laminate cannot build.
     fn uses(&self, made: &Dockerfile, text: &str) -> Option<(dockerfile::Dockerfile, Uses)> {
-        let reader = self.step.reader;
         let contexts = made.contexts.keys().chain(made.folders.keys());
         let contexts: BTreeSet<String> = contexts.cloned().collect();
         let parsed = dockerfile::Dockerfile::parse(text);
@@ -221,25 +223,7 @@ impl Reading<'_> {
         self.check_urls(text);
         let uses = parsed.uses(made.target.as_deref(), &made.args, &contexts);
         let uses = uses.map_err(|fault| self.report(fault)).ok()?;
-        for name in made.args.keys() {
-            if !uses.reads(name) {
-                let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
-                let same = uses.args.iter().find(|arg| plain(arg) == plain(name));
-                let meant = same.map(String::as_str);
-                let meant = meant.or_else(|| nearest(name, uses.args.iter().map(String::as_str)));
-                let message = format!("unused argument `{name}`");
-                let problem = match meant {
-                    // The Dockerfile would be built with the default of that one.
-                    Some(meant) => {
-                        Diagnostic::error(message).help(format!("did you mean `{meant}`?"))
-                    }
-                    None => Diagnostic::warning(message),
-                };
-                reader.report(
-                    problem.at(self.args[name], "the Dockerfile has no `ARG` of this name"),
-                );
-            }
-        }
+        self.report_unused(made, &uses);
         Some((parsed, uses))
     }
 
@@ -369,7 +353,7 @@ impl Reading<'_> {
         parsed: &dockerfile::Dockerfile,
         uses: &Uses,
     ) -> Option<DeclaredBase> {
-        let image = |name: &Word, of: Use| match made.contexts.get(&name.value) {
+        let image = |name: &Word, of: Use| match made.contexts.get(&context_name(&name.value)) {
             Some(source) => Some(source.clone()),
             None => {
                 let contexts = made.contexts.keys().chain(made.folders.keys());
@@ -387,7 +371,7 @@ impl Reading<'_> {
             }
         };
         let mut images = BTreeMap::new();
-        let is_folder = |name: &Word| made.folders.contains_key(&name.value);
+        let is_folder = |name: &Word| made.folders.contains_key(&context_name(&name.value));
         for name in uses.images.iter().filter(|name| !is_folder(name)) {
             images.insert(name.value.clone(), image(name, Use::Copy)?);
         }
@@ -397,6 +381,11 @@ impl Reading<'_> {
             Root::Image(name) if is_folder(name) => DeclaredBase::Scratch,
             Root::Image(name) => DeclaredBase::Image(image(name, Use::Base)?),
         };
+        let of_base = match (&uses.root, &base) {
+            (Root::Image(name), DeclaredBase::Image(source)) => Some((&name.value, source)),
+            _ => None,
+        };
+        self.ensure_distinct(uses, images.iter().chain(of_base))?;
         if let Root::Image(name) = &uses.root
             && !is_folder(name)
         {
