@@ -237,7 +237,8 @@ def test_pytest_comes_beside_the_image_and_its_report_is_read(make_stack):
     common = failed.verdicts("one")["common"]
     assert (common["tests"], common["failed"], common["skipped"]) == (5, 1, 1)
     assert common["failures"][0]["name"] == "test_numbers[2]"
-    for text in ("suite `common` failed: 1 of 5 failed", "test_it::test_numbers[2]: assert 2 == 1", "specs.yml"):
+    for text in ("suite `common` failed: 1 of 5 failed", "test_it::test_numbers[2]: assert 2 == 1", "specs.yml",
+                 "| images/tests_common/test_it.py:14: in test_numbers"):
         assert text in failed.err, f"no {text!r} in {failed.err}"
     assert "test_numbers[2]" in (python.folder / "junit.xml").read_text()
     (python.folder / "junit.xml").unlink()
@@ -278,7 +279,7 @@ def test_only_a_report_proves_that_tests_ran(make_stack):
     answer = python.laminate("build", "--secret", "word=env:WORD", status=6, env={"WORD": "open sesame"})
     one, old = answer.verdicts("one"), answer.verdicts("old")
     assert {name: v["passed"] for name, v in one.items()} == {"brought": True, "hidden": False, "nothing": False, "silent": False}
-    assert one["silent"]["reason"] == "pytest ended without a report of any test"
+    assert one["silent"]["reason"] == "pytest ended without a report of any test, while test_it.py::test_it ran"
     assert one["nothing"]["reason"] == "no test was found"
     assert {name: v["passed"] for name, v in old.items()} == {"brought": True}, "an image with a pytest of its own"
     assert "the word is [secret]" in answer.err and "open sesame" not in answer.err.split("error: image")[1], answer.err

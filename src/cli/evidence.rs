@@ -126,10 +126,12 @@ fn added(verdicts: &[GateVerdict], dry_run: bool) -> Answer {
 fn read_report(path: &Utf8Path) -> Result<Vec<Case>, Failure> {
     let text = fs_err::read_to_string(path)
         .map_err(|error| Failure::new(Exit::Usage, format!("cannot read --file: {error}")))?;
-    junit::parse(&text).map_err(|error| {
+    let mut cases = junit::parse(&text).map_err(|error| {
         Failure::new(Exit::Usage, format!("invalid JUnit report {path}: {error}"))
             .help("pass JUnit XML, as `pytest --junitxml=FILE` writes it")
-    })
+    })?;
+    cases.iter_mut().for_each(Case::shorten);
+    Ok(cases)
 }
 
 /// Returns the verdict: `--passed` or `--failed`, else that of the report. `tests` and `failed` count tests of

@@ -15,7 +15,18 @@ const MESSAGE: usize = 2000;
 /// The longest text kept of one failure, bytes.
 const LONGEST: usize = 16 << 10;
 
-/// Returns the tests of a report, in its order. Fails on invalid XML, and on a DTD: its entities can ask
+/// The part of it that is its beginning, bytes.
+const BEGINNING: usize = 4 << 10;
+
+impl Case {
+    /// Cuts long texts. Secrets must be hidden before that.
+    pub fn shorten(&mut self) {
+        self.message = self.message.take().map(|message| short(&message));
+        self.text = self.text.take().map(|text| cut(&text));
+    }
+}
+
+/// Returns the tests of a report, in its order, with whole texts. Fails on invalid XML, and on a DTD: its entities can ask
 /// for any amount of memory, and no known tool writes one.
 pub fn parse(xml: &str) -> Result<Vec<Case>, String> {
     let document = roxmltree::Document::parse(xml).map_err(|e| e.to_string())?;
@@ -54,8 +65,8 @@ fn case(node: roxmltree::Node) -> Case {
             let text = child.text().unwrap_or_default().trim();
             let first = || text.lines().next().unwrap_or_default();
             let message = child.attribute("message").unwrap_or_else(first);
-            case.message = some(&short(message.trim()));
-            case.text = some(&cut(text));
+            case.message = some(message.trim());
+            case.text = some(text);
         }
     }
     case
@@ -73,16 +84,19 @@ fn short(text: &str) -> String {
     }
 }
 
-/// Returns the end of a text, where the failure is.
-pub fn cut(text: &str) -> String {
+/// Returns the beginning of a text, where the test is, and its end, where the failure is.
+fn cut(text: &str) -> String {
     if text.len() <= LONGEST {
         return text.to_owned();
     }
-    let mut start = text.len() - LONGEST;
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    format!("[the beginning is left out]\n{}", &text[start..])
+    let boundary = |at: usize| (at..).find(|at| text.is_char_boundary(*at));
+    let end = boundary(BEGINNING).unwrap_or(text.len());
+    let start = boundary(text.len() - (LONGEST - BEGINNING)).unwrap_or(text.len());
+    format!(
+        "{}\n[the middle is left out]\n{}",
+        &text[..end],
+        &text[start..]
+    )
 }
 
 /// Returns a report of suites, each with its name for readers (`IMAGE SUITE`). A suite that failed without
@@ -216,10 +230,12 @@ test_a.py:4: AssertionError</failure><error message="failed on teardown">x</erro
     }
 
     #[test]
-    fn a_long_text_keeps_its_end() {
-        let text = "\u{ef}".repeat(LONGEST);
+    fn a_long_text_keeps_its_beginning_and_its_end() {
+        let text = format!("begin{}end", "\u{ef}".repeat(LONGEST));
         let kept = cut(&text);
-        assert!(kept.len() < LONGEST + 100 && kept.ends_with('\u{ef}'));
+        assert!(kept.len() < LONGEST + 100);
+        assert!(kept.starts_with("begin\u{ef}") && kept.ends_with("\u{ef}end"));
+        assert!(kept.contains("\u{ef}\n[the middle is left out]\n\u{ef}"));
         assert_eq!(cut("short"), "short");
     }
 

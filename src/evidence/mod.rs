@@ -5,6 +5,7 @@
 //! each of its images. `run` makes it, `plan` reads in it what need not run, `docs` and `release` show it.
 
 mod document;
+mod excerpt;
 mod findings;
 pub mod junit;
 pub mod packages;
@@ -12,6 +13,7 @@ mod suite;
 mod verdict;
 
 pub use document::{Evidence, Info, VERSION, optional_time};
+pub use excerpt::excerpt;
 pub use findings::{Allowed, Checks, Finding, LayerLimit, Rule};
 pub use packages::Package;
 pub use suite::{SuiteOutput, SuiteRun, stopped_after};

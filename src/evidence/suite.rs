@@ -47,6 +47,8 @@ pub struct SuiteOutput {
     pub junit: Option<String>,
     /// Whether its wrapper stopped it after its timeout.
     pub overdue: bool,
+    /// The test that ran last, if it did not end.
+    pub running: Option<String>,
 }
 
 /// Returns the reason of a suite that took longer than its timeout.
@@ -99,6 +101,11 @@ impl Verdict {
             None if !passed && failed == 0 => Some(exit_reason(exit, &output.log)),
             reason => reason,
         };
+        let running = output.running.filter(|test| !test.is_empty());
+        let reason = match (reason, running) {
+            (Some(reason), Some(test)) => Some(format!("{reason}, while {test} ran")),
+            (reason, _) => reason,
+        };
         let tests = u32::try_from(cases.len().max(1)).unwrap_or(u32::MAX);
         keep_some(&mut cases);
         Self {
@@ -114,6 +121,11 @@ impl Verdict {
             cases,
             log: output.log,
         }
+    }
+
+    /// Cuts long texts of its tests. Secrets must be hidden before that.
+    pub fn shorten(&mut self) {
+        self.cases.iter_mut().for_each(Case::shorten);
     }
 
     /// Changes every text of the verdict that comes from its suite.
@@ -294,6 +306,23 @@ mod tests {
         };
         assert_eq!(
             shown(run(true), output),
+            "failed: it was stopped after 600 s"
+        );
+    }
+
+    #[test]
+    fn a_test_that_did_not_end_is_named() {
+        let output = |running: &str| SuiteOutput {
+            overdue: true,
+            running: Some(running.to_owned()),
+            ..exited(137)
+        };
+        assert_eq!(
+            shown(run(true), output("test_a.py::test_b")),
+            "failed: it was stopped after 600 s, while test_a.py::test_b ran"
+        );
+        assert_eq!(
+            shown(run(true), output("")),
             "failed: it was stopped after 600 s"
         );
     }

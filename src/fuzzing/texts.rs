@@ -35,6 +35,7 @@ pub fn junit(bytes: &[u8]) {
         reason: None,
         junit: Some(text.clone()),
         overdue: false,
+        running: None,
     };
     let verdict = Verdict::from_output(run, output);
     assert!(!verdict.summary().is_empty());

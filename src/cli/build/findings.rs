@@ -8,14 +8,14 @@ use crate::build::Recorded;
 use crate::cli::args::GivenOptions;
 use crate::cli::{color, exit};
 use crate::diagnostic::{Diagnostic, render};
-use crate::evidence::{Checks, Evidence, Finding, Rule, Verdict};
+use crate::evidence::{Checks, Evidence, Finding, Rule, Verdict, excerpt};
 use crate::path::is_at_or_below;
 use crate::plan::Planned;
 use crate::report::{Ink, Paint};
 use crate::source::Span;
 use crate::stack::{Base, Image, Stack};
 
-/// Lines of a failed test's report that are shown.
+/// Lines of a suite's log that are shown.
 const SHOWN: usize = 30;
 
 /// Returns everything that failed, on its place in the spec, and entries of `allow` that are not needed. `given`: the options of
@@ -65,7 +65,7 @@ fn rendered(problem: &Diagnostic, stack: &Stack) -> String {
     text
 }
 
-/// A suite that failed: where it is declared, and each test that failed with the end of its report.
+/// A suite that failed: where it is declared, and each test that failed with an excerpt of its report.
 fn suite(stack: &Stack, image: &Image, label: &str, name: &str, verdict: &Verdict) -> String {
     let summary = verdict.summary();
     let mut problem =
@@ -84,10 +84,11 @@ fn suite(stack: &Stack, image: &Image, label: &str, name: &str, verdict: &Verdic
         let message = case.message.as_deref().unwrap_or_default();
         let first = message.lines().next().unwrap_or_default();
         text.push_str(&format!("  {name}: {first}\n"));
-        text.push_str(&tail(case.text.as_deref().unwrap_or_default()));
+        let report = case.text.as_deref().unwrap_or_default();
+        text.push_str(&quoted(&excerpt(&name, report)));
     }
     if verdict.failed_cases().next().is_none() {
-        text.push_str(&tail(&verdict.log));
+        text.push_str(&quoted(&tail(&verdict.log)));
     }
     text
 }
@@ -104,13 +105,18 @@ fn what_next(label: &str, is_stored: bool, given: &GivenOptions) -> String {
     }
 }
 
-/// The last lines of a text, marked as quoted.
-fn tail(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
+/// Returns the last lines of a log.
+fn tail(log: &str) -> Vec<&str> {
+    let lines: Vec<&str> = log.lines().collect();
     let start = lines.len().saturating_sub(SHOWN);
-    lines[start..]
-        .iter()
-        .map(|line| format!("  | {line}\n"))
+    lines[start..].to_vec()
+}
+
+/// Returns lines that are marked as quoted.
+fn quoted(lines: &[impl AsRef<str>]) -> String {
+    let lines = lines.iter().map(|line| line.as_ref().trim_end());
+    lines
+        .map(|line| format!("  | {line}").trim_end().to_owned() + "\n")
         .collect()
 }
 

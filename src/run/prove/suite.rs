@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::subject::{Prover, Subject};
 use crate::buildkit::{self, Failure, Ref};
-use crate::compile::{LEFT, Program, process_of_suite};
+use crate::compile::{LEFT, PLACE, Program, process_of_suite};
 use crate::event::Event;
 use crate::evidence::{SuiteOutput, SuiteRun, Verdict, stopped_after};
 use crate::llb::Definition;
@@ -116,7 +116,12 @@ async fn run(
         let missing = programs::missing(context, &subject.result, &process).await?;
         verdict.reason = missing.map(|it| lacks(&it)).or(verdict.reason);
     }
-    verdict.edit_texts(|text| context.tracker.mask().text(text));
+    verdict.edit_texts(|text| {
+        context.tracker.mask().text(text);
+        *text = as_in_repository(text);
+    });
+    // A part of a secret would not be recognised.
+    verdict.shorten();
     context.events.send(Event::SuiteDone {
         image,
         suite: name,
@@ -148,6 +153,36 @@ fn compile(
     Ok((definition, vertex.expect("an operation has a digest")))
 }
 
+/// Returns a text in which files of suites have the paths that they have in the repository.
+fn as_in_repository(text: &str) -> String {
+    let mounted = format!("{}/files/", PLACE.trim_start_matches('/'));
+    let mut made = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(&mounted) {
+        let (before, after) = (&rest[..at], &rest[at + mounted.len()..]);
+        match before_path(before) {
+            Some(before) => made.push_str(before),
+            None => made.push_str(&rest[..at + mounted.len()]),
+        }
+        rest = after;
+    }
+    made + rest
+}
+
+/// Returns the text before a path from the root, which begins with `/`, or, as pytest writes it, relative to the current
+/// folder, with `../` or nothing.
+fn before_path(text: &str) -> Option<&str> {
+    let before = match text.strip_suffix('/') {
+        Some(above) => {
+            let above = above.trim_end_matches("/..");
+            above.strip_suffix("..").unwrap_or(above)
+        }
+        None => text,
+    };
+    let is_path = |c: char| c.is_alphanumeric() || "_-./".contains(c);
+    (!before.ends_with(is_path)).then_some(before)
+}
+
 /// Reads what a suite left in its folder for results.
 async fn read_output(context: &Context<'_>, files: &Ref) -> Result<SuiteOutput, buildkit::Error> {
     let longest = context.tracker.mask().longest() as u64;
@@ -157,12 +192,13 @@ async fn read_output(context: &Context<'_>, files: &Ref) -> Result<SuiteOutput, 
         let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         Ok::<_, buildkit::Error>(text)
     };
-    let (exit, log, why, junit, overdue) = tokio::try_join!(
+    let (exit, log, why, junit, overdue, running) = tokio::try_join!(
         text("exit", 16),
         text("log", LOG + longest),
         text("reason", 4096),
         text("junit.xml", REPORT),
         text("overdue", 1),
+        text("running", 4096),
     )?;
     Ok(SuiteOutput {
         exit: exit.and_then(|code| code.trim().parse().ok()),
@@ -170,6 +206,7 @@ async fn read_output(context: &Context<'_>, files: &Ref) -> Result<SuiteOutput, 
         reason: why.map(|reason| reason.trim().to_owned()),
         junit,
         overdue: overdue.is_some(),
+        running,
     })
 }
 
@@ -217,6 +254,29 @@ async fn overdue(context: &Context<'_>, vertex: &str, timeout: Duration) {
         let running = context.tracker.running(vertex);
         if running.is_some_and(|running| running > timeout) {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_suites_have_their_paths_in_the_repository() {
+        for (text, expected) in [
+            ("../../run/laminate/files/images/a.py .", "images/a.py ."),
+            (
+                "run/laminate/files/images/a.py:4: in f",
+                "images/a.py:4: in f",
+            ),
+            (
+                "x\n'/run/laminate/files/a.sh': /run/laminate/x",
+                "x\n'a.sh': /run/laminate/x",
+            ),
+            ("/tmp/run/laminate/files/a", "/tmp/run/laminate/files/a"),
+        ] {
+            assert_eq!(as_in_repository(text), expected);
         }
     }
 }
