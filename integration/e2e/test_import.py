@@ -90,9 +90,9 @@ BAKE = {
     "docker-bake.json": json.dumps({
         "target": {
             "_common": {"args": {"GREETING": "hello"}},
-            "lib": {"inherits": ["_common"], "context": ".", "dockerfile": "docker/lib.Dockerfile"},
+            "lib": {"inherits": ["_common"], "context": ".", "dockerfile": "docker/lib.Dockerfile", "tags": ["REGISTRY/lib:latest"]},
             "app": {"inherits": ["_common"], "context": "app", "contexts": {"parent": "target:lib"}, "target": "final",
-                    "platforms": ["linux/amd64"]}}}),
+                    "platforms": ["linux/amd64"], "tags": ["REGISTRY/app:latest"]}}}),
     "docker/lib.Dockerfile": "FROM BASE\nARG GREETING\nCOPY lib /srv/lib\nRUN echo $GREETING >/srv/greeting\n",
     "lib/x": "x\n",
     "app/Dockerfile": "FROM parent AS final\nRUN cat /srv/greeting /srv/lib/x >/srv/all\nFROM final\nRUN exit 1\n",
@@ -171,9 +171,12 @@ def test_dockerfiles_that_name_each_other_by_variables(imported, engine):
 
 def test_a_bake_file(imported):
     stack, answer = imported(BAKE)
-    assert [note["found"] for note in answer["report"] if note["open"]] == ['platforms ["linux/amd64"]']
+    found = {note["found"] for note in answer["report"] if note["open"]}
+    assert found == {'platforms ["linux/amd64"]', "argument GREETING"}
+    assert answer["channel"] == "latest"
     stack.laminate("build", "--push")
-    assert stack.content("app", stack.commit7, "/srv/all") == b"hello\nx\n"
+    stack.laminate("promote", "--to", "latest")
+    assert stack.content("app", "latest", "/srv/all") == b"hello\nx\n"
 
 
 def test_a_spec_of_datahub(imported):
@@ -187,7 +190,7 @@ def test_a_spec_of_datahub(imported):
 
 def test_a_compose_file(imported):
     stack, answer = imported(COMPOSE)
-    assert {note["where"] for note in answer["report"] if note["open"]} == {"compose.yml: service db"}
+    assert {note["where"] for note in answer["report"] if note["open"]} == {"compose.yml: service db", "specs.yml"}
     stack.laminate("build", "--push")
     assert stack.content("web", stack.commit7, "/srv/x") == b"lib\n1\n"
 

@@ -1,8 +1,10 @@
 //! `laminate import`: a stack from Dockerfiles, a bake file, a compose file or a `spec.yml`.
 
 mod find;
+mod originals;
 mod report;
 mod unread;
+mod wrap;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +15,7 @@ use serde_json::Value;
 
 use self::find::{Form, Place, find};
 use super::args::{Global, ImportArgs};
-use super::{Answer, Exit, Failure, yaml};
+use super::{Answer, Exit, Failure};
 use crate::disk::AtomicFile;
 use crate::git;
 use crate::import::{self, ExistingSpec, Found, Imported, Note, Settings, Sources, Target};
@@ -25,13 +27,12 @@ const LARGEST: u64 = 1 << 20;
 pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> {
     let from = args.from.as_deref().unwrap_or(Utf8Path::new("."));
     let base = global.directory.as_deref().unwrap_or(Utf8Path::new("."));
-    let to = match (&global.directory, &args.to) {
-        (Some(directory), Some(to)) => directory.join(to),
-        (Some(directory), None) => directory.clone(),
-        (None, to) => to.clone().unwrap_or_else(|| Utf8PathBuf::from(".")),
+    let to = match &args.to {
+        Some(to) => below(base, to),
+        None => base.to_owned(),
     };
     let places = find(base, from)?;
-    let spec_path = to.join("specs.yml");
+    let spec_path = below(&to, "specs.yml");
     if spec_path.exists() && !args.force && !args.dry_run {
         let text = format!("`{spec_path}` exists already");
         return Err(Failure::new(Exit::Usage, text)
@@ -56,13 +57,11 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
         registry: global.registry.clone().or_else(|| kept("registry")),
         is_in_place: same(&folder, &to),
         is_native: args.native,
+        has_spec: existing.is_some(),
     };
     let imported = import::imported(found, &sources, &settings);
     let mut imported = imported.map_err(|text| Failure::new(Exit::Spec, text))?;
-    let text = imported
-        .text
-        .clone()
-        .unwrap_or_else(|| yaml(&imported.spec));
+    let text = imported.text.clone();
     let text = match &existing {
         Some(existing) => {
             let mut set = Vec::new();
@@ -78,16 +77,23 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
         imported.notes.push(note);
     }
     let spec = header(&list, &imported) + &text;
+    let mut is_tracked = false;
     if !args.dry_run {
         write(&folder, &to, &spec, &imported)?;
-        note_ignored(&to, &mut imported).await?;
+        is_tracked = note_ignored(&to, &mut imported).await?;
     }
-    let stack = (!is_named).then_some(settings.stack.as_str());
-    Ok(Answer::new(
-        Exit::Done,
-        report::json(&spec, &imported, !args.dry_run),
-        report::text(&spec, &imported, stack, args.dry_run),
-    ))
+    let originals = originals::Originals::of(&imported, &sources);
+    let removal = settings.is_in_place && is_tracked;
+    let report = report::Report {
+        spec: &spec,
+        imported: &imported,
+        originals: &originals,
+        folder_name: (!is_named).then_some(settings.stack.as_str()),
+        keeps_keys: settings.has_spec,
+        removal: removal.then_some(folder.as_path()),
+        is_written: !args.dry_run,
+    };
+    Ok(Answer::new(Exit::Done, report.json(), report.text()))
 }
 
 /// Returns what to do with a new spec.
@@ -101,12 +107,22 @@ pub(super) fn next(has_registry: bool) -> &'static str {
 
 fn header(list: &str, imported: &Imported) -> String {
     let list = if list == "." { "Dockerfiles" } else { list };
+    let repository = env!("CARGO_PKG_REPOSITORY");
     let mut text =
-        format!("# Imported from {list}. docs/spec.md of laminate describes the keys.\n");
+        format!("# Imported from {list}. All keys: {repository}/blob/main/docs/spec.md\n");
     if imported.spec.get("registry").is_none() {
         text.push_str("# To publish images, add `registry: HOST/NAMESPACE`.\n");
     }
     text
+}
+
+/// Returns a path in a folder, as people write it: `specs.yml`, not `./specs.yml`.
+pub(super) fn below(folder: &Utf8Path, path: impl AsRef<Utf8Path>) -> Utf8PathBuf {
+    if folder == "." {
+        path.as_ref().to_owned()
+    } else {
+        folder.join(path)
+    }
 }
 
 fn same(one: &Utf8Path, other: &Utf8Path) -> bool {
@@ -157,7 +173,7 @@ async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
             let is_text = name.to_lowercase().contains("dockerfile")
                 || name.ends_with(".dockerignore")
                 || name.contains("Containerfile");
-            let whole = folder.join(&path);
+            let whole = below(folder, &path);
             if kind.is_symlink()
                 && let Some(target) = link_target(&path, &whole)
             {
@@ -181,10 +197,13 @@ fn link_target(path: &Utf8Path, whole: &Utf8Path) -> Option<String> {
     import::inside(folder, target.as_str()).filter(|_| target.is_relative())
 }
 
-/// Notes files that git ignores where they were copied to, although it tracks them where they are from.
-async fn note_ignored(to: &Utf8Path, imported: &mut Imported) -> Result<(), Failure> {
+/// Notes files that git ignores where they were copied to, although it tracks them where they are from. Returns whether there
+/// is a git repository.
+async fn note_ignored(to: &Utf8Path, imported: &mut Imported) -> Result<bool, Failure> {
+    let ignored = ignored(to).await?;
+    let is_tracked = ignored.is_some();
     let sources = Sources {
-        ignored: ignored(to).await?.unwrap_or_default(),
+        ignored: ignored.unwrap_or_default(),
         ..Sources::default()
     };
     let became = "git ignores it there, and ignored files are not part of a stack: add it with `git add --force`";
@@ -198,7 +217,7 @@ async fn note_ignored(to: &Utf8Path, imported: &mut Imported) -> Result<(), Fail
         .map(|(from, done, to)| Note::open(from, format!("{done} to {to}"), became))
         .collect();
     imported.notes.extend(notes);
-    Ok(())
+    Ok(is_tracked)
 }
 
 /// Returns the files and folders that git ignores, `None` without git.
@@ -258,7 +277,7 @@ async fn found(
     form: Form,
     sources: &Sources,
 ) -> Result<Found, Failure> {
-    let path = folder.join(list);
+    let path = below(folder, list);
     let content = || fs_err::read_to_string(&path).map_err(unreadable);
     let invalid = |text: String| Failure::new(Exit::Spec, text);
     let below = Utf8Path::new(list).parent().map_or("", Utf8Path::as_str);
@@ -377,7 +396,7 @@ async fn printed(folder: &Utf8Path, list: &str) -> Result<Value, Failure> {
 fn write(folder: &Utf8Path, to: &Utf8Path, spec: &str, imported: &Imported) -> Result<(), Failure> {
     fs_err::create_dir_all(to).map_err(unreadable)?;
     for copy in &imported.copies {
-        let (from, target) = (folder.join(&copy.from), to.join(&copy.to));
+        let (from, target) = (below(folder, &copy.from), below(to, &copy.to));
         if let Some(above) = target.parent() {
             fs_err::create_dir_all(above).map_err(unreadable)?;
         }
@@ -390,13 +409,13 @@ fn write(folder: &Utf8Path, to: &Utf8Path, spec: &str, imported: &Imported) -> R
         }
     }
     for (path, text) in &imported.written {
-        let target = to.join(path);
+        let target = below(to, path);
         if let Some(above) = target.parent() {
             fs_err::create_dir_all(above).map_err(unreadable)?;
         }
         save(target.as_std_path(), text.as_bytes()).map_err(unreadable)?;
     }
-    save(to.join("specs.yml").as_std_path(), spec.as_bytes()).map_err(unreadable)
+    save(below(to, "specs.yml").as_std_path(), spec.as_bytes()).map_err(unreadable)
 }
 
 fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
 use super::args::{Global, InitArgs};
-use super::import::{next, stack_name};
+use super::import::{below, next, stack_name};
 use super::{Answer, Exit, Failure};
 use crate::disk::write_atomically;
 use crate::name::{Reference, StackName};
@@ -43,7 +43,7 @@ jobs:
 /// Writes the files of a new stack. None is replaced.
 pub fn run(global: &Global, args: &InitArgs) -> Result<Answer, Failure> {
     let folder = match (&global.directory, &args.folder) {
-        (Some(directory), Some(folder)) => directory.join(folder),
+        (Some(directory), Some(folder)) => below(directory, folder),
         (Some(folder), None) | (None, Some(folder)) => folder.clone(),
         (None, None) => Utf8PathBuf::from("."),
     };
@@ -73,9 +73,9 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<Answer, Failure> {
     let files = files(&stack, base, global.registry.as_deref());
     let existing = files
         .iter()
-        .find(|(path, _)| *path != ".gitignore" && folder.join(path).exists());
+        .find(|(path, _)| *path != ".gitignore" && below(&folder, path).exists());
     if let Some((path, _)) = existing {
-        let path = folder.join(path);
+        let path = below(&folder, path);
         return Err(
             Failure::new(Exit::Usage, format!("`{path}` exists already"))
                 .help("use another folder; or `laminate import`, if you have Dockerfiles"),
@@ -83,7 +83,7 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<Answer, Failure> {
     }
     let mut written = Vec::new();
     for (path, text) in files {
-        let target = folder.join(path);
+        let target = below(&folder, path);
         if target.exists() {
             continue;
         }

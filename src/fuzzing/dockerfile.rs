@@ -27,16 +27,15 @@ pub fn dockerfile(bytes: &[u8]) {
         let Ok(made) = import(&text, is_native) else {
             continue;
         };
-        if let Some(text) = &made.text {
-            let mut sources = Texts::default();
-            let source = sources.add("specs.yml".to_owned(), text.clone());
-            let mut problems = Vec::new();
-            let node = parse(&sources, source, &mut problems);
-            assert!(
-                node.is_some() && problems.is_empty(),
-                "{problems:?}\n{text}"
-            );
-        }
+        let written = &made.text;
+        let mut sources = Texts::default();
+        let source = sources.add("specs.yml".to_owned(), written.clone());
+        let mut problems = Vec::new();
+        let node = parse(&sources, source, &mut problems);
+        assert!(
+            node.is_some() && problems.is_empty(),
+            "{problems:?}\n{written}"
+        );
         let image = &made.spec["images"]["app"];
         if image["dockerfile"].is_null() {
             ensure_reported(&text, &made);

@@ -103,7 +103,8 @@ fn note(at: &str, key: &str, value: &Value) -> Option<Note> {
         "manifests" => None,
         "depend_on" => Some(Note::done(at, found, "the base that the Dockerfile names")),
         "integration_tests" => {
-            let became = "left out: write a suite below `tests:`, see docs/proofs.md";
+            let became =
+                "left out: write a suite below `tests:`, with `pytest:`, `script:` or `run:`";
             Some(Note::open(at, found, became))
         }
         "prune" | "prepull" => Some(Note::done(

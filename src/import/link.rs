@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Map, Value, json};
+
+use super::format;
 use super::texts::{Text, Texts, invalid, line};
 use super::{Context, Note, Target};
 use crate::dockerfile::{Dockerfile, Root, Uses, Word};
@@ -18,6 +21,8 @@ pub struct Linked {
     pub folders: BTreeMap<String, String>,
     /// The image of the stack that it is based on.
     pub based_on: Option<String>,
+    /// Images of the stack with the tags that it names them by.
+    pub tags: BTreeSet<(String, String)>,
     /// Paths in the context that its instructions name.
     pub context: BTreeSet<String>,
     /// Those that must be there.
@@ -62,6 +67,12 @@ pub fn repository_of(reference: &str) -> Option<Repository> {
         .map(|reference| reference.repository)
 }
 
+/// Returns the tag that a reference is written with.
+pub fn tag_of(reference: &str) -> Option<String> {
+    let reference = Reference::parse(reference).ok()?;
+    reference.tag.map(|tag| tag.to_string())
+}
+
 /// Finds what a target uses of other targets.
 pub fn link(
     target: &Target,
@@ -98,7 +109,9 @@ pub fn link(
         }
     }
     // A base without a tag where a variable is empty.
-    for name in parsed.unset_args(&linked.args) {
+    let unset = parsed.unset_args(&linked.args);
+    let has_tags = unset.is_empty();
+    for name in unset {
         let became = format!("`args: {{ {name}: latest }}`: set the value you need");
         notes.push(Note::open(
             path,
@@ -134,6 +147,9 @@ pub fn link(
         text,
     };
     known.bases(parsed, &uses, &mut linked, notes);
+    if !has_tags {
+        linked.tags.clear();
+    }
     linked.context = uses.context;
     let required = uses.required.into_iter();
     linked.required = required.map(|word| word.value).collect();
@@ -170,14 +186,18 @@ impl Known<'_> {
             let place = place(path, self.text, word);
             if by == Evidence::PinnedName {
                 let became = format!(
-                    "an external image; for the image of the stack, set `contexts: {{ {}: {image} }}`",
-                    word.value
+                    "an external image; for the image of the stack, set {}",
+                    context_shown(&word.value, image)
                 );
                 notes.push(Note::open(place, written, became));
                 continue;
             }
             if root == Some(word) {
                 linked.based_on = Some(image.clone());
+            }
+            if by != Evidence::TaggedName {
+                let tag = tag_of(&word.value).map(|tag| (image.clone(), tag));
+                linked.tags.extend(tag);
             }
             if word.value == *image {
                 continue;
@@ -192,7 +212,7 @@ impl Known<'_> {
                 }
                 None => {
                     linked.contexts.insert(word.value.clone(), image.clone());
-                    format!("`contexts: {{ {}: {image} }}`", word.value)
+                    context_shown(&word.value, image)
                 }
             };
             notes.push(match by {
@@ -261,6 +281,13 @@ enum Evidence {
     TaggedName,
     /// The same with a digest, which the image of the stack cannot have.
     PinnedName,
+}
+
+/// Returns a named context as the spec writes it.
+fn context_shown(name: &str, image: &str) -> String {
+    let contexts = Map::from_iter([(name.to_owned(), json!(image))]);
+    let contexts = format::flow(&Value::Object(contexts)).unwrap_or_default();
+    format!("`contexts: {contexts}`")
 }
 
 fn place(path: &str, text: &str, word: &Word) -> String {

@@ -10,12 +10,14 @@ mod datahub;
 mod existing;
 mod files;
 mod folders;
+mod format;
 mod inline;
 mod link;
 mod native;
 mod published;
 mod settings;
 mod sources;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -34,6 +36,7 @@ pub use existing::ExistingSpec;
 use folders::Folders;
 use published::Published;
 pub use sources::{Sources, inside};
+pub use tags::ImageTag;
 use texts::Texts;
 pub use tree::tree;
 
@@ -180,7 +183,9 @@ pub struct Imported {
     /// The spec.
     pub spec: Value,
     /// The spec as text, with comments of Dockerfiles.
-    pub text: Option<String>,
+    pub text: String,
+    /// The tags that images have in the other tool.
+    pub tags: Vec<ImageTag>,
     /// Files that must be below `images/`.
     pub copies: Vec<Copied>,
     /// Dockerfiles that were texts: their paths, relative to the folder of the spec, and the texts.
@@ -204,6 +209,8 @@ pub struct Settings {
     pub is_in_place: bool,
     /// Whether Dockerfiles become steps where that is certain to be the same.
     pub is_native: bool,
+    /// Whether there is a spec that keeps its keys beside `images`.
+    pub has_spec: bool,
 }
 
 /// Returns the stack of what was found. Fails if a Dockerfile cannot be read; the text says why.
@@ -273,16 +280,16 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
     notes.append(&mut steps.notes);
     copies.sort();
     copies.dedup();
+    let tags = tags::tags(&parts, &names, series.as_deref());
     let mut spec = head(registry, series, settings);
-    let vars = native::used_vars(&steps.vars, &images);
-    if !vars.is_empty() {
-        spec.insert("vars".to_owned(), Value::Object(vars));
-    }
+    tags::declare(&tags, settings, &mut spec, &mut notes);
+    add_vars(&mut spec, native::used_vars(&steps.vars, &images));
     spec.insert("images".to_owned(), Value::Object(images));
     let spec = Value::Object(spec);
     Ok(Imported {
-        text: settings.is_native.then(|| native::text(&spec)),
+        text: format::text(&spec),
         spec,
+        tags,
         copies,
         written,
         missing: files::missing(&parts, &names, sources, &mut texts, settings)?,
@@ -311,6 +318,12 @@ fn head(
     };
     spec.insert("tags".to_owned(), json!([tag]));
     spec
+}
+
+fn add_vars(spec: &mut Map<String, Value>, vars: Map<String, Value>) {
+    if !vars.is_empty() {
+        spec.insert("vars".to_owned(), Value::Object(vars));
+    }
 }
 
 /// Adds what a target has beside its Dockerfile to the keys of its image.

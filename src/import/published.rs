@@ -26,7 +26,7 @@ impl Published {
         let mut published = Vec::new();
         let mut owners: BTreeMap<String, usize> = BTreeMap::new();
         for target in targets {
-            note_other_tags(target, notes);
+            note_other_repositories(target, notes);
             let name = &names[&target.name];
             let repository = published_in(target).map_or_else(
                 || name.clone(),
@@ -99,9 +99,12 @@ fn last_part<'a>(repository: &'a Repository, namespace: Option<&str>) -> Option<
     (repository.host() == host && !rest.contains('/')).then_some(rest)
 }
 
-fn note_other_tags(target: &Target, notes: &mut Vec<Note>) {
-    for other in target.published.iter().skip(1) {
-        let became = "left out: an image of laminate is published in one repository, with the tags of the spec";
+/// Notes the repositories beside the first one.
+fn note_other_repositories(target: &Target, notes: &mut Vec<Note>) {
+    let repository = target.published.first().and_then(|it| repository_of(it));
+    let others = target.published.iter().skip(1);
+    for other in others.filter(|other| repository_of(other) != repository) {
+        let became = "left out: an image of laminate is published in one repository";
         let found = format!("tag {other}");
         notes.push(Note::open(&target.dockerfile, found, became));
     }

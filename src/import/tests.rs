@@ -9,7 +9,7 @@ mod bake_files;
 use super::*;
 
 /// Returns what is imported of files; those whose text is empty are not read.
-fn import(found: Found, files: &[(&str, &str)]) -> Imported {
+pub fn import(found: Found, files: &[(&str, &str)]) -> Imported {
     let files = files.iter();
     let files = files.map(|(path, text)| {
         let text = (!text.is_empty()).then(|| (*text).to_owned());
@@ -19,7 +19,7 @@ fn import(found: Found, files: &[(&str, &str)]) -> Imported {
         stack: "campus".to_owned(),
         registry: None,
         is_in_place: true,
-        is_native: false,
+        ..Settings::default()
     };
     let sources = Sources {
         files: files.collect(),
@@ -87,6 +87,10 @@ fn dockerfiles_that_name_each_other_are_linked() {
         ("docker/Child/a", "images/child/a"),
     ];
     assert_eq!(copies(&made), expected);
+    assert_eq!(
+        made.spec["channels"],
+        json!({ "latest": { "tag": "latest" } })
+    );
     let read: Vec<bool> = made.images.iter().map(|image| image.is_read).collect();
     assert_eq!(read, [true, true, false]);
     assert!(
@@ -150,7 +154,8 @@ fn services_that_build_are_images() {
             "argument B without a value",
             "shm_size \"1g\"",
             "ports",
-            "a service without `build`"
+            "a service without `build`",
+            "tag 1 of web"
         ]
     );
 }
@@ -331,7 +336,9 @@ fn a_text_of_a_compose_file_has_one_dollar_for_two() {
     let inline = &made.written["images/a.Dockerfile"];
     assert_eq!(inline, "FROM debian:12\nRUN echo $HOME\n");
     assert_eq!(made.spec["registry"], json!("ghcr.io/me"));
-    assert!(made.notes.iter().all(|note| !note.is_open));
+    let open: Vec<&Note> = made.notes.iter().filter(|note| note.is_open).collect();
+    assert_eq!(open[0].found, "tag 1 of a");
+    assert_eq!(open.len(), 1);
 }
 
 #[test]

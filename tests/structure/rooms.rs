@@ -89,7 +89,10 @@ pub const ROOMS: &[Room] = &[
     ),
     pure("docs", &["name", "oci", "evidence", "record", "size"]),
     pure("nodes", &["name", "record"]),
-    pure("import", &["source", "name", "path", "dockerfile", "spec"]),
+    pure(
+        "import",
+        &["source", "name", "path", "tags", "dockerfile", "spec"],
+    ),
     pure(
         "render",
         &[

@@ -1,36 +1,169 @@
 //! The report of an import.
 
-use std::collections::BTreeSet;
-
+use camino::Utf8Path;
 use serde_json::{Value, json};
 
 use super::next;
+use super::originals::{Originals, listed};
+use super::wrap::{WIDTH, wrapped};
 use crate::import::{Imported, ImportedImage, Note};
 use crate::table;
 
 /// Dockerfiles with more notes have them in lines of their own.
 const MOST: usize = 2;
 
-/// Originals that the report lists.
-const SHOWN: usize = 12;
+/// What a report shows.
+pub struct Report<'a> {
+    /// The text of the spec.
+    pub spec: &'a str,
+    /// What was imported.
+    pub imported: &'a Imported,
+    /// The files that copies and steps took the place of.
+    pub originals: &'a Originals,
+    /// The name of the stack, if it is that of the folder.
+    pub folder_name: Option<&'a str>,
+    /// Whether the spec keeps its keys beside `images`.
+    pub keeps_keys: bool,
+    /// The folder of the originals, if git can remove them.
+    pub removal: Option<&'a Utf8Path>,
+    /// Whether the files are written.
+    pub is_written: bool,
+}
 
-/// Returns the report for programs.
-pub fn json(spec: &str, imported: &Imported, is_written: bool) -> Value {
-    let copies = imported.copies.iter();
-    let copies = copies.map(|copy| json!({ "from": copy.from, "to": copy.to }));
-    let images = imported.images.iter().map(of_image);
-    let notes = images.chain(imported.notes.iter().cloned()).map(|note| {
-        json!({ "where": note.place, "found": note.found, "became": note.became, "open": note.is_open })
-    });
-    json!({
-        "spec": spec,
-        "written": is_written,
-        "copied": copies.collect::<Vec<_>>(),
-        "dockerfiles": imported.written,
-        "not_read": not_read(imported),
-        "missing": imported.missing,
-        "report": notes.collect::<Vec<_>>(),
-    })
+impl Report<'_> {
+    /// Returns the report for programs.
+    pub fn json(&self) -> Value {
+        let imported = self.imported;
+        let copies = imported.copies.iter();
+        let copies = copies.map(|copy| json!({ "from": copy.from, "to": copy.to }));
+        let images = imported.images.iter().map(of_image);
+        let notes = images.chain(imported.notes.iter().cloned()).map(|note| {
+            json!({ "where": note.place, "found": note.found, "became": note.became, "open": note.is_open })
+        });
+        let tags = imported.tags.iter();
+        let tags = tags.map(|it| json!({ "tag": it.tag, "images": it.images }));
+        json!({
+            "spec": self.spec,
+            "written": self.is_written,
+            "copied": copies.collect::<Vec<_>>(),
+            "dockerfiles": imported.written,
+            "not_read": self.originals.files,
+            "missing": imported.missing,
+            "tags": tags.collect::<Vec<_>>(),
+            "channel": self.channel(),
+            "report": notes.collect::<Vec<_>>(),
+        })
+    }
+
+    /// Returns the channel that the import added.
+    fn channel(&self) -> Option<&str> {
+        let channels = self.imported.spec.get("channels")?.as_object()?;
+        channels.keys().next().map(String::as_str)
+    }
+
+    /// Returns the report for people, with the spec if it is not written.
+    pub fn text(&self) -> String {
+        let imported = self.imported;
+        let mut text = String::new();
+        if !self.is_written {
+            text.push_str(self.spec);
+            text.push('\n');
+        }
+        let notes = imported.notes.iter();
+        let (open, done): (Vec<&Note>, Vec<&Note>) = notes.partition(|it| it.is_open);
+        let mut rest = done;
+        text.push_str(&self.images(&mut rest));
+        for (title, notes) in [("Imported", rest), ("Left out, or to be checked", open)] {
+            if notes.is_empty() {
+                continue;
+            }
+            text.push_str(&format!("{title}:\n"));
+            for (places, found, became) in grouped(&notes) {
+                let line = format!("{}: {found} → {became}", places.join(", "));
+                for line in wrapped(&line, WIDTH - 2, 2) {
+                    text.push_str(&format!("  {line}\n"));
+                }
+            }
+        }
+        text.push_str(&self.written());
+        text.push_str(&self.originals.text(self.is_written, self.removal));
+        text.push_str(&self.missing());
+        if self.is_written {
+            text.push_str(&self.tags());
+            text.push_str(next(imported.spec.get("registry").is_some()));
+            if let Some(channel) = self.channel() {
+                text.push_str(&format!(
+                    "then: `laminate build --push` gives all images the tag of the commit, and `laminate promote --to {channel}` moves `{channel}` to them\n"
+                ));
+            }
+        } else {
+            text.push_str("dry run: nothing was written\n");
+        }
+        text
+    }
+
+    /// Returns the images, with notes that are taken out of `notes`.
+    fn images(&self, notes: &mut Vec<&Note>) -> String {
+        let images = &self.imported.images;
+        let plural = if images.len() == 1 { "" } else { "s" };
+        let mut text = format!("{} image{plural}", images.len());
+        if let Some(name) = self.folder_name {
+            let named = format!(
+                " in stack `{name}`, named after the folder (`--stack NAME` sets another name)"
+            );
+            text.push_str(&named);
+        }
+        text.push_str(":\n");
+        let longest = images.iter().map(|image| image.name.chars().count()).max();
+        let left = WIDTH
+            .saturating_sub(longest.unwrap_or(0) + 4)
+            .max(WIDTH / 2);
+        let mut rows = Vec::new();
+        for image in images {
+            let mut name = format!("  {}", image.name);
+            for line in lines(image, self.imported, left, notes) {
+                rows.push(vec![std::mem::take(&mut name), line]);
+            }
+        }
+        text + &table::lines(&rows)
+    }
+
+    /// Returns which files were written.
+    fn written(&self) -> String {
+        let count = self.imported.copies.len();
+        let files = if count == 1 { "file" } else { "files" };
+        let copied = match (count, self.is_written) {
+            (0, _) => String::new(),
+            (_, true) => format!("{count} {files} copied below images/\n"),
+            (_, false) => format!("{count} {files} would be copied below images/\n"),
+        };
+        let spec = if self.is_written {
+            "wrote specs.yml\n"
+        } else {
+            ""
+        };
+        copied + spec
+    }
+
+    /// Returns which tags the images get, if no tag became a channel.
+    fn tags(&self) -> String {
+        if self.keeps_keys || self.channel().is_some() {
+            return String::new();
+        }
+        "Images get the tag of the commit only. For a tag that moves, such as `latest`, add\n  channels: { latest: { tag: latest } }\nto specs.yml, and run `laminate promote --to latest` after `laminate build --push`.\n".to_owned()
+    }
+
+    /// Returns the files that Dockerfiles name and the stack does not have.
+    fn missing(&self) -> String {
+        let files: Vec<&String> = self.imported.missing.iter().collect();
+        if files.is_empty() {
+            return String::new();
+        }
+        format!(
+            "Before you build, add these files to the contexts, or change the Dockerfiles that name them:\n{}",
+            listed(&files)
+        )
+    }
 }
 
 fn of_image(image: &ImportedImage) -> Note {
@@ -42,123 +175,24 @@ fn of_image(image: &ImportedImage) -> Note {
     Note::done(&image.dockerfile, format!("image {}", image.target), became)
 }
 
-/// Returns the report for people, and with `dry_run` the spec. `folder_name`: the name of the stack, if it is that of the
-/// folder.
-pub fn text(spec: &str, imported: &Imported, folder_name: Option<&str>, dry_run: bool) -> String {
-    let mut text = String::new();
-    if dry_run {
-        text.push_str(spec);
-        text.push('\n');
-    }
-    let (open, done): (Vec<&Note>, Vec<&Note>) = imported.notes.iter().partition(|it| it.is_open);
-    let mut rest = done;
-    let rows: Vec<Vec<String>> = (imported.images.iter())
-        .map(|image| {
-            vec![
-                format!("  {}", image.name),
-                line(image, imported, &mut rest),
-            ]
-        })
-        .collect();
-    let plural = if rows.len() == 1 { "" } else { "s" };
-    text.push_str(&format!("{} image{plural}", rows.len()));
-    if let Some(name) = folder_name {
-        let named = format!(
-            " in stack `{name}`, named after the folder (`--stack NAME` sets another name)"
-        );
-        text.push_str(&named);
-    }
-    text.push_str(":\n");
-    text.push_str(&table::lines(&rows));
-    for (title, notes) in [("Imported", rest), ("Left out, or to be checked", open)] {
-        if notes.is_empty() {
-            continue;
-        }
-        text.push_str(&format!("{title}:\n"));
-        for (places, found, became) in grouped(&notes) {
-            let places = places.join(", ");
-            text.push_str(&format!("  {places}: {found} → {became}\n"));
-        }
-    }
-    match imported.copies.len() {
-        0 => {}
-        1 => text.push_str("1 file copied below images/\n"),
-        count => text.push_str(&format!("{count} files copied below images/\n")),
-    }
-    if !dry_run {
-        text.push_str("wrote specs.yml\n");
-    }
-    text.push_str(&originals(imported));
-    text.push_str(&missing(imported));
-    if !dry_run {
-        text.push_str(next(imported.spec.get("registry").is_some()));
-    }
-    text
-}
-
-/// Returns the files that Dockerfiles name and the stack does not have.
-fn missing(imported: &Imported) -> String {
-    let files: Vec<&str> = imported.missing.iter().map(String::as_str).collect();
-    if files.is_empty() {
-        return String::new();
-    }
-    let shown = shortened(&files);
-    format!(
-        "Before you build, add these files to the contexts, or change the Dockerfiles that name them:\n  {shown}\n"
-    )
-}
-
-/// Returns the first of some files, and how many there are beside them.
-fn shortened(files: &[&str]) -> String {
-    let mut shown = files[..files.len().min(SHOWN)].join(", ");
-    match files.len().saturating_sub(SHOWN) {
-        0 => {}
-        rest => shown.push_str(&format!(" and {rest} more")),
-    }
-    shown
-}
-
-/// Returns the files that no build reads any more: copies or steps took their place.
-fn not_read(imported: &Imported) -> Vec<&str> {
-    let dockerfiles = imported.images.iter().filter(|it| !it.is_read);
-    let dockerfiles = dockerfiles.map(|it| it.dockerfile.as_str());
-    let copied = imported.copies.iter().map(|it| it.from.as_str());
-    let mut seen = BTreeSet::new();
-    let all = dockerfiles.chain(copied);
-    all.filter(|path| seen.insert(*path)).collect()
-}
-
-/// Returns what to edit from now on, and the originals that are no longer read.
-fn originals(imported: &Imported) -> String {
-    let files = not_read(imported);
-    if files.is_empty() {
-        return String::new();
-    }
-    let is_copied = |path: &str| imported.copies.iter().any(|it| it.from == path);
-    let has_steps = files.iter().any(|path| !is_copied(path));
-    let edited = match (has_steps, imported.copies.is_empty()) {
-        (false, _) => "the copies in images/",
-        (true, true) => "specs.yml",
-        (true, false) => "specs.yml and the copies in images/",
-    };
-    let shown = shortened(&files);
-    format!(
-        "From now on, edit {edited}: this is what laminate builds. It no longer reads the originals:\n  {shown}\n"
-    )
-}
-
-/// Returns the line of an image. It has the notes about its Dockerfile if they are few, which are taken out of `notes`.
-fn line(image: &ImportedImage, imported: &Imported, notes: &mut Vec<&Note>) -> String {
+/// Returns the lines of an image. They have the notes about its Dockerfile if they are few, which are taken out of `notes`.
+fn lines(
+    image: &ImportedImage,
+    imported: &Imported,
+    width: usize,
+    notes: &mut Vec<&Note>,
+) -> Vec<String> {
     let file = &image.dockerfile;
-    let mut line = file.clone();
+    let mut first = file.clone();
     if let Some(base) = &image.based_on {
-        line.push_str(&format!(", based on {base}"));
+        first.push_str(&format!(", based on {base}"));
     }
+    let mut lines = vec![first];
     let same = imported.images.iter().filter(|it| it.dockerfile == *file);
     let is_own = |note: &&Note| line_of(file, note).is_some();
     // Of a Dockerfile that two images have, it is not known whose they are.
     if same.count() > 1 || notes.iter().copied().filter(is_own).count() > MOST {
-        return line;
+        return lines;
     }
     let (own, others): (Vec<&Note>, Vec<&Note>) = notes.iter().copied().partition(is_own);
     *notes = others;
@@ -167,9 +201,10 @@ fn line(image: &ImportedImage, imported: &Imported, notes: &mut Vec<&Note>) -> S
             Some(number) if !number.is_empty() => format!("line {number}: "),
             _ => String::new(),
         };
-        line.push_str(&format!("; {at}{} → {}", note.found, note.became));
+        let line = format!("{at}{} → {}", note.found, note.became);
+        lines.extend(wrapped(&line, width, 2));
     }
-    line
+    lines
 }
 
 /// Returns the line of a note about a Dockerfile; empty if it has none.
@@ -198,8 +233,9 @@ fn grouped<'a>(notes: &[&'a Note]) -> Vec<(Vec<&'a str>, &'a str, &'a str)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::originals::tests::nothing;
     use super::*;
-    use crate::import::Copied;
+    use crate::import::ImageTag;
 
     fn image(name: &str, based_on: Option<&str>) -> ImportedImage {
         ImportedImage {
@@ -211,74 +247,106 @@ mod tests {
         }
     }
 
-    #[test]
-    fn originals_that_are_no_longer_read_are_listed() {
-        let copied = |from: &str| Copied {
-            from: from.to_owned(),
-            to: format!("images/{from}"),
-        };
-        let unread = |name: &str| ImportedImage {
-            is_read: false,
-            ..image(name, None)
-        };
-        let mut imported = Imported {
-            spec: json!({}),
-            text: None,
-            copies: vec![copied("base/Dockerfile"), copied("base/x")],
-            written: std::collections::BTreeMap::new(),
-            missing: BTreeSet::new(),
-            images: vec![unread("base"), image("web", None)],
-            notes: Vec::new(),
-        };
-        let expected = "From now on, edit the copies in images/: this is what laminate builds. It no longer reads the originals:\n  base/Dockerfile, base/x\n";
-        assert_eq!(originals(&imported), expected);
-        assert!(text("", &imported, None, true).ends_with(expected));
-        imported.images.push(unread("steps"));
-        let edited = "edit specs.yml and the copies in images/:";
-        assert!(originals(&imported).contains(edited));
-        imported.copies.clear();
-        assert!(originals(&imported).contains("edit specs.yml:"));
-        let names = (0..20).map(|number| unread(&number.to_string()));
-        imported.images = names.collect();
-        assert!(originals(&imported).ends_with(" and 8 more\n"));
-        imported.images = vec![image("web", None)];
-        assert_eq!(originals(&imported), "");
+    fn report<'a>(imported: &'a Imported, originals: &'a Originals) -> Report<'a> {
+        Report {
+            spec: "",
+            imported,
+            originals,
+            folder_name: Some("campus"),
+            keeps_keys: false,
+            removal: None,
+            is_written: true,
+        }
     }
 
     #[test]
-    fn an_image_is_one_line_and_no_note_is_lost() {
+    fn lines_are_short_and_no_note_is_lost() {
+        let contexts =
+            "`contexts: { \"ghcr.io/campus/datascience-notebook:latest\": datascience-notebook }`";
         let imported = Imported {
-            spec: json!({ "registry": "ghcr.io/me" }),
-            text: None,
-            copies: Vec::new(),
-            written: std::collections::BTreeMap::new(),
-            missing: BTreeSet::new(),
             images: vec![image("base", None), image("web", Some("base"))],
             notes: vec![
-                Note::done("web/Dockerfile:2", "$BASE", "`args: { BASE: base }`"),
+                Note::done(
+                    "web/Dockerfile:2",
+                    "ghcr.io/campus/datascience-notebook:latest",
+                    contexts,
+                ),
                 Note::done("list: target web", "secret x", "`secrets: [x]`"),
                 Note::open("list: target base", "platforms", "left out"),
                 Note::open("list: target web", "platforms", "left out"),
                 Note::open("web/Dockerfile:3", "file y", "missing"),
             ],
+            ..nothing()
         };
-        let shown = text("", &imported, Some("campus"), false);
+        let originals = Originals::default();
+        let mut shown = report(&imported, &originals);
         let expected = "\
 2 images in stack `campus`, named after the folder (`--stack NAME` sets another name):
   base  base/Dockerfile
-  web   web/Dockerfile, based on base; line 2: $BASE → `args: { BASE: base }`
+  web   web/Dockerfile, based on base
+        line 2: ghcr.io/campus/datascience-notebook:latest →
+          `contexts: { \"ghcr.io/campus/datascience-notebook:latest\": datascience-notebook }`
 Imported:
   list: target web: secret x → `secrets: [x]`
 Left out, or to be checked:
   list: target base, list: target web: platforms → left out
   web/Dockerfile:3: file y → missing
 wrote specs.yml
-";
-        assert_eq!(shown.split("next: ").next(), Some(expected));
-        let named = text("", &imported, None, false);
-        assert!(named.starts_with("2 images:\n"), "{named}");
-        let report = json("", &imported, true);
-        let entries = report["report"].as_array().map(Vec::len);
+Images get the tag of the commit only.";
+        let text = shown.text();
+        assert!(text.starts_with(expected), "{text}");
+        shown.folder_name = None;
+        assert!(shown.text().starts_with("2 images:\n"));
+        shown.keeps_keys = true;
+        assert!(!shown.text().contains("Images get"));
+        let entries = shown.json()["report"].as_array().map(Vec::len);
         assert_eq!(entries, Some(7));
+    }
+
+    #[test]
+    fn a_channel_is_moved_after_a_build() {
+        let imported = Imported {
+            spec: json!({ "channels": { "latest": { "tag": "latest" } } }),
+            tags: vec![ImageTag {
+                tag: "latest".to_owned(),
+                images: vec!["base".to_owned()],
+            }],
+            ..nothing()
+        };
+        let originals = Originals::default();
+        let shown = report(&imported, &originals);
+        let text = shown.text();
+        assert!(text.contains("`laminate promote --to latest`"), "{text}");
+        assert!(!text.contains("Images get"), "{text}");
+        let json = shown.json();
+        assert_eq!(json["channel"], "latest");
+        assert_eq!(
+            json["tags"],
+            json!([{ "tag": "latest", "images": ["base"] }])
+        );
+    }
+
+    #[test]
+    fn a_dry_run_tells_what_would_be_done() {
+        let imported = Imported {
+            copies: vec![crate::import::Copied {
+                from: "a/x".to_owned(),
+                to: "images/a/x".to_owned(),
+            }],
+            ..nothing()
+        };
+        let originals = Originals::of(&imported, &crate::import::Sources::default());
+        let shown = Report {
+            is_written: false,
+            ..report(&imported, &originals)
+        };
+        let text = shown.text();
+        assert!(
+            text.contains("1 file would be copied below images/\n"),
+            "{text}"
+        );
+        assert!(text.contains("After an import, edit the copies"), "{text}");
+        assert!(text.ends_with("dry run: nothing was written\n"), "{text}");
+        assert!(!text.contains("next:") && !text.contains("wrote"), "{text}");
     }
 }

@@ -6,8 +6,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::apt::is_sensitive;
 use super::state::{CommandDraft, Draft, Known, Reason, Sensitivity, State, is_root_name};
-use super::text::COMMENT;
 use super::value::{Environment, Part, Value, literal};
+use crate::import::format::COMMENT;
 
 /// Short keys of an image, in the order of their steps.
 const SHORT: [&str; 4] = ["apt", "conda", "pip", "copy"];

@@ -19,7 +19,6 @@ mod stages;
 mod state;
 #[cfg(test)]
 mod tests;
-mod text;
 mod value;
 
 use std::collections::BTreeMap;
@@ -29,7 +28,6 @@ use serde_json::{Map, Value as Json, json};
 pub use context::Context;
 pub use stages::{File, read};
 pub use state::Known;
-pub use text::text;
 pub use value::Vars;
 
 use super::Note;

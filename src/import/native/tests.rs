@@ -52,7 +52,7 @@ fn native(text: &str) -> String {
         format!("{mark}{}: {} → {}\n", note.place, note.found, note.became)
     });
     let notes: String = notes.collect();
-    format!("{}\n{images}{notes}", imported.text.unwrap_or_default())
+    format!("{}\n{images}{notes}", imported.text)
 }
 
 /// Returns the spec and the report of one Dockerfile with the files `a`, `b.txt`, `requirements.txt`, `src/x` and `src/y.sh`.

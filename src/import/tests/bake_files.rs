@@ -43,7 +43,7 @@ fn a_bake_file_is_read_with_what_its_targets_inherit() {
     let open = made.notes.iter().filter(|note| note.is_open);
     let open: Vec<&str> = open.map(|note| note.found.as_str()).collect();
     let platforms = "platforms [\"linux/amd64\"]";
-    assert_eq!(open, [platforms, platforms, "argument A"]);
+    assert_eq!(open, [platforms, platforms, "argument A", "tag 1 of base"]);
 }
 
 #[test]

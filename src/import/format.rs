@@ -9,7 +9,7 @@ pub const COMMENT: &str = "#";
 const WIDTH: usize = 100;
 
 /// Keys whose entries have lines of their own.
-const TALL: [&str; 3] = ["images", "steps", "group"];
+const TALL: [&str; 4] = ["images", "dockerfile", "steps", "group"];
 
 /// Returns a spec as YAML.
 pub fn text(spec: &Value) -> String {
@@ -96,7 +96,7 @@ fn items(list: &[Value], indent: usize, depth: usize, out: &mut String) {
 }
 
 /// Returns a value on one line; `None` if it needs more.
-fn flow(value: &Value) -> Option<String> {
+pub fn flow(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => (!text.contains('\n')).then(|| scalar(text, true)),
         Value::Array(list) => {
