@@ -122,4 +122,6 @@ enum Use {
     Secret(Word),
     /// The ID of an SSH agent that must be there.
     Agent(Word),
+    /// What only an engine that allows it does: `--security=insecure`.
+    Entitlement(Word),
 }

@@ -36,9 +36,7 @@ fn stage(instruction: &Instruction) -> Result<Stage, Fault> {
     let rest: Vec<Word> = words.collect();
     let name = match rest.as_slice() {
         [] => Some(None),
-        [word, name] if word.value.eq_ignore_ascii_case("as") => {
-            Some(Some(name.value.to_lowercase()))
-        }
+        [word, name] if word.value.eq_ignore_ascii_case("as") => Some(Some(stage_name(name)?)),
         _ => None,
     };
     match (base, name) {
@@ -59,6 +57,22 @@ fn stage(instruction: &Instruction) -> Result<Stage, Fault> {
     }
 }
 
+/// Returns the name of a stage (instructions/parse.go, `validStageName`).
+fn stage_name(word: &Word) -> Result<String, Fault> {
+    let name = word.value.to_lowercase();
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(is_part) {
+        return Ok(name);
+    }
+    Err(Fault {
+        message: format!("invalid name of a stage: `{}`", word.value),
+        label: "expected letters, digits, `-`, `_` and `.`, a letter first".to_owned(),
+        help: (word.value.contains('$'))
+            .then(|| "variables are not replaced in the name of a stage: write it out".to_owned()),
+        range: word.range.clone(),
+    })
+}
+
 impl Stage {
     /// Adds what an instruction uses.
     fn add(&mut self, instruction: &Instruction) {
@@ -70,8 +84,18 @@ impl Stage {
             "COPY" | "ADD" => self.copied(instruction),
             "RUN" => {
                 let (options, _) = instruction.options();
-                for (_, value) in options.iter().filter(|(name, _)| name == "mount") {
-                    self.mount(value);
+                for (name, value) in options {
+                    match (name.as_str(), value.value.as_str()) {
+                        ("mount", _) => self.mount(&value),
+                        ("security", "insecure") | ("network", "host") => {
+                            let value = Word {
+                                value: format!("--{name}={}", value.value),
+                                range: value.range,
+                            };
+                            self.uses.push(Use::Entitlement(value));
+                        }
+                        _ => {}
+                    }
                 }
             }
             "ONBUILD" => {

@@ -189,6 +189,21 @@ fn an_invalid_file_is_a_fault_at_its_place() {
 }
 
 #[test]
+fn a_name_of_a_stage_has_no_variables() {
+    for name in ["${X}base", "1", "-a", "a/b"] {
+        let text = format!("FROM debian:12 AS {name}\n");
+        let fault = Dockerfile::parse(&text).expect_err(name);
+        assert_eq!(fault.message, format!("invalid name of a stage: `{name}`"));
+        assert_eq!(&text[fault.range.clone()], name);
+        assert_eq!(fault.help.is_some(), name.contains('$'), "{name}");
+    }
+    for name in ["Base-1_x.y", "a"] {
+        let text = format!("FROM debian:12 as {name}\n");
+        assert!(Dockerfile::parse(&text).is_ok(), "{name}");
+    }
+}
+
+#[test]
 fn a_variable_of_the_platform_can_have_a_value_of_its_own() {
     let text = "ARG X=a-$TARGETARCH\nARG TARGET_IMAGE=b\nFROM $X-$TARGET_IMAGE\n";
     let uses = uses_of(text, None, &[("TARGETARCH", "arm64")]);

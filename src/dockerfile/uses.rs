@@ -22,6 +22,8 @@ pub struct Uses {
     pub secrets: Vec<Word>,
     /// IDs of SSH agents that must be there.
     pub agents: Vec<Word>,
+    /// Options that an engine must allow: `--network=host`.
+    pub entitlements: Vec<Word>,
     /// Whether the target's own stages have `ONBUILD`.
     pub has_triggers: bool,
     /// Names of all `ARG`s of the file.
@@ -124,6 +126,7 @@ impl Dockerfile {
                 required: Vec::new(),
                 secrets: Vec::new(),
                 agents: Vec::new(),
+                entitlements: Vec::new(),
                 has_triggers: false,
                 args: declared.chain(of_stages).cloned().collect(),
                 names,
@@ -166,7 +169,7 @@ impl Dockerfile {
             let used = stage.uses.iter().chain(&stage.triggers);
             let used = used.filter_map(|used| match used {
                 Use::Image(name) => Some(name.value.clone()),
-                Use::Context(_) | Use::Secret(_) | Use::Agent(_) => None,
+                _ => None,
             });
             let base = expand(&stage.base.value, vars).ok();
             let names = used.chain(base).chain(stage.name.clone());
@@ -344,6 +347,7 @@ impl Follower<'_> {
             }
             Use::Secret(id) => self.uses.secrets.push(id.clone()),
             Use::Agent(id) => self.uses.agents.push(id.clone()),
+            Use::Entitlement(option) => self.uses.entitlements.push(option.clone()),
         }
         Ok(())
     }

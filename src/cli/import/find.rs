@@ -44,7 +44,10 @@ pub(super) struct Place {
 /// Finds what is imported: a path, relative to a folder unless it is absolute. Paths in a bake file are relative to the folder
 /// where bake runs: to this one, or to that of the file, the second place.
 pub(super) fn find(base: &Utf8Path, given: &Utf8Path) -> Result<Vec<Place>, Failure> {
-    let from = &base.join(given);
+    let from = &match below(given) {
+        Some(path) if base == "." => not_empty(Utf8Path::new(&path)),
+        _ => base.join(given),
+    };
     if from.is_file() {
         let name = from.file_name().unwrap_or_default();
         let form = match from.extension() {

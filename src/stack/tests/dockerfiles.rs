@@ -390,3 +390,18 @@ fn names_that_the_frontend_does_not_tell_apart_are_one_image() {
     let error = of(images, "FROM alpine\n", &[]).expect_err("two contexts");
     assert!(error.contains("duplicate context `alpine`"), "{error}");
 }
+
+#[test]
+fn an_option_that_the_engine_refuses_is_an_error_at_its_place() {
+    let images = "  a: { dockerfile: Dockerfile }\n";
+    for option in ["--network=host", "--security=insecure"] {
+        let text = format!("FROM debian:12\nRUN {option} true\n");
+        let error = of(images, &text, &[]).expect_err("refused");
+        let first = format!("error: unsupported option `{option}`\n --> images/a/Dockerfile:2:5");
+        assert!(error.starts_with(&first), "{error}");
+        let text = format!("FROM debian:12 AS other\nRUN {option} true\nFROM debian:12\n");
+        assert!(of(images, &text, &[]).is_ok(), "no stage of the target");
+    }
+    let text = "FROM debian:12\nRUN --network=none --security=sandbox true\n";
+    assert!(of(images, text, &[]).is_ok());
+}

@@ -224,6 +224,7 @@ impl Reading<'_> {
         let uses = parsed.uses(made.target.as_deref(), &made.args, &contexts);
         let uses = uses.map_err(|fault| self.report(fault)).ok()?;
         self.report_unused(made, &uses);
+        self.report_entitlements(&uses);
         Some((parsed, uses))
     }
 

@@ -1,4 +1,5 @@
-//! Names in the spec that the Dockerfile does not use, and names that it uses for different images.
+//! Names in the spec that the Dockerfile does not use, names that it uses for different images, and options of it that no build
+//! of laminate allows.
 
 use std::collections::BTreeMap;
 
@@ -38,6 +39,17 @@ impl Reading<'_> {
                 Some(meant) => problem.help(format!("did you mean `{meant}`?")),
                 None => problem,
             });
+        }
+    }
+
+    /// Reports options that the engine refuses: laminate asks it for no entitlements.
+    pub fn report_entitlements(&self, uses: &Uses) {
+        for option in &uses.entitlements {
+            let problem = Diagnostic::error(format!("unsupported option `{}`", option.value));
+            let label = "laminate does not let the engine run this";
+            self.step
+                .reader
+                .report(problem.at(self.span(&option.range), label));
         }
     }
 
