@@ -255,6 +255,7 @@ fn groups<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Vec<Group<'a>
         Snippet::source(&*file.text)
             .path(sources.shown_path(label.span.source))
             .annotation(annotation(label, kind, &file.text))
+            .annotations(all_lines(label, &file.text))
     };
     let mut main = snippet(primary, AnnotationKind::Primary);
     for other in &diagnostic.others {
@@ -278,12 +279,28 @@ fn groups<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Vec<Group<'a>
     vec![group]
 }
 
-/// Marks a span of a text; at its ends no character is cut.
+/// Has all lines of a place shown, unless there are many.
+fn all_lines<'a>(label: &Label, text: &str) -> Option<annotate_snippets::Annotation<'a>> {
+    /// A longer place is cut after its first lines.
+    const MOST: usize = 15;
+    let range = range(label, text);
+    let lines = text[range.clone()].lines().count();
+    (1 < lines && lines <= MOST).then(|| AnnotationKind::Visible.span(range))
+}
+
+/// Marks a span of a text.
 fn annotation<'a>(
     label: &'a Label,
     kind: AnnotationKind,
     text: &str,
 ) -> annotate_snippets::Annotation<'a> {
+    let std::ops::Range { start, end } = range(label, text);
+    let end = start + marked(&text[..start], &text[start..end], &label.text);
+    kind.span(start..end).label(label.text.as_str())
+}
+
+/// Returns the place of a label in a text; at its ends no character is cut.
+fn range(label: &Label, text: &str) -> std::ops::Range<usize> {
     let mut start = (label.span.start as usize).min(text.len());
     while !text.is_char_boundary(start) {
         start -= 1;
@@ -292,19 +309,20 @@ fn annotation<'a>(
     while !text.is_char_boundary(end) {
         end += 1;
     }
-    let end = end.max(start);
-    let end = start + marked(&text[..start], &text[start..end], &label.text);
-    kind.span(start..end).label(label.text.as_str())
+    start..end.max(start)
 }
 
-/// Returns how many bytes of a place are marked: its start, if a terminal would cut the text beside the whole. `before`: what the
-/// file has before the place.
+/// Returns how many bytes of a place are marked: its first word if it has several lines, as the fault can be in any of them, and
+/// its start if a terminal would cut the text beside the whole. `before`: what the file has before the place.
 fn marked(before: &str, place: &str, text: &str) -> usize {
     /// Of 100 columns, the number of a line needs some.
     const COLUMNS: usize = 93;
+    if place.contains('\n') {
+        return place.find(char::is_whitespace).unwrap_or(place.len());
+    }
     let on_line = before.rsplit('\n').next().unwrap_or_default();
     let columns = [on_line, place, text].map(|part| part.chars().count());
-    if place.contains('\n') || columns.iter().sum::<usize>() < COLUMNS {
+    if columns.iter().sum::<usize>() < COLUMNS {
         return place.len();
     }
     let mut characters = place.char_indices().map(|(at, _)| at);
@@ -358,7 +376,7 @@ mod tests {
         assert_eq!(marked("a\n", &long[..80], "exit code 1"), 80);
         assert_eq!(marked("a\n  ", &long[..80], "exit code 1"), MOST_MARKED);
         assert_eq!(marked("", "short", &long), 5);
-        assert_eq!(marked("", &format!("{long}\n"), "here"), 105);
+        assert_eq!(marked("", "RUN a &&\n  b\n", "here"), 3);
     }
 
     #[test]

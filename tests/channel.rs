@@ -246,6 +246,7 @@ async fn one_wrong_header_is_not_what_an_abort_writes() {
     fake.fault(1, "HEAD", "ns/left/manifests/stable", lie);
     let dry = Order {
         dry_run: true,
+        accept_drift: true,
         ..order("1")
     };
     let entry = channel

@@ -289,6 +289,16 @@ fn release_help(error: &release::Error) -> Option<String> {
         Error::Drift { .. } => {
             "find out who moved them; --accept-drift overwrites them and records it".to_owned()
         }
+        Error::Foreign {
+            channel,
+            has_moved: false,
+            ..
+        } => format!(
+            "record them with `laminate adopt --channel {channel} --from-tags`, so that `laminate revert {channel}` gives them back; --accept-drift overwrites them"
+        ),
+        Error::Foreign { .. } => {
+            "find out who made them; --accept-drift overwrites them and records where they were".to_owned()
+        }
         Error::Lost { .. } | Error::Overtaken { .. } => {
             "check `laminate status`, then try again".to_owned()
         }

@@ -210,7 +210,8 @@ fn titled(operations: Vec<(String, String)>) -> Vec<(String, String)> {
 }
 
 /// Returns the title of an instruction by the name that the frontend gave its operation: `RUN x` of `[2/5] RUN x`, and
-/// `build: RUN x` of `[linux/amd64 build 2/5] RUN x`. laminate numbers the steps of an image itself. Any other name stays.
+/// `build: RUN x` of `[linux/amd64 build 2/5] RUN x`. laminate numbers the steps of an image itself; a stage
+/// without a name is not shown. Any other name stays.
 pub fn instruction_title(name: &str) -> String {
     let parts = name
         .strip_prefix('[')
@@ -227,7 +228,10 @@ pub fn instruction_title(name: &str) -> String {
     let Some((_, before)) = words.split_last().filter(|(last, _)| is_place(last)) else {
         return name.to_owned();
     };
-    match before.iter().find(|word| !word.contains('/')) {
+    // The frontend's name for a stage that has none.
+    let is_unnamed = |word: &str| word.strip_prefix("stage-").is_some_and(is_number);
+    let stage = before.iter().find(|word| !word.contains('/'));
+    match stage.filter(|stage| !is_unnamed(stage)) {
         Some(stage) => format!("{stage}: {instruction}"),
         None => instruction.to_owned(),
     }
@@ -245,6 +249,8 @@ mod tests {
             ("[build 2/3] RUN x", "build: RUN x"),
             ("[linux/amd64 build  2/13] RUN x", "build: RUN x"),
             ("[linux/amd64 2/3] RUN x", "RUN x"),
+            ("[stage-1 2/3] RUN x", "RUN x"),
+            ("[stage-one 2/3] RUN x", "stage-one: RUN x"),
             (
                 "[internal] load build context",
                 "[internal] load build context",

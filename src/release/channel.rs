@@ -11,6 +11,7 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use super::Error;
+use super::error::ForeignTag;
 use super::ledger::{Channel, Entry, Ledger, drift_of, is_moved};
 use super::tags::MoveOptions;
 use crate::name::{Commit, Digest, Repository, Tag};
@@ -74,6 +75,21 @@ struct SeenTag {
     found: Option<Digest>,
 }
 
+/// Returns the tags that a move would take from others: the last entry does not have them, and they are on other images.
+fn foreign(moves: &[TagMove], known: &SeenTags) -> Vec<Drift> {
+    let foreign = moves.iter().filter(|step| {
+        let place = (step.repository.clone(), step.tag.clone());
+        step.is_change() && step.old.is_some() && !known.contains_key(&place)
+    });
+    let foreign = foreign.map(|step| Drift {
+        repository: step.repository.clone(),
+        tag: step.tag.clone(),
+        expected: None,
+        found: step.old.clone(),
+    });
+    foreign.collect()
+}
+
 type SeenTags = BTreeMap<(Repository, Tag), SeenTag>;
 
 /// What was read of a target.
@@ -133,7 +149,7 @@ impl Channel<'_> {
             self.look_at_tags(current),
             self.look_at_targets(current, targets)
         )?;
-        let (drift, known) = drift;
+        let (mut drift, known) = drift;
         if !drift.is_empty() && !order.accept_drift {
             return Err(self.drifted(drift));
         }
@@ -141,6 +157,17 @@ impl Channel<'_> {
         let planned = targets.map(|(target, seen)| self.plan(&known, target, seen, order));
         let (images, ready): (Vec<TagMove>, Vec<Option<Manifest>>) =
             try_join_all(planned).await?.into_iter().unzip();
+        if order.kind == MoveKind::Promote {
+            let foreign = foreign(&images, &known);
+            if !foreign.is_empty() && !order.accept_drift {
+                return Err(Error::Foreign {
+                    channel: self.name.to_owned(),
+                    tags: foreign.into_iter().map(ForeignTag).collect(),
+                    has_moved: current.is_some(),
+                });
+            }
+            drift.extend(foreign);
+        }
         let is_at_release = current.is_some_and(|(_, entry)| entry.release == order.release);
         if is_at_release && !images.iter().any(TagMove::is_change) {
             return Ok(None);

@@ -106,6 +106,16 @@ pub enum Error {
         /// The tags, and where they are.
         drift: Vec<Drift>,
     },
+    /// Tags that a first move would overwrite were made by others.
+    #[error("tags of channel `{channel}` exist, and the channel has not moved them:\n{}", lines(.tags))]
+    Foreign {
+        /// The name of the channel.
+        channel: String,
+        /// The tags, and where they are.
+        tags: Vec<ForeignTag>,
+        /// Whether the channel has been moved, so that nothing can be adopted.
+        has_moved: bool,
+    },
     /// A release has an image that its repository has no longer.
     #[error("cannot tag {repository}@{digest}: not found in the registry")]
     Missing {
@@ -162,6 +172,23 @@ pub enum Error {
         /// The tags that are left.
         tags: Vec<Reference>,
     },
+}
+
+/// A tag that someone else made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignTag(pub Drift);
+
+impl fmt::Display for ForeignTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Drift {
+            repository,
+            tag,
+            found,
+            ..
+        } = &self.0;
+        let found = found.as_ref().map_or("nothing", Digest::as_str);
+        write!(f, "{repository}:{tag} is at {found}")
+    }
 }
 
 fn lines(items: &[impl fmt::Display]) -> String {

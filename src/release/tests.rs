@@ -307,6 +307,27 @@ async fn a_release_gets_its_number_once_and_moves_once() {
 }
 
 #[tokio::test]
+async fn tags_that_the_channel_never_moved_are_not_overwritten() {
+    let world = World::start(SPEC).await;
+    let foreign = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    world.fake.add_manifest("ns/child", "edge", foreign);
+    let before = world.tags("edge");
+    assert!(before[0].is_none() && before[1].is_some());
+    let mut promoter = world.promoter();
+    let refused = world.promote(&promoter, "edge").await;
+    let text = refused.expect_err("refused").to_string();
+    assert!(text.starts_with("tags of channel `edge` exist"), "{text}");
+    assert_eq!(world.tags("edge"), before);
+
+    promoter.order.accept_drift = true;
+    let promoted = world.promote(&promoter, "edge").await.expect("accepted");
+    assert_eq!(world.tags("edge"), world.digests());
+    let drift = promoted.entry.expect("an entry").drift;
+    let found = drift[0].found.as_ref().map(Digest::to_string);
+    assert_eq!((drift.len(), found), (1, before[1].clone()));
+}
+
+#[tokio::test]
 async fn a_number_is_not_given_if_the_move_is_refused() {
     let spec = SPEC.replace("\"r-${commit7}\"", "\"r-${commit7}\", \"v${n}\"");
     let world = World::start(&spec).await;

@@ -122,7 +122,7 @@ pub struct RevertArgs {
     /// The channel to move back
     #[arg(value_name = "CHANNEL")]
     pub channel: String,
-    /// A release the channel was at before [default: the previous one]
+    /// A release the channel was at before [default: the one before its last move, so a second revert undoes the first]
     #[arg(long, value_name = "RELEASE")]
     pub to: Option<String>,
     /// What promote and revert have in common.
@@ -136,7 +136,7 @@ pub struct MovingArgs {
     /// The reason for the move; recorded
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// Overwrite tags of the channel that someone else moved; recorded
+    /// Overwrite tags of the channel that someone else moved or made; recorded
     #[arg(long)]
     pub accept_drift: bool,
     /// Show what would be moved, and move nothing
