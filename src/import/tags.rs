@@ -97,7 +97,11 @@ fn note(tags: &[ImageTag], notes: &mut Vec<Note>) {
         let found = format!("tag {tag} of {of}");
         let key = format!("`channels: {{ {tag}: {{ tag: {tag} }} }}`");
         let note = if channel == Some(tag) {
-            Note::done("specs.yml", found, format!("{key}, moved by `promote`"))
+            Note::done(
+                "specs.yml",
+                found,
+                format!("{key}: `promote` moves it for all images"),
+            )
         } else if is_floating(tag) {
             let became = format!(
                 "left out: to keep it, add {key}, and run `laminate promote --to {tag}` after `laminate build --push`"

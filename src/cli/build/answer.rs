@@ -185,6 +185,7 @@ fn proof_cell(evidence: &Evidence) -> String {
     };
     let failed = match failed.len() {
         0 => None,
+        1 if all == 1 => Some(format!("1 suite failed: {}", failed.join(", "))),
         n => Some(format!("{n} of {all} suites failed: {}", failed.join(", "))),
     };
     let checks = evidence.checks.as_ref().map(|checks| checks.passed);

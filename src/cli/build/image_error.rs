@@ -44,7 +44,7 @@ fn instruction(stack: &Stack, image: &Image, failure: &buildkit::Failure) -> Opt
     })
 }
 
-/// Returns the instruction on a line, to the first word of its last line.
+/// Returns the instruction on a line.
 fn instruction_at(text: &str, line: u32) -> Option<Range<usize>> {
     let above = usize::try_from(line.saturating_sub(1)).ok()?;
     let start: usize = text.split_inclusive('\n').take(above).map(str::len).sum();
@@ -52,17 +52,19 @@ fn instruction_at(text: &str, line: u32) -> Option<Range<usize>> {
     let lines = dockerfile::lines(text).ok();
     let mut instructions = lines.into_iter().flat_map(|lines| lines.instructions);
     let is_there = |range: &Range<usize>| range.start <= start + whole.len() && range.end > start;
-    let Some(found) = instructions.find(|found| is_there(&found.range)) else {
-        return Some(start..start + whole.len());
-    };
-    let Range { start, end } = found.range;
-    let Some(last) = text.get(start..end)?.rfind('\n').map(|at| start + at + 1) else {
-        return Some(start..end);
-    };
-    let line = text.get(last..end)?;
-    let indent = line.len() - line.trim_start().len();
-    let word = line.trim_start().find(char::is_whitespace);
-    Some(start..word.map_or(end, |word| last + indent + word))
+    let found = instructions.find(|found| is_there(&found.range));
+    Some(found.map_or(start..start + whole.len(), |found| found.range))
+}
+
+/// Returns lines of output with the bar that is beside the lines of a file in a rendered error.
+fn beside(rendered: &str, output: &[String]) -> String {
+    let plain = anstream::adapter::strip_str(rendered).to_string();
+    let bar = plain.lines().find(|line| line.trim() == "|");
+    let bar = bar.map_or("  |", str::trim_end);
+    output
+        .iter()
+        .map(|line| format!("{bar} {line}\n"))
+        .collect()
 }
 
 /// Returns the title of an instruction for people, by the name of its operation.
@@ -136,9 +138,7 @@ pub fn image_error(
     }
     let problem = std::slice::from_ref(&without_help);
     let mut text = render(problem, stack.sources(), color());
-    for line in last {
-        text.push_str(&format!("  | {line}\n"));
-    }
+    text.push_str(&beside(&text, last));
     let shell = shell_words(stack, planned, error, span);
     hints.extend(shell.as_ref().map(|words| {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -253,8 +253,8 @@ mod tests {
             &text[range]
         };
         assert_eq!(shown(1), "FROM a");
-        assert_eq!(shown(2), "RUN x && \\\n    y");
-        assert_eq!(shown(3), "RUN x && \\\n    y");
+        assert_eq!(shown(2), "RUN x && \\\n    y z");
+        assert_eq!(shown(3), "RUN x && \\\n    y z");
         assert_eq!(shown(4), "RUN <<E\none\nE");
         assert_eq!(shown(7), "COPY a b");
         assert_eq!(instruction_at("FROM a\nRUN <<E\n", 2), Some(7..14));
