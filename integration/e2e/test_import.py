@@ -46,9 +46,9 @@ DOCKER_STACKS = {
     "images/docker-stacks-foundation/.dockerignore": "README.md\n",
     "images/docker-stacks-foundation/README.md": "# Foundation\n",
     "images/base-notebook/Dockerfile": """
-        ARG REGISTRY=quay.io
+        ARG HOST=quay.io
         ARG OWNER=jupyter
-        ARG PARENT_IMAGE=$REGISTRY/$OWNER/docker-stacks-foundation
+        ARG PARENT_IMAGE=$HOST/$OWNER/docker-stacks-foundation
         FROM $PARENT_IMAGE
         SHELL ["/bin/bash", "-o", "pipefail", "-c"]
         USER root
@@ -66,9 +66,9 @@ DOCKER_STACKS = {
         """,
     "images/base-notebook/start-notebook.py": "#!/usr/bin/env python\n",
     "images/minimal-notebook/Dockerfile": """
-        ARG REGISTRY=quay.io
+        ARG HOST=quay.io
         ARG OWNER=jupyter
-        ARG PARENT_IMAGE=$REGISTRY/$OWNER/base-notebook
+        ARG PARENT_IMAGE=$HOST/$OWNER/base-notebook
         FROM $PARENT_IMAGE
         USER root
         RUN echo minimal >/usr/local/lib/minimal
@@ -77,9 +77,9 @@ DOCKER_STACKS = {
         """,
     "images/minimal-notebook/setup-scripts/setup.py": "print()\n",
     "images/scipy-notebook/Dockerfile": """
-        ARG REGISTRY=quay.io
+        ARG HOST=quay.io
         ARG OWNER=jupyter
-        ARG PARENT_IMAGE=$REGISTRY/$OWNER/minimal-notebook
+        ARG PARENT_IMAGE=$HOST/$OWNER/minimal-notebook
         FROM $PARENT_IMAGE
         USER ${NB_UID}
         RUN cat /usr/local/lib/minimal "${CONDA_DIR}/server" >"${CONDA_DIR}/scipy"

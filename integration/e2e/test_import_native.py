@@ -76,9 +76,9 @@ DOCKER_STACKS = {
     "images/docker-stacks-foundation/.dockerignore": "README.md\n",
     "images/docker-stacks-foundation/README.md": "# Foundation\n",
     "images/base-notebook/Dockerfile": """
-        ARG REGISTRY=quay.io
+        ARG HOST=quay.io
         ARG OWNER=jupyter
-        ARG PARENT_IMAGE=$REGISTRY/$OWNER/docker-stacks-foundation
+        ARG PARENT_IMAGE=$HOST/$OWNER/docker-stacks-foundation
         FROM $PARENT_IMAGE
         SHELL ["/bin/bash", "-o", "pipefail", "-c"]
         USER root
@@ -108,9 +108,9 @@ DOCKER_STACKS = {
     "images/base-notebook/start-singleuser.py": "#!/usr/bin/env python\n",
     "images/base-notebook/jupyter_server_config.py": "c = 1\n",
     "images/minimal-notebook/Dockerfile": """
-        ARG REGISTRY=quay.io
+        ARG HOST=quay.io
         ARG OWNER=jupyter
-        ARG PARENT_IMAGE=$REGISTRY/$OWNER/base-notebook
+        ARG PARENT_IMAGE=$HOST/$OWNER/base-notebook
         FROM $PARENT_IMAGE
         SHELL ["/bin/bash", "-o", "pipefail", "-c"]
         USER root
@@ -127,9 +127,9 @@ DOCKER_STACKS = {
         """,
     "images/minimal-notebook/setup-scripts/setup.py": "print()\n",
     "images/scipy-notebook/Dockerfile": """
-        ARG REGISTRY=quay.io
+        ARG HOST=quay.io
         ARG OWNER=jupyter
-        ARG PARENT_IMAGE=$REGISTRY/$OWNER/minimal-notebook
+        ARG PARENT_IMAGE=$HOST/$OWNER/minimal-notebook
         FROM $PARENT_IMAGE
         SHELL ["/bin/bash", "-o", "pipefail", "-c"]
         COPY requirements.txt /tmp/requirements.txt
