@@ -342,7 +342,7 @@ def test_a_bake_file_in_hcl(parts):
     (stack.folder / "docker-bake.json").unlink()
     stack.write("docker-bake.hcl", 'target "app" { matrix = { python = ["3", "4"] } }\n')
     stack.write(".bin/printed.json", json.dumps(printed))
-    stack.write(".bin/buildx", f"#!/bin/sh\n[ \"$*\" = 'bake --print --file docker-bake.hcl --allow=fs=* *' ] && cat {stack.folder}/.bin/printed.json\n")
+    stack.write(".bin/buildx", f"#!/bin/sh\n[ \"$*\" = 'bake --print --allow=fs=* --file docker-bake.hcl *' ] && cat {stack.folder}/.bin/printed.json\n")
     (stack.folder / ".bin/buildx").chmod(0o755)
     env = {"PATH": f"{stack.folder}/.bin:{os.environ['PATH']}"}
     answer = stack.laminate("import", "--native", "--dry-run", env=env).json
