@@ -8,17 +8,20 @@ fn log(bytes: &[u8]) -> Update {
     }
 }
 
+fn step(image: &str, title: &str, (number, of): (usize, usize)) -> Step {
+    Step {
+        image: image.to_owned(),
+        title: title.to_owned(),
+        number,
+        of,
+    }
+}
+
 #[test]
 fn secrets_are_in_no_output_of_a_step() {
     let (events, received) = Events::channel();
     let tracker = Tracker::new(events, Mask::new([b"hunter22".as_slice()]));
-    let step = Step {
-        image: "base".to_owned(),
-        title: "run x".to_owned(),
-        number: 1,
-        of: 1,
-    };
-    tracker.add("a".to_owned(), step);
+    tracker.add("a".to_owned(), step("base", "run x", (1, 1)));
     tracker.update(vec![log(b"curl -H hun"), log(b"ter22\nlast: hunt")]);
     let ended = Vertex {
         digest: "a".to_owned(),
@@ -39,13 +42,10 @@ fn an_image_is_announced_after_the_end_of_its_last_step() {
     let (events, received) = Events::channel();
     let tracker = Tracker::new(events, Mask::default());
     for number in 1..=2 {
-        let step = Step {
-            image: "base".to_owned(),
-            title: format!("run {number}"),
-            number,
-            of: 2,
-        };
-        tracker.add(number.to_string(), step);
+        tracker.add(
+            number.to_string(),
+            step("base", &format!("run {number}"), (number, 2)),
+        );
     }
     let ran = |digest: &str, end| {
         Update::Vertex(Vertex {
@@ -73,13 +73,7 @@ fn an_image_is_announced_after_the_end_of_its_last_step() {
     tracker.built("without steps".to_owned());
     assert_eq!(done().len(), 2);
 
-    let step = Step {
-        image: "child".to_owned(),
-        title: "run 3".to_owned(),
-        number: 1,
-        of: 1,
-    };
-    tracker.add("3".to_owned(), step);
+    tracker.add("3".to_owned(), step("child", "run 3", (1, 1)));
     tracker.built("child".to_owned());
     assert_eq!(done(), []);
     tracker.end();
@@ -89,13 +83,7 @@ fn an_image_is_announced_after_the_end_of_its_last_step() {
 #[test]
 fn impossible_times_are_the_longest_time() {
     let tracker = Tracker::new(Events::channel().0, Mask::default());
-    let step = Step {
-        image: "base".to_owned(),
-        title: "run x".to_owned(),
-        number: 1,
-        of: 1,
-    };
-    tracker.add("a".to_owned(), step);
+    tracker.add("a".to_owned(), step("base", "run x", (1, 1)));
     for start in 0..3 {
         tracker.update(vec![Update::Vertex(Vertex {
             digest: "a".to_owned(),
