@@ -32,6 +32,8 @@ pub struct OtherNames<'a> {
     pub stages: Vec<&'a str>,
     /// Variables, if the name can have some.
     pub args: Vec<&'a str>,
+    /// Where the spec gives the name, as the value of an argument.
+    pub given: Option<Span>,
 }
 
 /// Reads texts that name an image, in one image of one variant.
@@ -85,7 +87,7 @@ impl ImageNames<'_> {
 
     /// Reads a name of a Dockerfile: that of an image of the stack, as [`Self::read`] does, or a reference, whose tag is
     /// `latest` if it has none. `others`: what the name could also stand for, if it was written correctly. A name that is near
-    /// to one of these or to an image of the stack is a warning: it can be a typo.
+    /// to one of these or to an image of the stack can be a typo: it is an error if the spec gives it, and else a warning.
     pub fn of_dockerfile(
         &self,
         reader: &Reader,
@@ -101,7 +103,15 @@ impl ImageNames<'_> {
             Some(known) => self.left_out(&known.name, span, of),
             None => match Reference::parse(text) {
                 Ok(reference) => {
-                    if let Some(near) = self.near(text, others) {
+                    let near = self.near(text, others);
+                    if let (Some(near), Some(given)) = (&near, others.given) {
+                        let problem = Diagnostic::error(format!("unknown image `{text}`"));
+                        let problem = problem.at(given, "no such image");
+                        let problem = problem.also(span, "an image is expected here");
+                        reader.report(problem.help(meant(near, text)));
+                        return None;
+                    }
+                    if let Some(near) = near {
                         let problem = Diagnostic::warning(format!(
                             "`{text}` is neither a stage nor an image of the stack"
                         ));

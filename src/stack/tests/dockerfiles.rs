@@ -223,6 +223,32 @@ fn a_short_name_near_to_another_one_is_a_warning_on_its_line() {
 }
 
 #[test]
+fn a_value_of_an_argument_near_to_an_image_is_an_error_if_an_image_is_expected() {
+    let of = |value: &str, text: &str| {
+        let images = format!(
+            "  a: {{ dockerfile: {{ args: {{ X: {value} }} }} }}\n  base: {{ base: debian:12 }}\n"
+        );
+        of(&images, text, &[])
+    };
+    let shown = of("bsae", "ARG X\nFROM $X\n").expect_err("a typo");
+    assert!(
+        shown.starts_with("error: unknown image `bsae`\n --> specs.yml:5:33"),
+        "{shown}"
+    );
+    assert!(shown.contains("images/a/Dockerfile:2:6"), "{shown}");
+    assert!(shown.contains("did you mean `base`?"), "{shown}");
+    for (value, text) in [
+        ("bsae:latest", "ARG X\nFROM $X\n"),
+        ("python", "ARG X\nFROM $X\n"),
+        // Another instruction names it, by itself.
+        ("bsae", "FROM bsae\nARG X\n"),
+        ("bsae", "FROM debian:12\nARG X\nRUN echo $X\n"),
+    ] {
+        assert!(of(value, text).is_ok(), "{value} {text}");
+    }
+}
+
+#[test]
 fn a_variable_without_an_arg_that_is_near_to_one_is_an_error() {
     let images = "  a: { dockerfile: Dockerfile }\n";
     for text in [

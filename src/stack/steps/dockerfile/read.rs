@@ -69,13 +69,17 @@ pub fn read(step: &StepReader, entry: &Entry) -> Option<ReadDockerfile> {
 }
 
 impl Dockerfile {
-    /// Reads `args:`. Returns where the names are.
-    fn read_args(&mut self, reader: &Reader, node: &Node) -> Option<BTreeMap<String, Span>> {
+    /// Reads `args:`. Returns where the names and the values are.
+    fn read_args(&mut self, reader: &Reader, node: &Node) -> Option<BTreeMap<String, ArgPlace>> {
         let mut places = BTreeMap::new();
         for entry in reader.some_entries(node, "`args`")? {
             let value = reader.text(&entry.value, "an entry of `args`")?;
             let name = reader.key(&entry.key)?;
-            places.insert(name.clone(), entry.key.span);
+            let place = ArgPlace {
+                name: entry.key.span,
+                value: entry.value.span,
+            };
+            places.insert(name.clone(), place);
             self.args.insert(name, value);
         }
         Some(places)
@@ -160,9 +164,15 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
     made.files = reading.files(&made, &uses, &patterns)?;
     reading.missing(&mut made, &uses);
     reading.folders(&mut made, &uses)?;
-    let base = reading.images(&mut made, &parsed, &uses)?;
+    let base = reading.images(&mut made, &parsed, &uses, &text)?;
     made.rename(&parsed, &uses, &text);
     Some((made, base, secrets))
+}
+
+/// Where the spec has an argument.
+pub struct ArgPlace {
+    pub name: Span,
+    value: Span,
 }
 
 /// A Dockerfile that is read.
@@ -174,8 +184,8 @@ pub struct Reading<'a> {
     at: Span,
     /// Where the spec names the target.
     target: Span,
-    /// Where the spec names arguments.
-    pub args: BTreeMap<String, Span>,
+    /// Where the spec has arguments.
+    pub args: BTreeMap<String, ArgPlace>,
     /// Where the spec names contexts.
     pub contexts: BTreeMap<String, Span>,
 }
@@ -347,12 +357,23 @@ impl Reading<'_> {
         Some(list)
     }
 
+    /// Returns where the spec has an argument whose value this name is: it has a variable.
+    fn given(&self, made: &Dockerfile, name: &Word, text: &str) -> Option<Span> {
+        if !text.get(name.range.clone())?.contains('$') {
+            return None;
+        }
+        let mut args = made.args.iter().filter(|(_, value)| **value == name.value);
+        let (name, _) = args.next()?;
+        Some(self.args.get(name)?.value)
+    }
+
     /// Finds the images that the Dockerfile uses. Returns the base.
     fn images(
         &self,
         made: &mut Dockerfile,
         parsed: &dockerfile::Dockerfile,
         uses: &Uses,
+        text: &str,
     ) -> Option<DeclaredBase> {
         let image = |name: &Word, of: Use| match made.contexts.get(&context_name(&name.value)) {
             Some(source) => Some(source.clone()),
@@ -365,6 +386,7 @@ impl Reading<'_> {
                         Use::Base => parsed.arg_names().collect(),
                         Use::Copy | Use::Mount => Vec::new(),
                     },
+                    given: self.given(made, name, text),
                 };
                 let (reader, span) = (self.step.reader, self.span(&name.range));
                 let images = self.step.images;

@@ -25,7 +25,9 @@ impl Reading<'_> {
                 None => Diagnostic::warning(message),
             };
             let label = "the Dockerfile has no `ARG` of this name";
-            self.step.reader.report(problem.at(self.args[name], label));
+            self.step
+                .reader
+                .report(problem.at(self.args[name].name, label));
         }
         for (name, span) in &self.contexts {
             if uses.names.contains(name) {
