@@ -63,7 +63,8 @@ impl<W: Write + Send> Plain<W> {
             } => {
                 let mut lines = self.rest(image, step, now);
                 let step = self.steps.end(image, step, now);
-                lines.push(self.paint.text(Ink::Bad, &failure(image, &step)));
+                let line = failure(image, &step, !self.only_failures);
+                lines.push(self.paint.text(Ink::Bad, &line));
                 return lines;
             }
             Event::Step {

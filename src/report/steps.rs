@@ -112,8 +112,14 @@ impl Steps {
 }
 
 /// Returns the line of a failed step. The reason follows with the failure of its image, and the output with the error of the run.
-pub(super) fn failure(image: &str, step: &Step) -> String {
-    format!("[{image}{}] failed: {}", step.place(), step.shown_title())
+/// `is_shown`: an earlier line has its number and its title.
+pub(super) fn failure(image: &str, step: &Step, is_shown: bool) -> String {
+    let place = step.place();
+    if is_shown && step.number.is_some() {
+        format!("[{image}{place}] failed")
+    } else {
+        format!("[{image}{place}] failed: {}", step.shown_title())
+    }
 }
 
 /// Returns the lines of a note. A line without an image has a level.

@@ -230,7 +230,7 @@ impl Terminal {
             }
             StepChange::Failed(_) => {
                 let step = self.steps.end(image, step, now);
-                self.print(&[self.paint.text(Ink::Bad, &failure(image, &step))]);
+                self.print(&[self.paint.text(Ink::Bad, &failure(image, &step, false))]);
             }
         }
     }

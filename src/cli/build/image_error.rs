@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde_json::{Value, json};
 
 use super::hint::{hint, left_out};
+use super::log::shortened;
 use crate::cli::args::GivenOptions;
 use crate::cli::{color, exit};
 use crate::compile::instruction_title;
@@ -67,9 +68,16 @@ fn beside(rendered: &str, output: &[String]) -> String {
         .collect()
 }
 
+/// The most characters of a title in the first line of an error: the whole instruction is below it.
+const LONGEST_TITLE: usize = 60;
+
 /// Returns the title of an instruction for people, by the name of its operation.
 fn title_of(name: &str) -> String {
-    format!("`{}`", shown::one_line(&instruction_title(name)))
+    let title = shown::one_line(&instruction_title(name));
+    match title.char_indices().nth(LONGEST_TITLE) {
+        Some((end, _)) => format!("`{}…`", title[..end].trim_end()),
+        None => format!("`{title}`"),
+    }
 }
 
 /// Returns a failed image, for programs and for people.
@@ -124,7 +132,7 @@ pub fn image_error(
             ("base", problem.at(image.name.span, "this image"))
         }
     };
-    let last = &log[log.len().saturating_sub(SHOWN)..];
+    let last = shortened(&log[log.len().saturating_sub(SHOWN)..]);
     let mut annotated = problem.clone();
     if matches!(error, ImageError::Step { .. }) {
         annotated.message = format!("{}: {error}\n{}", annotated.message, last.join("\n"));
@@ -138,7 +146,7 @@ pub fn image_error(
     }
     let problem = std::slice::from_ref(&without_help);
     let mut text = render(problem, stack.sources(), color());
-    text.push_str(&beside(&text, last));
+    text.push_str(&beside(&text, &last));
     let shell = shell_words(stack, planned, error, span);
     hints.extend(shell.as_ref().map(|words| {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();

@@ -9,6 +9,7 @@ mod failure;
 mod findings;
 mod hint;
 mod image_error;
+mod log;
 mod request;
 
 pub use failure::REGISTRY_HELP;

@@ -21,7 +21,7 @@ fn plain_lines() {
     [base 2/2] done in 1.2 s
     [base] done in 1m 04s
     [ml 1/5] pip requirements.txt
-    [ml 1/5] failed: pip requirements.txt
+    [ml 1/5] failed
     [ml] failed: step `pip requirements.txt` failed
     [lab] blocked because ml failed
     pushing to localhost/x/stack
@@ -50,7 +50,7 @@ fn plain_lines_with_the_output_of_steps() {
     [ml] |
     [ml] |  99%
     [ml] | error: no numpy
-    [ml 1/5] failed: pip requirements.txt
+    [ml 1/5] failed
     [ml] failed: step `pip requirements.txt` failed
     [lab] blocked because ml failed
     pushing to localhost/x/stack
@@ -75,7 +75,7 @@ fn quiet_shows_only_warnings_and_failures() {
 #[test]
 fn colors_are_all_that_color_adds() {
     let colored = plain(true, true);
-    let red = Paint { color: true }.text(Ink::Bad, "[ml 1/5] failed: pip requirements.txt");
+    let red = Paint { color: true }.text(Ink::Bad, "[ml 1/5] failed");
     assert!(colored.contains(&format!("{red}\n")));
     let stripped = anstream::adapter::strip_str(&colored).to_string();
     assert_eq!(stripped, plain(true, false));
