@@ -2,6 +2,7 @@
 
 mod find;
 mod originals;
+mod other_builds;
 mod report;
 mod unread;
 mod wrap;
@@ -36,7 +37,7 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     if spec_path.exists() && !args.force && !args.dry_run {
         let text = format!("`{spec_path}` exists already");
         return Err(Failure::new(Exit::Usage, text)
-            .help("add --force to replace its `images:` and keep its other keys, or --to FOLDER to write into another folder"));
+            .help("add --force to replace all of `images:`, with the `tests:` and other keys that images have there, and to keep the rest; --to FOLDER to write into another folder"));
     }
     let (place, sources, mut found) = first(places).await?;
     let Place { folder, list, form } = place;
@@ -84,10 +85,12 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     }
     let originals = originals::Originals::of(&imported, &sources);
     let removal = settings.is_in_place && is_tracked;
+    let other_builds = other_builds::find(&folder, &sources);
     let report = report::Report {
         spec: &spec,
         imported: &imported,
         originals: &originals,
+        other_builds: &other_builds,
         folder_name: (!is_named).then_some(settings.stack.as_str()),
         keeps_keys: settings.has_spec,
         removal: removal.then_some(folder.as_path()),

@@ -67,8 +67,11 @@ pub fn repository_of(reference: &str) -> Option<Repository> {
         .map(|reference| reference.repository)
 }
 
-/// Returns the tag that a reference is written with.
+/// Returns the tag that a reference stands for; `None` for a name alone, which an engine has for itself.
 pub fn tag_of(reference: &str) -> Option<String> {
+    if !reference.contains(['/', ':']) {
+        return None;
+    }
     let reference = Reference::parse(reference).ok()?;
     reference.tag.map(|tag| tag.to_string())
 }

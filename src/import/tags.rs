@@ -199,6 +199,19 @@ images:
     }
 
     #[test]
+    fn a_name_alone_has_no_tag() {
+        let files = [
+            ("base/Dockerfile", "FROM debian:12\n"),
+            ("top/Dockerfile", "FROM base\n"),
+        ];
+        let found = Found {
+            targets: files.iter().map(|(path, _)| target(path)).collect(),
+            ..Found::default()
+        };
+        assert_eq!(import(found, &files).tags, []);
+    }
+
+    #[test]
     fn tags_that_differ_are_listed_and_make_no_channel() {
         let document = json!({ "target": {
         "a": { "context": "a", "tags": ["ghcr.io/me/a:1.4", "ghcr.io/me/a:latest"] },

@@ -47,7 +47,7 @@ pub struct ImportArgs {
     /// Print specs.yml and the report, write nothing
     #[arg(long, value_parser = Flag::new())]
     pub dry_run: bool,
-    /// Replace `images:` of specs.yml and files in images/; keep its other keys
+    /// Replace `images:` of specs.yml, also the tests of images, and files in images/; keep its other keys
     #[arg(long, value_parser = Flag::new())]
     pub force: bool,
 }

@@ -68,12 +68,17 @@ fn untagged(recorded: &Recorded<'_>) -> String {
         _ if recorded.options().push => String::new(),
         Some((staging, _, _)) => {
             let images = &recorded.plan().images;
-            let built = images
+            let built: Vec<&str> = images
                 .iter()
-                .filter(|image| recorded.digest(image).is_some());
-            let built = (built.count(), images.len());
-            let what_now = what_now(&recorded.gathered().facts);
-            kept(recorded.ending(), built, staging, &what_now)
+                .filter(|image| recorded.digest(image).is_some())
+                .map(|image| image.label.as_str())
+                .collect();
+            let mut what_now = what_now(&recorded.gathered().facts);
+            if let Some(last) = built.last() {
+                what_now.push_str(&format!("; `laminate run {last}` runs one"));
+            }
+            let counts = (built.len(), images.len());
+            kept(recorded.ending(), counts, staging, &what_now)
         }
         None => String::new(),
     }

@@ -76,8 +76,10 @@ pub(super) fn left_out(stack: &Stack, image: &Image, message: &str) -> Option<St
             LeftOut::LeftBehind => format!("`{path}` has a name of files that tools leave behind"),
             LeftOut::Empty => format!("`{path}` is an empty folder, which git does not track"),
         },
-        Err(_) if file.missing.contains(path) => {
-            format!("`{context}/` does not have it; add it, or remove it from the Dockerfile")
+        Err(_) if file.missing.contains_key(path) => {
+            let help = file.missing[path].as_deref();
+            let help = help.unwrap_or("add it, or remove it from the Dockerfile");
+            format!("`{context}/` does not have it; {help}")
         }
         // It is not known before the build what a trigger names.
         _ if has_triggers(stack, image) => {
@@ -165,10 +167,11 @@ mod tests {
 
     #[test]
     fn a_file_that_git_ignores_is_missing_in_a_context() {
-        let text = "FROM debian:12\nCOPY x.log y /\n";
+        let text = "FROM debian:12\nCOPY x.log y notess.txt wheel /\n";
         let files = [
             ("images/a/Dockerfile", text),
             ("images/a/y", ""),
+            ("images/a/notes.txt", ""),
             ("images/a/.dockerignore", "y\n"),
             ("images/b/Dockerfile", "FROM debian:12\nONBUILD COPY y /\n"),
             ("images/c/Dockerfile", "FROM b\n"),
@@ -192,6 +195,14 @@ mod tests {
             hint("/y").as_deref(),
             Some("`y` is missing in the context: its `.dockerignore` leaves it out")
         );
+        assert_eq!(
+            hint("/notess.txt").as_deref(),
+            Some(
+                "`notess.txt` is missing in the context: `images/a/` does not have it; did you mean `notes.txt`?"
+            )
+        );
+        let other = hint("/wheel").expect("a hint");
+        assert!(other.contains("add it, or remove it"), "{other}");
         assert_eq!(hint("/z"), None);
         let mut images = stack.images().iter();
         let child = images.find(|image| image.name.as_str() == "c");

@@ -20,6 +20,8 @@ pub struct Report<'a> {
     pub imported: &'a Imported,
     /// The files that copies and steps took the place of.
     pub originals: &'a Originals,
+    /// Places in scripts and CI files that build images with another tool.
+    pub other_builds: &'a [String],
     /// The name of the stack, if it is that of the folder.
     pub folder_name: Option<&'a str>,
     /// Whether the spec keeps its keys beside `images`.
@@ -48,6 +50,7 @@ impl Report<'_> {
             "copied": copies.collect::<Vec<_>>(),
             "dockerfiles": imported.written,
             "not_read": self.originals.files,
+            "other_builds": self.other_builds,
             "missing": imported.missing,
             "tags": tags.collect::<Vec<_>>(),
             "channel": self.channel(),
@@ -87,6 +90,7 @@ impl Report<'_> {
         }
         text.push_str(&self.written());
         text.push_str(&self.originals.text(self.is_written, self.removal));
+        text.push_str(&self.other_builds());
         text.push_str(&self.missing());
         if self.is_written {
             text.push_str(&self.tags());
@@ -151,6 +155,17 @@ impl Report<'_> {
             return String::new();
         }
         "Images get the tag of the commit only. For a tag that moves, such as `latest`, add\n  channels: { latest: { tag: latest } }\nto specs.yml, and run `laminate promote --to latest` after `laminate build --push`.\n".to_owned()
+    }
+
+    /// Returns the files that build images with another tool.
+    fn other_builds(&self) -> String {
+        if self.other_builds.is_empty() {
+            return String::new();
+        }
+        format!(
+            "These files build images without laminate; call laminate there in its place:\n{}",
+            listed(self.other_builds)
+        )
     }
 
     /// Returns the files that Dockerfiles name and the stack does not have.
@@ -252,6 +267,7 @@ mod tests {
             spec: "",
             imported,
             originals,
+            other_builds: &[],
             folder_name: Some("campus"),
             keeps_keys: false,
             removal: None,

@@ -20,8 +20,9 @@ impl Reading<'_> {
                 && let Some(mut problem) = self.fault(made, &paths, word)
             {
                 problem.severity = Severity::Warning;
+                made.missing
+                    .insert(word.value.clone(), problem.help.clone());
                 self.step.reader.report(problem);
-                made.missing.insert(word.value.clone());
             }
         }
     }

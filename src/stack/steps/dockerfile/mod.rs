@@ -28,8 +28,8 @@ pub struct Dockerfile {
     pub ignore: Option<Utf8PathBuf>,
     /// Paths that its instructions name, and that file ignores.
     pub ignored: BTreeSet<String>,
-    /// Paths that its instructions name, and that are not in the context.
-    pub missing: BTreeSet<String>,
+    /// Paths that its instructions name, and that are not in the context, with what to do.
+    pub missing: BTreeMap<String, Option<String>>,
     /// `target:`.
     pub target: Option<String>,
     /// `args:`.

@@ -93,7 +93,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
         context: step.paths.folder.clone(),
         ignore: None,
         ignored: BTreeSet::new(),
-        missing: BTreeSet::new(),
+        missing: BTreeMap::new(),
         target: None,
         args: BTreeMap::new(),
         contexts: BTreeMap::new(),
