@@ -9,7 +9,7 @@ const BEGINNING: usize = 280;
 /// Characters that are shown of the end of a longer line.
 const END: usize = 80;
 
-/// Shorter lines are all shown, characters: a list of numbers is no repetition.
+/// Shorter lines are all shown, characters: a list of numbers has many alike.
 const SHORT: usize = 60;
 
 /// Returns the lines of an output: of three or more in a row that differ in numbers alone, such as those of attempts, the first
