@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::paint::{Ink, Paint};
 use super::plain::{copied, findings_shown, planned, published, urgent};
-use super::steps::{Step, Steps, failure, note};
+use super::steps::{Step, Steps, note};
 use super::{TICK, View};
 use crate::event::{Event, ImageLabel, StepChange};
 use crate::shown;
@@ -26,8 +26,10 @@ pub(super) struct Terminal {
     phase: String,
     /// Images to build; 0 before the plan is known.
     planned: usize,
-    /// Images built, failed or blocked.
-    finished: usize,
+    /// Images that are built.
+    built: usize,
+    /// Images that failed or are blocked.
+    failed: usize,
     /// Columns of the longest name.
     width: usize,
     began: Option<Instant>,
@@ -39,6 +41,8 @@ struct Running {
     bar: ProgressBar,
     steps: usize,
     cached: usize,
+    /// The step that failed.
+    failed: Option<String>,
 }
 
 impl Terminal {
@@ -61,7 +65,8 @@ impl Terminal {
             verbose,
             phase: String::new(),
             planned: 0,
-            finished: 0,
+            built: 0,
+            failed: 0,
             width: 0,
             began: None,
             drawn: None,
@@ -106,13 +111,8 @@ impl Terminal {
                 bar: multi.add(line()),
                 steps: 0,
                 cached: 0,
+                failed: None,
             })
-    }
-
-    /// Removes the line of an image that is finished.
-    fn remove(&mut self, image: &str) -> Option<Running> {
-        self.finished += 1;
-        self.take(image)
     }
 
     /// Removes a line.
@@ -230,26 +230,34 @@ impl Terminal {
             }
             StepChange::Failed(_) => {
                 let step = self.steps.end(image, step, now);
-                self.print(&[self.paint.text(Ink::Bad, &failure(image, &step, false))]);
+                let title = numbered(&step);
+                // It is printed with the failure of the image.
+                self.image(image).failed.get_or_insert(title);
             }
         }
     }
 
     /// Prints that an image was built, failed or was blocked, and removes its line.
     fn end_image(&mut self, image: &str, event: &Event) {
-        let running = self.remove(image);
+        let running = self.take(image);
         match event {
             Event::ImageFailed { error, .. } => {
-                let first = error.lines().next().unwrap_or_default();
-                self.outcome(Ink::Bad, "failed", image, first);
+                self.failed += 1;
+                let mut first = error.lines().next().unwrap_or_default().to_owned();
+                if let Some(step) = running.and_then(|running| running.failed) {
+                    first = format!("{step}: {first}");
+                }
+                self.outcome(Ink::Bad, "failed", image, &first);
                 let rest: Vec<String> = error.lines().skip(1).map(|l| format!("  {l}")).collect();
                 self.print(&rest);
             }
             Event::ImageSkipped { because, .. } => {
+                self.failed += 1;
                 let text = format!("because {because} failed");
                 self.outcome(Ink::Bad, "blocked", image, &text);
             }
             Event::ImageDone { took, .. } => {
+                self.built += 1;
                 let mut text = human_duration(*took);
                 if let Some(Running { steps, cached, .. }) = running
                     && cached > 0
@@ -271,7 +279,11 @@ impl Terminal {
             parts.push(self.paint.text(Ink::Name, &self.phase));
         }
         if self.planned > 0 {
-            parts.push(format!("{} of {} images", self.finished, self.planned));
+            parts.push(format!("{} of {} images", self.built, self.planned));
+        }
+        if self.failed > 0 {
+            let text = format!("{} failed or blocked", self.failed);
+            parts.push(self.paint.text(Ink::Bad, &text));
         }
         parts.push(human_duration(now.duration_since(began)));
         self.head.set_message(parts.join("  "));
@@ -289,11 +301,7 @@ impl Terminal {
 
     /// Returns the text of a running step.
     fn step(&self, step: &Step, now: Instant) -> String {
-        let mut parts = vec![
-            format!("{} {}", step.place(), step.shown_title())
-                .trim()
-                .to_owned(),
-        ];
+        let mut parts = vec![numbered(step)];
         if let Some((current, total)) = step.transferred() {
             parts.push(match total {
                 0 => human_size(current),
@@ -331,6 +339,12 @@ impl View for Terminal {
         self.head.finish_and_clear();
         let _ = self.multi.clear();
     }
+}
+
+/// Returns the number and the title of a step.
+fn numbered(step: &Step) -> String {
+    let text = format!("{} {}", step.place(), step.shown_title());
+    text.trim().to_owned()
 }
 
 /// Returns the name of a suite's line among those of images.

@@ -46,8 +46,7 @@ fn a_terminal_keeps_results() {
     warning: debian:bookworm is not locked
     reused: r
     built   base  1m 04s, 1 of 2 steps cached
-    [ml 1/5] failed: pip requirements.txt
-    failed  ml    step `pip requirements.txt` failed
+    failed  ml    1/5 pip requirements.txt: step `pip requirements.txt` failed
     blocked lab   because ml failed
     copied  base  3 blobs (39 B) to localhost/x/base through this machine: localhost
      refused
