@@ -44,6 +44,13 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     if (form, list.as_str()) == (Form::Tree, "images") {
         found.notes.extend(unread::notes(&found.targets, &sources));
     }
+    found.notes.extend(sources.unnamed.iter().map(|path| {
+        Note::open(
+            path,
+            "a name that is not valid UTF-8",
+            "left out: rename the file, and import again",
+        )
+    }));
     if found.targets.is_empty() {
         let text = format!("no Dockerfile found below `{from}`");
         return Err(Failure::new(Exit::Usage, text));
@@ -154,19 +161,26 @@ pub(super) fn stack_name(folder: &Utf8Path) -> String {
 async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
     let mut files = BTreeMap::new();
     let mut links = BTreeMap::new();
+    let mut unnamed = Vec::new();
     let ignored = ignored(folder).await?;
     let mut open = vec![Utf8PathBuf::new()];
     while let Some(inner) = open.pop() {
         let entries = fs_err::read_dir(folder.join(&inner)).map_err(unreadable)?;
         for entry in entries {
             let entry = entry.map_err(unreadable)?;
-            let name = entry.file_name().into_string().unwrap_or_default();
+            let name = match entry.file_name().into_string() {
+                Ok(name) => name,
+                Err(name) => {
+                    unnamed.push(inner.join(name.to_string_lossy().as_ref()).to_string());
+                    continue;
+                }
+            };
             let kind = entry.file_type().map_err(unreadable)?;
             let path = inner.join(&name);
             // A program has made these folders, unless git has them.
             let is_made = matches!(name.as_str(), "node_modules" | "__pycache__");
             let is_made = is_made && ignored.as_ref().is_none_or(|it| it.contains(path.as_str()));
-            if name.is_empty() || name == ".git" || is_made {
+            if name == ".git" || is_made {
                 continue;
             }
             if kind.is_dir() {
@@ -190,6 +204,7 @@ async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
         ignored: ignored.unwrap_or_default(),
         files,
         links,
+        unnamed,
     })
 }
 

@@ -15,6 +15,8 @@ pub struct Sources {
     pub ignored: BTreeSet<String>,
     /// Where links lead to in the folder of the import.
     pub links: BTreeMap<String, String>,
+    /// Files and folders that are left out because their names are not valid UTF-8, as text.
+    pub unnamed: Vec<String>,
 }
 
 impl Sources {

@@ -97,7 +97,8 @@ fn with_folders(files: &[String], imported: &Imported, sources: &Sources) -> Vec
         }
         counts
     };
-    let tracked = sources.files.keys().map(String::as_str);
+    let tracked = sources.files.keys().chain(&sources.unnamed);
+    let tracked = tracked.map(String::as_str);
     let all = count(&mut tracked.filter(|path| !sources.is_ignored(path)));
     let own = count(&mut files.iter().map(String::as_str));
     let written = imported.copies.iter().map(|it| it.to.as_str());
@@ -216,8 +217,11 @@ Once the build works, delete those that nothing else uses:
             }],
             ..nothing()
         };
-        let originals = Originals::of(&imported, &sources(&["images/x/Dockerfile"]));
-        assert_eq!(originals.short, ["images/x/"]);
+        let mut sources = sources(&["images/x/Dockerfile"]);
+        assert_eq!(Originals::of(&imported, &sources).short, ["images/x/"]);
+        sources.unnamed = vec!["images/x/caf\u{fffd}".to_owned()];
+        let short = Originals::of(&imported, &sources).short;
+        assert_eq!(short, ["images/x/Dockerfile"]);
     }
 
     #[test]
