@@ -238,6 +238,12 @@ EXAMPLES = {
         FROM ${SHORT//v-/}
         COPY --from=base /etc/hostname /copied
         """,
+    # If the commands ran again, their output would differ.
+    "caches": """
+        FROM BASE
+        RUN --mount=type=cache,target=/cache --mount=type=tmpfs,target=/scratch date +%N >/time
+        RUN --mount=type=cache,id=own,target=/cache,sharing=locked,uid=1 date +%N >/locked
+        """,
     "scratch": """
         FROM BASE AS build
         RUN echo static >/static
@@ -279,6 +285,7 @@ def test_layers_are_those_that_buildctl_makes(make_stack, parts, monkeypatch):
         subprocess.run(
             ["buildctl", "--addr", parts.engine.address, "build", "--frontend", "dockerfile.v0", "--progress", "plain",
              "--local", f"context={folder}", "--local", f"dockerfile={folder}",
+             "--opt", "build-arg:BUILDKIT_CACHE_MOUNT_NS=examples",
              "--output", f"type=image,name={reference},push=true,registry.insecure=true"],
             check=True, capture_output=True, text=True)
         theirs = parts.registry.config(f"{stack.namespace}/{name}-by-buildctl", "1")
