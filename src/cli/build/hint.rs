@@ -61,9 +61,18 @@ pub(super) fn hint(
     })
 }
 
-/// Returns why a file is missing in the context of a Dockerfile, by the message of the engine: `…: "/x": not found`.
+/// Returns why a Dockerfile lacks a file of its context or an image, by the message of the engine: `…: "/x": not found`,
+/// `x: failed to resolve source metadata for …`.
 pub(super) fn left_out(stack: &Stack, image: &Image, message: &str) -> Option<String> {
     let file = image.dockerfile()?;
+    if let Some((name, _)) = message.split_once(": failed to resolve source metadata for ")
+        && has_triggers(stack, image)
+        && stack.images().iter().any(|it| it.name.as_str() == name)
+    {
+        return Some(format!(
+            "an `ONBUILD` of the base names `{name}`, and triggers cannot name images of the stack: copy from it in this Dockerfile"
+        ));
+    }
     let context = &file.context;
     let path = message.strip_suffix("\": not found")?.rsplit('"').next()?;
     let path = path.trim_start_matches('/');
@@ -208,6 +217,14 @@ mod tests {
         let child = images.find(|image| image.name.as_str() == "c");
         let of_base = left_out(&stack, child.expect("it is there"), "x: \"/y\": not found");
         assert!(of_base.is_some_and(|text| text.contains("`ONBUILD` of its base")));
+        let lookup = |name: &str| {
+            let message = format!("{name}: failed to resolve source metadata for docker.io/x");
+            left_out(&stack, child.expect("it is there"), &message)
+        };
+        assert!(
+            lookup("a").is_some_and(|text| text.starts_with("an `ONBUILD` of the base names `a`"))
+        );
+        assert_eq!(lookup("other"), None);
     }
 
     #[test]
