@@ -171,6 +171,35 @@ async fn a_release_is_shown_without_a_spec() {
 }
 
 #[tokio::test]
+async fn a_command_reports_once_that_it_asks_the_registry() {
+    let fake = Fake::start().await;
+    let staging = published(&fake).await;
+    let spec = format!(
+        "stack: datahub\nregistry: {}/ns\nimages:\n  leaf: {{ base: '{}/debian@{}' }}\n",
+        fake.host,
+        fake.host,
+        Digest::of(b"debian")
+    );
+    let laminate = Laminate::new()
+        .spec(&spec)
+        .arguments(&["--staging", &staging]);
+    for words in [
+        &["why", "leaf"] as &[&str],
+        &["plan"],
+        &["history", "leaf"],
+        &["show", "runb"],
+        &["diff", "runb"],
+        &["rebuild", "runb"],
+        &["status"],
+        &["lock", "--dry-run"],
+    ] {
+        let answer = laminate.run(words).await;
+        let reports = answer.stderr.matches("asking the registry\n").count();
+        assert_eq!(reports, 1, "{words:?}: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_spec_of_a_release_is_shown_and_written_as_it_was() {
     let fake = Fake::start().await;
     let staging = published(&fake).await;

@@ -37,6 +37,9 @@ impl Records {
     ) -> Result<Self, Failure> {
         let (repository, gates, has_no_channels) = repository(global).await?;
         let registry = context::registry(Credentials::from_environment(), events, cancel)?;
+        events.send(Event::Phase {
+            text: "asking the registry".to_owned(),
+        });
         let records = Self::read(Staging::new(&registry, &repository), global, events).await?;
         Ok(Self {
             gates,
@@ -45,15 +48,12 @@ impl Records {
         })
     }
 
-    /// Reads them from a staging repository that is known.
+    /// Reads them from a staging repository that is known, as a part of a phase that the caller has reported.
     pub(super) async fn read(
         staging: Staging,
         global: &Global,
         events: &Events,
     ) -> Result<Self, Failure> {
-        events.send(Event::Phase {
-            text: "asking the registry".to_owned(),
-        });
         let (mut all, errors) = release::releases(&staging).await?;
         warn_of(&errors, events);
         if !global.variants.is_empty() {
