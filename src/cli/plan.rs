@@ -143,7 +143,7 @@ pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value
             "from": suite.from.as_ref().map(ToString::to_string),
             "key": planned.verdict.key.as_str(),
             "action": run(planned.verdict.known.is_some()),
-            "why": planned.why,
+            "why": planned.verdict.why.map(|why| why.to_string()),
         })).collect::<Vec<_>>(),
         "checks": proofs.checks.as_ref().map(|checks| run(checks.known.is_some())),
         "info": image.proof.info.iter().zip(&proofs.info).map(|(command, planned)| json!({

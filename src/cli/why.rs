@@ -90,7 +90,12 @@ fn action_text(planned: &Planned) -> String {
             format!("{label} will be built:\n{}", reasons.collect::<String>())
         }
         Action::Reuse { digest } => {
-            format!("{label} is up to date: nothing in its cache key changed\n  digest {digest}\n")
+            let runs = planned.proofs.reasons().into_iter();
+            let runs = runs.map(|reason| format!("  to run on it: {reason}\n"));
+            format!(
+                "{label} is up to date: nothing in its cache key changed\n  digest {digest}\n{}",
+                runs.collect::<String>()
+            )
         }
         Action::Hold { because } => format!("{label} is skipped: {because}\n"),
     }

@@ -4,6 +4,7 @@
 //! suite. So editing a test runs that suite on the digest there is, and builds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde_json::{Value, json};
 
@@ -33,15 +34,12 @@ pub struct Proofs {
 }
 
 /// A suite of an image.
-/// A suite of an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedSuite {
     /// Its name.
     pub name: String,
     /// Its verdict, if that is known.
     pub verdict: Planned<Verdict>,
-    /// Why it is run, for people.
-    pub why: Option<String>,
 }
 
 /// Something with a key that may be known already.
@@ -51,9 +49,81 @@ pub struct Planned<T> {
     pub key: Digest,
     /// `None`: it is to be run.
     pub known: Option<T>,
+    /// Why it is run; `None`: it is known.
+    pub why: Option<RunReason>,
+}
+
+impl<T> Planned<T> {
+    fn new(key: Digest, result: Result<T, RunReason>) -> Self {
+        let (known, why) = match result {
+            Ok(known) => (Some(known), None),
+            Err(why) => (None, Some(why)),
+        };
+        Self { key, known, why }
+    }
+}
+
+/// Why a suite, the checks or an info command runs on an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RunReason {
+    /// The image is built.
+    ImageBuilt,
+    /// There is a result of another suite, policy or command of that name.
+    Changed,
+    /// There is no result for this digest.
+    NeverRan,
+    /// It failed, and the cause may be gone.
+    FailedBefore,
+    /// The user requested it.
+    Requested,
+}
+
+impl fmt::Display for RunReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ImageBuilt => "the image is built",
+            Self::Changed => "changed",
+            Self::NeverRan => "never ran on this digest",
+            Self::FailedBefore => "failed before",
+            Self::Requested => "requested by --retest",
+        })
+    }
 }
 
 impl Proofs {
+    /// Returns why something runs on an image that is not built, for people: `suites geo, ml changed`. A built image is always
+    /// proven, so that needs no reason.
+    pub fn reasons(&self) -> Vec<String> {
+        let suites = self.suites.iter();
+        let suites = suites.filter_map(|suite| Some((suite.verdict.why?, suite.name.as_str())));
+        let mut by_reason: BTreeMap<RunReason, Vec<&str>> = BTreeMap::new();
+        for (why, name) in suites {
+            by_reason.entry(why).or_default().push(name);
+        }
+        let suites = by_reason.into_iter().map(|(why, names)| {
+            let subject = match names.as_slice() {
+                [one] => format!("suite {one}"),
+                all => format!("suites {}", all.join(", ")),
+            };
+            (why, subject)
+        });
+        let checks = self.checks.iter().filter_map(|checks| {
+            let why = checks.why?;
+            let subject = match why {
+                RunReason::Changed => "policy",
+                _ => "checks",
+            };
+            Some((why, subject.to_owned()))
+        });
+        // Their commands have no results that could pass or fail: one reason is enough.
+        let info = self.info.iter().filter_map(|info| info.why).min();
+        let info = info.map(|why| (why, "info".to_owned()));
+        let all = suites.chain(checks).chain(info);
+        all.filter(|(why, _)| *why != RunReason::ImageBuilt)
+            .map(|(why, subject)| format!("{subject} {why}"))
+            .collect()
+    }
+
     /// Whether something is to be run.
     pub fn runs(&self) -> bool {
         self.suites
@@ -109,10 +179,15 @@ pub(super) fn proofs(
             .collect(),
         checks: checks_key(image).map(|key| {
             let known = evidence.and_then(|evidence| evidence.checks.clone());
-            Planned {
-                known: known.filter(|known| known.key == key),
-                key,
-            }
+            Planned::new(
+                key.clone(),
+                match known {
+                    _ if reused.is_none() => Err(RunReason::ImageBuilt),
+                    Some(known) if known.key == key => Ok(known),
+                    Some(_) => Err(RunReason::Changed),
+                    None => Err(RunReason::NeverRan),
+                },
+            )
         }),
         info: proof
             .info
@@ -120,13 +195,17 @@ pub(super) fn proofs(
             .map(|command| {
                 let key = info_key(command);
                 let known = evidence.and_then(|evidence| evidence.info.get(&command.name));
-                Planned {
-                    // One that could not be run at all may be run now.
-                    known: known
-                        .filter(|known| known.key == key && known.exit >= 0)
-                        .cloned(),
-                    key,
-                }
+                Planned::new(
+                    key.clone(),
+                    match known {
+                        _ if reused.is_none() => Err(RunReason::ImageBuilt),
+                        Some(known) if known.key != key => Err(RunReason::Changed),
+                        // One that could not be run at all may be run now.
+                        Some(known) if known.exit < 0 => Err(RunReason::FailedBefore),
+                        Some(known) => Ok(known.clone()),
+                        None => Err(RunReason::NeverRan),
+                    },
+                )
             })
             .collect(),
     }
@@ -143,25 +222,17 @@ fn planned_suite(
     let key = suite_key(stack, suite);
     let before = evidence.and_then(|evidence| evidence.verdict(&name, &key));
     let other = evidence.is_some_and(|evidence| evidence.suites.contains_key(&name));
-    let why = match (before, reused) {
-        (_, None) => Some("the image is built"),
-        (None, _) if other => Some("the suite changed"),
-        (None, _) => Some("never ran on this digest"),
-        // The cause of a failure may be gone.
-        (Some(before), _) if !before.passed => Some("it failed before"),
-        _ if retest.includes(&name) => Some("requested by --retest"),
-        _ => None,
+    let result = match before {
+        _ if reused.is_none() => Err(RunReason::ImageBuilt),
+        None if other => Err(RunReason::Changed),
+        None => Err(RunReason::NeverRan),
+        Some(before) if !before.passed => Err(RunReason::FailedBefore),
+        Some(_) if retest.includes(&name) => Err(RunReason::Requested),
+        Some(before) => Ok(before.clone()),
     };
     PlannedSuite {
         name,
-        verdict: Planned {
-            key,
-            known: match why {
-                Some(_) => None,
-                None => before.cloned(),
-            },
-        },
-        why: why.map(str::to_owned),
+        verdict: Planned::new(key, result),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::uncovered;
 use crate::checkout::listed;
 use crate::cli::context::Context;
-use crate::name::Tag;
+use crate::name::{Digest, Tag};
 use crate::plan::{Action, Facts, HoldReason, Plan, Proofs};
 use crate::stack::Stack;
 use crate::table;
@@ -37,7 +37,7 @@ pub fn rows(plan: &Plan) -> Vec<Vec<String>> {
                     let texts: Vec<&str> = reasons.iter().map(|r| r.text.as_str()).collect();
                     texts.join("; ")
                 }
-                Action::Reuse { digest } => format!("up to date, {}", digest.short()),
+                Action::Reuse { digest } => reused(digest, &planned.proofs),
                 Action::Hold { because } => because.to_string(),
             };
             vec![
@@ -48,6 +48,17 @@ pub fn rows(plan: &Plan) -> Vec<Vec<String>> {
             ]
         })
         .collect()
+}
+
+/// Returns the digest of an image that is up to date, and why something runs on it.
+fn reused(digest: &Digest, proofs: &Proofs) -> String {
+    let digest = format!("up to date, {}", digest.short());
+    let reasons = proofs.reasons().into_iter();
+    [digest]
+        .into_iter()
+        .chain(reasons)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// How many suites, checks and package lists run.
@@ -201,14 +212,6 @@ pub(super) fn text(context: &Context, plan: &Plan, facts: &Facts) -> String {
         text.push_str(&format!("compared with the release of commit {short}\n"));
     }
     text.push_str(&tag_lines(&context.stack, plan, facts));
-    for planned in &plan.images {
-        for suite in &planned.proofs.suites {
-            // A new image is always tested, so that needs no reason.
-            if let (Some(why), Action::Reuse { .. }) = (&suite.why, &planned.action) {
-                text.push_str(&format!("{} test {}: {why}\n", planned.label, suite.name));
-            }
-        }
-    }
     for silence in uncovered(context) {
         text.push_str(&format!(
             "gate `{}` of channel `{}` does not cover {}\n",
@@ -223,7 +226,8 @@ pub(super) fn text(context: &Context, plan: &Plan, facts: &Facts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::{Digest, Reference};
+    use crate::name::Reference;
+    use crate::plan::known_proofs;
 
     #[test]
     fn actions_are_counted() {
@@ -289,5 +293,18 @@ mod tests {
     #[test]
     fn an_image_with_nothing_to_run_has_an_empty_cell() {
         assert_eq!(proofs(&Proofs::default()), "");
+    }
+
+    #[test]
+    fn a_row_has_the_reasons_of_what_runs_on_an_image_that_is_up_to_date() {
+        let digest = Digest::of(b"a");
+        let none = format!("up to date, {}", digest.short());
+        assert_eq!(reused(&digest, &Proofs::default()), none);
+        let suites = r#"{ "t": { "run": "x" } }"#;
+        let spec = format!("stack: s\nimages: {{ i: {{ base: debian:12, tests: {suites} }} }}");
+        let stack = crate::testing::stack(&spec);
+        let proofs = known_proofs(&stack, &stack.images()[0], &digest, None);
+        let expected = format!("{none}; suite t never ran on this digest");
+        assert_eq!(reused(&digest, &proofs), expected);
     }
 }

@@ -1,8 +1,14 @@
-//! What is part of the key of a suite.
+//! What is part of the key of a suite, and why suites, checks and info run.
 
 use std::collections::BTreeSet;
 
-use crate::plan::proof::suite_key;
+use serde_json::{Value, json};
+
+use crate::evidence::Evidence;
+use crate::name::Digest;
+use crate::plan::choice::Choice;
+use crate::plan::facts::Retest;
+use crate::plan::proof::{checks_key, proofs, suite_key};
 
 fn key(suite: &str) -> String {
     let spec =
@@ -37,4 +43,74 @@ fn what_a_suite_runs_is_in_its_key() {
 #[test]
 fn who_runs_a_suite_and_for_how_long_is_not() {
     assert_eq!(key("run: x, only: here, timeout: 1s"), key("run: x"));
+}
+
+#[test]
+fn each_reason_to_run_something_is_given_once_for_all_suites_that_have_it() {
+    let spec = "
+stack: s
+policy: { root: locked }
+info: { pip: { title: Pip, run: pip list } }
+images:
+  i:
+    base: debian:12
+    tests: { a: { run: x }, b: { run: x }, c: { run: x }, d: { run: x }, e: { run: x } }
+";
+    let stack = crate::testing::stack_with(spec, &[]);
+    let image = &stack.images()[0];
+    let digest = Digest::of(b"image");
+    let verdict = |key: &Digest, passed: bool| {
+        json!({
+            "key": key, "passed": passed, "tests": 1, "failed": 0, "seconds": 1.0,
+            "time": "2026-11-24T12:00:00Z",
+        })
+    };
+    let key = suite_key(&stack, &image.proof.suites[0]);
+    let other = Digest::of(b"other");
+    let checks = |key: &Digest| json!({ "key": key, "passed": true, "findings": [], "time": "2026-11-24T12:00:00Z" });
+    let info = json!({ "key": other, "title": "Pip", "exit": 0, "text": "", "error": "" });
+    let reasons = |choice: &Choice, suites: Value, checks: Value, info: Value| {
+        let evidence: Evidence = serde_json::from_value(json!({
+            "version": 1, "image": "i", "key": digest, "digest": digest,
+            "suites": suites, "checks": checks, "info": info,
+        }))
+        .expect("evidence");
+        let retest = Retest::Suites(BTreeSet::from(["e".to_owned()]));
+        proofs(&stack, image, choice, Some(&evidence), &retest).reasons()
+    };
+    let reuse = Choice::Reuse(digest.clone());
+    let suites = json!({
+        "a": verdict(&other, true), "b": verdict(&other, false), "c": verdict(&key, false),
+        "e": verdict(&key, true),
+    });
+    assert_eq!(
+        reasons(
+            &reuse,
+            suites.clone(),
+            checks(&other),
+            json!({ "pip": info })
+        ),
+        [
+            "suites a, b changed",
+            "suite d never ran on this digest",
+            "suite c failed before",
+            "suite e requested by --retest",
+            "policy changed",
+            "info changed",
+        ]
+    );
+    let own = checks_key(image).expect("it has a policy");
+    assert_eq!(
+        reasons(&reuse, suites.clone(), checks(&own), json!({}))[4..],
+        ["info never ran on this digest"]
+    );
+    assert_eq!(
+        reasons(&reuse, suites.clone(), Value::Null, json!({}))[4..],
+        [
+            "checks never ran on this digest",
+            "info never ran on this digest"
+        ]
+    );
+    let none = reasons(&Choice::Build, suites, Value::Null, json!({}));
+    assert!(none.is_empty(), "{none:?}");
 }
