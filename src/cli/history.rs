@@ -12,7 +12,9 @@ use super::records::Records;
 use super::{Answer, Exit, Failure, show};
 use crate::event::Events;
 use crate::name::Commit;
-use crate::record::{ADOPTED, Ancestor, LedgerEntry, Release, ReleaseImage, StoredRelease};
+use crate::record::{
+    ADOPTED, Ancestor, LedgerEntry, Release, ReleaseImage, StoredRelease, TagMove,
+};
 use crate::release::Channel;
 use crate::table;
 
@@ -26,7 +28,10 @@ pub async fn run(
         let records = Records::open(global, events, cancel).await?;
         let moves = moves(&records).await?;
         match &args.image {
-            Some(name) => of_image(&records, &records.labels(name)?, moves),
+            Some(name) => {
+                let all = global.given.command(&["history"]);
+                of_image(&records, &records.labels(name)?, moves, &all)
+            }
             None => Ok(of_all(&records, &moves)),
         }
     })
@@ -140,11 +145,12 @@ fn moves_text(moves: &[LedgerEntry]) -> String {
 }
 
 /// Shows the releases that changed the digest of one of the images, with what it is based on, and the
-/// moves that brought one to a channel.
+/// moves that brought one to a channel. `all`: the command that shows the others.
 fn of_image(
     records: &Records,
     labels: &[String],
-    mut moves: Vec<LedgerEntry>,
+    moves: Vec<LedgerEntry>,
+    all: &str,
 ) -> Result<Answer, Failure> {
     let mut turned: BTreeMap<String, Vec<&ReleaseImage>> = BTreeMap::new();
     for label in labels {
@@ -183,27 +189,105 @@ fn of_image(
         }
         list.push(release_json(records, stored, values));
     }
-    let text = table::plain(
+    let mut text = table::plain(
         &[
             "RELEASE", "COMMIT", "TIME", "IMAGE", "SIZE", "PROVEN", "BASED ON",
         ],
         &rows,
     );
-    for entry in &mut moves {
-        let here = |label: &String| labels.contains(label);
-        entry
-            .images
-            .retain(|step| here(&step.label) && step.is_change());
-    }
-    moves.retain(|entry| !entry.images.is_empty());
-    let text = if moves.is_empty() {
-        text
-    } else {
-        format!("{text}\n{}", moves_text(&moves))
+    let has_image = |stored: &&StoredRelease| {
+        let mut labels = labels.iter();
+        labels.any(|label| stored.release.image(label).is_some())
     };
+    let releases = records.all.list.iter().filter(has_image).count() - list.len();
+    let (moves, left_out) = moves_of(labels, moves);
+    if !moves.is_empty() {
+        text.push('\n');
+        text.push_str(&moves_text(&moves));
+    }
+    text.push_str(&not_shown(releases, left_out, all));
     Ok(Answer::new(
         Exit::Done,
         json!({ "releases": list, "moves": moves }),
         text,
     ))
+}
+
+/// Returns the moves that changed a tag of one of the images, with these tags alone, and how many moved a channel that has the
+/// image, and not its tags.
+fn moves_of(labels: &[String], moves: Vec<LedgerEntry>) -> (Vec<LedgerEntry>, usize) {
+    let mut left_out = 0;
+    let mut list = Vec::new();
+    for mut entry in moves {
+        entry.images.retain(|step| labels.contains(&step.label));
+        let has_image = !entry.images.is_empty();
+        entry.images.retain(TagMove::is_change);
+        if !entry.images.is_empty() {
+            list.push(entry);
+        } else if has_image {
+            left_out += 1;
+        }
+    }
+    (list, left_out)
+}
+
+/// Returns a line about the releases and moves that did not change an image; empty if there are none.
+fn not_shown(releases: usize, moves: usize, all: &str) -> String {
+    let counted = |count: usize, word: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {word}")),
+        n => Some(format!("{n} {word}s")),
+    };
+    let parts = [counted(releases, "release"), counted(moves, "move")];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    let parts = parts.join(" and ");
+    format!("\nnot shown: {parts} that did not change this image; `{all}` shows all\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Digest;
+
+    #[test]
+    fn moves_that_leave_the_tags_of_an_image_are_counted() {
+        let step = |label: &str, old: &str, new: &str| {
+            json!({
+                "label": label, "repository": format!("ghcr.io/campus/{label}"), "tag": "stable",
+                "old": Digest::of(old.as_bytes()), "new": Digest::of(new.as_bytes()), "depth": 0,
+            })
+        };
+        let entry = |seq: u64, images: Vec<Value>| -> LedgerEntry {
+            serde_json::from_value(json!({
+                "kind": "promote", "channel": "stable", "seq": seq, "previous": null,
+                "release": Digest::of(b"release"), "commit": "d021570", "actor": "kim",
+                "time": "2026-11-24T12:00:00Z", "images": images,
+            }))
+            .expect("an entry")
+        };
+        let moves = vec![
+            entry(3, vec![step("web", "2", "2"), step("ml", "1", "2")]),
+            entry(2, vec![step("web", "1", "2"), step("ml", "1", "1")]),
+            entry(1, vec![step("ml", "0", "1")]),
+        ];
+        let (shown, left_out) = moves_of(&["web".to_owned()], moves);
+        let shown: Vec<_> = shown.iter().map(|it| (it.seq, it.images.len())).collect();
+        assert_eq!((shown.as_slice(), left_out), (&[(2, 1)][..], 1));
+    }
+
+    #[test]
+    fn what_is_not_shown_is_counted_with_the_command_that_shows_it() {
+        assert_eq!(not_shown(0, 0, "x"), "");
+        assert_eq!(
+            not_shown(1, 2, "laminate history"),
+            "\nnot shown: 1 release and 2 moves that did not change this image; `laminate history` shows all\n"
+        );
+        assert_eq!(
+            not_shown(0, 1, "laminate history -C x"),
+            "\nnot shown: 1 move that did not change this image; `laminate history -C x` shows all\n"
+        );
+    }
 }

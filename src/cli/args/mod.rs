@@ -257,7 +257,8 @@ pub enum Command {
     Status,
     /// List releases, newest first, with the channels that are at them
     ///
-    /// With IMAGE, list only the releases that changed its digest, each with the bases it had.
+    /// Then lists the moves of channels. With IMAGE, list only the releases that changed its digest, each with the bases it
+    /// had, and the moves that changed its tags; a line counts the others.
     History(HistoryArgs),
     /// Show the images of a release, their bases and verdicts
     ///
