@@ -171,6 +171,32 @@ async fn a_release_is_shown_without_a_spec() {
 }
 
 #[tokio::test]
+async fn without_a_release_the_newest_one_is_read() {
+    let fake = Fake::start().await;
+    let staging = published(&fake).await;
+    for (words, named) in [
+        (&["show"] as &[&str], &["show", "runb"] as &[&str]),
+        (&["rebuild"], &["rebuild", "runb"]),
+        (&["diff"], &["diff", "runa", "runb"]),
+    ] {
+        let newest = laminate(&staging, &[&["--json"], words].concat()).await;
+        let named = laminate(&staging, &[&["--json"], named].concat()).await;
+        assert_eq!(newest.code, named.code, "{newest:?}");
+        assert_eq!(newest.json(), named.json(), "{words:?}");
+    }
+    let shown = laminate(&staging, &["show"]).await.stdout;
+    let first = shown.lines().next().unwrap_or_default();
+    assert!(first.ends_with(" (newest)"), "{shown}");
+    let none = format!("{}/ns/none", fake.host);
+    for command in ["show", "rebuild", "diff"] {
+        let answer = laminate(&none, &[command]).await;
+        assert_eq!(answer.code, 2, "{answer:?}");
+        let help = "help: `laminate build --push` records one\n";
+        assert!(answer.stderr.ends_with(help), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_command_reports_once_that_it_asks_the_registry() {
     let fake = Fake::start().await;
     let staging = published(&fake).await;

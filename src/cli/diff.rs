@@ -1,4 +1,4 @@
-//! `laminate diff A B`.
+//! `laminate diff [A] [B]`.
 
 use std::collections::BTreeMap;
 
@@ -67,12 +67,16 @@ fn ends<'a>(
     records: &'a Records,
     args: &DiffArgs,
 ) -> Result<(&'a StoredRelease, &'a StoredRelease), Failure> {
-    let first = records.find(&args.from)?;
+    let first = records.find_or_newest(args.from.as_deref())?;
     if let Some(to) = &args.to {
         return Ok((first, records.find(to)?));
     }
     let before = records.all.before(&first.digest).ok_or_else(|| {
-        let text = format!("no release before `{}`", args.from);
+        let short = first.digest.short();
+        let text = format!(
+            "no release before `{}`",
+            args.from.as_deref().unwrap_or(short)
+        );
         Failure::new(Exit::Usage, text).help("give the release to compare it with")
     })?;
     Ok((before, first))

@@ -1,4 +1,4 @@
-//! `laminate rebuild RELEASE`: what a release was built from, and how to build it rebuild.
+//! `laminate rebuild [RELEASE]`: what a release was built from, and how to rebuild it.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ pub async fn run(
 ) -> Result<Answer, Failure> {
     unless_cancelled(cancel, async {
         let records = Records::open(global, events, cancel).await?;
-        let stored = records.find(&args.release)?;
+        let stored = records.find_or_newest(args.release.as_deref())?;
         let StoredRelease { digest, release } = stored;
         let Some(spec) = records.spec(release).await? else {
             let text = format!("release {} was written without its spec", digest.short());

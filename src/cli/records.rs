@@ -90,6 +90,17 @@ impl Records {
         })
     }
 
+    /// Returns the release a user means; by default the newest one, which [`Releases::sort`] puts first.
+    pub(super) fn find_or_newest(&self, name: Option<&str>) -> Result<&StoredRelease, Failure> {
+        if let Some(name) = name {
+            return self.find(name);
+        }
+        self.all.list.first().ok_or_else(|| {
+            Failure::new(Exit::Usage, "there are no releases yet")
+                .help("`laminate build --push` records one")
+        })
+    }
+
     /// Returns the labels of the images a user means by `IMAGE` or `VARIANT/IMAGE`, in any release.
     pub(super) fn labels(&self, name: &str) -> Result<Vec<String>, Failure> {
         let mut labels: Vec<String> = Vec::new();

@@ -1,4 +1,4 @@
-//! `laminate show RELEASE`.
+//! `laminate show [RELEASE]`.
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -23,10 +23,10 @@ pub async fn run(
 ) -> Result<Answer, Failure> {
     unless_cancelled(cancel, async {
         let records = Records::open(global, events, cancel).await?;
-        let found = records.find(&args.release)?;
+        let found = records.find_or_newest(args.release.as_deref())?;
         let moves: Vec<&LedgerEntry> = records.all.at(&found.digest).collect();
         let verdicts = records.verdicts(&found.release).await?;
-        let text = text(found, &moves, &verdicts);
+        let text = text(found, args.release.is_none(), &moves, &verdicts);
         let json = json(found, &moves, &verdicts);
         Ok(Answer::new(Exit::Done, json, text))
     })
@@ -51,14 +51,17 @@ pub(super) fn proven(image: &ReleaseImage) -> String {
         .join("; ")
 }
 
+/// Returns a release for people. `is_newest`: it is shown because it is the newest one.
 fn text(
     StoredRelease { digest, release }: &StoredRelease,
+    is_newest: bool,
     moves: &[&LedgerEntry],
     verdicts: &[GateVerdict],
 ) -> String {
     let channels: Vec<&str> = moves.iter().map(|entry| entry.channel.as_str()).collect();
+    let newest = if is_newest { " (newest)" } else { "" };
     let mut rows = vec![
-        ("release", digest.to_string()),
+        ("release", format!("{digest}{newest}")),
         ("stack", release.stack.clone()),
         (
             "commit",
@@ -222,11 +225,12 @@ mod tests {
             "by": "kim", "time": "2026-11-24T13:00:00Z", "tests": 3, "failed": 1,
         }));
         let verdict = verdict.expect("a verdict");
-        let text = text(
-            &StoredRelease { digest, release },
-            &[&quarter, &stable],
-            &[verdict],
-        );
+        let stored = StoredRelease { digest, release };
+        let moves = [&quarter, &stable];
+        let newest = text(&stored, true, &moves, &[]);
+        let first = format!("release  {} (newest)", stored.digest);
+        assert_eq!(newest.lines().next(), Some(first.as_str()));
+        let text = text(&stored, false, &moves, &[verdict]);
         insta::assert_snapshot!(text, @r"
         release  sha256:a4d451ec23463726f72c43d64c710968f6b602cd653b4de8adee1b556240a829
         stack    datahub

@@ -156,9 +156,9 @@ pub struct HistoryArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub struct ShowArgs {
     /// A release: its digest, commit, run or immutable tag; or a channel, for the release
-    /// that it is at
+    /// that it is at [default: the newest release]
     #[arg(value_name = "RELEASE")]
-    pub release: String,
+    pub release: Option<String>,
 }
 
 /// Arguments of `laminate diff`.
@@ -167,10 +167,10 @@ pub struct DiffArgs {
     /// The older release: its digest, commit, run or immutable tag; or a channel, for the
     /// release that it is at
     #[arg(value_name = "A")]
-    pub from: String,
+    pub from: Option<String>,
     /// The newer release
     ///
-    /// Without B, A is compared with the release before it.
+    /// Without B, A is compared with the release before it; without both, the newest release is.
     #[arg(value_name = "B")]
     pub to: Option<String>,
     /// The format of the output
@@ -193,9 +193,9 @@ pub enum DiffFormat {
 #[derive(Clone, Debug, clap::Args)]
 pub struct RebuildArgs {
     /// A release: its digest, commit, run or immutable tag; or a channel, for the release
-    /// that it is at
+    /// that it is at [default: the newest release]
     #[arg(value_name = "RELEASE")]
-    pub release: String,
+    pub release: Option<String>,
     /// Write the spec of the release to a new or empty folder
     ///
     /// The files are specs.yml, images/*/image.yml, a specs.lock with every base, and resolved.json, the
