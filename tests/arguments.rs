@@ -55,6 +55,18 @@ async fn an_invalid_command_line_gives_a_document() {
 }
 
 #[tokio::test]
+async fn a_command_that_other_tools_have_gets_help() {
+    let help = "`laminate revert CHANNEL` moves a channel back";
+    let answer = Laminate::new().run(&["--json", "rollback", "stable"]).await;
+    assert_eq!(answer.code, 2, "{answer:?}");
+    let text = format!("error: unknown command `rollback`\nhelp: {help}\n");
+    assert_eq!(answer.stderr, text);
+    let error = &answer.json()["error"];
+    assert_eq!(error["text"], "unknown command `rollback`");
+    assert_eq!(error["help"], help);
+}
+
+#[tokio::test]
 async fn the_usage_has_no_option_of_a_variable() {
     let laminate = Laminate::new()
         .variable("LAMINATE_CA", "ca.pem")

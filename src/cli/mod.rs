@@ -113,6 +113,17 @@ pub fn main() -> std::process::ExitCode {
 
 /// Prints the help or the version that was asked for, or the error of the command line.
 fn print_usage(error: &clap::Error) -> Exit {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    if let Some((name, help)) = args::guessed(error, words) {
+        let failure = Failure::new(Exit::Usage, format!("unknown command `{name}`")).help(help);
+        print_error(&failure.shown(color()));
+        let text = if Args::asks_for_json() {
+            pretty(&json!({ "error": failure.json() }))
+        } else {
+            String::new()
+        };
+        return unless_unwritten(Exit::Usage, write(&text));
+    }
     let printed = error.print();
     if !error.use_stderr() {
         let flushed = printed.and_then(|()| std::io::stdout().flush());

@@ -5,6 +5,7 @@
 
 mod build;
 mod given;
+mod guessed;
 mod output;
 mod process;
 mod release;
@@ -16,6 +17,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use self::build::{BuildArgs, LoadProgram, LockArgs, PlanArgs, ProvingArgs, TestArgs};
 pub use self::given::GivenOptions;
+pub use self::guessed::guessed;
 pub use self::output::{
     CompletionsArgs, DocsArgs, GraphArgs, GraphFormat, ImportArgs, InitArgs, ParityArgs,
     PrepullArgs, RenderArgs, WhyArgs,
