@@ -1,19 +1,19 @@
 //! Suites and checks that failed, for people and as JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::build::Recorded;
+use crate::build::{Goal, Options, Recorded};
 use crate::cli::args::GivenOptions;
 use crate::cli::{color, exit};
 use crate::diagnostic::{Diagnostic, render};
 use crate::evidence::{Checks, Evidence, Finding, Rule, Verdict, excerpt};
 use crate::path::is_at_or_below;
-use crate::plan::Planned;
+use crate::plan::{Planned, Request, Retest};
 use crate::report::{Ink, Paint};
 use crate::source::Span;
-use crate::stack::{Base, Image, Stack};
+use crate::stack::{Base, Image, ImageId, Stack};
 
 /// Lines of a suite's log that are shown.
 const SHOWN: usize = 30;
@@ -36,8 +36,9 @@ pub(super) fn text(recorded: &Recorded<'_>, given: &GivenOptions) -> String {
         if !failed.is_empty() {
             // `test` reads images of staging alone.
             let is_stored = stack.staging().is_some() && !recorded.options().offline;
+            let can_test = is_stored && !is_test_of(recorded.options(), planned.id);
             let help = Paint { color: color() }.text(Ink::Name, "help:");
-            let what_next = what_next(&planned.label, is_stored, given);
+            let what_next = what_next(&planned.label, can_test, given);
             text.push_str(&format!("{help} {what_next}\n\n"));
         }
         if let Some(checks) = &evidence.checks {
@@ -93,13 +94,23 @@ fn suite(stack: &Stack, image: &Image, label: &str, name: &str, verdict: &Verdic
     text
 }
 
-/// Returns what helps to mend a suite that failed.
-fn what_next(label: &str, is_stored: bool, given: &GivenOptions) -> String {
+/// Whether a command is the `test` of one image, which would be proposed to re-run its suites that failed.
+fn is_test_of(options: &Options, image: ImageId) -> bool {
+    let Request {
+        selected, retest, ..
+    } = &options.request;
+    let is_one = selected.as_ref() == Some(&BTreeSet::from([image]));
+    options.goal == Goal::Test && is_one && *retest == Retest::None
+}
+
+/// Returns what helps to mend a suite that failed. `can_test`: another command re-runs it alone.
+fn what_next(label: &str, can_test: bool, given: &GivenOptions) -> String {
     let shell = given.command(&["shell", label]);
     let shell = format!("open a shell in the image: `{shell}`");
-    if is_stored {
+    if can_test {
+        // Suites that passed are not run again.
         let test = given.command(&["test", label]);
-        format!("{shell}; run only its suites: `{test}`")
+        format!("{shell}; re-run what failed: `{test}`")
     } else {
         shell
     }
@@ -306,11 +317,35 @@ mod tests {
         let given = GivenOptions::default();
         assert_eq!(
             what_next("1/web", true, &given),
-            "open a shell in the image: `laminate shell 1/web`; run only its suites: `laminate test 1/web`"
+            "open a shell in the image: `laminate shell 1/web`; re-run what failed: `laminate test 1/web`"
         );
         assert_eq!(
             what_next("web", false, &given),
             "open a shell in the image: `laminate shell web`"
         );
+    }
+
+    #[test]
+    fn a_test_of_one_image_does_not_propose_itself() {
+        let options = |goal, images: Option<&[usize]>, retest| Options {
+            goal,
+            request: Request {
+                selected: images.map(|images| images.iter().map(|id| ImageId(*id)).collect()),
+                retest,
+                ..Request::default()
+            },
+            ..Options::default()
+        };
+        for (options, is_itself) in [
+            (options(Goal::Test, Some(&[1]), Retest::None), true),
+            // These run more than what failed.
+            (options(Goal::Test, None, Retest::None), false),
+            (options(Goal::Test, Some(&[0, 1]), Retest::None), false),
+            (options(Goal::Test, Some(&[1]), Retest::All), false),
+            (options(Goal::Build, Some(&[1]), Retest::None), false),
+        ] {
+            let request = &options.request;
+            assert_eq!(is_test_of(&options, ImageId(1)), is_itself, "{request:?}");
+        }
     }
 }
