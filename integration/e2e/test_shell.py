@@ -36,10 +36,14 @@ SPEC = """
             mounts: { /etc/bound: { bind: conf }, /var/cache/x: { cache: x } }
       built-of:
         dockerfile: Dockerfile
+      linked:
+        dockerfile: Dockerfile
 """
 FILES = {
     "images/failing/conf/x": "of the stack\n",
     "images/built-of/Dockerfile": "FROM BASE\nRUN echo a >/a\nRUN --mount=type=tmpfs,target=/t echo b >/b; exit 6\nRUN true\n",
+    "images/linked/Dockerfile": "FROM BASE\nCOPY --link x /x\nRUN cat /x\n",
+    "images/linked/x": "of the context\n",
 }
 
 
@@ -198,6 +202,10 @@ def test_a_shell_is_at_an_instruction_of_a_dockerfile(stack):
     assert f"laminate shell built-of --at {at}" in err
     out, err = call(stack, "shell", "built-of", "--at", at, typed="cat /a /b; grep -c ' /t tmpfs' /proc/mounts\n")
     assert out == "a\nb\n1\n" and "at the failure of step" in err
+    # The frontend makes two operations of it.
+    for at in ("images/linked/Dockerfile:2", "1"):
+        out, err = call(stack, "shell", "linked", "--at", at, "--", "cat", "/x")
+        assert out == "of the context\n" and "[linked 1/2] COPY --link x /x" in err
 
 
 def test_a_terminal_has_a_size_and_ctrl_c_is_of_the_process(stack):

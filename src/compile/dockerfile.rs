@@ -21,6 +21,10 @@ use crate::dockerfile::context_name;
 use crate::llb::{Action, EmbedError, EmbeddedOutput, ExecAdditions, File, Meta, Network, Output};
 use crate::stack::{Dockerfile, ImageId};
 
+/// The start of the instruction in the name of the merge of `COPY --link` and `ADD --link` (`dispatchCopy` in
+/// frontend/dockerfile/dockerfile2llb/convert.go).
+const MERGE: &str = "] LINK ";
+
 /// What the frontend is asked.
 #[derive(Clone, Debug, Default)]
 pub struct DockerfileRequest {
@@ -35,7 +39,8 @@ pub struct DockerfileRequest {
 pub struct DockerfileState {
     /// What it leaves, with its config.
     pub state: BaseState,
-    /// The digest of each of its own operations, and its title: that of an instruction is unique.
+    /// The digest of each of its own operations, and its title: that of an instruction is unique, and empty for an operation
+    /// that is a part of another one's instruction.
     pub operations: Vec<(String, String)>,
 }
 
@@ -191,10 +196,18 @@ impl Compiler<'_> {
     }
 }
 
-/// Returns operations with titles in place of the names that the frontend gave them.
+/// Returns operations with titles in place of the names that the frontend gave them. `COPY --link` is two operations: a copy
+/// into an empty file system, and the merge of that with what was there before, which is the state after the instruction.
 fn titled(operations: Vec<(String, String)>) -> Vec<(String, String)> {
+    let merges = operations.iter().filter(|(_, name)| name.contains(MERGE));
+    let merged: BTreeSet<String> = merges
+        .map(|(_, name)| name.replacen(MERGE, "] ", 1))
+        .collect();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let list = operations.into_iter().map(|(digest, name)| {
+        if merged.contains(&name) {
+            return (digest, String::new());
+        }
         let title = instruction_title(&name);
         if title == name {
             return (digest, name);
@@ -211,7 +224,7 @@ fn titled(operations: Vec<(String, String)>) -> Vec<(String, String)> {
 
 /// Returns the title of an instruction by the name that the frontend gave its operation: `RUN x` of `[2/5] RUN x`, and
 /// `build: RUN x` of `[linux/amd64 build 2/5] RUN x`. laminate numbers the steps of an image itself; a stage
-/// without a name is not shown. Any other name stays.
+/// without a name is not shown, and neither is the word that marks the merge of `COPY --link`. Any other name stays.
 pub fn instruction_title(name: &str) -> String {
     let parts = name
         .strip_prefix('[')
@@ -228,6 +241,7 @@ pub fn instruction_title(name: &str) -> String {
     let Some((_, before)) = words.split_last().filter(|(last, _)| is_place(last)) else {
         return name.to_owned();
     };
+    let instruction = instruction.strip_prefix("LINK ").unwrap_or(instruction);
     // The frontend's name for a stage that has none.
     let is_unnamed = |word: &str| word.strip_prefix("stage-").is_some_and(is_number);
     let stage = before.iter().find(|word| !word.contains('/'));
@@ -250,6 +264,7 @@ mod tests {
             ("[linux/amd64 build  2/13] RUN x", "build: RUN x"),
             ("[linux/amd64 2/3] RUN x", "RUN x"),
             ("[stage-1 2/3] RUN x", "RUN x"),
+            ("[build 2/3] LINK COPY --link a /", "build: COPY --link a /"),
             ("[stage-one 2/3] RUN x", "stage-one: RUN x"),
             (
                 "[internal] load build context",
@@ -266,5 +281,26 @@ mod tests {
             .into_iter()
             .map(|(_, title)| title);
         assert_eq!(titles.collect::<Vec<_>>(), ["RUN x", "RUN x (2)", ""]);
+    }
+
+    #[test]
+    fn a_linked_copy_is_one_step_whose_state_is_that_of_the_merge() {
+        let operations = [
+            ("copy", "[build 1/2] COPY --link a /"),
+            ("merge", "[build 1/2] LINK COPY --link a /"),
+            // Of nothing, there is no merge.
+            ("alone", "[out 1/1] COPY --link a /"),
+        ];
+        let operations = operations.map(|(digest, name)| (digest.to_owned(), name.to_owned()));
+        let titled = titled(operations.to_vec());
+        let titled: Vec<(&str, &str)> = titled.iter().map(|(a, b)| (&**a, &**b)).collect();
+        assert_eq!(
+            titled,
+            [
+                ("copy", ""),
+                ("merge", "build: COPY --link a /"),
+                ("alone", "out: COPY --link a /"),
+            ]
+        );
     }
 }
