@@ -197,12 +197,13 @@ impl Digest {
     /// Returns the digest of what was hashed piece by piece.
     pub fn from_sha256(hash: sha2::Sha256) -> Self {
         use sha2::Digest as _;
-        use std::fmt::Write as _;
-        let hash = hash.finalize();
+        // Large stacks make many of them: `write!` takes longer than the hash.
+        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
         let mut text = String::with_capacity(71);
         text.push_str("sha256:");
-        for byte in hash {
-            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+        for byte in hash.finalize() {
+            text.push(digit(byte >> 4));
+            text.push(digit(byte & 15));
         }
         Self(text)
     }
