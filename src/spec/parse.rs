@@ -1,6 +1,6 @@
 //! From texts to a [`Spec`], without the disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -64,10 +64,13 @@ pub fn parse(name: &str, text: &str, files: Files) -> Spec {
 fn declarations(files: &Files) -> BTreeMap<Utf8PathBuf, Vec<String>> {
     let mut found: BTreeMap<Utf8PathBuf, Vec<String>> = BTreeMap::new();
     let images = Utf8Path::new("images");
-    let names: BTreeSet<&str> = (files.iter())
-        .filter_map(|(path, _)| path.components().nth(1))
-        .map(|name| name.as_str())
-        .collect();
+    let names = files.iter().filter_map(|(path, file)| {
+        let inner = path.as_str().strip_prefix("images/")?;
+        match inner.split_once('/') {
+            Some((name, inner)) => (inner == DECLARATION).then_some(name),
+            None => matches!(file, File::Link { .. }).then_some(inner),
+        }
+    });
     for name in names {
         let folder = files.follow(images, name).map(Utf8Path::to_owned);
         let folder = folder.unwrap_or_else(|_| images.join(name));

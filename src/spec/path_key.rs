@@ -15,6 +15,9 @@ pub struct PathKey(Utf8PathBuf);
 impl PathKey {
     /// Returns the key of a path. `.`, doubled slashes and a slash at its end make no difference.
     pub fn new(path: &Utf8Path) -> Self {
+        if is_plain(path.as_str()) {
+            return Self(path.to_owned());
+        }
         Self(path.components().collect())
     }
 
@@ -24,9 +27,20 @@ impl PathKey {
     }
 }
 
+/// Whether a path is written as its parts joined by slashes. A part that begins with `.` is not looked at.
+fn is_plain(path: &str) -> bool {
+    let mut pairs = path.as_bytes().windows(2);
+    !path.ends_with('/') && !pairs.any(|pair| matches!(pair, b"//" | b"/."))
+}
+
 impl Ord for PathKey {
     fn cmp(&self, other: &Self) -> Ordering {
         let (own, other) = (self.0.as_str().as_bytes(), other.0.as_str().as_bytes());
+        // Most paths of a stack begin alike.
+        let (pieces, others) = (own.as_chunks::<8>().0, other.as_chunks::<8>().0);
+        let pairs = pieces.iter().zip(others);
+        let same = 8 * pairs.take_while(|(own, other)| own == other).count();
+        let (own, other) = (&own[same..], &other[same..]);
         match own.iter().zip(other).position(|(own, other)| own != other) {
             None => own.len().cmp(&other.len()),
             // The end of a part is before all that can be in one.

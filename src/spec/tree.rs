@@ -191,6 +191,13 @@ impl Files {
         left_out.map(|(key, reason)| (key.path(), *reason))
     }
 
+    /// Whether a folder is there, or anything in it.
+    pub fn has_any_in(&self, folder: &Utf8Path) -> bool {
+        let mut found = self.entries.range(PathKey::new(folder)..);
+        let first = found.next().map(|(key, _)| key.path());
+        first.is_some_and(|path| path.starts_with(folder))
+    }
+
     /// Returns the first file or folder below a folder that is there and left out.
     pub fn left_out_below(&self, folder: &Utf8Path) -> Option<(&Utf8PathBuf, &LeftOut)> {
         let (first, reason) = self.left_out.range(PathKey::new(folder)..).next()?;
@@ -222,7 +229,10 @@ impl Files {
         let mut open: Vec<Part> = parts(path, None).collect();
         open.extend(parts(folder.as_str(), None));
         let mut missing: Option<Option<usize>> = None;
+        // What is at `at`, once that was looked up.
+        let mut last: Option<Option<&PathKey>> = None;
         while let Some(part) = open.pop() {
+            last = None;
             if part.name == ".." {
                 if at == IMAGES {
                     return Err(leaves(&links, part.link));
@@ -231,9 +241,11 @@ impl Files {
                 continue;
             }
             at.push(part.name);
-            match self.get(&at) {
-                Some(File::Link { .. }) if links.len() == MOST_LINKS => return Err(Lost::Loop),
-                Some(File::Link { target }) => {
+            match self.entries.get_key_value(&PathKey::new(&at)) {
+                Some((_, File::Link { .. })) if links.len() == MOST_LINKS => {
+                    return Err(Lost::Loop);
+                }
+                Some((_, File::Link { target })) => {
                     let number = links.len();
                     links.push((at.clone(), target.clone()));
                     if target.starts_with('/') {
@@ -242,24 +254,22 @@ impl Files {
                     at.pop();
                     open.extend(parts(target, Some(number)));
                 }
-                Some(_) => {}
+                Some((found, _)) => last = Some(Some(found)),
                 None => {
                     missing.get_or_insert(part.link);
+                    last = Some(None);
                 }
             }
         }
-        match self.entries.get_key_value(&PathKey::new(&at)) {
-            Some((found, _)) => Ok(found.path()),
+        let look_up = || Some(self.entries.get_key_value(&PathKey::new(&at))?.0);
+        match last.unwrap_or_else(look_up) {
+            Some(found) => Ok(found.path()),
             None => Err(self.lost(&at, &links, missing.flatten())),
         }
     }
 
     fn lost(&self, at: &Utf8Path, links: &[(Utf8PathBuf, String)], link: Option<usize>) -> Lost {
-        let above = at
-            .ancestors()
-            .find_map(|path| self.left_out.get_key_value(&PathKey::new(path)));
-        let above = above.map(|(key, reason)| (key.path(), reason));
-        if let Some((path, reason)) = above.or_else(|| self.left_out_below(at)) {
+        if let Some((path, reason)) = self.left_out_around(at) {
             return Lost::LeftOut {
                 path: path.clone(),
                 reason: *reason,
@@ -269,6 +279,18 @@ impl Files {
             Some((link, target)) => Lost::Dangling { link, target },
             None => Lost::Missing,
         }
+    }
+
+    /// Returns what is left out of a path: itself, a folder around it, or the first file or folder below it.
+    fn left_out_around(&self, at: &Utf8Path) -> Option<(&Utf8PathBuf, &LeftOut)> {
+        if self.left_out.is_empty() {
+            return None;
+        }
+        let above = at
+            .ancestors()
+            .find_map(|path| self.left_out.get_key_value(&PathKey::new(path)));
+        let above = above.map(|(key, reason)| (key.path(), reason));
+        above.or_else(|| self.left_out_below(at))
     }
 
     /// Returns all files below a folder, without the folder itself.

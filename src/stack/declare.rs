@@ -51,6 +51,8 @@ pub struct Declarations {
     pub used_vars: BTreeSet<String>,
     /// In the order of the file; one without a name if the spec has none.
     pub variants: Vec<DeclaredVariant>,
+    /// The files that their steps and suites use.
+    pub files: Files,
 }
 
 /// One variant: the whole spec with its variables replaced.
@@ -120,7 +122,8 @@ impl<'a> SpecReader<'a> {
             self.declare(variant, &variants, &images, &names, registry.as_ref())
         };
         let variants: Vec<DeclaredVariant> = variants.iter().map(read).collect();
-        nodes.check_folders(&images, &used_files(&self.spec.files, &variants));
+        let files = used_files(&self.spec.files, &variants);
+        nodes.check_folders(&images, &files);
         for node in self
             .spec
             .root
@@ -139,6 +142,7 @@ impl<'a> SpecReader<'a> {
             // Not those that laminate sets itself.
             used_vars: (self.used.take().intersection(&names.everywhere).cloned()).collect(),
             variants,
+            files,
         }
     }
 
@@ -353,16 +357,18 @@ impl<'a> SpecReader<'a> {
 }
 
 /// Returns the files that steps and suites of the variants use.
-pub fn used_files<'a>(all: &'a Files, variants: &'a [DeclaredVariant]) -> BTreeSet<&'a Utf8Path> {
-    let mut files = BTreeSet::new();
+fn used_files(all: &Files, variants: &[DeclaredVariant]) -> Files {
+    let mut used: Vec<&Utf8Path> = Vec::new();
     let mut tests = BTreeSet::new();
     for variant in variants {
         for image in &variant.images {
             for step in &image.steps {
+                let mut files = BTreeSet::new();
                 step.collect_files(&mut files);
                 if let crate::stack::Kind::Dockerfile(file) = &step.kind {
                     files.extend(file.folders.values().map(|context| &context.folder));
                 }
+                used.extend(files.into_iter().map(|path| path.as_path()));
             }
         }
         let images = variant.images.iter().flat_map(|image| &image.tests);
@@ -370,12 +376,11 @@ pub fn used_files<'a>(all: &'a Files, variants: &'a [DeclaredVariant]) -> BTreeS
             entry.collect_paths(&mut tests);
         }
     }
-    let mut used: BTreeSet<&Utf8Path> = files.into_iter().map(|path| path.as_path()).collect();
     for path in tests {
-        used.insert(path);
+        used.push(path);
         used.extend(all.below(path).map(|(path, _)| path.as_path()));
     }
-    used
+    all.only(used)
 }
 
 /// Returns the names of variables that are declared anywhere.

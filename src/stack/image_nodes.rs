@@ -1,6 +1,6 @@
 //! The entries of `images:`, each with its declaration, and the folders of `images/` that belong to them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use camino::Utf8Path;
 
@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::ImageName;
 use crate::source::Span;
 use crate::spec::node::{Entry, Key, Node};
-use crate::spec::tree::{File, LeftOut, Lost};
+use crate::spec::tree::{File, Files, LeftOut, Lost};
 use crate::spec::{DECLARATION, Spec};
 
 /// Finds the declaration of each image.
@@ -141,20 +141,18 @@ impl<'a> ImageNodes<'_, 'a> {
 
     /// Reports folders of `images/` that belong to no image and that no image uses: an error if an image has probably another
     /// name than its folder.
-    pub fn check_folders(&self, images: &[ImageNode], used: &BTreeSet<&Utf8Path>) {
+    pub fn check_folders(&self, images: &[ImageNode], used: &Files) {
         let Some(entry) = self.top.entry("images") else {
             return;
         };
         let declared: HashSet<&str> = images.iter().map(|image| image.name.as_str()).collect();
         for (path, file) in self.spec.files.iter() {
-            let name = path.file_name().unwrap_or_default();
-            // A hidden folder is a tool's.
-            if !file.is_folder() || path.components().count() != 2 || name.starts_with('.') {
+            let inner = path.as_str().strip_prefix("images/");
+            let Some(name) = inner.filter(|name| file.is_folder() && !name.contains('/')) else {
                 continue;
-            }
-            // Paths are sorted by their parts: a folder is before what is in it.
-            let next = used.range(path.as_path()..).next();
-            if declared.contains(name) || next.is_some_and(|file| file.starts_with(path)) {
+            };
+            // A hidden folder is a tool's.
+            if name.starts_with('.') || declared.contains(name) || used.has_any_in(path) {
                 continue;
             }
             let message = format!("folder `{path}/` belongs to no image and is not used");

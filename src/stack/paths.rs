@@ -265,7 +265,7 @@ impl Paths<'_> {
         let File::Regular { content, .. } = file else {
             return true;
         };
-        if content.size() > LARGEST_POINTER {
+        if !(POINTER.len() as u64..=LARGEST_POINTER).contains(&content.size()) {
             return true;
         }
         let start = content.start(POINTER.len());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::channels::{Channel, ChannelTag};
 use super::config;
-use super::declare::{Declarations, DeclaredVariant, used_files};
+use super::declare::{Declarations, DeclaredVariant};
 use super::declare_image::DeclaredImage;
 use super::env_text::ProcessWords;
 use super::gate_check::GateCheck;
@@ -24,13 +24,11 @@ use crate::diagnostic::Diagnostic;
 use crate::name::{ImageName, Repository, Tag};
 use crate::source::{Span, Spanned};
 use crate::spec::Spec;
-use crate::spec::tree::Files;
 
 impl Declarations {
     /// Resolves all references. Returns `None` if the stack has no name; faults are reported.
     pub fn resolve(self, spec: &Spec, overrides: &Overrides, problems: &Problems) -> Option<Stack> {
         check_selected(&self.variants, overrides, problems);
-        let files = files_of(&self.variants, &spec.files);
         let mut unique = Unique::new(problems);
         let mut groups = MissingGroups::default();
         let mut gates = GateCheck::default();
@@ -64,7 +62,7 @@ impl Declarations {
             compression: self.compression,
             variants,
             images,
-            files,
+            files: self.files,
             channels: channels.list,
             refs: self.refs,
             used_vars: self.used_vars,
@@ -72,10 +70,6 @@ impl Declarations {
             warnings: Vec::new(),
         })
     }
-}
-
-fn files_of(variants: &[DeclaredVariant], all: &Files) -> Files {
-    all.only(used_files(all, variants))
 }
 
 fn is_selected(variant: &Variant, overrides: &Overrides) -> bool {

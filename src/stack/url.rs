@@ -14,6 +14,9 @@ const ENDS: [char; 9] = ['/', '?', '#', '\\', '"', '\'', '`', '<', '>'];
 /// text that is a proxy without a scheme, `user:password@host:port`. Neither a variable of a shell or of
 /// pip is a secret itself, nor the user name alone of `ssh://`.
 pub fn user_info(text: &str) -> Option<Range<usize>> {
+    if !text.contains('@') {
+        return None;
+    }
     let in_url = text
         .match_indices("://")
         .find_map(|(at, mark)| user_of_url(text, at, at + mark.len()));

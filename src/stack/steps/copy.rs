@@ -139,11 +139,13 @@ fn files_of(step: &StepReader, to: &str, sources: &[(String, Span)]) -> Option<C
         .iter()
         .map(|(text, span)| step.paths.copy(step.reader, text, *span, into))
         .collect();
-    let found: Vec<Vec<CopyEntry>> = found.into_iter().collect::<Option<_>>()?;
-    if let [one] = found.as_slice() {
+    let mut found: Vec<Vec<CopyEntry>> = found.into_iter().collect::<Option<_>>()?;
+    if let [(text, _)] = sources
+        && let Some(entries) = found.pop()
+    {
         return Some(CopyFrom::Files {
-            entries: one.clone(),
-            patterns: vec![sources[0].0.clone()],
+            entries,
+            patterns: vec![text.clone()],
         });
     }
     let mut merged: BTreeMap<String, CopyEntry> = BTreeMap::new();
