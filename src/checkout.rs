@@ -3,7 +3,7 @@
 //! Main types: [`Checkout`] and [`WorkTree`]. `git` reads them, `plan` decides by the first, and
 //! `spec::load` reads the files of the second.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -88,7 +88,7 @@ impl fmt::Display for Change {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkTree {
     /// Files and links that git tracks, or would track.
-    pub files: BTreeSet<PathBuf>,
+    pub files: HashSet<PathBuf>,
     /// Files and folders that git ignores.
     pub ignored: BTreeSet<PathBuf>,
     /// Files that the index has as executable; `None`: those that are so on the disk

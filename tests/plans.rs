@@ -9,6 +9,9 @@ use crate::support::laminate::Laminate;
 /// The most times that `plan` starts git, however many images there are.
 const GITS: usize = 10;
 
+/// How often git looks at all files of `images/` on the disk.
+const WALKS: usize = 3;
+
 fn git(folder: &Path, words: &[&str]) {
     let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
     let command = std::process::Command::new("git")
@@ -20,11 +23,11 @@ fn git(folder: &Path, words: &[&str]) {
     assert!(output.status.success(), "{words:?}: {output:?}");
 }
 
-/// Writes a program that notes in `log` that it was started, and runs git.
+/// Writes a program that notes its arguments in `log`, and runs git.
 fn write_counting_git(folder: &Path, log: &Path) {
     let path = folder.join("git");
     let script = format!(
-        "#!/bin/sh\necho >>'{}'\nPATH='{}' exec git \"$@\"\n",
+        "#!/bin/sh\necho \"$*\" >>'{}'\nPATH='{}' exec git \"$@\"\n",
         log.display(),
         std::env::var("PATH").expect("set"),
     );
@@ -77,6 +80,11 @@ async fn a_plan_starts_git_as_often_for_many_images_as_for_one() {
             started.lines().count() <= GITS,
             "{images} images: {started:?}"
         );
+        let is_walk = |line: &&str| {
+            let looks = line.contains(" status ") || line.contains(" --others ");
+            looks && line.ends_with(" images")
+        };
+        assert_eq!(started.lines().filter(is_walk).count(), WALKS, "{started}");
     }
 }
 

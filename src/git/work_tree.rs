@@ -48,11 +48,17 @@ pub async fn read_checkout<T: AsRef<str>>(
     let files: Vec<PathBuf> = files.iter().map(|f| PathBuf::from(f.as_ref())).collect();
     let git = Git::plain(folder);
     let ignored = ["--others", "--ignored", "--exclude-standard"];
+    // git would list all that is in a folder, unless that is a repository.
+    let is_listed = |path: &&PathBuf| {
+        let path = folder.as_std_path().join(path);
+        path.is_symlink() || !path.is_dir() || path.join(".git").exists()
+    };
+    let named: Vec<PathBuf> = files.iter().filter(is_listed).cloned().collect();
     // All at once: each git takes some milliseconds to start.
     let (head, compared) = tokio::join!(read_head(folder), async {
         tokio::try_join!(
             changes(folder.as_std_path(), &files),
-            list(&git, &ignored, &files),
+            list(&git, &ignored, &named),
         )
     });
     let Some((commit, time)) = head? else {
@@ -112,7 +118,7 @@ async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> 
         git.run(&["config", "--type=bool", "--get", "core.fileMode"]),
     )?;
     let mut tree = WorkTree {
-        files: index.files,
+        files: index.files.into_iter().collect(),
         ignored: without_folders_of_files(ignored),
         executable: (file_mode.stdout.trim() == "false").then_some(index.executable),
     };
@@ -231,8 +237,8 @@ fn copy_of(index: &Path) -> std::io::Result<tempfile::NamedTempFile> {
 /// What the index has of a folder.
 #[derive(Default)]
 struct Index {
-    /// Files and links.
-    files: BTreeSet<PathBuf>,
+    /// Files and links, in the order of git.
+    files: Vec<PathBuf>,
     /// Those that can be executed.
     executable: BTreeSet<PathBuf>,
     /// Submodules.
@@ -243,11 +249,12 @@ struct Index {
 
 async fn read_index(git: &Git, paths: &[PathBuf]) -> Result<Index, Error> {
     let mut index = Index::default();
-    for entry in list_entries(git, &["-v", "--stage"], paths).await? {
-        let Some((tag, mode, path)) = parse_index_entry(&entry) else {
+    let output = list_entries(git, &["-v", "--stage"], paths).await?;
+    for entry in entries(&output) {
+        let Some((tag, mode, path)) = parse_index_entry(entry) else {
             return Err(Error::Output {
                 task: "list the files that git tracks".to_owned(),
-                output: String::from_utf8_lossy(&entry).into_owned(),
+                output: String::from_utf8_lossy(entry).into_owned(),
             });
         };
         if tag == b'S' || tag.is_ascii_lowercase() {
@@ -263,7 +270,7 @@ async fn read_index(git: &Git, paths: &[PathBuf]) -> Result<Index, Error> {
             }
             _ => {}
         }
-        index.files.insert(path);
+        index.files.push(path);
     }
     Ok(index)
 }
@@ -322,21 +329,18 @@ async fn status(git: &Git, paths: &[PathBuf]) -> Result<Changes, Error> {
 
 /// Returns the paths that `git ls-files` lists.
 async fn list(git: &Git, options: &[&str], paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
-    let entries = list_entries(git, options, paths).await?;
-    Ok(entries.iter().map(|entry| path_of(entry)).collect())
+    let output = list_entries(git, options, paths).await?;
+    Ok(entries(&output).map(path_of).collect())
 }
 
-async fn list_entries(
-    git: &Git,
-    options: &[&str],
-    paths: &[PathBuf],
-) -> Result<Vec<Vec<u8>>, Error> {
+/// Returns the [`entries`] that `git ls-files` lists.
+async fn list_entries(git: &Git, options: &[&str], paths: &[PathBuf]) -> Result<Vec<u8>, Error> {
     let mut arguments = vec!["ls-files", "-z"];
     arguments.extend(options);
     arguments.push("--");
     let arguments = with_paths(&arguments, paths);
-    let output = git.read_bytes("list the files of the stack", &arguments, &[]);
-    Ok(entries(&output.await?).map(<[u8]>::to_vec).collect())
+    git.read_bytes("list the files of the stack", &arguments, &[])
+        .await
 }
 
 fn with_paths<'a>(arguments: &[&'a str], paths: &'a [PathBuf]) -> Vec<&'a OsStr> {

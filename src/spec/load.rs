@@ -240,8 +240,6 @@ fn special(kind: FileType) -> Special {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::spec::tree::Lost;
 
@@ -271,7 +269,7 @@ mod tests {
         }
     }
 
-    fn paths(list: &[&str]) -> BTreeSet<PathBuf> {
+    fn paths<Paths: FromIterator<PathBuf>>(list: &[&str]) -> Paths {
         list.iter().map(PathBuf::from).collect()
     }
 

@@ -130,9 +130,9 @@ async fn is_as_checked_out(git: &Git, folder: &Path, path: &Path) -> Result<bool
 
 /// Returns the files that git gave CRLF. With `eol=crlf` of `.gitattributes`, they are so on every machine.
 async fn with_crlf(git: &Git, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
-    let entries = list_entries(git, &["--eol"], paths).await?;
+    let output = list_entries(git, &["--eol"], paths).await?;
     // `i/lf    w/crlf  attr/text=auto eol=lf \t<path>` (git-ls-files(1), "OUTPUT")
-    let converted = entries.iter().filter_map(|entry| {
+    let converted = entries(&output).filter_map(|entry| {
         let tab = entry.iter().position(|byte| *byte == b'\t')?;
         let about = String::from_utf8_lossy(&entry[..tab]);
         let is_converted = about.starts_with("i/lf ") && about.contains(" w/crlf ");

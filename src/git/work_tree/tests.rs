@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::*;
 
 /// A repository in a temporary folder.
@@ -49,7 +51,9 @@ impl Repository {
         let tree = read_work_tree(self.path(), "specs.yml", images).await;
         let tree = tree.expect("read").expect("a repository");
         let shown = tree.files.iter().map(|path| path.display().to_string());
-        shown.collect()
+        let mut shown: Vec<String> = shown.collect();
+        shown.sort();
+        shown
     }
 }
 
@@ -175,7 +179,7 @@ async fn paths_are_relative_to_the_stack() {
     assert_eq!(found.changes[0].path, "images/a/x");
     let tree = read_work_tree(&folder, "specs.yml", Utf8Path::new("images")).await;
     let tree = tree.expect("read").expect("a repository");
-    assert_eq!(tree.files, BTreeSet::from([PathBuf::from("images/a/x")]));
+    assert_eq!(tree.files, HashSet::from([PathBuf::from("images/a/x")]));
 }
 
 #[tokio::test]
