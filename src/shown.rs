@@ -47,6 +47,10 @@ pub fn one_line(text: &str) -> String {
 /// Returns text of lines for people. What would command a terminal is replaced by U+FFFD, except colours;
 /// on a `runner`, GitHub's, a zero-width space is put into what would command it.
 pub fn text(text: &str, runner: bool) -> String {
+    let is_plain = |byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~');
+    if !runner && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {

@@ -15,30 +15,34 @@ pub fn plain(headers: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Returns a table without its columns that are empty in all rows. One without rows keeps its columns.
-fn without_empty(headers: &[&str], rows: &[Vec<String>]) -> (Vec<String>, Vec<Vec<String>>) {
-    let cell = |row: &Vec<String>, column| row.get(column).cloned().unwrap_or_default();
+fn without_empty<'a>(
+    headers: &[&'a str],
+    rows: &'a [Vec<String>],
+) -> (Vec<&'a str>, Vec<Vec<&'a str>>) {
+    let cell = |row: &'a Vec<String>, column| row.get(column).map_or("", String::as_str);
     let is_used =
-        |column: &usize| rows.is_empty() || rows.iter().any(|row| measure(&cell(row, *column)) > 0);
+        |column: &usize| rows.is_empty() || rows.iter().any(|row| measure(cell(row, *column)) > 0);
     let used: Vec<usize> = (0..headers.len()).filter(is_used).collect();
-    let headers = used.iter().map(|column| headers[*column].to_owned());
+    let headers = used.iter().map(|column| headers[*column]);
     let rows = rows.iter();
     let rows = rows.map(|row| used.iter().map(|column| cell(row, *column)).collect());
     (headers.collect(), rows.collect())
 }
 
 /// Returns rows with aligned cells, as [`plain`] does.
-pub fn lines(rows: &[Vec<String>]) -> String {
+pub fn lines<Cell: AsRef<str>>(rows: &[Vec<Cell>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let mut widths = vec![0; columns];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(measure(cell));
+            *width = (*width).max(measure(cell.as_ref()));
         }
     }
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (width, cell) in widths.iter().zip(row) {
+            let cell = cell.as_ref();
             line.push_str(cell);
             line.extend(std::iter::repeat_n(' ', width - measure(cell) + 2));
         }
@@ -52,13 +56,11 @@ pub fn lines(rows: &[Vec<String>]) -> String {
 /// left out.
 pub fn markdown(headers: &[&str], rows: &[Vec<String>]) -> String {
     let (headers, rows) = without_empty(headers, rows);
-    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut text = line(headers.iter().map(|cell| escape(cell)).collect());
     text.push_str(&line(vec!["---".to_owned(); headers.len()]));
     for row in rows {
-        let cells = (0..headers.len()).map(|column| row.get(column).map_or("", String::as_str));
-        text.push_str(&line(cells.map(escape).collect()));
+        text.push_str(&line(row.into_iter().map(escape).collect()));
     }
     text
 }
@@ -91,6 +93,9 @@ fn escape(cell: &str) -> String {
 
 /// Returns the number of terminal columns, without escapes.
 fn measure(cell: &str) -> usize {
+    if cell.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return cell.len();
+    }
     let text = anstream::adapter::strip_str(cell).to_string();
     unicode_width::UnicodeWidthStr::width(text.as_str())
 }

@@ -230,9 +230,9 @@ fn keyed(stack: &Stack, image: &Image, images: Vec<Component>, facts: &KeyFacts)
             ));
         }
     }
-    let mut titles: BTreeMap<String, usize> = BTreeMap::new();
+    let mut titles: BTreeMap<&str, usize> = BTreeMap::new();
     for step in &image.steps {
-        let seen = titles.entry(step.title.clone()).or_default();
+        let seen = titles.entry(&step.title).or_default();
         *seen += 1;
         let what = match *seen {
             1 => step.title.clone(),
@@ -266,6 +266,8 @@ fn keyed(stack: &Stack, image: &Image, images: Vec<Component>, facts: &KeyFacts)
     if let Some(when) = facts.refreshed.get(&stack.label_of(image)) {
         list.push(Component::new(ComponentKind::Refresh, "--refresh", when));
     }
+    // Large stacks keep thousands of these lists.
+    list.shrink_to_fit();
     Keyed {
         key: hash(&list),
         components: list,
@@ -293,15 +295,15 @@ pub fn settings(image: &Image) -> Vec<(String, Value)> {
         config,
         writable,
     } = image;
+    let is_set = |value: &Value| match value {
+        Value::Null => false,
+        Value::Object(map) => !map.is_empty(),
+        // An empty list is a setting: `cmd: []` clears.
+        _ => true,
+    };
     let mut list = Vec::new();
     let mut add = |what: &str, value: Value| {
-        let empty = match &value {
-            Value::Null => true,
-            Value::Object(map) => map.is_empty(),
-            // An empty list is a setting: `cmd: []` clears.
-            _ => false,
-        };
-        if !empty {
+        if is_set(&value) {
             list.push((what.to_owned(), value));
         }
     };
@@ -317,9 +319,9 @@ pub fn settings(image: &Image) -> Vec<(String, Value)> {
     {
         add("writable", json!({ "gid": gid, "paths": paths }));
     }
-    for (name, value) in config.canonical() {
-        add(&format!("config.{name}"), value);
-    }
+    let config = config.canonical().into_iter();
+    let config = config.filter(|(_, value)| is_set(value));
+    list.extend(config.map(|(name, value)| (format!("config.{name}"), value)));
     list
 }
 
