@@ -12,6 +12,7 @@ mod channel;
 mod context;
 mod diff;
 mod docs;
+mod document;
 mod evidence;
 mod exit;
 mod failure;
@@ -43,6 +44,7 @@ use std::io::Write as _;
 use serde_json::{Value, json};
 
 pub use args::{Args, Command, Global};
+use document::pretty;
 pub use exit::Exit;
 pub use failure::Failure;
 
@@ -59,6 +61,8 @@ struct Answer {
     exit: Exit,
     /// The document on stdout, with `--json`.
     json: Value,
+    /// Writes the document instead.
+    stream: Option<document::Stream>,
     /// The text on stdout, without `--json`.
     text: String,
     /// The text on stderr, after all progress.
@@ -70,8 +74,16 @@ impl Answer {
         Self {
             exit,
             json,
+            stream: None,
             text: text.into(),
             said: String::new(),
+        }
+    }
+
+    fn streamed(exit: Exit, stream: document::Stream) -> Self {
+        Self {
+            stream: Some(stream),
+            ..Self::new(exit, Value::Null, "")
         }
     }
 }
@@ -133,8 +145,7 @@ fn print_usage(error: &clap::Error) -> Exit {
         let text = error.render().to_string();
         let first = text.lines().next().unwrap_or_default();
         let failure = Failure::new(Exit::Usage, first.trim_start_matches("error: "));
-        let document = pretty(&json!({ "error": failure.json() }));
-        return unless_unwritten(Exit::Usage, write(&document));
+        return unless_unwritten(Exit::Usage, write_error(&failure));
     }
     Exit::Usage
 }
@@ -241,30 +252,37 @@ fn print_error(text: &str) {
 /// Prints an answer or a failure: data on stdout, the rest on stderr. Returns the exit code.
 fn print(global: &Global, answer: Result<Answer, Failure>) -> Exit {
     let runner = exit::is_github();
-    let (exit, text) = match answer {
+    let (exit, written) = match answer {
         Ok(answer) => {
             if !answer.said.is_empty() {
                 print_error(&shown::text(&answer.said, runner));
             }
-            let text = if global.json {
-                pretty(&answer.json)
-            } else {
-                shown::text(&answer.text, runner)
+            let mut out = std::io::stdout().lock();
+            let written = match answer.stream.filter(|_| global.json) {
+                Some(stream) => stream(&mut out),
+                None if global.json => document::write(&answer.json, out),
+                None => write(&shown::text(&answer.text, runner)),
             };
-            (answer.exit, text)
+            (answer.exit, written)
         }
         Err(failure) => {
             print_error(&shown::text(&failure.shown(color()), runner));
             failure.annotate();
-            let text = if global.json {
-                pretty(&json!({ "error": failure.json() }))
+            let written = if global.json {
+                write_error(&failure)
             } else {
-                String::new()
+                Ok(())
             };
-            (failure.exit, text)
+            (failure.exit, written)
         }
     };
-    unless_unwritten(exit, write(&text))
+    unless_unwritten(exit, written)
+}
+
+/// Writes the document of a failure to stdout.
+fn write_error(failure: &Failure) -> std::io::Result<()> {
+    let document = json!({ "error": failure.json() });
+    document::write(&document, std::io::stdout().lock())
 }
 
 /// Writes to stdout.
@@ -293,13 +311,6 @@ fn unless_unwritten(exit: Exit, written: std::io::Result<()>) -> Exit {
         }
         _ => exit,
     }
-}
-
-/// Returns a document as it is printed, with a line feed at its end.
-fn pretty(document: &Value) -> String {
-    let mut text = serde_json::to_string_pretty(document).expect("plain data");
-    text.push('\n');
-    shown::json(text)
 }
 
 /// Returns a value as YAML.

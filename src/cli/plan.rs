@@ -5,7 +5,9 @@ mod shown;
 pub use shown::{HEADERS, count, refused_changes, rows};
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -13,12 +15,12 @@ use super::args::{Global, PlanArgs};
 use super::build::REGISTRY_HELP;
 use super::context::{self, Context};
 use super::preview::{self, PolicyFindings};
-use super::{Answer, Exit, Failure, summary};
+use super::{Answer, Exit, Failure, document, summary};
 use crate::checkout::Checkout;
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::gather::Gathered;
-use crate::name::Digest;
+use crate::name::{Commit, Digest};
 use crate::plan::{self, Action, Plan, Planned, Request};
 use crate::registry::Registry;
 use crate::release::Channel;
@@ -57,11 +59,6 @@ pub async fn run(
     for text in slips(&context, registry.as_ref(), &plan).await? {
         events.send(Event::Warning { text });
     }
-    let (document, text) = if global.json {
-        (json(&context, &gathered, &plan), String::new())
-    } else {
-        (Value::Null, shown::text(&context, &plan, &gathered.facts))
-    };
     let name = context.stack.name().as_str();
     let heading = format!("{name}: {}", count(&plan));
     summary::add_table(&heading, &["image", "action", "runs", "why"], || {
@@ -80,7 +77,15 @@ pub async fn run(
     } else {
         Exit::Done
     };
-    Ok(Answer::new(exit, document, text))
+    if !global.json {
+        let text = shown::text(&context, &plan, &gathered.facts);
+        return Ok(Answer::new(exit, Value::Null, text));
+    }
+    let stream = move |out: &mut dyn Write| {
+        let document = PlanDocument::new(&context, &gathered, &plan);
+        document::write(&document, out)
+    };
+    Ok(Answer::streamed(exit, Box::new(stream)))
 }
 
 /// Returns the labels of images without a cache key: whether they are up to date is unknown.
@@ -89,27 +94,47 @@ fn unknown_images(plan: &Plan) -> Vec<&str> {
     unknown.map(|planned| planned.label.as_str()).collect()
 }
 
-/// Returns the document of `laminate plan --json` (`docs/json.md`).
-pub fn json(context: &Context, gathered: &Gathered, plan: &Plan) -> Value {
-    let images = plan.images.iter();
-    let images = images.map(|planned| image(context, gathered, planned));
-    let mut document = json!({
-        "stack": context.stack.name().as_str(),
-        "commit": gathered.facts.commit(),
-        "compared_with": gathered.facts.released_commit,
-        "dirty": gathered.facts.checkout.as_ref().map(Checkout::is_dirty),
-        "images": null,
-        "gates": uncovered(context)
-            .iter()
-            .map(|silence| json!({
+/// The document of `laminate plan --json` (`docs/json.md`).
+#[derive(Serialize)]
+pub struct PlanDocument<'a> {
+    stack: &'a str,
+    commit: Option<&'a Commit>,
+    compared_with: Option<&'a Commit>,
+    dirty: Option<bool>,
+    images: Images<'a>,
+    gates: Vec<Value>,
+}
+
+impl<'a> PlanDocument<'a> {
+    /// Returns the document of a plan.
+    pub fn new(context: &'a Context, gathered: &'a Gathered, plan: &'a Plan) -> Self {
+        let facts = &gathered.facts;
+        let gates = uncovered(context).into_iter().map(|silence| {
+            json!({
                 "channel": silence.channel, "gate": silence.gate,
                 "says_nothing_about": silence.images,
-            }))
-            .collect::<Vec<_>>(),
-    });
-    // `json!` copies each value that it is given.
-    document["images"] = Value::Array(images.collect());
-    document
+            })
+        });
+        Self {
+            stack: context.stack.name().as_str(),
+            commit: facts.commit(),
+            compared_with: facts.released_commit.as_ref(),
+            dirty: facts.checkout.as_ref().map(Checkout::is_dirty),
+            images: Images(context, gathered, plan),
+            gates: gates.collect(),
+        }
+    }
+}
+
+/// The images of a plan. Each is made when it is written.
+struct Images<'a>(&'a Context, &'a Gathered, &'a Plan);
+
+impl Serialize for Images<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(context, gathered, plan) = self;
+        let images = plan.images.iter();
+        serializer.collect_seq(images.map(|planned| image(context, gathered, planned)))
+    }
 }
 
 /// Returns the keys that an image has in the documents of `plan`, `build` and `why`.

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::build::Options;
 use crate::cli::context::Context;
-use crate::cli::{Answer, Exit, plan as plan_command};
+use crate::cli::plan::{self as plan_command, PlanDocument};
+use crate::cli::{Answer, Exit};
 use crate::gather::Gathered;
 use crate::plan::{Action, Plan};
 use crate::table;
@@ -16,7 +17,7 @@ pub(super) fn answer(
     plan: &Plan,
     options: &Options,
 ) -> Answer {
-    let mut json = plan_command::json(context, gathered, plan);
+    let mut json = json!(PlanDocument::new(context, gathered, plan));
     json["dry_run"] = json!(true);
     let mut text = table::plain(&plan_command::HEADERS, &plan_command::rows(plan));
     text.push_str(&format!("\n{}\n", plan_command::count(plan)));
