@@ -161,6 +161,41 @@ async fn a_tag_moved_by_hand_is_seen_and_not_run_over() {
 }
 
 #[tokio::test]
+async fn a_tag_that_a_release_left_where_it_was_is_still_the_channels() {
+    let world = World::start().await;
+    let (fake, channel) = (&world.fake, world.channel());
+    let (one, two) = (release(fake, "1"), release(fake, "2"));
+    channel.move_to(&one, &order("1")).await.expect("promoted");
+    // The release has no image for the last tag.
+    let some = &two[..2];
+    channel.move_to(some, &order("2")).await.expect("promoted");
+    let three = release(fake, "3");
+    let all = channel.move_to(&three, &order("3")).await;
+    all.expect("the channel has put the tag there");
+    channel.move_to(some, &order("2")).await.expect("promoted");
+    let last = &three[2];
+    let name = format!("ns/{}", IMAGES[2]);
+    fake.add_manifest(&name, "stable", br#"{"schemaVersion": 2}"#);
+    for kind in [MoveKind::Promote, MoveKind::Revert] {
+        let order = Order { kind, ..order("3") };
+        let refused = channel.move_to(&three, &order).await;
+        let Err(Error::Drift { drift, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(drift[0].expected.as_ref(), Some(&last.digest));
+        assert_ne!(drift[0].found, drift[0].expected);
+    }
+    let accepted = Order {
+        kind: MoveKind::Revert,
+        accept_drift: true,
+        ..order("3")
+    };
+    let entry = channel.move_to(&three, &accepted).await.expect("moved");
+    assert_eq!(entry.expect("moved").drift.len(), 1);
+    assert_eq!(at(fake, &three), [true; 3]);
+}
+
+#[tokio::test]
 async fn a_move_that_breaks_says_which_tags_are_not_moved() {
     let world = World::start().await;
     let (fake, channel) = (&world.fake, world.channel());

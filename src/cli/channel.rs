@@ -397,6 +397,9 @@ fn moved(
             "  {repository}:{tag} stays at {at}: this release has no image for it\n"
         ));
     }
+    if !dry_run {
+        text.push_str(&way_back(channel, before, entry));
+    }
     let json = json!({
         "channel": channel,
         "seq": entry.seq,
@@ -416,6 +419,23 @@ fn moved(
         "dry_run": dry_run,
     });
     Answer::new(Exit::Done, json, text)
+}
+
+/// Returns how a move is undone, a line; nothing for the first one, before which there was no release.
+fn way_back(channel: &str, before: Option<&LedgerEntry>, entry: &LedgerEntry) -> String {
+    let is_other = |before: &&LedgerEntry| before.release != entry.release;
+    let Some(before) = before
+        .filter(is_other)
+        .filter(|_| entry.kind != MoveKind::Abort)
+    else {
+        return String::new();
+    };
+    let (earlier, commit) = (before.release.short(), origin(before.commit.as_ref()));
+    let verb = match entry.kind {
+        MoveKind::Revert => "moves it forward again",
+        _ => "moves it back",
+    };
+    format!("`laminate revert {channel}` {verb}, to release {earlier} ({commit})\n")
 }
 
 /// Returns a tag that someone else moved, for programs.

@@ -311,6 +311,9 @@ fn release_help(error: &release::Error) -> Option<String> {
         }
         Error::Ancestry { .. } => "fetch the whole history with `git fetch --unshallow --filter=blob:none` (GitHub Actions: `fetch-depth: 0`), or promote with --to".to_owned(),
         Error::NoRelease { .. } => "`laminate history` lists releases".to_owned(),
+        Error::NothingEarlier { channel } => format!(
+            "after the next promotion, `laminate revert {channel}` moves it back to the release that it is at now"
+        ),
         _ => return None,
     };
     Some(text)

@@ -44,6 +44,13 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     if (form, list.as_str()) == (Form::Tree, "images") {
         found.notes.extend(unread::notes(&found.targets, &sources));
     }
+    if !same(&folder, &to) && folder.join("specs.yml").exists() {
+        found.notes.push(Note::open(
+            "specs.yml",
+            "the spec of this folder",
+            "not read, because --to writes a new one: copy `tests:`, `channels:` and other keys that you need",
+        ));
+    }
     found.notes.extend(sources.unnamed.iter().map(|path| {
         Note::open(
             path,
@@ -90,7 +97,10 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
         write(&folder, &to, &spec, &imported)?;
         is_tracked = note_ignored(&to, &mut imported).await?;
     }
-    let originals = originals::Originals::of(&imported, &sources);
+    let other = (!settings.is_in_place)
+        .then_some(args.to.as_deref())
+        .flatten();
+    let originals = originals::Originals::of(&imported, &sources, other);
     let removal = settings.is_in_place && is_tracked;
     let other_builds = other_builds::find(&folder, &sources);
     let report = report::Report {
@@ -98,6 +108,7 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
         imported: &imported,
         originals: &originals,
         other_builds: &other_builds,
+        other_folder: other,
         folder_name: (!is_named).then_some(settings.stack.as_str()),
         keeps_keys: settings.has_spec,
         removal: removal.then_some(folder.as_path()),
@@ -106,12 +117,23 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     Ok(Answer::new(Exit::Done, report.json(), report.text()))
 }
 
-/// Returns what to do with a new spec.
-pub(super) fn next(has_registry: bool) -> &'static str {
+/// Returns what to do with a new spec. `folder`: where it is, if it is in another one.
+pub(super) fn next(has_registry: bool, folder: Option<&Utf8Path>) -> String {
+    let of = |command: &str| match folder {
+        Some(folder) => format!(
+            "`laminate -C {} {command}`",
+            originals::quoted(folder.as_str())
+        ),
+        None => format!("`laminate {command}`"),
+    };
+    let (build, plan) = (of("build"), of("plan"));
     if has_registry {
-        "next: commit the files, then run `laminate build` (`laminate plan` shows what it would build)\n"
+        format!("next: commit the files, then run {build} ({plan} shows what it would build)\n")
     } else {
-        "next: set `registry:` in specs.yml, commit the files, then run `laminate build` (`laminate plan` shows what it would build); without a registry, `laminate build --export oci:stack.tar`\n"
+        let export = of("build --export oci:stack.tar");
+        format!(
+            "next: set `registry:` in specs.yml, commit the files, then run {build} ({plan} shows what it would build); without a registry, {export}\n"
+        )
     }
 }
 
@@ -189,7 +211,8 @@ async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
             }
             let is_text = name.to_lowercase().contains("dockerfile")
                 || name.ends_with(".dockerignore")
-                || name.contains("Containerfile");
+                || name.contains("Containerfile")
+                || name == "fix-permissions";
             let whole = below(folder, &path);
             if kind.is_symlink()
                 && let Some(target) = link_target(&path, &whole)

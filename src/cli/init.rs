@@ -96,7 +96,7 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<Answer, Failure> {
     let text = format!(
         "wrote {}\n{}",
         written.join(", "),
-        next(global.registry.is_some())
+        next(global.registry.is_some(), None)
     );
     Ok(Answer::new(Exit::Done, json!({ "written": written }), text))
 }

@@ -75,21 +75,6 @@ struct SeenTag {
     found: Option<Digest>,
 }
 
-/// Returns the tags that a move would take from others: the last entry does not have them, and they are on other images.
-fn foreign(moves: &[TagMove], known: &SeenTags) -> Vec<Drift> {
-    let foreign = moves.iter().filter(|step| {
-        let place = (step.repository.clone(), step.tag.clone());
-        step.is_change() && step.old.is_some() && !known.contains_key(&place)
-    });
-    let foreign = foreign.map(|step| Drift {
-        repository: step.repository.clone(),
-        tag: step.tag.clone(),
-        expected: None,
-        found: step.old.clone(),
-    });
-    foreign.collect()
-}
-
 type SeenTags = BTreeMap<(Repository, Tag), SeenTag>;
 
 /// What was read of a target.
@@ -157,16 +142,12 @@ impl Channel<'_> {
         let planned = targets.map(|(target, seen)| self.plan(&known, target, seen, order));
         let (images, ready): (Vec<TagMove>, Vec<Option<Manifest>>) =
             try_join_all(planned).await?.into_iter().unzip();
-        if order.kind == MoveKind::Promote {
-            let foreign = foreign(&images, &known);
-            if !foreign.is_empty() && !order.accept_drift {
-                return Err(Error::Foreign {
-                    channel: self.name.to_owned(),
-                    tags: foreign.into_iter().map(ForeignTag).collect(),
-                    has_moved: current.is_some(),
-                });
+        if order.kind != MoveKind::Adopt {
+            let taken = self.taken(current, &images, &known).await?;
+            if !taken.is_empty() && !order.accept_drift {
+                return Err(self.refused(taken, current.is_some()));
             }
-            drift.extend(foreign);
+            drift.extend(taken);
         }
         let is_at_release = current.is_some_and(|(_, entry)| entry.release == order.release);
         if is_at_release && !images.iter().any(TagMove::is_change) {
@@ -266,6 +247,61 @@ impl Channel<'_> {
             }
         });
         try_join_all(looks).await
+    }
+
+    /// Returns the tags that a move would take from others: the last entry does not have them, and they are on other images
+    /// than those that the channel has put them on last. A tag stays where it is if a release has no image for it.
+    async fn taken(
+        &self,
+        current: Option<&Entry>,
+        moves: &[TagMove],
+        known: &SeenTags,
+    ) -> Result<Vec<Drift>, Error> {
+        let mut open: Vec<&TagMove> = moves
+            .iter()
+            .filter(|step| {
+                let place = (step.repository.clone(), step.tag.clone());
+                step.is_change() && step.old.is_some() && !known.contains_key(&place)
+            })
+            .collect();
+        let mut taken = Vec::new();
+        let drift = |step: &TagMove, expected: Option<Digest>| Drift {
+            repository: step.repository.clone(),
+            tag: step.tag.clone(),
+            expected,
+            found: step.old.clone(),
+        };
+        let mut next = current.map(|(_, entry)| entry.clone());
+        while let Some(entry) = next.filter(|_| !open.is_empty()) {
+            open.retain(|step| {
+                let mut images = entry.images.iter();
+                let same = images.find(|it| it.repository == step.repository && it.tag == step.tag);
+                let Some(last) = same else {
+                    return true;
+                };
+                if Some(&last.new) != step.old.as_ref() {
+                    taken.push(drift(step, Some(last.new.clone())));
+                }
+                false
+            });
+            next = self.previous(&entry).await?.map(|(_, entry)| entry);
+        }
+        taken.extend(open.into_iter().map(|step| drift(step, None)));
+        Ok(taken)
+    }
+
+    /// Returns the error of tags that a move would take from others.
+    fn refused(&self, taken: Vec<Drift>, has_moved: bool) -> Error {
+        let (moved, foreign): (Vec<Drift>, Vec<Drift>) =
+            taken.into_iter().partition(|it| it.expected.is_some());
+        if foreign.is_empty() {
+            return self.drifted(moved);
+        }
+        Error::Foreign {
+            channel: self.name.to_owned(),
+            tags: foreign.into_iter().map(ForeignTag).collect(),
+            has_moved,
+        }
     }
 
     fn drifted(&self, drift: Vec<Drift>) -> Error {

@@ -38,7 +38,7 @@ pub struct ImportArgs {
     /// Name of the stack [default: name of the folder]
     #[arg(long, value_name = "NAME")]
     pub stack: Option<String>,
-    /// Turn Dockerfiles into steps where the result is certain to be the same
+    /// Turn instructions into steps that do the same, and keep the Dockerfiles of the other images
     ///
     /// The report has a line for each instruction. An image that steps cannot express keeps its Dockerfile, and the report
     /// gives the reason and the line. `laminate parity` compares an image with the one it replaces.

@@ -17,12 +17,13 @@ pub struct Originals {
     /// The same, with a folder in place of its files if they are all originals; folders end with `/`.
     short: Vec<String>,
     /// What people edit in place of the files.
-    edited: &'static str,
+    edited: String,
 }
 
 impl Originals {
     /// Returns the files that no build reads any more: copies or steps took their place.
-    pub fn of(imported: &Imported, sources: &Sources) -> Self {
+    /// `other`: the folder of the spec, if it is not that of the originals.
+    pub fn of(imported: &Imported, sources: &Sources, other: Option<&Utf8Path>) -> Self {
         let dockerfiles = imported.images.iter().filter(|it| !it.is_read);
         let dockerfiles = dockerfiles.map(|it| it.dockerfile.as_str());
         let copied: BTreeSet<&str> = imported.copies.iter().map(|it| it.from.as_str()).collect();
@@ -33,10 +34,15 @@ impl Originals {
             .map(str::to_owned)
             .collect();
         let has_steps = files.iter().any(|path| !copied.contains(path.as_str()));
+        let other = other.map_or_else(String::new, |folder| format!("{folder}/"));
+        let (spec, copies) = (
+            format!("{other}specs.yml"),
+            format!("the copies in {other}images/"),
+        );
         let edited = match (has_steps, copied.is_empty()) {
-            (false, _) => "the copies in images/",
-            (true, true) => "specs.yml",
-            (true, false) => "specs.yml and the copies in images/",
+            (false, _) => copies,
+            (true, true) => spec,
+            (true, false) => format!("{spec} and {copies}"),
         };
         Self {
             short: with_folders(&files, imported, sources),
@@ -51,7 +57,7 @@ impl Originals {
         if self.files.is_empty() {
             return String::new();
         }
-        let edited = self.edited;
+        let edited = &self.edited;
         let mut text = if is_written {
             format!(
                 "From now on, edit {edited}: this is what laminate builds. It no longer reads the originals:\n"
@@ -124,7 +130,7 @@ fn folders(file: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Returns a path as a word of a shell.
-fn quoted(path: &str) -> String {
+pub fn quoted(path: &str) -> String {
     let path = path.strip_suffix('/').unwrap_or(path);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
     if !path.starts_with('-') && path.chars().all(is_plain) {
@@ -193,7 +199,7 @@ pub mod tests {
             "web/Dockerfile",
             "web/README.md",
         ]);
-        let originals = Originals::of(&imported, &sources);
+        let originals = Originals::of(&imported, &sources, None);
         let expected = "\
 From now on, edit the copies in images/: this is what laminate builds. It no longer reads the originals:
   base/
@@ -218,9 +224,12 @@ Once the build works, delete those that nothing else uses:
             ..nothing()
         };
         let mut sources = sources(&["images/x/Dockerfile"]);
-        assert_eq!(Originals::of(&imported, &sources).short, ["images/x/"]);
+        assert_eq!(
+            Originals::of(&imported, &sources, None).short,
+            ["images/x/"]
+        );
         sources.unnamed = vec!["images/x/caf\u{fffd}".to_owned()];
-        let short = Originals::of(&imported, &sources).short;
+        let short = Originals::of(&imported, &sources, None).short;
         assert_eq!(short, ["images/x/Dockerfile"]);
     }
 
@@ -233,7 +242,7 @@ Once the build works, delete those that nothing else uses:
             based_on: None,
             is_read: false,
         };
-        let of = |imported: &Imported| Originals::of(imported, &Sources::default());
+        let of = |imported: &Imported| Originals::of(imported, &Sources::default(), None);
         let mut imported = nothing();
         assert_eq!(of(&imported).text(true, None), "");
         imported.images = vec![unread("steps")];

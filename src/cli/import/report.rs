@@ -22,6 +22,8 @@ pub struct Report<'a> {
     pub originals: &'a Originals,
     /// Places in scripts and CI files that build images with another tool.
     pub other_builds: &'a [String],
+    /// The folder of the spec, if it is not that of the Dockerfiles.
+    pub other_folder: Option<&'a Utf8Path>,
     /// The name of the stack, if it is that of the folder.
     pub folder_name: Option<&'a str>,
     /// Whether the spec keeps its keys beside `images`.
@@ -94,7 +96,8 @@ impl Report<'_> {
         text.push_str(&self.missing());
         if self.is_written {
             text.push_str(&self.tags());
-            text.push_str(next(imported.spec.get("registry").is_some()));
+            let has_registry = imported.spec.get("registry").is_some();
+            text.push_str(&next(has_registry, self.other_folder));
             if let Some(channel) = self.channel() {
                 text.push_str(&format!(
                     "then: `laminate build --push` gives all images the tag of the commit, and `laminate promote --to {channel}` moves `{channel}` to them\n"
@@ -268,6 +271,7 @@ mod tests {
             imported,
             originals,
             other_builds: &[],
+            other_folder: None,
             folder_name: Some("campus"),
             keeps_keys: false,
             removal: None,
@@ -351,7 +355,7 @@ Images get the tag of the commit only.";
             }],
             ..nothing()
         };
-        let originals = Originals::of(&imported, &crate::import::Sources::default());
+        let originals = Originals::of(&imported, &crate::import::Sources::default(), None);
         let shown = Report {
             is_written: false,
             ..report(&imported, &originals)

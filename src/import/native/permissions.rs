@@ -1,6 +1,13 @@
 //! `fix-permissions` of docker-stacks, and commands that do the same.
 
 use super::value::{Environment, Value, Vars};
+use crate::import::sources::Sources;
+
+/// The name of the script.
+pub const SCRIPT: &str = "fix-permissions";
+
+/// Parts of commands that make folders setgid.
+const SETGID: [&str; 6] = ["6000", "2000", "2770", "2775", "+s", "rwxs"];
 
 /// Folders that a group can write to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +16,16 @@ pub struct Permissions {
     pub gid: String,
     /// As the spec writes them.
     pub paths: Vec<String>,
+}
+
+/// Whether scripts of this name in a context make folders setgid, as that of docker-stacks does: `writable` does so as well.
+pub fn is_setgid(sources: &Sources) -> bool {
+    let is_script = |path: &str| path.rsplit('/').next() == Some(SCRIPT);
+    let mut scripts = sources.files.iter().filter(|(path, _)| is_script(path));
+    scripts.all(|(_, text)| match text {
+        Some(text) => SETGID.iter().any(|part| text.contains(part)),
+        None => true,
+    })
 }
 
 /// Returns the folders of `fix-permissions FOLDER…`, whose group is `NB_GID`; `None` if the words are another command.
@@ -36,6 +53,22 @@ pub fn fix_permissions(words: &[Value], env: &Environment, vars: &Vars) -> Optio
 mod tests {
     use super::super::shell;
     use super::*;
+
+    #[test]
+    fn a_script_that_does_not_make_folders_setgid_is_another_one() {
+        let of = |text: &str| {
+            let files = [("a/fix-permissions".to_owned(), Some(text.to_owned()))];
+            is_setgid(&Sources {
+                files: files.into(),
+                ..Sources::default()
+            })
+        };
+        assert!(of(
+            "find \"$d\" -type d ! -perm -6000 -exec chmod +6000 {} \\+"
+        ));
+        assert!(!of("chgrp -R 100 \"$1\"; chmod -R g+rwX \"$1\""));
+        assert!(is_setgid(&Sources::default()), "it is that of the base");
+    }
 
     #[test]
     fn folders_of_fix_permissions_have_the_group_of_the_user() {

@@ -6,7 +6,7 @@ use super::apt::{self, Apt, Install};
 use super::conda::{self, Conda};
 use super::context::Context;
 use super::mounts::{self, Options};
-use super::permissions::fix_permissions;
+use super::permissions::{fix_permissions, is_setgid};
 use super::pip::{self, Pip};
 use super::shell::{chain, changes_shell, goes_on_after_failures, words};
 use super::state::{Draft, Reason, Sensitivity, State, is_root_name};
@@ -57,7 +57,7 @@ pub fn run(
         );
     }
     let text = instruction.after_options();
-    let parts = chain(text).map(|commands| parts(&commands, state));
+    let parts = chain(text).map(|commands| parts(&commands, state, context));
     match parts {
         Some(parts) if parts.iter().any(|part| !matches!(part, Part::Other(_))) => {
             translated(instruction, parts, options, comment, state, context)
@@ -192,7 +192,7 @@ fn draft(kind: &str, value: Json, options: Options, comment: String) -> Draft {
 }
 
 /// Returns what each command of a chain is.
-fn parts(commands: &[String], state: &mut State) -> Vec<Part> {
+fn parts(commands: &[String], state: &mut State, context: &Context) -> Vec<Part> {
     let user = state
         .user
         .as_ref()
@@ -235,7 +235,7 @@ fn parts(commands: &[String], state: &mut State) -> Vec<Part> {
             Conda::Install(value) => Some(Part::Step("conda", value)),
             Conda::Clean => Some(Part::Clean("conda")),
         });
-        let part = part.or_else(|| permissions(&words, state));
+        let part = part.or_else(|| permissions(&words, state, context));
         made.push(part.unwrap_or_else(other));
     }
     restrict(made, commands)
@@ -247,7 +247,10 @@ fn removed_cache(command: &str) -> Option<Part> {
 }
 
 /// Returns the part of `fix-permissions`. One whose folder nothing was done with before stays in the image as well.
-fn permissions(words: &[Value], state: &mut State) -> Option<Part> {
+fn permissions(words: &[Value], state: &mut State, context: &Context) -> Option<Part> {
+    if !is_setgid(context.sources) {
+        return None;
+    }
     let found = fix_permissions(words, &state.env, &state.vars)?;
     let paths = state.writable.entry(found.gid).or_default();
     let is_known = found.paths.iter().all(|path| paths.contains(path));

@@ -225,6 +225,7 @@ fn children_know_what_their_base_sets() {
     insta::assert_snapshot!(native(
         r#"
 # FILE: images/base/fix-permissions
+chmod +6000 x
 # FILE: images/base/start.sh
 # FILE: images/base/Dockerfile
 ARG ROOT_IMAGE=debian:12
