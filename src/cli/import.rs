@@ -44,20 +44,7 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     if (form, list.as_str()) == (Form::Tree, "images") {
         found.notes.extend(unread::notes(&found.targets, &sources));
     }
-    if !same(&folder, &to) && folder.join("specs.yml").exists() {
-        found.notes.push(Note::open(
-            "specs.yml",
-            "the spec of this folder",
-            "not read, because --to writes a new one: copy `tests:`, `channels:` and other keys that you need",
-        ));
-    }
-    found.notes.extend(sources.unnamed.iter().map(|path| {
-        Note::open(
-            path,
-            "a name that is not valid UTF-8",
-            "left out: rename the file, and import again",
-        )
-    }));
+    found.notes.extend(unread_files(&folder, &to, &sources));
     if found.targets.is_empty() {
         let text = format!("no Dockerfile found below `{from}`");
         return Err(Failure::new(Exit::Usage, text));
@@ -76,21 +63,13 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     };
     let imported = import::imported(found, &sources, &settings);
     let mut imported = imported.map_err(|text| Failure::new(Exit::Spec, text))?;
-    let text = imported.text.clone();
-    let text = match &existing {
-        Some(existing) => {
-            let mut set = Vec::new();
-            set.extend(args.stack.is_some().then_some("stack"));
-            set.extend(global.registry.is_some().then_some("registry"));
-            existing.kept_in(&text, &set, &mut imported.notes)
-        }
-        None => text,
-    };
-    if replaced.is_some() && existing.is_none() {
-        let became = "replaced with all its keys: it is not valid YAML";
-        let note = Note::open("specs.yml", "its text", became);
-        imported.notes.push(note);
-    }
+    let text = with_kept(
+        &mut imported,
+        existing.as_ref(),
+        replaced.is_some(),
+        global,
+        args,
+    );
     let spec = header(&list, &imported) + &text;
     let mut is_tracked = false;
     if !args.dry_run {
@@ -115,6 +94,49 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
         is_written: !args.dry_run,
     };
     Ok(Answer::new(Exit::Done, report.json(), report.text()))
+}
+
+/// Returns the text of the spec, with the keys that an existing one keeps. `is_replaced`: there is one, perhaps an invalid one.
+fn with_kept(
+    imported: &mut Imported,
+    existing: Option<&ExistingSpec>,
+    is_replaced: bool,
+    global: &Global,
+    args: &ImportArgs,
+) -> String {
+    let text = imported.text.clone();
+    let Some(existing) = existing else {
+        if is_replaced {
+            let became = "replaced with all its keys: it is not valid YAML";
+            let note = Note::open("specs.yml", "its text", became);
+            imported.notes.push(note);
+        }
+        return text;
+    };
+    let mut set = Vec::new();
+    set.extend(args.stack.is_some().then_some("stack"));
+    set.extend(global.registry.is_some().then_some("registry"));
+    existing.kept_in(&text, &set, &mut imported.notes)
+}
+
+/// Returns notes of what an import into a folder leaves out.
+fn unread_files(folder: &Utf8Path, to: &Utf8Path, sources: &Sources) -> Vec<Note> {
+    let mut notes = Vec::new();
+    if !same(folder, to) && folder.join("specs.yml").exists() {
+        notes.push(Note::open(
+            "specs.yml",
+            "the spec of this folder",
+            "not read, because --to writes a new one: copy `tests:`, `channels:` and other keys that you need",
+        ));
+    }
+    notes.extend(sources.unnamed.iter().map(|path| {
+        Note::open(
+            path,
+            "a name that is not valid UTF-8",
+            "left out: rename the file, and import again",
+        )
+    }));
+    notes
 }
 
 /// Returns what to do with a new spec. `folder`: where it is, if it is in another one.
