@@ -59,6 +59,11 @@ pub async fn load(global: &Global) -> Result<Context, Failure> {
     let file = path.file_name().unwrap_or_default().to_owned();
     let files = layout.all.clone();
     let mut warnings = Vec::new();
+    // While git runs.
+    let spec = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || crate::stack::read(&path)
+    });
     let tree = match git::read_work_tree(&folder, &file, &layout.images).await {
         Ok(tree) => tree,
         Err(error @ git::Error::NotFound) => {
@@ -76,7 +81,9 @@ pub async fn load(global: &Global) -> Result<Context, Failure> {
     let here = std::env::current_dir().unwrap_or_default();
     let shown_folder = paths::from(&here, folder.as_std_path());
     let shown_folder = shown_folder.to_string_lossy();
-    let stack = crate::stack::load(&path, &overrides, &known).map_err(|failure| match failure {
+    let spec = spec.await.expect("reading a spec does not panic");
+    let stack = spec.and_then(|spec| crate::stack::load(spec, &path, &overrides, &known));
+    let stack = stack.map_err(|failure| match failure {
         crate::stack::LoadFailure::Files(error) => Failure::new(Exit::Spec, error.to_string()),
         crate::stack::LoadFailure::Spec {
             mut sources,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::content::Content;
-use super::parse::{Spec, parse};
+use super::parse::{Spec, parse_text, with_files};
 use super::tree::{File, Files, LeftOut, Special};
 use crate::checkout::{WorkTree, is_left_behind};
 
@@ -101,10 +101,21 @@ fn folder_of(spec: &Utf8Path) -> &Utf8Path {
     }
 }
 
-/// Reads a spec, finds the files under `images/` beside it, and parses them. `tree`: the files as git sees
-/// them; without it all files count that no tool left behind.
-pub fn load(file: &Utf8Path, layout: &Layout, tree: Option<&WorkTree>) -> Result<Spec, Unreadable> {
+/// Reads the text of a spec and parses it, without the files beside it: [`load`] adds them.
+pub fn read(file: &Utf8Path) -> Result<Spec, Unreadable> {
     let text = fs_err::read_to_string(file)?;
+    let name = file.file_name().unwrap_or("specs.yml");
+    Ok(parse_text(name, &text))
+}
+
+/// Finds the files under `images/` beside a spec that was [`read`], and parses those that declare images. `tree`: the
+/// files as git sees them; without it all files count that no tool left behind.
+pub fn load(
+    spec: Spec,
+    file: &Utf8Path,
+    layout: &Layout,
+    tree: Option<&WorkTree>,
+) -> Result<Spec, Unreadable> {
     let folder = folder_of(file);
     let mut walk = Walk {
         root: folder,
@@ -115,8 +126,7 @@ pub fn load(file: &Utf8Path, layout: &Layout, tree: Option<&WorkTree>) -> Result
     if folder.join(&layout.images).is_dir() {
         walk.folder(Utf8Path::new(""))?;
     }
-    let name = file.file_name().unwrap_or("specs.yml");
-    Ok(parse(name, &text, walk.files))
+    Ok(with_files(spec, walk.files))
 }
 
 /// A walk through `images/`. Links are not followed, and no file is read.
@@ -263,7 +273,8 @@ mod tests {
         fn load(&self, tree: Option<&WorkTree>) -> Vec<String> {
             let spec = self.path().join("specs.yml");
             let layout = Layout::read(&spec).expect("inside");
-            let found = load(&spec, &layout, tree).expect("read");
+            let text = read(&spec).expect("read");
+            let found = load(text, &spec, &layout, tree).expect("read");
             let files = found.files.iter().map(|(path, _)| path.to_string());
             files.collect()
         }
@@ -322,7 +333,8 @@ mod tests {
             executable: None,
         };
         let spec = folder.path().join("specs.yml");
-        let found = load(&spec, &Layout::default(), Some(&tree)).expect("read");
+        let text = read(&spec).expect("read");
+        let found = load(text, &spec, &Layout::default(), Some(&tree)).expect("read");
         let none = found.files.follow(Utf8Path::new("images/a"), "none");
         let lost = Lost::LeftOut {
             path: "images/a/none/.env".into(),
@@ -366,7 +378,8 @@ mod tests {
         let path = folder.path().join("images/a/socket");
         let _listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
         let spec = folder.path().join("specs.yml");
-        let found = load(&spec, &Layout::default(), None).expect("read");
+        let text = read(&spec).expect("read");
+        let found = load(text, &spec, &Layout::default(), None).expect("read");
         let socket = found.files.get(Utf8Path::new("images/a/socket"));
         assert!(matches!(socket, Some(File::Special(Special::Socket))));
     }

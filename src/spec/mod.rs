@@ -16,5 +16,5 @@ pub mod template;
 pub mod tree;
 
 pub use hashes::hash;
-pub use load::{Layout, Unreadable, load};
+pub use load::{Layout, Unreadable, load, read};
 pub use parse::{DECLARATION, Spec, parse};

@@ -29,12 +29,20 @@ pub const DECLARATION: &str = "image.yml";
 
 /// Parses the text of a spec called `name`, with the files under `images/` beside it.
 pub fn parse(name: &str, text: &str, files: Files) -> Spec {
-    let mut spec = Spec {
-        files,
-        ..Spec::default()
-    };
+    with_files(parse_text(name, text), files)
+}
+
+/// Parses the text of a spec called `name` alone.
+pub(super) fn parse_text(name: &str, text: &str) -> Spec {
+    let mut spec = Spec::default();
     let source = spec.sources.add(name, text);
     spec.root = parse_document(&mut spec, source, "add at least `stack` and `images`");
+    spec
+}
+
+/// Adds the files under `images/` to a spec whose text is parsed, and parses those that declare images.
+pub(super) fn with_files(mut spec: Spec, files: Files) -> Spec {
+    spec.files = files;
     let declarations = declarations(&spec.files);
     // All texts before the first file is removed: one can be a link to another.
     let texts: Vec<_> = (declarations.into_iter())

@@ -101,15 +101,22 @@ pub struct LoadSettings {
     pub cache: Option<PathBuf>,
 }
 
-/// Reads a spec from the disk and resolves it. Of the files under `images/`, those that are used are
-/// hashed; no other is read.
+/// Reads the text of a spec from the disk. [`load`] resolves it; until then, git can be asked for the files.
+pub fn read(file: &Utf8Path) -> Result<Spec, LoadFailure> {
+    let _span = trace::span(Track::Spec, || "read and parse the spec".to_owned());
+    crate::spec::read(file).map_err(LoadFailure::Files)
+}
+
+/// Finds the files of a spec whose text was [`read`], and resolves it. Of the files under `images/`, those that are
+/// used are hashed; no other is read.
 pub fn load(
+    spec: Spec,
     file: &Utf8Path,
     overrides: &Overrides,
     known: &LoadSettings,
 ) -> Result<Stack, LoadFailure> {
-    let span = trace::span(Track::Spec, || "read and parse the spec".to_owned());
-    let spec = crate::spec::load(file, &known.layout, known.tree.as_ref());
+    let span = trace::span(Track::Spec, || "find the files".to_owned());
+    let spec = crate::spec::load(spec, file, &known.layout, known.tree.as_ref());
     let spec = spec.map_err(LoadFailure::Files)?;
     drop(span);
     let span = trace::span(Track::Spec, || "resolve the stack".to_owned());
