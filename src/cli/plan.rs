@@ -204,6 +204,9 @@ fn used(gathered: &Gathered, sources: BTreeMap<String, &ImageSource>) -> Vec<Val
 
 /// Returns the images that gates do not cover.
 fn uncovered(context: &Context) -> Vec<gates::Uncovered<'_>> {
+    if context.stack.channels().is_empty() {
+        return Vec::new();
+    }
     gates::uncovered(&context.stack, &SpecGates::new(&context.stack))
 }
 
@@ -214,8 +217,11 @@ async fn slips(
     registry: Option<&Registry>,
     plan: &Plan,
 ) -> Result<Vec<String>, Failure> {
-    let spec = SpecGates::new(&context.stack);
     let mut list = Vec::new();
+    if context.stack.channels().is_empty() {
+        return Ok(list);
+    }
+    let spec = SpecGates::new(&context.stack);
     for channel in context.stack.channels() {
         for gate in &channel.gates {
             if matches!(spec.source(&gate.name), Source::Run) {

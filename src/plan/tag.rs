@@ -100,6 +100,9 @@ pub(super) fn free_attempt(
 
 /// Whether a tag of this attempt points at other bytes than its image has or will have.
 fn is_taken(stack: &Stack, choices: &[Choice], facts: &Facts, attempt: u32) -> bool {
+    if facts.tags.is_empty() {
+        return false;
+    }
     tags(stack, choices, facts, attempt).any(|(place, digest)| {
         let found = facts.tags.get(&place).and_then(Option::as_ref);
         found.is_some_and(|found| Some(found) != digest)

@@ -39,7 +39,7 @@ pub fn hash(files: &Files, stack: &Utf8Path, cache: Option<&Path>) -> Result<(),
     let cache = cache.and_then(|folder| Cache::read(folder, stack));
     let now = nanoseconds_since_1970();
     let mut open: Vec<(&Utf8PathBuf, &Content)> = Vec::new();
-    let mut kept = BTreeMap::new();
+    let mut kept: Vec<(&Utf8PathBuf, Stamp, &Content)> = Vec::new();
     for (path, file) in files.iter() {
         let File::Regular { content, .. } = file else {
             continue;
@@ -50,7 +50,7 @@ pub fn hash(files: &Files, stack: &Utf8Path, cache: Option<&Path>) -> Result<(),
         match cache.as_ref().and_then(|cache| cache.get(path, stamp)) {
             Some(digest) => {
                 content.set_digest(digest.clone());
-                kept.insert(path, (stamp, digest.clone()));
+                kept.push((path, stamp, content));
             }
             None => open.push((path, content)),
         }
@@ -60,14 +60,14 @@ pub fn hash(files: &Files, stack: &Utf8Path, cache: Option<&Path>) -> Result<(),
     let mut read = 0;
     let hashed = hash_all(&open)?;
     for ((path, content), (digest, after)) in open.into_iter().zip(hashed) {
-        content.set_digest(digest.clone());
+        content.set_digest(digest);
         read += content.size();
         let stamp = content.place().map(|(_, stamp)| stamp);
         if let (Some(before), Some(after)) = (stamp, after)
             && before == after
             && before.modified.max(before.changed) + SETTLED < now
         {
-            kept.insert(path, (before, digest));
+            kept.push((path, before, content));
         }
     }
     span.note("bytes read", read);
@@ -139,7 +139,7 @@ impl Cache {
     }
 
     /// Writes the cache. Without it the next run reads the files, so a failure is none.
-    fn write(&self, entries: &BTreeMap<&Utf8PathBuf, (Stamp, Digest)>) {
+    fn write(&self, entries: &[(&Utf8PathBuf, Stamp, &Content)]) {
         let Some(folder) = self.path.parent() else {
             return;
         };
@@ -162,9 +162,9 @@ fn remove_old(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn text(entries: &BTreeMap<&Utf8PathBuf, (Stamp, Digest)>) -> String {
+fn text(entries: &[(&Utf8PathBuf, Stamp, &Content)]) -> String {
     let mut text = format!("{HEADER}\n");
-    for (path, (stamp, digest)) in entries {
+    for (path, stamp, content) in entries {
         if path.as_str().contains('\n') {
             continue;
         }
@@ -174,7 +174,7 @@ fn text(entries: &BTreeMap<&Utf8PathBuf, (Stamp, Digest)>) -> String {
             changed,
             inode,
         } = stamp;
-        let hex = digest.hex();
+        let hex = content.digest().hex();
         let _ = writeln!(text, "{size} {modified} {changed} {inode} {hex} {path}");
     }
     text

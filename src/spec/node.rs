@@ -232,6 +232,8 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
                     }
                 };
                 let last = list.last().map(|node: &Node| node.span.end);
+                // It has room for four, and most have one.
+                list.shrink_to_fit();
                 (anchor, Value::List(list), self.around(span, last, end))
             }
             Event::MappingStart(_, anchor, tag) => {
@@ -251,6 +253,7 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
                     }
                 };
                 let last = entries.last().map(|e| e.value.span.end.max(e.key.span.end));
+                entries.shrink_to_fit();
                 (anchor, Value::Map(entries), self.around(span, last, end))
             }
             Event::Alias(id) => {

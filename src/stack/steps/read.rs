@@ -148,7 +148,6 @@ impl StepReader<'_> {
             report_to_come(reader, &entry.key.text, entry.key.span);
             return None;
         }
-        let known: Vec<&str> = KINDS.iter().chain(&SETTINGS).copied().collect();
         let mut kinds = entries.iter().filter(|entry| is_one(entry, &KINDS));
         let (first, second) = (kinds.next(), kinds.next());
         let problem = match (first, second) {
@@ -162,6 +161,7 @@ impl StepReader<'_> {
                 .at(node.span, "this step does nothing")
                 .help(format!("use one of: {}", KINDS.join(", "))),
         };
+        let known: Vec<&str> = KINDS.iter().chain(&SETTINGS).copied().collect();
         let unknown = entries.iter().filter(|entry| !is_one(entry, &known));
         let meant: Vec<Option<&str>> = unknown
             .map(|entry| reader.unknown_key(&entry.key, "a step", &known, &DOCKER_NAMES))
