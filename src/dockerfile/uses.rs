@@ -16,6 +16,10 @@ pub struct Uses {
     pub images: Vec<Word>,
     /// Paths in the context that are copied or mounted, without `/` at their ends; an empty path is all of it.
     pub context: BTreeSet<String>,
+    /// Those of them that are used as a whole; of the others, only what one of `patterns` matches is used.
+    pub whole: BTreeSet<String>,
+    /// Paths with wildcards.
+    pub patterns: Vec<String>,
     /// Those of them that are certain and must be there: without variables, patterns and `..`, and not of `ONBUILD`.
     pub required: Vec<Word>,
     /// Ids of secrets that must be there.
@@ -123,6 +127,8 @@ impl Dockerfile {
                 root: Root::Scratch,
                 images: Vec::new(),
                 context: BTreeSet::new(),
+                whole: BTreeSet::new(),
+                patterns: Vec::new(),
                 required: Vec::new(),
                 secrets: Vec::new(),
                 agents: Vec::new(),
@@ -343,7 +349,13 @@ impl Follower<'_> {
                 }
             }
             Use::Context(path) => {
-                self.uses.context.insert(prefix(&path.value));
+                let prefix = prefix(&path.value);
+                self.uses.context.insert(prefix.clone());
+                if is_pattern(&path.value) {
+                    self.uses.patterns.push(clean(&path.value));
+                } else {
+                    self.uses.whole.insert(prefix);
+                }
             }
             Use::Secret(id) => self.uses.secrets.push(id.clone()),
             Use::Agent(id) => self.uses.agents.push(id.clone()),
@@ -400,6 +412,17 @@ fn required(path: &Word) -> Option<Word> {
 /// Whether a part of a path has a variable or a pattern.
 fn is_open(part: &str) -> bool {
     part.contains(['*', '?', '[', '\\', '$'])
+}
+
+/// Whether a path has wildcards, and nothing that a pattern of `.dockerignore` has another meaning for than one of `COPY`
+/// (Go, `path/filepath.Match`), such as `**` and `!` at the start.
+fn is_pattern(path: &str) -> bool {
+    let is_same = !path.contains("**") && !path.contains(['\\', '$']) && path.trim() == path;
+    let first = path.trim_start_matches(['.', '/']).chars().next();
+    path.contains(['*', '?', '['])
+        && is_same
+        && !path.split('/').any(|part| part == "..")
+        && !matches!(first, Some('!' | '#'))
 }
 
 /// Returns the folders at the start of a path that are certain: those before the first part with a variable or a pattern, and

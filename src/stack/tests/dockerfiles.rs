@@ -54,7 +54,12 @@ fn files_are_those_that_instructions_name_and_nothing_ignores() {
     };
     assert_eq!(used("FROM debian:12\nRUN true\n"), [""; 0]);
     assert_eq!(used("FROM debian:12\nCOPY src /x\n"), ["src", "src/x"]);
-    assert_eq!(used("FROM debian:12\nCOPY s* /x\n").len(), 5);
+    assert_eq!(used("FROM debian:12\nCOPY s* /x\n"), ["src", "src/x"]);
+    assert_eq!(used("FROM debian:12\nCOPY ./[no]th?r /x/\n"), ["other"]);
+    assert_eq!(used("FROM debian:12\nCOPY s*/x /x\n"), ["src/x"]);
+    // What a pattern of another form matches is not known.
+    assert_eq!(used("FROM debian:12\nCOPY **/x /x/\n").len(), 5);
+    assert_eq!(used("FROM debian:12\nCOPY s$X* /x/\n").len(), 5);
     assert_eq!(
         used("FROM debian:12 AS b\nCOPY . /\nFROM debian:12\n"),
         [""; 0]

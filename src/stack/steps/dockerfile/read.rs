@@ -329,13 +329,23 @@ impl Reading<'_> {
                 .into_iter()
                 .any(|path| matches!(all.get(&made.context.join(path)), Some(File::Link { .. })))
         };
+        let patterns = Ignore::parse(&uses.patterns.join("\n")).ok();
+        let is_matched = |path: &str| match &patterns {
+            Some(patterns) => patterns.matches(path),
+            None => uses.context.iter().any(|used| is_at_or_below(path, used)),
+        };
+        let mut inner = all.below(&made.context).filter_map(|(path, file)| {
+            Some((path.strip_prefix(&made.context).ok()?.as_str(), file))
+        });
         // A link can lead anywhere in the context.
-        let needs_all = uses
-            .context
-            .iter()
-            .any(|path| path.is_empty() || is_link(path));
-        let is_used =
-            |path: &str| needs_all || uses.context.iter().any(|used| is_at_or_below(path, used));
+        let needs_all = uses.whole.contains("")
+            || uses.context.iter().any(|path| is_link(path))
+            || inner.any(|(path, file)| matches!(file, File::Link { .. }) && is_matched(path));
+        let is_used = |path: &str| {
+            needs_all
+                || uses.whole.iter().any(|used| is_at_or_below(path, used))
+                || is_matched(path)
+        };
         let is_sent = |path: &str| is_used(path) && !ignore.matches(path);
         self.files_of(&made.context, is_sent)
     }
