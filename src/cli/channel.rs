@@ -355,12 +355,14 @@ fn moved(
     let rows: Vec<Vec<String>> = changed
         .iter()
         .map(|step| {
-            vec![
-                step.label.clone(),
-                format!("{}:{}", step.repository, step.tag),
-                step.old.as_ref().map_or("new", Digest::short).to_owned(),
-                step.new.short().to_owned(),
-            ]
+            let old = step.old.as_ref().map(Digest::short);
+            let (from, to) = match entry.kind {
+                // The entry has what was to be moved.
+                MoveKind::Abort => (step.new.short(), old.unwrap_or("removed")),
+                _ => (old.unwrap_or("new"), step.new.short()),
+            };
+            let place = format!("{}:{}", step.repository, step.tag);
+            vec![step.label.clone(), place, from.to_owned(), to.to_owned()]
         })
         .collect();
     let done = match (entry.kind, dry_run) {

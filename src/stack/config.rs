@@ -150,7 +150,6 @@ pub fn read(reader: &Reader, node: &Node) -> Config {
     let Some(fields) = reader.fields(node, "`config`", &KEYS) else {
         return Config::default();
     };
-    let text = |name: &str| reader.text(fields.get(name)?, &format!("`{name}`"));
     let words = |name: &str| ProcessWords::read(reader, fields.get(name)?, &format!("`{name}`"));
     let workdir = fields.get("workdir").and_then(|node| {
         let text = EnvString::read(reader, node, "`workdir`")?;
@@ -187,7 +186,9 @@ pub fn read(reader: &Reader, node: &Node) -> Config {
         volumes: items(reader, &fields, "volumes", volume),
         removes_ports: is_null("ports"),
         removes_volumes: is_null("volumes"),
-        stop_signal: text("stop-signal"),
+        stop_signal: fields
+            .get("stop-signal")
+            .and_then(|node| stop_signal(reader, node)),
         healthcheck: healthcheck.and_then(|node| self::healthcheck(reader, node)),
         shell: shell.and_then(|node| reader.texts(node, "`shell`")),
         ignores_triggers: onbuild
@@ -245,6 +246,32 @@ fn items(
 fn volume(reader: &Reader, node: &Node) -> Option<String> {
     let text = reader.text(node, "a volume")?;
     reader.absolute(&text, node.span, "a volume")
+}
+
+/// Signals of Linux by their names without `SIG` (moby/sys/signal, which BuildKit checks `STOPSIGNAL` with).
+const SIGNALS: [&str; 36] = [
+    "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL",
+    "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP",
+    "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
+];
+
+fn stop_signal(reader: &Reader, node: &Node) -> Option<String> {
+    let text = reader.text(node, "`stop-signal`")?;
+    let upper = text.to_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let real_time = |start: &str, most: u8| {
+        let number = name.strip_prefix(start)?.parse::<u8>().ok()?;
+        Some((1..=most).contains(&number))
+    };
+    let is_real_time = real_time("RTMIN+", 15).or_else(|| real_time("RTMAX-", 14));
+    let is_number = text.parse::<u8>().is_ok_and(|number| number > 0);
+    if is_number || is_real_time == Some(true) || SIGNALS.contains(&name) {
+        return Some(text);
+    }
+    let reason = "expected a name such as `SIGTERM`, or a number";
+    let problem = Diagnostic::invalid("signal", &text, node.span, reason);
+    reader.report(problem.did_you_mean(name, SIGNALS));
+    None
 }
 
 fn port(reader: &Reader, node: &Node) -> Option<String> {

@@ -340,8 +340,8 @@ pub(super) const IN_KEY: &[Case] = &[
     ),
     case(
         "`config`: stop-signal",
-        "config: { stop-signal: A }",
-        "config: { stop-signal: B }",
+        "config: { stop-signal: SIGINT }",
+        "config: { stop-signal: SIGTERM }",
     ),
     case(
         "`config`: healthcheck",

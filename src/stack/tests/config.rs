@@ -89,6 +89,25 @@ fn a_port_is_tcp_by_default() {
 }
 
 #[test]
+fn a_signal_is_one_of_linux() {
+    for signal in ["SIGINT", "term", "15", "RTMIN+3", "SIGRTMAX-14"] {
+        let config = config(&format!("{{ stop-signal: {signal} }}"));
+        assert_eq!(config.stop_signal.as_deref(), Some(signal));
+    }
+    for signal in ["SIGTRM", "0", "RTMIN+16", "SIG"] {
+        let spec = format!(
+            "stack: x\nimages:\n  a: {{ base: debian:12, config: {{ stop-signal: {signal} }} }}\n"
+        );
+        let shown = crate::testing::parse(&spec, &[], &Default::default()).expect_err(signal);
+        assert!(shown.contains("specs.yml:3:48"), "{shown}");
+        assert!(
+            shown.contains("did you mean `TERM`?") == (signal == "SIGTRM"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
 fn a_label_without_a_value_is_removed() {
     let labels = config("{ labels: { a: b, c: } }").labels;
     assert_eq!(labels["a"].as_deref(), Some("b"));
