@@ -179,10 +179,26 @@ fn first(tags: &[String]) -> String {
     text
 }
 
+/// Returns what to do about a registry that cannot be reached.
+fn unreachable(error: &registry::Error) -> Option<String> {
+    match error {
+        registry::Error::Unreachable {
+            server,
+            temporary: true,
+            ..
+        } => Some(format!(
+            "check that `{server}` is the right address (`registry:` and `base:` in specs.yml, --registry), and that this machine reaches it"
+        )),
+        _ => None,
+    }
+}
+
 impl From<gather::Error> for Failure {
     fn from(error: gather::Error) -> Self {
         match error {
             gather::Error::External { source, .. } => Self::from(*source),
+            gather::Error::Registry(error) => Self::from(error),
+            gather::Error::Staging(error) => Self::from(error),
             error => Self::from_error(Exit::Environment, error),
         }
     }
@@ -190,7 +206,10 @@ impl From<gather::Error> for Failure {
 
 impl From<staging::Error> for Failure {
     fn from(error: staging::Error) -> Self {
-        Self::from_error(Exit::Environment, error)
+        match error {
+            staging::Error::Registry(error) => Self::from(error),
+            error => Self::from_error(Exit::Environment, error),
+        }
     }
 }
 
@@ -208,7 +227,8 @@ impl From<plan::NoFreeTag> for Failure {
 
 impl From<registry::Error> for Failure {
     fn from(error: registry::Error) -> Self {
-        Self::from_error(Exit::Environment, error)
+        let help = unreachable(&error);
+        Self::from_error(Exit::Environment, error).help_if(help)
     }
 }
 
@@ -311,6 +331,9 @@ fn release_help(error: &release::Error) -> Option<String> {
         }
         Error::Ancestry { .. } => "fetch the whole history with `git fetch --unshallow --filter=blob:none` (GitHub Actions: `fetch-depth: 0`), or promote with --to".to_owned(),
         Error::NoRelease { .. } => "`laminate history` lists releases".to_owned(),
+        Error::Registry(error) | Error::Staging(staging::Error::Registry(error)) => {
+            return unreachable(error);
+        }
         Error::NothingEarlier { channel } => format!(
             "after the next promotion, `laminate revert {channel}` moves it back to the release that it is at now"
         ),
