@@ -51,7 +51,7 @@ pub use platforms::{missing_platforms, other_architectures};
 pub use preview::{preview, starts_as_root};
 pub use programs::{Process, Program, process_of_step, process_of_suite};
 pub use script::LEFT;
-pub use shell::{is_shell_name, quote, takes_errexit, with_errexit};
+pub use shell::{is_shell_name, line, quote, takes_errexit, with_errexit};
 pub use steps::placement::{Placement, What, placements};
 pub use tools::INSTALLER;
 pub use tree::{Brought, Content, Entry};

@@ -37,8 +37,8 @@ const GUESSED: [(&[&str], &str); 20] = [
     ),
     (&["explain"], "`laminate why IMAGE` explains an image"),
     (
-        &["exec", "debug", "sh", "bash"],
-        "`laminate shell IMAGE` opens a shell in an image",
+        &["exec", "debug", "sh", "bash", "logs"],
+        "`laminate shell IMAGE` opens a shell in an image, `--at STEP` in a step that failed; `laminate build --verbose` shows all output",
     ),
     (
         &["check", "lint", "validate", "config"],

@@ -28,6 +28,7 @@ pub use self::release::{
     HistoryArgs, MovingArgs, PromoteArgs, RebuildArgs, RevertArgs, ShowArgs,
 };
 use super::Exit;
+use crate::compile::line;
 use crate::report::Progress;
 
 /// Build, test and publish a stack of container images with one BuildKit solve
@@ -126,7 +127,7 @@ fn with_dashes(
         Some((command, command + 2 + rest?))
     });
     if let Some((command, at)) = at.filter(|_| !found.starts_with('-')) {
-        let (before, after) = (words[command..at].join(" "), words[at..].join(" "));
+        let (before, after) = (line(&words[command..at]), line(&words[at..]));
         let tip = format!("put `--` before the command: `laminate {before} -- {after}`");
         error.insert(
             ContextKind::Suggested,
@@ -420,6 +421,10 @@ mod tests {
             (
                 "shell run --offline id",
                 Some("`laminate shell run --offline -- id`"),
+            ),
+            (
+                "run web python -c a;b",
+                Some("`laminate run web -- python -c 'a;b'`"),
             ),
             ("plan --nope", None),
             ("run web --nope", None),
