@@ -107,12 +107,17 @@ impl std::fmt::Display for Failure {
 
 /// Returns a text of the daemon without the command that it quotes,
 /// `process "…" did not complete successfully: REASON`, without the names that it gives to what a file
-/// is copied from, `failed to compute cache key: failed to calculate checksum of ref A::B: "/x": not found`, and
-/// with paths of the image where it has those of its own folders.
+/// is copied from, `failed to compute cache key: failed to calculate checksum of ref A::B: "/x": not found`, without
+/// the line of a Dockerfile, `dockerfile parse error on line 4: REASON`, which is in
+/// [`Failure::place`], and with paths of the image where it has those of its own folders.
 pub fn reason(message: &str) -> String {
     let missing = message.rsplit_once("failed to calculate checksum of ref ");
     if let Some((_, (_, reason))) = missing.and_then(|(a, rest)| Some((a, rest.split_once(": ")?)))
     {
+        return reason.to_owned();
+    }
+    let parsed = message.strip_prefix("dockerfile parse error on line ");
+    if let Some((_, reason)) = parsed.and_then(|rest| rest.split_once(": ")) {
         return reason.to_owned();
     }
     let end = "did not complete successfully: ";
@@ -380,6 +385,10 @@ mod tests {
     #[test]
     fn the_reason_of_a_failure_has_paths_of_the_image() {
         for (text, expected) in [
+            (
+                "dockerfile parse error on line 4: unknown flag: --x",
+                "unknown flag: --x",
+            ),
             (
                 "cannot replace to directory /var/lib/buildkit/runc-overlayfs/cachemounts/buildkit1741579522/opt/x with file",
                 "cannot replace the folder /opt/x by a file or a link",

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::arguments::check;
 use super::quotes::{here_document, is_open, split, unquoted};
 use super::{Fault, Word};
 use crate::diagnostic::nearest;
@@ -182,7 +183,15 @@ fn instruction(
         range: at + skipped..end,
     };
     made.read_documents(reader)?;
-    Ok(made)
+    match check(&made.keyword, &made.arguments, escape) {
+        Ok(()) => Ok(made),
+        Err(refusal) => Err(Fault {
+            message: refusal.message,
+            label: refusal.label,
+            help: None,
+            range: at + skipped..end,
+        }),
+    }
 }
 
 impl Instruction {

@@ -5,6 +5,7 @@
 //! the engine; the rules here are those of that frontend (frontend/dockerfile/dockerfile2llb/convert.go of BuildKit 0.32.2).
 //! Called by `stack`, and by `import`, which turns instructions into steps.
 
+mod arguments;
 mod ignore;
 mod lines;
 mod parse;
@@ -14,6 +15,7 @@ mod tests;
 mod uses;
 mod words;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 pub use ignore::Ignore;
@@ -47,6 +49,24 @@ impl Dockerfile {
         let stages = self.stages.iter();
         let others = stages.filter(move |stage| stage.base.value != image);
         others.filter_map(|stage| stage.name.as_deref())
+    }
+
+    /// Returns what has the text of a name after `FROM` that is a variable and nothing else; `None` if the name itself has it.
+    /// `args`: values of `ARG`.
+    pub fn written_at(&self, name: &str, args: &BTreeMap<String, String>) -> Option<Written> {
+        Self::written_in(&self.args, name, args)
+    }
+
+    fn written_in(list: &[Arg], name: &str, args: &BTreeMap<String, String>) -> Option<Written> {
+        let variable = words::only_variable(name)?;
+        let at = list.iter().rposition(|arg| arg.name == variable)?;
+        if args.contains_key(variable) {
+            return Some(Written::Argument(variable.to_owned()));
+        }
+        let arg = &list[at];
+        let default = quotes::unquoted(arg.default.as_ref()?);
+        let before = Self::written_in(&list[..at], &default, args);
+        Some(before.unwrap_or_else(|| Written::Default(arg.default_range())))
     }
 
     /// Returns the names of the `ARG`s before the first stage.
@@ -94,6 +114,24 @@ struct Arg {
     name: String,
     default: Option<String>,
     range: Range<usize>,
+}
+
+impl Arg {
+    /// Returns the bytes of its default, the end of `NAME=DEFAULT`.
+    fn default_range(&self) -> Range<usize> {
+        let length = self.default.as_ref().map_or(0, String::len);
+        let start = self.range.end.saturating_sub(length);
+        start.max(self.range.start)..self.range.end
+    }
+}
+
+/// What has the text that a variable stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The value of this argument.
+    Argument(String),
+    /// The default of an `ARG`, at these bytes in the file.
+    Default(Range<usize>),
 }
 
 /// A stage: `FROM` and what follows.

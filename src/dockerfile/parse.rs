@@ -21,7 +21,14 @@ impl Dockerfile {
                 ("FROM", _) => made.stages.push(stage(instruction)?),
                 ("ARG", None) => made.args.extend(args(instruction)),
                 (_, Some(stage)) => stage.add(instruction),
-                (_, None) => {}
+                (keyword, None) => {
+                    return Err(Fault {
+                        message: format!("`{keyword}` before the first `FROM`"),
+                        label: "no stage begins before this line".to_owned(),
+                        help: Some("begin with `FROM`; only `ARG` can be before it".to_owned()),
+                        range: instruction.range.clone(),
+                    });
+                }
             }
         }
         Ok(made)

@@ -31,6 +31,15 @@ pub fn expand_word(text: &str, vars: &BTreeMap<String, String>) -> Result<String
     Lexer::new(text, vars, false).until(None, false)
 }
 
+/// Returns the variable that a text is: `$NAME` or `${NAME}`, and nothing else.
+pub fn only_variable(text: &str) -> Option<&str> {
+    let name = text.strip_prefix('$')?;
+    let inner = name.strip_prefix('{').map(|name| name.strip_suffix('}'));
+    let name = inner.unwrap_or(Some(name))?;
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    (!name.is_empty() && name.chars().all(is_name)).then_some(name)
+}
+
 /// Reads a word.
 struct Lexer<'a> {
     text: &'a str,

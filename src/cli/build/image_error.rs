@@ -57,6 +57,18 @@ fn instruction_at(text: &str, line: u32) -> Option<Range<usize>> {
     Some(found.map_or(start..start + whole.len(), |found| found.range))
 }
 
+/// Returns what has failed. `title`: that of the step, which counts without an instruction.
+fn fault_of(has_instruction: bool, failure: &buildkit::Failure, title: &str) -> String {
+    match &failure.name {
+        Some(name) if has_instruction => format!("{} failed", title_of(name)),
+        // No operation has failed: the frontend has made none.
+        None if has_instruction && failure.vertex.is_none() => {
+            "the Dockerfile cannot be parsed".to_owned()
+        }
+        _ => format!("{title} failed"),
+    }
+}
+
 /// Returns lines of output with the bar that is beside the lines of a file in a rendered error.
 fn beside(rendered: &str, output: &[String]) -> String {
     let plain = anstream::adapter::strip_str(rendered).to_string();
@@ -111,12 +123,9 @@ pub fn image_error(
             };
             let span = failed.map_or(image.name.span, |step| step.span);
             let line = instruction(stack, image, failure);
-            let title = match (&line, &failure.name) {
-                (Some(_), Some(name)) => title_of(name),
-                _ => title,
-            };
+            let title = fault_of(line.is_some(), failure, &title);
             let span = line.unwrap_or(span);
-            let problem = Diagnostic::error(format!("image `{label}`: {title} failed"));
+            let problem = Diagnostic::error(format!("image `{label}`: {title}"));
             let problem = problem.at(span, error.to_string());
             let help = step.and_then(|step| hint(image, step, process, lines));
             let help = help.or_else(|| left_out(stack, image, &failure.message));
