@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::reader::{Fields, Reader};
 use crate::diagnostic::Diagnostic;
-use crate::spec::node::{Node, Value};
+use crate::spec::node::Node;
+use crate::stack::forms::Form;
 
 /// The formats of layers, by their names in a spec, which are those of BuildKit's exporters.
 const FORMATS: [(&str, LayerFormat); 4] = [
@@ -84,7 +85,7 @@ pub fn read(reader: &Reader, top: &Fields) -> Compression {
 
 fn compression(reader: &Reader, node: &Node) -> Option<Compression> {
     let what = "`compression`";
-    if let Value::Scalar { .. } = node.value {
+    if reader.form(node, what, &[Form::Text, Form::Map])? == Form::Text {
         return Some(with_default_level(reader.one_of(node, what, &FORMATS)?));
     }
     let fields = reader.fields(node, what, &["type", "level"])?;

@@ -11,6 +11,7 @@ use super::units::duration;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Node, Value};
+use crate::stack::forms::Form;
 
 /// Changes to the config of the finished image. `None` and empty mean inherited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -315,7 +316,8 @@ fn healthcheck(reader: &Reader, node: &Node) -> Option<Healthcheck> {
         );
         return None;
     };
-    let test = if let Value::Scalar { .. } = &test.value {
+    let form = reader.form(test, "`test`", &[Form::Text, Form::List])?;
+    let test = if form == Form::Text {
         vec!["CMD-SHELL".to_owned(), reader.text(test, "`test`")?]
     } else {
         let mut list = vec!["CMD".to_owned()];

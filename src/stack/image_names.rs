@@ -32,8 +32,17 @@ pub struct OtherNames<'a> {
     pub stages: Vec<&'a str>,
     /// Variables, if the name can have some.
     pub args: Vec<&'a str>,
-    /// Where the spec gives the name, as the value of an argument.
-    pub given: Option<Span>,
+    /// What has the name, if it is not the instruction.
+    pub written: Option<WrittenName>,
+}
+
+/// Where a name is that an instruction has by a variable.
+#[derive(Clone, Copy, Debug)]
+pub enum WrittenName {
+    /// In the spec, as the value of an argument.
+    Argument(Span),
+    /// In the Dockerfile, as the default of an `ARG`.
+    Default(Span),
 }
 
 /// Reads texts that name an image, in one image of one variant.
@@ -87,7 +96,8 @@ impl ImageNames<'_> {
 
     /// Reads a name of a Dockerfile: that of an image of the stack, as [`Self::read`] does, or a reference, whose tag is
     /// `latest` if it has none. `others`: what the name could also stand for, if it was written correctly. A name that is near
-    /// to one of these or to an image of the stack can be a typo: it is an error if the spec gives it, and else a warning.
+    /// to one of these or to an image of the stack can be a typo: it is an error if the spec gives it, and else a warning. Faults
+    /// are at the text that has the name, which is not the instruction if that has a variable.
     pub fn of_dockerfile(
         &self,
         reader: &Reader,
@@ -96,6 +106,12 @@ impl ImageNames<'_> {
         of: Use,
         others: &OtherNames,
     ) -> Option<ImageSource> {
+        let instruction = span;
+        let (span, is_given) = match others.written {
+            Some(WrittenName::Argument(span)) => (span, true),
+            Some(WrittenName::Default(span)) => (span, false),
+            None => (span, false),
+        };
         let problem = match self.known(text) {
             Some(known) if self.images.contains(known.name.as_str()) => {
                 return Some(ImageSource::InStack(Spanned::new(known.name.clone(), span)));
@@ -104,10 +120,10 @@ impl ImageNames<'_> {
             None => match Reference::parse(text) {
                 Ok(reference) => {
                     let near = self.near(text, others);
-                    if let (Some(near), Some(given)) = (&near, others.given) {
+                    if let (Some(near), true) = (&near, is_given) {
                         let problem = Diagnostic::error(format!("unknown image `{text}`"));
-                        let problem = problem.at(given, "no such image");
-                        let problem = problem.also(span, "an image is expected here");
+                        let problem = problem.at(span, "no such image");
+                        let problem = problem.also(instruction, "an image is expected here");
                         reader.report(problem.help(meant(near, text)));
                         return None;
                     }

@@ -12,6 +12,7 @@ mod declare_image;
 mod env;
 mod env_text;
 mod expand;
+mod forms;
 mod gate_check;
 mod image_names;
 mod image_nodes;

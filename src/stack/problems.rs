@@ -32,6 +32,24 @@ impl Problems {
         }
     }
 
+    /// Adds an error. One with the same message and help as another is a further place of that one.
+    pub fn report_together(&self, problem: Diagnostic) {
+        let mut list = self.list.borrow_mut();
+        let is_same = |known: &&mut Diagnostic| {
+            (&known.message, &known.help) == (&problem.message, &problem.help)
+        };
+        let Some(known) = list.iter_mut().find(is_same) else {
+            drop(list);
+            return self.report(problem);
+        };
+        if known.primary != problem.primary
+            && let Some(label) = problem.primary
+            && !known.others.contains(&label)
+        {
+            known.others.push(label);
+        }
+    }
+
     /// Adds the text of a file that is not part of the spec, so that faults can be on its lines.
     pub fn attach(&self, path: &str, text: &str) -> SourceId {
         let mut sources = self.sources.borrow_mut();

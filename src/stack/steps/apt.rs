@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::context::StepReader;
 use crate::diagnostic::Diagnostic;
 use crate::spec::node::{Node, Value};
+use crate::stack::forms::Form;
 
 /// An `apt` step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,8 @@ impl Apt {
             sources: Vec::new(),
         };
         let mut list = node;
-        if let Value::Map(_) = node.value {
+        let forms = [Form::Text, Form::List, Form::Map];
+        if reader.form(node, "`apt`", &forms)? == Form::Map {
             let known = ["packages", "recommends", "sources"];
             let fields = reader.fields(node, "`apt`", &known)?;
             if let Some(node) = fields.get("recommends") {

@@ -10,6 +10,7 @@ use super::requirement_files::{Consumer, PipTool, Requirements};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Node, Value};
+use crate::stack::forms::Form;
 use crate::stack::reader::Fields;
 
 /// A `conda` step.
@@ -98,10 +99,10 @@ impl Conda {
     pub(super) fn read(step: &StepReader, node: &Node) -> Option<Self> {
         let reader = step.reader;
         let mut conda = Self::default();
-        match &node.value {
-            Value::List(_) => conda.packages = reader.texts(node, "`conda`")?,
-            Value::Scalar { .. } => conda.file = Some(file(step, node, "`conda`")?),
-            Value::Map(_) => {
+        match reader.form(node, "`conda`", &[Form::Text, Form::List, Form::Map])? {
+            Form::List => conda.packages = reader.texts(node, "`conda`")?,
+            Form::Text => conda.file = Some(file(step, node, "`conda`")?),
+            Form::Map => {
                 let fields = reader.fields(node, "`conda`", &KEYS)?;
                 conda.read_packages(step, &fields, node.span)?;
                 conda.read_settings(step, &fields)?;

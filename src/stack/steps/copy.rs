@@ -11,6 +11,7 @@ use crate::diagnostic::Diagnostic;
 use crate::name::{Digest, Reference};
 use crate::source::Span;
 use crate::spec::node::{Entry, Node, Value};
+use crate::stack::forms::Form;
 use crate::stack::image_names::Use;
 use crate::stack::image_source::ImageSource;
 use crate::stack::paths::CopyEntry;
@@ -68,6 +69,8 @@ fn target(step: &StepReader, to: String, entry: &Entry) -> Option<Vec<Copy>> {
     let mut ownership = Ownership::default();
     let mut image = None;
     let mut from = &entry.value;
+    let forms = [Form::Text, Form::List, Form::Map];
+    step.reader.form(from, "an entry of `copy`", &forms)?;
     if let Value::Map(entries) = &entry.value.value {
         let is_to_come = |e: &&Entry| SOURCES_TO_COME.contains(&e.key.text.as_str());
         if let Some(found) = entries.iter().find(is_to_come) {

@@ -7,6 +7,7 @@ use super::context::{StepReader, with_targets};
 use super::ownership::{self, Mode, Ownership, canonical_mode};
 use crate::source::Span;
 use crate::spec::node::{Node, Value};
+use crate::stack::forms::Form;
 use crate::stack::reader::Fields;
 
 /// One target of a `write` step.
@@ -62,11 +63,13 @@ pub(super) fn read_write(step: &StepReader, node: &Node) -> Option<Vec<Write>> {
     let reader = step.reader;
     let mut list = step.targets(node, "write", |to, entry| {
         let to = step.no_folder(to, "write", entry)?;
-        let (text, ownership) = if let Value::Map(_) = entry.value.value {
+        let what = "an entry of `write`";
+        let form = reader.form(&entry.value, what, &[Form::Text, Form::Map])?;
+        let (text, ownership) = if form == Form::Map {
             let known = ["text", "mode", "owner", "vars"];
-            let fields = reader.fields(&entry.value, "an entry of `write`", &known)?;
+            let fields = reader.fields(&entry.value, what, &known)?;
             let ownership = ownership::read(reader, &fields)?;
-            (body(step, &fields, "an entry of `write`")?, ownership)
+            (body(step, &fields, what)?, ownership)
         } else {
             (verbatim(step, &entry.value)?, Ownership::default())
         };
@@ -87,15 +90,17 @@ pub(super) fn read_append(step: &StepReader, node: &Node) -> Option<Vec<Append>>
     let reader = step.reader;
     let mut list = step.targets(node, "append", |to, entry| {
         let to = step.no_folder(to, "append", entry)?;
-        let from = if let Value::Map(_) = entry.value.value {
+        let what = "an entry of `append`";
+        let form = reader.form(&entry.value, what, &[Form::Text, Form::Map])?;
+        let from = if form == Form::Map {
             let known = ["from", "text", "vars"];
-            let fields = reader.fields(&entry.value, "an entry of `append`", &known)?;
+            let fields = reader.fields(&entry.value, what, &known)?;
             match fields.get("from") {
                 Some(node) => {
                     let text = reader.text(node, "`from`")?;
                     AppendFrom::File(step.paths.file(reader, &text, node.span)?)
                 }
-                None => AppendFrom::Text(body(step, &fields, "an entry of `append`")?),
+                None => AppendFrom::Text(body(step, &fields, what)?),
             }
         } else {
             AppendFrom::Text(verbatim(step, &entry.value)?)
@@ -116,8 +121,8 @@ pub(super) fn read_link(step: &StepReader, node: &Node) -> Option<Vec<Link>> {
     let mut list = step.targets(node, "link", |path, entry| {
         let mut to = &entry.value;
         let mut replace = false;
-        if let Value::Map(_) = entry.value.value {
-            let what = "an entry of `link`";
+        let what = "an entry of `link`";
+        if reader.form(&entry.value, what, &[Form::Text, Form::Map])? == Form::Map {
             let fields = reader.fields(&entry.value, what, &["to", "replace"])?;
             if let Some(node) = fields.get("replace") {
                 replace = reader.flag(node, "`replace`")?;

@@ -8,7 +8,8 @@ use super::pip_args;
 use super::requirement_files::{Consumer, Follower, PipTool, Requirements, is_relative, not_a_url};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
-use crate::spec::node::{Node, Value};
+use crate::spec::node::Node;
+use crate::stack::forms::Form;
 use crate::stack::reader::Reader;
 
 /// A `pip` step.
@@ -72,10 +73,10 @@ impl Pip {
         };
         let reader = step.reader;
         let mut files: Vec<(String, Span)> = Vec::new();
-        match &node.value {
-            Value::List(_) => pip.packages = reader.texts(node, "`pip`")?,
-            Value::Scalar { .. } => files.push((reader.text(node, "`pip`")?, node.span)),
-            Value::Map(_) => pip.read_fields(reader, node, &mut files)?,
+        match reader.form(node, "`pip`", &[Form::Text, Form::List, Form::Map])? {
+            Form::List => pip.packages = reader.texts(node, "`pip`")?,
+            Form::Text => files.push((reader.text(node, "`pip`")?, node.span)),
+            Form::Map => pip.read_fields(reader, node, &mut files)?,
         }
         step.no_options(&pip.packages, node.span, "pip")?;
         let mut requirements = Vec::new();
@@ -96,9 +97,10 @@ impl Pip {
     ) -> Option<()> {
         let fields = reader.fields(node, "`pip`", &KEYS)?;
         if let Some(node) = fields.get("requirements") {
-            let list = match &node.value {
-                Value::List(_) => reader.list(node, "`requirements`")?,
-                Value::Scalar { .. } | Value::Map(_) => std::slice::from_ref(node),
+            let forms = [Form::Text, Form::List];
+            let list = match reader.form(node, "`requirements`", &forms)? {
+                Form::List => reader.list(node, "`requirements`")?,
+                Form::Text | Form::Map => std::slice::from_ref(node),
             };
             for item in list {
                 files.push((reader.text(item, "a requirements file")?, item.span));

@@ -13,6 +13,7 @@ use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Entry, Node, Value};
 use crate::stack::env;
+use crate::stack::forms::Form;
 use crate::stack::reader::{Fields, KeyHint, Reader};
 use crate::stack::variables::Unset;
 
@@ -258,8 +259,8 @@ impl StepReader<'_> {
 
 /// Reads `cwd:`, a path or a mapping.
 fn cwd(reader: &Reader, node: &Node) -> Option<Cwd> {
-    let (node, must_exist) = match &node.value {
-        Value::Map(_) => {
+    let (node, must_exist) = match reader.form(node, "`cwd`", &[Form::Text, Form::Map])? {
+        Form::Map => {
             let fields = reader.fields(node, "`cwd`", &["path", "must-exist"])?;
             let must_exist = fields.get("must-exist");
             let must_exist = must_exist.and_then(|node| reader.flag(node, "`must-exist`"));

@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::Diagnostic;
 use crate::spec::node::{Node, Value};
+use crate::stack::forms::Form;
 use crate::stack::reader::Reader;
 
 /// A secret that is mounted into a step.
@@ -70,7 +71,10 @@ pub fn network(reader: &Reader, node: &Node) -> Option<Network> {
 
 /// Reads a list of ids, mounted below `/run/secrets`, or a mapping from ids to paths, or to their settings.
 pub fn secrets(reader: &Reader, node: &Node) -> Vec<Secret> {
-    if let Value::List(_) = node.value {
+    let Some(form) = reader.form(node, "`secrets`", &[Form::List, Form::Map]) else {
+        return Vec::new();
+    };
+    if form == Form::List {
         let ids = reader.texts(node, "`secrets`").unwrap_or_default();
         return ids.into_iter().map(plain).collect();
     }

@@ -190,7 +190,7 @@ fn a_short_name_near_to_another_one_is_a_warning_on_its_line() {
         ("FROM golang AS stage\nFROM stag\n", "stag", "stage"),
         ("FROM bsae\n", "bsae", "base"),
         (
-            "FROM scratch\nCOPY --from=shard /x /\n",
+            "FROM scratch\nCOPY --from=shared / /\nCOPY --from=shard /x /\n",
             "--from=shard",
             "shared",
         ),
@@ -200,7 +200,7 @@ fn a_short_name_near_to_another_one_is_a_warning_on_its_line() {
             "base",
         ),
         ("ARG root=debian:12\nFROM rot\n", "rot", "$root"),
-        ("ARG X=bse\nFROM $X\n", "$X", "base"),
+        ("ARG X=bse\nFROM $X\n", "bse", "base"),
     ] {
         if place.is_empty() {
             let shown = of(images, text, &[]).expect_err("no name of an image");
@@ -279,8 +279,8 @@ fn a_variable_without_an_arg_that_is_near_to_one_is_an_error() {
     }
 }
 
-#[test]
-fn faults_are_on_their_place() {
+/// Checks the first lines of faults: images, the Dockerfile of `a`, the message, and the place.
+fn assert_faults(list: &[(&str, &str, &str, &str)]) {
     let fault = |images: &str, text: &str| {
         let shown = of(images, text, &[]).expect_err("it has a fault");
         let mut lines = shown.lines();
@@ -288,28 +288,40 @@ fn faults_are_on_their_place() {
         let place = lines.next().unwrap_or_default().trim();
         (message, place.trim_start_matches("--> ").to_owned())
     };
-    let plain = "  a: { dockerfile: Dockerfile }\n";
-    for (images, text, message, place) in [
+    for (images, text, message, place) in list {
+        assert_eq!(
+            fault(images, text),
+            ((*message).to_owned(), (*place).to_owned()),
+            "{text}"
+        );
+    }
+}
+
+const PLAIN: &str = "  a: { dockerfile: Dockerfile }\n";
+
+#[test]
+fn faults_are_on_their_place() {
+    assert_faults(&[
         (
-            plain,
+            PLAIN,
             "FROM debian:12\nRUM x\n",
             "error: unknown instruction `RUM`",
             "images/a/Dockerfile:2:1",
         ),
         (
-            plain,
+            PLAIN,
             "FROM $X\n",
             "error: the name of the base is unknown: `$X`",
             "images/a/Dockerfile:1:6",
         ),
         (
-            plain,
+            PLAIN,
             "FROM UPPER\n",
             "error: invalid image reference `UPPER`",
             "images/a/Dockerfile:1:6",
         ),
         (
-            plain,
+            PLAIN,
             "# syntax=me/mine:1\nFROM debian:12\n",
             "error: unsupported frontend `me/mine:1`",
             "images/a/Dockerfile:1:10",
@@ -344,13 +356,57 @@ fn faults_are_on_their_place() {
             "error: dependency cycle: a → b → a",
             "images/a/Dockerfile:1:6",
         ),
-    ] {
-        assert_eq!(
-            fault(images, text),
-            (message.to_owned(), place.to_owned()),
-            "{text}"
-        );
-    }
+    ]);
+}
+
+#[test]
+fn faults_of_names_and_files_are_at_the_text_that_has_them() {
+    assert_faults(&[
+        // Of a name with a variable, the text that has it.
+        (
+            PLAIN,
+            "ARG X=y\nARG BASE=UPPER\nFROM $BASE\n",
+            "error: invalid image reference `UPPER`",
+            "images/a/Dockerfile:2:10",
+        ),
+        (
+            PLAIN,
+            "ARG X=\"UPPER\"\nARG BASE=${X}\nFROM ${BASE} AS x\n",
+            "error: invalid image reference `UPPER`",
+            "images/a/Dockerfile:1:7",
+        ),
+        (
+            "  a: { dockerfile: { args: { X: UPPER } } }\n",
+            "ARG X=b\nARG BASE=$X\nFROM $BASE\n",
+            "error: invalid image reference `UPPER`",
+            "specs.yml:5:33",
+        ),
+        (
+            PLAIN,
+            "ARG X=UPPER\nFROM quay.io/$X\n",
+            "error: invalid image reference `quay.io/UPPER`",
+            "images/a/Dockerfile:2:6",
+        ),
+        // Of a file that is not named, the key.
+        (
+            "  a: { dockerfile: { context: ../none } }\n",
+            "",
+            "error: missing file `images/none`",
+            "specs.yml:5:31",
+        ),
+        (
+            "  a: { dockerfile: { args: { X: y }, file: None } }\n",
+            "",
+            "error: missing file `images/a/None`",
+            "specs.yml:5:44",
+        ),
+        (
+            PLAIN,
+            "FROM debian:12\nCOPY data\n",
+            "error: `COPY` requires at least two arguments",
+            "images/a/Dockerfile:2:1",
+        ),
+    ]);
 }
 
 #[test]
@@ -395,17 +451,11 @@ fn a_context_is_found_by_the_name_that_the_frontend_looks_up() {
         }
     }
     // Others are images of their own.
-    for name in ["quay.io/x/d:1", "x/d"] {
-        let images =
-            format!("{image}  a: {{ dockerfile: {{ contexts: {{ quay.io/x/d: tool }} }} }}\n");
-        let stack = of(&images, &format!("FROM {name}\n"), &[]).expect("valid");
-        let warnings: Vec<&str> = stack
-            .warnings()
-            .iter()
-            .map(|it| it.message.as_str())
-            .collect();
-        assert_eq!(warnings, ["unused context `quay.io/x/d`"], "{name}");
-    }
+    let images = format!("{image}  a: {{ dockerfile: {{ contexts: {{ quay.io/x/d: tool }} }} }}\n");
+    let stack = of(&images, "FROM quay.io/y/notebook:1\n", &[]).expect("valid");
+    let warnings = stack.warnings().iter().map(|it| it.message.as_str());
+    let warnings: Vec<&str> = warnings.collect();
+    assert_eq!(warnings, ["unused context `quay.io/x/d`"]);
 }
 
 #[test]

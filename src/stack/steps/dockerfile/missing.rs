@@ -99,4 +99,16 @@ mod tests {
         ];
         assert_eq!(warnings.collect::<Vec<_>>(), expected);
     }
+
+    #[test]
+    fn a_file_that_is_not_named_is_missing_at_the_key() {
+        let spec = "stack: x\nimages:\n  a: { dockerfile: { args: { X: y } } }\n";
+        let shown = crate::testing::parse(spec, &[], &crate::stack::Overrides::default())
+            .expect_err("no such file");
+        assert!(
+            shown.contains("missing file `images/a/Dockerfile`"),
+            "{shown}"
+        );
+        assert!(shown.contains("specs.yml:3:8"), "{shown}");
+    }
 }

@@ -6,13 +6,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Dockerfile;
 use crate::diagnostic::Diagnostic;
-use crate::dockerfile::{self, Fault, Ignore, Root, Uses, Word, context_name};
-
+use crate::dockerfile::{self, Fault, Ignore, Root, Uses, Word, Written, context_name};
 use crate::path::is_at_or_below;
 use crate::source::{SourceId, Span};
-use crate::spec::node::{Entry, Node, Value};
+use crate::spec::node::{Entry, Node};
 use crate::spec::tree::File;
-use crate::stack::image_names::{OtherNames, Use};
+use crate::stack::forms::Form;
+use crate::stack::image_names::{OtherNames, Use, WrittenName};
 use crate::stack::image_source::DeclaredBase;
 use crate::stack::paths::Paths;
 use crate::stack::reader::Reader;
@@ -51,7 +51,7 @@ pub fn read(step: &StepReader, entry: &Entry) -> Option<ReadDockerfile> {
     let reader = step.reader;
     let node = &entry.value;
     let before = reader.used.take();
-    let found = read_parts(step, node);
+    let found = read_parts(step, entry);
     let vars = reader.used.take();
     reader.used.borrow_mut().extend(before);
     reader.used.borrow_mut().extend(vars.iter().cloned());
@@ -86,8 +86,8 @@ impl Dockerfile {
     }
 }
 
-fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBase, Vec<Secret>)> {
-    let reader = step.reader;
+fn read_parts(step: &StepReader, entry: &Entry) -> Option<(Dockerfile, DeclaredBase, Vec<Secret>)> {
+    let (reader, node) = (step.reader, &entry.value);
     let mut made = Dockerfile {
         file: Utf8PathBuf::new(),
         context: step.paths.folder.clone(),
@@ -106,12 +106,13 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
         agents: BTreeSet::new(),
     };
     let mut secrets = Vec::new();
-    let mut at = node.span;
-    let mut target = node.span;
+    // A file that the spec does not name is at the key.
+    let (mut at, mut target) = (entry.key.span, entry.key.span);
     let (mut args, mut contexts) = (BTreeMap::new(), BTreeMap::new());
     let mut file = "Dockerfile".to_owned();
     let mut ignore = None;
-    if let Value::Scalar { .. } = &node.value {
+    if reader.form(node, "`dockerfile`", &[Form::Text, Form::Map])? == Form::Text {
+        (at, target) = (node.span, node.span);
         file = reader.text(node, "`dockerfile`")?;
     } else {
         let fields = reader.fields(node, "`dockerfile`", &KEYS)?;
@@ -120,7 +121,7 @@ fn read_parts(step: &StepReader, node: &Node) -> Option<(Dockerfile, DeclaredBas
             file = reader.text(node, "`file`")?;
         }
         if let Some(node) = fields.get("context") {
-            let text = reader.text(node, "`context`")?;
+            let text = reader.text_beside(node, "context", "contexts")?;
             made.context = step.paths.folder(reader, &text, node.span)?;
         }
         if let Some(node) = fields.get("ignore") {
@@ -367,14 +368,29 @@ impl Reading<'_> {
         Some(list)
     }
 
-    /// Returns where the spec has an argument whose value this name is: it has a variable.
-    fn given(&self, made: &Dockerfile, name: &Word, text: &str) -> Option<Span> {
-        if !text.get(name.range.clone())?.contains('$') {
+    /// Returns what has a name that is not in its instruction: an argument of the spec, or the default of an `ARG`.
+    fn written(
+        &self,
+        made: &Dockerfile,
+        parsed: &dockerfile::Dockerfile,
+        name: &Word,
+        text: &str,
+    ) -> Option<WrittenName> {
+        let in_file = text.get(name.range.clone())?;
+        if !in_file.contains('$') {
             return None;
         }
-        let mut args = made.args.iter().filter(|(_, value)| **value == name.value);
-        let (name, _) = args.next()?;
-        Some(self.args.get(name)?.value)
+        match parsed.written_at(in_file, &made.args) {
+            Some(Written::Argument(name)) => {
+                Some(WrittenName::Argument(self.args.get(&name)?.value))
+            }
+            Some(Written::Default(range)) => Some(WrittenName::Default(self.span(&range))),
+            None => {
+                let mut args = made.args.iter().filter(|(_, value)| **value == name.value);
+                let (name, _) = args.next()?;
+                Some(WrittenName::Argument(self.args.get(name)?.value))
+            }
+        }
     }
 
     /// Finds the images that the Dockerfile uses. Returns the base.
@@ -396,7 +412,7 @@ impl Reading<'_> {
                         Use::Base => parsed.arg_names().collect(),
                         Use::Copy | Use::Mount => Vec::new(),
                     },
-                    given: self.given(made, name, text),
+                    written: self.written(made, parsed, name, text),
                 };
                 let (reader, span) = (self.step.reader, self.span(&name.range));
                 let images = self.step.images;

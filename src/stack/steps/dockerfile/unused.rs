@@ -7,6 +7,7 @@ use super::Dockerfile;
 use super::read::Reading;
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::dockerfile::{Root, Uses, context_name};
+use crate::name::Repository;
 use crate::stack::image_source::ImageSource;
 
 /// The fewest letters of a name that can be a typo of another one: `NL` and `NUL` are two names.
@@ -33,15 +34,38 @@ impl Reading<'_> {
             if uses.names.contains(name) {
                 continue;
             }
-            let names: Vec<&str> = uses.names.iter().map(String::as_str).collect();
-            let problem = Diagnostic::warning(format!("unused context `{name}`"));
+            let free = uses.names.iter();
+            let free = free.filter(|name| !self.contexts.contains_key(*name));
+            let free: Vec<&str> = free.map(String::as_str).collect();
+            let message = format!("unused context `{name}`");
+            let published = || self.published(made, name, &free);
+            let problem = match meant_image(name, &free).or_else(published) {
+                // That one would be another image.
+                Some(meant) => Diagnostic::error(message).help(format!("did you mean `{meant}`?")),
+                // A trigger of the base can have the name.
+                None => Diagnostic::warning(message),
+            };
             let label = "no `FROM`, `--from` or mount of the Dockerfile has this name";
-            let problem = problem.at(*span, label);
-            self.step.reader.report(match meant(name, &names) {
-                Some(meant) => problem.help(format!("did you mean `{meant}`?")),
-                None => problem,
-            });
+            self.step.reader.report(problem.at(*span, label));
         }
+    }
+
+    /// Returns the name of the Dockerfile that has the repository of the image that a context stands for.
+    fn published<'a>(
+        &self,
+        made: &Dockerfile,
+        context: &str,
+        names: &[&'a str],
+    ) -> Option<&'a str> {
+        let Some(ImageSource::InStack(image)) = made.contexts.get(context) else {
+            return None;
+        };
+        let is_published = |name: &&&str| {
+            let repository = Repository::parse(without_version(name)).ok();
+            let known = repository.and_then(|it| self.step.images.known.published_in(&it));
+            known.is_some_and(|known| known.name == image.value)
+        };
+        names.iter().find(is_published).copied()
     }
 
     /// Reports options that the engine refuses: laminate asks it for no entitlements.
@@ -102,9 +126,37 @@ fn meant<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     same.copied().or_else(near)
 }
 
+/// Returns the name of an image that was probably meant: without tags and digests, it is the same one, or the last part of its
+/// path is near. Names of two images often have the same beginning.
+fn meant_image<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
+    let last = |name: &'a str| {
+        let name = without_version(name);
+        name.rsplit('/').next().unwrap_or(name)
+    };
+    let plain = without_version(written);
+    let same = known.iter().find(|name| without_version(name) == plain);
+    let near = || {
+        let parts: Vec<&str> = known.iter().map(|name| last(name)).collect();
+        let found = meant(plain.rsplit('/').next().unwrap_or(plain), &parts)?;
+        known.iter().find(|name| last(name) == found)
+    };
+    same.or_else(near).copied()
+}
+
+/// Returns the name of an image without its tag and digest.
+fn without_version(name: &str) -> &str {
+    let name = name.split('@').next().unwrap_or(name);
+    match name.rsplit_once(':') {
+        Some((before, tag)) if !tag.contains('/') => before,
+        _ => name,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stack::Overrides;
+    use crate::testing::parse;
 
     #[test]
     fn a_short_name_or_another_number_is_no_typo() {
@@ -121,6 +173,60 @@ mod tests {
             ("BASE_1", "BASE", None),
         ] {
             assert_eq!(meant(written, &[known]), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_image_is_compared_without_its_version_and_by_its_last_part() {
+        let known = "ghcr.io/campus/datascience-notebook";
+        for (written, known, is_meant) in [
+            ("ghcr.io/campus/datascience-notbook", known, true),
+            ("ghcr.io/campus/datascience-notbook:2", known, true),
+            ("127.0.0.1:5000/team/datascience-notbook", known, true),
+            (
+                "datascience-notebok",
+                "ghcr.io/x/datascience-notebook:1",
+                true,
+            ),
+            ("quay.io/x/d", "quay.io/x/d:1", true),
+            ("quay.io/x/d@sha256:00", "quay.io/x/d:1", true),
+            ("quay.io/x/builder", known, false),
+            ("quay.io/x/d", "quay.io/x/e", false),
+            ("ghcr.io/campus/tool", "ghcr.io/campus/geo", false),
+        ] {
+            let expected = is_meant.then_some(known);
+            assert_eq!(meant_image(written, &[known]), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn an_unused_context_that_is_nearly_the_name_of_an_image_is_an_error() {
+        for (context, from) in [
+            ("quay.io/x/d", "quay.io/x/d:1"),
+            (
+                "ghcr.io/campus/tol-image",
+                "ghcr.io/campus/tool-image:latest",
+            ),
+            (
+                "ghcr.io/other/tool-image",
+                "ghcr.io/campus/tool-image:latest",
+            ),
+            // What the context stands for is published there.
+            ("ghcr.io/campus/x", "ghcr.io/team/tool:latest"),
+        ] {
+            let spec = format!(
+                "stack: x\nimages:\n  tool: {{ base: 'debian:12', repository: ghcr.io/team/tool }}\n  a: {{ dockerfile: {{ contexts: {{ '{context}': tool }} }} }}\n"
+            );
+            let text = format!("FROM {from}\n");
+            let files = [("images/a/Dockerfile", text.as_str())];
+            let shown = parse(&spec, &files, &Overrides::default()).expect_err("an error");
+            let meant = from.strip_suffix(":latest").unwrap_or(from);
+            let message = format!("error: unused context `{context}`");
+            assert!(shown.contains(&message), "{shown}");
+            assert!(
+                shown.contains(&format!("did you mean `{meant}`?")),
+                "{shown}"
+            );
         }
     }
 }
