@@ -204,7 +204,7 @@ pub(super) fn stack_name(folder: &Utf8Path) -> String {
 /// Returns the files below a folder, with the texts of Dockerfiles and `.dockerignore`s.
 async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
     let mut files = BTreeMap::new();
-    let mut links = BTreeMap::new();
+    let (mut links, mut unclear) = (BTreeMap::new(), BTreeSet::new());
     let mut unnamed = Vec::new();
     let ignored = ignored(folder).await?;
     let mut open = vec![Utf8PathBuf::new()];
@@ -236,10 +236,12 @@ async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
                 || name.contains("Containerfile")
                 || name == "fix-permissions";
             let whole = below(folder, &path);
-            if kind.is_symlink()
-                && let Some(target) = link_target(&path, &whole)
-            {
-                links.insert(path.to_string(), target);
+            if kind.is_symlink() {
+                let (target, is_clear) = link_target(&path, &whole);
+                if !is_clear {
+                    unclear.insert(path.to_string());
+                }
+                links.extend(target.map(|target| (path.to_string(), target)));
             }
             let text = if is_text { text_of(&whole) } else { None };
             files.insert(path.to_string(), text);
@@ -249,15 +251,20 @@ async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
         ignored: ignored.unwrap_or_default(),
         files,
         links,
+        unclear,
         unnamed,
     })
 }
 
-/// Returns where a link leads to, relative to the folder of the import.
-fn link_target(path: &Utf8Path, whole: &Utf8Path) -> Option<String> {
-    let target = whole.read_link_utf8().ok()?;
-    let folder = path.parent()?.as_str();
-    import::inside(folder, target.as_str()).filter(|_| target.is_relative())
+/// Returns where a link leads to, relative to the folder of the import, and whether this is the same in a context.
+fn link_target(path: &Utf8Path, whole: &Utf8Path) -> (Option<String>, bool) {
+    let folder = path.parent().map_or("", Utf8Path::as_str);
+    let Some(target) = whole.read_link_utf8().ok().filter(|it| it.is_relative()) else {
+        return (None, false);
+    };
+    let inside = import::inside(folder, target.as_str());
+    let is_clear = inside.is_some() && import::is_direct(folder, target.as_str());
+    (inside, is_clear)
 }
 
 /// Notes files that git ignores where they were copied to, although it tracks them where they are from. Returns whether there

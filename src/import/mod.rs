@@ -35,7 +35,7 @@ pub use datahub::datahub;
 pub use existing::ExistingSpec;
 use folders::Folders;
 use published::Published;
-pub use sources::{Sources, inside};
+pub use sources::{Sources, inside, is_direct};
 pub use tags::ImageTag;
 use texts::Texts;
 pub use tree::tree;

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::state::Reason;
 use crate::dockerfile::{Ignore, Instruction};
 use crate::import::link::{Linked, with_tag};
-use crate::import::sources::{Sources, join};
+use crate::import::sources::{Sources, inside, join};
 use crate::import::texts::line;
 use crate::import::{Note, Target};
+use crate::path::{clean, is_at_or_below};
 
 /// One Dockerfile and its files.
 pub struct Context<'a> {
@@ -32,6 +33,15 @@ pub struct Context<'a> {
 }
 
 /// A source of `COPY` or of a mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// What it is; a link is what it leads to.
+    pub found: Found,
+    /// Its path in the context. That of a folder leads through no link.
+    pub path: String,
+}
+
+/// What a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A file.
@@ -78,44 +88,69 @@ impl Context<'_> {
     }
 
     /// Finds a source in the context. Fails if it is missing, or if a part of it is ignored.
-    pub fn find(&self, path: &str) -> Result<Found, Reason> {
-        let inner = join("", path);
-        let full = join(&self.target.context, path);
-        if path.split('/').any(|part| part == "..") {
-            return Err(format!("`{path}` leads out of the context"));
-        }
+    pub fn find(&self, path: &str) -> Result<Source, Reason> {
+        let path = inside("", path).ok_or_else(|| format!("`{path}` leads out of the context"))?;
+        let full = self.followed(&path)?;
         if self.sources.files.contains_key(&full) {
-            if self.ignore.matches(&inner) {
+            if self.ignore.matches(&path) || self.is_ignored(&full) {
                 return Err(format!("`{path}` is ignored by .dockerignore"));
             }
-            return Ok(Found::File);
+            let found = Found::File;
+            return Ok(Source { found, path });
         }
         let mut below = self.sources.below(&full).peekable();
         if below.peek().is_some() {
-            let of_context = |file: &str| {
-                if inner.is_empty() {
-                    file.to_owned()
-                } else {
-                    format!("{inner}/{file}")
-                }
-            };
-            let ignored = below.find(|(file, _)| self.ignore.matches(&of_context(file)));
-            return match ignored {
-                Some((file, _)) if self.is_in_place => Err(format!(
+            if !path.is_empty()
+                && full != join(&self.target.context, &path)
+                && self.ignore.matches(&path)
+            {
+                return Err(format!("`{path}` is ignored by .dockerignore"));
+            }
+            return match below.find(|(_, file)| self.is_ignored(file)) {
+                Some((_, file)) if self.is_in_place => Err(format!(
                     "`.dockerignore` leaves out `{}`, and a step has no ignored files",
-                    of_context(file)
+                    self.in_context(file).unwrap_or(file)
                 )),
-                _ => Ok(Found::Folder),
+                _ => Ok(Source {
+                    found: Found::Folder,
+                    path: self.in_context(&full).unwrap_or_default().to_owned(),
+                }),
             };
         }
         if path.contains(['*', '?', '[']) {
-            return self.find_pattern(path, &inner);
+            let found = self.find_pattern(&path)?;
+            return Ok(Source { found, path });
         }
         Err(format!("`{path}` is missing in the context"))
     }
 
-    fn find_pattern(&self, path: &str, inner: &str) -> Result<Found, Reason> {
-        let escaped = inner.replace('{', "\\{").replace('}', "\\}");
+    /// Returns where a path of the context leads to, in the folder of the import.
+    pub fn followed(&self, path: &str) -> Result<String, Reason> {
+        let full = self.sources.followed(&join(&self.target.context, path));
+        full.filter(|full| self.in_context(full).is_some())
+            .ok_or_else(|| {
+                format!(
+                    "`{path}` is a link, or leads through one, that may lead out of the context"
+                )
+            })
+    }
+
+    /// Returns a path of the import as one of the context.
+    fn in_context<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let context = clean(&self.target.context);
+        if !is_at_or_below(path, &context) {
+            return None;
+        }
+        Some(path[context.len()..].trim_start_matches('/'))
+    }
+
+    fn is_ignored(&self, path: &str) -> bool {
+        let inner = self.in_context(path);
+        inner.is_some_and(|inner| self.ignore.matches(inner))
+    }
+
+    fn find_pattern(&self, path: &str) -> Result<Found, Reason> {
+        let escaped = path.replace('{', "\\{").replace('}', "\\}");
         let glob = globset::GlobBuilder::new(&escaped)
             .literal_separator(true)
             .build();
@@ -133,6 +168,12 @@ impl Context<'_> {
                 }
             }
             if glob.is_match(file) {
+                let to = self.followed(file)?;
+                if !self.sources.files.contains_key(&to) {
+                    return Err(format!(
+                        "`{path}` matches the link `{file}` to a folder, whose contents are copied"
+                    ));
+                }
                 if self.ignore.matches(file) {
                     return Err(format!(
                         "`{path}` matches `{file}`, which .dockerignore leaves out"
@@ -141,7 +182,7 @@ impl Context<'_> {
                 is_found = true;
             }
         }
-        if is_found && !inner.contains("**") && !inner.contains('{') {
+        if is_found && !path.contains("**") && !path.contains('{') {
             Ok(Found::Pattern)
         } else {
             Err(format!(
@@ -151,12 +192,11 @@ impl Context<'_> {
     }
 
     /// Returns a path of the context as the spec writes it; a folder with its contents ends in `/`.
-    pub fn written(&self, path: &str, found: Found) -> String {
-        let inner = join("", path);
-        let mut parts: Vec<&str> = vec![&self.prefix, &inner];
+    pub fn written(&self, source: &Source) -> String {
+        let mut parts: Vec<&str> = vec![&self.prefix, &source.path];
         parts.retain(|part| !part.is_empty());
         let whole = super::value::literal(&parts.join("/"));
-        match found {
+        match source.found {
             Found::Folder if whole.is_empty() => ".".to_owned(),
             Found::Folder => format!("{whole}/"),
             Found::File | Found::Pattern => whole,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::context::{Context, Found};
+use super::context::{Context, Found, Source};
 use super::state::{Draft, Reason, State, is_root_name};
 use super::value::{Quotes, Value, expand};
 use crate::dockerfile::{Instruction, here_document};
@@ -39,7 +39,9 @@ pub fn copy(
         if source.contains("://") || source.starts_with("git@") {
             return Err(format!("`copy` cannot fetch `{source}`"));
         }
-        if is_add && ARCHIVES.iter().any(|end| source.ends_with(end)) {
+        let to = context.followed(source).unwrap_or_default();
+        let mut ends = ARCHIVES.iter();
+        if is_add && ends.any(|end| source.ends_with(end) || to.ends_with(end)) {
             return Err(format!("`ADD` extracts `{source}`, and `copy` does not"));
         }
     }
@@ -163,18 +165,11 @@ fn of_context(
     context: &Context,
     targets: &mut Map<String, Json>,
 ) -> Result<(), Reason> {
-    let found: Result<Vec<Found>, Reason> = copy
-        .sources
-        .iter()
-        .map(|source| context.find(source))
-        .collect();
-    let found = found?;
-    let written = copy
-        .sources
-        .iter()
-        .zip(&found)
-        .map(|(source, found)| context.written(source, *found));
+    let found = copy.sources.iter().map(|source| context.find(source));
+    let found = found.collect::<Result<Vec<Source>, Reason>>()?;
+    let written = found.iter().map(|source| context.written(source));
     let written: Vec<String> = written.collect();
+    let found: Vec<Found> = found.iter().map(|source| source.found).collect();
     let is_file = matches!(found.as_slice(), [Found::File]);
     if is_file && !copy.is_into_folder(state) {
         state.copied.insert(copy.path.clone(), written[0].clone());

@@ -157,10 +157,10 @@ fn bind(settings: &Settings, context: &Context) -> Result<Json, Reason> {
         None => {
             let source = source.unwrap_or_else(|| ".".to_owned());
             let found = context.find(&source)?;
-            if found == Found::Pattern {
+            if found.found == Found::Pattern {
                 return Err("a mount has a pattern".to_owned());
             }
-            mount.insert("bind".to_owned(), json!(context.written(&source, found)));
+            mount.insert("bind".to_owned(), json!(context.written(&found)));
         }
     }
     if is_writable {

@@ -1,14 +1,23 @@
 //! Tests of Dockerfiles as steps: Dockerfiles, then the spec and the report that they become.
 
+use std::collections::BTreeMap;
+
 use crate::import::tests::target;
 use crate::import::{Found, Settings, Sources, imported};
 
-/// Returns the spec and the report of Dockerfiles: `# FILE: path` begins a file.
+/// Returns the spec and the report of Dockerfiles: `# FILE: path` begins a file, `# LINK: path target` is a link.
 fn native(text: &str) -> String {
     let mut files: Vec<(String, String)> = Vec::new();
+    let mut links = BTreeMap::new();
     for line in text.trim_start().lines() {
         if let Some(path) = line.strip_prefix("# FILE: ") {
             files.push((path.to_owned(), String::new()));
+        } else if let Some((path, to)) = line
+            .strip_prefix("# LINK: ")
+            .and_then(|it| it.split_once(' '))
+        {
+            files.push((path.to_owned(), String::new()));
+            links.insert(path.to_owned(), to.to_owned());
         } else if let Some((_, text)) = files.last_mut() {
             text.push_str(&format!("{line}\n"));
         }
@@ -29,6 +38,7 @@ fn native(text: &str) -> String {
     };
     let sources = Sources {
         files: sources.collect(),
+        links,
         ..Sources::default()
     };
     let imported = match imported(found, &sources, &settings) {
@@ -268,6 +278,58 @@ USER ${NB_UID}
 WORKDIR $HOME
 "#
     ));
+}
+
+/// Returns what the `copy` of an instruction becomes, or the reason why the Dockerfile is kept.
+fn copied(instruction: &str) -> String {
+    let files =
+        ["a.txt", "d/sub/s", "d/f", "z.tar", "v2/x"].map(|it| format!("# FILE: app/{it}\n"));
+    let links = [
+        "sl app/d/sub",
+        "al app/a.txt",
+        "d/up app/v2",
+        "zl app/z.tar",
+        "out b",
+        "no app/gone",
+    ];
+    let links = links.map(|link| format!("# LINK: app/{link}\n"));
+    let head = format!("{}{}# FILE: b/x\n", files.concat(), links.concat());
+    let made = native(&format!(
+        "{head}# FILE: app/Dockerfile\nFROM debian:12\n{instruction}\n"
+    ));
+    let shown = |line: &&str| line.contains("copy: ") || line.contains(", because ");
+    let line = made.lines().find(shown).unwrap_or_default();
+    let reason = line.split_once(", because ").map(|(_, reason)| reason);
+    reason.unwrap_or(line).trim().to_owned()
+}
+
+#[test]
+fn a_source_that_is_a_link_is_what_it_leads_to() {
+    let out = "is a link, or leads through one, that may lead out of the context";
+    for (instruction, expected) in [
+        ("COPY sl /x/", "copy: { /x/: d/sub/ }"),
+        ("COPY sl a.txt /x/", "copy: { /x/: [d/sub/, a.txt] }"),
+        ("ADD sl/ /x", "copy: { /x/: d/sub/ }"),
+        ("COPY d/up /x/", "copy: { /x/: v2/ }"),
+        ("COPY d/up/x /x", "copy: { /x: d/up/x }"),
+        ("COPY al /x", "copy: { /x: al }"),
+        ("COPY a* /x/", "copy: { /x/: a* }"),
+        (
+            "COPY s[l] /x/",
+            "`s[l]` matches the link `sl` to a folder, whose contents are copied",
+        ),
+        ("COPY out /x/", &format!("`out` {out}")),
+        ("COPY out/x /x/", &format!("`out/x` {out}")),
+        ("COPY no /x", "`no` is missing in the context"),
+        ("ADD zl /x", "`ADD` extracts `zl`, and `copy` does not"),
+        ("COPY d/sub/../f ./d/f /x/", "copy: { /x/: [d/f, d/f] }"),
+        (
+            "COPY d/../../b/x /x/",
+            "`d/../../b/x` leads out of the context",
+        ),
+    ] {
+        assert_eq!(copied(instruction), expected, "{instruction}");
+    }
 }
 
 #[test]
