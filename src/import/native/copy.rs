@@ -12,7 +12,7 @@ struct Copy {
     from: Option<String>,
     owner: Option<String>,
     is_root: bool,
-    mode: Option<String>,
+    mode: Option<Value>,
     /// As they are written.
     sources: Vec<String>,
     /// Absolute.
@@ -84,7 +84,7 @@ fn read(instruction: &Instruction, state: &State) -> Result<Copy, Reason> {
                 is_root = is_root_name(&text);
                 owner = Some(value.written());
             }
-            "chmod" => mode = Some(state.known(&word.value)?.written()),
+            "chmod" => mode = Some(state.known(&word.value)?),
             "link" => {}
             other => return Err(format!("`copy` has no `--{other}`")),
         }
@@ -143,8 +143,31 @@ impl Copy {
             map.insert("owner".to_owned(), json!(owner));
         }
         if let Some(mode) = &self.mode {
-            map.insert("mode".to_owned(), json!(mode));
+            map.insert("mode".to_owned(), json!(mode.written()));
         }
+    }
+
+    /// Fails if the mode may be another one than that of BuildKit, which also sets it on folders that it makes above the
+    /// target. `is_into`: files are placed in the target, as opposed to at it.
+    fn check_mode(&self, is_into: bool, state: &mut State) -> Result<(), Reason> {
+        let Some(mode) = &self.mode else {
+            return Ok(());
+        };
+        let text = state.resolved(mode).unwrap_or_default();
+        if text.is_empty() || !text.chars().all(|c| matches!(c, '0'..='7')) {
+            return Err(format!("`copy` applies the mode `{text}` in another way"));
+        }
+        state.make_missing();
+        let path = self.path.trim_end_matches('/');
+        let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+        let folder = if is_into { path } else { above };
+        let folder = if folder.is_empty() { "/" } else { folder };
+        if state.folders.contains(folder) {
+            return Ok(());
+        }
+        Err(format!(
+            "`--chmod` also sets the mode of `{folder}` if it is missing, and `copy` does not"
+        ))
     }
 
     /// Whether the target is certainly a folder.
@@ -171,6 +194,9 @@ fn of_context(
     let written: Vec<String> = written.collect();
     let found: Vec<Found> = found.iter().map(|source| source.found).collect();
     let is_file = matches!(found.as_slice(), [Found::File]);
+    let is_at =
+        matches!(found.as_slice(), [Found::Folder]) || is_file && !copy.is_into_folder(state);
+    copy.check_mode(!is_at, state)?;
     if is_file && !copy.is_into_folder(state) {
         state.copied.insert(copy.path.clone(), written[0].clone());
         targets.insert(copy.target.written(), copy.value(json!(written[0]), None));
@@ -195,9 +221,14 @@ fn of_context(
 fn of_image(
     copy: &Copy,
     image: &str,
-    state: &State,
+    state: &mut State,
     targets: &mut Map<String, Json>,
 ) -> Result<String, Reason> {
+    let is_at = match copy.sources.as_slice() {
+        [one] => one.ends_with('/') || !copy.is_into_folder(state),
+        _ => false,
+    };
+    copy.check_mode(!is_at, state)?;
     let absolute = |source: &String| format!("/{}", source.trim_start_matches('/'));
     let sources: Vec<String> = copy.sources.iter().map(absolute).collect();
     if let Some(source) = sources
@@ -243,6 +274,7 @@ fn write(
     if copy.sources.len() != instruction.documents.len() {
         return Err("it has here-documents and files".to_owned());
     }
+    copy.check_mode(copy.is_into_folder(state), state)?;
     let mut targets = Map::new();
     for (word, document) in copy.sources.iter().zip(&instruction.documents) {
         let (name, _) = here_document(word).ok_or("it has here-documents and files")?;

@@ -280,6 +280,43 @@ WORKDIR $HOME
     ));
 }
 
+#[test]
+fn a_mode_is_kept_where_buildkit_sets_it_on_the_same_files() {
+    let missing = |folder: &str| {
+        format!("`--chmod` also sets the mode of `{folder}` if it is missing, and `copy` does not")
+    };
+    let other = |mode: &str| format!("`copy` applies the mode `{mode}` in another way");
+    let kept = |from: &str, target: &str, mode: &str| {
+        format!("copy: {{ {target}: {{ from: {from}, mode: {mode} }} }}")
+    };
+    for (instruction, expected) in [
+        (
+            "COPY --chmod=644 a.txt /etc/a",
+            kept("a.txt", "/etc/a", "644"),
+        ),
+        (
+            "COPY --chmod=644 a.txt /etc/",
+            kept("a.txt", "/etc/", "644"),
+        ),
+        ("COPY --chmod=750 d /dd", kept("d/", "/dd/", "750")),
+        ("COPY --chmod=644 a.txt /new/deep/a", missing("/new/deep")),
+        ("COPY --chmod=644 a.txt /new/", missing("/new")),
+        ("COPY --chmod=644 a.txt d /new/", missing("/new")),
+        ("COPY --chmod=750 d /new/d", missing("/new")),
+        ("COPY --chmod=755 --from=x:1 /a /b /new/", missing("/new")),
+        ("COPY --chmod=755 <<E /new/x\na\nE", missing("/new")),
+        ("COPY --chmod=u=rwx,g=rx,o= d /dd", other("u=rwx,g=rx,o=")),
+        ("ADD --chmod=+x a.txt /a", other("+x")),
+    ] {
+        assert_eq!(copied(instruction), expected, "{instruction}");
+    }
+    let made = one("FROM debian:12\nUSER root\nWORKDIR /app\nCOPY --chmod=600 a .\n");
+    assert!(
+        made.contains("run: true") && made.contains("from: a, mode"),
+        "{made}"
+    );
+}
+
 /// Returns what the `copy` of an instruction becomes, or the reason why the Dockerfile is kept.
 fn copied(instruction: &str) -> String {
     let files =
