@@ -362,8 +362,7 @@ async fn found(
             Ok(found)
         }
         Form::BakeJson => {
-            let document: Value = serde_json::from_str(&content()?)
-                .map_err(|error| invalid(format!("{list}: {error}")))?;
+            let document = import::json(list, &content()?).map_err(invalid)?;
             let has_overrides = !overrides(folder, list, &["json", "hcl"]).is_empty();
             let needs_bake = has_overrides || import::needs_buildx(&document);
             let document = if needs_bake {

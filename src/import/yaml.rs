@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::source::Sources;
+use crate::source::{Position, Sources};
 use crate::spec::node::{self, Entry, Node, Value as NodeValue};
 
 /// Reads YAML, also with merge keys; texts stay as they are written. The error is for people.
@@ -12,10 +12,30 @@ pub fn yaml(name: &str, text: &str) -> Result<Value, String> {
     let mut problems = Vec::new();
     let node = node::parse_foreign(&sources, source, &mut problems);
     match (node, problems.first()) {
-        (_, Some(problem)) => Err(format!("{name}: {}", problem.message)),
+        (_, Some(problem)) => Err(match &problem.primary {
+            Some(label) => {
+                let Position { line, column } = sources.start(label.span);
+                let text = Some(label.text.as_str()).filter(|text| !text.is_empty());
+                let reason = text.map_or_else(String::new, |text| format!(": {text}"));
+                format!("{name}:{line}:{column}: {}{reason}", problem.message)
+            }
+            None => format!("{name}: {}", problem.message),
+        }),
         (Some(node), None) => Ok(value(&node)),
         (None, None) => Err(format!("{name} is empty")),
     }
+}
+
+/// Reads JSON. The error is for people.
+pub fn json(name: &str, text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| {
+        let text = error.to_string();
+        let reason = text
+            .rsplit_once(" at line ")
+            .map_or(&*text, |(reason, _)| reason);
+        let (line, column) = (error.line(), error.column());
+        format!("{name}:{line}:{column}: invalid JSON: {reason}")
+    })
 }
 
 /// Returns a node without its places; texts stay as they are written.
@@ -102,6 +122,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_fault_has_its_place() {
+        for (text, expected) in [
+            ("a: 1\nb: [1, 2\nc: 3\n", "x.yml:3:"),
+            ("a: 1\na: 2\n", "x.yml:2:1: "),
+        ] {
+            let error = yaml("x.yml", text).expect_err("invalid");
+            assert!(error.starts_with(expected), "{error}");
+        }
+        let error = json("bake.json", "{\n  \"a\": 1,\n}").expect_err("invalid");
+        assert_eq!(error, "bake.json:3:1: invalid JSON: trailing comma");
+    }
 
     #[test]
     fn merge_keys_add_what_a_mapping_lacks() {
