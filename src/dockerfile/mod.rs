@@ -9,6 +9,7 @@ mod arguments;
 mod ignore;
 mod lines;
 mod parse;
+mod platform;
 mod quotes;
 #[cfg(test)]
 mod tests;

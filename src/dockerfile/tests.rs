@@ -213,6 +213,53 @@ fn a_variable_of_the_platform_can_have_a_value_of_its_own() {
     assert_eq!(root(&uses_of(text, None, &[])), "a-amd64:Y");
 }
 
+#[test]
+fn a_stage_that_the_platform_chooses_is_each_that_it_can_be() {
+    let text = "FROM debian:12 AS root\nFROM root AS final-amd64\nCOPY a /\nCOPY --from=x:1 /a /\nFROM root AS final-arm64\n\
+                RUN --mount=type=secret,id=s,required=true x\nCOPY b /\nFROM root AS other\nCOPY c /\n";
+    for base in ["final-${TARGETARCH}", "final-${BUILDARCH:-amd64}", "$X"] {
+        let text = format!("ARG X=Final-$TARGETARCH\n{text}FROM {base}\nCOPY d /\n");
+        let uses = uses_of(&text, None, &[]);
+        assert_eq!(root(&uses), "debian:12");
+        assert_eq!(uses.context, ["a", "b", "d"].map(str::to_owned).into());
+        assert_eq!(uses.secrets.len(), 1);
+        assert_eq!(uses.images[0].value, "x:1");
+    }
+    let uses = uses_of(
+        &format!("{text}FROM final-$TARGETARCH\n"),
+        None,
+        &[("TARGETARCH", "amd64")],
+    );
+    assert_eq!(uses.context, ["a".to_owned()].into());
+
+    let bases = "FROM a:1 AS base-linux\nFROM b:1 AS base-windows\nFROM base-$TARGETOS";
+    let images = uses_of(
+        &format!("{bases} AS x\nFROM c:1\nCOPY --from=x / /\n"),
+        None,
+        &[],
+    )
+    .images;
+    let images: Vec<&str> = images.iter().map(|name| name.value.as_str()).collect();
+    assert_eq!(images, ["a:1", "b:1"]);
+
+    let fault = |text: &str, contexts: &[&str]| {
+        let file = Dockerfile::parse(text).expect("a Dockerfile");
+        let contexts = contexts.iter().map(|name| (*name).to_owned()).collect();
+        let fault = file.uses(None, &BTreeMap::new(), &contexts);
+        fault.expect_err("unknown").help.expect("a help")
+    };
+    assert_eq!(fault(bases, &[]), "set `args: { TARGETOS: linux }`");
+    for (base, contexts) in [
+        ("final-$TARGETARCH", ["final-arm64"].as_slice()),
+        ("fin-$TARGETARCH", &[]),
+        ("${TARGETARCH}", &[]),
+        ("final-${TARGETARCH%64}64", &[]),
+    ] {
+        let help = fault(&format!("{text}FROM {base}\n"), contexts);
+        assert_eq!(help, "set `args: { TARGETARCH: amd64 }`", "{base}");
+    }
+}
+
 /// Lines after `FROM` and the instructions that the frontend reads there (parser.go, `Parse`), with their here-documents.
 #[test]
 fn lines_and_here_documents_end_where_the_frontend_ends_them() {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::platform::{OF_PLATFORM, engine_variable, example, stage_pattern};
 use super::words::{Unexpandable, expand, expand_word, variables};
 use super::{Dockerfile, Fault, Stage, Use, Word, context_name};
 use crate::diagnostic::nearest;
@@ -64,6 +65,16 @@ pub enum Root {
     Scratch,
 }
 
+impl Root {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Image(one), Self::Image(other)) => one.value == other.value,
+            (Self::Scratch, Self::Scratch) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Follows the stages of a target.
 struct Follower<'a> {
     file: &'a Dockerfile,
@@ -79,22 +90,6 @@ enum Named {
     Stage(usize),
     Image,
 }
-
-/// Variables that the frontend sets, by the platforms of the build and the image (dockerfile2llb/platform.go,
-/// `defaultArgs`). An argument of the build replaces one, also without an `ARG`.
-const OF_PLATFORM: [&str; 11] = [
-    "BUILDPLATFORM",
-    "BUILDOS",
-    "BUILDOSVERSION",
-    "BUILDARCH",
-    "BUILDVARIANT",
-    "TARGETPLATFORM",
-    "TARGETOS",
-    "TARGETOSVERSION",
-    "TARGETARCH",
-    "TARGETVARIANT",
-    "TARGETSTAGE",
-];
 
 impl Dockerfile {
     /// Follows a target: the name of a stage, by default the last one. `args` are values of `ARG`, `contexts`
@@ -243,20 +238,7 @@ impl Follower<'_> {
         let stage = &file.stages[index];
         let is_new = self.seen.insert(index);
         self.uses.has_triggers |= is_own && stage.has_triggers;
-        let name = self.base(stage)?;
-        let root = match self.named(&name.value, index) {
-            Named::Stage(below) => {
-                let root = self.stage(below, is_own)?;
-                if is_new {
-                    for used in &file.stages[below].triggers {
-                        self.used(used)?;
-                    }
-                }
-                root
-            }
-            Named::Image if name.value == "scratch" => Root::Scratch,
-            Named::Image => Root::Image(name),
-        };
+        let root = self.root(index, is_own, is_new)?;
         if let (Root::Image(image), false) = (&root, is_own) {
             self.image(image.clone());
         }
@@ -271,6 +253,66 @@ impl Follower<'_> {
         Ok(root)
     }
 
+    /// Returns what a stage is based on. The platform of the engine can choose between several stages: what all of them use is
+    /// used, and the target has a base only if it is the same for all.
+    fn root(&mut self, index: usize, is_own: bool, is_new: bool) -> Result<Root, Fault> {
+        let stage = &self.file.stages[index];
+        let name = match self.base(stage) {
+            Ok(name) => name,
+            Err(fault) => {
+                let mut found = None;
+                for below in self.candidates(index) {
+                    let root = self.below(below, is_own, is_new)?;
+                    let first = found.get_or_insert_with(|| root.clone());
+                    if is_own && !first.is_same(&root) {
+                        return Err(fault);
+                    }
+                }
+                return found.ok_or(fault);
+            }
+        };
+        Ok(match self.named(&name.value, index) {
+            Named::Stage(below) => self.below(below, is_own, is_new)?,
+            Named::Image if name.value == "scratch" => Root::Scratch,
+            Named::Image => Root::Image(name),
+        })
+    }
+
+    /// Adds what a stage uses that another one is based on, with its triggers.
+    fn below(&mut self, index: usize, is_own: bool, is_new: bool) -> Result<Root, Fault> {
+        let root = self.stage(index, is_own)?;
+        if is_new {
+            for used in &self.file.stages[index].triggers {
+                self.used(used)?;
+            }
+        }
+        Ok(root)
+    }
+
+    /// Returns the stages that a base can be whose name has variables of the platform.
+    fn candidates(&self, index: usize) -> Vec<usize> {
+        let stages = &self.file.stages[..index];
+        let base = &self.file.stages[index].base.value;
+        let Some(is_match) = stage_pattern(base, self.file, &self.vars) else {
+            return Vec::new();
+        };
+        let named = stages.iter().filter_map(|stage| stage.name.as_deref());
+        let names: BTreeSet<&str> = named.filter(|name| is_match(name)).collect();
+        let found = names
+            .iter()
+            .filter_map(|name| match self.named(name, index) {
+                Named::Stage(below) => Some(below),
+                Named::Image => None,
+            });
+        let found: Vec<usize> = found.collect();
+        // `contexts:` can replace a stage by an image.
+        if found.len() == names.len() {
+            found
+        } else {
+            Vec::new()
+        }
+    }
+
     /// Returns the name after `FROM`, with its variables replaced.
     fn base(&self, stage: &Stage) -> Result<Word, Fault> {
         let written = &stage.base;
@@ -281,7 +323,7 @@ impl Follower<'_> {
             return Err(Fault {
                 message: format!("the name of the base is unknown: `{}`", written.value),
                 label: format!("the engine sets `{name}`, by its platform"),
-                help: Some(format!("set `{name}` in `args:`")),
+                help: Some(format!("set `args: {{ {name}: {} }}`", example(name))),
                 range: written.range.clone(),
             });
         }
@@ -374,28 +416,6 @@ impl Follower<'_> {
             self.uses.images.push(name);
         }
     }
-}
-
-/// Returns a variable in a text of which only the engine has the value, also by way of the default of an `ARG`.
-fn engine_variable(
-    text: &str,
-    file: &Dockerfile,
-    vars: &BTreeMap<String, String>,
-) -> Option<&'static str> {
-    let names = variables(text).into_iter().map(|(name, _)| name);
-    let mut unset = names.filter(|name| !vars.contains_key(*name));
-    unset.find_map(|name| {
-        let of_platform = OF_PLATFORM.iter().find(|known| **known == name).copied();
-        of_platform.or_else(|| {
-            // Those before it have no value either.
-            let at = file.args.iter().position(|arg| arg.name == name)?;
-            let before = Dockerfile {
-                args: file.args[..at].to_vec(),
-                ..Dockerfile::default()
-            };
-            engine_variable(file.args[at].default.as_deref()?, &before, vars)
-        })
-    })
 }
 
 /// Returns a path that must be in the context; `None` if it is all of it, or not certain.
