@@ -162,7 +162,15 @@ fn an_argument_that_is_misspelled_is_an_error() {
         );
     }
     let stack = with("OTHER").expect("a warning alone");
-    assert_eq!(stack.warnings().len(), 1);
+    let [warning] = stack.warnings() else {
+        panic!("one warning");
+    };
+    assert!(
+        warning
+            .help
+            .as_ref()
+            .is_some_and(|it| it.contains("`ONBUILD ARG` of the base"))
+    );
 }
 
 #[test]

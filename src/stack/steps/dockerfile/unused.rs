@@ -23,7 +23,13 @@ impl Reading<'_> {
             let problem = match meant(name, &free) {
                 // The Dockerfile would be built with the default of that one.
                 Some(meant) => Diagnostic::error(message).help(format!("did you mean `{meant}`?")),
-                None => Diagnostic::warning(message),
+                None => {
+                    let help = match uses.root {
+                        Root::Image(_) => "remove it, unless an `ONBUILD ARG` of the base reads it",
+                        Root::Scratch => "remove it",
+                    };
+                    Diagnostic::warning(message).help(help)
+                }
             };
             let label = "the Dockerfile has no `ARG` of this name";
             self.step
