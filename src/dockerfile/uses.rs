@@ -31,6 +31,8 @@ pub struct Uses {
     pub entitlements: Vec<Word>,
     /// Whether the target's own stages have `ONBUILD`.
     pub has_triggers: bool,
+    /// Whether one of them names files of the context: that of the Dockerfile that is based on the target.
+    pub triggers_copy: bool,
     /// Names of all `ARG`s of the file.
     pub args: BTreeSet<String>,
     /// All names of images and stages in the file, as the frontend looks them up among the named contexts.
@@ -129,6 +131,7 @@ impl Dockerfile {
                 agents: Vec::new(),
                 entitlements: Vec::new(),
                 has_triggers: false,
+                triggers_copy: false,
                 args: declared.chain(of_stages).cloned().collect(),
                 names,
             },
@@ -238,6 +241,8 @@ impl Follower<'_> {
         let stage = &file.stages[index];
         let is_new = self.seen.insert(index);
         self.uses.has_triggers |= is_own && stage.has_triggers;
+        let mut triggers = stage.triggers.iter();
+        self.uses.triggers_copy |= is_own && triggers.any(|used| matches!(used, Use::Context(_)));
         let root = self.root(index, is_own, is_new)?;
         if let (Root::Image(image), false) = (&root, is_own) {
             self.image(image.clone());

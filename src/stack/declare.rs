@@ -10,7 +10,7 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
 use super::channels::{self, ChannelTag};
 use super::compression::{self, Compression};
-use super::declare_image::{DeclaredImage, ImageNode, known_image};
+use super::declare_image::{DeclaredImage, ImageNode, add_triggered_files, known_image};
 use super::image_nodes::ImageNodes;
 use super::image_source::KnownImages;
 use super::info::{self, InfoCommand};
@@ -201,6 +201,12 @@ impl<'a> SpecReader<'a> {
             variants: names.map(|name| name.as_str()).collect(),
             variant: node.variant.name.as_ref().map(|name| name.as_str()),
         };
+        let images = images
+            .iter()
+            .filter(|image| node.images.contains(image.name.as_str()))
+            .filter_map(|image| DeclaredImage::read(&scope, image));
+        let mut images: Vec<DeclaredImage> = images.collect();
+        add_triggered_files(&mut images);
         let declared = DeclaredVariant {
             variant: node.variant.clone(),
             tests: tests
@@ -216,11 +222,7 @@ impl<'a> SpecReader<'a> {
             channels: channels
                 .map(|node| channels::read(&reader, node, &known))
                 .unwrap_or_default(),
-            images: images
-                .iter()
-                .filter(|image| node.images.contains(image.name.as_str()))
-                .filter_map(|image| DeclaredImage::read(&scope, image))
-                .collect(),
+            images,
         };
         self.used.borrow_mut().extend(variables.used());
         declared

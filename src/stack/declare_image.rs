@@ -1,6 +1,6 @@
 //! One image as declared in one variant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 
@@ -8,7 +8,7 @@ use super::config::{self, Config};
 use super::env::{self, Env};
 use super::env_text::EnvString;
 use super::image_names::{ImageNames, Use};
-use super::image_source::{DeclaredBase, KnownImage};
+use super::image_source::{DeclaredBase, ImageSource, KnownImage};
 use super::info::{self, InfoCommand};
 use super::keys::{IMAGE_KEYS, NOT_OF_IMAGE};
 use super::model::Refresh;
@@ -17,7 +17,9 @@ use super::policy::{self, Policy};
 use super::problems::Problems;
 use super::reader::Reader;
 use super::scope::{Scope, Top};
-use super::steps::{SHORT, Step, StepReader, TO_COME, read_dockerfile, report_to_come};
+use super::steps::{
+    Dockerfile, Kind, SHORT, Step, StepReader, TO_COME, read_dockerfile, report_to_come,
+};
 use super::suite::{self, Declarer, SuiteEntry};
 use super::tags::{self, TagTemplate};
 use super::variables::Variables;
@@ -82,6 +84,14 @@ struct ImageReader<'a> {
 }
 
 impl DeclaredImage {
+    /// Returns its Dockerfile.
+    fn dockerfile_mut(&mut self) -> Option<&mut Dockerfile> {
+        match &mut self.steps.first_mut()?.kind {
+            Kind::Dockerfile(file) => Some(file),
+            _ => None,
+        }
+    }
+
     /// Reads an image. Returns `None` if it has no mapping to read.
     pub fn read(scope: &Scope, image: &ImageNode) -> Option<Self> {
         let node = image.node?;
@@ -322,4 +332,32 @@ fn refresh(reader: &Reader, node: &Node) -> Option<Refresh> {
         ("monthly", Refresh::Monthly),
     ];
     reader.one_of(node, "`refresh`", &known)
+}
+
+/// Gives Dockerfiles all files of their contexts if a trigger of their base copies some: which ones is known to the engine.
+pub fn add_triggered_files(images: &mut [DeclaredImage]) {
+    let mut triggering = BTreeSet::new();
+    for image in images.iter_mut() {
+        let name = image.name.value.clone();
+        if image
+            .dockerfile_mut()
+            .is_some_and(|file| file.triggers_copy)
+        {
+            triggering.insert(name);
+        }
+    }
+    for image in images {
+        let is_triggered = match &image.base {
+            Some(DeclaredBase::Image(ImageSource::InStack(base))) => {
+                triggering.contains(&base.value)
+            }
+            _ => false,
+        };
+        if let Some(file) = image.dockerfile_mut() {
+            let whole = std::mem::take(&mut file.whole);
+            if is_triggered {
+                file.files = whole;
+            }
+        }
+    }
 }

@@ -67,6 +67,38 @@ fn files_are_those_that_instructions_name_and_nothing_ignores() {
 }
 
 #[test]
+fn a_trigger_of_a_base_that_copies_gets_all_files_of_the_context() {
+    let files = [
+        ("images/a/one", "x"),
+        ("images/a/left.out", "x"),
+        ("images/a/.dockerignore", "*.out\nDockerfile\n"),
+        ("images/base/Dockerfile", ""),
+    ];
+    let used = |trigger: &str| {
+        let base = format!("FROM debian:12\n{trigger}\n");
+        let mut files = files;
+        files[3].1 = &base;
+        let images = "  a: { dockerfile: Dockerfile }\n  base: { dockerfile: Dockerfile }\n";
+        let stack = of(images, "FROM base\n", &files).expect("valid");
+        let file = image(&stack, "a").dockerfile().cloned();
+        file.expect("it has one")
+            .files
+            .into_keys()
+            .collect::<Vec<String>>()
+    };
+    for trigger in ["ONBUILD COPY . /src/", "ONBUILD RUN --mount=target=/x true"] {
+        assert_eq!(used(trigger), [".dockerignore", "one"], "{trigger}");
+    }
+    for trigger in [
+        "ONBUILD RUN true",
+        "COPY . /",
+        "ONBUILD COPY --from=busybox / /",
+    ] {
+        assert_eq!(used(trigger), [""; 0], "{trigger}");
+    }
+}
+
+#[test]
 fn an_agent_is_needed_if_its_mount_requires_it() {
     let text = "FROM debian:12\nRUN --mount=type=ssh x\nRUN --mount=type=ssh,required x\n\
                 RUN --mount=type=ssh,id=other,required=true x\n";

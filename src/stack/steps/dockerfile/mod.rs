@@ -44,8 +44,12 @@ pub struct Dockerfile {
     pub base: Option<String>,
     /// All other images it uses, by the name it has for them.
     pub images: BTreeMap<String, ImageSource>,
+    /// All files of the context, until it is known whether a trigger of its base, an image of the stack, copies some.
+    pub whole: BTreeMap<String, Utf8PathBuf>,
     /// Whether it has `ONBUILD`.
     pub has_triggers: bool,
+    /// Whether an `ONBUILD` of it copies files of the context of the image that is based on it.
+    pub triggers_copy: bool,
     /// Its text with other names for images whose names are those of stages. The frontend takes one for the other.
     pub renamed: Option<String>,
     /// IDs of the SSH agents that it needs.
@@ -113,6 +117,8 @@ impl Dockerfile {
             images,
             // These follow from the file.
             has_triggers: _,
+            triggers_copy: _,
+            whole: _,
             renamed: _,
             agents: _,
         } = self;

@@ -13,7 +13,7 @@ use crate::spec::node::{Entry, Node};
 use crate::spec::tree::File;
 use crate::stack::forms::Form;
 use crate::stack::image_names::{OtherNames, Use, WrittenName};
-use crate::stack::image_source::DeclaredBase;
+use crate::stack::image_source::{DeclaredBase, ImageSource};
 use crate::stack::paths::Paths;
 use crate::stack::reader::Reader;
 use crate::stack::steps::context::StepReader;
@@ -101,7 +101,9 @@ fn read_parts(step: &StepReader, entry: &Entry) -> Option<(Dockerfile, DeclaredB
         files: BTreeMap::new(),
         base: None,
         images: BTreeMap::new(),
+        whole: BTreeMap::new(),
         has_triggers: false,
+        triggers_copy: false,
         renamed: None,
         agents: BTreeSet::new(),
     };
@@ -160,12 +162,16 @@ fn read_parts(step: &StepReader, entry: &Entry) -> Option<(Dockerfile, DeclaredB
         }
     }
     made.has_triggers = uses.has_triggers;
+    made.triggers_copy = uses.triggers_copy;
     made.agents = uses.agents.iter().map(|id| id.value.clone()).collect();
     let patterns = reading.ignore(&mut made, &uses, ignore)?;
     made.files = reading.files(&made, &uses, &patterns)?;
     reading.missing(&mut made, &uses);
     reading.folders(&mut made, &uses)?;
     let base = reading.images(&mut made, &parsed, &uses, &text)?;
+    if let DeclaredBase::Image(ImageSource::InStack(_)) = &base {
+        made.whole = reading.files_of(&made.context, |path| !patterns.matches(path))?;
+    }
     made.rename(&parsed, &uses, &text);
     Some((made, base, secrets))
 }
