@@ -27,6 +27,8 @@ pub struct Linked {
     pub context: BTreeSet<String>,
     /// Those that must be there.
     pub required: Vec<String>,
+    /// Whether an `ONBUILD` of it copies files of the context of the image that is based on it.
+    pub triggers_copy: bool,
 }
 
 /// Returns the name of the image of each target.
@@ -74,6 +76,20 @@ pub fn tag_of(reference: &str) -> Option<String> {
     }
     let reference = Reference::parse(reference).ok()?;
     reference.tag.map(|tag| tag.to_string())
+}
+
+/// Adds the whole context of an image if a trigger of its base copies files: which ones is not known.
+pub fn add_triggered(parts: &mut [(Target, Linked)], names: &BTreeMap<String, String>) {
+    let triggering = parts.iter().filter(|(_, linked)| linked.triggers_copy);
+    let triggering: BTreeSet<String> = triggering
+        .filter_map(|(target, _)| names.get(&target.name).cloned())
+        .collect();
+    for (_, linked) in parts {
+        let base = linked.based_on.as_ref();
+        if base.is_some_and(|base| triggering.contains(base)) {
+            linked.context.insert(String::new());
+        }
+    }
 }
 
 /// Finds what a target uses of other targets.
@@ -154,6 +170,7 @@ pub fn link(
         linked.tags.clear();
     }
     linked.context = uses.context;
+    linked.triggers_copy = uses.triggers_copy;
     let required = uses.required.into_iter();
     linked.required = required.map(|word| word.value).collect();
     Ok(linked)

@@ -235,6 +235,7 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
         files::note_ignored(&target, &linked, sources, &mut texts, &mut notes)?;
         parts.push((target, linked));
     }
+    link::add_triggered(&mut parts, &names);
     let mut steps = Steps::of(&parts, &names, sources, &mut texts, settings)?;
     let mut images = Map::new();
     let mut copies = Vec::new();

@@ -48,6 +48,28 @@ pub fn target(path: &str) -> Target {
 }
 
 #[test]
+fn files_that_a_trigger_of_the_base_copies_are_copied() {
+    let copied = |trigger: &str| {
+        let base = format!("FROM debian:12\n{trigger}\n");
+        let files = [
+            ("base/Dockerfile", base.as_str()),
+            ("base/other", ""),
+            ("app/Dockerfile", "FROM base\n"),
+            ("app/src/main.py", ""),
+        ];
+        let found = Found {
+            targets: vec![target("base/Dockerfile"), target("app/Dockerfile")],
+            ..Found::default()
+        };
+        let made = import(found, &files);
+        let copies = copies(&made);
+        copies.iter().any(|(from, _)| *from == "app/src/main.py")
+    };
+    assert!(copied("ONBUILD COPY . /src/"));
+    assert!(!copied("ONBUILD RUN true"));
+}
+
+#[test]
 fn dockerfiles_that_name_each_other_are_linked() {
     let foundation = "images/docker-stacks-foundation/Dockerfile";
     let base = "images/base-notebook/Dockerfile";
