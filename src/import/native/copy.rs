@@ -148,8 +148,8 @@ impl Copy {
     }
 
     /// Fails if the mode may be another one than that of BuildKit, which also sets it on folders that it makes above the
-    /// target. `is_into`: files are placed in the target, as opposed to at it.
-    fn check_mode(&self, is_into: bool, state: &mut State) -> Result<(), Reason> {
+    /// target. `makes_target`: it is also set on the target if that is a missing folder, and `copy` does not.
+    fn check_mode(&self, makes_target: bool, state: &mut State) -> Result<(), Reason> {
         let Some(mode) = &self.mode else {
             return Ok(());
         };
@@ -160,7 +160,7 @@ impl Copy {
         state.make_missing();
         let path = self.path.trim_end_matches('/');
         let above = path.rsplit_once('/').map_or("", |(above, _)| above);
-        let folder = if is_into { path } else { above };
+        let folder = if makes_target { path } else { above };
         let folder = if folder.is_empty() { "/" } else { folder };
         if state.folders.contains(folder) {
             return Ok(());
@@ -196,7 +196,8 @@ fn of_context(
     let is_file = matches!(found.as_slice(), [Found::File]);
     let is_at =
         matches!(found.as_slice(), [Found::Folder]) || is_file && !copy.is_into_folder(state);
-    copy.check_mode(!is_at, state)?;
+    // Of files of the context, `copy` sets it on the target as well.
+    copy.check_mode(false, state)?;
     if is_file && !copy.is_into_folder(state) {
         state.copied.insert(copy.path.clone(), written[0].clone());
         targets.insert(copy.target.written(), copy.value(json!(written[0]), None));

@@ -300,8 +300,11 @@ fn a_mode_is_kept_where_buildkit_sets_it_on_the_same_files() {
         ),
         ("COPY --chmod=750 d /dd", kept("d/", "/dd/", "750")),
         ("COPY --chmod=644 a.txt /new/deep/a", missing("/new/deep")),
-        ("COPY --chmod=644 a.txt /new/", missing("/new")),
-        ("COPY --chmod=644 a.txt d /new/", missing("/new")),
+        (
+            "COPY --chmod=644 a.txt /new/",
+            kept("a.txt", "/new/", "644"),
+        ),
+        ("COPY --chmod=644 a.txt /new/deep/", missing("/new")),
         ("COPY --chmod=750 d /new/d", missing("/new")),
         ("COPY --chmod=755 --from=x:1 /a /b /new/", missing("/new")),
         ("COPY --chmod=755 <<E /new/x\na\nE", missing("/new")),
