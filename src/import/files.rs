@@ -2,12 +2,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::link::Linked;
+use super::link::{self, Linked};
 use super::sources::{Sources, join};
 use super::texts::Texts;
 use super::{Copied, Note, Settings, Target};
 use crate::dockerfile::Ignore;
 use crate::path::is_at_or_below;
+
+/// Returns the targets with the contexts that they need, and what each uses of the others.
+pub fn linked(
+    targets: &[Target],
+    names: &BTreeMap<String, String>,
+    sources: &Sources,
+    texts: &mut Texts,
+    notes: &mut Vec<Note>,
+) -> Result<Vec<(Target, Linked)>, String> {
+    let mut parts = Vec::new();
+    for target in targets {
+        let linked = link::link(target, targets, names, texts, notes)?;
+        let target = with_context(target, &linked, sources, notes);
+        note_ignored(&target, &linked, sources, texts, notes)?;
+        parts.push((target, linked));
+    }
+    link::add_triggered(&mut parts, names);
+    Ok(parts)
+}
 
 /// Where a target is in the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -228,14 +228,7 @@ pub fn imported(found: Found, sources: &Sources, settings: &Settings) -> Result<
     } = Published::of(&targets, &names, settings.registry.as_deref(), &mut notes);
     let sources = &*inline::with_files(&mut targets, &names, sources, &mut notes);
     let mut texts = Texts::read(&targets, sources)?;
-    let mut parts = Vec::new();
-    for target in &targets {
-        let linked = link::link(target, &targets, &names, &texts, &mut notes)?;
-        let target = files::with_context(target, &linked, sources, &mut notes);
-        files::note_ignored(&target, &linked, sources, &mut texts, &mut notes)?;
-        parts.push((target, linked));
-    }
-    link::add_triggered(&mut parts, &names);
+    let parts = files::linked(&targets, &names, sources, &mut texts, &mut notes)?;
     let mut steps = Steps::of(&parts, &names, sources, &mut texts, settings)?;
     let mut images = Map::new();
     let mut copies = Vec::new();

@@ -194,8 +194,6 @@ fn of_context(
     let written: Vec<String> = written.collect();
     let found: Vec<Found> = found.iter().map(|source| source.found).collect();
     let is_file = matches!(found.as_slice(), [Found::File]);
-    let is_at =
-        matches!(found.as_slice(), [Found::Folder]) || is_file && !copy.is_into_folder(state);
     // Of files of the context, `copy` sets it on the target as well.
     copy.check_mode(false, state)?;
     if is_file && !copy.is_into_folder(state) {

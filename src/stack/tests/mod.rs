@@ -4,6 +4,7 @@ mod bases;
 mod compression;
 mod config;
 mod copied;
+mod dockerfile_names;
 mod dockerfiles;
 mod files;
 mod left_out;
