@@ -9,10 +9,11 @@ mod guessed;
 mod output;
 mod process;
 mod release;
+mod tips;
 
 use camino::Utf8PathBuf;
 use clap::builder::FalseyValueParser as Flag;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use self::build::{BuildArgs, LoadProgram, LockArgs, PlanArgs, ProvingArgs, TestArgs};
@@ -28,7 +29,6 @@ pub use self::release::{
     HistoryArgs, MovingArgs, PromoteArgs, RebuildArgs, RevertArgs, ShowArgs,
 };
 use super::Exit;
-use crate::compile::line;
 use crate::report::Progress;
 
 /// Build, test and publish a stack of container images with one BuildKit solve
@@ -77,7 +77,8 @@ impl Args {
                     _ => error,
                 }
             })
-            .map_err(|error| with_dashes(error, words()))
+            .map_err(|error| tips::with_dashes(error, words()))
+            .map_err(|error| tips::with_channel(error, words()))
     }
 
     /// Whether an invalid command line asks for JSON: by the flag, or by its variable.
@@ -101,40 +102,6 @@ impl Args {
             None => Ok(args),
         }
     }
-}
-
-/// Adds where `--` is missing if the command of `run` or `shell` was taken for an argument of laminate.
-fn with_dashes(
-    mut error: clap::Error,
-    words: impl IntoIterator<Item = impl Into<std::ffi::OsString>>,
-) -> clap::Error {
-    let words = words.into_iter().map(|word| word.into());
-    let words: Vec<String> = words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    let found = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(found)) if error.kind() == ErrorKind::UnknownArgument => found,
-        _ => return error,
-    };
-    let mut places = words.iter();
-    let command = places.position(|word| word == "run" || word == "shell");
-    // The image comes first.
-    let at = command.and_then(|command| {
-        let rest = words
-            .iter()
-            .skip(command + 2)
-            .position(|word| word == found);
-        Some((command, command + 2 + rest?))
-    });
-    if let Some((command, at)) = at.filter(|_| !found.starts_with('-')) {
-        let (before, after) = (line(&words[command..at]), line(&words[at..]));
-        let tip = format!("put `--` before the command: `laminate {before} -- {after}`");
-        error.insert(
-            ContextKind::Suggested,
-            ContextValue::StyledStrs(vec![tip.into()]),
-        );
-    }
-    error
 }
 
 /// Options that every command takes.
@@ -412,34 +379,6 @@ mod tests {
         let words = ["laminate"].into_iter().chain(line.split_whitespace());
         let error = Args::parse_from(words).err()?;
         Some(error.to_string().lines().next()?.to_owned())
-    }
-
-    #[test]
-    fn a_command_without_dashes_gets_a_hint() {
-        for (line, hint) in [
-            ("run web id -u", Some("`laminate run web -- id -u`")),
-            (
-                "shell run --offline id",
-                Some("`laminate shell run --offline -- id`"),
-            ),
-            (
-                "run web python -c a;b",
-                Some("`laminate run web -- python -c 'a;b'`"),
-            ),
-            ("plan --nope", None),
-            ("run web --nope", None),
-        ] {
-            let words = || ["laminate"].into_iter().chain(line.split(' '));
-            let error = Args::parse_from(words()).expect_err(line);
-            let text = with_dashes(error, words()).to_string();
-            match hint {
-                Some(hint) => {
-                    let tip = format!("put `--` before the command: {hint}");
-                    assert!(text.contains(&tip), "{text}");
-                }
-                None => assert!(!text.contains("put `--`"), "{text}"),
-            }
-        }
     }
 
     #[test]
