@@ -206,7 +206,7 @@ impl<'a> SpecReader<'a> {
             .filter(|image| node.images.contains(image.name.as_str()))
             .filter_map(|image| DeclaredImage::read(&scope, image));
         let mut images: Vec<DeclaredImage> = images.collect();
-        add_triggered_files(&mut images);
+        add_triggered_files(&mut images, &reader, &paths);
         let declared = DeclaredVariant {
             variant: node.variant.clone(),
             tests: tests

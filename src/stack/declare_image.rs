@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::config::{self, Config};
 use super::env::{self, Env};
@@ -335,7 +335,7 @@ fn refresh(reader: &Reader, node: &Node) -> Option<Refresh> {
 }
 
 /// Gives Dockerfiles all files of their contexts if a trigger of their base copies some: which ones is known to the engine.
-pub fn add_triggered_files(images: &mut [DeclaredImage]) {
+pub fn add_triggered_files(images: &mut [DeclaredImage], reader: &Reader, paths: &Paths) {
     let mut triggering = BTreeSet::new();
     for image in images.iter_mut() {
         let name = image.name.value.clone();
@@ -353,11 +353,18 @@ pub fn add_triggered_files(images: &mut [DeclaredImage]) {
             }
             _ => false,
         };
-        if let Some(file) = image.dockerfile_mut() {
-            let whole = std::mem::take(&mut file.whole);
-            if is_triggered {
-                file.files = whole;
-            }
+        let span = image.name.span;
+        let Some(file) = image.dockerfile_mut() else {
+            continue;
+        };
+        let whole = std::mem::take(&mut file.whole);
+        if is_triggered {
+            let is_copied = |path: &Utf8PathBuf| {
+                let found = paths.files.get(path);
+                found.is_some_and(|found| paths.is_copied(reader, path, found, span))
+            };
+            let files = whole.into_iter().filter(|(_, path)| is_copied(path));
+            file.files = files.collect();
         }
     }
 }

@@ -103,6 +103,23 @@ fn a_trigger_of_a_base_that_copies_gets_all_files_of_the_context() {
 }
 
 #[test]
+fn a_file_that_no_instruction_names_is_not_checked() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n";
+    let built = |trigger: &str| {
+        let base = format!("FROM debian:12\n{trigger}\n");
+        let files = [
+            ("images/a/data.bin", pointer),
+            ("images/base/Dockerfile", base.as_str()),
+        ];
+        let images = "  a: { dockerfile: Dockerfile }\n  base: { dockerfile: Dockerfile }\n";
+        of(images, "FROM base\n", &files)
+    };
+    assert!(built("RUN true").is_ok());
+    let shown = built("ONBUILD COPY . /src/").expect_err("it would be copied");
+    assert!(shown.contains("Git LFS has not fetched it"), "{shown}");
+}
+
+#[test]
 fn an_agent_is_needed_if_its_mount_requires_it() {
     let text = "FROM debian:12\nRUN --mount=type=ssh x\nRUN --mount=type=ssh,required x\n\
                 RUN --mount=type=ssh,id=other,required=true x\n";

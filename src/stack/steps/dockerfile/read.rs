@@ -175,7 +175,12 @@ fn read_parts(step: &StepReader, entry: &Entry) -> Option<(Dockerfile, DeclaredB
     reading.folders(&mut made, &uses)?;
     let base = reading.images(&mut made, &parsed, &uses, &text)?;
     if let DeclaredBase::Image(ImageSource::InStack(_)) = &base {
-        made.whole = reading.files_of(&made.context, |path| !patterns.matches(path))?;
+        let files = step.paths.files.below(&made.context);
+        let files = files.filter_map(|(path, _)| {
+            let inner = path.strip_prefix(&made.context).ok()?.as_str();
+            (!patterns.matches(inner)).then(|| (inner.to_owned(), path.clone()))
+        });
+        made.whole = files.collect();
     }
     made.rename(&parsed, &uses, &text);
     Some((made, base, secrets))
