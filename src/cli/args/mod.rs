@@ -77,8 +77,7 @@ impl Args {
                     _ => error,
                 }
             })
-            .map_err(|error| tips::with_dashes(error, words()))
-            .map_err(|error| tips::with_channel(error, words()))
+            .map_err(|error| tips::with_tip(error, words()))
     }
 
     /// Whether an invalid command line asks for JSON: by the flag, or by its variable.

@@ -20,8 +20,8 @@ const OF_DOCKER: [(&[&str], &str); 3] = [
     ),
 ];
 
-/// Adds how a channel is promoted to if `--to` is missing and one word is given, as in `promote latest`.
-pub(super) fn with_channel(
+/// Adds what to write to the error of an invalid command line. `words`: those of the command line, with the program first.
+pub(super) fn with_tip(
     mut error: clap::Error,
     words: impl IntoIterator<Item = impl Into<std::ffi::OsString>>,
 ) -> clap::Error {
@@ -29,15 +29,14 @@ pub(super) fn with_channel(
     let words: Vec<String> = words
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    if let ([_, command, channel], ErrorKind::MissingRequiredArgument) =
-        (words.as_slice(), error.kind())
-        && command == "promote"
-        && !channel.starts_with('-')
-    {
-        let tip = format!(
-            "`{}` moves a channel to the release of the checked-out commit",
-            line(&["laminate", "promote", "--to", channel].map(str::to_owned))
-        );
+    let tip = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::MissingRequiredArgument, _) => channel(&words),
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(found))) => {
+            of_process(found, &words)
+        }
+        _ => None,
+    };
+    if let Some(tip) = tip {
         error.insert(
             ContextKind::Suggested,
             ContextValue::StyledStrs(vec![tip.into()]),
@@ -46,47 +45,40 @@ pub(super) fn with_channel(
     error
 }
 
-/// Adds where `--` is missing if the command of `run` or `shell` was taken for an argument of laminate.
-pub(super) fn with_dashes(
-    mut error: clap::Error,
-    words: impl IntoIterator<Item = impl Into<std::ffi::OsString>>,
-) -> clap::Error {
-    let words = words.into_iter().map(|word| word.into());
-    let words: Vec<String> = words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    let found = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(found)) if error.kind() == ErrorKind::UnknownArgument => found,
-        _ => return error,
-    };
+/// Returns how a channel is promoted to if `--to` is missing and one word is given, as in `promote latest`.
+fn channel(words: &[String]) -> Option<String> {
+    match words {
+        [_, command, channel] if command == "promote" && !channel.starts_with('-') => {
+            let command = ["laminate", "promote", "--to", channel].map(str::to_owned);
+            Some(format!(
+                "`{}` moves a channel to the release of the checked-out commit",
+                line(&command)
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// Returns what to write for an option of `docker run`, or where `--` is missing if the command of `run` or `shell` was taken
+/// for an argument of laminate.
+fn of_process(found: &str, words: &[String]) -> Option<String> {
     let mut places = words.iter();
-    let command = places.position(|word| word == "run" || word == "shell");
-    // The image comes first.
-    let at = command.and_then(|command| {
-        let rest = words
-            .iter()
-            .skip(command + 2)
-            .position(|word| word == found);
-        Some((command, command + 2 + rest?))
-    });
+    let command = places.position(|word| word == "run" || word == "shell")?;
     let mut of_docker = OF_DOCKER.iter();
-    let of_docker = of_docker.find(|(names, _)| names.contains(&found.as_str()));
-    if let (Some((_, tip)), Some(_)) = (of_docker, command) {
-        error.insert(
-            ContextKind::Suggested,
-            ContextValue::StyledStrs(vec![(*tip).into()]),
-        );
-        return error;
+    if let Some((_, tip)) = of_docker.find(|(names, _)| names.contains(&found)) {
+        return Some((*tip).to_owned());
     }
-    if let Some((command, at)) = at.filter(|_| !found.starts_with('-')) {
-        let (before, after) = (line(&words[command..at]), line(&words[at..]));
-        let tip = format!("put `--` before the command: `laminate {before} -- {after}`");
-        error.insert(
-            ContextKind::Suggested,
-            ContextValue::StyledStrs(vec![tip.into()]),
-        );
+    if found.starts_with('-') {
+        return None;
     }
-    error
+    // The image comes first.
+    let first = command + 2;
+    let mut rest = words.iter().skip(first);
+    let at = first + rest.position(|word| word == found)?;
+    let (before, after) = (line(&words[command..at]), line(&words[at..]));
+    Some(format!(
+        "put `--` before the command: `laminate {before} -- {after}`"
+    ))
 }
 
 #[cfg(test)]
@@ -111,7 +103,7 @@ mod tests {
         ] {
             let words = || ["laminate"].into_iter().chain(line.split(' '));
             let error = Args::parse_from(words()).expect_err(line);
-            let text = with_dashes(error, words()).to_string();
+            let text = with_tip(error, words()).to_string();
             match hint {
                 Some(hint) => {
                     let tip = format!("put `--` before the command: {hint}");
@@ -132,7 +124,7 @@ mod tests {
         ] {
             let words = || ["laminate"].into_iter().chain(line.split(' '));
             let error = Args::parse_from(words()).expect_err(line);
-            let text = with_channel(with_dashes(error, words()), words()).to_string();
+            let text = with_tip(error, words()).to_string();
             assert!(text.contains(hint), "{text}");
         }
     }

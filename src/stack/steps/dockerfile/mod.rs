@@ -18,7 +18,7 @@ use crate::name::{Digest, Reference};
 use crate::stack::image_source::ImageSource;
 
 /// A Dockerfile with everything it uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dockerfile {
     /// The file, under `images/`.
     pub file: Utf8PathBuf,

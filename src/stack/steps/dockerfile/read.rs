@@ -69,29 +69,6 @@ pub fn read(step: &StepReader, entry: &Entry) -> Option<ReadDockerfile> {
 }
 
 impl Dockerfile {
-    /// Returns a Dockerfile with nothing but a context.
-    fn in_context(context: Utf8PathBuf) -> Self {
-        Self {
-            file: Utf8PathBuf::new(),
-            context,
-            ignore: None,
-            ignored: BTreeSet::new(),
-            missing: BTreeMap::new(),
-            target: None,
-            args: BTreeMap::new(),
-            contexts: BTreeMap::new(),
-            folders: BTreeMap::new(),
-            files: BTreeMap::new(),
-            base: None,
-            images: BTreeMap::new(),
-            whole: BTreeMap::new(),
-            has_triggers: false,
-            triggers_copy: false,
-            renamed: None,
-            agents: BTreeSet::new(),
-        }
-    }
-
     /// Reads `args:`. Returns where the names and the values are.
     fn read_args(&mut self, reader: &Reader, node: &Node) -> Option<BTreeMap<String, ArgPlace>> {
         let mut places = BTreeMap::new();
@@ -111,7 +88,10 @@ impl Dockerfile {
 
 fn read_parts(step: &StepReader, entry: &Entry) -> Option<(Dockerfile, DeclaredBase, Vec<Secret>)> {
     let (reader, node) = (step.reader, &entry.value);
-    let mut made = Dockerfile::in_context(step.paths.folder.clone());
+    let mut made = Dockerfile {
+        context: step.paths.folder.clone(),
+        ..Dockerfile::default()
+    };
     let mut secrets = Vec::new();
     // A file that the spec does not name is at the key.
     let (mut at, mut target) = (entry.key.span, entry.key.span);
