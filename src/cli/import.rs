@@ -243,7 +243,11 @@ async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
                 }
                 links.extend(target.map(|target| (path.to_string(), target)));
             }
-            let text = if is_text { text_of(&whole) } else { None };
+            let text = if is_text {
+                text_of(&whole, LARGEST)
+            } else {
+                None
+            };
             files.insert(path.to_string(), text);
         }
     }
@@ -328,17 +332,17 @@ async fn first(mut places: Vec<Place>) -> Result<(Place, Sources, Found), Failur
         for target in &found.targets {
             if let Some(text) = sources.files.get_mut(&target.dockerfile) {
                 let path = place.folder.join(&target.dockerfile);
-                *text = text.take().or_else(|| text_of(&path));
+                *text = text.take().or_else(|| text_of(&path, LARGEST));
             }
         }
         return Ok((place, sources, found));
     }
 }
 
-/// Returns the text of a file, unless it is too large for a Dockerfile.
-fn text_of(path: &Utf8Path) -> Option<String> {
+/// Returns the text of a file, unless it is larger than so many bytes.
+fn text_of(path: &Utf8Path, largest: u64) -> Option<String> {
     let size = fs_err::metadata(path).ok()?.len();
-    (size <= LARGEST).then(|| fs_err::read_to_string(path).ok())?
+    (size <= largest).then(|| fs_err::read_to_string(path).ok())?
 }
 
 async fn found(

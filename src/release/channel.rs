@@ -271,8 +271,10 @@ impl Channel<'_> {
             expected,
             found: step.old.clone(),
         };
+        // Most moves take nothing, and read no further back.
+        let current = current.filter(|_| !open.is_empty());
         let mut next = current.map(|(_, entry)| entry.clone());
-        while let Some(entry) = next.filter(|_| !open.is_empty()) {
+        while let Some(entry) = next {
             open.retain(|step| {
                 let mut images = entry.images.iter();
                 let same = images.find(|it| it.repository == step.repository && it.tag == step.tag);
@@ -284,6 +286,9 @@ impl Channel<'_> {
                 }
                 false
             });
+            if open.is_empty() {
+                break;
+            }
             next = self.previous(&entry).await?.map(|(_, entry)| entry);
         }
         taken.extend(open.into_iter().map(|step| drift(step, None)));

@@ -1,9 +1,8 @@
 //! Scripts and CI files that build images without laminate.
 
 use camino::Utf8Path;
-use fs_err as fs;
 
-use super::below;
+use super::{below, text_of};
 use crate::import::Sources;
 
 /// Larger files are not read, bytes.
@@ -49,11 +48,7 @@ pub fn find(folder: &Utf8Path, sources: &Sources) -> Vec<String> {
     let files = files.filter(|path| runs_builds(path) && !sources.is_ignored(path));
     files
         .filter_map(|path| {
-            let whole = below(folder, path);
-            let is_small = fs::metadata(&whole).is_ok_and(|it| it.len() <= LARGEST);
-            let text = is_small
-                .then(|| fs::read_to_string(&whole).ok())
-                .flatten()?;
+            let text = text_of(&below(folder, path), LARGEST)?;
             Some(format!("{path}:{}", first_build(&text)?))
         })
         .collect()
@@ -79,6 +74,8 @@ fn first_build(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use fs_err as fs;
 
     use super::*;
 
