@@ -1,5 +1,6 @@
 //! `laminate parity`: compares an image of the stack with the one it replaces.
 
+mod groups;
 mod images;
 mod shown;
 

@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde_json::Value;
 
 pub use layers::{Compressed, add_layer};
@@ -101,6 +101,9 @@ pub struct Changed {
     pub first: Option<String>,
     /// What the second image has; `None`: nothing.
     pub second: Option<String>,
+    /// The same two without what only this file has: its size, its digest, the target of a link. Empty for settings and
+    /// packages.
+    pub alike: [Option<String>; 2],
 }
 
 impl Differences {
@@ -110,13 +113,25 @@ impl Differences {
     }
 }
 
-/// Returns the paths to leave out: [`IGNORED`] and others. The error is the first invalid pattern.
+/// Returns the paths to leave out: [`IGNORED`] and others. One of the others has the meaning that it has in `.gitignore`:
+/// without a `/` it matches at any depth, and what is below a folder that it matches is left out as well. The error is the
+/// first invalid pattern.
 pub fn patterns(others: &[String]) -> Result<GlobSet, String> {
     let mut set = GlobSetBuilder::new();
-    let usual = IGNORED.iter().map(|(pattern, _)| *pattern);
-    for text in usual.chain(others.iter().map(String::as_str)) {
-        let pattern = text.trim_start_matches('/');
-        set.add(Glob::new(pattern).map_err(|_| text.to_owned())?);
+    let mut add = |pattern: &str, text: &str| {
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+        set.add(glob.map_err(|_| text.to_owned())?);
+        Ok::<_, String>(())
+    };
+    for (pattern, _) in IGNORED {
+        add(pattern, pattern)?;
+    }
+    for text in others {
+        let inner = text.trim_matches('/');
+        let is_anywhere = !text.trim_end_matches('/').contains('/');
+        let pattern = format!("{}{inner}", if is_anywhere { "**/" } else { "" });
+        add(&pattern, text)?;
+        add(&format!("{pattern}/**"), text)?;
     }
     set.build().map_err(|error| error.to_string())
 }
@@ -136,58 +151,97 @@ pub fn compare(first: &Side, second: &Side, ignored: &GlobSet) -> Differences {
         ..Differences::default()
     };
     let (ours, theirs) = (&first.files.entries, &second.files.entries);
-    let paths: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-    // A folder that only one image has stands for what is in it.
-    let mut missing: Option<(String, usize)> = None;
+    let mut paths: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
+    // What is in a folder follows it: `a`, `a/x`, `a-b`.
+    paths.sort_by(|one, other| one.split('/').cmp(other.split('/')));
+    paths.dedup();
+    let mut missing: Option<MissingFolder> = None;
     for path in paths {
         let (one, other) = (ours.get(path), theirs.get(path));
         if one == other {
             continue;
         }
-        if let Some((folder, count)) = &mut missing
-            && is_below(path, folder)
+        let is_ignored = ignored.is_match(path);
+        if let Some(folder) = &mut missing
+            && is_below(path, &folder.path)
             && (one.is_none() || other.is_none())
         {
-            *count += 1;
+            folder.entries += usize::from(!is_ignored);
+            folder.ignored += usize::from(is_ignored);
             continue;
         }
         made.end_folder(&mut missing);
-        if ignored.is_match(path) {
+        if is_ignored {
             made.ignored += 1;
             continue;
         }
         let is_folder = |entry: &Option<&Entry>| entry.is_some_and(|it| it.kind == Kind::Folder);
         if one.is_none() && is_folder(&other) || other.is_none() && is_folder(&one) {
-            missing = Some((path.clone(), 0));
+            missing = Some(MissingFolder {
+                path: path.clone(),
+                entries: 0,
+                ignored: 0,
+            });
         }
-        let (first, second) = described(one, other);
-        let what = format!("/{path}");
-        made.files.push(Changed {
-            what,
-            first,
-            second,
-        });
+        made.files.push(changed(path, one, other));
     }
     made.end_folder(&mut missing);
     made
 }
 
+/// A folder that only one image has: it stands for what is in it.
+struct MissingFolder {
+    path: String,
+    /// How many entries below it count.
+    entries: usize,
+    /// How many entries below it are left out.
+    ignored: usize,
+}
+
 impl Differences {
-    /// Adds the number of files to a folder that only one image has.
-    fn end_folder(&mut self, missing: &mut Option<(String, usize)>) {
-        if let (Some((_, count @ 1..)), Some(last)) = (missing.take(), self.files.last_mut()) {
-            let side = last.first.as_mut().or(last.second.as_mut());
-            if let Some(text) = side {
-                text.push_str(&format!(", with {count} files and folders"));
-            }
+    /// Adds the number of entries to a folder that only one image has. Takes a folder back of which all entries are left
+    /// out.
+    fn end_folder(&mut self, missing: &mut Option<MissingFolder>) {
+        let Some(folder) = missing.take() else {
+            return;
+        };
+        self.ignored += folder.ignored;
+        if folder.entries == 0 && folder.ignored > 0 {
+            self.ignored += 1;
+            self.files.pop();
+        } else if folder.entries > 0
+            && let Some(last) = self.files.last_mut()
+            && let Some(text) = last.first.as_mut().or(last.second.as_mut())
+        {
+            text.push_str(&format!(", with {} files and folders", folder.entries));
         }
     }
 }
 
+/// Returns the difference at a path.
+fn changed(path: &str, one: Option<&Entry>, other: Option<&Entry>) -> Changed {
+    let (first, second) = described(one, other, Kind::describe);
+    let alike = described(one, other, |kind| kind.name().to_owned());
+    Changed {
+        what: format!("/{path}"),
+        first,
+        second,
+        alike: [alike.0, alike.1],
+    }
+}
+
 /// Returns what two images have at a path: only what differs if both have something.
-fn described(one: Option<&Entry>, other: Option<&Entry>) -> (Option<String>, Option<String>) {
+fn described(
+    one: Option<&Entry>,
+    other: Option<&Entry>,
+    kind: impl Fn(&Kind) -> String,
+) -> (Option<String>, Option<String>) {
     let (Some(one), Some(other)) = (one, other) else {
-        return (one.map(Entry::whole), other.map(Entry::whole));
+        let whole = |it: &Entry| {
+            let kind = kind(&it.kind);
+            format!("{kind}, {}:{}, mode {:o}", it.uid, it.gid, it.mode)
+        };
+        return (one.map(whole), other.map(whole));
     };
     let mut parts: (Vec<String>, Vec<String>) = Default::default();
     let mut add = |is_same: bool, one: String, other: String| {
@@ -196,11 +250,7 @@ fn described(one: Option<&Entry>, other: Option<&Entry>) -> (Option<String>, Opt
             parts.1.push(other);
         }
     };
-    add(
-        one.kind == other.kind,
-        one.kind.describe(),
-        other.kind.describe(),
-    );
+    add(one.kind == other.kind, kind(&one.kind), kind(&other.kind));
     let owner = |it: &Entry| format!("{}:{}", it.uid, it.gid);
     add(owner(one) == owner(other), owner(one), owner(other));
     let mode = |it: &Entry| format!("mode {:o}", it.mode);
@@ -217,25 +267,21 @@ fn described(one: Option<&Entry>, other: Option<&Entry>) -> (Option<String>, Opt
     (Some(parts.0.join(", ")), Some(parts.1.join(", ")))
 }
 
-impl Entry {
-    fn whole(&self) -> String {
-        format!(
-            "{}, {}:{}, mode {:o}",
-            self.kind.describe(),
-            self.uid,
-            self.gid,
-            self.mode
-        )
-    }
-}
-
 impl Kind {
     fn describe(&self) -> String {
         match self {
-            Self::Folder => "folder".to_owned(),
             Self::File { size, digest } => format!("file of {size} bytes ({})", digest.short()),
             Self::Link(target) => format!("link to {target}"),
-            Self::Other(kind) => (*kind).to_owned(),
+            Self::Folder | Self::Other(_) => self.name().to_owned(),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::File { .. } => "file",
+            Self::Link(_) => "link",
+            Self::Other(kind) => kind,
         }
     }
 }
@@ -250,6 +296,7 @@ fn changes(first: &BTreeMap<String, String>, second: &BTreeMap<String, String>) 
         what: name.clone(),
         first: first.get(name).cloned(),
         second: second.get(name).cloned(),
+        alike: Default::default(),
     });
     changed.collect()
 }

@@ -189,3 +189,37 @@ fn compressed_layers_are_read() {
     assert_eq!(files.entries.len(), 1);
     assert!(add_layer(&mut files, &b"nonsense"[..], Compressed::Zstd).is_err());
 }
+
+#[test]
+fn a_folder_of_which_all_entries_are_left_out_is_left_out() {
+    let one = side(
+        &[&[
+            ("opt/", ""),
+            ("opt/venv/", ""),
+            ("opt/venv/x", "1"),
+            ("opt/venv-2", "1"),
+            ("opt/empty/", ""),
+        ]],
+        Value::Null,
+    );
+    let other = side(&[&[("opt/", "")]], Value::Null);
+    let shown = |pattern: &str| {
+        let ignored = patterns(&[pattern.to_owned()]).expect("valid");
+        let found = compare(&one, &other, &ignored);
+        let paths = found.files.iter().map(|it| it.what.clone());
+        (paths.collect::<Vec<_>>(), found.ignored)
+    };
+    let rest = vec!["/opt/empty".to_owned(), "/opt/venv-2".to_owned()];
+    for pattern in [
+        "/opt/venv",
+        "opt/venv/",
+        "opt/venv/**",
+        "opt/venv/*",
+        "venv",
+    ] {
+        assert_eq!(shown(pattern), (rest.clone(), 2), "{pattern}");
+    }
+    assert_eq!(shown("opt/*"), (Vec::new(), 4));
+    assert_eq!(shown("/venv").1, 0);
+    assert_eq!(shown("o*/x").1, 0, "`*` does not match a `/`");
+}

@@ -75,9 +75,9 @@ pub struct ParityArgs {
     /// The image to compare it with, for example the one of the Dockerfile; also an image of the stack
     #[arg(long, value_name = "REFERENCE")]
     pub with: String,
-    /// Leave out files that this pattern matches; can be repeated
+    /// Leave out files that this pattern matches, and what is below them; can be repeated
     ///
-    /// `**` matches any folders: `--ignore 'opt/**/*.log'`.
+    /// A pattern is read as in .gitignore: `*.log` matches in each folder, `/opt/*.log` in /opt, and `/opt/**/*.log` below it.
     #[arg(long, value_name = "PATTERN")]
     pub ignore: Vec<String>,
     /// The form of the list

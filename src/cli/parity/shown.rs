@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::groups::{Row, rows};
 use super::images::Compared;
 use crate::name::Reference;
 use crate::parity::{self, Changed, Differences};
@@ -44,7 +45,7 @@ fn words(sides: &[Compared; 2]) -> [&'static str; 2] {
     }
 }
 
-/// Returns the number of differences, and what was left out.
+/// Returns the number of differences, what was left out, and where each path is if some share a row.
 fn summary(found: &Differences) -> String {
     let count: usize = parts(found).iter().map(|(_, list)| list.len()).sum();
     let mut text = match count {
@@ -58,10 +59,13 @@ fn summary(found: &Differences) -> String {
             "; {count} files that differ from build to build are left out"
         ));
     }
+    if rows(&found.files).len() < found.files.len() {
+        text.push_str("; `--json` lists each path");
+    }
     text
 }
 
-/// Returns a line for each image, and one for each difference.
+/// Returns a line for each image, and one for each difference or group of differences.
 pub fn text(found: &Differences, sides: &[Compared; 2]) -> String {
     let words = words(sides);
     let width = words[0].len().max(words[1].len()) + 1;
@@ -76,22 +80,25 @@ pub fn text(found: &Differences, sides: &[Compared; 2]) -> String {
             continue;
         }
         text.push_str(&format!("{title}\n"));
-        for difference in list {
-            text.push_str(&format!("  {}\n", line(difference, words)));
+        for row in rows(list) {
+            text.push_str(&format!("  {}\n", line(&row, words)));
         }
     }
     text.push_str(&format!("{}\n", summary(found)));
     text
 }
 
-/// Returns a difference on one line.
-fn line(difference: &Changed, words: [&str; 2]) -> String {
-    let Changed {
+/// Returns a row on one line.
+fn line(row: &Row, words: [&str; 2]) -> String {
+    let Row {
         what,
         first,
         second,
-    } = difference;
+    } = row;
     match (first, second) {
+        (Some(first), Some(second)) if first == second => {
+            format!("{what}: {first}")
+        }
         (Some(first), Some(second)) => {
             format!("{what}: {} {first}; {} {second}", words[0], words[1])
         }
@@ -117,7 +124,7 @@ pub fn markdown(found: &Differences, sides: &[Compared; 2]) -> String {
             "| {title} | {}: {} | {}: {} |\n|---|---|---|\n",
             words[0], sides[0].name, words[1], sides[1].name
         ));
-        for it in list {
+        for it in rows(list) {
             let what = it.what.replace('|', "\\|");
             text.push_str(&format!(
                 "| `{what}` | {} | {} |\n",
@@ -148,6 +155,7 @@ mod tests {
             what: what.to_owned(),
             first: first.map(str::to_owned),
             second: second.map(str::to_owned),
+            alike: Default::default(),
         };
         Differences {
             config: vec![changed("Env A", Some("4"), Some("8"))],
