@@ -150,14 +150,19 @@ def test_an_instruction_that_fails_is_shown_with_its_line(make_stack):
           missing: { dockerfile: Dockerfile }
         """, {
         "images/fails/Dockerfile": "FROM BASE\nRUN true\n\nRUN echo written; \\\n  exit 3\n",
-        "images/missing/Dockerfile": "FROM BASE\nCOPY nothing /x\n"})
+        "images/missing/Dockerfile": "FROM BASE\nARG NAME=nothing\nCOPY $NAME /x\n"})
     answer = stack.laminate("build", status=5)
     error = answer.image("fails")["error"]
     assert error["where"] == {"file": "images/fails/Dockerfile", "line": 4, "column": 1}
     assert error["exit_code"] == 3
     assert error["log_tail"] == ["written"]
-    assert answer.image("missing")["error"]["where"]["line"] == 2
+    assert answer.image("missing")["error"]["where"]["line"] == 3
     assert "not found" in answer.image("missing")["error"]["text"]
+
+    stack.replace("images/missing/Dockerfile", "$NAME", "nothing")
+    for command in ["plan", "build"]:
+        refused = stack.laminate(command, status=3, json=False)
+        assert "images/missing/Dockerfile:3:6" in refused.err and "[fails" not in refused.err, refused.err
 
 
 # The examples of BuildKit's and Docker's documentation that need no network. Those with a cache are left out: a cache is

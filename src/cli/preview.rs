@@ -1,4 +1,5 @@
-//! Faults of images that show in the configs of their external bases, before anything is built.
+//! Faults of images that show before anything is built: in the contexts of their Dockerfiles, and in the configs of their
+//! external bases.
 
 use std::collections::BTreeMap;
 
@@ -23,8 +24,8 @@ pub enum PolicyFindings {
     Left,
 }
 
-/// Reads the configs of the external bases of all images to build and checks the images. Fails with all
-/// errors, and sends the warnings.
+/// Reads the configs of the external bases of all images to build and checks the images. Fails with all errors, and sends the
+/// warnings. Without a registry, only the contexts of Dockerfiles are checked.
 pub async fn check(
     context: &Context,
     registry: Option<&Registry>,
@@ -32,7 +33,13 @@ pub async fn check(
     findings: PolicyFindings,
     events: &Events,
 ) -> Result<(), Failure> {
+    let stack = &context.stack;
+    let is_built = |id: ImageId| matches!(plan.images[id.0].action, Action::Build { .. });
+    let mut problems = missing_files(stack, is_built);
     let Some(registry) = registry else {
+        if !problems.is_empty() {
+            return Err(Failure::spec(stack.sources().as_ref().clone(), problems));
+        }
         if plan.builds() {
             let text = "no registry was asked: what the configs of external bases forbid is found by the build";
             events.send(Event::Note {
@@ -41,8 +48,6 @@ pub async fn check(
         }
         return Ok(());
     };
-    let stack = &context.stack;
-    let is_built = |id: ImageId| matches!(plan.images[id.0].action, Action::Build { .. });
     let platform = platform_name();
     let needed = needed(stack, gathered, is_built);
     let found = gather::external_images(registry, needed, &platform).await;
@@ -52,7 +57,9 @@ pub async fn check(
         .filter_map(|(reference, bytes)| Some((reference, BaseConfig::parse(&bytes).ok()?)))
         .collect();
     let others = &found.other_platforms;
-    let mut problems = compile::missing_platforms(stack, others, &platform, is_built);
+    problems.extend(compile::missing_platforms(
+        stack, others, &platform, is_built,
+    ));
     problems.extend(compile::other_architectures(
         stack, &bases, &platform, is_built,
     ));
@@ -70,6 +77,22 @@ pub async fn check(
         return Ok(());
     }
     Err(Failure::spec(stack.sources().as_ref().clone(), errors))
+}
+
+/// Returns the errors for files that Dockerfiles name and their contexts lack.
+fn missing_files(stack: &Stack, is_built: impl Fn(ImageId) -> bool) -> Vec<Diagnostic> {
+    let images = stack.images().iter().enumerate();
+    let built = images.filter(|(number, _)| is_built(ImageId(*number)));
+    let files = built.filter_map(|(_, image)| image.dockerfile());
+    let missing = files.flat_map(|file| file.missing.values());
+    let mut errors = Vec::new();
+    for problem in missing.filter(|it| it.severity == Severity::Error) {
+        // Images of several variants have the same Dockerfile.
+        if !errors.contains(problem) {
+            errors.push(problem.clone());
+        }
+    }
+    errors
 }
 
 /// Returns the external images that are read: the bases at the bottom of images to build, and what these copy from or

@@ -33,6 +33,8 @@ pub struct Uses {
     pub has_triggers: bool,
     /// Whether one of them names files of the context: that of the Dockerfile that is based on the target.
     pub triggers_copy: bool,
+    /// Whether the platform of the engine chooses between stages: not all of what is used is needed.
+    pub chosen_by_platform: bool,
     /// Names of all `ARG`s of the file.
     pub args: BTreeSet<String>,
     /// All names of images and stages in the file, as the frontend looks them up among the named contexts.
@@ -132,6 +134,7 @@ impl Dockerfile {
                 entitlements: Vec::new(),
                 has_triggers: false,
                 triggers_copy: false,
+                chosen_by_platform: false,
                 args: declared.chain(of_stages).cloned().collect(),
                 names,
             },
@@ -265,6 +268,7 @@ impl Follower<'_> {
         let name = match self.base(stage) {
             Ok(name) => name,
             Err(fault) => {
+                self.uses.chosen_by_platform = true;
                 let mut found = None;
                 for below in self.candidates(index) {
                     let root = self.below(below, is_own, is_new)?;

@@ -86,7 +86,7 @@ pub(super) fn left_out(stack: &Stack, image: &Image, message: &str) -> Option<St
             LeftOut::Empty => format!("`{path}` is an empty folder, which git does not track"),
         },
         Err(_) if file.missing.contains_key(path) => {
-            let help = file.missing[path].as_deref();
+            let help = file.missing[path].help.as_deref();
             let help = help.unwrap_or("add it, or remove it from the Dockerfile");
             format!("`{context}/` does not have it; {help}")
         }

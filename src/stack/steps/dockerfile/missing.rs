@@ -8,8 +8,8 @@ use crate::spec::tree::Lost;
 use crate::stack::paths::Paths;
 
 impl Reading<'_> {
-    /// Warns of files that are not in the context, on their lines. The frontend decides: for it, a name can mean something
-    /// else.
+    /// Adds the files that are not in the context: an error of the image on the line that names the file. If the platform of
+    /// the engine chooses the stages, it is a warning.
     pub fn missing(&self, made: &mut Dockerfile, uses: &Uses) {
         let paths = Paths {
             files: self.step.paths.files,
@@ -19,10 +19,11 @@ impl Reading<'_> {
             if !has(made, &word.value)
                 && let Some(mut problem) = self.fault(made, &paths, word)
             {
-                problem.severity = Severity::Warning;
-                made.missing
-                    .insert(word.value.clone(), problem.help.clone());
-                self.step.reader.report(problem);
+                if uses.chosen_by_platform {
+                    problem.severity = Severity::Warning;
+                    self.step.reader.report(problem.clone());
+                }
+                made.missing.entry(word.value.clone()).or_insert(problem);
             }
         }
     }
@@ -62,7 +63,7 @@ mod tests {
     use crate::diagnostic::Severity;
 
     #[test]
-    fn a_file_that_is_not_in_the_context_is_a_warning_on_its_line() {
+    fn a_file_that_is_not_in_the_context_is_an_error_on_its_line() {
         let text = "FROM debian:12 AS unused\nCOPY no-stage /\n\
                     FROM debian:12 AS build\nADD [\"no such\", \"/\"]\n\
                     FROM debian:12\nONBUILD COPY trigger /\n\
@@ -82,13 +83,19 @@ mod tests {
         ];
         let spec = "stack: x\nimages:\n  a: { dockerfile: Dockerfile }\n";
         let stack = crate::testing::stack_with(spec, &files);
-        let warnings = stack.warnings().iter();
-        let warnings = warnings.filter(|it| it.severity == Severity::Warning);
-        let warnings = warnings.map(|it| {
-            let span = it.primary.as_ref().expect("it has a place").span;
-            let line = text[..span.start as usize].matches('\n').count() + 1;
-            (line, it.message.as_str())
-        });
+        assert!(stack.warnings().is_empty());
+        let file = stack.images()[0].dockerfile().expect("it has one");
+        let mut shown: Vec<(usize, &str)> = file
+            .missing
+            .values()
+            .map(|it| {
+                assert_eq!(it.severity, Severity::Error);
+                let span = it.primary.as_ref().expect("it has a place").span;
+                let line = text[..span.start as usize].matches('\n').count() + 1;
+                (line, it.message.as_str())
+            })
+            .collect();
+        shown.sort();
         let expected = [
             (4, "missing file `images/a/no such`"),
             (10, "missing file `images/a/thers.txt`"),
@@ -97,7 +104,16 @@ mod tests {
             (12, "missing file `images/a/link/x`"),
             (13, "missing file `images/a/wheels`"),
         ];
-        assert_eq!(warnings.collect::<Vec<_>>(), expected);
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_file_of_a_stage_that_the_platform_chooses_is_a_warning() {
+        let text = "FROM scratch AS final-amd64\nFROM scratch AS final-arm64\nCOPY x /\nFROM final-${TARGETARCH}\n";
+        let spec = "stack: x\nimages:\n  a: { dockerfile: Dockerfile }\n";
+        let stack = crate::testing::stack_with(spec, &[("images/a/Dockerfile", text)]);
+        let warnings: Vec<&str> = stack.warnings().iter().map(|it| &*it.message).collect();
+        assert_eq!(warnings, ["missing file `images/a/x`"]);
     }
 
     #[test]

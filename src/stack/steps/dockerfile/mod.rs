@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 pub use folders::FolderContext;
 pub use read::{ReadDockerfile, read};
 
+use crate::diagnostic::Diagnostic;
 use crate::dockerfile::{self, Root, Uses, Word};
 use crate::name::{Digest, Reference};
 use crate::stack::image_source::ImageSource;
@@ -28,8 +29,8 @@ pub struct Dockerfile {
     pub ignore: Option<Utf8PathBuf>,
     /// Paths that its instructions name, and that file ignores.
     pub ignored: BTreeSet<String>,
-    /// Paths that its instructions name, and that are not in the context, with what to do.
-    pub missing: BTreeMap<String, Option<String>>,
+    /// Paths that its instructions name, and that are not in the context. Errors are reported if the image is built.
+    pub missing: BTreeMap<String, Diagnostic>,
     /// `target:`.
     pub target: Option<String>,
     /// `args:`.
