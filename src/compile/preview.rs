@@ -6,6 +6,7 @@ use super::command::{ROOT, user_of};
 use super::config::{BaseConfig, config};
 use super::config_text::check_environment;
 use super::defaults::StepDefaults;
+use super::environment::Environment;
 use super::group::merge;
 use super::health::health_script;
 use super::image::check_triggers;
@@ -13,7 +14,8 @@ use super::serve::serve_script;
 use super::shell::takes_errexit;
 use crate::diagnostic::Diagnostic;
 use crate::name::Reference;
-use crate::stack::{Base, Image, ImageId, Kind, Stack, Step, Test};
+use crate::source::Span;
+use crate::stack::{Base, Image, ImageId, Kind, Stack, Step, Test, unset_variable};
 
 /// An image with more layers is warned of. Docker uses at most 127 (`maxDepth` of overlay2), and tools add
 /// some of their own.
@@ -179,6 +181,10 @@ fn check_steps(stack: &Stack, image: &Image, base: &BaseConfig) -> Vec<Diagnosti
             _ => std::slice::from_ref(step),
         };
         for step in members {
+            if let Kind::Run(text) = &step.kind {
+                let env = defaults.env.with(&step.env);
+                problems.extend(unset_in_run(image, &env, text, step.span));
+            }
             let shell = defaults.shell(step);
             let is_run = matches!(step.kind, Kind::Run(_));
             if is_run && !takes_errexit(shell) && !shells.contains(&shell) {
@@ -200,8 +206,27 @@ fn check_suites(label: &str, image: &Image, config: &BaseConfig) -> Vec<Diagnost
         if suite.test == Some(Test::Healthcheck) {
             problems.extend(health_script(label, config, &suite.name).err());
         }
+        if let Some(Test::Run(text)) = &suite.test {
+            let env = config.env().with(&suite.env);
+            problems.extend(unset_in_run(image, &env, text, suite.name.span));
+        }
     }
     problems
+}
+
+/// Warns of a variable of the spec in shell text, whose environment has no variable of this name.
+fn unset_in_run(image: &Image, env: &Environment, text: &str, span: Span) -> Option<Diagnostic> {
+    let is_variable = |name: &str| image.vars.contains_key(name) && env.get(name).is_none();
+    let (start, end) = unset_variable(text, is_variable)?;
+    let variable = &text[start..end];
+    let name = &variable[2..variable.len() - 1];
+    let upper = name.to_ascii_uppercase();
+    let message =
+        format!("`{variable}` in `run` is not replaced, and the environment has no `{name}`");
+    let help =
+        format!("add `env: {{ {upper}: \"{variable}\" }}`, and write `${{{upper}}}` in `run`");
+    let problem = Diagnostic::warning(message).at(span, "the shell replaces it by nothing");
+    Some(problem.help(help))
 }
 
 fn without_errexit(image: &Image, step: &Step, shell: &[String]) -> Diagnostic {
@@ -334,6 +359,27 @@ mod tests {
                 "image `a`: steps are run by `/opt/shell.sh` without `-e`, so a command that fails does not stop them"
             ]
         );
+    }
+
+    #[test]
+    fn a_variable_of_the_spec_in_shell_text_is_a_warning() {
+        let images = |env: &str| {
+            format!(
+                "  a: {{ base: \"debian:12\", vars: {{ py: \"3\" }}, steps: [{{ run: \"echo ${{py}}\"{env} }}], tests: {{ t: {{ run: \"echo ${{image}}\" }} }} }}\n"
+            )
+        };
+        let message = |variable: &str, name: &str| {
+            format!("`{variable}` in `run` is not replaced, and the environment has no `{name}`")
+        };
+        let (step, suite) = (message("${py}", "py"), message("${image}", "image"));
+        assert_eq!(
+            messages(&images(""), base(json!({}))),
+            [step, suite.clone()]
+        );
+        let set = base(json!({ "config": { "Env": ["py=1"] } }));
+        assert_eq!(messages(&images(""), set), [suite.clone()]);
+        let own = images(", env: { py: \"${py}\" }");
+        assert_eq!(messages(&own, base(json!({}))), [suite]);
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod resolve;
 #[cfg(test)]
 pub mod schema;
 mod scope;
+mod shell_text;
 mod steps;
 mod suite;
 mod tags;
@@ -51,6 +52,7 @@ pub use model::{Base, Image, ImageId, Refresh, SCRATCH, Stack, Variant};
 pub use pattern::Pattern;
 pub use policy::{Allowance, LayerLimits, Policy, Refs};
 pub use scope::Overrides;
+pub use shell_text::unset_variable;
 pub use steps::{
     Append, AppendFrom, Apt, AptSource, CacheSharing, Conda, CondaEnvironment, CondaTool, Copy,
     CopyFrom, Cwd, Dockerfile, Kind, Link, Local, Mode, MountSource, Network, Part, Perms, Pip,

@@ -5,10 +5,12 @@ use serde_json::{Value as Json, json};
 
 use super::context::{StepReader, with_targets};
 use super::ownership::{self, Mode, Ownership, canonical_mode};
+use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spec::node::{Node, Value};
 use crate::stack::forms::Form;
-use crate::stack::reader::Fields;
+use crate::stack::reader::{Fields, part_of};
+use crate::stack::shell_text::unset_variable;
 
 /// One target of a `write` step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,12 +142,24 @@ pub(super) fn read_link(step: &StepReader, node: &Node) -> Option<Vec<Link>> {
     Some(list)
 }
 
-/// Reads a text byte for byte; it can be empty.
+/// Reads a text byte for byte; it can be empty. Warns of variables of the spec.
 fn verbatim(step: &StepReader, node: &Node) -> Option<String> {
-    match &node.value {
-        Value::Scalar { text, .. } if text.is_empty() => Some(String::new()),
-        _ => step.reader.literal(node, "the text").map(str::to_owned),
+    let reader = step.reader;
+    let text = match &node.value {
+        Value::Scalar { text, .. } if text.is_empty() => "",
+        _ => reader.literal(node, "the text")?,
+    };
+    let is_variable = |name: &str| reader.vars.values.contains_key(name);
+    if let Some((start, end)) = unset_variable(text, is_variable) {
+        let variable = &text[start..end];
+        let problem = Diagnostic::warning(format!("`{variable}` in a text is not replaced"))
+            .at(part_of(node.span, text, start, end), "a variable of the spec")
+            .help(format!(
+                "write `{{ text: …, vars: true }}` for its value, and with that `${variable}` to keep `{variable}`"
+            ));
+        reader.report(problem);
     }
+    Some(text.to_owned())
 }
 
 /// Reads `text:`, verbatim unless `vars: true`.
