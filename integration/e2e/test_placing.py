@@ -105,6 +105,12 @@ CASES = {
     "a folder of an image": case(
         "mkdir -p d/in; chmod 700 d/in; echo old >d/tool",
         "copy: { @/d: { image: SOURCE, from: /src/ } }", "COPY --from=SOURCE /src/ @/d"),
+    "a file of an image into a new folder": case(
+        "", "copy: { @/d/: { image: SOURCE, from: /src/tool, mode: \"750\", owner: \"7:8\" } }",
+        "COPY --from=SOURCE --chmod=750 --chown=7:8 /src/tool @/d/"),
+    "a file of an image into a folder": case(
+        "mkdir d; chmod 700 d", "copy: { @/d/: { image: SOURCE, from: /src/tool, mode: \"750\" } }",
+        "COPY --from=SOURCE --chmod=750 /src/tool @/d/"),
     "a folder of an image with an owner": case(
         "", "copy: { @/p/d: { image: SOURCE, from: /src, owner: \"1000:100\", mode: go-w } }",
         "COPY --from=SOURCE --chown=1000:100 --chmod=go-w /src @/p/d"),

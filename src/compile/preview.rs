@@ -377,7 +377,7 @@ mod tests {
             [step, suite.clone()]
         );
         let set = base(json!({ "config": { "Env": ["py=1"] } }));
-        assert_eq!(messages(&images(""), set), [suite.clone()]);
+        assert_eq!(messages(&images(""), set), std::slice::from_ref(&suite));
         let own = images(", env: { py: \"${py}\" }");
         assert_eq!(messages(&own, base(json!({}))), [suite]);
     }

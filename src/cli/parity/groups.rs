@@ -31,11 +31,7 @@ pub fn rows(list: &[Changed]) -> Vec<Row> {
         if alike.iter().any(Option::is_some) {
             add(list, &members, 0, &mut made);
         } else {
-            made.extend(
-                members
-                    .iter()
-                    .map(|&number| (number, single(&list[number]))),
-            );
+            add_singles(list, &members, &mut made);
         }
     }
     made.into_values().collect()
@@ -45,12 +41,7 @@ pub fn rows(list: &[Changed]) -> Vec<Row> {
 /// difference of each.
 fn add(list: &[Changed], members: &[usize], depth: usize, made: &mut BTreeMap<usize, Row>) {
     if members.len() <= FEW {
-        made.extend(
-            members
-                .iter()
-                .map(|&number| (number, single(&list[number]))),
-        );
-        return;
+        return add_singles(list, members, made);
     }
     if depth >= COMMON_FOLDERS {
         made.insert(members[0], shared(list, members));
@@ -58,12 +49,22 @@ fn add(list: &[Changed], members: &[usize], depth: usize, made: &mut BTreeMap<us
     }
     let mut parts: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for &number in members {
-        let part = folders(&list[number].what).nth(depth).unwrap_or_default();
-        parts.entry(part).or_default().push(number);
+        match folders(&list[number].what).nth(depth) {
+            Some(part) => parts.entry(part).or_default().push(number),
+            None => add_singles(list, &[number], made),
+        }
     }
     for members in parts.into_values() {
         add(list, &members, depth + 1, made);
     }
+}
+
+fn add_singles(list: &[Changed], numbers: &[usize], made: &mut BTreeMap<usize, Row>) {
+    made.extend(
+        numbers
+            .iter()
+            .map(|&number| (number, single(&list[number]))),
+    );
 }
 
 /// Returns the names of the folders above a path, from the root.
@@ -117,7 +118,14 @@ mod tests {
     }
 
     fn shown(list: &[Changed]) -> Vec<String> {
-        let text = |it: Row| format!("{}: {}; {}", it.what, it.first.unwrap(), it.second.unwrap());
+        let text = |it: Row| {
+            format!(
+                "{}: {}; {}",
+                it.what,
+                it.first.unwrap_or_default(),
+                it.second.unwrap_or_default()
+            )
+        };
         rows(list).into_iter().map(text).collect()
     }
 

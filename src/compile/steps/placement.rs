@@ -58,7 +58,13 @@ pub fn workdir(path: &str, user: &str) -> Placement {
 /// is the owner unless a target has another one.
 pub fn placements(step: &Step, files: &Files) -> Option<Vec<Placement>> {
     let mut list: Vec<Placement> = match &step.kind {
-        Kind::Copy(copies) => copies.iter().map(|copy| of_copy(copy, files)).collect(),
+        Kind::Copy(copies) => {
+            let parts = copies.iter().map(|copy| {
+                let made = new_folder(copy).into_iter();
+                made.chain([of_copy(copy, files)])
+            });
+            parts.flatten().collect()
+        }
         Kind::Write(writes) => {
             let of_write = |write: &crate::stack::Write| Placement {
                 what: What::File(Entry::File {
@@ -125,6 +131,22 @@ fn of_copy(copy: &Copy, files: &Files) -> Placement {
     }
 }
 
+/// Returns the folder into which a file of another image is copied, which gets the mode if it is missing, as that for files of
+/// the stack.
+fn new_folder(copy: &Copy) -> Option<Placement> {
+    let CopyFrom::Image { path, .. } = &copy.from else {
+        return None;
+    };
+    let folder = copy.to.strip_suffix('/')?;
+    let is_needed = copy.mode.is_some() && !path.ends_with('/') && !folder.is_empty();
+    is_needed.then(|| Placement {
+        what: What::Contents(BTreeMap::new()),
+        target: folder.to_owned(),
+        owner: copy.owner.clone(),
+        mode: copy.mode.clone(),
+    })
+}
+
 /// Returns the name that something has in the target if that is a folder to copy into, else nothing.
 fn into_folder<'a>(copy: &Copy, name: &'a str) -> &'a str {
     if copy.to.ends_with('/') { name } else { "" }
@@ -177,6 +199,22 @@ mod tests {
             let yaml = format!("{{ copy: {{ {to}: {{ image: \"golang:1\", from: {from} }} }} }}");
             assert_eq!(placed(&yaml)[0].target, target, "{yaml}");
         }
+    }
+
+    #[test]
+    fn a_folder_into_which_a_file_of_an_image_is_copied_gets_the_mode() {
+        let targets = |to: &str, from: &str, mode: &str| {
+            let yaml =
+                format!("{{ copy: {{ {to}: {{ image: \"golang:1\", from: {from}{mode} }} }} }}");
+            let targets = placed(&yaml).into_iter().map(|it| it.target);
+            targets.collect::<Vec<_>>()
+        };
+        let mode = ", mode: \"700\"";
+        assert_eq!(targets("/opt/", "/bin/mm", mode), ["/opt", "/opt/mm"]);
+        assert_eq!(targets("/opt/", "/bin/mm", ""), ["/opt/mm"]);
+        assert_eq!(targets("/opt/mm", "/bin/mm", mode), ["/opt/mm"]);
+        assert_eq!(targets("/opt/", "/bin/", mode), ["/opt"]);
+        assert_eq!(targets("/", "/bin/mm", mode), ["/mm"]);
     }
 
     #[test]

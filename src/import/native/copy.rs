@@ -148,7 +148,8 @@ impl Copy {
     }
 
     /// Fails if the mode may be another one than that of BuildKit, which also sets it on folders that it makes above the
-    /// target. `makes_target`: it is also set on the target if that is a missing folder, and `copy` does not.
+    /// target. `makes_target`: it is also set on the target if that is a missing folder. `copy` does so for a target with a
+    /// `/` at its end.
     fn check_mode(&self, makes_target: bool, state: &mut State) -> Result<(), Reason> {
         let Some(mode) = &self.mode else {
             return Ok(());
@@ -194,7 +195,6 @@ fn of_context(
     let written: Vec<String> = written.collect();
     let found: Vec<Found> = found.iter().map(|source| source.found).collect();
     let is_file = matches!(found.as_slice(), [Found::File]);
-    // Of files of the context, `copy` sets it on the target as well.
     copy.check_mode(false, state)?;
     if is_file && !copy.is_into_folder(state) {
         state.copied.insert(copy.path.clone(), written[0].clone());
@@ -223,11 +223,12 @@ fn of_image(
     state: &mut State,
     targets: &mut Map<String, Json>,
 ) -> Result<String, Reason> {
-    let is_at = match copy.sources.as_slice() {
-        [one] => one.ends_with('/') || !copy.is_into_folder(state),
+    let is_into = match copy.sources.as_slice() {
+        [one] => !one.ends_with('/') && copy.is_into_folder(state),
+        // The target is written with a `/` at its end.
         _ => false,
     };
-    copy.check_mode(!is_at, state)?;
+    copy.check_mode(is_into, state)?;
     let absolute = |source: &String| format!("/{}", source.trim_start_matches('/'));
     let sources: Vec<String> = copy.sources.iter().map(absolute).collect();
     if let Some(source) = sources

@@ -289,6 +289,9 @@ fn a_mode_is_kept_where_buildkit_sets_it_on_the_same_files() {
     let kept = |from: &str, target: &str, mode: &str| {
         format!("copy: {{ {target}: {{ from: {from}, mode: {mode} }} }}")
     };
+    let kept_of_image = |from: &str, target: &str, mode: &str| {
+        format!("copy: {{ {target}: {{ image: \"x:1\", from: {from}, mode: {mode} }} }}")
+    };
     for (instruction, expected) in [
         (
             "COPY --chmod=644 a.txt /etc/a",
@@ -306,7 +309,14 @@ fn a_mode_is_kept_where_buildkit_sets_it_on_the_same_files() {
         ),
         ("COPY --chmod=644 a.txt /new/deep/", missing("/new")),
         ("COPY --chmod=750 d /new/d", missing("/new")),
-        ("COPY --chmod=755 --from=x:1 /a /b /new/", missing("/new")),
+        (
+            "COPY --chmod=755 --from=x:1 /a /b /new/",
+            kept_of_image("[/a, /b]", "/new/", "755"),
+        ),
+        (
+            "COPY --chmod=755 --from=x:1 /a /b /new/deep/",
+            missing("/new"),
+        ),
         ("COPY --chmod=755 <<E /new/x\na\nE", missing("/new")),
         ("COPY --chmod=u=rwx,g=rx,o= d /dd", other("u=rwx,g=rx,o=")),
         ("ADD --chmod=+x a.txt /a", other("+x")),
