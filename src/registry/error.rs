@@ -346,19 +346,35 @@ pub(super) fn unreachable(attempt: &Attempt, url: &Url, error: reqwest::Error) -
     }
 }
 
+/// Leaves out the causes that only name the part of the client which passed the next one on.
+fn without_layers(causes: Vec<String>) -> Vec<String> {
+    const LAYERS: [&str; 4] = [
+        "error sending request",
+        "client error (",
+        "tcp connect error",
+        "dns error",
+    ];
+    let is_layer = |cause: &String| LAYERS.iter().any(|layer| cause.starts_with(layer));
+    match causes.iter().position(|cause| !is_layer(cause)) {
+        Some(first) => causes.into_iter().skip(first).collect(),
+        None => causes,
+    }
+}
+
 /// Returns the causes of a failed request in one line, without its URL, and whether a retry may help.
 pub(super) fn reason(error: reqwest::Error) -> (String, bool) {
     use std::error::Error as _;
     let error = error.without_url();
-    let mut text = error.to_string();
+    let mut causes: Vec<String> = vec![error.to_string()];
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
+        let text = cause.to_string();
+        if !causes.iter().any(|known| known.contains(&text)) {
+            causes.push(text);
         }
         source = cause.source();
     }
+    let text = without_layers(causes).join(": ");
     let temporary = !(text.contains("certificate") || error.is_redirect() || error.is_builder());
     (printable(&text), temporary)
 }
@@ -374,6 +390,28 @@ mod tests {
             host: "a.example".to_owned(),
         };
         Error::of(attempt, Answer::read(status, None, body.as_bytes()), false)
+    }
+
+    #[test]
+    fn causes_begin_where_they_say_something() {
+        let shown = |causes: &[&str]| {
+            without_layers(causes.iter().map(|&it| it.to_owned()).collect()).join(": ")
+        };
+        let refused = "Connection refused (os error 111)";
+        let layers = [
+            "error sending request",
+            "client error (Connect)",
+            "tcp connect error",
+        ];
+        assert_eq!(shown(&[layers.as_slice(), &[refused]].concat()), refused);
+        assert_eq!(
+            shown(&layers[..2]),
+            "error sending request: client error (Connect)"
+        );
+        assert_eq!(
+            shown(&["error decoding", layers[1], "x"]),
+            "error decoding: client error (Connect): x"
+        );
     }
 
     #[test]

@@ -113,7 +113,12 @@ impl Transport {
         };
         if let Error::Unreachable { server, reason, .. } = error {
             let (next, of) = retries.next_try();
-            let text = format!("`{server}`: {reason}; trying again ({next} of {of})");
+            let reason = if next == 2 {
+                format!("{reason}; ")
+            } else {
+                String::new()
+            };
+            let text = format!("`{server}`: {reason}trying again ({next} of {of})");
             if self.authorizer.hosts.get(host).is_news(&text) {
                 self.options.events.send(Event::Note { text });
             }
