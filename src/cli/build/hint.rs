@@ -26,6 +26,22 @@ const UNTRUSTED: [&str; 7] = [
     "The certificate is NOT trusted",
 ];
 
+/// What tools write around the name of a package that they do not find: uv, pip, py-rattler, npm; as above.
+const UNKNOWN_TO_INDEX: [(&str, &str); 5] = [
+    ("Because ", " was not found in the package registry"),
+    ("there is no version of ", " and you require"),
+    ("No matching distribution found for ", ""),
+    ("No candidates were found for ", ""),
+    ("'", "' is not in this registry"),
+];
+
+/// The same of apt.
+const UNKNOWN_TO_APT: [(&str, &str); 3] = [
+    ("Unable to locate package ", ""),
+    ("E: Package '", "' has no installation candidate"),
+    (" for '", "' was not found"),
+];
+
 /// Returns a hint for a step that failed: about the program that its image lacks, its user, or when it runs.
 pub(super) fn hint(
     image: &Image,
@@ -56,9 +72,43 @@ pub(super) fn hint(
         return Some(as_root(image, step, user));
     }
     let runs_early = step.is_short && image.steps.iter().any(|step| !step.is_short);
-    runs_early.then(|| {
-        "short keys run before `steps:`; if it needs one of these, move it into `steps:`".to_owned()
-    })
+    if runs_early {
+        let text =
+            "short keys run before `steps:`; if it needs one of these, move it into `steps:`";
+        return Some(text.to_owned());
+    }
+    unknown_package(step, log)
+}
+
+/// Returns a hint for a package that a tool did not find, unless it could not reach its server.
+fn unknown_package(step: &Step, log: &[String]) -> Option<String> {
+    if log.iter().any(|line| line.contains("onnection")) {
+        return None;
+    }
+    let between = |(before, after): &(&str, &str)| {
+        log.iter().find_map(|line| {
+            let rest = line.split_once(before)?.1;
+            let end = match *after {
+                "" => rest.len(),
+                after => rest.find(after)?,
+            };
+            let name = rest[..end].trim_end_matches(['.', '\'']);
+            (!name.is_empty() && name.len() < 200).then(|| name.to_owned())
+        })
+    };
+    if let Some(name) = UNKNOWN_TO_APT.iter().find_map(between) {
+        let sources = match step.kind {
+            Kind::Apt(_) => ", or add `sources` to `apt`",
+            _ => "",
+        };
+        return Some(format!(
+            "no source of apt has `{name}`: check its name and version for the release of the base{sources}"
+        ));
+    }
+    let name = UNKNOWN_TO_INDEX.iter().find_map(between)?;
+    Some(format!(
+        "the index has no `{name}`: check its name and version, and the version of Python that the step uses"
+    ))
 }
 
 /// Returns why a Dockerfile lacks a file of its context or an image, by the message of the engine: `…: "/x": not found`,
@@ -172,6 +222,53 @@ mod tests {
         let log = "SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed')";
         let hint = hinted("steps: [{ run: a }]", &FailedProcess::default(), log);
         assert!(hint.is_some_and(|text| text.contains("`--ca FILE`")));
+    }
+
+    #[test]
+    fn a_package_that_no_index_has_is_named() {
+        let step = crate::compile::tests::step("{ apt: [x] }");
+        let hint = |line: &str| unknown_package(&step, &["before".to_owned(), line.to_owned()]);
+        for (line, name) in [
+            (
+                "  cause: Because jupyterlb was not found in the package registry and you require jupyterlb, we",
+                "jupyterlb",
+            ),
+            (
+                "  cause: Because there is no version of six==99.1 and you require six==99.1, we can",
+                "six==99.1",
+            ),
+            (
+                "ERROR: No matching distribution found for nosuch==3",
+                "nosuch==3",
+            ),
+            (
+                "npm error 404  'leftpadd@*' is not in this registry.",
+                "leftpadd@*",
+            ),
+        ] {
+            let text = hint(line).expect("a hint");
+            assert!(
+                text.starts_with(&format!("the index has no `{name}`: ")),
+                "{text}"
+            );
+        }
+        for (line, name) in [
+            ("E: Unable to locate package jqq", "jqq"),
+            (
+                "E: Package 'python2' has no installation candidate",
+                "python2",
+            ),
+            ("E: Version '9' for 'jq' was not found", "jq"),
+        ] {
+            let text = hint(line).expect("a hint");
+            assert!(
+                text.starts_with(&format!("no source of apt has `{name}`: ")),
+                "{text}"
+            );
+        }
+        assert_eq!(hint("make: *** [all] Error 1"), None);
+        let lost = ["Connection refused", "No matching distribution found for x"];
+        assert_eq!(unknown_package(&step, &lost.map(str::to_owned)), None);
     }
 
     #[test]
