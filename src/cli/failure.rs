@@ -330,6 +330,9 @@ fn release_help(error: &release::Error) -> Option<String> {
             "check `laminate status`: a move that was begun is finished with `laminate promote --to CHANNEL --resume`".to_owned()
         }
         Error::Ancestry { .. } => "fetch the whole history with `git fetch --unshallow --filter=blob:none` (GitHub Actions: `fetch-depth: 0`), or promote with --to".to_owned(),
+        Error::NoRelease { name } if name == "HEAD" || name.contains(['~', '^']) => {
+            format!("write the commit, as git shows it: `$(git rev-parse --short '{name}')`")
+        }
         Error::NoRelease { .. } => "`laminate history` lists releases".to_owned(),
         Error::Registry(error) | Error::Staging(staging::Error::Registry(error)) => {
             return unreachable(error);
@@ -483,5 +486,10 @@ mod tests {
                 .shown(false)
                 .ends_with("help: `laminate history` lists releases\n")
         );
+        for name in ["HEAD", "main~2"] {
+            let name = name.to_owned();
+            let shown = Failure::from(release::Error::NoRelease { name }).shown(false);
+            assert!(shown.contains("git rev-parse --short"), "{shown}");
+        }
     }
 }

@@ -82,6 +82,10 @@ impl Records {
             let channels = self.all.channels.iter().map(|entry| entry.channel.as_str());
             match nearest(name, channels) {
                 Some(near) => failure.help(format!("did you mean channel `{near}`?")),
+                None if name == "latest" && !self.all.list.is_empty() => failure.help(format!(
+                    "the newest release is `{}`",
+                    self.all.list[0].digest.short()
+                )),
                 None if self.has_no_channels && self.all.channels.is_empty() => {
                     failure.help("no channels are declared in specs.yml")
                 }

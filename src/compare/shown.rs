@@ -267,7 +267,8 @@ fn unknown(difference: &Difference) -> Option<String> {
     let images = difference.changed.iter().filter(is_unknown);
     let names: Vec<&str> = images.map(|image| image.label.as_str()).collect();
     let text = "packages are not known of both releases, for";
-    (!names.is_empty()).then(|| format!("{text} {}", names.join(", ")))
+    let names = (!names.is_empty()).then(|| names.join(", "))?;
+    Some(format!("{text} {names} (info commands list them)"))
 }
 
 /// What cannot be compared, and that nothing changed where that is known.

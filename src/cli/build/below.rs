@@ -30,7 +30,7 @@ pub(super) fn text(recorded: &Recorded<'_>) -> String {
 /// Returns the line of the release that a build recorded, and how a channel gets to it.
 fn released(digest: &Digest, commit: Option<&Commit>, channels: &[&str]) -> String {
     let release = digest.short();
-    let commit = commit.map(|commit| format!(" of commit {}", commit.abbreviated()));
+    let commit = commit.map(|commit| format!(" of commit {}", commit.short()));
     let commit = commit.unwrap_or_default();
     let next = match channels {
         [] => String::new(),
@@ -190,7 +190,7 @@ mod tests {
     fn a_release_is_recorded_for_channels() {
         let digest = Digest::of(b"a release");
         let commit = Commit::parse(&"0123456789".repeat(4)).expect("a commit");
-        let start = format!("\nrelease {} of commit 0123456 is recorded", digest.short());
+        let start = format!("\nrelease {} of commit 012345678901 is recorded", digest.short());
         for (channels, end) in [
             (&[][..], ""),
             (
