@@ -16,7 +16,8 @@ use serde_json::Value;
 
 use self::find::{Form, Place, find};
 use super::args::{Global, ImportArgs};
-use super::{Answer, Exit, Failure};
+use super::paths::below;
+use super::{Answer, Exit, Failure, workflow};
 use crate::disk::AtomicFile;
 use crate::git;
 use crate::import::{self, ExistingSpec, Found, Imported, Note, Settings, Sources, Target};
@@ -92,6 +93,7 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
         keeps_keys: settings.has_spec,
         removal: removal.then_some(folder.as_path()),
         is_written: !args.dry_run,
+        lacks_workflow: matches!(workflow::Place::find(&to), workflow::Place::Free(_)),
     };
     Ok(Answer::new(Exit::Done, report.json(), report.text()))
 }
@@ -139,15 +141,20 @@ fn unread_files(folder: &Utf8Path, to: &Utf8Path, sources: &Sources) -> Vec<Note
     notes
 }
 
-/// Returns what to do with a new spec. `folder`: where it is, if it is in another one.
-pub(super) fn next(has_registry: bool, folder: Option<&Utf8Path>) -> String {
-    let of = |command: &str| match folder {
+/// Returns a command of laminate for a stack. `folder`: where it is, if it is in another one.
+fn command_in(folder: Option<&Utf8Path>, command: &str) -> String {
+    match folder {
         Some(folder) => format!(
             "`laminate -C {} {command}`",
             originals::quoted(folder.as_str())
         ),
         None => format!("`laminate {command}`"),
-    };
+    }
+}
+
+/// Returns what to do with a new spec. `folder`: where it is, if it is in another one.
+pub(super) fn next(has_registry: bool, folder: Option<&Utf8Path>) -> String {
+    let of = |command: &str| command_in(folder, command);
     let (build, plan) = (of("build"), of("plan"));
     if has_registry {
         format!("next: commit the files, then run {build} ({plan} shows what it would build)\n")
@@ -168,15 +175,6 @@ fn header(list: &str, imported: &Imported) -> String {
         text.push_str("# To publish images, add `registry: HOST/NAMESPACE`.\n");
     }
     text
-}
-
-/// Returns a path in a folder, as people write it: `specs.yml`, not `./specs.yml`.
-pub(super) fn below(folder: &Utf8Path, path: impl AsRef<Utf8Path>) -> Utf8PathBuf {
-    if folder == "." {
-        path.as_ref().to_owned()
-    } else {
-        folder.join(path)
-    }
 }
 
 fn same(one: &Utf8Path, other: &Utf8Path) -> bool {

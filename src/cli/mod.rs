@@ -37,6 +37,7 @@ mod show;
 mod status;
 mod summary;
 mod why;
+mod workflow;
 mod workspace;
 
 use std::io::Write as _;

@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use camino::{Utf8Path, Utf8PathBuf};
+
 /// Returns a path without `.` and `..`, which is the same file unless links are on the way.
 pub fn normalized(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
@@ -15,6 +17,15 @@ pub fn normalized(path: &Path) -> PathBuf {
         }
     }
     out
+}
+
+/// Returns a path in a folder, as people write it: `specs.yml`, not `./specs.yml`.
+pub fn below(folder: &Utf8Path, path: impl AsRef<Utf8Path>) -> Utf8PathBuf {
+    if folder == "." {
+        path.as_ref().to_owned()
+    } else {
+        folder.join(path)
+    }
 }
 
 /// Returns how to get from the folder `here`, which is absolute, to `folder`; empty for `here` itself. A

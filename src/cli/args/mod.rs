@@ -256,7 +256,8 @@ pub enum Command {
     Rebuild(RebuildArgs),
     /// Write a small stack that builds, with a workflow for GitHub Actions
     ///
-    /// Replaces no file, and contacts nothing. If you have Dockerfiles, use `laminate import`.
+    /// If there is a specs.yml, as after `laminate import`, writes only the workflow and .gitignore. Replaces no file, and
+    /// contacts nothing. If you have Dockerfiles, use `laminate import`.
     Init(InitArgs),
     /// Write a specs.yml for existing Dockerfiles, a bake file, a compose file or a spec.yml
     ///

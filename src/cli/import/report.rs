@@ -3,9 +3,9 @@
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
-use super::next;
 use super::originals::{Originals, listed};
 use super::wrap::{WIDTH, wrapped};
+use super::{command_in, next};
 use crate::import::{Imported, ImportedImage, Note};
 use crate::table;
 
@@ -32,6 +32,8 @@ pub struct Report<'a> {
     pub removal: Option<&'a Utf8Path>,
     /// Whether the files are written.
     pub is_written: bool,
+    /// Whether no workflow runs laminate, and one can be written.
+    pub lacks_workflow: bool,
 }
 
 impl Report<'_> {
@@ -103,6 +105,7 @@ impl Report<'_> {
                     "then: `laminate build --push` gives all images the tag of the commit, and `laminate promote --to {channel}` moves `{channel}` to them\n"
                 ));
             }
+            text.push_str(&self.automation());
         } else {
             text.push_str("dry run: nothing was written\n");
         }
@@ -158,6 +161,18 @@ impl Report<'_> {
             return String::new();
         }
         "Images get the tag of the commit only. For a tag that moves, such as `latest`, add\n  channels: { latest: { tag: latest } }\nto specs.yml, and run `laminate promote --to latest` after `laminate build --push`.\n".to_owned()
+    }
+
+    /// Returns how to have CI build the stack.
+    fn automation(&self) -> String {
+        if !self.lacks_workflow {
+            return String::new();
+        }
+        let init = command_in(self.other_folder, "init");
+        let repository = env!("CARGO_PKG_REPOSITORY");
+        format!(
+            "for CI: {init} writes a workflow for GitHub Actions; other CI systems: {repository}/blob/main/docs/ci.md\n"
+        )
     }
 
     /// Returns the files that build images with another tool.
@@ -276,6 +291,7 @@ mod tests {
             keeps_keys: false,
             removal: None,
             is_written: true,
+            lacks_workflow: false,
         }
     }
 
