@@ -4,6 +4,7 @@ use camino::Utf8Path;
 use serde_json::{Value, json};
 
 use super::originals::{Originals, listed};
+use super::other_builds::OtherBuild;
 use super::wrap::{WIDTH, wrapped};
 use super::{command_in, next};
 use crate::import::{Imported, ImportedImage, Note};
@@ -20,8 +21,8 @@ pub struct Report<'a> {
     pub imported: &'a Imported,
     /// The files that copies and steps took the place of.
     pub originals: &'a Originals,
-    /// Places in scripts and CI files that build images with another tool.
-    pub other_builds: &'a [String],
+    /// Scripts and CI files that build images with another tool.
+    pub other_builds: &'a [OtherBuild],
     /// The folder of the spec, if it is not that of the Dockerfiles.
     pub other_folder: Option<&'a Utf8Path>,
     /// The name of the stack, if it is that of the folder.
@@ -48,13 +49,22 @@ impl Report<'_> {
         });
         let tags = imported.tags.iter();
         let tags = tags.map(|it| json!({ "tag": it.tag, "images": it.images }));
+        let lines = self.other_builds.iter().flat_map(|it| {
+            let at = |(number, runs)| (format!("{}:{number}", it.path), runs);
+            it.lines.iter().map(at)
+        });
+        let (builds, callers): (Vec<_>, Vec<_>) = lines.partition(|(_, runs)| runs.is_none());
+        let builds = builds.into_iter().map(|(at, _)| at);
+        let callers = callers.into_iter();
+        let callers = callers.map(|(at, runs)| json!({ "where": at, "runs": runs }));
         json!({
             "spec": self.spec,
             "written": self.is_written,
             "copied": copies.collect::<Vec<_>>(),
             "dockerfiles": imported.written,
             "not_read": self.originals.files,
-            "other_builds": self.other_builds,
+            "other_builds": builds.collect::<Vec<_>>(),
+            "other_builds_run_by": callers.collect::<Vec<_>>(),
             "missing": imported.missing,
             "tags": tags.collect::<Vec<_>>(),
             "channel": self.channel(),
@@ -180,9 +190,10 @@ impl Report<'_> {
         if self.other_builds.is_empty() {
             return String::new();
         }
+        let files: Vec<String> = self.other_builds.iter().map(OtherBuild::shown).collect();
         format!(
-            "These files build images without laminate; call laminate there in its place:\n{}",
-            listed(self.other_builds)
+            "These lines build images without laminate; call laminate there in its place:\n{}",
+            listed(&files)
         )
     }
 
