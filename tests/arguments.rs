@@ -115,37 +115,3 @@ async fn paths_of_faults_are_those_of_the_user_and_of_the_repository() {
         assert_eq!(place["file"], shown);
     }
 }
-
-#[tokio::test]
-async fn init_adds_what_an_imported_stack_lacks() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let root = folder.path();
-    let write = |path: &str, text: &str| std::fs::write(root.join(path), text).expect("written");
-    std::fs::create_dir(root.join("web")).expect("a folder");
-    write("web/Dockerfile", "FROM debian:12\n");
-    write(".gitignore", "dist/\n");
-    let laminate = Laminate::new().working_folder(root);
-    let import = &["import", "--registry", "quay.io/campus", "--stack", "x"];
-    let answer = laminate.run(import).await;
-    assert!(answer.stdout.contains("`laminate init`"), "{answer:?}");
-    let spec = std::fs::read_to_string(root.join("specs.yml")).expect("written");
-    let workflow = ".github/workflows/stack.yml";
-    let answer = laminate.run(&["--json", "init"]).await;
-    assert_eq!(
-        answer.json(),
-        serde_json::json!({ "written": [workflow], "left": ["specs.yml", ".gitignore"] })
-    );
-    let text = |path: &str| std::fs::read_to_string(root.join(path)).expect("there");
-    assert_eq!(
-        (text("specs.yml"), text(".gitignore")),
-        (spec, "dist/\n".to_owned())
-    );
-    assert!(text(workflow).contains("login: quay.io"));
-    assert!(!root.join("images/app").exists());
-    let answer = laminate.run(&["init"]).await;
-    let expected = "nothing to write\nexists already: specs.yml, .gitignore\n.github/workflows/stack.yml runs laminate already\n";
-    assert_eq!(answer.stdout, expected);
-    assert_eq!(laminate.run(&["init", "--stack", "y"]).await.code, 2);
-    let answer = laminate.run(&["import", "--force"]).await;
-    assert!(!answer.stdout.contains("`laminate init`"), "{answer:?}");
-}

@@ -12,6 +12,7 @@ mod engine;
 mod engine_compile;
 mod format;
 mod hostile;
+mod imports;
 mod numbers;
 mod pipes;
 mod plans;

@@ -1,6 +1,8 @@
 //! `laminate import`: a stack from Dockerfiles, a bake file, a compose file or a `spec.yml`.
 
+mod copies;
 mod find;
+mod list;
 mod originals;
 mod other_builds;
 mod report;
@@ -8,19 +10,16 @@ mod unread;
 mod wrap;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::process::Stdio;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::Value;
 
 use self::find::{Form, Place, find};
+use self::list::first;
 use super::args::{Global, ImportArgs};
 use super::paths::below;
 use super::{Answer, Exit, Failure, workflow};
-use crate::disk::AtomicFile;
 use crate::git;
-use crate::import::{self, ExistingSpec, Found, Imported, Note, Settings, Sources, Target};
+use crate::import::{self, ExistingSpec, Imported, Note, Settings, Sources};
 
 /// Files larger than this are copied, but not read for Dockerfiles, bytes.
 const LARGEST: u64 = 1 << 20;
@@ -40,8 +39,11 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
         return Err(Failure::new(Exit::Usage, text)
             .help("add --force to replace all of `images:`, with the `tests:` and other keys that images have there, and to keep the rest; --to FOLDER to write into another folder"));
     }
+    let name = stack_name(&places[0].folder);
     let (place, sources, mut found) = first(places).await?;
-    let Place { folder, list, form } = place;
+    let Place {
+        folder, list, form, ..
+    } = place;
     if (form, list.as_str()) == (Form::Tree, "images") {
         found.notes.extend(unread::notes(&found.targets, &sources));
     }
@@ -56,7 +58,7 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     let stack = args.stack.clone().or_else(|| kept("stack"));
     let is_named = stack.is_some();
     let settings = Settings {
-        stack: stack.unwrap_or_else(|| stack_name(&folder)),
+        stack: stack.unwrap_or(name),
         registry: global.registry.clone().or_else(|| kept("registry")),
         is_in_place: same(&folder, &to),
         is_native: args.native,
@@ -64,6 +66,7 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     };
     let imported = import::imported(found, &sources, &settings);
     let mut imported = imported.map_err(|text| Failure::new(Exit::Spec, text))?;
+    copies::settle(&mut imported, &folder, &to)?;
     let text = with_kept(
         &mut imported,
         existing.as_ref(),
@@ -74,13 +77,14 @@ pub async fn run(global: &Global, args: &ImportArgs) -> Result<Answer, Failure> 
     let spec = header(&list, &imported) + &text;
     let mut is_tracked = false;
     if !args.dry_run {
-        write(&folder, &to, &spec, &imported)?;
+        copies::write(&folder, &to, &spec, &imported)?;
         is_tracked = note_ignored(&to, &mut imported).await?;
     }
     let other = (!settings.is_in_place)
         .then_some(args.to.as_deref())
         .flatten();
-    let originals = originals::Originals::of(&imported, &sources, other);
+    let elsewhere = (!settings.is_in_place).then_some(folder.as_path());
+    let originals = originals::Originals::of(&imported, &sources, other, elsewhere);
     let removal = settings.is_in_place && is_tracked;
     let other_builds = other_builds::find(&folder, &sources);
     let report = report::Report {
@@ -311,187 +315,8 @@ fn unreadable(error: std::io::Error) -> Failure {
     Failure::from_error(Exit::Environment, error)
 }
 
-/// Reads the first place in which Dockerfiles are where the file says.
-async fn first(mut places: Vec<Place>) -> Result<(Place, Sources, Found), Failure> {
-    loop {
-        let place = places.remove(0);
-        let mut sources = read(&place.folder).await?;
-        let found = found(&place.folder, &place.list, place.form, &sources).await;
-        let is_there = |target: &Target| {
-            target.inline.is_some() || sources.files.contains_key(&target.dockerfile)
-        };
-        let is_right = found
-            .as_ref()
-            .is_ok_and(|it| it.targets.iter().any(is_there));
-        if !is_right && !places.is_empty() {
-            continue;
-        }
-        let found = found?;
-        for target in &found.targets {
-            if let Some(text) = sources.files.get_mut(&target.dockerfile) {
-                let path = place.folder.join(&target.dockerfile);
-                *text = text.take().or_else(|| text_of(&path, LARGEST));
-            }
-        }
-        return Ok((place, sources, found));
-    }
-}
-
 /// Returns the text of a file, unless it is larger than so many bytes.
 fn text_of(path: &Utf8Path, largest: u64) -> Option<String> {
     let size = fs_err::metadata(path).ok()?.len();
     (size <= largest).then(|| fs_err::read_to_string(path).ok())?
-}
-
-async fn found(
-    folder: &Utf8Path,
-    list: &str,
-    form: Form,
-    sources: &Sources,
-) -> Result<Found, Failure> {
-    let path = below(folder, list);
-    let content = || fs_err::read_to_string(&path).map_err(unreadable);
-    let invalid = |text: String| Failure::new(Exit::Spec, text);
-    let below = Utf8Path::new(list).parent().map_or("", Utf8Path::as_str);
-    match form {
-        Form::Datahub => import::datahub(list, below, &content()?).map_err(invalid),
-        Form::Compose => {
-            let mut found = import::compose(list, below, &content()?).map_err(invalid)?;
-            for other in overrides(folder, list, &["yml", "yaml"]) {
-                let became = "not read: `docker compose config` writes a list with it";
-                found.notes.push(Note::open(other, "file", became));
-            }
-            Ok(found)
-        }
-        Form::BakeJson => {
-            let document = import::json(list, &content()?).map_err(invalid)?;
-            let has_overrides = !overrides(folder, list, &["json", "hcl"]).is_empty();
-            let needs_bake = has_overrides || import::needs_buildx(&document);
-            let document = if needs_bake {
-                printed(folder, list).await?
-            } else {
-                document
-            };
-            let found = import::bake(list, below, &document).map_err(invalid)?;
-            Ok(if needs_bake {
-                built(found, list, sources)
-            } else {
-                found
-            })
-        }
-        Form::BakeHcl => {
-            let document = printed(folder, list).await?;
-            let found = import::bake(list, below, &document).map_err(invalid)?;
-            Ok(built(found, list, sources))
-        }
-        Form::Tree => Ok(import::tree(if list == "." { "" } else { list }, sources)),
-    }
-}
-
-/// Leaves out what buildx prints of targets that others inherit from: those without a Dockerfile, or with a `_`.
-fn built(mut found: Found, list: &str, sources: &Sources) -> Found {
-    let (targets, others): (Vec<Target>, Vec<Target>) =
-        found.targets.into_iter().partition(|target| {
-            let is_there =
-                target.inline.is_some() || sources.files.contains_key(&target.dockerfile);
-            !target.name.starts_with('_') && is_there
-        });
-    found.targets = targets;
-    for target in others {
-        let is_open = !target.name.starts_with('_');
-        let became = if is_open {
-            format!("left out: `{}` is missing", target.dockerfile)
-        } else {
-            "part of the targets that inherit from it".to_owned()
-        };
-        let note = Note::open(list, format!("target {}", target.name), became);
-        found.notes.push(Note { is_open, ..note });
-    }
-    found
-}
-
-/// Returns the files beside a list of images that its tool reads with it, if it has the name that the tool looks for.
-fn overrides(folder: &Utf8Path, list: &str, ends: &[&str]) -> Vec<String> {
-    let Some((stem, _)) = list.rsplit_once('.') else {
-        return Vec::new();
-    };
-    if !["docker-bake", "compose", "docker-compose"].contains(&stem) {
-        return Vec::new();
-    }
-    let names = ends.iter().map(|end| format!("{stem}.override.{end}"));
-    names.filter(|name| folder.join(name).is_file()).collect()
-}
-
-/// Returns a bake file with everything resolved, by buildx.
-async fn printed(folder: &Utf8Path, list: &str) -> Result<Value, Failure> {
-    let (program, first) = if which::which("buildx").is_ok() {
-        ("buildx", None)
-    } else if which::which("docker").is_ok() {
-        ("docker", Some("buildx"))
-    } else {
-        let text = format!("reading `{list}` requires buildx, which is not on PATH");
-        return Err(Failure::new(Exit::Environment, text).help(
-            "install buildx; or run `docker buildx bake --print >docker-bake.json` elsewhere, and import that file",
-        ));
-    };
-    let mut command = tokio::process::Command::new(program);
-    command
-        .args(first)
-        // Without `*`, it prints the group `default` alone.
-        .args(["bake", "--print", "--allow=fs=*", "--file", list])
-        .args(
-            overrides(folder, list, &["json", "hcl"])
-                .iter()
-                .flat_map(|file| ["--file", file]),
-        )
-        .arg("*");
-    command
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = command.output().await.map_err(unreadable)?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        let text = format!("`{program} bake --print` failed: {}", text.trim());
-        return Err(Failure::new(Exit::Environment, text));
-    }
-    serde_json::from_slice(&output.stdout).map_err(|error| {
-        Failure::new(
-            Exit::Environment,
-            format!("unexpected output of buildx: {error}"),
-        )
-    })
-}
-
-/// Copies the files, then writes the spec.
-fn write(folder: &Utf8Path, to: &Utf8Path, spec: &str, imported: &Imported) -> Result<(), Failure> {
-    fs_err::create_dir_all(to).map_err(unreadable)?;
-    for copy in &imported.copies {
-        let (from, target) = (below(folder, &copy.from), below(to, &copy.to));
-        if let Some(above) = target.parent() {
-            fs_err::create_dir_all(above).map_err(unreadable)?;
-        }
-        if from.is_symlink() {
-            let link = fs_err::read_link(&from).map_err(unreadable)?;
-            let _replaced = fs_err::remove_file(&target);
-            fs_err::os::unix::fs::symlink(link, &target).map_err(unreadable)?;
-        } else {
-            fs_err::copy(&from, &target).map_err(unreadable)?;
-        }
-    }
-    for (path, text) in &imported.written {
-        let target = below(to, path);
-        if let Some(above) = target.parent() {
-            fs_err::create_dir_all(above).map_err(unreadable)?;
-        }
-        save(target.as_std_path(), text.as_bytes()).map_err(unreadable)?;
-    }
-    save(below(to, "specs.yml").as_std_path(), spec.as_bytes()).map_err(unreadable)
-}
-
-fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write as _;
-    let file = AtomicFile::create(path)?;
-    file.as_file().write_all(bytes)?;
-    file.commit()
 }

@@ -42,16 +42,22 @@ impl Build<'_> {
         let dockerfile = set("dockerfile", get("dockerfile"))?;
         let target = set("target", get("target"))?;
         let context = context.as_deref().unwrap_or(".");
-        if context.contains("://") {
+        let context = self.without_scheme(context);
+        if context.contains("://") || context.starts_with("git@") {
             return Err(format!(
                 "unsupported context of {at}: `{context}` is not a folder"
             ));
         }
         let context = self.inside("context", self.folder, context)?;
         let dockerfile = dockerfile.unwrap_or_else(|| "Dockerfile".to_owned());
+        // Without `cwd://`, it is relative to the context.
+        let (above, dockerfile) = match self.without_scheme(&dockerfile) {
+            path if path == dockerfile => (context.as_str(), path),
+            path => (self.folder, path),
+        };
         let mut made = Target {
             name: name.to_owned(),
-            dockerfile: self.inside("dockerfile", &context, &dockerfile)?,
+            dockerfile: self.inside("dockerfile", above, dockerfile)?,
             context,
             inline: get(self.inline),
             target,
@@ -65,10 +71,11 @@ impl Build<'_> {
             let Some(value) = value else {
                 continue;
             };
-            if is_folder(&value) {
-                self.inside(&what, self.folder, &value)?;
+            let value = self.without_scheme(&value);
+            if is_folder(value) {
+                self.inside(&what, self.folder, value)?;
             }
-            match context_of(self.folder, &value) {
+            match context_of(self.folder, value) {
                 Some(context) => {
                     made.contexts.insert(name, context);
                 }
@@ -141,11 +148,23 @@ impl Build<'_> {
         })
     }
 
+    /// Returns a path without `cwd://`, which bake also takes for the folder where it runs.
+    fn without_scheme<'v>(&self, path: &'v str) -> &'v str {
+        let is_bake = self.others == "targets";
+        let path_in = path.strip_prefix("cwd://").filter(|_| is_bake);
+        path_in.unwrap_or(path)
+    }
+
     /// Returns a path relative to a folder. The error is for people.
     fn inside(&self, key: &str, folder: &str, path: &str) -> Result<String, String> {
         let at = self.file;
+        if path.starts_with('/') {
+            return Err(format!(
+                "{at}: `{key}: {path}` is an absolute path: replace it by one that is relative to the file"
+            ));
+        }
         inside(folder, path).ok_or_else(|| {
-            format!("{at}: `{key}: {path}` is outside of the folder of the import: run `laminate import` in a folder that has all of it")
+            format!("{at}: `{key}: {path}` leads out of the folder of the import and its git repository: run `laminate import` in a folder that has all of it")
         })
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 
+use crate::cli::paths::normalized;
 use crate::import::{Imported, Sources};
 
 /// Originals that a report lists.
@@ -18,12 +19,19 @@ pub struct Originals {
     short: Vec<String>,
     /// What people edit in place of the files.
     edited: String,
+    /// The folder that the files are in, if it is not that of the spec.
+    folder: Option<String>,
 }
 
 impl Originals {
     /// Returns the files that no build reads any more: copies or steps took their place.
-    /// `other`: the folder of the spec, if it is not that of the originals.
-    pub fn of(imported: &Imported, sources: &Sources, other: Option<&Utf8Path>) -> Self {
+    /// `other`: the folder of the spec, if it is not the current one. `elsewhere`: that of the originals, if the spec is in another.
+    pub fn of(
+        imported: &Imported,
+        sources: &Sources,
+        other: Option<&Utf8Path>,
+        elsewhere: Option<&Utf8Path>,
+    ) -> Self {
         let dockerfiles = imported.images.iter().filter(|it| !it.is_read);
         let dockerfiles = dockerfiles.map(|it| it.dockerfile.as_str());
         let copied: BTreeSet<&str> = imported.copies.iter().map(|it| it.from.as_str()).collect();
@@ -48,6 +56,10 @@ impl Originals {
             short: with_folders(&files, imported, sources),
             files,
             edited,
+            folder: elsewhere.map(|folder| match normalized(folder.as_std_path()).to_str() {
+                None | Some("") => ".".to_owned(),
+                Some(folder) => folder.to_owned(),
+            }),
         }
     }
 
@@ -58,13 +70,17 @@ impl Originals {
             return String::new();
         }
         let edited = &self.edited;
+        let originals = match &self.folder {
+            Some(folder) => format!("the originals in `{folder}`"),
+            None => "the originals".to_owned(),
+        };
         let mut text = if is_written {
             format!(
-                "From now on, edit {edited}: this is what laminate builds. It no longer reads the originals:\n"
+                "From now on, edit {edited}: this is what laminate builds. It no longer reads {originals}:\n"
             )
         } else {
             format!(
-                "After an import, edit {edited}: this is what laminate builds. It does not read the originals:\n"
+                "After an import, edit {edited}: this is what laminate builds. It does not read {originals}:\n"
             )
         };
         text.push_str(&listed(&self.short));
@@ -199,7 +215,7 @@ pub mod tests {
             "web/Dockerfile",
             "web/README.md",
         ]);
-        let originals = Originals::of(&imported, &sources, None);
+        let originals = Originals::of(&imported, &sources, None, None);
         let expected = "\
 From now on, edit the copies in images/: this is what laminate builds. It no longer reads the originals:
   base/
@@ -225,11 +241,11 @@ Once the build works, delete those that nothing else uses:
         };
         let mut sources = sources(&["images/x/Dockerfile"]);
         assert_eq!(
-            Originals::of(&imported, &sources, None).short,
+            Originals::of(&imported, &sources, None, None).short,
             ["images/x/"]
         );
         sources.unnamed = vec!["images/x/caf\u{fffd}".to_owned()];
-        let short = Originals::of(&imported, &sources, None).short;
+        let short = Originals::of(&imported, &sources, None, None).short;
         assert_eq!(short, ["images/x/Dockerfile"]);
     }
 
@@ -242,7 +258,7 @@ Once the build works, delete those that nothing else uses:
             based_on: None,
             is_read: false,
         };
-        let of = |imported: &Imported| Originals::of(imported, &Sources::default(), None);
+        let of = |imported: &Imported| Originals::of(imported, &Sources::default(), None, None);
         let mut imported = nothing();
         assert_eq!(of(&imported).text(true, None), "");
         imported.images = vec![unread("steps")];

@@ -382,7 +382,7 @@ Images get the tag of the commit only.";
             }],
             ..nothing()
         };
-        let originals = Originals::of(&imported, &crate::import::Sources::default(), None);
+        let originals = Originals::of(&imported, &crate::import::Sources::default(), None, None);
         let shown = Report {
             is_written: false,
             ..report(&imported, &originals)

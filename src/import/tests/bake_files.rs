@@ -84,8 +84,34 @@ fn paths_out_of_the_folder_of_the_import_are_errors() {
         assert_eq!(error.is_ok(), is_inside, "{target}: {error:?}");
         let error = bake("docker-bake.json", "", &document).expect_err("outside");
         assert!(
-            error.contains("is outside of the folder of the import"),
+            error.contains("leads out of the folder of the import"),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn paths_are_relative_to_the_folder_where_bake_runs_and_to_contexts() {
+    let document = json!({ "target": {
+        "a": { "context": "../shared", "dockerfile": "../x/Dockerfile" },
+        "b": { "context": "cwd://sub", "dockerfile": "cwd://b.Dockerfile", "contexts": { "n": "cwd://../n" } },
+    } });
+    let found = bake("g/docker-bake.json", "g", &document).expect("valid");
+    let paths: Vec<(&str, &str)> = (found.targets.iter())
+        .map(|it| (it.context.as_str(), it.dockerfile.as_str()))
+        .collect();
+    assert_eq!(
+        paths,
+        [("shared", "x/Dockerfile"), ("g/sub", "g/b.Dockerfile")]
+    );
+    let folder = Context::Folder("n".to_owned());
+    assert_eq!(found.targets[1].contexts.get("n"), Some(&folder));
+    for target in [
+        json!({ "context": "/x" }),
+        json!({ "dockerfile": "/x/Dockerfile" }),
+    ] {
+        let document = json!({ "target": { "a": target } });
+        let error = bake("docker-bake.json", "", &document).expect_err("absolute");
+        assert!(error.contains("is an absolute path"), "{error}");
     }
 }
