@@ -190,7 +190,10 @@ mod tests {
     fn a_release_is_recorded_for_channels() {
         let digest = Digest::of(b"a release");
         let commit = Commit::parse(&"0123456789".repeat(4)).expect("a commit");
-        let start = format!("\nrelease {} of commit 012345678901 is recorded", digest.short());
+        let start = format!(
+            "\nrelease {} of commit 012345678901 is recorded",
+            digest.short()
+        );
         for (channels, end) in [
             (&[][..], ""),
             (
