@@ -123,6 +123,9 @@ pub enum Lost {
 /// The folder of all files.
 const IMAGES: &str = "images";
 
+/// No file has a longer path, bytes (`PATH_MAX` of Linux).
+const LONGEST_PATH: usize = 4096;
+
 /// The most links that are followed on the way to one file, as in Linux.
 const MOST_LINKS: usize = 40;
 
@@ -241,6 +244,9 @@ impl Files {
                 continue;
             }
             at.push(part.name);
+            if at.as_str().len() > LONGEST_PATH {
+                return Err(Lost::Missing);
+            }
             match self.entries.get_key_value(&PathKey::new(&at)) {
                 Some((_, File::Link { .. })) if links.len() == MOST_LINKS => {
                     return Err(Lost::Loop);
@@ -422,11 +428,13 @@ mod tests {
             link("dangling", "nothing/here"),
         );
         let absolute = link("absolute", "/etc");
+        let long = format!("{}{}../../x", "d/".repeat(3000), "../".repeat(3000));
         for (path, lost) in [
             ("../../x", Lost::Outside),
             ("/etc/passwd", Lost::Outside),
             ("y", Lost::Missing),
             ("x/y", Lost::Missing),
+            (&long, Lost::Missing),
             (
                 "out/x",
                 Lost::LinkOutside {
