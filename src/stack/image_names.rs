@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::image_source::{ExternalImage, ImageSource, KnownImage, KnownImages};
+use super::model::SCRATCH;
 use super::reader::Reader;
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::{ImageName, Reference, Repository};
@@ -189,6 +190,9 @@ impl ImageNames<'_> {
         let tagged = format!("`{text}:latest`");
         let help = match nearest(text, names.iter().copied()) {
             Some(near) => meant(near, text),
+            None if text == SCRATCH => {
+                "steps need a base with files: write a Dockerfile that begins with `FROM scratch`, and name it in `dockerfile`".to_owned()
+            }
             None if names.len() > MOST_NAMES => {
                 format!("write an image of a registry with its tag: {tagged}")
             }

@@ -143,3 +143,14 @@ fn a_variable_without_an_arg_that_is_near_to_one_is_an_error() {
         assert!(of(images, text, &[]).is_ok(), "{text}");
     }
 }
+
+#[test]
+fn steps_on_nothing_get_the_way_to_do_it() {
+    let spec = "stack: x\nimages:\n  a: { base: scratch }\n";
+    let shown = crate::testing::parse(spec, &[], &crate::stack::Overrides::default())
+        .expect_err("it needs a base");
+    assert!(
+        shown.contains("write a Dockerfile that begins with `FROM scratch`"),
+        "{shown}"
+    );
+}
