@@ -122,6 +122,10 @@ impl<'a> SpecReader<'a> {
             self.declare(variant, &variants, &images, &names, registry.as_ref())
         };
         let variants: Vec<DeclaredVariant> = variants.iter().map(read).collect();
+        let conditions = &self.problems.conditions;
+        for warning in conditions.warnings(&self.overrides.vars, &names.everywhere) {
+            self.problems.report(warning);
+        }
         let files = used_files(&self.spec.files, &variants);
         nodes.check_folders(&images, &files);
         for node in self

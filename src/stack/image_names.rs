@@ -4,8 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::image_source::{ExternalImage, ImageSource, KnownImage, KnownImages};
-use super::model::SCRATCH;
+use super::image_source::{ExternalImage, ImageSource, KnownImage, KnownImages, SCRATCH};
 use super::reader::Reader;
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::{ImageName, Reference, Repository};

@@ -6,6 +6,9 @@ use std::fmt;
 use crate::name::{Digest, ImageName, Reference, Repository};
 use crate::source::Spanned;
 
+/// The name of an empty base, as `FROM` has it.
+pub const SCRATCH: &str = "scratch";
+
 /// An image that another one takes its base or files from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageSource {

@@ -6,6 +6,7 @@
 
 mod channels;
 mod compression;
+mod conditions;
 mod config;
 mod declare;
 mod declare_image;
@@ -46,9 +47,9 @@ pub use config::{Config, Healthcheck};
 pub use env::{Env, EnvChange, EnvPart, EnvText, canonical_env};
 pub use env_text::{EnvString, ProcessWords};
 pub use expand::expanded;
-pub use image_source::{ExternalImage, ImageSource};
+pub use image_source::{ExternalImage, ImageSource, SCRATCH};
 pub use info::InfoCommand;
-pub use model::{Base, Image, ImageId, Refresh, SCRATCH, Stack, Variant};
+pub use model::{Base, Image, ImageId, Refresh, Stack, Variant};
 pub use pattern::Pattern;
 pub use policy::{Allowance, LayerLimits, Policy, Refs};
 pub use scope::Overrides;

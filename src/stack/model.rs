@@ -290,9 +290,6 @@ impl Image {
     }
 }
 
-/// The name of an empty base, as `FROM` has it.
-pub const SCRATCH: &str = "scratch";
-
 /// What an image is based on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Base {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use super::conditions::Conditions;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::{SourceId, Sources};
 
@@ -13,6 +14,8 @@ const MOST: usize = 1000;
 pub struct Problems {
     list: RefCell<Vec<Diagnostic>>,
     sources: RefCell<Sources>,
+    /// Values in `when:`, which are faults if no image has them.
+    pub conditions: Conditions,
 }
 
 impl Problems {
@@ -21,6 +24,7 @@ impl Problems {
         Self {
             list: RefCell::new(found),
             sources: RefCell::new(sources),
+            conditions: Conditions::default(),
         }
     }
 

@@ -238,18 +238,30 @@ impl StepReader<'_> {
         let mut all = true;
         for entry in reader.some_entries(node, "`when`")? {
             let name = entry.key.text.as_str();
-            let values = match &entry.value.value {
-                Value::List(_) => reader.texts(&entry.value, "a value of `when`")?,
-                _ => vec![reader.text(&entry.value, "a value of `when`")?],
+            let what = "a value of `when`";
+            let (values, nodes) = match &entry.value.value {
+                Value::List(list) => (reader.texts(&entry.value, what)?, list.as_slice()),
+                _ => {
+                    let value = reader.text(&entry.value, what)?;
+                    (vec![value], std::slice::from_ref(&entry.value))
+                }
             };
-            match reader.vars.get(name) {
-                Ok(value) => all &= values.iter().any(|expected| expected == value),
+            let found = match reader.vars.get(name) {
+                Ok(value) => Some(value),
                 // An image without the variable does not have this value.
-                Err(Unset::OtherImages) => all = false,
+                Err(Unset::OtherImages) => None,
                 Err(_) => {
                     reader.variable(name, entry.key.span);
+                    continue;
                 }
+            };
+            for (node, expected) in nodes.iter().zip(&values) {
+                let conditions = &reader.problems.conditions;
+                conditions.note(node.span, name, expected, found);
             }
+            all &= values
+                .iter()
+                .any(|expected| Some(expected.as_str()) == found);
         }
         // A step does not depend on the variables that let it in.
         *reader.used.borrow_mut() = before;

@@ -145,6 +145,30 @@ fn when_does_not_match_in_an_image_without_the_variable() {
 }
 
 #[test]
+fn a_value_of_when_that_nearly_is_one_of_the_variable_is_a_warning() {
+    let warnings = |when: &str| {
+        let spec = format!(
+            "stack: x\nvariants: {{ \"1\": {{ vars: {{ py: \"3.10\" }} }}, \"2\": {{ vars: {{ py: \"3.11\" }} }} }}\nvars: {{ gpu: no }}\ntags: [\"${{variant}}-${{commit7}}\"]\nimages: {{ a: {{ base: \"debian:12\", steps: [{{ run: x, when: {{ {when} }} }}] }} }}\n"
+        );
+        let stack = crate::testing::stack_with(&spec, &[]);
+        let messages = stack.warnings().iter().map(|it| it.message.clone());
+        messages.collect::<Vec<_>>()
+    };
+    assert_eq!(warnings("py: 3.1"), ["variable `py` is never `3.1`"]);
+    assert_eq!(
+        warnings("py: [3.11, 3.1]"),
+        ["variable `py` is never `3.1`"]
+    );
+    assert_eq!(
+        warnings("variant: old"),
+        ["variable `variant` is never `old`"]
+    );
+    for when in ["py: 3.10", "py: [\"3.11\"]", "gpu: yes", "image: a"] {
+        assert!(warnings(when).is_empty(), "{when}");
+    }
+}
+
+#[test]
 fn steps_that_when_leaves_out_are_checked() {
     let spec = "stack: x\nvars: { v: x }\nimages: { a: { base: debian:12, steps: [{ pip: none.txt, when: { v: y } }] } }";
     assert_eq!(faults(spec), ["missing file `images/a/none.txt`"]);
