@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::settings::Build;
-use super::variables::{Interpolated, of_bake};
+use super::variables::{DotEnv, Interpolated, of_bake};
 use super::yaml::{text, texts};
 use super::{Found, Note, Target};
 
@@ -134,9 +134,11 @@ fn target(
         inline: "dockerfile-inline",
         others: "targets",
         interpolate: of_bake,
+        env: &DotEnv::default(),
     };
     let mut made = build.target(name, notes)?;
-    if let Some(Interpolated::Value(text, _)) = made.inline.as_deref().map(of_bake) {
+    let inline = made.inline.as_deref();
+    if let Some(Interpolated::Value(text, _)) = inline.map(|text| of_bake(text, build.env)) {
         made.inline = Some(text);
     }
     made.published = whole.get("tags").map(texts).unwrap_or_default();

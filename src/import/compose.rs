@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::bake::secrets;
 use super::settings::Build;
-use super::variables::{Interpolated, of_compose};
+use super::variables::{DotEnv, Interpolated, of_compose};
 use super::yaml::{pairs, text, texts, yaml};
 use super::{Found, Note, Target};
 use crate::dockerfile::expand;
@@ -27,8 +27,8 @@ const READ: [&str; 9] = [
 /// What becomes of what is in another file.
 const WHOLE: &str = "left out: write the whole list with `docker compose config >compose.all.yml`, and import that file";
 
-/// Reads a compose file; `folder` is its own, relative to that of the import. The error is for people.
-pub fn compose(file: &str, folder: &str, text: &str) -> Result<Found, String> {
+/// Reads a compose file; `folder` is its own, relative to that of the import, and `env` its `.env`. The error is for people.
+pub fn compose(file: &str, folder: &str, text: &str, env: &DotEnv) -> Result<Found, String> {
     let document = yaml(file, text)?;
     let services = document["services"].as_object();
     let services = services.ok_or_else(|| format!("{file} has no `services`"))?;
@@ -47,7 +47,7 @@ pub fn compose(file: &str, folder: &str, text: &str) -> Result<Found, String> {
                 .push(Note::open(&at, "a service without `build`", became));
             continue;
         };
-        let target = target(folder, name, service, build, &at, &mut found.notes)?;
+        let target = target((folder, env), name, service, build, &at, &mut found.notes)?;
         found.targets.push(target);
         let others = service.as_object().into_iter().flatten();
         let others: Vec<&str> = others
@@ -122,7 +122,7 @@ fn merged(before: Value, after: Value) -> Value {
 }
 
 fn target(
-    folder: &str,
+    (folder, env): (&str, &DotEnv),
     name: &str,
     service: &Value,
     build: &Value,
@@ -141,18 +141,21 @@ fn target(
         inline: "dockerfile_inline",
         others: "services",
         interpolate: of_compose,
+        env,
     };
     let mut made = made.target(name, notes)?;
     if let Some(text) = &mut made.inline {
-        match of_compose(text) {
+        match of_compose(text, env) {
             Interpolated::Value(value, used) => {
-                if !used.is_empty() {
-                    let became = "with the defaults of its variables";
-                    notes.push(Note::done(at, "dockerfile_inline", became));
+                let from = used.shown();
+                if !from.is_empty() {
+                    let note = Note::done(at, "dockerfile_inline", format!("written{from}"));
+                    let is_open = !used.env.is_empty();
+                    notes.push(Note { is_open, ..note });
                 }
                 *text = value;
             }
-            Interpolated::Unset(name) => {
+            Interpolated::Unset(name) | Interpolated::Secret(name) => {
                 let became = format!(
                     "kept as it is: compose replaces ${name} and others, and writes `$$` for `$`"
                 );
@@ -166,7 +169,7 @@ fn target(
     made.published = image
         .iter()
         .chain(&tags)
-        .filter_map(|image| published(image, at, notes))
+        .filter_map(|image| published(image, env, at, notes))
         .collect();
     made.secrets = build.get("secrets").map(secrets).unwrap_or_default();
     for (key, value) in build.as_object().into_iter().flatten() {
@@ -178,10 +181,16 @@ fn target(
 }
 
 /// Returns the reference of `image:`.
-fn published(image: &str, at: &str, notes: &mut Vec<Note>) -> Option<String> {
-    match of_compose(image) {
-        Interpolated::Value(image, _) => Some(image),
-        Interpolated::Unset(_) => {
+fn published(image: &str, env: &DotEnv, at: &str, notes: &mut Vec<Note>) -> Option<String> {
+    match of_compose(image, env) {
+        Interpolated::Value(value, used) => {
+            if !used.env.is_empty() {
+                let became = format!("`{value}`{}", used.shown());
+                notes.push(Note::open(at, format!("image {image}"), became));
+            }
+            Some(value)
+        }
+        Interpolated::Unset(_) | Interpolated::Secret(_) => {
             let became =
                 "read without values of its variables: check `registry:` and `repository:`";
             notes.push(Note::open(at, format!("image {image}"), became));
@@ -197,7 +206,7 @@ mod tests {
     #[test]
     fn a_service_has_what_it_extends() {
         let text = "services:\n  base: { image: \"ghcr.io/me/base:1\", build: { context: base, args: [A=1, B=2], target: one } }\n  short: { build: short }\n  child: { extends: { service: base }, build: { args: { B: 3 } } }\n  other: { extends: short, build: { target: two } }\n  only: { extends: child }\n  file: { extends: { file: x.yml, service: y }, build: . }\n";
-        let found = compose("compose.yml", "", text).expect("valid");
+        let found = compose("compose.yml", "", text, &DotEnv::default()).expect("valid");
         let of = |name: &str| found.targets.iter().find(|it| it.name == name).expect(name);
         for (name, b) in [("child", "3"), ("only", "3"), ("base", "2")] {
             let target = of(name);
@@ -218,7 +227,29 @@ mod tests {
             "services: { a: { extends: b } }",
             "services: { a: { extends: a } }",
         ] {
-            assert!(compose("compose.yml", "", text).is_err(), "{text}");
+            assert!(
+                compose("compose.yml", "", text, &DotEnv::default()).is_err(),
+                "{text}"
+            );
         }
+    }
+
+    #[test]
+    fn values_of_the_environment_file_are_reported_and_secrets_are_left_out() {
+        let text = "services:\n  web:\n    image: ${ORG:-x}/web\n    build:\n      context: ${DIR:-other}\n      args: [ \"A=${A}\", B, \"T=$GH_TOKEN\", GH_TOKEN, C ]\n";
+        let env = DotEnv::read("DIR=web\nA=1\nB=two\nORG=ghcr.io/me\nGH_TOKEN=hidden\n");
+        let found = compose("compose.yml", "", text, &env).expect("valid");
+        let target = &found.targets[0];
+        let args: Vec<(&str, &str)> = (target.args.iter())
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(args, [("A", "1"), ("B", "two")]);
+        assert_eq!(target.context, "web");
+        assert_eq!(target.published, ["ghcr.io/me/web"]);
+        assert!(found.notes.iter().all(|note| note.is_open));
+        let became: Vec<&str> = found.notes.iter().map(|note| &*note.became).collect();
+        let of_file = became.iter().filter(|it| it.contains("of `.env`"));
+        assert_eq!(of_file.count(), 6, "{became:?}");
+        assert!(!format!("{found:?}").contains("hidden"));
     }
 }

@@ -39,6 +39,7 @@ pub use sources::{Sources, inside, is_direct};
 pub use tags::ImageTag;
 use texts::Texts;
 pub use tree::tree;
+pub use variables::{DOT_ENV, DotEnv};
 pub use yaml::json;
 
 /// An image that another tool builds.

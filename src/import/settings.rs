@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::sources::{inside, join};
-use super::variables::Interpolated;
+use super::variables::{DOT_ENV, DotEnv, Interpolated};
 use super::yaml::{pairs, text};
 use super::{Context, Note, Target};
 
@@ -25,8 +25,10 @@ pub struct Build<'a> {
     pub inline: &'static str,
     /// How the file calls its images.
     pub others: &'static str,
-    /// Replaces variables of the environment.
-    pub interpolate: fn(&str) -> Interpolated,
+    /// Replaces variables.
+    pub interpolate: fn(&str, &DotEnv) -> Interpolated,
+    /// The variables that have a value.
+    pub env: &'a DotEnv,
 }
 
 impl Build<'_> {
@@ -100,7 +102,8 @@ impl Build<'_> {
     ) -> BTreeMap<String, String> {
         let mut found = BTreeMap::new();
         for (name, value) in self.pairs(key) {
-            match value {
+            let of_file = self.env.get(&name).filter(|_| key == "args");
+            match value.or_else(|| of_file.map(|_| format!("${{{name}}}"))) {
                 Some(value) => {
                     let value = self.value(&format!("{what} {name}"), &value, notes);
                     found.extend(value.map(|value| (name, value)));
@@ -115,23 +118,29 @@ impl Build<'_> {
         found
     }
 
-    /// Returns a value with the defaults of its variables, if each has one.
+    /// Returns a value with those of its variables, if each has one.
     fn value(&self, what: &str, value: &str, notes: &mut Vec<Note>) -> Option<String> {
         let found = format!("{what}: {value}");
-        match (self.interpolate)(value) {
+        match (self.interpolate)(value, self.env) {
             Interpolated::Value(value, used) => {
-                if !used.is_empty() {
-                    let names: Vec<&str> = used.iter().map(String::as_str).collect();
-                    let became = format!(
-                        "`{value}`, as without {} in the environment",
-                        names.join(", ")
-                    );
-                    notes.push(Note::done(self.file, found, became));
+                let from = used.shown();
+                if !from.is_empty() {
+                    let note = Note::done(self.file, found, format!("`{value}`{from}"));
+                    // The file is often not committed, and it is not read any more.
+                    let is_open = !used.env.is_empty();
+                    notes.push(Note { is_open, ..note });
                 }
                 Some(value)
             }
             Interpolated::Unset(name) => {
                 let became = format!("left out: {name} of the environment is not read");
+                notes.push(Note::open(self.file, found, became));
+                None
+            }
+            Interpolated::Secret(name) => {
+                let became = format!(
+                    "left out: {name} of `{DOT_ENV}` seems to be a secret: use `secrets:` of `dockerfile:`"
+                );
                 notes.push(Note::open(self.file, found, became));
                 None
             }

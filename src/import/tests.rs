@@ -158,7 +158,7 @@ fn a_spec_of_datahub_keeps_its_arguments_and_commands() {
 #[test]
 fn services_that_build_are_images() {
     let text = "services:\n  web:\n    image: campus/web:1\n    build: { context: web, args: [A=1, B], additional_contexts: { lib: \"service:lib\" }, shm_size: 1g }\n    ports: [\"80:80\"]\n  lib: { build: ./lib }\n  db: { image: postgres }\n";
-    let found = compose("compose.yml", "", text).expect("valid");
+    let found = compose("compose.yml", "", text, &DotEnv::default()).expect("valid");
     let lib = &found.targets[0].contexts["lib"];
     assert_eq!(lib, &Context::Target("lib".to_owned()));
     let files = [
@@ -278,7 +278,7 @@ fn ignored_files_are_not_copied_and_reported() {
 #[test]
 fn what_cannot_be_read_is_an_error() {
     assert!(bake("b", "", &json!({})).is_err());
-    assert!(compose("c", "", "services: [").is_err());
+    assert!(compose("c", "", "services: [", &DotEnv::default()).is_err());
     assert!(datahub("d", "", "x: 1").is_err());
     let document = json!({ "target": { "a": { "matrix": { "x": [1] } } } });
     assert!(bake("b", "", &document).is_err_and(|text| text.contains("--print")));
@@ -353,7 +353,7 @@ fn a_dockerfile_that_is_a_text_becomes_a_file_beside_the_folders() {
 #[test]
 fn a_text_of_a_compose_file_has_one_dollar_for_two() {
     let text = "services:\n  a:\n    image: ghcr.io/me/a:${TAG:-1}\n    build:\n      dockerfile_inline: |\n        FROM debian:12\n        RUN echo $$HOME\n";
-    let found = compose("compose.yaml", "", text).expect("a compose file");
+    let found = compose("compose.yaml", "", text, &DotEnv::default()).expect("a compose file");
     let made = import(found, &[]);
     let inline = &made.written["images/a.Dockerfile"];
     assert_eq!(inline, "FROM debian:12\nRUN echo $HOME\n");
@@ -366,7 +366,7 @@ fn a_text_of_a_compose_file_has_one_dollar_for_two() {
 #[test]
 fn values_of_a_compose_file_are_those_without_an_environment() {
     let text = "services:\n  a:\n    image: ghcr.io/me/a:$TAG\n    build:\n      context: ${DIR:-a}\n      args: { A: \"${X:-1}$$y\", B: $SHELLVAR, C: \"x$${z}\" }\n      labels: [\"l=$OTHER\"]\n";
-    let found = compose("compose.yaml", "", text).expect("a compose file");
+    let found = compose("compose.yaml", "", text, &DotEnv::default()).expect("a compose file");
     let args = "ARG A\nARG B\nARG C\n";
     let made = import(
         found,
@@ -384,7 +384,7 @@ fn values_of_a_compose_file_are_those_without_an_environment() {
     assert_eq!(open, expected);
 
     let text = "services: { a: { build: $DIR } }\n";
-    let error = compose("compose.yaml", "", text).expect_err("no default");
+    let error = compose("compose.yaml", "", text, &DotEnv::default()).expect_err("no default");
     assert!(
         error.contains("`context: $DIR` uses a variable without a default"),
         "{error}"

@@ -9,7 +9,7 @@ use super::find::{Form, Place};
 use super::{LARGEST, read, text_of, unreadable};
 use crate::cli::paths::below;
 use crate::cli::{Exit, Failure};
-use crate::import::{self, Found, Note, Sources, Target};
+use crate::import::{self, DotEnv, Found, Note, Sources, Target};
 
 /// Reads the first place in which all Dockerfiles are where the file says, or else some of them.
 pub async fn first(places: Vec<Place>) -> Result<(Place, Sources, Found), Failure> {
@@ -72,7 +72,10 @@ async fn found(place: &Place, sources: &Sources) -> Result<Found, Failure> {
     match form {
         Form::Datahub => import::datahub(list, paths, &content()?).map_err(invalid),
         Form::Compose => {
-            let mut found = import::compose(list, paths, &content()?).map_err(invalid)?;
+            let env = below(folder, Utf8Path::new(paths).join(import::DOT_ENV));
+            let env = text_of(&env, LARGEST).map(|text| DotEnv::read(&text));
+            let found = import::compose(list, paths, &content()?, &env.unwrap_or_default());
+            let mut found = found.map_err(invalid)?;
             for other in overrides(folder, list, &["yml", "yaml"]) {
                 let became = "not read: `docker compose config` writes a list with it";
                 found.notes.push(Note::open(other, "file", became));
