@@ -82,7 +82,8 @@ pub(super) fn hint(
 
 /// Returns a hint for a package that a tool did not find, unless it could not reach its server.
 fn unknown_package(step: &Step, log: &[String]) -> Option<String> {
-    if log.iter().any(|line| line.contains("onnection")) {
+    let is_lost = |line: &String| line.to_ascii_lowercase().contains("connection");
+    if log.iter().any(is_lost) {
         return None;
     }
     let between = |(before, after): &(&str, &str)| {
