@@ -111,6 +111,18 @@ CASES = {
     "a file of an image into a folder": case(
         "mkdir d; chmod 700 d", "copy: { @/d/: { image: SOURCE, from: /src/tool, mode: \"750\" } }",
         "COPY --from=SOURCE --chmod=750 /src/tool @/d/"),
+    "a new folder with a special mode": case(
+        "", 'copy: { @/d/: { from: tree/, mode: "7750" } }', "COPY --chmod=7750 tree/ @/d/", TREE),
+    "a new folder with a symbolic mode": case(
+        "", 'copy: { @/d/: { from: tree/, mode: "g+rwX,o=" } }', "COPY --chmod=g+rwX,o= tree/ @/d/", TREE),
+    **{f"files of an image with {mode}": case(
+        "", f'copy: {{ @/d/: {{ image: SOURCE, from: /modes/, mode: "{mode}" }} }}', f"COPY --from=SOURCE --chmod={mode} /modes/ @/d/")
+       for mode in ["g+rwX", "u=rwX,go=rX", "o=", "o+t", "a=rX", "g=u,o=g", "u+s,g-s", "+t", "u=rwx,g=u-w,o=", "-x+X", "7750", "=r"]},
+    "a folder behind an absolute link of an image": case(
+        "", "copy: { @/d/: { image: SOURCE, from: /links/current/lib/ } }", "COPY --from=SOURCE /links/current/lib/ @/d/"),
+    "a file behind links of an image": case(
+        "", "copy: { @/x: { image: SOURCE, from: /links/up/links/alternative/lib/so } }",
+        "COPY --from=SOURCE /links/up/links/alternative/lib/so @/x"),
     "a folder of an image with an owner": case(
         "", "copy: { @/p/d: { image: SOURCE, from: /src, owner: \"1000:100\", mode: go-w } }",
         "COPY --from=SOURCE --chown=1000:100 --chmod=go-w /src @/p/d"),
@@ -119,6 +131,9 @@ GROUND = """
     adduser --uid 1000 --gid 100 --disabled-password --gecos '' j
     mkdir -p /src/in/deep; echo tool >/src/tool; chown 5:6 /src/tool; chmod 4711 /src/tool
     ln -s in/file /src/link; echo file >/src/in/file; chmod 2750 /src/in; chown 1000:100 /src/in/deep
+    mkdir -p /modes/in /links/v1/lib; echo so >/links/v1/lib/so; ln -s /links/v1 /links/alternative; ln -s /links/alternative /links/current
+    ln -s ../../.. /links/up; for mode in 644 600 755 711 4755 2750 1777 0; do
+      echo $mode >/modes/f$mode; chmod $mode /modes/f$mode; mkdir /modes/d$mode; chmod $mode /modes/d$mode; done
     mkfifo /src/fifo; cp /bin/true /src/cap; setcap cap_net_raw+ep /src/cap
     """
 

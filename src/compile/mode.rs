@@ -39,7 +39,9 @@ fn action(who: &str, operator: char, permissions: &str, bits: u32, executable: b
         if !has(class) {
             continue;
         }
-        mask |= 0o7 << shift | special;
+        // As for the engine, `g=u` keeps setgid.
+        let is_copy = matches!(permissions, "u" | "g" | "o");
+        mask |= 0o7 << shift | if is_copy { 0 } else { special };
         for permission in permissions.chars() {
             change |= match permission {
                 'r' => 0o4 << shift,
@@ -48,6 +50,9 @@ fn action(who: &str, operator: char, permissions: &str, bits: u32, executable: b
                 'X' if executable => 0o1 << shift,
                 's' => special,
                 't' if all => 0o1000,
+                'u' => (bits >> 6 & 0o7) << shift,
+                'g' => (bits >> 3 & 0o7) << shift,
+                'o' => (bits & 0o7) << shift,
                 _ => 0,
             };
         }
@@ -82,6 +87,8 @@ mod tests {
         assert_eq!(mode("u+x,g+X", 0o644, false), "0744");
         assert_eq!(mode("u+x-w", 0o644, false), "0544");
         assert_eq!(mode("g=rw+X,o=", 0o755, false), "0770");
+        assert_eq!(mode("u=rwx,g=u,o=g", 0o640, false), "0777");
+        assert_eq!(mode("g=u,o-g", 0o657, false), "0661");
         assert_eq!(
             format!("{:04o}", apply(&Mode::Octal(0o1777), 0o644, false)),
             "1777"

@@ -49,12 +49,70 @@ laminate_owner() (
     chown -h "0$laminate_uid:0$(id -g)" "$2"
   fi
 )
+## MODE BITS FOLDER: prints the permission bits after a symbolic mode, as the engine computes them (crate::compile::mode):
+## programs for that differ in setuid, setgid and sticky. FOLDER is not empty for folders.
+laminate_bits() (
+  old=$((0$2))
+  bits=$old
+  rest=$1,
+  while [ -n "$rest" ]; do
+    clause=${rest%%,*}
+    rest=${rest#*,}
+    who=${clause%%[-+=]*}
+    clause=${clause#"$who"}
+    while [ -n "$clause" ]; do
+      permissions=${clause#?}
+      operator=${clause%"$permissions"}
+      permissions=${permissions%%[-+=]*}
+      clause=${clause#?"$permissions"}
+      change=0
+      mask=0
+      for class in u g o; do
+        case $who in
+        '' | *a* | *"$class"*) ;;
+        *) continue ;;
+        esac
+        case $class in
+        u) place=6 special=04000 ;;
+        g) place=3 special=02000 ;;
+        o) place=0 special=0 ;;
+        esac
+        case $permissions in
+        [ugo]) mask=$((mask | 7 << place)) ;;
+        *) mask=$((mask | 7 << place | special)) ;;
+        esac
+        case $permissions in *r*) change=$((change | 4 << place)) ;; esac
+        case $permissions in *w*) change=$((change | 2 << place)) ;; esac
+        case $permissions in *x*) change=$((change | 1 << place)) ;; esac
+        case $permissions in *X*) if [ -n "$3" ] || [ $((old & 0111)) != 0 ]; then change=$((change | 1 << place)); fi ;; esac
+        case $permissions in *s*) change=$((change | special)) ;; esac
+        case $permissions in *u*) change=$((change | (bits >> 6 & 7) << place)) ;; esac
+        case $permissions in *g*) change=$((change | (bits >> 3 & 7) << place)) ;; esac
+        case $permissions in *o*) change=$((change | (bits & 7) << place)) ;; esac
+      done
+      case $who in '' | *a*) case $permissions in *t*) change=$((change | 01000)) ;; esac ;; esac
+      case $operator in
+      +) bits=$((bits | change)) ;;
+      -) bits=$((bits & ~change)) ;;
+      =) bits=$((bits & ~mask | change)) ;;
+      esac
+    done
+  done
+  printf %o "$bits"
+)
 ## FROM TO OWNER MODE: copies owner, mode and time of one file or folder. A new owner drops file capabilities,
 ## which only GNU cp can copy.
 laminate_attributes() (
   laminate_owner "$1" "$2" "$3"
-  chmod "00$(stat -c %a "$1")" "$2"
-  if [ -n "$4" ]; then chmod "$4" "$2"; fi
+  case $4 in
+  '') chmod "00$(stat -c %a "$1")" "$2" ;;
+  [0-7]*) chmod "$4" "$2" ;;
+  *)
+    folder=
+    if [ -d "$1" ]; then folder=yes; fi
+    chmod "00$(laminate_bits "$4" "$(stat -c %a "$1")" "$folder")" "$2"
+    ;;
+  esac
   if [ -n "$laminate_xattrs" ] && [ -f "$1" ]; then cp --attributes-only --preserve=xattr "$1" "$2" 2>/dev/null || true; fi
   touch -r "$1" "$2"
 )
@@ -134,42 +192,60 @@ laminate_append() (
   cat "$1" >>"$to"
 )
 ## FROM TO OWNER MODE NEW: what is in a folder, to a folder; a new one gets the mode NEW, an existing one
-## keeps its owner and mode. With a mode of three digits, a new one has setgid if the folder above has it.
+## keeps its owner and mode. NEW has three digits: a new one has setgid if the folder above has it.
 laminate_tree() (
   laminate_folder "${2%/*}" "$3"
   if [ -n "$2" ] && [ ! -d "$2" ]; then
     if [ -e "$2" ]; then laminate_fail "cannot copy a folder to $2, which is not a folder"; fi
-    case $5 in
-    [0-7][0-7][0-7])
-      umask "$(printf %o "$((0777 & ~0$5))")"
-      laminate_folder "$2" "$3"
-      umask 022
-      ;;
-    *)
-      laminate_folder "$2" "$3"
-      chmod "$5" "$2"
-      ;;
-    esac
+    umask "$(printf %o "$((0777 & ~0$5))")"
+    laminate_folder "$2" "$3"
+    umask 022
   fi
   laminate_contents "$1" "$2/" "$3" "$4"
 )
-## MOUNT PATH TO OWNER MODE: a file of another image, or what is in a folder of it. Links are followed in
-## that image.
-laminate_image() (
-  laminate_xattrs=yes
-  from=$1$2
-  while [ -L "${from%/}" ]; do
-    to=$(readlink "${from%/}")
-    case $to in
-    /*) from=$1$to ;;
+## MOUNT PATH: prints where a path of another image is in its mount. Links are followed in that image, also those of folders
+## on the way.
+laminate_in_image() (
+  rest=$2
+  at=$1
+  links=0
+  while [ -n "$rest" ]; do
+    part=${rest%%/*}
+    case $rest in
+    */*) rest=${rest#*/} ;;
+    *) rest= ;;
+    esac
+    case $part in
+    '' | .) ;;
+    ..) if [ "$at" != "$1" ]; then at=${at%/*}; fi ;;
     *)
-      from=${from%/}
-      from=${from%/*}/$to
+      if [ -L "$at/$part" ]; then
+        links=$((links + 1))
+        if [ $links -gt 40 ]; then laminate_fail "too many links at $2 of the image"; fi
+        to=$(readlink "$at/$part")
+        case $to in /*) at=$1 ;; esac
+        rest=$to/$rest
+      else
+        at=$at/$part
+      fi
       ;;
     esac
   done
+  printf %s "$at"
+)
+## MOUNT PATH TO OWNER MODE: a file of another image, or what is in a folder of it. A new folder gets the mode if it is a
+## number, without setuid, setgid and sticky.
+laminate_image() (
+  laminate_xattrs=yes
+  from=$(laminate_in_image "$1" "$2") || exit 1
+  case $5 in
+  [0-7]*) new=${5#"${5%???}"} ;;
+  *) new=755 ;;
+  esac
   if [ -d "$from" ]; then
-    laminate_tree "${from%/}" "$3" "$4" "$5" "${5:-755}"
+    laminate_tree "$from" "$3" "$4" "$5" "$new"
+  elif [ "$2" != "${2%/}" ]; then
+    laminate_fail "$2 of the image is not a folder"
   elif [ -d "$3" ]; then
     laminate_file "$from" "$3/${2##*/}" "$4" "$5"
   else

@@ -13,7 +13,6 @@ use camino::Utf8Path;
 
 use super::paths::parent;
 use super::placement::{Placement, What};
-use crate::compile::mode::apply;
 use crate::compile::owner::owner;
 use crate::compile::tree::{Content, Entry, Tree};
 use crate::compile::writable::for_group;
@@ -233,17 +232,9 @@ impl<'a> FileActions<'a> {
 
     /// Makes a folder that contents are copied into; an existing one stays as it is.
     fn make_folder(&mut self, path: &str, mode: Option<&Mode>, owner: Option<Owner>) {
-        if path.is_empty() {
-            return;
-        }
-        self.make_parents(path, owner.clone());
-        if is_special(mode) {
-            let source = format!("{}/{}", self.next_part(), name_of(path));
-            self.tree.insert(source.clone(), Entry::Folder(0o755));
-            let above = parent(path);
-            self.copy(source, above, owner, file_mode(mode), false);
-        } else {
-            self.plain_folder(path, bits_of(mode, 0o755, true), owner);
+        if !path.is_empty() {
+            self.make_parents(path, owner.clone());
+            self.plain_folder(path, mode_of_new(mode), owner);
         }
     }
 
@@ -303,8 +294,13 @@ pub fn is_special(mode: Option<&Mode>) -> bool {
     }
 }
 
-fn bits_of(mode: Option<&Mode>, bits: u32, folder: bool) -> u32 {
-    mode.map_or(bits, |mode| apply(mode, bits, folder))
+/// Returns the mode of a new folder that contents are copied into. It is that of the engine: a symbolic mode is for what is
+/// copied alone, and `mkdir` knows no setuid, setgid and sticky.
+pub fn mode_of_new(mode: Option<&Mode>) -> u32 {
+    match mode {
+        Some(Mode::Octal(bits)) => bits & 0o777,
+        Some(Mode::Symbolic(_)) | None => 0o755,
+    }
 }
 
 fn file_mode(mode: Option<&Mode>) -> FileMode {

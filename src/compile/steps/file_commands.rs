@@ -1,9 +1,8 @@
 //! Steps that only place files, as commands: in a group, with `finish`, and always for `append` and `perms`.
 
-use super::file_actions::is_special;
+use super::file_actions::{is_special, mode_of_new};
 use super::placement::{Placement, What};
 use crate::compile::command::{Arg, Command, ROOT, path_in_step, user_of};
-use crate::compile::mode::apply;
 use crate::compile::owner::{chown_word, copied_word};
 use crate::compile::script::expand;
 use crate::compile::shell::quote;
@@ -47,11 +46,7 @@ pub fn place(list: &[Placement], user: Option<&str>) -> Command {
             }
             What::Contents(entries) => {
                 let folder = format!("/{index}");
-                let new = match placement.mode.as_ref() {
-                    Some(mode) if is_special(Some(mode)) => mode_text(mode),
-                    Some(mode) => format!("{:03o}", apply(mode, 0o755, true)),
-                    None => "755".to_owned(),
-                };
+                let new = format!("{:03o}", mode_of_new(placement.mode.as_ref()));
                 script.push("laminate_tree ");
                 script.push_tree_path(&folder);
                 script.push(&format!(" {to} {owner} {mode} {}\n", quote(&new)));
@@ -240,7 +235,7 @@ mod tests {
     #[test]
     fn folders_are_placed_by_their_contents() {
         let yaml = "{ copy: { /opt/: { from: checks, owner: \"1:2\", mode: g+w } } }";
-        let expected = "laminate_tree /run/laminate/tree/0 /opt 01:02 '' 775\n";
+        let expected = "laminate_tree /run/laminate/tree/0 /opt 01:02 '' 755\n";
         assert_eq!(placed(yaml), expected);
         let paths: Vec<String> = command(yaml).tree.0.into_keys().collect();
         assert_eq!(paths, ["/0", "/0/checks", "/0/checks/test_a.py"]);

@@ -92,7 +92,10 @@ fn parse_mode(text: &str) -> Option<Mode> {
         let rest = clause.trim_start_matches(['u', 'g', 'o', 'a']);
         // `o=` takes everything; `o+` and `o-` would change nothing.
         rest.starts_with(['+', '-', '='])
-            && rest.chars().all(|c| "+-=rwxXst".contains(c))
+            && rest.split(['+', '-', '=']).all(|part| {
+                // The permissions of a class, as in `g=u`, stand alone.
+                matches!(part, "u" | "g" | "o") || part.chars().all(|c| "rwxXst".contains(c))
+            })
             && !rest.ends_with(['+', '-'])
     });
     symbolic.then(|| Mode::Symbolic(text.to_owned()))
@@ -113,11 +116,21 @@ mod tests {
 
     #[test]
     fn symbolic_modes_are_clauses_of_chmod() {
-        for text in ["g+rwX", "u=rwx,go=rx", "a-w", "+t", "u=rw,go=", "u+x-w"] {
+        for text in [
+            "g+rwX",
+            "u=rwx,go=rx",
+            "a-w",
+            "+t",
+            "u=rw,go=",
+            "u+x-w",
+            "g=u,o-g",
+        ] {
             let mode = Mode::Symbolic(text.to_owned());
             assert_eq!(parse_mode(text), Some(mode));
         }
-        for text in ["g", "g+", "x+r", "g+rwz", "u=r,", "rwx", "u+x-"] {
+        for text in [
+            "g", "g+", "x+r", "g+rwz", "u=r,", "rwx", "u+x-", "g=ur", "g=uu",
+        ] {
             assert_eq!(parse_mode(text), None, "{text}");
         }
     }

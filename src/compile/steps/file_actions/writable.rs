@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{FileActions, bits_of, file_mode, name_of, parent};
+use super::{FileActions, file_mode, mode_of_new, name_of, parent};
+use crate::compile::mode::apply;
 use crate::compile::tree::Entry;
 use crate::compile::writable::for_group;
 use crate::llb::{FileMode, Owner, Who};
@@ -19,7 +20,7 @@ impl FileActions<'_> {
         owner: Option<Owner>,
         writable: &Writable,
     ) {
-        let bits = for_group(bits_of(mode, 0o755, true), true);
+        let bits = for_group(mode_of_new(mode), true);
         self.make_group_folder(target, bits, owner.clone(), writable);
         let (mut kept, mut all) = (BTreeMap::new(), BTreeMap::new());
         // Those with bits that entries of a tree cannot have.
@@ -113,8 +114,10 @@ impl FileActions<'_> {
 /// private keys and setuid and setgid files do. That of a link has no meaning.
 pub fn group_bits(path: &str, entry: &Entry, mode: Option<&Mode>) -> Option<u32> {
     let (bits, folder) = match entry {
-        Entry::Folder(bits) => (bits_of(mode, *bits, true), true),
-        Entry::File { mode: bits, .. } => (bits_of(mode, *bits, false), false),
+        Entry::Folder(bits) => (mode.map_or(*bits, |mode| apply(mode, *bits, true)), true),
+        Entry::File { mode: bits, .. } => {
+            (mode.map_or(*bits, |mode| apply(mode, *bits, false)), false)
+        }
         Entry::Link(_) => (0o777, true),
     };
     let is_set_id = !folder && bits & 0o6000 != 0;
