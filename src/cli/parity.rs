@@ -36,6 +36,7 @@ pub async fn run(
             Exit::Usage,
             format!("invalid pattern `{pattern}` of --ignore"),
         )
+        .help("write a pattern as in .gitignore, for example `/opt/**/*.log`")
     })?;
     let registry = context::registry(Credentials::from_environment(), events, cancel)?;
     let sides = images::find(global, args, &registry, events, cancel).await?;

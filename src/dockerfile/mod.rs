@@ -23,7 +23,7 @@ pub use ignore::Ignore;
 pub use lines::{Instruction, Lines, lines};
 pub use quotes::here_document;
 pub use uses::{Root, Uses};
-pub use words::expand;
+pub use words::{expand, is_remote};
 
 /// A Dockerfile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::lines::{Instruction, Lines, lines};
 use super::quotes::here_document;
+use super::words::is_remote;
 use super::{Arg, Dockerfile, Fault, Stage, Use, Word};
 
 impl Dockerfile {
@@ -133,8 +134,7 @@ impl Stage {
         for source in sources {
             // What a here-document has is in the Dockerfile; URLs are read by the engine.
             let text = source.value.as_str();
-            let is_elsewhere = text.contains("://") || text.starts_with("git@");
-            if here_document(text).is_none() && !is_elsewhere {
+            if here_document(text).is_none() && !is_remote(text) {
                 self.uses.push(Use::Context(source));
             }
         }

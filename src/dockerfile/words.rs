@@ -255,6 +255,20 @@ pub fn variables(text: &str) -> Vec<(&str, bool)> {
     names
 }
 
+/// Whether a source of `ADD` is read by the engine from elsewhere: a URL, or a git repository as `USER@HOST:PATH`
+/// (util/sshutil/scpurl.go of BuildKit 0.32.2).
+pub fn is_remote(source: &str) -> bool {
+    let is_part = |text: &str, marks: &str| {
+        let is_mark = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);
+        !text.is_empty() && text.chars().all(is_mark)
+    };
+    let repository = source.split_once('@').is_some_and(|(user, rest)| {
+        let host = rest.split_once(':').map(|(host, _)| host);
+        is_part(user, "-_") && host.is_some_and(|host| is_part(host, "-."))
+    });
+    repository || source.contains("://")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,5 +346,27 @@ mod tests {
             assert_eq!(value.ok().as_deref(), *expected, "{word}");
         }
         assert_eq!(expand("'$a'", &vars).as_deref(), Ok("'1'"));
+    }
+
+    #[test]
+    fn urls_and_repositories_are_elsewhere() {
+        for source in [
+            "https://h.org/x",
+            "git@h.org:team/x.git",
+            "deploy@h:t/x.git#main",
+            "a_b-c@10.0.0.1:x",
+        ] {
+            assert!(is_remote(source), "{source}");
+        }
+        for source in [
+            "a.b@h.org:x.git",
+            "h.org:x.git",
+            "x@y",
+            "@h:x",
+            "a b@h:x",
+            "x",
+        ] {
+            assert!(!is_remote(source), "{source}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::sources::{inside, join};
 use super::variables::{DOT_ENV, DotEnv, Interpolated};
 use super::yaml::{pairs, text};
 use super::{Context, Note, Target};
+use crate::dockerfile::is_remote;
 
 /// The settings of one image.
 pub struct Build<'a> {
@@ -45,7 +46,7 @@ impl Build<'_> {
         let target = set("target", get("target"))?;
         let context = context.as_deref().unwrap_or(".");
         let context = self.without_scheme(context);
-        if context.contains("://") || context.starts_with("git@") {
+        if is_remote(context) {
             return Err(format!(
                 "unsupported context of {at}: `{context}` is not a folder"
             ));
@@ -198,7 +199,7 @@ fn context_of(folder: &str, value: &str) -> Option<Context> {
 
 /// Whether a named context is a folder of the import.
 fn is_folder(value: &str) -> bool {
-    let is_elsewhere = value.contains("://") || value.starts_with('/') || value.starts_with("git@");
+    let is_elsewhere = is_remote(value) || value.starts_with('/');
     let is_other = ["target:", "service:"]
         .iter()
         .any(|kind| value.starts_with(kind));

@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde_json::Value;
 
 pub use layers::{Compressed, add_layer};
@@ -113,31 +113,30 @@ impl Differences {
     }
 }
 
-/// Returns the paths to leave out: [`IGNORED`] and others. One of the others has the meaning that it has in `.gitignore`:
-/// without a `/` it matches at any depth, and what is below a folder that it matches is left out as well. The error is the
-/// first invalid pattern.
-pub fn patterns(others: &[String]) -> Result<GlobSet, String> {
-    let mut set = GlobSetBuilder::new();
-    let mut add = |pattern: &str, text: &str| {
-        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-        set.add(glob.map_err(|_| text.to_owned())?);
-        Ok::<_, String>(())
-    };
+/// Returns the paths to leave out: [`IGNORED`] and others, with the rules of `.gitignore`. The error is the first of the others
+/// that is invalid, or without a meaning.
+pub fn patterns(others: &[String]) -> Result<Gitignore, String> {
+    let mut builder = GitignoreBuilder::new("");
     for (pattern, _) in IGNORED {
-        add(pattern, pattern)?;
+        let added = builder.add_line(None, pattern);
+        added.map_err(|error| error.to_string())?;
     }
+    let mut known = IGNORED.len() as u64;
     for text in others {
-        let inner = text.trim_matches('/');
-        let is_anywhere = !text.trim_end_matches('/').contains('/');
-        let pattern = format!("{}{inner}", if is_anywhere { "**/" } else { "" });
-        add(&pattern, text)?;
-        add(&format!("{pattern}/**"), text)?;
+        let added = builder.add_line(None, text);
+        added.map_err(|_| text.clone())?;
+        let made = builder.build().map_err(|error| error.to_string())?;
+        let count = made.num_ignores() + made.num_whitelists();
+        if count == known || text.trim_matches(['/', ' ']).is_empty() {
+            return Err(text.clone());
+        }
+        known = count;
     }
-    set.build().map_err(|error| error.to_string())
+    builder.build().map_err(|error| error.to_string())
 }
 
 /// Returns what differs between two images, without the files that `ignored` matches.
-pub fn compare(first: &Side, second: &Side, ignored: &GlobSet) -> Differences {
+pub fn compare(first: &Side, second: &Side, ignored: &Gitignore) -> Differences {
     let (packages_first, packages_second) = (
         packages::packages(&first.files),
         packages::packages(&second.files),
@@ -161,7 +160,11 @@ pub fn compare(first: &Side, second: &Side, ignored: &GlobSet) -> Differences {
         if one == other {
             continue;
         }
-        let is_ignored = ignored.is_match(path);
+        let either = one.or(other);
+        let is_folder = either.is_some_and(|entry| entry.kind == Kind::Folder);
+        let is_ignored = ignored
+            .matched_path_or_any_parents(path, is_folder)
+            .is_ignore();
         if let Some(folder) = &mut missing
             && is_below(path, &folder.path)
             && (one.is_none() || other.is_none())

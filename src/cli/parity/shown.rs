@@ -60,7 +60,7 @@ fn summary(found: &Differences) -> String {
         ));
     }
     if rows(&found.files).len() < found.files.len() {
-        text.push_str("; `--json` lists each path");
+        text.push_str("; `--json` lists each of them");
     }
     text
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::context::{Context, Found, Source};
 use super::state::{Draft, Reason, State, is_root_name};
 use super::value::{Quotes, Value, expand};
-use crate::dockerfile::{Instruction, here_document};
+use crate::dockerfile::{Instruction, here_document, is_remote};
 
 /// The options and words of a `COPY`.
 struct Copy {
@@ -36,7 +36,7 @@ pub fn copy(
     let copy = read(instruction, state)?;
     let is_add = instruction.keyword == "ADD";
     for source in &copy.sources {
-        if source.contains("://") || source.starts_with("git@") {
+        if is_remote(source) {
             return Err(format!("`copy` cannot fetch `{source}`"));
         }
         let to = context.followed(source).unwrap_or_default();
