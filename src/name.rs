@@ -251,6 +251,14 @@ impl Repository {
     /// Parses a full name; the first part is a host when it has a `.` or a `:` or is `localhost`,
     /// else the host is `docker.io`.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        if let Some((scheme @ ("http" | "https"), _)) = text.split_once("://") {
+            return invalid(format!("leave out `{scheme}://`"));
+        }
+        if !text.contains('/') && text.contains(':') {
+            return invalid(format!(
+                "a name must follow the host, as in `{text}/campus`"
+            ));
+        }
         let (host, path) = match text.split_once('/') {
             Some((first, rest)) if is_host(first) => (first, rest.to_owned()),
             Some(_) => ("docker.io", text.to_owned()),

@@ -433,11 +433,7 @@ fn way_back(channel: &str, before: Option<&LedgerEntry>, entry: &LedgerEntry) ->
         return String::new();
     };
     let (earlier, commit) = (before.release.short(), origin(before.commit.as_ref()));
-    let verb = match entry.kind {
-        MoveKind::Revert => "moves it forward again",
-        _ => "moves it back",
-    };
-    format!("`laminate revert {channel}` {verb}, to release {earlier} ({commit})\n")
+    format!("`laminate revert {channel}` undoes this: back to release {earlier} ({commit})\n")
 }
 
 /// Returns a tag that someone else moved, for programs.

@@ -51,7 +51,12 @@ pub fn preview(
         };
         // What a Dockerfile makes is known when it is built.
         let below = below.filter(|_| image.dockerfile().is_none());
-        let Some(below) = below else { continue };
+        let Some(below) = below else {
+            if is_built(ImageId(number)) {
+                problems.extend(check_texts(image));
+            }
+            continue;
+        };
         let mut made = Preview::copy(&below);
         made.config = config(image, &below.config);
         made.layers += image.steps.len();
@@ -183,7 +188,7 @@ fn check_steps(stack: &Stack, image: &Image, base: &BaseConfig) -> Vec<Diagnosti
         for step in members {
             if let Kind::Run(text) = &step.kind {
                 let env = defaults.env.with(&step.env);
-                problems.extend(unset_in_run(image, &env, text, step.span));
+                problems.extend(unset_in_run(image, &env, text, step.span, |_| true));
             }
             let shell = defaults.shell(step);
             let is_run = matches!(step.kind, Kind::Run(_));
@@ -208,18 +213,56 @@ fn check_suites(label: &str, image: &Image, config: &BaseConfig) -> Vec<Diagnost
         }
         if let Some(Test::Run(text)) = &suite.test {
             let env = config.env().with(&suite.env);
-            problems.extend(unset_in_run(image, &env, text, suite.name.span));
+            problems.extend(unset_in_run(image, &env, text, suite.name.span, |_| true));
+        }
+    }
+    problems
+}
+
+/// Warns of variables of the spec in the steps of an image whose base is not known. That one has hardly a variable in lower
+/// case.
+fn check_texts(image: &Image) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    for step in &image.steps {
+        let members = match &step.kind {
+            Kind::Group(members) => members.as_slice(),
+            _ => std::slice::from_ref(step),
+        };
+        for step in members {
+            let env = Environment::default().with(&image.env).with(&step.env);
+            if let Kind::Run(text) = &step.kind
+                && text.chars().any(char::is_lowercase)
+            {
+                let is_lower = |name: &str| !name.contains(|c: char| c.is_ascii_uppercase());
+                problems.extend(unset_in_run(image, &env, text, step.span, is_lower));
+            }
         }
     }
     problems
 }
 
 /// Warns of a variable of the spec in shell text, whose environment has no variable of this name.
-fn unset_in_run(image: &Image, env: &Environment, text: &str, span: Span) -> Option<Diagnostic> {
-    let is_variable = |name: &str| image.vars.contains_key(name) && env.get(name).is_none();
+fn unset_in_run(
+    image: &Image,
+    env: &Environment,
+    text: &str,
+    span: Span,
+    is_looked_at: impl Fn(&str) -> bool,
+) -> Option<Diagnostic> {
+    let is_variable = |name: &str| {
+        let is_known = image.vars.contains_key(name) || matches!(name, "commit" | "commit7");
+        is_known && env.get(name).is_none() && is_looked_at(name)
+    };
     let (start, end) = unset_variable(text, is_variable)?;
     let variable = &text[start..end];
-    let name = &variable[2..variable.len() - 1];
+    let inner = variable[2..variable.len() - 1].trim_start_matches('#');
+    let name = if image.vars.contains_key(inner) {
+        inner
+    } else {
+        inner
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .next()?
+    };
     let upper = name.to_ascii_uppercase();
     let message =
         format!("`{variable}` in `run` is not replaced, and the environment has no `{name}`");
@@ -380,6 +423,13 @@ mod tests {
         assert_eq!(messages(&images(""), set), std::slice::from_ref(&suite));
         let own = images(", env: { py: \"${py}\" }");
         assert_eq!(messages(&own, base(json!({}))), [suite]);
+        let below = "  a: { dockerfile: Dockerfile }\n  b: { base: a, vars: { py: \"3\", PY: x }, steps: [{ run: \"echo ${py%.*}\" }, { run: \"echo ${PY}\" }, { run: \"echo ${commit7}\" }] }\n";
+        let files = [("images/a/Dockerfile", "FROM debian:12\n")];
+        let stack = crate::testing::stack_with(&format!("stack: t\nimages:\n{below}"), &files);
+        let list = preview(&stack, &BTreeMap::new(), |_| true);
+        let found: Vec<&str> = list.iter().map(|it| it.message.as_str()).collect();
+        let expected = [message("${py%.*}", "py"), message("${commit7}", "commit7")];
+        assert_eq!(found, expected);
     }
 
     #[test]

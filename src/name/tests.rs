@@ -226,3 +226,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_repository_lacks_is_named() {
+    let reason = |text: &str| Repository::parse(text).expect_err("invalid").to_string();
+    assert_eq!(
+        reason("127.0.0.1:5000"),
+        "a name must follow the host, as in `127.0.0.1:5000/campus`"
+    );
+    assert_eq!(reason("https://ghcr.io/campus"), "leave out `https://`");
+}

@@ -20,10 +20,18 @@ use crate::name::Digest;
 use crate::path::is_below;
 
 /// Paths that differ from build to build, with the reason.
-pub const IGNORED: [(&str, &str); 14] = [
+pub const IGNORED: [(&str, &str); 16] = [
     ("**/__pycache__", "compiled Python, with times"),
     ("**/__pycache__/**", "compiled Python, with times"),
     ("**/*.pyc", "compiled Python, with times"),
+    (
+        "**/*.dist-info/INSTALLER",
+        "the tool that installed a package",
+    ),
+    (
+        "**/*.dist-info/RECORD",
+        "the files of a package, as that tool lists them",
+    ),
     ("**/conda-meta/history", "what conda did, with times"),
     ("etc/ld.so.cache", "made by ldconfig"),
     ("etc/*-", "copies that useradd and groupadd keep"),

@@ -77,6 +77,9 @@ fn channel(
 ) -> Option<ChannelTag> {
     check_name(reader, &entry.key);
     let what = format!("channel `{}`", entry.key.text);
+    if !reader.is_mapping_of(&entry.value, &what, "tag") {
+        return None;
+    }
     let fields = reader.fields(&entry.value, &what, &KEYS)?;
     let gates = fields.get("gates");
     let gates = gates.map(|node| self::gates(reader, node, &known.images));

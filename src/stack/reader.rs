@@ -250,6 +250,16 @@ impl<'a> Reader<'a> {
         self.fields_or_hint(node, what, known, &[])
     }
 
+    /// Returns whether a value is a mapping; reports a text with the mapping that has it: `{ key: … }`.
+    pub fn is_mapping_of(&self, node: &Node, what: &str, key: &str) -> bool {
+        if let Value::Scalar { .. } = node.value {
+            let problem = Diagnostic::expected(what, "a mapping", node.span, node.describe());
+            self.report(problem.help(format!("write `{{ {key}: … }}`")));
+            return false;
+        }
+        true
+    }
+
     /// Reads a mapping and reports keys that are not `known`, with the help of the hint that has them.
     pub fn fields_or_hint<'n>(
         &self,

@@ -193,6 +193,9 @@ pub fn read(reader: &Reader, paths: &Paths, node: &Node, declarer: &Declarer) ->
                         .help("choose another name"),
                 );
             }
+            if !reader.is_mapping_of(&entry.value, &what, "run") {
+                return None;
+            }
             let suite = SuiteReader {
                 reader,
                 paths,

@@ -61,7 +61,7 @@ impl EngineError {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Missing { program } => Some(format!(
-                "install {program}, or set --engine or BUILDKIT_HOST to a running buildkitd"
+                "install {program}, or set --engine or BUILDKIT_HOST to a running buildkitd; the README of laminate starts one with Docker"
             )),
             Self::NoRuntimeFolder { .. } => Some(
                 "set XDG_RUNTIME_DIR or TMPDIR to a folder of yours that no other user can write to"

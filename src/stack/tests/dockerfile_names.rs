@@ -154,3 +154,23 @@ fn steps_on_nothing_get_the_way_to_do_it() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_name_after_from_that_is_nearly_that_of_a_context_is_an_error_there() {
+    let context = "ghcr.io/campus/base-notebook";
+    let images = format!(
+        "  base-notebook: {{ base: \"debian:12\" }}\n  a: {{ dockerfile: {{ contexts: {{ {context}: base-notebook }} }} }}\n"
+    );
+    let shown =
+        of(&images, "FROM ghcr.io/campus/base-notebok:latest\n", &[]).expect_err("it has a fault");
+    assert!(
+        shown.starts_with(
+            "error: unknown image `ghcr.io/campus/base-notebok`\n --> images/a/Dockerfile:1:6"
+        ),
+        "{shown}"
+    );
+    assert!(
+        shown.contains(&format!("did you mean `{context}`?")),
+        "{shown}"
+    );
+}

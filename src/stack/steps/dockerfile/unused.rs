@@ -45,15 +45,48 @@ impl Reading<'_> {
             let free: Vec<&str> = free.map(String::as_str).collect();
             let message = format!("unused context `{name}`");
             let published = || self.published(made, name, &free);
+            let label = "no `FROM`, `--from` or mount of the Dockerfile has this name";
             let problem = match meant_image(name, &free).or_else(published) {
                 // That one would be another image.
-                Some(meant) => Diagnostic::error(message).help(format!("did you mean `{meant}`?")),
+                Some(meant) => match self.misspelt(made, uses, name, meant) {
+                    Some(problem) => problem.also(*span, "the name in `contexts`"),
+                    None => Diagnostic::error(message)
+                        .help(format!("did you mean `{meant}`?"))
+                        .at(*span, label),
+                },
                 // A trigger of the base can have the name.
-                None => Diagnostic::warning(message),
+                None => Diagnostic::warning(message).at(*span, label),
             };
-            let label = "no `FROM`, `--from` or mount of the Dockerfile has this name";
-            self.step.reader.report(problem.at(*span, label));
+            self.step.reader.report(problem);
         }
+    }
+
+    /// Returns the error for a name in the Dockerfile that was to be that of a context: the context is named after its image.
+    fn misspelt(
+        &self,
+        made: &Dockerfile,
+        uses: &Uses,
+        context: &str,
+        written: &str,
+    ) -> Option<Diagnostic> {
+        let Some(ImageSource::InStack(image)) = made.contexts.get(context) else {
+            return None;
+        };
+        let last = |name: &str| {
+            let name = without_version(name);
+            name.rsplit('/').next().unwrap_or(name).to_owned()
+        };
+        let is_named = last(context) == image.value.as_str() && last(written) != last(context);
+        let root = match &uses.root {
+            Root::Image(name) => Some(name),
+            Root::Scratch => None,
+        };
+        let mut words = uses.images.iter().chain(root);
+        let word = words.find(|word| context_name(&word.value) == written)?;
+        let problem = Diagnostic::error(format!("unknown image `{written}`"))
+            .at(self.span(&word.range), "no context has this name")
+            .help(format!("did you mean `{context}`?"));
+        is_named.then_some(problem)
     }
 
     /// Returns the name of the Dockerfile that has the repository of the image that a context stands for.
