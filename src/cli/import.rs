@@ -146,7 +146,7 @@ fn unread_files(folder: &Utf8Path, to: &Utf8Path, sources: &Sources) -> Vec<Note
 }
 
 /// Returns a command of laminate for a stack. `folder`: where it is, if it is in another one.
-fn command_in(folder: Option<&Utf8Path>, command: &str) -> String {
+pub(super) fn command_in(folder: Option<&Utf8Path>, command: &str) -> String {
     match folder {
         Some(folder) => format!(
             "`laminate -C {} {command}`",
@@ -164,8 +164,9 @@ pub(super) fn next(has_registry: bool, folder: Option<&Utf8Path>) -> String {
         format!("next: commit the files, then run {build} ({plan} shows what it would build)\n")
     } else {
         let export = of("build --export oci:stack.tar");
+        let spec = folder.map_or_else(|| "specs.yml".into(), |folder| folder.join("specs.yml"));
         format!(
-            "next: set `registry:` in specs.yml, commit the files, then run {build} ({plan} shows what it would build); without a registry, {export}\n"
+            "next: set `registry:` in {spec}, commit the files, then run {build} ({plan} shows what it would build); without a registry, {export}\n"
         )
     }
 }

@@ -327,6 +327,24 @@ mod tests {
     }
 
     #[test]
+    fn a_target_that_needs_the_value_of_a_variable_can_build() {
+        let makefile = "ALL = a-notebook rstudio\nall: $(ALL)\n%-notebook:\n\tdocker build $@\nrstudio:\n\tdocker build rstudio\nlint:\n\truff check\n";
+        let files = [
+            ("Makefile", makefile),
+            (
+                ".github/workflows/a.yml",
+                "  - run: make all push\n  - run: make lint\n",
+            ),
+        ];
+        let expected = [
+            ".github/workflows/a.yml:1 Makefile",
+            "Makefile:4",
+            "Makefile:6",
+        ];
+        assert_eq!(found(&files), expected);
+    }
+
+    #[test]
     fn lines_are_shown_in_groups() {
         let runs = |path: &str| Some(path.to_owned());
         let mut lines: BTreeMap<usize, Option<String>> = (1..10).map(|at| (at, None)).collect();

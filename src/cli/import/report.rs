@@ -111,8 +111,10 @@ impl Report<'_> {
             let has_registry = imported.spec.get("registry").is_some();
             text.push_str(&next(has_registry, self.other_folder));
             if let Some(channel) = self.channel() {
+                let of = |command: &str| command_in(self.other_folder, command);
+                let (push, promote) = (of("build --push"), of(&format!("promote --to {channel}")));
                 text.push_str(&format!(
-                    "then: `laminate build --push` gives all images the tag of the commit, and `laminate promote --to {channel}` moves `{channel}` to them\n"
+                    "then: {push} gives all images the tag of the commit, and {promote} moves `{channel}` to them\n"
                 ));
             }
             text.push_str(&self.automation());

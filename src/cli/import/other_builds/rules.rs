@@ -117,6 +117,11 @@ impl Rule {
 /// Whether a target with a pattern or a variable can be another one: `build/%` can be `build/x` and `$(I:%=build/%)`.
 fn could_be(target: &str, other: &str) -> bool {
     let is_computed = other.contains('$');
+    let is_variable = other.starts_with('$') && other.ends_with([')', '}']);
+    if is_variable && other.matches('$').count() == 1 && !other.contains('%') {
+        // Its values are not read.
+        return true;
+    }
     match target.split_once('%') {
         Some((start, end)) => {
             let is_match = other.starts_with(start) && other.ends_with(end);
