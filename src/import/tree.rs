@@ -12,11 +12,6 @@ pub fn tree(below: &str, sources: &Sources) -> Found {
     let mut found = Found::default();
     let inside = sources.below(below).map(|(_, path)| path);
     for path in inside.filter(|path| sources.text(path).is_some()) {
-        if sources.is_ignored(path) {
-            let note = Note::open(path, "file", "left out: git ignores it");
-            found.notes.push(note);
-            continue;
-        }
         let (context, file) = path.rsplit_once('/').unwrap_or(("", path));
         let name = context.rsplit('/').next().unwrap_or_default();
         let name = match file {
@@ -29,6 +24,11 @@ pub fn tree(below: &str, sources: &Sources) -> Found {
                 None => continue,
             },
         };
+        if sources.is_ignored(path) {
+            let note = Note::open(path, "file", "left out: git ignores it");
+            found.notes.push(note);
+            continue;
+        }
         match file.rsplit('.').next() {
             // What it ignores is read with its Dockerfile.
             Some("dockerignore") => continue,

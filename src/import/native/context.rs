@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::state::Reason;
+use super::value::Reason;
 use crate::dockerfile::{Ignore, Instruction};
 use crate::import::link::{Linked, with_tag};
 use crate::import::sources::{Sources, inside, join};

@@ -190,22 +190,26 @@ fn of_context(
     targets: &mut Map<String, Json>,
 ) -> Result<(), Reason> {
     let found = copy.sources.iter().map(|source| context.find(source));
-    let found = found.collect::<Result<Vec<Source>, Reason>>()?;
-    let written = found.iter().map(|source| context.written(source));
+    let sources = found.collect::<Result<Vec<Source>, Reason>>()?;
+    let written = sources.iter().map(|source| context.written(source));
     let written: Vec<String> = written.collect();
-    let found: Vec<Found> = found.iter().map(|source| source.found).collect();
-    let is_file = matches!(found.as_slice(), [Found::File]);
+    let is_file = matches!(sources.as_slice(), [source] if source.found == Found::File);
     copy.check_mode(false, state)?;
     if is_file && !copy.is_into_folder(state) {
-        state.copied.insert(copy.path.clone(), written[0].clone());
+        let source = &sources[0].path;
+        (state.copied).place(&copy.path, source, &written[0], context);
         targets.insert(copy.target.written(), copy.value(json!(written[0]), None));
         return Ok(());
     }
-    for (text, found) in written.iter().zip(&found) {
+    for (text, source) in written.iter().zip(&sources) {
         let name = text.rsplit('/').next().unwrap_or_default();
-        if *found == Found::File {
-            let path = format!("{}/{name}", copy.path.trim_end_matches('/'));
-            state.copied.insert(path, text.clone());
+        match source.found {
+            Found::File => {
+                let path = format!("{}/{name}", copy.path.trim_end_matches('/'));
+                (state.copied).place(&path, &source.path, text, context);
+            }
+            Found::Folder => (state.copied).place_folder(&copy.path, &source.path, context),
+            Found::Pattern => state.copied.forget(&copy.path),
         }
     }
     let from = match written.as_slice() {
@@ -229,6 +233,7 @@ fn of_image(
         _ => false,
     };
     copy.check_mode(is_into, state)?;
+    state.copied.forget(&copy.path);
     let absolute = |source: &String| format!("/{}", source.trim_start_matches('/'));
     let sources: Vec<String> = copy.sources.iter().map(absolute).collect();
     if let Some(source) = sources
@@ -292,6 +297,7 @@ fn write(
         } else {
             copy.target.written()
         };
+        state.copied.forget(&copy.path);
         let mut map = Map::new();
         if text.uses_vars() {
             map.insert("text".to_owned(), json!(text.written()));

@@ -7,6 +7,7 @@
 mod apt;
 mod conda;
 mod context;
+mod copied;
 mod copy;
 mod finish;
 mod mounts;

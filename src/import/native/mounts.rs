@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::context::{Context, Found};
 use super::state::{Reason, State, is_root_name};
+use super::value::{Quotes, expand};
 use crate::dockerfile::Instruction;
 
 /// The options of a `RUN`.
@@ -29,6 +30,20 @@ impl Options {
         if let Some(network) = self.network {
             keys.insert("network".to_owned(), json!(network));
         }
+    }
+
+    /// Returns the paths that something is mounted at, with the defaults of variables.
+    pub fn targets(&self, state: &State) -> Vec<String> {
+        let secrets = self.secrets.values();
+        let secrets = secrets.filter_map(|it| it.as_str().or(it["path"].as_str()));
+        let all = self.mounts.keys().map(String::as_str).chain(secrets);
+        // A path that cannot be known hides all others.
+        let resolved = |path: &str| {
+            let value = expand(path, &state.vars, &state.vars, Quotes::Kept).ok();
+            let path = value.and_then(|it| it.resolved(&state.vars));
+            path.unwrap_or_else(|| "/".to_owned())
+        };
+        all.map(resolved).collect()
     }
 
     /// Removes caches that a native step has itself, at these paths; returns whether there were any.

@@ -1,7 +1,5 @@
 //! `pip install`.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value as Json, json};
 
 use super::shell::split_option;
@@ -32,14 +30,9 @@ const PLAIN: [&str; 9] = [
 /// Options that uv has as well.
 const PASSED: [&str; 2] = ["--pre", "--no-build-isolation"];
 
-/// Returns the command of pip that words are. `copied` are files of the context by their path in the image, `folder` is
-/// the current one. `None` if they are another command, or one with other options.
-pub fn pip(
-    words: &[Value],
-    vars: &Vars,
-    copied: &BTreeMap<String, String>,
-    folder: &str,
-) -> Option<Pip> {
+/// Returns the command of pip that words are. `file` returns the file of the spec that is certainly at a path. `None` if they are
+/// another command, or one with other options.
+pub fn pip(words: &[Value], vars: &Vars, file: &dyn Fn(&str) -> Option<String>) -> Option<Pip> {
     let texts: Option<Vec<String>> = words.iter().map(|word| word.resolved(vars)).collect();
     let texts = texts?;
     let plain: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -71,14 +64,7 @@ pub fn pip(
             "-U" | "--upgrade" => made.upgrade = true,
             "--no-deps" => made.no_deps = true,
             "-r" | "--requirement" => {
-                let path = value()?;
-                let path = if path.starts_with('/') {
-                    path
-                } else {
-                    format!("{folder}/{path}")
-                };
-                made.requirements
-                    .push(copied.get(&path.replace("/./", "/"))?.clone());
+                made.requirements.push(file(&value()?)?);
             }
             "-i" | "--index-url" => made.index = Some(url(value()?)?),
             "--extra-index-url" => made.extra_index.push(url(value()?)?),
@@ -177,8 +163,9 @@ mod tests {
 
     fn read(text: &str) -> Option<Json> {
         let words = shell::words(text, &Environment::new(), &Vars::new())?;
-        let copied = [("/tmp/r.txt".to_owned(), "r.txt".to_owned())].into();
-        match pip(&words, &Vars::new(), &copied, "/tmp")? {
+        let file = |path: &str| path.strip_prefix("/tmp/").unwrap_or(path) == "r.txt";
+        let file = |path: &str| file(path).then(|| "r.txt".to_owned());
+        match pip(&words, &Vars::new(), &file)? {
             Pip::Install(value) => Some(value),
             Pip::Clean => Some(json!("clean")),
         }

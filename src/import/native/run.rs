@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::apt::{self, Apt, Install};
 use super::conda::{self, Conda};
 use super::context::Context;
+use super::copied;
 use super::mounts::{self, Options};
 use super::permissions::{fix_permissions, is_setgid};
 use super::pip::{self, Pip};
@@ -39,6 +40,7 @@ pub fn run(
 ) -> Result<(), Reason> {
     let options = mounts::options(instruction, state, context)?;
     if let Some(array) = instruction.array() {
+        state.note_command(&array);
         let args: Vec<String> = array.iter().map(|arg| super::value::literal(arg)).collect();
         let draft = draft("exec", json!(args), options, comment);
         state.run(draft, Sensitivity::Everything, false);
@@ -47,6 +49,7 @@ pub fn run(
     }
     if !instruction.documents.is_empty() {
         let text = with_documents(instruction)?;
+        state.note_text(&text, state.folder());
         return plain(
             instruction,
             (&text, &text),
@@ -57,7 +60,11 @@ pub fn run(
         );
     }
     let text = instruction.after_options();
-    let parts = chain(text).map(|commands| parts(&commands, state, context));
+    let hidden: Vec<String> = options.targets(state);
+    let parts = chain(text).map(|commands| parts(&commands, &hidden, state, context));
+    if parts.is_none() {
+        state.note_text(text, state.folder());
+    }
     match parts {
         Some(parts) if parts.iter().any(|part| !matches!(part, Part::Other(_))) => {
             translated(instruction, parts, options, comment, state, context)
@@ -191,17 +198,19 @@ fn draft(kind: &str, value: Json, options: Options, comment: String) -> Draft {
     }
 }
 
-/// Returns what each command of a chain is.
-fn parts(commands: &[String], state: &mut State, context: &Context) -> Vec<Part> {
+/// Returns what each command of a chain is. `hidden` are paths that something is mounted at.
+fn parts(
+    commands: &[String],
+    hidden: &[String],
+    state: &mut State,
+    context: &Context,
+) -> Vec<Part> {
     let user = state
         .user
         .as_ref()
         .map(|user| state.resolved(user).unwrap_or_default());
     let is_root = user.as_deref().is_none_or(is_root_name);
-    let folder = state
-        .workdir
-        .as_ref()
-        .and_then(|folder| state.resolved(folder));
+    let mut folder = state.folder();
     // Settings of pip that uv does not read.
     let has_settings = state
         .env
@@ -211,20 +220,23 @@ fn parts(commands: &[String], state: &mut State, context: &Context) -> Vec<Part>
     for command in commands {
         let other = || Part::Other(command.clone());
         let Some(words) = words(command, &state.env, &state.vars) else {
-            made.push(removed_cache(command).unwrap_or_else(other));
+            let part = removed_cache(command);
+            if part.is_none() {
+                folder = state.note_text(command, folder);
+            }
+            made.push(part.unwrap_or_else(other));
             continue;
         };
         let part = apt::apt(&words, &state.vars)
             .filter(|_| is_root)
             .map(Part::Apt);
         let part = part.or_else(|| {
-            let found = pip::pip(
-                &words,
-                &state.vars,
-                &state.copied,
-                folder.as_deref().unwrap_or_default(),
-            );
-            match found? {
+            let file = |path: &str| {
+                let path = copied::absolute(path, folder.as_deref())?;
+                let file = state.copied.requirements(&path, hidden, context);
+                file.map(str::to_owned)
+            };
+            match pip::pip(&words, &state.vars, &file)? {
                 Pip::Install(_) if has_settings => None,
                 Pip::Install(value) => Some(Part::Step("pip", value)),
                 Pip::Clean => Some(Part::Clean("pip")),
@@ -236,6 +248,9 @@ fn parts(commands: &[String], state: &mut State, context: &Context) -> Vec<Part>
             Conda::Clean => Some(Part::Clean("conda")),
         });
         let part = part.or_else(|| permissions(&words, state, context));
+        if part.is_none() {
+            folder = state.note_text(command, folder);
+        }
         made.push(part.unwrap_or_else(other));
     }
     restrict(made, commands)

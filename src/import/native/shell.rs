@@ -53,6 +53,95 @@ pub fn chain(text: &str) -> Option<Vec<String>> {
     (!scanner.is_open() && commands.iter().all(is_simple)).then_some(commands)
 }
 
+/// A simple command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Simple {
+    /// Its text, without redirections.
+    pub command: String,
+    /// The files that its output is written to.
+    pub targets: Vec<String>,
+    in_target: bool,
+}
+
+impl Simple {
+    fn push(&mut self, found: char) {
+        match self.targets.last_mut() {
+            Some(target) if self.in_target => target.push(found),
+            _ => self.command.push(found),
+        }
+    }
+
+    /// Ends a word; one that has not begun goes on.
+    fn end_word(&mut self) {
+        if !self.in_target {
+            self.command.push(' ');
+        } else if self.targets.last().is_some_and(|it| !it.is_empty()) {
+            self.in_target = false;
+            self.command.push(' ');
+        }
+    }
+
+    /// Begins the file after a `>`, and removes its number from the command.
+    fn begin_target(&mut self) {
+        if !self.in_target {
+            let command = self.command.trim_end_matches(|c: char| c.is_ascii_digit());
+            if command.is_empty() || command.ends_with(' ') {
+                self.command.truncate(command.len());
+            }
+        }
+        self.in_target = true;
+        self.targets.push(String::new());
+    }
+
+    /// Removes what does not name a file: the numbers of `2>&1`.
+    fn finish(mut self) -> Self {
+        let is_file = |target: &String| !target.chars().all(|c| c.is_ascii_digit() || c == '-');
+        self.targets.retain(is_file);
+        self.in_target = false;
+        self.command.truncate(self.command.trim_end().len());
+        self
+    }
+}
+
+/// Returns the simple commands of a text that are joined by `&&`, `||`, `;`, `|` or lines; one of a compound command begins with
+/// its keyword. `None` if there may be others.
+pub fn simple_commands(text: &str) -> Option<Vec<Simple>> {
+    let mut commands = Vec::new();
+    let mut command = Simple::default();
+    let mut scanner = Scanner::new(text);
+    while let Some((found, is_plain)) = scanner.next() {
+        let rest = scanner.rest;
+        let begins_word = command.command.is_empty() || command.command.ends_with(' ');
+        match found {
+            _ if !is_plain => command.push(found),
+            '>' => {
+                command.begin_target();
+                if rest.starts_with(['>', '|', '&']) {
+                    scanner.next();
+                }
+            }
+            '&' if rest.starts_with('>') => {}
+            '&' | '|' | ';' | '\n' => {
+                if matches!(found, '&' | '|') && rest.starts_with(found) {
+                    scanner.next();
+                } else if found == '&' {
+                    return None;
+                }
+                commands.push(std::mem::take(&mut command).finish());
+            }
+            '`' => return None,
+            '<' if rest.starts_with(['<', '&', '>']) => return None,
+            '<' => command.push(' '),
+            '#' if begins_word => return None,
+            blank if blank.is_whitespace() => command.end_word(),
+            _ => command.push(found),
+        }
+    }
+    commands.push(command.finish());
+    commands.retain(|it| !it.command.is_empty() || !it.targets.is_empty());
+    (!scanner.is_open()).then_some(commands)
+}
+
 /// Reads a text one character after the other, and knows which ones are in quotes or parentheses.
 struct Scanner<'a> {
     rest: &'a str,
@@ -223,6 +312,34 @@ mod tests {
             "a &&",
         ] {
             assert_eq!(chain(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn simple_commands_have_the_files_that_they_write() {
+        let shown = |text: &str| {
+            let commands = simple_commands(text)?.into_iter();
+            let commands = commands.map(|it| format!("{} > {}", it.command, it.targets.join(" ")));
+            Some(commands.collect::<Vec<_>>().join("|"))
+        };
+        for (text, expected) in [
+            ("a b>/x 2>&1 && c", "a b > /x|c > "),
+            (
+                "a >> '/x y' d; b 2>/dev/null",
+                "a  d > '/x y'|b > /dev/null",
+            ),
+            (
+                "a &>x || b | c\nif d; then e; fi",
+                "a > x|b > |c > |if d > |then e > |fi > ",
+            ),
+            (">x a", "a > x"),
+            ("a <x", "a  x > "),
+        ] {
+            let found = shown(text).map(|it| it.replace("| ", "|").trim_start().to_owned());
+            assert_eq!(found.as_deref(), Some(expected), "{text}");
+        }
+        for text in ["a & b", "a <<E", "a `b`", "a # b", "a 'b"] {
+            assert_eq!(simple_commands(text), None, "{text}");
         }
     }
 

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json, json};
 
+use super::copied::{Copied, Shell};
+pub use super::value::Reason;
 use super::value::{Environment, Quotes, Value, Vars, expand};
 use crate::import::Note;
-
-/// Why an image keeps its Dockerfile, for people.
-pub type Reason = String;
 
 /// What is known of the image that another one is based on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,8 +91,8 @@ pub struct State {
     pub config: Map<String, Json>,
     /// Its steps.
     pub steps: Vec<Draft>,
-    /// Files of the context by their path in the image.
-    pub copied: BTreeMap<String, String>,
+    /// Files of the image that are certainly files of the context.
+    pub copied: Copied,
     /// Paths of `writable:`, by group.
     pub writable: BTreeMap<String, Vec<String>>,
     /// Folders that the image certainly has.
@@ -157,6 +156,33 @@ impl State {
             ));
         }
         Ok(value)
+    }
+
+    /// Returns the current folder, if it is known.
+    pub fn folder(&self) -> Option<String> {
+        let folder = self.workdir.as_ref()?;
+        self.resolved(folder).filter(|it| it.starts_with('/'))
+    }
+
+    /// Notes what a text of the shell, which stays a command, can do; returns the folder of the shell after it.
+    pub fn note_text(&mut self, text: &str, folder: Option<String>) -> Option<String> {
+        let mut shell = Shell {
+            env: &self.env,
+            vars: &self.vars,
+            folder,
+        };
+        self.copied.run(text, &mut shell);
+        shell.folder
+    }
+
+    /// Notes what a command that stays one can do.
+    pub fn note_command(&mut self, words: &[String]) {
+        let mut shell = Shell {
+            env: &self.env,
+            vars: &self.vars,
+            folder: self.folder(),
+        };
+        self.copied.command(words, &mut shell);
     }
 
     /// Returns a value as a text, with the defaults of variables.

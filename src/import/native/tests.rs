@@ -1,5 +1,7 @@
 //! Tests of Dockerfiles as steps: Dockerfiles, then the spec and the report that they become.
 
+mod files;
+
 use std::collections::BTreeMap;
 
 use crate::import::tests::target;

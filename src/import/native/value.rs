@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// Why an image keeps its Dockerfile, for people.
+pub type Reason = String;
+
 /// A text with variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Value(pub Vec<Part>);
