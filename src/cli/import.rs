@@ -204,7 +204,7 @@ pub(super) fn stack_name(folder: &Utf8Path) -> String {
     }
 }
 
-/// Returns the files below a folder, with the texts of Dockerfiles, `.dockerignore`s and files that can be requirements.
+/// Returns the files below a folder, with the texts of Dockerfiles, `.dockerignore`s scripts and files that can be requirements.
 async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
     let mut files = BTreeMap::new();
     let (mut links, mut unclear) = (BTreeMap::new(), BTreeSet::new());
@@ -238,7 +238,7 @@ async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
                 || name.ends_with(".dockerignore")
                 || name.contains("Containerfile")
                 || name == "fix-permissions"
-                || [".txt", ".in"].iter().any(|end| name.ends_with(end));
+                || [".txt", ".in", ".sh"].iter().any(|end| name.ends_with(end));
             let whole = below(folder, &path);
             if kind.is_symlink() {
                 let (target, is_clear) = link_target(&path, &whole);

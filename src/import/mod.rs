@@ -416,7 +416,11 @@ impl Steps {
                 self.vars = native.vars;
                 self.notes.extend(native.notes);
             }
-            Err(kept) => self.notes.push(kept.note()),
+            Err(kept) => {
+                let known = native::kept(&context, &self.known);
+                self.known.insert(name.clone(), known);
+                self.notes.push(kept.note());
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::configured;
 use super::context::{Context, Found, Source};
 use super::state::{Draft, Reason, State, is_root_name};
 use super::value::{Quotes, Value, expand};
@@ -195,6 +196,13 @@ fn of_context(
     let written: Vec<String> = written.collect();
     let is_file = matches!(sources.as_slice(), [source] if source.found == Found::File);
     copy.check_mode(false, state)?;
+    for source in &sources {
+        let files = configured::by_source(&copy.path, &source.path, context);
+        state.configured.extend(files);
+        let name = source.path.rsplit('/').next().unwrap_or_default();
+        let path = format!("{}/{name}", copy.path);
+        state.configured.extend(configured::by_path(&path));
+    }
     if is_file && !copy.is_into_folder(state) {
         let source = &sources[0].path;
         (state.copied).place(&copy.path, source, &written[0], context);
@@ -234,6 +242,14 @@ fn of_image(
     };
     copy.check_mode(is_into, state)?;
     state.copied.forget(&copy.path);
+    let targets_of = copy
+        .sources
+        .iter()
+        .map(|source| format!("{}/{source}", copy.path));
+    let paths = targets_of.chain([copy.path.clone()]);
+    state
+        .configured
+        .extend(paths.filter_map(|path| configured::by_path(&path)));
     let absolute = |source: &String| format!("/{}", source.trim_start_matches('/'));
     let sources: Vec<String> = copy.sources.iter().map(absolute).collect();
     if let Some(source) = sources
@@ -298,6 +314,11 @@ fn write(
             copy.target.written()
         };
         state.copied.forget(&copy.path);
+        let path = format!("{}/{name}", copy.path);
+        let paths = [path.as_str(), &copy.path];
+        let tools = paths.iter().filter_map(|path| configured::by_path(path));
+        state.configured.extend(tools);
+        state.configured.extend(configured::by_text(document));
         let mut map = Map::new();
         if text.uses_vars() {
             map.insert("text".to_owned(), json!(text.written()));

@@ -416,5 +416,6 @@ fn known(state: &State, base: &Known) -> Known {
         shell: state.shell.clone(),
         folders,
         writable: state.writable.clone(),
+        configured: state.configured.clone(),
     }
 }

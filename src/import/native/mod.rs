@@ -6,6 +6,7 @@
 
 mod apt;
 mod conda;
+mod configured;
 mod context;
 mod copied;
 mod copy;
@@ -161,6 +162,20 @@ fn has_long_key(value: &Json) -> bool {
             .any(|(key, value)| key.len() > LONGEST || has_long_key(value)),
         Json::Array(list) => list.iter().any(has_long_key),
         _ => false,
+    }
+}
+
+/// Returns what is known of an image that keeps its Dockerfile.
+pub fn kept(context: &Context, bases: &BTreeMap<String, Known>) -> Known {
+    let base = context.linked.based_on.as_ref();
+    let base = base.and_then(|base| bases.get(base));
+    let mut configured = base.map(|it| it.configured.clone()).unwrap_or_default();
+    configured.extend(configured::by_dockerfile(context));
+    let of_base = base.into_iter().flat_map(|it| it.env.keys());
+    configured.extend(of_base.filter_map(|name| configured::by_variable(name)));
+    Known {
+        configured,
+        ..Known::default()
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::apt::{self, Apt, Install};
 use super::conda::{self, Conda};
+use super::configured::Tool;
 use super::context::Context;
 use super::copied;
 use super::mounts::{self, Options};
@@ -211,11 +212,6 @@ fn parts(
         .map(|user| state.resolved(user).unwrap_or_default());
     let is_root = user.as_deref().is_none_or(is_root_name);
     let mut folder = state.folder();
-    // Settings of pip that uv does not read.
-    let has_settings = state
-        .env
-        .keys()
-        .any(|name| name.starts_with("PIP_") || name.starts_with("CONDA_CHANNEL"));
     let mut made = Vec::new();
     for command in commands {
         let other = || Part::Other(command.clone());
@@ -228,7 +224,11 @@ fn parts(
             continue;
         };
         let part = apt::apt(&words, &state.vars)
-            .filter(|_| is_root)
+            .filter(|part| {
+                // A step sets this itself.
+                let has_setting = matches!(part, Apt::Install(install) if install.recommends);
+                is_root && !(has_setting && state.is_configured(Tool::Apt))
+            })
             .map(Part::Apt);
         let part = part.or_else(|| {
             let file = |path: &str| {
@@ -237,13 +237,13 @@ fn parts(
                 file.map(str::to_owned)
             };
             match pip::pip(&words, &state.vars, &file)? {
-                Pip::Install(_) if has_settings => None,
+                Pip::Install(_) if state.is_configured(Tool::Pip) => None,
                 Pip::Install(value) => Some(Part::Step("pip", value)),
                 Pip::Clean => Some(Part::Clean("pip")),
             }
         });
         let part = part.or_else(|| match conda::conda(&words, &state.vars)? {
-            Conda::Install(_) if has_settings => None,
+            Conda::Install(_) if state.is_configured(Tool::Conda) => None,
             Conda::Install(value) => Some(Part::Step("conda", value)),
             Conda::Clean => Some(Part::Clean("conda")),
         });

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json, json};
 
+use super::configured::{self, Tool};
 use super::copied::{Copied, Shell};
 pub use super::value::Reason;
 use super::value::{Environment, Quotes, Value, Vars, expand};
@@ -26,6 +27,8 @@ pub struct Known {
     pub folders: BTreeSet<String>,
     /// `writable:`, the group and the paths.
     pub writable: BTreeMap<String, Vec<String>>,
+    /// Tools with settings that their steps do not read.
+    pub configured: BTreeSet<Tool>,
 }
 
 /// Which variables can change the result of a step.
@@ -93,6 +96,8 @@ pub struct State {
     pub steps: Vec<Draft>,
     /// Files of the image that are certainly files of the context.
     pub copied: Copied,
+    /// Tools with settings in files that their steps do not read.
+    pub configured: BTreeSet<Tool>,
     /// Paths of `writable:`, by group.
     pub writable: BTreeMap<String, Vec<String>>,
     /// Folders that the image certainly has.
@@ -136,6 +141,7 @@ impl State {
             workdir: base.workdir.clone(),
             shell: base.shell.clone(),
             writable: base.writable.clone(),
+            configured: base.configured.clone(),
             folders,
             vars,
             ..Self::default()
@@ -158,6 +164,13 @@ impl State {
         Ok(value)
     }
 
+    /// Whether a tool has settings that its step does not read.
+    pub fn is_configured(&self, tool: Tool) -> bool {
+        let mut names = self.env.keys();
+        self.configured.contains(&tool)
+            || names.any(|name| configured::by_variable(name) == Some(tool))
+    }
+
     /// Returns the current folder, if it is known.
     pub fn folder(&self) -> Option<String> {
         let folder = self.workdir.as_ref()?;
@@ -166,6 +179,7 @@ impl State {
 
     /// Notes what a text of the shell, which stays a command, can do; returns the folder of the shell after it.
     pub fn note_text(&mut self, text: &str, folder: Option<String>) -> Option<String> {
+        self.configured.extend(configured::by_text(text));
         let mut shell = Shell {
             env: &self.env,
             vars: &self.vars,
@@ -177,6 +191,8 @@ impl State {
 
     /// Notes what a command that stays one can do.
     pub fn note_command(&mut self, words: &[String]) {
+        let text = words.join(" ");
+        self.configured.extend(configured::by_text(&text));
         let mut shell = Shell {
             env: &self.env,
             vars: &self.vars,

@@ -111,3 +111,58 @@ fn a_file_that_can_have_changed_is_not_that_of_the_stack() {
     let unknown = "# FILE: images/app/requirements.txt\n# FILE: images/app/Dockerfile\nFROM debian:12\nCOPY requirements.txt /\nRUN pip install -r requirements.txt\n";
     assert!(native(unknown).contains("run: pip install -r requirements.txt"));
 }
+
+#[test]
+fn settings_of_a_tool_that_its_step_does_not_read_keep_the_command() {
+    let made = |below: &str, own: &str| {
+        native(&format!(
+            "# FILE: images/app/pip.conf\n# FILE: images/app/root/etc/pip.conf\n# FILE: images/app/set.sh\npip config set a b\n\
+             # FILE: images/below/pip.conf\n# FILE: images/below/Dockerfile\nFROM debian:12\n{below}\n\
+             # FILE: images/app/Dockerfile\nFROM below\nUSER root\n{own}\n"
+        ))
+    };
+    let pip = "RUN pip install six";
+    for setting in [
+        "RUN pip config set --global install.constraint /c.txt",
+        "RUN [\"pip\", \"config\", \"set\", \"a\", \"b\"]",
+        "RUN <<EOF\npip config set a b\nEOF",
+        "RUN mkdir ~/.pip && echo x >~/.pip/pip.conf",
+        "COPY <<EOF /opt/venv/pip.conf\nx\nEOF",
+        "COPY pip.conf /etc/",
+        "COPY --from=x:1 /pip.conf /etc/pip.conf",
+        "ENV PIP_CONFIG_FILE=/x",
+        "ENV UV_INDEX=https://x",
+    ] {
+        for (below, own) in [
+            ("RUN true", setting),
+            (setting, "RUN true"),
+            (&*format!("{setting}\nONBUILD RUN x"), "RUN true"),
+        ] {
+            let found = made(below, &format!("{own}\n{pip}"));
+            assert!(
+                found.contains("run: pip install six"),
+                "{below}\n{own}\n{found}"
+            );
+        }
+    }
+    for setting in ["COPY root/ /", "COPY set.sh /\nRUN /set.sh"] {
+        let found = made("RUN true", &format!("{setting}\n{pip}"));
+        assert!(found.contains("run: pip install six"), "{setting}\n{found}");
+    }
+    assert!(made("RUN true", pip).contains("pip: [six]"));
+    let apt = "RUN echo 'APT::Install-Recommends \"0\";' >/etc/apt/apt.conf.d/x";
+    let found = made(apt, "RUN apt-get update && apt-get install -y git");
+    assert!(found.contains("apt-get install -y git\n"), "{found}");
+    let found = made(
+        apt,
+        "RUN apt-get update && apt-get install -y --no-install-recommends git",
+    );
+    assert!(found.contains("apt: [git]"), "{found}");
+    let found = made(
+        "RUN mamba config append channels x",
+        "RUN mamba install -y six",
+    );
+    assert!(found.contains("run: mamba install -y six"), "{found}");
+    let found = made("COPY pip.conf /etc/pip.conf", "RUN mamba install -y six");
+    assert!(found.contains("conda: [six]"), "{found}");
+}
