@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::bake::secrets;
+use super::scalars::compose_values;
 use super::settings::Build;
 use super::variables::{DotEnv, Interpolated, of_compose};
-use super::yaml::{pairs, text, texts, yaml};
+use super::yaml::{changed, lines, pairs, text, texts};
 use super::{Found, Note, Target};
 use crate::dockerfile::expand;
 
@@ -29,18 +30,40 @@ const WHOLE: &str = "left out: write the whole list with `docker compose config 
 
 /// Reads a compose file; `folder` is its own, relative to that of the import, and `env` its `.env`. The error is for people.
 pub fn compose(file: &str, folder: &str, text: &str, env: &DotEnv) -> Result<Found, String> {
-    let document = yaml(file, text)?;
+    let mut found = Found::default();
+    let notes = &mut found.notes;
+    let document = changed(file, text, |node, sources| {
+        *notes = compose_values(file, node, sources);
+    })?;
     let services = document["services"].as_object();
     let services = services.ok_or_else(|| format!("{file} has no `services`"))?;
-    let mut found = Found::default();
     if !document["include"].is_null() {
         let what = format!("include {}", document["include"]);
         found.notes.push(Note::open(file, what, WHOLE));
     }
+    let lines = lines(text, "services");
     for (name, service) in services {
         let at = format!("{file}: service {name}");
-        let service = &extended(service, services, &at, 0, &mut found.notes)?;
-        let Some(build) = service.get("build") else {
+        let place = lines
+            .get(name)
+            .map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
+        let whole = Services { file, services };
+        let (service, other) = &whole.extended(service, &at, 0)?;
+        if let Some(extends) = other {
+            let what = format!("service {name} extends {extends}");
+            found.notes.push(Note::open(&place, what, WHOLE));
+        }
+        if service.get("build").is_some_and(Value::is_null) {
+            return Err(format!(
+                "{place}: empty `build` of service {name}: write `build: FOLDER`, or remove it"
+            ));
+        }
+        let is_other =
+            |build: &Value| other.is_some() && build.is_object() && build["context"].is_null();
+        let Some(build) = service.get("build").filter(|build| !is_other(build)) else {
+            if other.is_some() {
+                continue;
+            }
             let became = "left out: it builds no image";
             found
                 .notes
@@ -62,27 +85,39 @@ pub fn compose(file: &str, folder: &str, text: &str, env: &DotEnv) -> Result<Fou
     Ok(found)
 }
 
-/// Returns a service with what it extends, as compose merges them: maps by their keys, other values are replaced.
-fn extended(
-    service: &Value,
-    services: &Map<String, Value>,
-    at: &str,
-    depth: usize,
-    notes: &mut Vec<Note>,
-) -> Result<Value, String> {
-    let extends = &service["extends"];
-    let Some(name) = text(extends).or_else(|| text(&extends["service"])) else {
-        return Ok(service.clone());
-    };
-    if !extends["file"].is_null() {
-        let what = format!("extends {extends}");
-        notes.push(Note::open(at, what, WHOLE));
-        return Ok(service.clone());
+/// The services of a file.
+struct Services<'a> {
+    file: &'a str,
+    services: &'a Map<String, Value>,
+}
+
+impl Services<'_> {
+    /// Returns a service with what it extends, as compose merges them: maps by their keys, other values are replaced. Also returns
+    /// what it extends that is in another file.
+    fn extended(
+        &self,
+        service: &Value,
+        at: &str,
+        depth: usize,
+    ) -> Result<(Value, Option<Value>), String> {
+        let extends = &service["extends"];
+        let Some(name) = text(extends).or_else(|| text(&extends["service"])) else {
+            return Ok((service.clone(), None));
+        };
+        let own = self.file.rsplit('/').next();
+        let of_file = text(&extends["file"]);
+        let of_file = of_file.as_deref().map(|file| file.trim_start_matches("./"));
+        if !extends["file"].is_null() && of_file != own {
+            return Ok((service.clone(), Some(extends.clone())));
+        }
+        let parent = self
+            .services
+            .get(&name)
+            .filter(|_| depth < self.services.len());
+        let parent = parent.ok_or_else(|| format!("{at} extends `{name}`, which is not there"))?;
+        let (whole, other) = self.extended(parent, at, depth + 1)?;
+        Ok((merged(long(&whole), long(service)), other))
     }
-    let parent = services.get(&name).filter(|_| depth < services.len());
-    let parent = parent.ok_or_else(|| format!("{at} extends `{name}`, which is not there"))?;
-    let whole = extended(parent, services, at, depth + 1, notes)?;
-    Ok(merged(long(&whole), long(service)))
 }
 
 /// Returns a service with maps where compose also takes a text or a list.
@@ -205,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_service_has_what_it_extends() {
-        let text = "services:\n  base: { image: \"ghcr.io/me/base:1\", build: { context: base, args: [A=1, B=2], target: one } }\n  short: { build: short }\n  child: { extends: { service: base }, build: { args: { B: 3 } } }\n  other: { extends: short, build: { target: two } }\n  only: { extends: child }\n  file: { extends: { file: x.yml, service: y }, build: . }\n";
+        let text = "services:\n  base: { image: \"ghcr.io/me/base:1\", build: { context: base, args: [A=1, B=2], target: one } }\n  short: { build: short }\n  child: { extends: { service: base }, build: { args: { B: 3 } } }\n  other: { extends: short, build: { target: two } }\n  only: { extends: child }\n  file: { extends: { file: x.yml, service: y }, build: . }\n  none: { extends: { file: x.yml, service: y }, build: { args: { A: 1 } } }\n  self: { extends: { file: ./compose.yml, service: short } }\n";
         let found = compose("compose.yml", "", text, &DotEnv::default()).expect("valid");
         let of = |name: &str| found.targets.iter().find(|it| it.name == name).expect(name);
         for (name, b) in [("child", "3"), ("only", "3"), ("base", "2")] {
@@ -222,7 +257,17 @@ mod tests {
             ("short", Some("two"))
         );
         let open: Vec<&str> = found.notes.iter().map(|note| note.place.as_str()).collect();
-        assert_eq!(open, ["compose.yml: service file"]);
+        assert_eq!(open, ["compose.yml:7", "compose.yml:8"]);
+        assert!(found.notes.iter().all(|it| it.found.contains("extends")));
+        assert!(!found.targets.iter().any(|it| it.name == "none"));
+        assert_eq!(of("self").context, "short");
+        let error = compose(
+            "compose.yml",
+            "",
+            "services:\n  a:\n    build:\n",
+            &DotEnv::default(),
+        );
+        assert!(error.is_err_and(|it| it.starts_with("compose.yml:2: empty `build` of service a")));
         for text in [
             "services: { a: { extends: b } }",
             "services: { a: { extends: a } }",
@@ -232,6 +277,26 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn values_without_quotes_are_reported_with_their_lines() {
+        let text = "x-a: &a { A: 1.10 }\nservices:\n  web:\n    ports: [1.10]\n    build:\n      context: .\n      args:\n        <<: *a\n        W: 0755\n        Q: \"0755\"\n        D: 2024-01-01T1:0:0Z\n        N: Null\n  list: { build: { context: ., args: [V=1.10] } }\n";
+        let found = compose("compose.yml", "", text, &DotEnv::default()).expect("valid");
+        let args = |name: &str| {
+            let target = found.targets.iter().find(|it| it.name == name);
+            format!("{:?}", target.expect(name).args)
+        };
+        assert_eq!(args("list"), r#"{"V": "1.10"}"#);
+        assert_eq!(
+            args("web"),
+            r#"{"A": "1.1", "D": "2024-01-01T1:0:0Z", "Q": "0755", "W": "493"}"#
+        );
+        let lines: Vec<&str> = (found.notes.iter())
+            .filter(|it| it.became.contains("without quotes"))
+            .map(|it| it.place.as_str())
+            .collect();
+        assert_eq!(lines, ["compose.yml:1", "compose.yml:9", "compose.yml:11"]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod inline;
 mod link;
 mod native;
 mod published;
+mod scalars;
 mod settings;
 mod sources;
 mod tags;

@@ -1,5 +1,7 @@
 //! YAML and JSON of other tools as one kind of value.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::source::{Position, Sources};
@@ -7,6 +9,15 @@ use crate::spec::node::{self, Entry, Node, Value as NodeValue};
 
 /// Reads YAML, also with merge keys; texts stay as they are written. The error is for people.
 pub fn yaml(name: &str, text: &str) -> Result<Value, String> {
+    changed(name, text, |_, _| ())
+}
+
+/// Reads YAML as [`yaml`] does, with a change to it.
+pub fn changed(
+    name: &str,
+    text: &str,
+    change: impl FnOnce(&mut Node, &Sources),
+) -> Result<Value, String> {
     let mut sources = Sources::default();
     let source = sources.add(name, text);
     let mut problems = Vec::new();
@@ -21,9 +32,25 @@ pub fn yaml(name: &str, text: &str) -> Result<Value, String> {
             }
             None => format!("{name}: {}", problem.message),
         }),
-        (Some(node), None) => Ok(value(&node)),
+        (Some(mut node), None) => {
+            change(&mut node, &sources);
+            Ok(value(&node))
+        }
         (None, None) => Err(format!("{name} is empty")),
     }
+}
+
+/// Returns the line of each key of a mapping below the root of a file that [`yaml`] reads, by name.
+pub fn lines(text: &str, mapping: &str) -> BTreeMap<String, u32> {
+    let mut sources = Sources::default();
+    let source = sources.add("", text);
+    let node = node::parse_foreign(&sources, source, &mut Vec::new());
+    let entries = node.as_ref().map(Node::entries).unwrap_or_default();
+    let found = entries.iter().find(|entry| entry.key.text == mapping);
+    let entries = found.map(|entry| entry.value.entries());
+    let line = |entry: &Entry| sources.start(entry.key.span).line;
+    let entries = entries.unwrap_or_default().iter();
+    entries.map(|it| (it.key.text.clone(), line(it))).collect()
 }
 
 /// Reads JSON. The error is for people.
