@@ -44,12 +44,14 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<Answer, Failure> {
     let spec = below(&folder, SPEC_NAME);
     let mut registry = global.registry.clone();
     let mut files = Vec::new();
+    let mut promotes = true;
     if spec.exists() {
         ensure_new_options_are_unused(&spec, args)?;
         let text = fs_err::read_to_string(&spec).ok();
         let existing = text.as_deref().and_then(ExistingSpec::read);
         let own = existing.and_then(|it| it.get("registry").map(str::to_owned));
         registry = registry.or(own);
+        promotes = text.is_none_or(|text| text.contains("auto:"));
         files.push((SPEC_NAME, String::new()));
     } else {
         files.extend(new_stack(&folder, base, args, registry.as_deref())?);
@@ -61,6 +63,7 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<Answer, Failure> {
     }
     let mut done = Done {
         is_new: !spec.exists(),
+        promotes,
         ..Done::default()
     };
     for (path, text) in files {
@@ -165,6 +168,8 @@ fn spec_files(stack: &str, base: &str, registry: Option<&str>) -> [(&'static str
 struct Done {
     /// Whether there was no spec.
     is_new: bool,
+    /// Whether a channel of the spec can have `auto: true`.
+    promotes: bool,
     written: Vec<&'static str>,
     /// Files that exist already.
     left: Vec<String>,
@@ -186,7 +191,14 @@ impl Done {
             workflow::Place::Taken => text.push_str(
                 "no workflow was written: both of its names are used; rename .github/workflows/laminate.yml, and run `laminate init` once more\n",
             ),
-            workflow::Place::Free(path) => text.push_str(&of_workflow(folder, path, registry)),
+            workflow::Place::Free(path) => {
+                text.push_str(&of_workflow(folder, path, registry));
+                if !self.promotes {
+                    text.push_str(&format!(
+                        "{path} moves no channel: none has `auto: true` in specs.yml\n"
+                    ));
+                }
+            }
         }
         if self.is_new {
             text.push_str(&next(registry.is_some(), None));

@@ -268,7 +268,9 @@ fn unknown(difference: &Difference) -> Option<String> {
     let names: Vec<&str> = images.map(|image| image.label.as_str()).collect();
     let text = "packages are not known of both releases, for";
     let names = (!names.is_empty()).then(|| names.join(", "))?;
-    Some(format!("{text} {names} (info commands list them)"))
+    Some(format!(
+        "{text} {names}: set info in specs.yml to list them"
+    ))
 }
 
 /// What cannot be compared, and that nothing changed where that is known.

@@ -123,14 +123,20 @@ async fn run(helper: &Helper) -> std::io::Result<std::process::Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     async fn asked(script: &str) -> Result<Option<(String, String)>, String> {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("helper");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&program, mode).expect("executable");
+        // Another process writes it: one that another test starts at this moment would keep a file open that this one writes,
+        // and the kernel runs none that is open for writing.
+        let written = std::process::Command::new("sh")
+            .args([
+                "-c",
+                r#"printf '%s\n' '#!/bin/sh' "$1" >"$0" && chmod 755 "$0""#,
+            ])
+            .args([program.as_os_str(), script.as_ref()])
+            .status();
+        assert!(written.expect("a shell").success());
         let helper = Helper {
             program: program.display().to_string(),
             server: "a.example".to_owned(),

@@ -375,7 +375,10 @@ pub(super) fn reason(error: reqwest::Error) -> (String, bool) {
         source = cause.source();
     }
     let text = without_layers(causes).join(": ");
-    let temporary = !(text.contains("certificate") || error.is_redirect() || error.is_builder());
+    // A resolver that is down for a moment fails in another way (EAI_AGAIN, getaddrinfo(3)).
+    let is_unknown_host = text.contains("Name or service not known");
+    let is_final = text.contains("certificate") || is_unknown_host;
+    let temporary = !(is_final || error.is_redirect() || error.is_builder());
     (printable(&text), temporary)
 }
 

@@ -75,7 +75,7 @@ fn untagged(recorded: &Recorded<'_>) -> String {
                 .collect();
             let mut what_now = what_now(&recorded.gathered().facts);
             if let Some(last) = built.last() {
-                what_now.push_str(&format!("; `laminate run {last}` runs one"));
+                what_now.push_str(&format!("\n`laminate run {last}` runs one"));
             }
             let counts = (built.len(), images.len());
             kept(recorded.ending(), counts, staging, &what_now)
@@ -84,7 +84,7 @@ fn untagged(recorded: &Recorded<'_>) -> String {
     }
 }
 
-/// Returns what the images of a build without `--push` are good for, a line. `built`: how many images are there, and how many the
+/// Returns what the images of a build without `--push` are good for, up to three lines. `built`: how many images are there, and how many the
 /// stack has.
 fn kept(ending: Ending, built: (usize, usize), staging: &Repository, what_now: &str) -> String {
     let (built, all) = built;
@@ -98,7 +98,7 @@ fn kept(ending: Ending, built: (usize, usize), staging: &Repository, what_now: &
         // What could not be stored is an error of its own.
         Ending::Faulty => String::new(),
         Ending::Complete => {
-            format!("\nthe images that were built are in {staging}, without tags; {what_now}\n")
+            format!("\nthe images that were built are in {staging}, without tags\n{what_now}\n")
         }
     }
 }
@@ -181,7 +181,7 @@ mod tests {
         );
         assert_eq!(
             line(Ending::Complete, (4, 4)),
-            "\nthe images that were built are in ghcr.io/campus/hub, without tags; tag them\n"
+            "\nthe images that were built are in ghcr.io/campus/hub, without tags\ntag them\n"
         );
         assert_eq!(line(Ending::Faulty, (4, 4)), "");
     }

@@ -216,7 +216,7 @@ fn missing_records_are_reported() {
         own: passed (12 tests) → dropped (moved to common)
 
     2 images changed, 1 added, 1 removed, 1 unchanged
-    packages are not known of both releases, for base, leaf (info commands list them)
+    packages are not known of both releases, for base, leaf: set info in specs.yml to list them
     ");
     insta::assert_snapshot!(markdown(&difference), @r"
     From release `d758d42c2b99` (commit `a021570`, 2026-11-24T12:00:00Z) to release `a270cec60222` (commit `b021570`, 2026-11-24T12:00:00Z): 2 images changed, 1 added, 1 removed, 1 unchanged.
@@ -249,7 +249,7 @@ fn missing_records_are_reported() {
     - `gpu: not run → passed (12 tests)`
     - `own: passed (12 tests) → dropped (moved to common)`
 
-    packages are not known of both releases, for base, leaf (info commands list them)
+    packages are not known of both releases, for base, leaf: set info in specs.yml to list them
     ");
 }
 

@@ -120,10 +120,12 @@ pub fn has_step(stack: &Stack, image: &Image, name: &StepName) -> bool {
     }
 }
 
-/// Whether a path that a user wrote is a file of the stack.
+/// Whether a path that a user wrote is a file of the stack: the path, with folders before it, or the end of it, as the image is
+/// named already.
 fn is_file(written: &str, path: &str) -> bool {
     let written = written.trim_start_matches("./");
-    written == path || written.ends_with(&format!("/{path}"))
+    let is_end = |whole: &str, end: &str| whole.ends_with(&format!("/{end}"));
+    written == path || is_end(written, path) || is_end(path, written)
 }
 
 impl Candidate {
@@ -247,6 +249,23 @@ mod tests {
     use super::*;
     use crate::name::Digest;
     use crate::testing;
+
+    #[test]
+    fn a_file_can_be_written_with_more_or_fewer_folders() {
+        let path = "images/a/Dockerfile";
+        for written in [
+            path,
+            "./images/a/Dockerfile",
+            "repo/images/a/Dockerfile",
+            "a/Dockerfile",
+            "Dockerfile",
+        ] {
+            assert!(is_file(written, path), "{written}");
+        }
+        for written in ["file", "b/Dockerfile", "images/a"] {
+            assert!(!is_file(written, path), "{written}");
+        }
+    }
 
     #[test]
     fn a_message_about_a_missing_step_lists_the_steps() {
