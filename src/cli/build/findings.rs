@@ -38,6 +38,12 @@ pub(super) fn text(recorded: &Recorded<'_>, given: &GivenOptions) -> String {
             let is_stored = stack.staging().is_some() && !recorded.options().offline;
             let can_test = is_stored && !is_test_of(recorded.options(), planned.id);
             let help = Paint { color: color() }.text(Ink::Name, "help:");
+            let mut verdicts = evidence.suites.values().filter(|verdict| !verdict.passed);
+            if let Some(engine) = verdicts.find_map(|it| missing_engine(&reports(it))) {
+                text.push_str(&format!(
+                    "{help} suites run inside the image, which has no `{engine}`: run the program itself, as `python3 -c …`\n"
+                ));
+            }
             let what_next = what_next(&planned.label, can_test, given);
             text.push_str(&format!("{help} {what_next}\n\n"));
         }
@@ -92,6 +98,26 @@ fn suite(stack: &Stack, image: &Image, label: &str, name: &str, verdict: &Verdic
         text.push_str(&quoted(&tail(&verdict.log)));
     }
     text
+}
+
+/// Returns what a suite reports of its failure: texts of tests, and its log.
+fn reports(verdict: &Verdict) -> Vec<&str> {
+    let cases = verdict.failed_cases();
+    let texts = cases.flat_map(|case| [case.message.as_deref(), case.text.as_deref()]);
+    texts.flatten().chain([verdict.log.as_str()]).collect()
+}
+
+/// Returns the container engine that a suite did not find: tests that were written for `docker run` call it.
+fn missing_engine(reports: &[&str]) -> Option<&'static str> {
+    ["docker", "podman"].into_iter().find(|engine| {
+        let forms = [
+            format!("{engine}: not found"),
+            format!("{engine}: command not found"),
+            format!("No such file or directory: '{engine}'"),
+        ];
+        let is_lost = |report: &&str| forms.iter().any(|form| report.contains(form));
+        reports.iter().any(is_lost)
+    })
 }
 
 /// Whether a command is the `test` of one image, which would be proposed to re-run its suites that failed.
@@ -323,6 +349,14 @@ mod tests {
             what_next("web", false, &given),
             "open a shell in the image: `laminate shell web`"
         );
+    }
+
+    #[test]
+    fn a_suite_that_calls_docker_is_found() {
+        let of = |log: &str| missing_engine(&["a message", log]);
+        assert_eq!(of("/bin/sh: 1: docker: not found\n"), Some("docker"));
+        assert_eq!(of("No such file or directory: 'podman'"), Some("podman"));
+        assert_eq!(of("docker: permission denied"), None);
     }
 
     #[test]
