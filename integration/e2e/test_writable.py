@@ -215,13 +215,13 @@ def test_copies_are_the_groups_in_every_way(kept):
     assert modes(kept[3], "opt/c/x", "opt/c/x/y", "opt/c/x/y/z", "home/j/.ssh/id", "srv/t", "srv/t/a", "srv/t/a/b",
                  "srv/t/c.key", "srv/k", "srv/k/l", "r", "r/x") == {
         "opt/c/x": "2775 0:100", "opt/c/x/y": "2775 0:100", "opt/c/x/y/z": "664 0:100",
-        "home/j/.ssh/id": "600 1000:100", "srv/t": "2770 1000:100", "srv/t/a": "2770 1000:100",
+        "home/j/.ssh/id": "600 1000:100", "srv/t": "2775 1000:100", "srv/t/a": "2770 1000:100",
         "srv/t/a/b": "660 1000:100", "srv/t/c.key": "600 1000:100", "srv/k": "2775 0:100", "srv/k/l": "664 0:100",
         "r": "755 0:0", "r/x": "644 0:0"}
     assert modes(kept[5], "opt/c/gx", "opt/c/gx/y", "opt/c/gx/y/z", "home/j/.ssh/gid", "srv/g", "srv/g/a", "srv/g/a/b",
                  "srv/g/c.key") == {
         "opt/c/gx": "2775 0:100", "opt/c/gx/y": "2775 0:100", "opt/c/gx/y/z": "664 0:100",
-        "home/j/.ssh/gid": "600 1000:100", "srv/g": "2770 1000:100", "srv/g/a": "2770 1000:100",
+        "home/j/.ssh/gid": "600 1000:100", "srv/g": "2775 1000:100", "srv/g/a": "2770 1000:100",
         "srv/g/a/b": "660 1000:100", "srv/g/c.key": "600 1000:100"}
     assert kept[4]["opt/c/link"].gid == 100
 
