@@ -230,9 +230,7 @@ fn check_texts(image: &Image) -> Vec<Diagnostic> {
         };
         for step in members {
             let env = Environment::default().with(&image.env).with(&step.env);
-            if let Kind::Run(text) = &step.kind
-                && text.chars().any(char::is_lowercase)
-            {
+            if let Kind::Run(text) = &step.kind {
                 let is_lower = |name: &str| !name.contains(|c: char| c.is_ascii_uppercase());
                 problems.extend(unset_in_run(image, &env, text, step.span, is_lower));
             }
@@ -266,8 +264,11 @@ fn unset_in_run(
     let upper = name.to_ascii_uppercase();
     let message =
         format!("`{variable}` in `run` is not replaced, and the environment has no `{name}`");
-    let help =
-        format!("add `env: {{ {upper}: \"{variable}\" }}`, and write `${{{upper}}}` in `run`");
+    let help = if image.vars.contains_key(name) {
+        format!("add `env: {{ {upper}: \"${{{name}}}\" }}`, and write `${{{upper}}}` in `run`")
+    } else {
+        "only `tags` can use it: an image does not depend on its commit".to_owned()
+    };
     let problem = Diagnostic::warning(message).at(span, "the shell replaces it by nothing");
     Some(problem.help(help))
 }
@@ -430,6 +431,12 @@ mod tests {
         let found: Vec<&str> = list.iter().map(|it| it.message.as_str()).collect();
         let expected = [message("${py%.*}", "py"), message("${commit7}", "commit7")];
         assert_eq!(found, expected);
+        let helps: Vec<&str> = list.iter().filter_map(|it| it.help.as_deref()).collect();
+        let env = "add `env: { PY: \"${py}\" }`, and write `${PY}` in `run`";
+        assert!(
+            helps[0] == env && helps[1].starts_with("only `tags`"),
+            "{helps:?}"
+        );
     }
 
     #[test]
