@@ -254,9 +254,10 @@ mod tests {
                 let help = "short keys run before `steps:`; if it needs one of these, move it into `steps:`";
                 format!("{log}help: {help}\n\n")
             } else {
-                format!("{log}help: no source of apt has `git`")
+                let help = "no source of apt has `git`: check its name and version for the release of the base, or add `sources` to `apt`";
+                format!("{log}help: {help}\n\n")
             };
-            assert!(text.contains(&ending), "{text}");
+            assert!(text.ends_with(&ending), "{text}");
             let (_, text) = image_error(&stack, &planned, &error(1), &none);
             assert!(!text.contains("short keys"), "{text}");
         }
