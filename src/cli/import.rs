@@ -204,7 +204,7 @@ pub(super) fn stack_name(folder: &Utf8Path) -> String {
     }
 }
 
-/// Returns the files below a folder, with the texts of Dockerfiles, `.dockerignore`s scripts and files that can be requirements.
+/// Returns the files below a folder, with the texts of Dockerfiles, `.dockerignore`s, scripts and files that can be requirements.
 async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
     let mut files = BTreeMap::new();
     let (mut links, mut unclear) = (BTreeMap::new(), BTreeSet::new());

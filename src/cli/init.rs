@@ -45,6 +45,7 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<Answer, Failure> {
     let mut registry = global.registry.clone();
     let mut files = Vec::new();
     let mut promotes = true;
+    let mut left = Vec::new();
     if spec.exists() {
         ensure_new_options_are_unused(&spec, args)?;
         let text = fs_err::read_to_string(&spec).ok();
@@ -52,7 +53,7 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<Answer, Failure> {
         let own = existing.and_then(|it| it.get("registry").map(str::to_owned));
         registry = registry.or(own);
         promotes = text.is_none_or(|text| text.contains("auto:"));
-        files.push((SPEC_NAME, String::new()));
+        left.push(SPEC_NAME.to_owned());
     } else {
         files.extend(new_stack(&folder, base, args, registry.as_deref())?);
     }
@@ -62,8 +63,9 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<Answer, Failure> {
         files.push((path, workflow::text(registry.as_deref())));
     }
     let mut done = Done {
-        is_new: !spec.exists(),
+        is_new: left.is_empty(),
         promotes,
+        left,
         ..Done::default()
     };
     for (path, text) in files {

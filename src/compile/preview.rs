@@ -53,7 +53,9 @@ pub fn preview(
         let below = below.filter(|_| image.dockerfile().is_none());
         let Some(below) = below else {
             if is_built(ImageId(number)) {
-                problems.extend(check_texts(image));
+                // That base has hardly a variable in lower case.
+                let is_lower = |name: &str| !name.contains(|c: char| c.is_ascii_uppercase());
+                problems.extend(check_texts(image, &Environment::default(), is_lower));
             }
             continue;
         };
@@ -67,6 +69,7 @@ pub fn preview(
             problems.extend(check_environment(image, &below.config.env()));
             problems.extend(ignored_cmd(stack, image, &below.config));
             problems.extend(check_steps(stack, image, &below.config));
+            problems.extend(check_texts(image, &below.config.env(), |_| true));
             problems.extend(check_suites(
                 &stack.label(ImageId(number)),
                 image,
@@ -186,10 +189,6 @@ fn check_steps(stack: &Stack, image: &Image, base: &BaseConfig) -> Vec<Diagnosti
             _ => std::slice::from_ref(step),
         };
         for step in members {
-            if let Kind::Run(text) = &step.kind {
-                let env = defaults.env.with(&step.env);
-                problems.extend(unset_in_run(image, &env, text, step.span, |_| true));
-            }
             let shell = defaults.shell(step);
             let is_run = matches!(step.kind, Kind::Run(_));
             if is_run && !takes_errexit(shell) && !shells.contains(&shell) {
@@ -219,24 +218,25 @@ fn check_suites(label: &str, image: &Image, config: &BaseConfig) -> Vec<Diagnost
     problems
 }
 
-/// Warns of variables of the spec in the steps of an image whose base is not known. That one has hardly a variable in lower
-/// case.
-fn check_texts(image: &Image) -> Vec<Diagnostic> {
-    let mut problems = Vec::new();
-    for step in &image.steps {
-        let members = match &step.kind {
-            Kind::Group(members) => members.as_slice(),
-            _ => std::slice::from_ref(step),
-        };
-        for step in members {
-            let env = Environment::default().with(&image.env).with(&step.env);
-            if let Kind::Run(text) = &step.kind {
-                let is_lower = |name: &str| !name.contains(|c: char| c.is_ascii_uppercase());
-                problems.extend(unset_in_run(image, &env, text, step.span, is_lower));
-            }
+/// Warns of variables of the spec in the steps of an image. `base`: what is known of the environment of its base.
+fn check_texts(
+    image: &Image,
+    base: &Environment,
+    is_looked_at: impl Fn(&str) -> bool,
+) -> Vec<Diagnostic> {
+    let env = base.with(&image.env);
+    let members = image.steps.iter().flat_map(|step| match &step.kind {
+        Kind::Group(members) => members.as_slice(),
+        _ => std::slice::from_ref(step),
+    });
+    let problems = members.filter_map(|step| match &step.kind {
+        Kind::Run(text) => {
+            let env = env.with(&step.env);
+            unset_in_run(image, &env, text, step.span, &is_looked_at)
         }
-    }
-    problems
+        _ => None,
+    });
+    problems.collect()
 }
 
 /// Warns of a variable of the spec in shell text, whose environment has no variable of this name.
@@ -251,16 +251,8 @@ fn unset_in_run(
         let is_known = image.vars.contains_key(name) || matches!(name, "commit" | "commit7");
         is_known && env.get(name).is_none() && is_looked_at(name)
     };
-    let (start, end) = unset_variable(text, is_variable)?;
-    let variable = &text[start..end];
-    let inner = variable[2..variable.len() - 1].trim_start_matches('#');
-    let name = if image.vars.contains_key(inner) {
-        inner
-    } else {
-        inner
-            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .next()?
-    };
+    let (at, name) = unset_variable(text, is_variable)?;
+    let variable = &text[at];
     let upper = name.to_ascii_uppercase();
     let message =
         format!("`{variable}` in `run` is not replaced, and the environment has no `{name}`");

@@ -70,6 +70,14 @@ pub enum Root {
 }
 
 impl Root {
+    /// Returns the image; `None` for `scratch`.
+    pub fn image(&self) -> Option<&Word> {
+        match self {
+            Self::Image(name) => Some(name),
+            Self::Scratch => None,
+        }
+    }
+
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Image(one), Self::Image(other)) => one.value == other.value,

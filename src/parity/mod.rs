@@ -129,18 +129,20 @@ pub fn patterns(others: &[String]) -> Result<Gitignore, String> {
         let added = builder.add_line(None, pattern);
         added.map_err(|error| error.to_string())?;
     }
-    let mut known = IGNORED.len() as u64;
     for text in others {
         let added = builder.add_line(None, text);
-        added.map_err(|_| text.clone())?;
-        let made = builder.build().map_err(|error| error.to_string())?;
-        let count = made.num_ignores() + made.num_whitelists();
-        if count == known || text.trim_matches(['/', ' ']).is_empty() {
+        if added.is_err() || !has_meaning(text) {
             return Err(text.clone());
         }
-        known = count;
     }
     builder.build().map_err(|error| error.to_string())
+}
+
+/// Whether a line of a `.gitignore` is a pattern of some path.
+fn has_meaning(line: &str) -> bool {
+    let mut alone = GitignoreBuilder::new("");
+    let made = alone.add_line(None, line).and_then(|it| it.build());
+    !line.trim_matches(['/', ' ']).is_empty() && made.is_ok_and(|made| !made.is_empty())
 }
 
 /// Returns what differs between two images, without the files that `ignored` matches.

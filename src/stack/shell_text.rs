@@ -1,5 +1,7 @@
 //! Variables of the spec in texts that are not changed: shell text, and the content of files.
 
+use std::ops::Range;
+
 /// What a shell or the runtime sets.
 const OF_SHELLS: [&str; 16] = [
     "EUID", "HOME", "HOSTNAME", "IFS", "LINENO", "OLDPWD", "OPTARG", "OPTIND", "PATH", "PPID",
@@ -9,11 +11,14 @@ const OF_SHELLS: [&str; 16] = [
 /// Words by which a text runs another one, which can set any variable.
 const RUN_OTHERS: [&str; 3] = ["eval", "source", "."];
 
-/// Returns where a text has `${name}` of a variable that nothing else in it seems to set, as bytes.
+/// Returns where a text has `${name}` of a variable that nothing else in it seems to set, as bytes, and the variable.
 ///
 /// A text that also has the name elsewhere can set it: `name=`, `read name`, `printf -v name`, `set $name`. What is between
 /// single quotes, or in a text with a here-document that a shell does not change, is not looked at.
-pub fn unset_variable(text: &str, is_variable: impl Fn(&str) -> bool) -> Option<(usize, usize)> {
+pub fn unset_variable(
+    text: &str,
+    is_variable: impl Fn(&str) -> bool,
+) -> Option<(Range<usize>, &str)> {
     let is_literal = ["<<'", "<<\"", "<<\\", "<<-'", "<<-\"", "<<-\\"];
     let runs_others = text
         .split_whitespace()
@@ -26,9 +31,9 @@ pub fn unset_variable(text: &str, is_variable: impl Fn(&str) -> bool) -> Option<
         let line = text[..start].rsplit('\n').next().unwrap_or_default();
         let is_escaped = line.ends_with(['$', '\\']) || line.matches('\'').count() % 2 == 1;
         let name = name_in(inner);
-        let is_found = [inner, name].iter().any(|name| is_variable(name));
+        let variable = [inner, name].into_iter().find(|name| is_variable(name))?;
         let is_unset = !OF_SHELLS.contains(&name) && !is_elsewhere(text, name);
-        (!is_escaped && is_found && is_unset).then_some((start, start + inner.len() + 3))
+        (!is_escaped && is_unset).then_some((start..start + inner.len() + 3, variable))
     })
 }
 
@@ -66,8 +71,8 @@ mod tests {
     #[test]
     fn a_variable_is_found_unless_the_text_can_set_it() {
         let found = |text: &'static str| {
-            let (start, end) = unset_variable(text, |name| matches!(name, "py" | "tag" | "UID"))?;
-            Some(&text[start..end])
+            let (at, _) = unset_variable(text, |name| matches!(name, "py" | "tag" | "UID"))?;
+            Some(&text[at])
         };
         assert_eq!(found("python${py} -V"), Some("${py}"));
         assert_eq!(found("py=1; echo ${py} ${tag}"), Some("${tag}"));

@@ -84,8 +84,8 @@ fn untagged(recorded: &Recorded<'_>) -> String {
     }
 }
 
-/// Returns what the images of a build without `--push` are good for, up to three lines. `built`: how many images are there, and how many the
-/// stack has.
+/// Returns what the images of a build without `--push` are good for, up to three lines. `built`: how many images are there,
+/// and how many the stack has.
 fn kept(ending: Ending, built: (usize, usize), staging: &Repository, what_now: &str) -> String {
     let (built, all) = built;
     let built = match built {

@@ -21,11 +21,10 @@ pub fn settle(imported: &mut Imported, folder: &Utf8Path, to: &Utf8Path) -> Resu
     let Ok(inner) = to.strip_prefix(&folder) else {
         return Ok(());
     };
-    let (own, copies) = std::mem::take(&mut imported.copies)
+    let (own, copies): (Vec<_>, Vec<_>) = std::mem::take(&mut imported.copies)
         .into_iter()
         .partition(|copy| inner.join(&copy.to) == copy.from);
     imported.copies = copies;
-    let own: Vec<_> = own;
     for image in &mut imported.images {
         image.is_read |= own.iter().any(|copy| copy.from == image.dockerfile);
     }

@@ -9,19 +9,9 @@ const FEW: usize = 5;
 /// How many folders above them files that share a row have in common, at least: `/usr/lib`, not `/usr`.
 const COMMON_FOLDERS: usize = 2;
 
-/// A row: one difference, or several that are alike.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The path, package or setting, or how many paths.
-    pub what: String,
-    /// What the first image has; `None`: nothing.
-    pub first: Option<String>,
-    /// What the second image has; `None`: nothing. That of the first if only contents or targets of links differ.
-    pub second: Option<String>,
-}
-
-/// Returns the rows of some differences, in their order.
-pub fn rows(list: &[Changed]) -> Vec<Row> {
+/// Returns the rows of some differences, in their order: each is a difference, or stands for several that are alike. Both
+/// sides are the same text if only contents or targets of links differ.
+pub fn rows(list: &[Changed]) -> Vec<Changed> {
     let mut alike: BTreeMap<&[Option<String>; 2], Vec<usize>> = BTreeMap::new();
     for (number, changed) in list.iter().enumerate() {
         alike.entry(&changed.alike).or_default().push(number);
@@ -39,7 +29,7 @@ pub fn rows(list: &[Changed]) -> Vec<Row> {
 
 /// Adds the rows of differences that are alike and have the first `depth` folders in common, by the number of the first
 /// difference of each.
-fn add(list: &[Changed], members: &[usize], depth: usize, made: &mut BTreeMap<usize, Row>) {
+fn add(list: &[Changed], members: &[usize], depth: usize, made: &mut BTreeMap<usize, Changed>) {
     if members.len() <= FEW {
         return add_singles(list, members, made);
     }
@@ -59,12 +49,8 @@ fn add(list: &[Changed], members: &[usize], depth: usize, made: &mut BTreeMap<us
     }
 }
 
-fn add_singles(list: &[Changed], numbers: &[usize], made: &mut BTreeMap<usize, Row>) {
-    made.extend(
-        numbers
-            .iter()
-            .map(|&number| (number, single(&list[number]))),
-    );
+fn add_singles(list: &[Changed], numbers: &[usize], made: &mut BTreeMap<usize, Changed>) {
+    made.extend(numbers.iter().map(|&number| (number, list[number].clone())));
 }
 
 /// Returns the names of the folders above a path, from the root.
@@ -73,16 +59,8 @@ fn folders(path: &str) -> impl Iterator<Item = &str> {
     folder.split('/').skip(1)
 }
 
-fn single(changed: &Changed) -> Row {
-    Row {
-        what: changed.what.clone(),
-        first: changed.first.clone(),
-        second: changed.second.clone(),
-    }
-}
-
 /// Returns the row of several differences that are alike.
-fn shared(list: &[Changed], members: &[usize]) -> Row {
+fn shared(list: &[Changed], members: &[usize]) -> Changed {
     let mut common: Vec<&str> = folders(&list[members[0]].what).collect();
     for &number in members {
         let pairs = common.iter().zip(folders(&list[number].what));
@@ -96,10 +74,11 @@ fn shared(list: &[Changed], members: &[usize]) -> Row {
         _ => [first, second],
     };
     let what = format!("{} paths below /{}", members.len(), common.join("/"));
-    Row {
+    Changed {
         what,
         first,
         second,
+        alike: Default::default(),
     }
 }
 
@@ -118,7 +97,7 @@ mod tests {
     }
 
     fn shown(list: &[Changed]) -> Vec<String> {
-        let text = |it: Row| {
+        let text = |it: Changed| {
             format!(
                 "{}: {}; {}",
                 it.what,
@@ -153,10 +132,11 @@ mod tests {
     #[test]
     fn files_that_have_little_in_common_have_a_row_each() {
         let paths = [
-            "/a", "/b", "/c/x", "/d/x/1", "/e", "/f", "/usr/x", "/usr/y/z",
+            "/a", "/b", "/c/x", "/d/x/1", "/e", "/f", "/g", "/usr/1", "/usr/2", "/usr/3", "/usr/4",
+            "/usr/5", "/usr/6", "/usr/x/y",
         ];
         let list: Vec<Changed> = paths.map(|it| changed(it, "folder", "link")).into();
         assert_eq!(rows(&list).len(), paths.len());
-        assert_eq!(rows(&list)[0], single(&list[0]));
+        assert_eq!(rows(&list)[0], list[0]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::groups::{Row, rows};
+use super::groups::rows;
 use super::images::Compared;
 use crate::name::Reference;
 use crate::parity::{self, Changed, Differences};
@@ -45,9 +45,11 @@ fn words(sides: &[Compared; 2]) -> [&'static str; 2] {
     }
 }
 
-/// Returns the number of differences, what was left out, and where each path is if some share a row.
-fn summary(found: &Differences) -> String {
+/// Returns the number of differences, what was left out, and where each path is if some share a row. `shown`: how many rows
+/// there are.
+fn summary(found: &Differences, shown: usize) -> String {
     let count: usize = parts(found).iter().map(|(_, list)| list.len()).sum();
+    let is_grouped = shown < count;
     let mut text = match count {
         0 => "no differences".to_owned(),
         1 => "1 difference".to_owned(),
@@ -59,7 +61,7 @@ fn summary(found: &Differences) -> String {
             "; {count} files that differ from build to build are left out"
         ));
     }
-    if rows(&found.files).len() < found.files.len() {
+    if is_grouped {
         text.push_str("; `--json` lists each of them");
     }
     text
@@ -75,25 +77,28 @@ pub fn text(found: &Differences, sides: &[Compared; 2]) -> String {
         text.push_str(&format!("{word:width$} {}\n", side.name));
     }
     text.push('\n');
+    let mut shown = 0;
     for (title, list) in parts(found) {
         if list.is_empty() {
             continue;
         }
         text.push_str(&format!("{title}\n"));
         for row in rows(list) {
+            shown += 1;
             text.push_str(&format!("  {}\n", line(&row, words)));
         }
     }
-    text.push_str(&format!("{}\n", summary(found)));
+    text.push_str(&format!("{}\n", summary(found, shown)));
     text
 }
 
 /// Returns a row on one line.
-fn line(row: &Row, words: [&str; 2]) -> String {
-    let Row {
+fn line(row: &Changed, words: [&str; 2]) -> String {
+    let Changed {
         what,
         first,
         second,
+        alike: _,
     } = row;
     match (first, second) {
         (Some(first), Some(second)) if first == second => {
@@ -116,6 +121,7 @@ pub fn markdown(found: &Differences, sides: &[Compared; 2]) -> String {
         text.replace('|', "\\|").replace('\n', " ")
     };
     let words = words(sides);
+    let mut shown = 0;
     for (title, list) in parts(found) {
         if list.is_empty() {
             continue;
@@ -125,6 +131,7 @@ pub fn markdown(found: &Differences, sides: &[Compared; 2]) -> String {
             words[0], sides[0].name, words[1], sides[1].name
         ));
         for it in rows(list) {
+            shown += 1;
             let what = it.what.replace('|', "\\|");
             text.push_str(&format!(
                 "| `{what}` | {} | {} |\n",
@@ -134,7 +141,7 @@ pub fn markdown(found: &Differences, sides: &[Compared; 2]) -> String {
         }
         text.push('\n');
     }
-    text.push_str(&format!("{}\n", summary(found)));
+    text.push_str(&format!("{}\n", summary(found, shown)));
     text
 }
 

@@ -150,10 +150,10 @@ fn verbatim(step: &StepReader, node: &Node) -> Option<String> {
         _ => reader.literal(node, "the text")?,
     };
     let is_variable = |name: &str| reader.vars.values.contains_key(name);
-    if let Some((start, end)) = unset_variable(text, is_variable) {
-        let variable = &text[start..end];
+    if let Some((at, _)) = unset_variable(text, is_variable) {
+        let variable = &text[at.clone()];
         let problem = Diagnostic::warning(format!("`{variable}` in a text is not replaced"))
-            .at(part_of(node.span, text, start, end), "a variable of the spec")
+            .at(part_of(node.span, text, at.start, at.end), "a variable of the spec")
             .help(format!(
                 "write `{{ text: …, vars: true }}` for its value, and with that `${variable}` to keep `{variable}`"
             ));

@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use super::Dockerfile;
 use super::read::Reading;
 use crate::diagnostic::Diagnostic;
-use crate::dockerfile::{Root, Uses, context_name};
+use crate::dockerfile::{Uses, context_name};
 use crate::source::Span;
 use crate::spec::node::{Node, Value};
 use crate::stack::image_names::Use;
@@ -67,12 +67,8 @@ impl Dockerfile {
 impl Reading<'_> {
     /// Finds the files of the folders that the target uses, without those that a `.dockerignore` in the folder ignores.
     pub fn folders(&self, made: &mut Dockerfile, uses: &Uses) -> Option<()> {
-        let root = match &uses.root {
-            Root::Image(name) => Some(name),
-            Root::Scratch => None,
-        };
         for (name, context) in &mut made.folders {
-            let mut used = uses.images.iter().chain(root);
+            let mut used = uses.images.iter().chain(uses.root.image());
             if !used.any(|word| context_name(&word.value) == *name) {
                 continue;
             }

@@ -14,7 +14,7 @@ pub use folders::FolderContext;
 pub use read::{ReadDockerfile, read};
 
 use crate::diagnostic::Diagnostic;
-use crate::dockerfile::{self, Root, Uses, Word};
+use crate::dockerfile::{self, Uses, Word};
 use crate::name::{Digest, Reference};
 use crate::stack::image_source::ImageSource;
 
@@ -60,11 +60,7 @@ pub struct Dockerfile {
 impl Dockerfile {
     /// Gives images other names in the text if a stage has the same name.
     fn rename(&mut self, parsed: &dockerfile::Dockerfile, uses: &Uses, text: &str) {
-        let root = match &uses.root {
-            Root::Image(name) => Some(name),
-            Root::Scratch => None,
-        };
-        let mut words: Vec<&Word> = uses.images.iter().chain(root).collect();
+        let mut words: Vec<&Word> = uses.images.iter().chain(uses.root.image()).collect();
         words.retain(|word| {
             let name = dockerfile::context_name(&word.value);
             let is_context = self.contexts.contains_key(&name) || self.folders.contains_key(&name);

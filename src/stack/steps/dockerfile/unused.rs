@@ -77,11 +77,7 @@ impl Reading<'_> {
             name.rsplit('/').next().unwrap_or(name).to_owned()
         };
         let is_named = last(context) == image.value.as_str() && last(written) != last(context);
-        let root = match &uses.root {
-            Root::Image(name) => Some(name),
-            Root::Scratch => None,
-        };
-        let mut words = uses.images.iter().chain(root);
+        let mut words = uses.images.iter().chain(uses.root.image());
         let word = words.find(|word| context_name(&word.value) == written)?;
         let problem = Diagnostic::error(format!("unknown image `{written}`"))
             .at(self.span(&word.range), "no context has this name")
@@ -131,11 +127,7 @@ impl Reading<'_> {
             if other.to_string() == source.to_string() {
                 continue;
             }
-            let root = match &uses.root {
-                Root::Image(root) => Some(root),
-                Root::Scratch => None,
-            };
-            let mut words = uses.images.iter().chain(root);
+            let mut words = uses.images.iter().chain(uses.root.image());
             let word = words.find(|word| word.value == *name)?;
             let message = format!("`{before}` and `{name}` are different images");
             let problem = Diagnostic::error(message).at(
