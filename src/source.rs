@@ -80,6 +80,19 @@ pub struct Position {
     pub column: u32,
 }
 
+impl Position {
+    /// Returns the place of a byte of `text`; one beyond its end is at its end.
+    pub fn of(text: &str, at: usize) -> Self {
+        let before = &text[..text.floor_char_boundary(at)];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1;
+        Self {
+            line: u32::try_from(line).unwrap_or(u32::MAX),
+            column: u32::try_from(column).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 /// One file as it was read.
 #[derive(Clone, Debug)]
 pub struct SourceFile {
@@ -139,27 +152,12 @@ impl Sources {
 
     /// Returns the place a span starts at.
     pub fn start(&self, span: Span) -> Position {
-        self.position(span.source, span.start)
+        Position::of(&self.file(span.source).text, span.start as usize)
     }
 
     /// Returns the place just after a span.
     pub fn end(&self, span: Span) -> Position {
-        self.position(span.source, span.end)
-    }
-
-    fn position(&self, id: SourceId, offset: u32) -> Position {
-        let text = &self.file(id).text;
-        let mut offset = (offset as usize).min(text.len());
-        while !text.is_char_boundary(offset) {
-            offset -= 1;
-        }
-        let before = &text[..offset];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1;
-        Position {
-            line: u32::try_from(line).unwrap_or(u32::MAX),
-            column: u32::try_from(column).unwrap_or(u32::MAX),
-        }
+        Position::of(&self.file(span.source).text, span.end as usize)
     }
 }
 

@@ -89,9 +89,8 @@ fn cut(text: &str) -> String {
     if text.len() <= LONGEST {
         return text.to_owned();
     }
-    let boundary = |at: usize| (at..).find(|at| text.is_char_boundary(*at));
-    let end = boundary(BEGINNING).unwrap_or(text.len());
-    let start = boundary(text.len() - (LONGEST - BEGINNING)).unwrap_or(text.len());
+    let end = text.ceil_char_boundary(BEGINNING);
+    let start = text.ceil_char_boundary(text.len() - (LONGEST - BEGINNING));
     format!(
         "{}\n[the middle is left out]\n{}",
         &text[..end],

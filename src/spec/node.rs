@@ -181,14 +181,8 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
             let mut places = self.text.char_indices().map(|(at, _)| at);
             places.nth(marker.index()).unwrap_or(self.text.len())
         };
-        let mut at = marker
-            .byte_offset()
-            .unwrap_or_else(of_chars)
-            .min(self.text.len());
-        while !self.text.is_char_boundary(at) {
-            at -= 1;
-        }
-        u32::try_from(at).unwrap_or(u32::MAX)
+        let at = marker.byte_offset().unwrap_or_else(of_chars);
+        u32::try_from(self.text.floor_char_boundary(at)).unwrap_or(u32::MAX)
     }
 
     fn span(&self, span: YamlSpan) -> Span {

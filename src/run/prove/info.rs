@@ -108,11 +108,7 @@ async fn read(
 
 /// Returns at most the last `most` bytes of a text, from the beginning of a character.
 fn end(text: &str, most: usize) -> &str {
-    let mut start = text.len().saturating_sub(most);
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    &text[start..]
+    &text[text.ceil_char_boundary(text.len().saturating_sub(most))..]
 }
 
 fn warn(context: &Context<'_>, id: ImageId, command: &InfoCommand, info: &Info) {

@@ -216,10 +216,7 @@ fn end_of_log(context: &Context<'_>, mut log: String) -> String {
     let is_cut = log.len() as u64 >= LOG;
     context.tracker.mask().text(&mut log);
     if is_cut {
-        let mut start = context.tracker.mask().longest().min(log.len());
-        while !log.is_char_boundary(start) {
-            start += 1;
-        }
+        let start = log.ceil_char_boundary(context.tracker.mask().longest());
         log.drain(..start);
     }
     log

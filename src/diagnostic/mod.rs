@@ -4,9 +4,12 @@
 //! of one kind have one constructor ([`Diagnostic::expected`], [`Diagnostic::invalid`], …), so that
 //! they have one form.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+mod excerpt;
+mod render;
 
-use crate::source::{Sources, Span};
+use crate::source::Span;
+
+pub use render::render;
 
 /// A longer name is compared with no other, characters: that takes the product of both lengths.
 const LONGEST_NAME: usize = 100;
@@ -16,9 +19,6 @@ const MOST_NAMES: usize = 20;
 
 /// Longer messages are cut, characters: what others write can be a line of megabytes.
 const LONGEST_MESSAGE: usize = 1000;
-
-/// The most characters that are marked of a place if its text would not fit beside the whole.
-const MOST_MARKED: usize = 40;
 
 /// How serious a [`Diagnostic`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -186,10 +186,9 @@ fn shortened(text: String) -> String {
     if text.len() <= LONGEST_MESSAGE {
         return text;
     }
-    let near = |at: usize| (0..=at).rev().find(|at| text.is_char_boundary(*at));
     let half = LONGEST_MESSAGE / 2;
-    let start = near(half).unwrap_or_default();
-    let end = near(text.len() - half).unwrap_or_default();
+    let start = text.floor_char_boundary(half);
+    let end = text.floor_char_boundary(text.len() - half);
     format!("{} … {}", &text[..start], &text[end..])
 }
 
@@ -209,175 +208,10 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, name)| name)
 }
 
-/// The most that are rendered at once.
-const MOST: usize = 100;
-
-/// Returns `list` as text with an empty line between entries, sorted by place, errors first.
-pub fn render(list: &[Diagnostic], sources: &Sources, color: bool) -> String {
-    let renderer = if color {
-        Renderer::styled()
-    } else {
-        Renderer::plain()
-    };
-    let mut sorted: Vec<&Diagnostic> = list.iter().collect();
-    sorted.sort_by_key(|d| (d.severity, d.primary.as_ref().map(|label| label.span)));
-    let hidden = sorted.len().saturating_sub(MOST);
-    let mut texts: Vec<String> = sorted
-        .into_iter()
-        .take(MOST)
-        .map(|diagnostic| {
-            let mut text = renderer.render(&groups(diagnostic, sources)).to_string();
-            text.push('\n');
-            text
-        })
-        .collect();
-    if hidden > 0 {
-        texts.push(format!("and {hidden} more\n"));
-    }
-    texts.join("\n")
-}
-
-fn groups<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Vec<Group<'a>> {
-    let level = match diagnostic.severity {
-        Severity::Error => Level::ERROR,
-        Severity::Warning => Level::WARNING,
-    };
-    let title = level.primary_title(diagnostic.message.as_str());
-    let Some(primary) = &diagnostic.primary else {
-        let group = Group::with_title(title);
-        return match &diagnostic.help {
-            Some(help) => vec![group.element(Level::HELP.message(help.as_str()))],
-            None => vec![group],
-        };
-    };
-    let snippet = |label: &'a Label, kind: AnnotationKind| {
-        let file = sources.file(label.span.source);
-        Snippet::source(&*file.text)
-            .path(sources.shown_path(label.span.source))
-            .annotation(annotation(label, kind, &file.text))
-            .annotations(all_lines(label, &file.text))
-    };
-    let mut main = snippet(primary, AnnotationKind::Primary);
-    for other in &diagnostic.others {
-        if other.span.source == primary.span.source {
-            main = main.annotation(annotation(
-                other,
-                AnnotationKind::Context,
-                &sources.file(other.span.source).text,
-            ));
-        }
-    }
-    let mut group = title.element(main);
-    for other in &diagnostic.others {
-        if other.span.source != primary.span.source {
-            group = group.element(snippet(other, AnnotationKind::Context));
-        }
-    }
-    if let Some(help) = &diagnostic.help {
-        group = group.element(Level::HELP.message(help.as_str()));
-    }
-    vec![group]
-}
-
-/// Has all lines of a place shown, unless there are many.
-fn all_lines<'a>(label: &Label, text: &str) -> Option<annotate_snippets::Annotation<'a>> {
-    /// A longer place is cut after its first lines.
-    const MOST: usize = 15;
-    let range = range(label, text);
-    let lines = text[range.clone()].lines().count();
-    (1 < lines && lines <= MOST).then(|| AnnotationKind::Visible.span(range))
-}
-
-/// Marks a span of a text.
-fn annotation<'a>(
-    label: &'a Label,
-    kind: AnnotationKind,
-    text: &str,
-) -> annotate_snippets::Annotation<'a> {
-    let std::ops::Range { start, end } = range(label, text);
-    let end = start + marked(&text[..start], &text[start..end], &label.text);
-    kind.span(start..end).label(label.text.as_str())
-}
-
-/// Returns the place of a label in a text; at its ends no character is cut.
-fn range(label: &Label, text: &str) -> std::ops::Range<usize> {
-    let mut start = (label.span.start as usize).min(text.len());
-    while !text.is_char_boundary(start) {
-        start -= 1;
-    }
-    let mut end = (label.span.end as usize).min(text.len());
-    while !text.is_char_boundary(end) {
-        end += 1;
-    }
-    start..end.max(start)
-}
-
-/// Returns how many bytes of a place are marked: its first word if it has several lines, as the fault can be in any of them, and
-/// its start if a terminal would cut the text beside the whole. `before`: what the file has before the place.
-fn marked(before: &str, place: &str, text: &str) -> usize {
-    /// Of 100 columns, the number of a line needs some.
-    const COLUMNS: usize = 93;
-    if place.contains('\n') {
-        return place.find(char::is_whitespace).unwrap_or(place.len());
-    }
-    let on_line = before.rsplit('\n').next().unwrap_or_default();
-    let columns = [on_line, place, text].map(|part| part.chars().count());
-    if columns.iter().sum::<usize>() < COLUMNS {
-        return place.len();
-    }
-    let mut characters = place.char_indices().map(|(at, _)| at);
-    characters.nth(MOST_MARKED).unwrap_or(place.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_shows_its_place_and_a_hint() {
-        let text = "stack: x\nimages:\n  base:\n    base: debian:12\n  sci:\n    base: bse\n";
-        let mut sources = Sources::default();
-        let source = sources.add("specs.yml", text);
-        let at = text.find("bse").expect("the text has it") as u32;
-        let span = Span {
-            source,
-            start: at,
-            end: at + 3,
-        };
-        let error = Diagnostic::unknown("image", "bse", span, ["base", "sci"]);
-        assert_eq!(
-            render(&[error], &sources, false),
-            "error: unknown image `bse`\n \
-             --> specs.yml:6:11\n  \
-             |\n\
-             6 |     base: bse\n  \
-             |           ^^^ no such image\n  \
-             |\n  \
-             = help: did you mean `base`?\n"
-        );
-    }
-
-    #[test]
-    fn a_span_that_cuts_a_character_is_widened() {
-        let mut sources = Sources::default();
-        let source = sources.add("specs.yml", "a: é\nb");
-        for (start, end) in [(4, 4), (0, 4), (4, 99), (5, 3), (99, 99)] {
-            let span = Span { source, start, end };
-            let diagnostic = Diagnostic::error("a fault").at(span, "here");
-            assert!(render(&[diagnostic], &sources, false).contains("here"));
-        }
-    }
-
-    #[test]
-    fn of_a_place_that_leaves_no_room_for_its_text_the_start_is_marked() {
-        let long = format!("RUN {}", "x".repeat(100));
-        assert_eq!(marked("", "RUN x", "exit code 1"), 5);
-        assert_eq!(marked("", &long, "exit code 1"), MOST_MARKED);
-        assert_eq!(marked("a\n", &long[..80], "exit code 1"), 80);
-        assert_eq!(marked("a\n  ", &long[..80], "exit code 1"), MOST_MARKED);
-        assert_eq!(marked("", "short", &long), 5);
-        assert_eq!(marked("", "RUN a &&\n  b\n", "here"), 3);
-    }
+    use crate::source::Sources;
 
     #[test]
     fn a_message_of_megabytes_is_cut() {
