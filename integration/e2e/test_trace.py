@@ -1,5 +1,9 @@
-"""`--trace`: a file that shows where the time of a build went."""
+"""Where the time of a build went: `--trace`, and spans for a collector of OpenTelemetry."""
 import json
+import os
+
+import pytest
+from collector import Collector
 
 SPEC = """
     stack: traced
@@ -45,3 +49,45 @@ def test_a_build_that_fails_is_traced(make_stack):
     stack = make_stack(SPEC.replace("sleep 0.2", "exit 3"))
     stack.laminate("build", "--trace", "trace.json", status=5)
     assert [event["name"] for event in spans(stack)["images"]] == ["ground"]
+
+
+CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="an engine without root needs rootlesskit")
+def test_spans_of_laminate_and_of_its_engine_are_one_trace(make_stack, parts):
+    stack = make_stack(SPEC.replace("0.2", "0.3"))
+    with Collector() as collector:
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+               "OTEL_EXPORTER_OTLP_HEADERS": "x-team=data%20science", "TRACEPARENT": CALLER,
+               "XDG_STATE_HOME": str(parts.scratch / "own-state")}
+        stack.laminate("build", "--push", engine="", env=env)
+    ours = {span.name: span for span in collector.spans if span.service == "laminate"}
+    trace, caller = CALLER.split("-")[1:3]
+    assert ours["build"].parent == caller and {span.trace for span in ours.values()} == {trace}
+    assert ours["run the engine"].parent == ours["build"].id
+    assert ours["solve"].parent == ours["ground: run sleep 0.3"].parent == ours["run the engine"].id
+    assert collector.headers[-1]["x-team"] == "data science"
+    theirs = [span for span in collector.spans if span.service == "buildkitd" and span.trace == trace]
+    solves = [span for span in theirs if span.parent == ours["solve"].id]
+    assert any(span.name == "moby.buildkit.v1.Control/Solve" for span in solves), theirs
+    assert any("sleep 0.3" in span.name for span in theirs), {span.name for span in theirs}
+
+
+def test_a_collector_that_refuses_or_is_gone_changes_nothing_else(make_stack):
+    stack = make_stack(SPEC)
+    with Collector(status=500) as collector:
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        refused = stack.laminate("plan", env=env, json=False, status=10)
+    gone = stack.laminate("plan", env=env, json=False, status=10)
+    assert refused.out == gone.out == stack.laminate("plan", json=False, status=10).out
+    for answer in (refused, gone):
+        assert answer.err.count("cannot send the trace") == 1, answer.err
+
+
+def test_a_failure_is_the_status_of_the_first_span(make_stack):
+    stack = make_stack(SPEC.replace("sleep 0.2", "exit 3"))
+    with Collector() as collector:
+        stack.laminate("build", env={"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{collector.url}/v1/traces"}, status=5)
+    faults = {span.name: span.fault for span in collector.spans if span.fault}
+    assert faults == {"build": "exit code 5"}

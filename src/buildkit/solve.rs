@@ -86,7 +86,7 @@ where
     Build: FnOnce(Gateway) -> Building,
     Building: Future<Output = Result<Built<T>, Error>>,
 {
-    let _span = trace::span(Track::Engine, || "solve".to_owned());
+    let span = trace::span(Track::Engine, || "solve".to_owned());
     let reference = unique();
     let opening_span = trace::span(Track::Engine, || "open the session".to_owned());
     let opening = Session::open(client, request.services);
@@ -118,7 +118,9 @@ where
     let mut tasks = JoinSet::new();
     tasks.spawn(watch(client.clone(), reference.clone(), updates));
 
-    let solved = attend(client, message, &reference, &session, cancel, build).await;
+    let parent = span.parent();
+    let gateway = Gateway::new(client, &reference, parent.as_deref());
+    let solved = attend(client, gateway, message, &session, cancel, build).await;
     drop(session);
     // The stream ends with the job; a daemon that forgets to end it is not waited for.
     let _late =
@@ -132,8 +134,8 @@ type Answer = Result<tonic::Response<control::SolveResponse>, Error>;
 /// steps, those that only lose their solve do not.
 async fn attend<T, Build, Building>(
     client: &Client,
+    gateway: Gateway,
     message: control::SolveRequest,
-    reference: &str,
     session: &Session,
     cancel: &CancellationToken,
     build: Build,
@@ -143,7 +145,7 @@ where
     Building: Future<Output = Result<Built<T>, Error>>,
 {
     let mut caller = client.control();
-    let gateway = Gateway::new(client, reference);
+    let message = gateway.traced(message);
     let inside = gateway.clone();
     let mut solving = pin!(async move { caller.solve(message).await.map_err(Error::from_status) });
     let mut building = pin!(async move {

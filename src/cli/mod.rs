@@ -166,10 +166,10 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
             return print(global, Err(failure));
         }
     };
-    if let Some(path) = global.trace.as_ref().filter(|path| *path != "") {
-        trace::start(path.as_std_path());
-    }
-    let span = trace::span(Track::Command, || command.name().to_owned());
+    let trace_file = global.trace.as_ref().filter(|path| *path != "");
+    let environment = |name: &str| std::env::var(name).ok();
+    trace::start(trace_file.map(|path| path.as_std_path()), environment);
+    let mut span = trace::span(Track::Command, || command.name().to_owned());
     let color = color();
     let (events, reporter) = Reporter::start(global.progress, global.verbose, color);
     let interrupt = Interrupt::default();
@@ -183,11 +183,21 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
             failure = interrupt::overdue(&interrupt) => Err(failure),
         }
     });
-    // A thread that hangs, as in a program it waits for, must not block the exit.
-    runtime.shutdown_background();
     reporter.finish();
+    match &answer {
+        Ok(answer) if matches!(answer.exit, Exit::Done | Exit::Difference) => {}
+        Ok(answer) => span.fail(format!("exit code {}", answer.exit.code())),
+        Err(failure) => span.fail(failure.text()),
+    }
     drop(span);
     write_trace();
+    if let Err(reason) = runtime.block_on(trace::send()) {
+        print_error(&format!(
+            "warning: cannot send the trace to the collector (`OTEL_EXPORTER_OTLP_ENDPOINT`): {reason}\n"
+        ));
+    }
+    // A thread that hangs, as in a program it waits for, must not block the exit.
+    runtime.shutdown_background();
     print(global, answer)
 }
 

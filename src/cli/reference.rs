@@ -64,6 +64,8 @@ the values.
 | `FTP_PROXY` | proxy for build steps |
 | `SOURCE_DATE_EPOCH` | creation time of images, in seconds since 1970 (default: time of the commit) |
 | `XDG_STATE_HOME`, `XDG_RUNTIME_DIR` | where a buildkitd that laminate starts keeps its state and socket |
+| `OTEL_EXPORTER_OTLP_ENDPOINT` and the others of [OTLP](https://opentelemetry.io/docs/specs/otel/protocol/exporter/) | collector of OpenTelemetry that gets a trace of each command |
+| `TRACEPARENT` | the span that the trace of OpenTelemetry continues |
 | `NO_COLOR`, `CLICOLOR_FORCE` | colours off, colours on |
 | `CI` | no live display |
 | `GITHUB_ACTIONS` | if `true`, problems in the spec are also printed as annotations |

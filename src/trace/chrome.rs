@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Entry, Track};
 
 impl Track {
-    fn title(self) -> &'static str {
+    pub(super) fn title(self) -> &'static str {
         match self {
             Self::Command => "command",
             Self::Spec => "spec and keys",
@@ -27,15 +27,9 @@ impl Track {
 /// How many lines a track can have: the number of a line is that of the track times this, plus its own.
 const LINES: usize = 10_000;
 
-/// Returns the entries as a document; `now` is since 1970. Complete events on one line must nest, so entries that overlap get lines of
+/// Returns entries that have ended as a document. Complete events on one line must nest, so entries that overlap get lines of
 /// their own.
-pub(super) fn document(mut entries: Vec<Entry>, now: Duration) -> String {
-    for entry in &mut entries {
-        if entry.took.is_none() {
-            entry.notes.push(("unfinished", "yes".to_owned()));
-            entry.took = Some(now.saturating_sub(entry.start));
-        }
-    }
+pub(super) fn document(mut entries: Vec<Entry>) -> String {
     entries.sort_by_key(|entry| (entry.track, entry.start, std::cmp::Reverse(entry.took)));
     let origin = entries
         .iter()
@@ -76,10 +70,13 @@ fn number(track: Track, line: usize) -> usize {
 }
 
 fn event(entry: &Entry, origin: Duration, line: usize) -> Value {
+    let fault = entry.fault.as_ref().map(|fault| ("fault", fault));
     let notes = entry
         .notes
         .iter()
-        .map(|(name, value)| ((*name).to_owned(), json!(value)));
+        .map(|(name, value)| (*name, value))
+        .chain(fault)
+        .map(|(name, value)| (name.to_owned(), json!(value)));
     json!({
         "ph": "X", "name": entry.name, "cat": entry.track.title(), "pid": 1, "tid": number(entry.track, line),
         "ts": micros(entry.start.saturating_sub(origin)), "dur": micros(entry.took.unwrap_or_default()),
@@ -103,6 +100,7 @@ mod tests {
             start: Duration::from_millis(start),
             took: Some(Duration::from_millis(took)),
             notes: vec![("status", "200".to_owned())],
+            fault: None,
         }
     }
 
@@ -131,7 +129,7 @@ mod tests {
             entry(Track::Registry, "first", 1000, 10),
             entry(Track::Registry, "third", 1010, 10),
         ];
-        let found = events(&document(list, Duration::ZERO));
+        let found = events(&document(list));
         let expected = [
             ("build", 0, 0, 100),
             ("facts", 0, 0, 40),
@@ -150,7 +148,8 @@ mod tests {
     fn what_has_not_ended_lasts_until_now_and_is_marked() {
         let mut open = entry(Track::Engine, "solve", 10, 0);
         open.took = None;
-        let text = document(vec![open], Duration::from_millis(30));
+        open.end(Duration::from_millis(30));
+        let text = document(vec![open]);
         assert!(text.contains("\"dur\":20000"), "{text}");
         assert!(text.contains("\"unfinished\":\"yes\""), "{text}");
     }
@@ -158,7 +157,7 @@ mod tests {
     #[test]
     fn nothing_recorded_is_a_valid_document() {
         assert_eq!(
-            document(Vec::new(), Duration::ZERO),
+            document(Vec::new()),
             r#"{"displayTimeUnit":"ms","traceEvents":[]}"#
         );
     }

@@ -1,10 +1,11 @@
-//! Records where the time of a command goes, for `--trace`.
+//! Records where the time of a command goes, for `--trace` and for a collector of OpenTelemetry.
 //!
 //! [`span`] measures from its call until the returned [`Span`] is dropped; [`record`] adds work that somebody else
-//! has measured. Both do nothing unless [`start`] was called. `cli` calls [`start`] and [`write`]; rooms that act
-//! call the others.
+//! has measured. Both do nothing unless [`start`] was called. `cli` calls [`start`], [`write`] and [`send`]; rooms that
+//! act call the others.
 
 mod chrome;
+mod otlp;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -48,6 +49,8 @@ struct Entry {
     took: Option<Duration>,
     /// More facts, by name.
     notes: Vec<(&'static str, String)>,
+    /// Why it failed.
+    fault: Option<String>,
 }
 
 /// All entries of this process.
@@ -57,18 +60,21 @@ struct Recorder {
     /// The same moment by the clock that never jumps.
     start: Instant,
     /// The file to write.
-    path: PathBuf,
+    path: Option<PathBuf>,
+    /// The trace that the spans belong to, if a collector gets them.
+    link: Option<otlp::Link>,
     entries: Mutex<Vec<Entry>>,
 }
 
 static RECORDER: OnceLock<Recorder> = OnceLock::new();
 
 impl Recorder {
-    fn new(path: &Path) -> Self {
+    fn new(path: Option<&Path>, link: Option<otlp::Link>) -> Self {
         Self {
             epoch: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
             start: Instant::now(),
-            path: path.to_owned(),
+            path: path.map(Path::to_owned),
+            link,
             entries: Mutex::default(),
         }
     }
@@ -80,11 +86,33 @@ impl Recorder {
     fn now(&self) -> Duration {
         self.epoch + self.start.elapsed()
     }
+
+    /// Returns what is recorded; what lasts ends now.
+    fn ended(&self) -> Vec<Entry> {
+        let mut entries = self.entries().clone();
+        let now = self.now();
+        entries.iter_mut().for_each(|entry| entry.end(now));
+        entries
+    }
 }
 
-/// Starts to record for the file at `path`. Without this call nothing is recorded.
-pub fn start(path: &Path) {
-    RECORDER.get_or_init(|| Recorder::new(path));
+impl Entry {
+    /// Ends what lasts, and marks it.
+    fn end(&mut self, now: Duration) {
+        if self.took.is_none() {
+            self.notes.push(("unfinished", "yes".to_owned()));
+            self.took = Some(now.saturating_sub(self.start));
+        }
+    }
+}
+
+/// Starts to record for the file at `path`, and for the collector that the environment names (`OTEL_EXPORTER_OTLP_ENDPOINT`).
+/// Without either, nothing is recorded.
+pub fn start(path: Option<&Path>, environment: impl Fn(&str) -> Option<String>) {
+    let link = otlp::Link::new(environment);
+    if path.is_some() || link.is_some() {
+        RECORDER.get_or_init(|| Recorder::new(path, link));
+    }
 }
 
 /// A span that ends when it is dropped: its recorder, and the index of its entry.
@@ -100,6 +128,7 @@ pub fn span(track: Track, name: impl FnOnce() -> String) -> Span {
             start: recorder.now(),
             took: None,
             notes: Vec::new(),
+            fault: None,
         };
         let mut entries = recorder.entries();
         entries.push(entry);
@@ -114,6 +143,20 @@ impl Span {
             let value = value.to_string();
             recorder.entries()[index].notes.push((name, value));
         }
+    }
+
+    /// Says that it failed, and why.
+    pub fn fail(&mut self, reason: impl Into<String>) {
+        if let Some((recorder, index)) = self.0 {
+            recorder.entries()[index].fault = Some(reason.into());
+        }
+    }
+
+    /// Returns what makes another process's spans a part of this one (the header `traceparent` of
+    /// <https://www.w3.org/TR/trace-context/>), if a collector gets them.
+    pub fn parent(&self) -> Option<String> {
+        let (recorder, index) = self.0?;
+        Some(recorder.link.as_ref()?.header(index))
     }
 }
 
@@ -144,6 +187,7 @@ pub fn record(
             start,
             took: Some(end.saturating_sub(start)),
             notes: notes.collect(),
+            fault: None,
         });
     }
 }
@@ -154,8 +198,20 @@ pub fn write() -> Result<(), (PathBuf, std::io::Error)> {
     let Some(recorder) = RECORDER.get() else {
         return Ok(());
     };
-    let entries = recorder.entries().clone();
-    let document = chrome::document(entries, recorder.now());
-    disk::write_atomically(&recorder.path, document.as_bytes())
-        .map_err(|error| (recorder.path.clone(), error))
+    let Some(path) = &recorder.path else {
+        return Ok(());
+    };
+    let document = chrome::document(recorder.ended());
+    disk::write_atomically(path, document.as_bytes()).map_err(|error| (path.clone(), error))
+}
+
+/// Sends everything recorded so far to the collector, if there is one. Fails with the reason.
+pub async fn send() -> Result<(), String> {
+    let Some(recorder) = RECORDER.get() else {
+        return Ok(());
+    };
+    let Some(link) = &recorder.link else {
+        return Ok(());
+    };
+    otlp::send(link.spans(recorder.ended())).await
 }

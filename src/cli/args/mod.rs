@@ -180,7 +180,7 @@ pub struct Global {
     /// Write where the time went to FILE, as a trace for ui.perfetto.dev or chrome://tracing
     ///
     /// Also if the command fails. Has the phases of the command, requests to registries, the engine's steps, suites,
-    /// tags and pauses.
+    /// tags and pauses. A collector of OpenTelemetry gets the same, if OTEL_EXPORTER_OTLP_ENDPOINT is set.
     #[arg(long, value_name = "FILE", env = "LAMINATE_TRACE", global = true)]
     pub trace: Option<Utf8PathBuf>,
     /// Also show the output of steps
