@@ -30,7 +30,7 @@ async fn what_runs_remember_at_one_moment_is_added_up() {
     for done in futures_util::future::join_all(runs).await {
         done.expect("written");
     }
-    let state = staging.state().await.expect("read");
+    let state = staging.state().await.expect("read").expect("a state");
     let mut records = state.records();
     let shared = records.remove("shared").expect("there");
     assert_eq!(shared.key, Digest::of(b"own-5"), "the latest run's");
@@ -141,7 +141,7 @@ async fn what_a_later_run_finds_again_is_not_waited_for() {
     let built = BTreeMap::from([("a".to_owned(), built("a", 0))]);
     let done = staging.add_to_state(&built, &BTreeMap::new()).await;
     done.expect("written");
-    let state = staging.state().await.expect("read");
+    let state = staging.state().await.expect("read").expect("a state");
     assert_eq!(state.records().len(), 1);
     // What others wrote meanwhile is found, and merged.
     let theirs = Effect::OtherWriter {
@@ -153,7 +153,7 @@ async fn what_a_later_run_finds_again_is_not_waited_for() {
     let built = BTreeMap::from([("b".to_owned(), self::built("b", 1))]);
     let done = staging.add_to_state(&built, &BTreeMap::new()).await;
     done.expect("written");
-    let state = staging.state().await.expect("read");
+    let state = staging.state().await.expect("read").expect("a state");
     assert_eq!(state.records().len(), 2);
 }
 

@@ -13,17 +13,19 @@ use crate::publish;
 use crate::staging::Staging;
 
 impl Prepared<'_> {
-    /// Asks the registries of a run that builds or proves images, once each. Nothing is asked if nothing is pushed.
-    pub(super) async fn probe(&self) -> Result<(), Error> {
+    /// Asks the registries of a run that builds or proves images, once each. Nothing is asked if nothing is pushed. What is
+    /// returned cancels the uploads that were opened; nothing depends on its answers.
+    pub(super) async fn probe(&self) -> Result<impl Future + use<'_>, Error> {
+        let mut opened = Vec::new();
         let Some(staging) = &self.staging else {
-            return Ok(());
+            return Ok(join_all(opened));
         };
         let targets = self.targets().into_iter().chain([staging.clone()]);
         let targets: BTreeSet<Repository> = targets.collect();
         let registry = self.job.registry;
         let in_place = self.blobs_in_place(&targets).await;
-        let asked = targets.iter().map(|target| {
-            let blob = in_place.get(target);
+        let asked = targets.into_iter().map(|target| {
+            let blob = in_place.get(&target);
             registry.check_push(target, blob)
         });
         let asked = join_all(asked);
@@ -35,27 +37,28 @@ impl Prepared<'_> {
             documents.state_to_move().await
         };
         let (asked, state) = tokio::join!(asked, state);
-        let (mut opened, mut refused) = (Vec::new(), Vec::new());
+        let mut refused = Vec::new();
         for asked in asked {
             match asked {
                 Ok(cancel) => opened.push(cancel),
                 Err(error) => refused.push(error),
             }
         }
-        let is_refused = !refused.is_empty();
-        let moves = async {
-            match state {
-                _ if is_refused => Ok(()),
-                Ok(Some(state)) => documents.ensure_state_moves(state).await,
-                Ok(None) => Ok(()),
-                Err(error) => Err(error),
-            }
+        let moves = match state {
+            _ if !refused.is_empty() => Err(Error::CannotPush { refused }),
+            Ok(Some(state)) => documents
+                .ensure_state_moves(state)
+                .await
+                .map_err(Error::Staged),
+            Ok(None) => Ok(()),
+            Err(error) => Err(Error::Staged(error)),
         };
-        let (_, moves) = tokio::join!(join_all(opened), moves);
-        if is_refused {
-            return Err(Error::CannotPush { refused });
+        let cancelling = join_all(opened);
+        if let Err(error) = moves {
+            cancelling.await;
+            return Err(error);
         }
-        moves.map_err(Error::Staged)
+        Ok(cancelling)
     }
 
     /// Returns a blob that the last release has in each of these repositories; none for those it has no image in.

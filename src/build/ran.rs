@@ -63,10 +63,13 @@ impl<'a> Prepared<'a> {
         let span = trace::span(Track::Command, || "prepare".to_owned());
         let probing = self.job.interrupt.unless_cancelled(Box::pin(self.probe()));
         let probing = async { probing.await.ok_or(Error::Cancelled)? };
-        let ((), ()) = tokio::try_join!(self.bring_tools(&mut options), probing)?;
+        let ((), cancelling) = tokio::try_join!(self.bring_tools(&mut options), probing)?;
         drop(span);
         let span = trace::span(Track::Command, || "run the engine".to_owned());
-        let report = engine.run(self.job.stack, plan, &options).await?;
+        let cancelling = self.job.interrupt.unless_cancelled(cancelling);
+        let running = engine.run(self.job.stack, plan, &options);
+        let (_, report) = tokio::join!(cancelling, running);
+        let report = report?;
         drop(span);
         let mut ran = Ran::new(self, report, engine_archive);
         let staged = ran.prepared.job.interrupt.unless_cancelled(ran.stage());

@@ -148,6 +148,7 @@ pub async fn gather(
             .digests()
             .iter()
             .all(|key| facts.stored.contains_key(*key))
+            && !known.is_new
             && let Some(staging) = stack.staging()
             && let Some(last) = stored::last_release(
                 &Staging::new(registry, staging),
@@ -210,6 +211,8 @@ pub struct Known {
     pub evidence: BTreeMap<Digest, Evidence>,
     /// The last build of each image.
     pub state: State,
+    /// Whether nothing was built in staging so far.
+    is_new: bool,
     unlocked: Vec<Reference>,
     refreshed: BTreeMap<String, String>,
     /// The keys of images that were not looked up, because documents in staging agree about them.
@@ -231,6 +234,8 @@ pub async fn look_up(
     let near = async { Ok(stored::near_release(staging, options.folder).await) };
     let pins = pins(stack, options.lock, registry);
     let (state, (external, unlocked), near) = tokio::try_join!(state(staging, events), pins, near)?;
+    let is_new = state.is_none() && near.is_none();
+    let state = state.unwrap_or_default();
     let refreshed = refresh_marks(stack, options, &state);
     let mut marks = state.refreshed.clone();
     marks.extend(refreshed.clone());
@@ -258,6 +263,7 @@ pub async fn look_up(
         stored,
         evidence,
         state,
+        is_new,
         unlocked,
         refreshed,
         unsure: agreed.into_keys().collect(),
@@ -265,11 +271,11 @@ pub async fn look_up(
     })
 }
 
-/// Returns the state. One that cannot be read is reported and left out: it only explains, but for the marks of
-/// `--refresh`.
-async fn state(staging: Option<&Staging>, events: &Events) -> Result<State, Error> {
+/// Returns the state, if there is one. One that cannot be read is reported and left out: it only explains, but for the
+/// marks of `--refresh`.
+async fn state(staging: Option<&Staging>, events: &Events) -> Result<Option<State>, Error> {
     let Some(staging) = staging else {
-        return Ok(State::default());
+        return Ok(None);
     };
     match staging.state().await {
         Ok(state) => Ok(state),
@@ -278,7 +284,7 @@ async fn state(staging: Option<&Staging>, events: &Events) -> Result<State, Erro
                 "{error}; continuing without it: reasons are not shown, and marks of `--refresh` are lost"
             );
             events.send(Event::Warning { text });
-            Ok(State::default())
+            Ok(Some(State::default()))
         }
         Err(error) => Err(error.into()),
     }
@@ -395,15 +401,49 @@ mod tests {
     use crate::tags;
     use crate::testing::fake::Fake;
 
-    #[tokio::test]
-    async fn a_broken_state_is_reported_and_left_out() {
-        let fake = Fake::start().await;
-        let spec = format!(
+    fn stack(fake: &Fake) -> Stack {
+        crate::testing::stack(&format!(
             "stack: s\nregistry: {}/ns\nimages: {{ a: {{ base: \"debian@{}\" }} }}",
             fake.host,
             Digest::of(b"base")
-        );
-        let stack = crate::testing::stack(&spec);
+        ))
+    }
+
+    fn options(request: &Request) -> Options<'_> {
+        Options {
+            folder: Utf8Path::new("."),
+            files: &[],
+            platform: "linux/amd64",
+            lock: None,
+            request,
+            now: jiff::Timestamp::UNIX_EPOCH,
+            reads_all: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn releases_are_looked_for_only_where_something_was_built() {
+        let fake = Fake::start().await;
+        let stack = stack(&fake);
+        let registry = Registry::new(registry::Options::default()).expect("a client");
+        let staging = Staging::new(&registry, stack.staging().expect("it has a registry"));
+        let request = Request::default();
+        let options = options(&request);
+        let (events, _) = Events::channel();
+        for lists in [0, 1] {
+            let gathered = gather(&stack, &options, Some(&registry), &events).await;
+            gathered.expect("gathered");
+            assert_eq!(fake.count("GET", "tags/list"), lists);
+            let none = BTreeMap::new();
+            let written = staging.add_to_state(&none, &BTreeMap::new()).await;
+            written.expect("written");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broken_state_is_reported_and_left_out() {
+        let fake = Fake::start().await;
+        let stack = stack(&fake);
         let registry = Registry::new(registry::Options::default()).expect("a client");
         let staging = Staging::new(&registry, stack.staging().expect("it has a registry"));
         let tag = tags::state();
@@ -413,15 +453,7 @@ mod tests {
         };
         put(r#"{"what": 1}"#).await;
         let request = Request::default();
-        let options = Options {
-            folder: Utf8Path::new("."),
-            files: &[],
-            platform: "linux/amd64",
-            lock: None,
-            request: &request,
-            now: jiff::Timestamp::UNIX_EPOCH,
-            reads_all: false,
-        };
+        let options = options(&request);
         let (events, received) = Events::channel();
         let known = look_up(&stack, &options, Some(&registry), &events).await;
         assert_eq!(known.expect("gathered").state, State::default());
@@ -434,7 +466,8 @@ mod tests {
         let none = BTreeMap::new();
         let written = staging.add_to_state(&none, &BTreeMap::new()).await;
         written.expect("replaced");
-        assert_eq!(staging.state().await.expect("read"), State::default());
+        let state = staging.state().await.expect("read");
+        assert_eq!(state, Some(State::default()));
         put(r#"{"version": 7, "pictures": []}"#).await;
         let newer = look_up(&stack, &options, Some(&registry), &events).await;
         let newer = newer.expect_err("newer").to_string();

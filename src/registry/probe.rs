@@ -15,21 +15,21 @@ impl Registry {
     /// Opens an upload, as go-containerregistry does (`pkg/v1/remote/check.go`, `CheckPushPermission`). If the repository has
     /// a blob, that is mounted from the repository itself, which opens no upload (distribution-spec, "Mounting a blob from
     /// another repository"). A registry that does not mount it opens one.
-    pub async fn check_push<'a>(
-        &'a self,
-        repository: &'a Repository,
+    pub async fn check_push(
+        &self,
+        repository: Repository,
         blob: Option<&Digest>,
-    ) -> Result<impl Future<Output = ()> + use<'a>, Error> {
+    ) -> Result<impl Future<Output = ()> + use<'_>, Error> {
         let call = |mounted: Option<&Digest>| {
-            let mut url = self.transport.url(repository, "blobs/uploads/");
+            let mut url = self.transport.url(&repository, "blobs/uploads/");
             if let Some(blob) = mounted {
                 (url.query_pairs_mut())
                     .append_pair("mount", blob.as_str())
                     .append_pair("from", repository.path());
             }
-            let attempt = attempt(Operation::CheckPush, repository, "");
+            let attempt = attempt(Operation::CheckPush, &repository, "");
             let mut call = self.call(Method::POST, url, attempt);
-            call.scopes = vec![push_scope(repository)];
+            call.scopes = vec![push_scope(&repository)];
             // The distribution-spec has 201 for a mounted blob and 202 for an upload; any success is enough here.
             call.expected = &[200, 201, 202];
             call
@@ -47,7 +47,7 @@ impl Registry {
         Ok(async move {
             // The address that comes with 201 is that of the blob.
             if reply.status == 202 {
-                self.cancel(repository, &opened, &reply).await;
+                self.cancel(&repository, &opened, &reply).await;
             }
         })
     }

@@ -175,10 +175,10 @@ fn is_before(known: &str, mark: &str) -> bool {
 }
 
 impl Staging {
-    /// Returns the state; empty if there is none.
-    pub async fn state(&self) -> Result<State, Error> {
+    /// Returns the state, if there is one: it is the first document that a build writes.
+    pub async fn state(&self) -> Result<Option<State>, Error> {
         let found = self.read::<State>(()).await?;
-        Ok(found.map(|(_, state)| state).unwrap_or_default())
+        Ok(found.map(|(_, state)| state))
     }
 
     /// Returns the state if it is not known whether it can be written over.

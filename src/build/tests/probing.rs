@@ -100,8 +100,8 @@ async fn a_repository_of_the_last_release_is_asked_with_one_request() {
         assert!(built.published);
         assert_eq!(world.fake.state().open_uploads, Vec::<String>::new());
         let log = world.fake.state().log.split_off(before);
-        let engine = log.iter().position(|line| line.contains("PUT"));
-        let probes = &log[..engine.expect("staged")];
+        let staged = log.iter().position(|line| line.contains("key-"));
+        let probes = &log[..staged.expect("staged")];
         let closed = probes.iter().filter(|line| line.starts_with("DELETE"));
         assert_eq!(closed.count(), opened, "{mounts:?}: {probes:#?}");
     }
@@ -175,7 +175,14 @@ async fn a_state_that_was_written_over_before_is_not_tried() {
         &world.registry,
         world.stack.staging().expect("it has a registry"),
     );
-    assert!(staging.state().await.expect("a state").is_movable);
+    assert!(
+        staging
+            .state()
+            .await
+            .expect("read")
+            .expect("a state")
+            .is_movable
+    );
     let state = staging.state_to_move().await.expect("read");
     assert!(state.is_none(), "{state:?}");
 }
