@@ -91,37 +91,38 @@ impl Answer {
 
 /// Runs the program with this process's arguments and environment.
 pub fn main() -> std::process::ExitCode {
-    std::panic::set_hook(Box::new(|panic| {
-        terminal::restore();
-        print_error(&format!(
-            "laminate has a bug: {panic}\n\
-             Please report it at {}/issues, with the command and this text (version {}).\n",
-            env!("CARGO_PKG_REPOSITORY"),
-            env!("CARGO_PKG_VERSION"),
-        ));
-    }));
+    std::panic::set_hook(Box::new(end_by_panic));
     if let Some(error) = crate::buildkit::exec_engine(std::env::args_os()) {
         print_error(&format!("cannot start the engine: {error}\n"));
         return std::process::ExitCode::from(Exit::Environment.code());
     }
-    let run = || {
-        let args = match Args::read() {
-            Ok(args) => args,
-            Err(error) => return print_usage(&error),
-        };
-        let global = args.global;
-        match args.command {
-            // These need no async runtime.
-            Command::Completions(args) => print(&global, reference::completions(&args)),
-            Command::Reference => print(&global, reference::reference()),
-            command => asynchronous(&global, command),
+    let exit = match Args::read() {
+        Ok(args) => {
+            let global = args.global;
+            match args.command {
+                // These need no async runtime.
+                Command::Completions(args) => print(&global, reference::completions(&args)),
+                Command::Reference => print(&global, reference::reference()),
+                command => asynchronous(&global, command),
+            }
         }
+        Err(error) => print_usage(&error),
     };
-    let exit = std::panic::catch_unwind(run).unwrap_or_else(|_| {
-        write_trace();
-        Exit::Bug
-    });
     std::process::ExitCode::from(exit.code())
+}
+
+/// Reports a panic in any thread and ends the process: nobody waits for a task that is gone, or everybody does.
+fn end_by_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    terminal::restore();
+    print_error(&format!(
+        "laminate has a bug: {panic}\n\
+         Please report it at {}/issues, with the command and this text (version {}).\n",
+        env!("CARGO_PKG_REPOSITORY"),
+        env!("CARGO_PKG_VERSION"),
+    ));
+    write_trace();
+    #[expect(clippy::exit, reason = "this ends laminate wherever it is")]
+    std::process::exit(Exit::Bug.code().into());
 }
 
 /// Prints the help or the version that was asked for, or the error of the command line.
