@@ -111,7 +111,7 @@ pub fn main() -> std::process::ExitCode {
     std::process::ExitCode::from(exit.code())
 }
 
-/// Reports a panic in any thread and ends the process: nobody waits for a task that is gone, or everybody does.
+/// Reports a panic in any thread and ends the process: the others could wait for its task for ever, or miss it.
 fn end_by_panic(panic: &std::panic::PanicHookInfo<'_>) {
     terminal::restore();
     print_error(&format!(
