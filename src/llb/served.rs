@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::name::Digest;
+use crate::path::by_parts;
 
 /// Files, links and folders by their path, relative to the root of the tree. The folders of each are in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +19,7 @@ struct TreePath(String);
 
 impl Ord for TreePath {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.split('/').cmp(other.0.split('/'))
+        by_parts(&self.0, &other.0)
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use layers::{Compressed, add_layer};
 
 use crate::name::Digest;
-use crate::path::is_below;
+use crate::path::{by_parts, is_below};
 
 /// Paths that differ from build to build, with the reason.
 pub const IGNORED: [(&str, &str); 16] = [
@@ -162,7 +162,7 @@ pub fn compare(first: &Side, second: &Side, ignored: &Gitignore) -> Differences 
     let (ours, theirs) = (&first.files.entries, &second.files.entries);
     let mut paths: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
     // What is in a folder follows it: `a`, `a/x`, `a-b`.
-    paths.sort_by(|one, other| one.split('/').cmp(other.split('/')));
+    paths.sort_by(|one, other| by_parts(one, other));
     paths.dedup();
     let mut missing: Option<MissingFolder> = None;
     for path in paths {

@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::path::by_parts;
+
 /// A relative path as the key of a sorted map: a folder is before what is in it, and that is before the
 /// folder's next sibling.
 ///
-/// `Utf8Path` has the same order. It compares part by part, which took a sixth of the time of a large plan;
-/// this compares bytes.
+/// `Utf8Path` has the same order. It compares part by part, which took a sixth of the time of a large plan.
 #[derive(Clone, Debug)]
 pub struct PathKey(Utf8PathBuf);
 
@@ -35,20 +36,7 @@ fn is_plain(path: &str) -> bool {
 
 impl Ord for PathKey {
     fn cmp(&self, other: &Self) -> Ordering {
-        let (own, other) = (self.0.as_str().as_bytes(), other.0.as_str().as_bytes());
-        // Most paths of a stack begin alike.
-        let (pieces, others) = (own.as_chunks::<8>().0, other.as_chunks::<8>().0);
-        let pairs = pieces.iter().zip(others);
-        let same = 8 * pairs.take_while(|(own, other)| own == other).count();
-        let (own, other) = (&own[same..], &other[same..]);
-        match own.iter().zip(other).position(|(own, other)| own != other) {
-            None => own.len().cmp(&other.len()),
-            // The end of a part is before all that can be in one.
-            Some(at) => {
-                let order = |byte: u8| (byte != b'/', byte);
-                order(own[at]).cmp(&order(other[at]))
-            }
-        }
+        by_parts(self.0.as_str(), other.0.as_str())
     }
 }
 

@@ -48,7 +48,15 @@ pub const ROOMS: &[Room] = &[
     acts("trace", &["disk"]),
     pure(
         "spec",
-        &["source", "name", "diagnostic", "checkout", "disk", "trace"],
+        &[
+            "source",
+            "name",
+            "path",
+            "diagnostic",
+            "checkout",
+            "disk",
+            "trace",
+        ],
     ),
     pure(
         "stack",
@@ -70,7 +78,7 @@ pub const ROOMS: &[Room] = &[
     ),
     pure("record", &["name", "evidence", "plan"]),
     pure("checks", &["path", "size", "evidence", "stack"]),
-    pure("llb", &["source", "name"]),
+    pure("llb", &["source", "name", "path"]),
     pure(
         "compile",
         &[
