@@ -103,10 +103,17 @@ impl Tree {
 
     /// Adds an entry and the folders above it.
     pub fn insert(&mut self, path: String, entry: Entry) {
-        let above = Utf8Path::new(&path).ancestors().skip(1);
-        for folder in above.filter(|folder| *folder != "/") {
-            let made = self.0.entry(folder.to_string());
-            made.or_insert(Entry::Folder(0o755));
+        let mut rest = path.as_str();
+        while let Some((folder, _)) = rest
+            .rsplit_once('/')
+            .filter(|(folder, _)| !folder.is_empty())
+        {
+            // Whoever added it added those above it.
+            if self.0.contains_key(folder) {
+                break;
+            }
+            self.0.insert(folder.to_owned(), Entry::Folder(0o755));
+            rest = folder;
         }
         self.0.insert(path, entry);
     }

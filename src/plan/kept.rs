@@ -50,8 +50,7 @@ pub fn kept_steps(image: &Image, keyed: &Keyed, last: &Record) -> Option<KeptSte
     let (old_steps, new_steps) = (steps(before), steps(now));
     let pairs = old_steps.iter().zip(&new_steps).zip(&image.steps);
     let kept = pairs.take_while(|((old, new), step)| {
-        let mut paths = BTreeSet::new();
-        step.collect_files(&mut paths);
+        let paths = step.files();
         let mut paths = paths.iter().map(|path| path.as_str());
         old == new && paths.all(|path| old_files.get(path) == new_files.get(path))
     });

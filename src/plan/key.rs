@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::name::{Digest, Reference};
+use crate::path::by_parts;
 use crate::stack::{
     Base, Compression, EnvString, ExternalImage, File, Image, ImageId, ImageSource, Refresh,
-    SCRATCH, Stack, Writable, canonical_env,
+    SCRATCH, Stack, Step, Writable, canonical_env,
 };
 
 /// Raised when equal specs compile to other images than before; part of every key.
@@ -217,10 +218,9 @@ fn keyed(stack: &Stack, image: &Image, images: Vec<Component>, facts: &KeyFacts)
             list.push(Component::new(ComponentKind::Var, name, value));
         }
     }
-    let mut files = BTreeSet::new();
-    for step in &image.steps {
-        step.collect_files(&mut files);
-    }
+    let mut files: Vec<_> = image.steps.iter().flat_map(Step::files).collect();
+    files.sort_unstable_by(|one, other| by_parts(one.as_str(), other.as_str()));
+    files.dedup();
     for path in files {
         if let Some(file) = stack.files().get(path) {
             list.push(Component::new(

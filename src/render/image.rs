@@ -270,10 +270,7 @@ fn sources(
 
 /// Returns the files under `images/` that steps of an image use, without its Dockerfile.
 fn used_files(image: &Image) -> BTreeSet<Utf8PathBuf> {
-    let mut used = BTreeSet::new();
     let is_step = |step: &&Step| kind_name(step) != "dockerfile";
-    for step in image.steps.iter().filter(is_step) {
-        step.collect_files(&mut used);
-    }
-    used.into_iter().cloned().collect()
+    let steps = image.steps.iter().filter(is_step);
+    steps.flat_map(Step::files).cloned().collect()
 }

@@ -369,8 +369,7 @@ fn used_files(all: &Files, variants: &[DeclaredVariant]) -> Files {
     for variant in variants {
         for image in &variant.images {
             for step in &image.steps {
-                let mut files = BTreeSet::new();
-                step.collect_files(&mut files);
+                let mut files = step.files();
                 if let crate::stack::Kind::Dockerfile(file) = &step.kind {
                     files.extend(file.folders.values().map(|context| &context.folder));
                 }

@@ -74,7 +74,14 @@ pub const ROOMS: &[Room] = &[
     ),
     pure(
         "plan",
-        &["name", "diagnostic", "checkout", "evidence", "stack"],
+        &[
+            "name",
+            "path",
+            "diagnostic",
+            "checkout",
+            "evidence",
+            "stack",
+        ],
     ),
     pure("record", &["name", "evidence", "plan"]),
     pure("checks", &["path", "size", "evidence", "stack"]),

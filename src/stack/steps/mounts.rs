@@ -1,6 +1,6 @@
 //! `mounts:` of steps that run commands: files, caches and memory that a step sees and no layer has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 use serde_json::{Value as Json, json};
@@ -358,10 +358,12 @@ pub(super) fn pin(mounts: &mut [StepMount], digests: &BTreeMap<Reference, Digest
     }
 }
 
-pub(super) fn collect_files<'a>(mounts: &'a [StepMount], files: &mut BTreeSet<&'a Utf8PathBuf>) {
-    for mount in mounts {
-        if let MountSource::Files { entries, .. } = &mount.source {
-            files.extend(entries.iter().map(|entry| &entry.file));
-        }
-    }
+pub(super) fn used_files(mounts: &[StepMount]) -> impl Iterator<Item = &Utf8PathBuf> {
+    mounts
+        .iter()
+        .flat_map(|mount| match &mount.source {
+            MountSource::Files { entries, .. } => entries.as_slice(),
+            _ => &[],
+        })
+        .map(|entry| &entry.file)
 }

@@ -273,9 +273,9 @@ impl Step {
         step
     }
 
-    /// Adds the files under `images/` it uses.
-    pub fn collect_files<'a>(&'a self, files: &mut BTreeSet<&'a Utf8PathBuf>) {
-        mounts::collect_files(&self.mounts, files);
+    /// Returns the files under `images/` it uses, in no order; some can be there several times.
+    pub fn files(&self) -> Vec<&Utf8PathBuf> {
+        let mut files: Vec<&Utf8PathBuf> = mounts::used_files(&self.mounts).collect();
         match &self.kind {
             Kind::Apt(apt) => files.extend(apt.files()),
             Kind::Pip(pip) => files.extend(pip.files()),
@@ -285,9 +285,7 @@ impl Step {
             Kind::Script(path) => files.extend([path]),
             Kind::Dockerfile(file) => files.extend(file.all_files()),
             Kind::Group(steps) => {
-                for step in steps {
-                    step.collect_files(files);
-                }
+                files.extend(steps.iter().flat_map(Self::files));
             }
             Kind::Write(_)
             | Kind::Link(_)
@@ -296,6 +294,7 @@ impl Step {
             | Kind::Exec(_)
             | Kind::Workdir(_) => {}
         }
+        files
     }
 
     /// Returns every image it copies from or mounts, once for each use.

@@ -102,9 +102,7 @@ fn files_of_a_shared_folder_can_be_copied() {
         "    copy: { /s: ../shared/s }\n",
         &[("images/shared/s", "s")],
     );
-    let mut files = std::collections::BTreeSet::new();
-    steps[0].collect_files(&mut files);
-    assert_eq!(files.into_iter().collect::<Vec<_>>(), ["images/shared/s"]);
+    assert_eq!(steps[0].files(), ["images/shared/s"]);
 }
 
 #[test]
