@@ -60,6 +60,11 @@ impl<'a> Excerpt<'a> {
         }
     }
 
+    /// Whether something is left out.
+    pub fn is_cut(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+
     /// Returns where a place that is marked stands in the text.
     pub fn place(&self, place: &Range<usize>) -> Range<usize> {
         self.position(place.start)..self.position(place.end)

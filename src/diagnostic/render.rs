@@ -111,7 +111,7 @@ fn snippet<'a>(
         .map(|((label, kind), mark)| kind.span(excerpt.place(mark)).label(label.text.as_str()));
     let visible = lines.map(|lines| AnnotationKind::Visible.span(excerpt.place(&lines)));
     let annotations: Vec<Annotation<'a>> = annotations.chain(visible).collect();
-    if let Some(mark) = marks.first() {
+    if let (true, Some(mark)) = (excerpt.is_cut(), marks.first()) {
         let Position { line, column } = sources.start(first.span);
         let now = Position::of(&excerpt.text, excerpt.place(mark).start).column;
         if now != column {

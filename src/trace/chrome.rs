@@ -41,7 +41,7 @@ pub(super) fn document(mut entries: Vec<Entry>) -> String {
         // For each line, the ends of the entries that are still open.
         let mut lines: Vec<Vec<Duration>> = Vec::new();
         for entry in track {
-            let end = entry.start.saturating_add(entry.took.unwrap_or_default());
+            let end = entry.until();
             let fits = |open: &mut Vec<Duration>| {
                 open.retain(|until| *until > entry.start);
                 open.last().is_none_or(|until| *until >= end)

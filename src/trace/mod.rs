@@ -97,6 +97,11 @@ impl Recorder {
 }
 
 impl Entry {
+    /// Returns when it ended, since 1970; when it began, if it lasts.
+    fn until(&self) -> Duration {
+        self.start.saturating_add(self.took.unwrap_or_default())
+    }
+
     /// Ends what lasts, and marks it.
     fn end(&mut self, now: Duration) {
         if self.took.is_none() {

@@ -84,7 +84,7 @@ impl Link {
             .iter()
             .enumerate()
             .filter(|(_, entry)| entry.track == Track::Command)
-            .map(|(index, entry)| (index, entry.start, end(entry)))
+            .map(|(index, entry)| (index, entry.start, entry.until()))
             .collect();
         let parent = |index: usize, entry: &Entry| {
             // A phase begins after the one that it is a part of.
@@ -140,7 +140,7 @@ impl Link {
                 _ => SpanKind::Internal,
             },
             start_time: at(entry.start),
-            end_time: at(end(&entry)),
+            end_time: at(entry.until()),
             attributes: std::iter::once(track).chain(notes).collect(),
             name: Cow::Owned(entry.name),
             dropped_attributes_count: 0,
@@ -150,11 +150,6 @@ impl Link {
             instrumentation_scope: scope,
         }
     }
-}
-
-/// Returns when an entry ended, since 1970.
-fn end(entry: &Entry) -> Duration {
-    entry.start.saturating_add(entry.took.unwrap_or_default())
 }
 
 /// Sends spans to the collector that the environment names. Fails with the reason if it does not take them within 10 seconds.
