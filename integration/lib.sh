@@ -8,7 +8,7 @@
 #   $binary      laminate, after build_laminate
 #   $registry    host:port, after start_registry
 #   $base        reference of the base image in it, after push_base
-#   $engine      address, after start_engine
+#   $engine      address, after start_engine; $engine_metrics: host:port of its counters
 # shellcheck shell=bash
 
 # shellcheck disable=SC2034 # for the scripts that source this
@@ -147,14 +147,16 @@ YML
     fail "the registry did not start"
 }
 
-# Starts a buildkitd and sets $engine. Its state is kept between runs, unless a folder is given.
+# Starts a buildkitd; sets $engine, and $engine_metrics to what serves its counters. Its state is kept between runs,
+# unless a folder is given.
 start_engine() { # [STATE-FOLDER]
     local i state="${1:-$work/engine}"
     engine_socket="$scratch/buildkitd.sock"
     engine="unix://$engine_socket"
+    engine_metrics="127.0.0.1:$(free_port "$work/metrics-port")"
     as_root mkdir -p "$state"
     become "$(command -v buildkitd)" --root "$state" --addr "$engine" --group "$(id -g)" \
-        --oci-worker-net=host --oci-worker-gc-keepstorage 8000 >"$scratch/buildkitd.log" 2>&1 &
+        --debugaddr "$engine_metrics" --oci-worker-net=host --oci-worker-gc-keepstorage 8000 >"$scratch/buildkitd.log" 2>&1 &
     engine_pid=$!
     started+=("$engine_pid")
     for ((i = 0; i < 300; i++)); do

@@ -1,27 +1,29 @@
 """The build engine as another client sees it, and a server that only counts its callers."""
-import json
 import socket
 import subprocess
 import threading
+import urllib.request
 
 
 class Engine:
-    """A buildkitd at `address`."""
+    """A buildkitd at `address`, whose counters are served at `metrics`."""
 
-    def __init__(self, address):
+    def __init__(self, address, metrics):
         self.address = address
+        self.metrics = metrics
 
-    def histories(self):
-        """Returns the refs of the builds in the engine's history."""
-        out = subprocess.run(
-            ["buildctl", "--addr", self.address, "debug", "histories", "--format", "{{json .}}"],
-            check=True, capture_output=True, text=True).stdout
-        found, position, decoder = [], 0, json.JSONDecoder()
-        while position < len(out.rstrip()):
-            value, position = decoder.raw_decode(out, position)
-            position += len(out[position:]) - len(out[position:].lstrip())
-            found.append(value["record"]["Ref"])
-        return found
+    def solves(self):
+        """Returns how many solves have ended, of all clients."""
+        with urllib.request.urlopen(f"http://{self.metrics}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        counters = [line for line in lines if line.startswith("rpc_server_call_duration_seconds_count{")]
+        assert counters, "the engine counts no calls"
+        return sum(int(line.split()[-1]) for line in counters if 'rpc_method="moby.buildkit.v1.Control/Solve"' in line)
+
+    def history(self):
+        """Returns the records of the engine's history, as `buildctl` lists them."""
+        command = ["buildctl", "--addr", self.address, "debug", "histories", "--format", "{{.Record.Ref}}"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 class UnusedServer:

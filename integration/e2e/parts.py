@@ -40,7 +40,7 @@ def started(profile="debug"):
             del os.environ[name]
         if values["ca"]:
             os.environ["LAMINATE_CA"] = values["ca"]
-        yield Parts(binary=values["binary"], engine=Engine(values["engine"]), scratch=pathlib.Path(values["scratch"]),
+        yield Parts(binary=values["binary"], engine=Engine(values["engine"], values["engine_metrics"]), scratch=pathlib.Path(values["scratch"]),
                     registry=Registry(values["registry"], values["registry_log"], values["base"]))
     finally:
         process.stdin.close()

@@ -113,6 +113,9 @@ where
             .collect(),
         frontend_attrs: request.frontend_attrs.into_iter().collect(),
         cache: Some(control::CacheOptions::default()),
+        // Without a record in the engine's history, for which it would write the provenance of every image before the
+        // solve ends (solver/llbsolver/history.go).
+        internal: true,
         ..control::SolveRequest::default()
     };
     let mut tasks = JoinSet::new();
