@@ -31,10 +31,12 @@ pub fn request(options: &Options, images: usize, exports: bool) -> Request {
     let mut exporters = Vec::new();
     if let Some(staging) = options.staging.as_ref().filter(|_| exports) {
         let name = staging.to_string();
+        // What is stored in containerd's image store, on engines that have one, is pulled whole and stays there.
         let attrs = [
             ("name", name.as_str()),
             ("push", "true"),
             ("push-by-digest", "true"),
+            ("store", "false"),
         ];
         exporters.push(exporter("image", &attrs, options.compression));
     }
