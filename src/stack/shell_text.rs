@@ -1,5 +1,6 @@
 //! Variables of the spec in texts that are not changed: shell text, and the content of files.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// What a shell or the runtime sets.
@@ -26,14 +27,28 @@ pub fn unset_variable(
     if runs_others || is_literal.iter().any(|mark| text.contains(mark)) {
         return None;
     }
+    let (mut close, mut looked, mut quotes) = (0, 0, 0);
+    let mut words = None;
+    // Each part of the text is looked at once, whatever it has.
     text.match_indices("${").find_map(|(start, _)| {
-        let (inner, _) = text[start + 2..].split_once('}')?;
-        let line = text[..start].rsplit('\n').next().unwrap_or_default();
-        let is_escaped = line.ends_with(['$', '\\']) || line.matches('\'').count() % 2 == 1;
+        let since = &text[looked..start];
+        let line = since.rfind('\n').map_or(since, |end| &since[end + 1..]);
+        let before = if line.len() == since.len() { quotes } else { 0 };
+        quotes = before + line.matches('\'').count();
+        looked = start;
+        if close <= start {
+            close = text[start..]
+                .find('}')
+                .map_or(text.len(), |end| start + end);
+        }
+        let inner = text.get(start + 2..close).filter(|_| close < text.len())?;
         let name = name_in(inner);
-        let variable = [inner, name].into_iter().find(|name| is_variable(name))?;
-        let is_unset = !OF_SHELLS.contains(&name) && !is_elsewhere(text, name);
-        (!is_escaped && is_unset).then_some((start..start + inner.len() + 3, variable))
+        let whole = if inner.contains("${") { "" } else { inner };
+        let variable = [whole, name].into_iter().find(|name| is_variable(name))?;
+        let is_escaped = text[..start].ends_with(['$', '\\']) || quotes % 2 == 1;
+        let mut is_free = || !words.get_or_insert_with(|| words_of(text)).contains(name);
+        let is_unset = !is_escaped && !OF_SHELLS.contains(&name) && is_free();
+        is_unset.then_some((start..close + 1, variable))
     })
 }
 
@@ -54,14 +69,21 @@ fn is_part(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// Whether a text has a name as a word of its own, not only in `${…}`.
-fn is_elsewhere(text: &str, name: &str) -> bool {
-    !name.is_empty()
-        && text.match_indices(name).any(|(start, _)| {
-            let (before, after) = (&text[..start], &text[start + name.len()..]);
-            let is_word = !before.ends_with(is_part) && !after.starts_with(is_part);
-            is_word && !before.ends_with("${") && !before.ends_with("${#")
-        })
+/// Returns the words of a text, without those that are only in `${…}`.
+fn words_of(text: &str) -> HashSet<&str> {
+    let mut words = HashSet::new();
+    let mut at = 0;
+    while let Some(found) = text[at..].find(is_part) {
+        let start = at + found;
+        let rest = &text[start..];
+        let word = &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())];
+        let before = &text[..start];
+        if !before.ends_with("${") && !before.ends_with("${#") {
+            words.insert(word);
+        }
+        at = start + word.len();
+    }
+    words
 }
 
 #[cfg(test)]
@@ -96,6 +118,42 @@ mod tests {
             "echo ${UID}",
         ] {
             assert_eq!(found(text), None, "{text}");
+        }
+    }
+
+    /// The same by its definition, which looks at the whole text for each `${`.
+    fn by_definition(text: &str) -> Option<Range<usize>> {
+        let is_elsewhere = |name: &str| {
+            text.match_indices(name).any(|(start, _)| {
+                let (before, after) = (&text[..start], &text[start + name.len()..]);
+                let is_word = !before.ends_with(is_part) && !after.starts_with(is_part);
+                is_word && !before.ends_with("${") && !before.ends_with("${#")
+            })
+        };
+        text.match_indices("${").find_map(|(start, _)| {
+            let (inner, _) = text[start + 2..].split_once('}')?;
+            let line = text[..start].rsplit('\n').next().unwrap_or_default();
+            let is_escaped = line.ends_with(['$', '\\']) || line.matches('\'').count() % 2 == 1;
+            let name = name_in(inner);
+            let is_variable = [inner, name].iter().any(|name| IS_SET(name));
+            let is_free = name.is_empty() || !is_elsewhere(name);
+            (!is_escaped && is_variable && is_free).then_some(start..start + inner.len() + 3)
+        })
+    }
+
+    const IS_SET: fn(&str) -> bool = |name| matches!(name, "a" | "b" | "a-b");
+
+    proptest::proptest! {
+        #[test]
+        fn one_look_at_a_text_finds_what_its_definition_does(
+            parts in proptest::collection::vec(
+                proptest::sample::select(vec!["${", "}", "a", "b", "-", "#", "%", "$", "'", "\\", "\n", " ", "é"]),
+                0..40,
+            )
+        ) {
+            let text = parts.concat();
+            let found = unset_variable(&text, IS_SET).map(|(at, _)| at);
+            proptest::prop_assert_eq!(found, by_definition(&text), "{}", text);
         }
     }
 }
