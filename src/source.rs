@@ -3,6 +3,7 @@
 //! Every value a user may have to correct carries a [`Span`]; [`Sources`] turns it into a file, a
 //! line and a column. `spec` fills [`Sources`]; `diagnostic` and `llb` read it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Identifies a file of one [`Sources`].
@@ -80,19 +81,6 @@ pub struct Position {
     pub column: u32,
 }
 
-impl Position {
-    /// Returns the place of a byte of `text`; one beyond its end is at its end.
-    pub fn of(text: &str, at: usize) -> Self {
-        let before = &text[..text.floor_char_boundary(at)];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1;
-        Self {
-            line: u32::try_from(line).unwrap_or(u32::MAX),
-            column: u32::try_from(column).unwrap_or(u32::MAX),
-        }
-    }
-}
-
 /// One file as it was read.
 #[derive(Clone, Debug)]
 pub struct SourceFile {
@@ -100,6 +88,56 @@ pub struct SourceFile {
     pub path: String,
     /// All of it.
     pub text: Arc<str>,
+    /// The first byte of each line, found once: a file with many faults has many places.
+    line_starts: Arc<[usize]>,
+}
+
+impl SourceFile {
+    /// Returns a file with this path and text.
+    pub fn new(path: impl Into<String>, text: impl Into<Arc<str>>) -> Self {
+        let text = text.into();
+        let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        let line_starts = std::iter::once(0).chain(after_breaks).collect();
+        Self {
+            path: path.into(),
+            text,
+            line_starts,
+        }
+    }
+
+    /// Returns the place of a byte of the text; one beyond its end is at its end.
+    pub fn position(&self, at: usize) -> Position {
+        let at = self.text.floor_char_boundary(at);
+        let line = self.line_at(at);
+        Position {
+            line: u32::try_from(line + 1).unwrap_or(u32::MAX),
+            column: column_after(&self.text[self.line_starts[line]..at]),
+        }
+    }
+
+    /// Returns the whole lines of a place in the text, and the number of the first, from 1. The end of a text that ends with
+    /// a line break belongs to the line before it.
+    pub fn lines_of(&self, place: &Range<usize>) -> (Range<usize>, usize) {
+        let line = |at: usize| match self.line_at(at) {
+            0 => 0,
+            line if self.line_starts[line] == self.text.len() => line - 1,
+            line => line,
+        };
+        let (first, last) = (line(place.start), line(place.end));
+        let end = self.line_starts.get(last + 1);
+        let end = end.copied().unwrap_or(self.text.len());
+        (self.line_starts[first]..end, first + 1)
+    }
+
+    /// Returns the index of the line of a byte.
+    fn line_at(&self, at: usize) -> usize {
+        self.line_starts.partition_point(|start| *start <= at) - 1
+    }
+}
+
+/// Returns the column after the start of a line.
+pub fn column_after(start: &str) -> u32 {
+    u32::try_from(start.chars().count() + 1).unwrap_or(u32::MAX)
 }
 
 /// The files read so far.
@@ -114,10 +152,7 @@ impl Sources {
     /// Adds a file; `path` is relative to the folder of `specs.yml`.
     pub fn add(&mut self, path: impl Into<String>, text: impl Into<Arc<str>>) -> SourceId {
         let id = SourceId(u32::try_from(self.files.len()).expect("a stack has few files"));
-        self.files.push(SourceFile {
-            path: path.into(),
-            text: text.into(),
-        });
+        self.files.push(SourceFile::new(path, text));
         id
     }
 
@@ -152,12 +187,12 @@ impl Sources {
 
     /// Returns the place a span starts at.
     pub fn start(&self, span: Span) -> Position {
-        Position::of(&self.file(span.source).text, span.start as usize)
+        self.file(span.source).position(span.start as usize)
     }
 
     /// Returns the place just after a span.
     pub fn end(&self, span: Span) -> Position {
-        Position::of(&self.file(span.source).text, span.end as usize)
+        self.file(span.source).position(span.end as usize)
     }
 }
 
@@ -182,6 +217,7 @@ pub fn part_of(node: Span, text: &str, start: usize, end: usize) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn positions_count_lines_and_characters_from_one() {
@@ -199,5 +235,27 @@ mod tests {
             end: 3,
         };
         assert_eq!(sources.start(span), Position { line: 1, column: 2 });
+    }
+
+    proptest! {
+        #[test]
+        fn lines_end_at_line_breaks(text in "[aé\r\n]{0,12}", at in 0..20_usize, end in 0..20_usize) {
+            let file = SourceFile::new("specs.yml", &*text);
+            let before = &text[..text.floor_char_boundary(at)];
+            let on_line = before.rsplit('\n').next().unwrap_or_default();
+            let Position { line, column } = file.position(at);
+            prop_assert_eq!(line as usize, before.matches('\n').count() + 1);
+            prop_assert_eq!(column as usize, on_line.chars().count() + 1);
+
+            let place = before.len()..text.floor_char_boundary(end.max(at));
+            let (lines, number) = file.lines_of(&place);
+            prop_assert!(lines.start <= place.start && place.end <= lines.end);
+            prop_assert_eq!(number, text[..lines.start].matches('\n').count() + 1);
+            prop_assert!(lines.start == 0 || text[..lines.start].ends_with('\n'));
+            prop_assert!(lines.end == text.len() || text[..lines.end].ends_with('\n'));
+            let wanted = text[place.start..].lines().next().is_some();
+            prop_assert!(!wanted || !text[lines.start..place.start].contains('\n'));
+            prop_assert!(text.is_empty() || !lines.is_empty());
+        }
     }
 }

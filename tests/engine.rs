@@ -96,10 +96,7 @@ fn sources() -> Vec<SourceFile> {
     let text: String = (1..4000)
         .map(|n| format!("line: {n} of the spec\n"))
         .collect();
-    vec![SourceFile {
-        path: "specs.yml".to_owned(),
-        text: text.into(),
-    }]
+    vec![SourceFile::new("specs.yml", text)]
 }
 
 fn exported(returned: Returned) -> Built<()> {

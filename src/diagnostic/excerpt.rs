@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::source::SourceFile;
+
 /// Longer lines are cut, bytes.
 const LONGEST_LINE: usize = 1000;
 
@@ -12,26 +14,41 @@ const NEAR: usize = 200;
 /// Stands for what is left out of a line.
 const LEFT_OUT: &str = "…";
 
-/// A text without what is far from its marked places in long lines. It has the lines of the whole, so their numbers are the same.
+/// The lines of a file from its first marked place to its last, without what is far from a place in long lines. It has as many
+/// lines as the file has there.
 pub struct Excerpt<'a> {
     /// The text.
     pub text: Cow<'a, str>,
-    /// What stayed, in order: its place in the whole, and where it starts now. Empty if all of it stayed.
+    /// The number of its first line in the file, from 1.
+    pub first_line: usize,
+    /// Where its first line starts in the file.
+    start: usize,
+    /// What stayed of lines that were cut, in order: its place in the file, and where it starts now. Empty if no line was cut.
     pieces: Vec<(Range<usize>, usize)>,
 }
 
 impl<'a> Excerpt<'a> {
-    /// Returns what is rendered of `whole` if `places` are marked; both of their ends are characters' ends.
-    pub fn new(whole: &'a str, places: &[Range<usize>]) -> Self {
-        if whole.lines().all(|line| line.len() <= LONGEST_LINE) {
-            let text = Cow::Borrowed(whole);
-            let pieces = Vec::new();
-            return Self { text, pieces };
+    /// Returns what is rendered of `file` if `places` are marked; both of their ends are characters' ends.
+    pub fn new(file: &'a SourceFile, places: &[Range<usize>]) -> Self {
+        let first = places.iter().map(|place| place.start).min();
+        let last = places.iter().map(|place| place.end).max();
+        let (lines, first_line) = file.lines_of(&(first.unwrap_or(0)..last.unwrap_or(0)));
+        let whole = &*file.text;
+        let mut start = lines.start;
+        if whole[lines.clone()]
+            .lines()
+            .all(|l| l.len() <= LONGEST_LINE)
+        {
+            return Self {
+                text: Cow::Borrowed(&whole[lines]),
+                first_line,
+                start,
+                pieces: Vec::new(),
+            };
         }
         let mut text = String::new();
         let mut pieces = Vec::new();
-        let mut start = 0;
-        for line in whole.split_inclusive('\n') {
+        for line in whole[lines.clone()].split_inclusive('\n') {
             let content = start..start + line.trim_end_matches(['\r', '\n']).len();
             let kept = if content.len() > LONGEST_LINE {
                 near(whole, &content, places)
@@ -56,11 +73,13 @@ impl<'a> Excerpt<'a> {
         }
         Self {
             text: Cow::Owned(text),
+            first_line,
+            start: lines.start,
             pieces,
         }
     }
 
-    /// Whether something is left out.
+    /// Whether something is left out of a line.
     pub fn is_cut(&self) -> bool {
         !self.pieces.is_empty()
     }
@@ -74,7 +93,7 @@ impl<'a> Excerpt<'a> {
         let before = self.pieces.partition_point(|(piece, _)| piece.start <= at);
         match before.checked_sub(1).map(|index| &self.pieces[index]) {
             Some((piece, start)) => start + (at - piece.start),
-            None => at,
+            None => at - self.start,
         }
     }
 }
@@ -112,10 +131,11 @@ mod tests {
 
     #[test]
     fn a_text_without_long_lines_stays() {
-        let text = "é\n".repeat(1000);
-        let excerpt = Excerpt::new(&text, std::slice::from_ref(&(2..5)));
-        assert!(matches!(excerpt.text, Cow::Borrowed(_)));
-        assert_eq!(excerpt.place(&(2..5)), 2..5);
+        let file = SourceFile::new("specs.yml", "é\n".repeat(1000));
+        let excerpt = Excerpt::new(&file, std::slice::from_ref(&(5..9)));
+        assert!(matches!(excerpt.text, Cow::Borrowed("é\né\né\n")));
+        assert_eq!(excerpt.first_line, 2);
+        assert_eq!(excerpt.place(&(5..9)), 2..6);
     }
 
     #[test]
@@ -123,10 +143,13 @@ mod tests {
         let (a, b) = ("a".repeat(1000), "b".repeat(1000));
         let text = format!("one\n{a}X{b}YZ\r\n{a}{b}\nlast");
         let (x, y) = (1004, 2005);
-        let excerpt = Excerpt::new(&text, &[x..x + 1, y..y + 1]);
+        let end = text.len();
+        let file = SourceFile::new("specs.yml", text);
+        let excerpt = Excerpt::new(&file, &[x..x + 1, y..y + 1, end..end]);
         let (near_a, near_b) = (&a[..NEAR], &b[..NEAR]);
-        let expected = format!("one\n…{near_a}X{near_b}…{near_b}YZ\r\n{near_a}…\nlast");
+        let expected = format!("…{near_a}X{near_b}…{near_b}YZ\r\n{near_a}…\nlast");
         assert_eq!(excerpt.text, expected);
+        assert_eq!(excerpt.first_line, 2);
         assert_eq!(&excerpt.text[excerpt.place(&(x..x + 1))], "X");
         assert_eq!(&excerpt.text[excerpt.place(&(y..y + 1))], "Y");
     }
@@ -139,13 +162,14 @@ mod tests {
         ) {
             let end = |at: usize| text.floor_char_boundary(at);
             let places: Vec<_> = at.iter().map(|(a, b)| end(*a.min(b))..end(*a.max(b))).collect();
-            let excerpt = Excerpt::new(&text, &places);
-            prop_assert_eq!(excerpt.text.matches('\n').count(), text.matches('\n').count());
+            let file = SourceFile::new("specs.yml", &*text);
+            let excerpt = Excerpt::new(&file, &places);
+            let first = excerpt.first_line - 1;
             for place in places {
                 let now = excerpt.place(&place);
                 let line = |text: &str, at: usize| text[..at].matches('\n').count();
-                prop_assert_eq!(line(&excerpt.text, now.start), line(&text, place.start));
-                prop_assert_eq!(line(&excerpt.text, now.end), line(&text, place.end));
+                prop_assert_eq!(first + line(&excerpt.text, now.start), line(&text, place.start));
+                prop_assert_eq!(first + line(&excerpt.text, now.end), line(&text, place.end));
                 let next = |text: &str, at: usize| text[at..].chars().next();
                 prop_assert_eq!(next(&excerpt.text, now.start), next(&text, place.start));
                 prop_assert_eq!(next(&excerpt.text, now.end), next(&text, place.end));

@@ -6,7 +6,7 @@ use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snip
 
 use super::excerpt::Excerpt;
 use super::{Diagnostic, Label, Severity};
-use crate::source::{Position, Sources};
+use crate::source::{Position, Sources, column_after};
 
 /// The most characters that are marked of a place if its text would not fit beside the whole.
 const MOST_MARKED: usize = 40;
@@ -100,11 +100,12 @@ fn snippet<'a>(
     let Some((first, _)) = labels.first() else {
         return group;
     };
-    let text = &*sources.file(first.span.source).text;
+    let file = sources.file(first.span.source);
+    let text = &*file.text;
     let path = sources.shown_path(first.span.source);
     let marks: Vec<Range<usize>> = labels.iter().map(|(label, _)| mark(label, text)).collect();
     let lines = all_lines(first, text);
-    let excerpt = Excerpt::new(text, &[&*marks, lines.as_slice()].concat());
+    let excerpt = Excerpt::new(file, &[&*marks, lines.as_slice()].concat());
     let annotations = labels
         .iter()
         .zip(&marks)
@@ -113,7 +114,8 @@ fn snippet<'a>(
     let annotations: Vec<Annotation<'a>> = annotations.chain(visible).collect();
     if let (true, Some(mark)) = (excerpt.is_cut(), marks.first()) {
         let Position { line, column } = sources.start(first.span);
-        let now = Position::of(&excerpt.text, excerpt.place(mark).start).column;
+        let before = &excerpt.text[..excerpt.place(mark).start];
+        let now = column_after(before.rsplit('\n').next().unwrap_or_default());
         if now != column {
             columns.push(Column {
                 shown: format!("{path}:{line}:{now}"),
@@ -121,8 +123,8 @@ fn snippet<'a>(
             });
         }
     }
-    let snippet = Snippet::source(excerpt.text).path(path);
-    group.element(snippet.annotations(annotations))
+    let snippet = Snippet::source(excerpt.text).line_start(excerpt.first_line);
+    group.element(snippet.path(path).annotations(annotations))
 }
 
 /// Returns a place of which all lines are shown, unless there are many.
@@ -130,7 +132,7 @@ fn all_lines(label: &Label, text: &str) -> Option<Range<usize>> {
     /// A longer place is cut after its first lines.
     const MOST: usize = 15;
     let range = range(label, text);
-    let lines = text[range.clone()].lines().count();
+    let lines = text[range.clone()].lines().take(MOST + 1).count();
     (1 < lines && lines <= MOST).then_some(range)
 }
 
@@ -168,6 +170,7 @@ fn marked(before: &str, place: &str, text: &str) -> usize {
 mod tests {
     use super::*;
     use crate::source::Span;
+    use proptest::prelude::*;
 
     #[test]
     fn an_error_shows_its_place_and_a_hint() {
@@ -244,5 +247,35 @@ mod tests {
         assert_eq!(marked.count(), 100);
         let longest = text.lines().map(str::len).max();
         assert!(longest < Some(500), "{longest:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_lines_of_the_places_are_needed(
+            text in "[a \n]{0,4}(é|\r\n)?[a\n]{0,4}",
+            places in prop::collection::vec((0..20_u32, 0..6_u32), 1..4),
+        ) {
+            let mut sources = Sources::default();
+            let source = sources.add("specs.yml", &*text);
+            let labels: Vec<Label> = places
+                .iter()
+                .map(|&(start, length)| Label {
+                    span: Span { source, start, end: start + length },
+                    text: "here".to_owned(),
+                })
+                .collect();
+            let of_whole = labels.iter().flat_map(|label| {
+                let mark = AnnotationKind::Context.span(mark(label, &text)).label("here");
+                let lines = all_lines(label, &text).map(|lines| AnnotationKind::Visible.span(lines));
+                std::iter::once(mark).chain(lines.filter(|_| label.span == labels[0].span))
+            });
+            let whole = Snippet::source(&text).path("specs.yml").annotations(of_whole);
+            let title = || Group::with_title(Level::ERROR.primary_title("a fault"));
+            let expected = Renderer::plain().render(&[title().element(whole)]).to_string();
+
+            let marked: Vec<_> = labels.iter().map(|label| (label, AnnotationKind::Context)).collect();
+            let groups = [snippet(title(), &marked, &sources, &mut Vec::new())];
+            prop_assert_eq!(Renderer::plain().render(&groups).to_string(), expected);
+        }
     }
 }

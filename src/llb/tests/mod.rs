@@ -169,10 +169,7 @@ fn lines_are_kept_for_the_files_that_are_used() {
         ..named("one")
     };
     let output = graph.exec(run(base, "one", Vec::new()), meta).root;
-    let file = |path: &str| SourceFile {
-        path: path.to_owned(),
-        text: "text".into(),
-    };
+    let file = |path: &str| SourceFile::new(path, "text");
     let definition = graph.marshal(output, &[file("other.yml"), file("specs.yml")]);
     let source = definition.pb.source.expect("always there");
     assert_eq!(source.infos.len(), 1);
