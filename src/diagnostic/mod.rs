@@ -7,6 +7,8 @@
 mod excerpt;
 mod render;
 
+use rapidfuzz::distance::osa::{Args, BatchComparator};
+
 use crate::source::Span;
 
 pub use render::render;
@@ -199,11 +201,13 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         return None;
     }
     let limit = (length / 3).max(1);
+    // A file has up to a thousand errors, and a stack thousands of names: distances above the limit are not computed to the end.
+    let written = BatchComparator::new(written.chars());
+    let args = Args::default().score_cutoff(limit);
     known
         .into_iter()
         .filter(|name| name.chars().count().abs_diff(length) <= limit)
-        .map(|name| (strsim::damerau_levenshtein(written, name), name))
-        .filter(|(distance, _)| *distance <= limit)
+        .filter_map(|name| Some((written.distance_with_args(name.chars(), &args)?, name)))
         .min()
         .map(|(_, name)| name)
 }
@@ -302,6 +306,9 @@ mod tests {
     fn only_near_names_are_proposed() {
         assert_eq!(nearest("bse", ["base", "sci"]), Some("base"));
         assert_eq!(nearest("tensor", ["base", "sci"]), None);
+        assert_eq!(nearest("baes", ["bases", "base"]), Some("base"));
+        assert_eq!(nearest("xbc", ["abcd", "b", "bbc", "abc"]), Some("abc"));
+        assert_eq!(nearest("naïv", ["naive", "naïve"]), Some("naïve"));
         let (long, longer) = ("a".repeat(30_000), "a".repeat(30_001));
         assert_eq!(nearest(&long, [longer.as_str()]), None);
     }
