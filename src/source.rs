@@ -1,7 +1,7 @@
 //! The text of the user's files, and places in them.
 //!
 //! Every value a user may have to correct carries a [`Span`]; [`Sources`] turns it into a file, a
-//! line and a column. `spec` fills [`Sources`]; `diagnostic` and `llb` read it.
+//! line and a column. `spec` fills [`Sources`]; `diagnostic` reads it.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -12,7 +12,6 @@ use crate::stack::{Overrides, Stack};
 
 pub use crate::diagnostic::render;
 pub use crate::event::{Event, Events};
-pub use crate::source::SourceFile;
 
 /// The engine's client.
 pub mod buildkit {

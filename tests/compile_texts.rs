@@ -189,18 +189,18 @@ fn each_text_is_as_it_was() {
             config: base.clone(),
         };
         let made = compiler.image(id, state).expect("it compiles");
-        let definition = compiler.graph.marshal(made.output, &[]);
+        let definition = compiler.graph.marshal(made.output);
         show(&definition, &mut seen, &mut text);
         let state = made.state();
         for suite in &image.proof.suites {
             let output = compiler.suite(id, &state, suite).expect("it compiles");
-            let definition = compiler.graph.marshal(output, &[]);
+            let definition = compiler.graph.marshal(output);
             show(&definition, &mut seen, &mut text);
         }
         let info: Vec<_> = image.proof.info.iter().collect();
         if !info.is_empty() {
             let output = compiler.info(id, &state, &info);
-            let definition = compiler.graph.marshal(output, &[]);
+            let definition = compiler.graph.marshal(output);
             show(&definition, &mut seen, &mut text);
         }
     }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::needed::needed;
-use laminate::testing::SourceFile;
 use laminate::testing::buildkit::{
     Built, Client, Error, Exporter, Request, Returned, Services, Solved, Update, solve,
 };
@@ -91,12 +90,11 @@ fn run(graph: &mut Graph, root: Output, text: &str, line: u32, mounts: Vec<Mount
     graph.exec(exec, meta).root
 }
 
-fn sources() -> Vec<SourceFile> {
-    // Long enough that error trailers pass the limits of usual clients.
-    let text: String = (1..4000)
-        .map(|n| format!("line: {n} of the spec\n"))
-        .collect();
-    vec![SourceFile::new("specs.yml", text)]
+/// Returns the definition with the text of its file: error trailers pass the limits of usual clients.
+fn with_text(mut definition: Definition) -> Definition {
+    let source = definition.pb.source.as_mut().expect("always there");
+    source.infos[0].data = b"a line of the spec\n".repeat(4000);
+    definition
 }
 
 fn exported(returned: Returned) -> Built<()> {
@@ -142,7 +140,7 @@ async fn solve_two_and_a_failure(
     let root = base(&mut graph, world);
     let one = run(&mut graph, root, "echo one >/one", 11, vec![]);
     let two = run(&mut graph, root, "sleep 1; echo two >/two", 12, vec![]);
-    let [one, two] = [one, two].map(|output| graph.marshal(output, &sources()));
+    let [one, two] = [one, two].map(|output| graph.marshal(output));
     let (request, ids) = two_images(world);
     let seen = responses.clone();
     solve(
@@ -180,7 +178,7 @@ async fn one_solve_gives_several_images_and_a_failure_stops_no_other() {
     let mut graph = graph();
     let root = base(&mut graph, &world);
     let bad = run(&mut graph, root, "echo last words >&2; exit 7", 13, vec![]);
-    let bad = graph.marshal(bad, &sources());
+    let bad = with_text(graph.marshal(bad));
     let vertices = bad.digests.keys().cloned().collect::<Vec<_>>();
     let responses = Responses::default();
     let solved = solve_two_and_a_failure(&world, bad, &responses).await;
@@ -259,7 +257,7 @@ async fn an_archive_comes_through_the_session_with_a_secret_on_the_way() {
     ];
     let text = "test \"$(cat /run/place/token)\" = s3cret && touch /run/place/x && touch /cache/y";
     let made = run(&mut graph, root, text, 5, mounts);
-    let made = graph.marshal(made, &sources());
+    let made = graph.marshal(made);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("out.tar");
     let archive = std::fs::File::create(&path).expect("a file");
@@ -314,7 +312,7 @@ async fn cancelling_stops_what_runs() {
     let mut graph = graph();
     let root = base(&mut graph, &world);
     let made = run(&mut graph, root, "echo begun; sleep 100", 1, vec![]);
-    let made = graph.marshal(made, &sources());
+    let made = graph.marshal(made);
     let cancel = CancellationToken::new();
     let (trigger, begun) = (cancel.clone(), Arc::new(Mutex::new(None)));
     let at = begun.clone();

@@ -243,12 +243,7 @@ fn every_kind_of_step_runs() {
         config: config.expect("an object"),
     };
     let compiled = compiler.image(ImageId(0), state).expect("compiles");
-    let sources: Vec<_> = stack
-        .sources()
-        .iter()
-        .map(|(_, file)| file.clone())
-        .collect();
-    let definition = compiler.graph.marshal(compiled.output, &sources);
+    let definition = compiler.graph.marshal(compiled.output);
 
     let folder = tempfile::tempdir().expect("a folder");
     let archive = folder.path().join("image.tar");

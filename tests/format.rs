@@ -79,7 +79,7 @@ fn equal_specs_give_equal_operations() {
             config: base.clone(),
         };
         let made = compiler.image(ImageId(0), state).expect("it compiles");
-        let definition = compiler.graph.marshal(made.output, &[]).pb;
+        let definition = compiler.graph.marshal(made.output).pb;
         let text = definition.def.concat();
         assert_eq!(String::from_utf8_lossy(&text).contains(CA_SECRET), ca);
         let operations = Digest::of(&text);

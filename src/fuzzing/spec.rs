@@ -296,7 +296,7 @@ fn compile(stack: &Stack) {
                     );
                 }
                 if stack.images().len() - id.0 <= 2 {
-                    let definition = compiler.graph.marshal(made.output, &[]);
+                    let definition = compiler.graph.marshal(made.output);
                     assert!(!definition.pb.def.is_empty());
                 }
                 compiler.in_stack.insert(id, made.output);

@@ -100,8 +100,9 @@ impl Graph {
             .filter_map(|(digest, places)| Some((digests.get(&digest)?.clone(), places)))
             .collect();
         for info in &mut source.infos {
-            // How the engine got the file.
+            // How the engine got the file, and its text.
             info.definition = None;
+            info.data.clear();
         }
         let embedded = Embedded {
             operations: made,

@@ -14,7 +14,6 @@ use super::file_op::file_op;
 use super::graph::{Embedded, Graph, Operation};
 use super::ops::{Exec, Mount, MountKind, Network, OpId, Origin, Output, Sharing, Source};
 use crate::name::Digest;
-use crate::source::SourceFile;
 
 /// A part of a graph, as it is sent to be solved.
 #[derive(Clone, Debug)]
@@ -26,19 +25,19 @@ pub struct Definition {
 }
 
 impl Graph {
-    /// Returns everything that `output` depends on. Lines of `sources` are shown in errors; only files
-    /// that some operation comes from are sent.
-    pub fn marshal(&self, output: Output, sources: &[SourceFile]) -> Definition {
+    /// Returns everything that `output` depends on. Of the files that operations come from, the engine gets the paths and lines,
+    /// which its errors name, and not the text: a stack of 1,000 images would send its spec 1,000 times.
+    pub fn marshal(&self, output: Output) -> Definition {
         let mut needed = BTreeSet::from([output.op]);
-        for index in (0..=output.op.0).rev() {
-            if needed.contains(&OpId(index)) {
-                let inputs = self.nodes[index as usize].operation.inputs();
-                needed.extend(inputs.into_iter().map(|input| input.op));
-            }
+        let mut open = vec![output.op];
+        while let Some(OpId(index)) = open.pop() {
+            let inputs = self.nodes[index as usize].operation.inputs();
+            let inputs = inputs.into_iter().map(|input| input.op);
+            open.extend(inputs.filter(|op| needed.insert(*op)));
         }
         let mut made = Marshaled::default();
         for id in needed {
-            self.write(id, sources, &mut made);
+            self.write(id, &mut made);
         }
         let terminal = pb::Op {
             inputs: vec![made.input(output)],
@@ -59,7 +58,7 @@ impl Graph {
         }
     }
 
-    fn write(&self, id: OpId, sources: &[SourceFile], made: &mut Marshaled) {
+    fn write(&self, id: OpId, made: &mut Marshaled) {
         let node = &self.nodes[id.0 as usize];
         if let Operation::Embedded(embedded) = &node.operation {
             made.embed(id, embedded);
@@ -92,7 +91,7 @@ impl Graph {
         };
         made.metadata.insert(digest.clone(), not_empty(metadata));
         if let Some(origin) = &meta.origin {
-            made.locate(digest, origin, sources);
+            made.locate(digest, origin);
         }
     }
 
@@ -159,18 +158,13 @@ struct Marshaled {
 }
 
 impl Marshaled {
-    /// Records the lines that an operation comes from, if their file is one of `sources`.
-    fn locate(&mut self, digest: String, origin: &Origin, sources: &[SourceFile]) {
-        let Some(file) = sources.iter().find(|file| file.path == origin.file) else {
-            return;
-        };
+    /// Records the lines that an operation comes from.
+    fn locate(&mut self, digest: String, origin: &Origin) {
         let known = self.infos.iter().position(|i| i.filename == origin.file);
         let index = known.unwrap_or_else(|| {
             self.infos.push(pb::SourceInfo {
-                filename: file.path.clone(),
-                data: file.text.as_bytes().to_vec(),
-                definition: None,
-                language: "YAML".to_owned(),
+                filename: origin.file.clone(),
+                ..pb::SourceInfo::default()
             });
             self.infos.len() - 1
         });

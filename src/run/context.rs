@@ -17,7 +17,6 @@ use crate::event::Events;
 use crate::llb::{Definition, Graph, Output};
 use crate::name::Reference;
 use crate::plan::Plan;
-use crate::source::SourceFile;
 use crate::stack::{Image, ImageId, Stack};
 
 /// What all parts of a run share.
@@ -39,7 +38,6 @@ pub struct Context<'a> {
     /// The step in which the user runs it.
     pub target: OnceLock<Target>,
     compiler: Mutex<Compiler<'a>>,
-    sources: Vec<SourceFile>,
     /// Configs of pinned images by reference, each read once.
     configs: BTreeMap<String, OnceCell<BaseConfig>>,
 }
@@ -71,11 +69,6 @@ impl<'a> Context<'a> {
             focus: interactive.and_then(|id| leaders(plan).get(&id).copied()),
             target: OnceLock::new(),
             compiler: Mutex::new(compiler),
-            sources: stack
-                .sources()
-                .iter()
-                .map(|(_, file)| file.clone())
-                .collect(),
             configs: references
                 .into_iter()
                 .map(|reference| (reference.to_string(), OnceCell::new()))
@@ -103,7 +96,7 @@ impl<'a> Context<'a> {
         for (name, tree) in std::mem::take(&mut compiler.served) {
             self.options.services.files.add(name, tree);
         }
-        compiler.graph.marshal(output, &self.sources)
+        compiler.graph.marshal(output)
     }
 
     /// Has an output solved, and waits for it.

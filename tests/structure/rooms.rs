@@ -85,7 +85,7 @@ pub const ROOMS: &[Room] = &[
     ),
     pure("record", &["name", "evidence", "plan"]),
     pure("checks", &["path", "size", "evidence", "stack"]),
-    pure("llb", &["source", "name", "path"]),
+    pure("llb", &["name", "path"]),
     pure(
         "compile",
         &[
@@ -264,7 +264,6 @@ pub const ROOMS: &[Room] = &[
     acts(
         "testing",
         &[
-            "source",
             "diagnostic",
             "event",
             "name",

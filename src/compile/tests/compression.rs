@@ -8,7 +8,7 @@ fn steps(compression: &str) -> Vec<String> {
         "stack: t\n{compression}\nimages:\n  a:\n    base: debian:12\n    steps: [{{ write: {{ /a: b }} }}, {{ run: a }}]\n"
     ));
     let read = |compiler: &mut Compiler, made: Compiled| {
-        let definition = compiler.graph.marshal(made.output, &[]);
+        let definition = compiler.graph.marshal(made.output);
         let of_step =
             |(digest, op): (&String, &_)| made.operations.contains_key(op).then(|| digest.clone());
         definition.digests.iter().filter_map(of_step).collect()

@@ -71,7 +71,7 @@ struct Operations(Vec<pb::op::Op>);
 
 impl Operations {
     fn read(compiler: &Compiler, output: Output) -> Self {
-        let definition = compiler.graph.marshal(output, &[]);
+        let definition = compiler.graph.marshal(output);
         let read = |bytes: &Vec<u8>| pb::Op::decode(bytes.as_slice()).expect("our own bytes").op;
         Self(definition.pb.def.iter().filter_map(read).collect())
     }

@@ -34,7 +34,7 @@ fn a_step_that_must_run_ignores_the_cache() {
             ..StepEnvironment::default()
         };
         let read = |compiler: &mut Compiler, made: Compiled| {
-            let metadata = compiler.graph.marshal(made.output, &[]).pb.metadata;
+            let metadata = compiler.graph.marshal(made.output).pb.metadata;
             metadata.values().any(|meta| meta.ignore_cache)
         };
         let stack = stack("steps: [{ run: a }]");

@@ -362,7 +362,7 @@ fn a_group_below_writable_paths_is_corrected_once() {
 fn the_same_image_gives_the_same_bytes() {
     let digest = || {
         let read = |compiler: &mut Compiler, made: Compiled| {
-            let definition = compiler.graph.marshal(made.output, &[]);
+            let definition = compiler.graph.marshal(made.output);
             Digest::of(&definition.pb.def.concat())
         };
         let stack = stack("apt: [git, jq]\npip: requirements.txt");

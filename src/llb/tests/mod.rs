@@ -8,7 +8,6 @@ use prost::Message as _;
 
 use super::*;
 use crate::name::Digest;
-use crate::source::SourceFile;
 
 fn graph() -> Graph {
     Graph::new(Platform {
@@ -57,7 +56,7 @@ fn only_what_the_output_needs_is_sent_and_the_last_operation_refers_to_it() {
     let base = debian(&mut graph);
     let one = graph.exec(run(base, "one", Vec::new()), named("one")).root;
     graph.exec(run(base, "two", Vec::new()), named("two"));
-    let definition = graph.marshal(one, &[]);
+    let definition = graph.marshal(one);
     let ops = decode(&definition);
     assert_eq!(ops.len(), 3);
     let digest = Digest::of(&definition.pb.def[1]);
@@ -78,7 +77,7 @@ fn only_what_the_output_needs_is_sent_and_the_last_operation_refers_to_it() {
 fn a_oneof_is_written_behind_the_other_fields_as_go_does() {
     let mut graph = graph();
     let base = debian(&mut graph);
-    let definition = graph.marshal(base, &[]);
+    let definition = graph.marshal(base);
     // Platform (field 10) and constraints (field 11) before source (field 3).
     let bytes = &definition.pb.def[0];
     let at = |key: u8| bytes.iter().position(|b| *b == key).expect("it is there");
@@ -112,7 +111,7 @@ fn outputs_of_mounts_are_numbered_in_the_order_of_their_targets() {
     assert_eq!(index(outputs.mounts[0]), Some(2));
     assert_eq!(index(outputs.mounts[1]), None);
     assert_eq!(index(outputs.mounts[2]), Some(1));
-    let ops = decode(&graph.marshal(outputs.root, &[]));
+    let ops = decode(&graph.marshal(outputs.root));
     let Some(pb::op::Op::Exec(exec)) = &ops[1].op else {
         panic!("the second is the command");
     };
@@ -144,7 +143,7 @@ fn actions_on_files_follow_each_other() {
         actions: vec![folder("/a"), folder("/b"), folder("/c")],
     };
     let output = graph.file(file, named("files"));
-    let ops = decode(&graph.marshal(output, &[]));
+    let ops = decode(&graph.marshal(output));
     let Some(pb::op::Op::File(file)) = &ops[1].op else {
         panic!("the second is the file operation");
     };
@@ -157,7 +156,7 @@ fn actions_on_files_follow_each_other() {
 }
 
 #[test]
-fn lines_are_kept_for_the_files_that_are_used() {
+fn the_engine_gets_the_lines_of_an_operation_and_no_text() {
     let mut graph = graph();
     let base = debian(&mut graph);
     let meta = Meta {
@@ -169,11 +168,11 @@ fn lines_are_kept_for_the_files_that_are_used() {
         ..named("one")
     };
     let output = graph.exec(run(base, "one", Vec::new()), meta).root;
-    let file = |path: &str| SourceFile::new(path, "text");
-    let definition = graph.marshal(output, &[file("other.yml"), file("specs.yml")]);
+    let definition = graph.marshal(output);
     let source = definition.pb.source.expect("always there");
     assert_eq!(source.infos.len(), 1);
     assert_eq!(source.infos[0].filename, "specs.yml");
+    assert!(source.infos[0].data.is_empty());
     let digest = Digest::of(&definition.pb.def[1]);
     let location = &source.locations[digest.as_str()].locations[0];
     assert_eq!(location.source_index, 0);
@@ -186,36 +185,15 @@ fn equal_operations_are_sent_once() {
     let base = debian(&mut graph);
     let again = debian(&mut graph);
     let output = graph.diff(Some(base), Some(again), named("difference"));
-    let definition = graph.marshal(output, &[]);
+    let definition = graph.marshal(output);
     assert_eq!(definition.pb.def.len(), 3);
 }
 
 /// Returns the operations that `output` depends on, without the last one, which only refers to it.
 fn sent(graph: &Graph, output: Output) -> Vec<pb::Op> {
-    let mut ops = decode(&graph.marshal(output, &[]));
+    let mut ops = decode(&graph.marshal(output));
     ops.pop();
     ops
-}
-
-#[test]
-fn lines_of_unknown_files_are_not_sent() {
-    let mut graph = graph();
-    let origin = Some(Origin {
-        file: "gone.yml".to_owned(),
-        start: (1, 1),
-        end: (1, 2),
-    });
-    let meta = Meta {
-        origin,
-        ..Meta::default()
-    };
-    let source = Source::Image {
-        reference: "a".to_owned(),
-        layers: None,
-    };
-    let output = graph.source(source, meta);
-    let source = graph.marshal(output, &[]).pb.source.expect("always there");
-    assert!(source.infos.is_empty() && source.locations.is_empty());
 }
 
 #[test]
@@ -234,7 +212,7 @@ fn operations_of_one_group_and_without_the_cache_are_marked() {
         layers: None,
     };
     let output = graph.source(source, meta);
-    let metadata = graph.marshal(output, &[]).pb.metadata;
+    let metadata = graph.marshal(output).pb.metadata;
     let metadata = metadata.values().next().expect("one operation");
     assert!(metadata.ignore_cache);
     let group = metadata.progress_group.as_ref().expect("it has a group");
@@ -263,7 +241,7 @@ proptest! {
             let mut graph = graph();
             let base = debian(&mut graph);
             let output = graph.exec(run(base, text, Vec::new()), named(name)).root;
-            graph.marshal(output, &[]).digests.into_keys().collect::<Vec<_>>()
+            graph.marshal(output).digests.into_keys().collect::<Vec<_>>()
         };
         prop_assert_eq!(digests(&a, "x"), digests(&a, &name));
         prop_assert_eq!(a == b, digests(&a, "x") == digests(&b, "x"));
