@@ -1,12 +1,11 @@
 //! Paths in a spec that refer to files under `images/`.
 
-use std::collections::BTreeSet;
-
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::pattern::Pattern;
 use super::reader::Reader;
 use crate::diagnostic::Diagnostic;
+use crate::path::is_below;
 use crate::source::Span;
 use crate::spec::tree::{File, Files, LeftOut, Lost, clean};
 
@@ -289,16 +288,17 @@ impl Paths<'_> {
     fn matching(&self, reader: &Reader, pattern: &str, span: Span) -> Option<Vec<CopyEntry>> {
         let (glob, whole) = self.glob(reader, pattern, span)?;
         let mut list = Vec::new();
-        let mut taken = BTreeSet::new();
+        let mut last: Option<&Utf8Path> = None;
         for (path, file) in self.files.iter() {
-            let inside = path.ancestors().skip(1).any(|above| taken.contains(above));
+            // What is in a folder follows it directly.
+            let inside = last.is_some_and(|last| is_below(path.as_str(), last.as_str()));
             if inside || !glob.is_match(path) {
                 continue;
             }
             if !self.is_copied(reader, path, file, span) {
                 continue;
             }
-            taken.insert(path.as_path());
+            last = Some(path);
             let name = path.file_name().unwrap_or_default();
             let folder = path.parent().unwrap_or(Utf8Path::new("images"));
             let found = match self.files.follow(folder, name) {

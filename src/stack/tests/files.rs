@@ -97,6 +97,23 @@ fn a_pattern_does_not_cross_folders() {
 }
 
 #[test]
+fn what_is_in_a_folder_that_matches_is_copied_with_it() {
+    let files = ["t/d/f", "t/f", "t-b/f", "t.c"].map(|path| format!("images/a/{path}"));
+    let files: Vec<_> = files.iter().map(|path| (path.as_str(), "x")).collect();
+    let whole = [
+        "a/t → t",
+        "a/t/d → t/d",
+        "a/t/d/f → t/d/f",
+        "a/t/f → t/f",
+        "a/t-b → t-b",
+        "a/t-b/f → t-b/f",
+        "a/t.c → t.c",
+    ];
+    assert_eq!(copied_to("/opt/", "t*", &files), whole);
+    assert_eq!(copied_to("/opt/", "**", &files), whole);
+}
+
+#[test]
 fn files_of_a_shared_folder_can_be_copied() {
     let steps = steps_with(
         "    copy: { /s: ../shared/s }\n",
