@@ -135,9 +135,10 @@ impl SourceFile {
     }
 }
 
-/// Returns the column after the start of a line.
-pub fn column_after(start: &str) -> u32 {
-    u32::try_from(start.chars().count() + 1).unwrap_or(u32::MAX)
+/// Returns the column just after a text.
+pub fn column_after(text: &str) -> u32 {
+    let on_line = text.rsplit('\n').next().unwrap_or_default();
+    u32::try_from(on_line.chars().count() + 1).unwrap_or(u32::MAX)
 }
 
 /// The files read so far.

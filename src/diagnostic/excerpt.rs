@@ -21,9 +21,7 @@ pub struct Excerpt<'a> {
     pub text: Cow<'a, str>,
     /// The number of its first line in the file, from 1.
     pub first_line: usize,
-    /// Where its first line starts in the file.
-    start: usize,
-    /// What stayed of lines that were cut, in order: its place in the file, and where it starts now. Empty if no line was cut.
+    /// What stayed, in order: its place in the file, and where it starts now.
     pieces: Vec<(Range<usize>, usize)>,
 }
 
@@ -34,21 +32,20 @@ impl<'a> Excerpt<'a> {
         let last = places.iter().map(|place| place.end).max();
         let (lines, first_line) = file.lines_of(&(first.unwrap_or(0)..last.unwrap_or(0)));
         let whole = &*file.text;
-        let mut start = lines.start;
         if whole[lines.clone()]
             .lines()
             .all(|l| l.len() <= LONGEST_LINE)
         {
             return Self {
-                text: Cow::Borrowed(&whole[lines]),
+                text: Cow::Borrowed(&whole[lines.clone()]),
                 first_line,
-                start,
-                pieces: Vec::new(),
+                pieces: vec![(lines, 0)],
             };
         }
         let mut text = String::new();
         let mut pieces = Vec::new();
-        for line in whole[lines.clone()].split_inclusive('\n') {
+        let mut start = lines.start;
+        for line in whole[lines].split_inclusive('\n') {
             let content = start..start + line.trim_end_matches(['\r', '\n']).len();
             let kept = if content.len() > LONGEST_LINE {
                 near(whole, &content, places)
@@ -74,14 +71,8 @@ impl<'a> Excerpt<'a> {
         Self {
             text: Cow::Owned(text),
             first_line,
-            start: lines.start,
             pieces,
         }
-    }
-
-    /// Whether something is left out of a line.
-    pub fn is_cut(&self) -> bool {
-        !self.pieces.is_empty()
     }
 
     /// Returns where a place that is marked stands in the text.
@@ -91,10 +82,8 @@ impl<'a> Excerpt<'a> {
 
     fn position(&self, at: usize) -> usize {
         let before = self.pieces.partition_point(|(piece, _)| piece.start <= at);
-        match before.checked_sub(1).map(|index| &self.pieces[index]) {
-            Some((piece, start)) => start + (at - piece.start),
-            None => at - self.start,
-        }
+        let (piece, start) = &self.pieces[before - 1];
+        start + (at - piece.start)
     }
 }
 

@@ -201,12 +201,12 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         return None;
     }
     let limit = (length / 3).max(1);
-    // A file has up to a thousand errors, and a stack thousands of names: distances above the limit are not computed to the end.
+    // A file has up to a thousand errors, and a stack thousands of names: each pair takes time for the length of the one name,
+    // and not for the product of both.
     let written = BatchComparator::new(written.chars());
     let args = Args::default().score_cutoff(limit);
     known
         .into_iter()
-        .filter(|name| name.chars().count().abs_diff(length) <= limit)
         .filter_map(|name| Some((written.distance_with_args(name.chars(), &args)?, name)))
         .min()
         .map(|(_, name)| name)

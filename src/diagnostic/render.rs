@@ -112,10 +112,9 @@ fn snippet<'a>(
         .map(|((label, kind), mark)| kind.span(excerpt.place(mark)).label(label.text.as_str()));
     let visible = lines.map(|lines| AnnotationKind::Visible.span(excerpt.place(&lines)));
     let annotations: Vec<Annotation<'a>> = annotations.chain(visible).collect();
-    if let (true, Some(mark)) = (excerpt.is_cut(), marks.first()) {
+    if let Some(mark) = marks.first() {
         let Position { line, column } = sources.start(first.span);
-        let before = &excerpt.text[..excerpt.place(mark).start];
-        let now = column_after(before.rsplit('\n').next().unwrap_or_default());
+        let now = column_after(&excerpt.text[..excerpt.place(mark).start]);
         if now != column {
             columns.push(Column {
                 shown: format!("{path}:{line}:{now}"),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::texts::line;
 use super::{Note, yaml};
 use crate::source::{Sources, Span};
 use crate::spec::node::{self, Entry, Node, Value as NodeValue};
@@ -169,7 +170,7 @@ impl ExistingSpec {
 
     fn note(&self, entry: &Entry, of: &str, became: &str) -> Note {
         let Span { start, .. } = entry.key.span;
-        let line = self.text[..start as usize].matches('\n').count() + 1;
+        let line = line(&self.text, start as usize);
         let written = &self.text[start as usize..];
         let end = (entry.value.span.end.max(entry.key.span.end) - start) as usize;
         let written = written.get(..end).unwrap_or(written);
