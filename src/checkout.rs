@@ -1,12 +1,13 @@
 //! What git has checked out in the folder of a stack.
 //!
 //! Main types: [`Checkout`] and [`WorkTree`]. `git` reads them, `plan` decides by the first, and
-//! `spec::load` reads the files of the second.
+//! `spec::find` reads the files of the second.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::list;
 use crate::name::Commit;
 
 /// The commit that is checked out.
@@ -29,12 +30,8 @@ impl Checkout {
 
 /// Returns the first changes, and the number of the others.
 pub fn listed(changes: &[Change], most: usize) -> String {
-    let shown = changes.iter().take(most).map(ToString::to_string);
-    let mut text = shown.collect::<Vec<_>>().join(", ");
-    if changes.len() > most {
-        text.push_str(&format!(" and {} more", changes.len() - most));
-    }
-    text
+    let texts: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    list::first(&texts, most)
 }
 
 /// A file of the stack that differs from the commit.

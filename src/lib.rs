@@ -25,6 +25,7 @@ pub(crate) mod gather;
 pub(crate) mod git;
 pub(crate) mod import;
 pub(crate) mod interrupt;
+pub(crate) mod list;
 pub(crate) mod llb;
 pub(crate) mod mask;
 pub(crate) mod name;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use camino::Utf8PathBuf;
 
 use crate::checkout::{Change, listed};
+use crate::list;
 use crate::name::{Commit, Reference};
 use crate::release::refs::Denied;
 use crate::{buildkit, export, gather, publish, registry, staging};
@@ -19,7 +20,7 @@ pub enum Error {
     #[error("no registry to build into")]
     NoRegistry,
     /// Without the digest of its base an image has no cache key.
-    #[error("image `{label}` cannot be built offline: no digest known for {}", list(.bases))]
+    #[error("image `{label}` cannot be built offline: no digest known for {}", texts(.bases))]
     UnknownBase {
         /// The first image asked for that has no key.
         label: String,
@@ -47,7 +48,7 @@ pub enum Error {
     #[error(transparent)]
     Denied(#[from] Denied),
     /// Images to test are not built.
-    #[error("images not built yet: {}", .labels.join(", "))]
+    #[error("images not built yet: {}", list::of(.labels))]
     NotBuilt {
         /// Their labels.
         labels: Vec<String>,
@@ -131,7 +132,7 @@ fn causes(errors: &[registry::Error]) -> String {
     errors.iter().map(|error| format!("\n  {error}")).collect()
 }
 
-fn list(bases: &[Reference]) -> String {
+fn texts(bases: &[Reference]) -> String {
     let bases: Vec<String> = bases.iter().map(ToString::to_string).collect();
-    bases.join(", ")
+    list::of(&bases)
 }

@@ -15,6 +15,7 @@ use super::release;
 use crate::event::Event;
 use crate::evidence::Evidence;
 use crate::gather::Gathered;
+use crate::list;
 use crate::name::{Digest, Reference, Repository, Tag};
 use crate::plan::{Plan, Planned};
 use crate::run::Outcome;
@@ -65,7 +66,7 @@ impl<'a> Published<'a> {
             return;
         };
         let job = self.proven.ran.prepared.job;
-        let missing = missing.join(", ");
+        let missing = list::of(missing);
         job.events.send(match job.plan.attempt {
             0 | 1 => Event::Note {
                 text: format!(

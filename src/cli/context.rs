@@ -14,6 +14,7 @@ use crate::event::{Event, Events};
 use crate::gather::{self, Gathered};
 use crate::git;
 use crate::interrupt::TagLog;
+use crate::list;
 use crate::llb::{Platform, Proxy};
 use crate::name::Reference;
 use crate::plan::{self, Plan, Request};
@@ -343,16 +344,10 @@ fn unlocked_note(unlocked: &[Reference]) -> Option<String> {
         [one] => format!(
             "image {one} is not locked; using the current digest of its tag (`laminate lock` pins it)"
         ),
-        _ => {
-            let more = match names.len().saturating_sub(SHOWN) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            let shown = names[..names.len().min(SHOWN)].join(", ");
-            format!(
-                "images {shown}{more} are not locked; using the current digests of their tags (`laminate lock` pins them)"
-            )
-        }
+        names => format!(
+            "images {} are not locked; using the current digests of their tags (`laminate lock` pins them)",
+            list::first(names, SHOWN)
+        ),
     };
     Some(text)
 }

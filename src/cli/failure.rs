@@ -11,6 +11,7 @@ use super::exit::{self, Exit};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::export::LoadError;
 use crate::interrupt::TagLog;
+use crate::list;
 use crate::release::{adopt, refs::Denied};
 use crate::report::{Ink, Paint};
 use crate::source::Sources;
@@ -125,7 +126,7 @@ impl Failure {
             let note = paint.text(Ink::Name, "note:");
             text.push_str(&format!(
                 "{note} set before that: {}\n",
-                first(&self.tagged)
+                list::of(&self.tagged)
             ));
         }
         for hint in &self.hints {
@@ -166,17 +167,6 @@ impl Failure {
             exit::annotate(&self.sources, problem);
         }
     }
-}
-
-/// Lists the first tags and counts the others.
-fn first(tags: &[String]) -> String {
-    const SHOWN: usize = 30;
-    let shown = tags.len().min(SHOWN);
-    let mut text = tags[..shown].join(", ");
-    if tags.len() > shown {
-        text.push_str(&format!(" and {} more", tags.len() - shown));
-    }
-    text
 }
 
 /// Returns what to do about a registry that cannot be reached.

@@ -12,6 +12,7 @@ use crate::diagnostic::nearest;
 use crate::disk::write_atomically;
 use crate::event::{Event, Events};
 use crate::gather;
+use crate::list;
 use crate::name::{Digest, Reference};
 use crate::registry::Credentials;
 use crate::spec::lock::Lock;
@@ -130,7 +131,7 @@ fn describe_image(
             "{reference} moves from {} to {}; rebuilds {}\n",
             old.short(),
             new.short(),
-            images.join(", ")
+            list::of(images)
         ),
         None => format!("{reference} is pinned to {}\n", new.short()),
     }

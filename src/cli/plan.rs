@@ -20,6 +20,7 @@ use crate::checkout::Checkout;
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
 use crate::gather::Gathered;
+use crate::list;
 use crate::name::{Commit, Digest};
 use crate::plan::{self, Action, Plan, Planned, Request};
 use crate::registry::Registry;
@@ -68,7 +69,7 @@ pub async fn run(
     if !unknown.is_empty() {
         let text = format!(
             "it is unknown whether {} must be built: no registry was asked for the digests of external images; `laminate lock` pins them",
-            unknown.join(", ")
+            list::of(&unknown)
         );
         events.send(Event::Warning { text });
     }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Difference, End, ImageDifference, PackageChange, PackageList, Setting, VerdictChange};
+use crate::list;
 use crate::plan::{Reason, ReasonKind};
 use crate::record::{self, Ancestor, ReleaseVerdict};
 use crate::table;
@@ -267,7 +268,7 @@ fn unknown(difference: &Difference) -> Option<String> {
     let images = difference.changed.iter().filter(is_unknown);
     let names: Vec<&str> = images.map(|image| image.label.as_str()).collect();
     let text = "packages are not known of both releases, for";
-    let names = (!names.is_empty()).then(|| names.join(", "))?;
+    let names = (!names.is_empty()).then(|| list::of(&names))?;
     Some(format!(
         "{text} {names}: set info in specs.yml to list them"
     ))

@@ -6,6 +6,7 @@ use super::platform::{OF_PLATFORM, engine_variable, example, stage_pattern};
 use super::words::{Unexpandable, expand, expand_word, variables};
 use super::{Dockerfile, Fault, Stage, Use, Word, context_name};
 use crate::diagnostic::nearest;
+use crate::list;
 use crate::path::clean;
 
 /// What a target uses: its own stage, and all stages that this one needs.
@@ -207,7 +208,7 @@ impl Dockerfile {
                 help: Some(if names.is_empty() {
                     "name the stage in its line: `FROM IMAGE AS NAME`".to_owned()
                 } else {
-                    format!("the stages are {}", names.join(", "))
+                    format!("the stages are {}", list::of(&names))
                 }),
                 range: 0..0,
             }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::link::{Linked, tag_of};
 use super::{Note, Settings, Target};
+use crate::list;
 use crate::name::ImageName;
 use crate::tags::{LONGEST_CHANNEL, RESERVED};
 
@@ -89,11 +90,7 @@ fn is_floating(tag: &str) -> bool {
 fn note(tags: &[ImageTag], notes: &mut Vec<Note>) {
     let channel = channel(tags);
     for ImageTag { tag, images } in tags {
-        let mut of = images[..images.len().min(NAMED)].join(", ");
-        match images.len().saturating_sub(NAMED) {
-            0 => {}
-            more => of.push_str(&format!(" and {more} more")),
-        }
+        let of = list::first(images, NAMED);
         let found = format!("tag {tag} of {of}");
         let key = format!("`channels: {{ {tag}: {{ tag: {tag} }} }}`");
         let note = if channel == Some(tag) {

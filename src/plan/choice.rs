@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::facts::{Facts, Request};
 use super::key::Keys;
+use crate::list;
 use crate::name::{Digest, Reference};
 use crate::stack::{ImageId, Stack};
 
@@ -36,7 +37,7 @@ impl fmt::Display for HoldReason {
             [image] => write!(f, "the digest of {image} is unknown"),
             images => {
                 let images: Vec<String> = images.iter().map(ToString::to_string).collect();
-                write!(f, "the digests of {} are unknown", images.join(", "))
+                write!(f, "the digests of {} are unknown", list::of(&images))
             }
         }
     }

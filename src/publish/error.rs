@@ -1,5 +1,6 @@
 //! Why images could not be staged or tagged.
 
+use crate::list;
 use crate::name::{Digest, Repository, Tag};
 use crate::oci;
 use crate::registry;
@@ -104,7 +105,7 @@ fn listed(labels: &[String]) -> String {
     if labels.is_empty() {
         String::new()
     } else {
-        format!(" ({})", labels.join(", "))
+        format!(" ({})", list::of(labels))
     }
 }
 

@@ -10,6 +10,7 @@ use super::channel::{Order, Target};
 use super::gates::{self, GateState, SpecGates};
 use super::ledger::{Channel, Ledger};
 use super::{Error, number};
+use crate::list;
 use crate::name::{Commit, Digest, InvalidName, Tag};
 use crate::record::{LedgerEntry, Release};
 use crate::stack::{self, Gate, Stack, TagTemplate};
@@ -56,7 +57,7 @@ pub enum Refusal {
         channel: String,
     },
     /// The release lacks images of the stack, so that the channel would be at two releases.
-    #[error("the release lacks images that channel `{channel}` has a tag for: {}", .missing.join(", "))]
+    #[error("the release lacks images that channel `{channel}` has a tag for: {}", list::of(.missing))]
     Incomplete {
         /// The name of the channel.
         channel: String,
@@ -395,10 +396,10 @@ fn problems(gates: &[GateState]) -> String {
 fn problem(state: &GateState) -> String {
     let mut parts = Vec::new();
     if !state.failed.is_empty() {
-        parts.push(format!("failed for {}", state.failed.join(", ")));
+        parts.push(format!("failed for {}", list::of(&state.failed)));
     }
     if !state.open.is_empty() {
-        parts.push(format!("is not proven for {}", state.open.join(", ")));
+        parts.push(format!("is not proven for {}", list::of(&state.open)));
     }
     if parts.is_empty() {
         parts.push("covers no image".to_owned());

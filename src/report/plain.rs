@@ -8,6 +8,7 @@ use super::View;
 use super::paint::{Ink, Paint};
 use super::steps::{Steps, failure, log_line, note};
 use crate::event::{Event, StepChange};
+use crate::list;
 use crate::shown;
 use crate::size::human as human_size;
 use crate::table::human_duration;
@@ -257,7 +258,7 @@ pub(super) fn planned(build: &[String], reuse: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
     for (verb, images) in [("to build", build), ("reused", reuse)] {
         if !images.is_empty() {
-            lines.push(format!("{verb}: {}", images.join(", ")));
+            lines.push(format!("{verb}: {}", list::of(images)));
         }
     }
     lines

@@ -6,6 +6,7 @@ use super::channels::{ChannelTag, Gate};
 use super::model::Image;
 use super::problems::Problems;
 use crate::diagnostic::Diagnostic;
+use crate::list;
 use crate::name::VariantName;
 use crate::source::Span;
 
@@ -108,9 +109,9 @@ impl SeenGate {
         let lacking: Vec<&str> = self.lacking.iter().map(String::as_str).collect();
         let label = match (is_checks, lacking.is_empty()) {
             (true, true) => "no image of the channel has a `policy:`".to_owned(),
-            (true, false) => format!("no `policy:` for {}", lacking.join(", ")),
+            (true, false) => format!("no `policy:` for {}", list::of(&lacking)),
             (false, true) => "no image of the channel runs this suite".to_owned(),
-            (false, false) => format!("{} does not run this suite", lacking.join(", ")),
+            (false, false) => format!("{} does not run this suite", list::of(&lacking)),
         };
         let help = if is_checks {
             "add `policy:` to the stack or to these images, or remove the gate"

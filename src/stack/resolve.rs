@@ -21,6 +21,7 @@ use super::steps::{Kind, Step};
 use super::suite;
 use super::writable::Writable;
 use crate::diagnostic::Diagnostic;
+use crate::list;
 use crate::name::{ImageName, Repository, Tag};
 use crate::source::{Span, Spanned};
 use crate::spec::Spec;
@@ -244,7 +245,7 @@ impl MissingGroups {
             let names: Vec<String> = names.into_iter().collect();
             let label = match names.as_slice() {
                 [name] => format!("image {name} has no `writable:` with a group"),
-                names => format!("images without `writable:`: {}", names.join(", ")),
+                names => format!("images without `writable:`: {}", list::of(names)),
             };
             problems.report(
                 Diagnostic::error("missing `gid` in `writable` of `policy`")

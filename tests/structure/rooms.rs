@@ -31,6 +31,7 @@ pub const ROOMS: &[Room] = &[
     pure("name", &[]),
     pure("path", &[]),
     pure("size", &[]),
+    pure("list", &[]),
     pure("tail", &[]),
     pure("mask", &[]),
     pure("shown", &[]),
@@ -38,11 +39,11 @@ pub const ROOMS: &[Room] = &[
     pure("diagnostic", &["source"]),
     pure("event", &["name", "tail"]),
     pure("interrupt", &["name"]),
-    pure("checkout", &["name"]),
+    pure("checkout", &["name", "list"]),
     pure("oci", &["name"]),
     pure("evidence", &["name"]),
     pure("tags", &["name"]),
-    pure("dockerfile", &["path", "diagnostic"]),
+    pure("dockerfile", &["list", "path", "diagnostic"]),
     acts("disk", &[]),
     acts("terminal", &[]),
     acts("trace", &["disk"]),
@@ -61,6 +62,7 @@ pub const ROOMS: &[Room] = &[
     pure(
         "stack",
         &[
+            "list",
             "source",
             "name",
             "path",
@@ -75,6 +77,7 @@ pub const ROOMS: &[Room] = &[
     pure(
         "plan",
         &[
+            "list",
             "name",
             "path",
             "diagnostic",
@@ -100,13 +103,23 @@ pub const ROOMS: &[Room] = &[
     ),
     pure(
         "compare",
-        &["name", "evidence", "plan", "record", "size", "table"],
+        &[
+            "list", "name", "evidence", "plan", "record", "size", "table",
+        ],
     ),
     pure("docs", &["name", "oci", "evidence", "record", "size"]),
     pure("nodes", &["name", "record"]),
     pure(
         "import",
-        &["source", "name", "path", "tags", "dockerfile", "spec"],
+        &[
+            "list",
+            "source",
+            "name",
+            "path",
+            "tags",
+            "dockerfile",
+            "spec",
+        ],
     ),
     pure(
         "render",
@@ -139,6 +152,7 @@ pub const ROOMS: &[Room] = &[
     acts(
         "run",
         &[
+            "list",
             "source",
             "name",
             "tail",
@@ -161,13 +175,14 @@ pub const ROOMS: &[Room] = &[
     acts(
         "publish",
         &[
-            "name", "event", "oci", "tags", "stack", "plan", "registry", "trace",
+            "list", "name", "event", "oci", "tags", "stack", "plan", "registry", "trace",
         ],
     ),
     acts("export", &["name", "oci", "disk", "registry"]),
     acts(
         "release",
         &[
+            "list",
             "source",
             "name",
             "diagnostic",
@@ -189,6 +204,7 @@ pub const ROOMS: &[Room] = &[
     acts(
         "build",
         &[
+            "list",
             "source",
             "name",
             "checkout",
@@ -215,10 +231,14 @@ pub const ROOMS: &[Room] = &[
             "trace",
         ],
     ),
-    acts("report", &["size", "tail", "shown", "event", "table"]),
+    acts(
+        "report",
+        &["list", "size", "tail", "shown", "event", "table"],
+    ),
     acts(
         "cli",
         &[
+            "list",
             "source",
             "name",
             "path",

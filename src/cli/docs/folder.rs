@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::super::{Exit, Failure};
 use crate::disk::write_atomically;
 use crate::docs::{self, Links, Made, is_page};
+use crate::list;
 
 /// The file with the list.
 const LIST: &str = ".laminate-docs.json";
@@ -144,7 +145,7 @@ impl Folder {
                 Exit::Environment,
                 format!(
                     "cannot replace files that laminate did not write: {}",
-                    foreign.join(", ")
+                    list::of(&foreign)
                 ),
             )
             .help("move them away, or use --overwrite"));

@@ -11,6 +11,7 @@ use self::command::{Call, builds, calls};
 use self::rules::Rules;
 use super::{below, text_of};
 use crate::import::Sources;
+use crate::list;
 
 /// Larger files are not read, bytes.
 const LARGEST: u64 = 256 << 10;
@@ -72,13 +73,9 @@ impl OtherBuild {
             }
         }
         let groups = groups.into_iter().map(|(runs, numbers)| {
-            let shown: Vec<String> = numbers.iter().take(SHOWN).map(usize::to_string).collect();
-            let mut text = shown.join(", ");
-            match numbers.len().saturating_sub(SHOWN) {
-                0 => {}
-                more => text.push_str(&format!(" and {more} more")),
-            }
-            text + &runs.map_or_else(String::new, |path| format!(" (runs {path})"))
+            let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
+            list::first(&numbers, SHOWN)
+                + &runs.map_or_else(String::new, |path| format!(" (runs {path})"))
         });
         let groups: Vec<String> = groups.collect();
         format!("{}:{}", self.path, groups.join(", "))

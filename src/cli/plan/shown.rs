@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::uncovered;
 use crate::checkout::listed;
 use crate::cli::context::Context;
+use crate::list;
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Facts, HoldReason, Plan, Proofs};
 use crate::stack::Stack;
@@ -217,7 +218,7 @@ pub(super) fn text(context: &Context, plan: &Plan, facts: &Facts) -> String {
             "gate `{}` of channel `{}` does not cover {}\n",
             silence.gate,
             silence.channel,
-            silence.images.join(", ")
+            list::of(&silence.images)
         ));
     }
     text

@@ -1,5 +1,6 @@
 //! Why a channel is not adopted.
 
+use crate::list;
 use crate::name::{Digest, Reference, Repository, Tag};
 use crate::{publish, registry};
 
@@ -38,7 +39,7 @@ pub enum Error {
         seq: u64,
     },
     /// No image has what could be adopted.
-    #[error("nothing to adopt for channel `{channel}`: {}", .missing.join(", "))]
+    #[error("nothing to adopt for channel `{channel}`: {}", list::of(.missing))]
     Nothing {
         /// The name of the channel.
         channel: String,
@@ -46,7 +47,7 @@ pub enum Error {
         missing: Vec<String>,
     },
     /// Some images have nothing that could be adopted.
-    #[error("channel `{channel}` cannot be adopted as a whole: {}", .missing.join(", "))]
+    #[error("channel `{channel}` cannot be adopted as a whole: {}", list::of(.missing))]
     Partial {
         /// The name of the channel.
         channel: String,
@@ -96,5 +97,5 @@ fn lines(tags: &[OtherDigest]) -> String {
 
 fn texts(references: &[Reference]) -> String {
     let texts: Vec<String> = references.iter().map(ToString::to_string).collect();
-    texts.join(", ")
+    list::of(&texts)
 }

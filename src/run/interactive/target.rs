@@ -7,6 +7,7 @@ use prost::Message as _;
 
 use crate::buildkit::Failure;
 use crate::compile::BaseConfig;
+use crate::list;
 use crate::run::outcome::ImageError;
 use crate::stack::{Image, Stack};
 
@@ -74,12 +75,8 @@ pub fn steps_help(steps: impl IntoIterator<Item = (usize, String, Option<String>
     if all.is_empty() {
         return STEP_NAMES.to_owned();
     }
-    let shown: Vec<&str> = all.values().take(SHOWN).map(String::as_str).collect();
-    let mut text = format!("{STEP_NAMES}; its steps: {}", shown.join(", "));
-    if all.len() > SHOWN {
-        text.push_str(&format!(" and {} more", all.len() - SHOWN));
-    }
-    text
+    let all: Vec<String> = all.into_values().collect();
+    format!("{STEP_NAMES}; its steps: {}", list::first(&all, SHOWN))
 }
 
 /// An operation that can be named.
