@@ -119,7 +119,8 @@ pub mod spec {
     /// Reads a spec outside of a repository.
     pub fn load(file: &camino::Utf8Path, overrides: &Overrides) -> Result<Stack, LoadFailure> {
         let spec = crate::stack::read(file)?;
-        crate::stack::load(spec, file, overrides, &Default::default())
+        let files = crate::stack::find(file, &Default::default(), None)?;
+        crate::stack::load(spec, files, file, overrides, None)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::registry::{Credentials, Options, Registry};
 use crate::release::refs::{Caller, Question, Runner};
 use crate::source::Sources;
 use crate::spec::lock::Lock;
-use crate::stack::{Image, ImageId, Layout, LoadSettings, Overrides, Stack};
+use crate::stack::{Image, ImageId, Layout, Overrides, Stack};
 use crate::tool;
 use crate::trace::{self, Track};
 
@@ -60,7 +60,7 @@ pub async fn load(global: &Global) -> Result<Context, Failure> {
     let file = path.file_name().unwrap_or_default().to_owned();
     let files = layout.all.clone();
     let mut warnings = Vec::new();
-    // While git runs.
+    // While git runs and the files are found.
     let spec = tokio::task::spawn_blocking({
         let path = path.clone();
         move || crate::stack::read(&path)
@@ -74,16 +74,14 @@ pub async fn load(global: &Global) -> Result<Context, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    let known = LoadSettings {
-        layout,
-        tree,
-        cache: cache_folder("digests"),
-    };
+    let found = crate::stack::find(&path, &layout, tree.as_ref());
     let here = std::env::current_dir().unwrap_or_default();
     let shown_folder = paths::from(&here, folder.as_std_path());
     let shown_folder = shown_folder.to_string_lossy();
     let spec = spec.await.expect("reading a spec does not panic");
-    let stack = spec.and_then(|spec| crate::stack::load(spec, &path, &overrides, &known));
+    let cache = cache_folder("digests");
+    let stack =
+        spec.and_then(|spec| crate::stack::load(spec, found?, &path, &overrides, cache.as_deref()));
     let stack = stack.map_err(|failure| match failure {
         crate::stack::LoadFailure::Files(error) => Failure::new(Exit::Spec, error.to_string()),
         crate::stack::LoadFailure::Spec {

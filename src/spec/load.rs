@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::content::Content;
-use super::parse::{Spec, parse_text, with_files};
+use super::parse::{Spec, parse_text};
 use super::tree::{File, Files, LeftOut, Special};
 use crate::checkout::{WorkTree, is_left_behind};
 
@@ -101,21 +101,20 @@ fn folder_of(spec: &Utf8Path) -> &Utf8Path {
     }
 }
 
-/// Reads the text of a spec and parses it, without the files beside it: [`load`] adds them.
+/// Reads the text of a spec and parses it, without the files beside it: [`find`] finds them.
 pub fn read(file: &Utf8Path) -> Result<Spec, Unreadable> {
     let text = fs_err::read_to_string(file)?;
     let name = file.file_name().unwrap_or("specs.yml");
     Ok(parse_text(name, &text))
 }
 
-/// Finds the files under `images/` beside a spec that was [`read`], and parses those that declare images. `tree`: the
-/// files as git sees them; without it all files count that no tool left behind.
-pub fn load(
-    spec: Spec,
+/// Finds the files under `images/` beside a spec; none of them is read. `tree`: the files as git sees them; without it
+/// all files count that no tool left behind.
+pub fn find(
     file: &Utf8Path,
     layout: &Layout,
     tree: Option<&WorkTree>,
-) -> Result<Spec, Unreadable> {
+) -> Result<Files, Unreadable> {
     let folder = folder_of(file);
     let mut walk = Walk {
         root: folder,
@@ -126,7 +125,7 @@ pub fn load(
     if folder.join(&layout.images).is_dir() {
         walk.folder(Utf8Path::new(""))?;
     }
-    Ok(with_files(spec, walk.files))
+    Ok(walk.files)
 }
 
 /// A walk through `images/`. Links are not followed, and no file is read.
@@ -270,12 +269,11 @@ mod tests {
             Utf8Path::from_path(self.0.path()).expect("UTF-8")
         }
 
-        fn load(&self, tree: Option<&WorkTree>) -> Vec<String> {
+        fn find(&self, tree: Option<&WorkTree>) -> Vec<String> {
             let spec = self.path().join("specs.yml");
             let layout = Layout::read(&spec).expect("inside");
-            let text = read(&spec).expect("read");
-            let found = load(text, &spec, &layout, tree).expect("read");
-            let files = found.files.iter().map(|(path, _)| path.to_string());
+            let found = find(&spec, &layout, tree).expect("read");
+            let files = found.iter().map(|(path, _)| path.to_string());
             files.collect()
         }
     }
@@ -295,7 +293,7 @@ mod tests {
         ]);
         fs_err::create_dir(folder.path().join("images/a/empty")).expect("made");
         let expected = ["images/a", "images/a/.bashrc", "images/a/empty"];
-        assert_eq!(folder.load(None), expected);
+        assert_eq!(folder.find(None), expected);
     }
 
     #[test]
@@ -314,7 +312,7 @@ mod tests {
             executable: Some(paths(&["images/a/new"])),
         };
         let expected = ["images/a", "images/a/new", "images/a/x.pyc"];
-        assert_eq!(folder.load(Some(&tree)), expected);
+        assert_eq!(folder.find(Some(&tree)), expected);
     }
 
     #[test]
@@ -333,15 +331,14 @@ mod tests {
             executable: None,
         };
         let spec = folder.path().join("specs.yml");
-        let text = read(&spec).expect("read");
-        let found = load(text, &spec, &Layout::default(), Some(&tree)).expect("read");
-        let none = found.files.follow(Utf8Path::new("images/a"), "none");
+        let found = find(&spec, &Layout::default(), Some(&tree)).expect("read");
+        let none = found.follow(Utf8Path::new("images/a"), "none");
         let lost = Lost::LeftOut {
             path: "images/a/none/.env".into(),
             reason: LeftOut::Ignored,
         };
         assert_eq!(none, Err(lost));
-        let found: Vec<_> = (found.files.left_out())
+        let found: Vec<_> = (found.left_out())
             .map(|(path, reason)| (path.as_str(), reason))
             .collect();
         let expected = [
@@ -358,7 +355,7 @@ mod tests {
         let folder = Folder::new(&["specs.yml", "files/a/x"]);
         let link = folder.path().join("images");
         std::os::unix::fs::symlink("files", &link).expect("a link");
-        assert_eq!(folder.load(None), ["images/a", "images/a/x"]);
+        assert_eq!(folder.find(None), ["images/a", "images/a/x"]);
         let layout = Layout::read(&folder.path().join("specs.yml")).expect("inside");
         assert_eq!(layout.all, ["specs.yml", "specs.lock", "images", "files"]);
         fs_err::remove_file(&link).expect("removed");
@@ -378,9 +375,8 @@ mod tests {
         let path = folder.path().join("images/a/socket");
         let _listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
         let spec = folder.path().join("specs.yml");
-        let text = read(&spec).expect("read");
-        let found = load(text, &spec, &Layout::default(), None).expect("read");
-        let socket = found.files.get(Utf8Path::new("images/a/socket"));
+        let found = find(&spec, &Layout::default(), None).expect("read");
+        let socket = found.get(Utf8Path::new("images/a/socket"));
         assert!(matches!(socket, Some(File::Special(Special::Socket))));
     }
 }

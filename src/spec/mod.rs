@@ -2,7 +2,7 @@
 //!
 //! A spec is a tree of texts with their places ([`node`]); texts are cut at their variables
 //! ([`template`]), files are kept as git sees them ([`tree`]), and [`lock`] is `specs.lock`.
-//! [`load`] finds it on the disk and [`hash`] hashes the files that are used; a [`content`] is read when it
+//! [`read`] and [`find`] read it from the disk and [`hash`] hashes the files that are used; a [`content`] is read when it
 //! is needed. `stack` resolves it.
 
 pub mod content;
@@ -16,5 +16,5 @@ pub mod template;
 pub mod tree;
 
 pub use hashes::hash;
-pub use load::{Layout, Unreadable, load, read};
-pub use parse::{DECLARATION, Spec, parse};
+pub use load::{Layout, Unreadable, find, read};
+pub use parse::{DECLARATION, Spec, parse, with_files};

@@ -41,7 +41,7 @@ pub(super) fn parse_text(name: &str, text: &str) -> Spec {
 }
 
 /// Adds the files under `images/` to a spec whose text is parsed, and parses those that declare images.
-pub(super) fn with_files(mut spec: Spec, files: Files) -> Spec {
+pub fn with_files(mut spec: Spec, files: Files) -> Spec {
     spec.files = files;
     let declarations = declarations(&spec.files);
     // All texts before the first file is removed: one can be a link to another.

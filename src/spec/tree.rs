@@ -1,6 +1,6 @@
 //! Files as git sees them: contents, an executable bit, links as links.
 //!
-//! `spec::load` fills [`Files`]; `stack` finds in it what steps and tests use.
+//! `spec::find` fills [`Files`]; `stack` finds in it what steps and tests use.
 
 use std::collections::btree_map::{BTreeMap, Range};
 

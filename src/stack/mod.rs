@@ -67,7 +67,7 @@ pub use crate::spec::Layout;
 pub use crate::spec::content::Content;
 pub use crate::spec::tree::{File, Files};
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use camino::Utf8Path;
@@ -94,43 +94,41 @@ pub enum LoadFailure {
     },
 }
 
-/// What is known of the files of a stack before they are read.
-#[derive(Clone, Debug, Default)]
-pub struct LoadSettings {
-    /// Where they are.
-    pub layout: Layout,
-    /// Those git tracks or would track; `None` outside of a repository.
-    pub tree: Option<WorkTree>,
-    /// The folder in which digests of files are kept for the next run.
-    pub cache: Option<PathBuf>,
-}
-
-/// Reads the text of a spec from the disk. [`load`] resolves it; until then, git can be asked for the files.
+/// Reads the text of a spec from the disk. [`load`] resolves it.
 pub fn read(file: &Utf8Path) -> Result<Spec, LoadFailure> {
     let _span = trace::span(Track::Spec, || "read and parse the spec".to_owned());
     crate::spec::read(file).map_err(LoadFailure::Files)
 }
 
-/// Finds the files of a spec whose text was [`read`], and resolves it. Of the files under `images/`, those that are
-/// used are hashed; no other is read.
+/// Finds the files under `images/` beside a spec; none of them is read. `tree`: those git tracks or would track; `None`
+/// outside of a repository.
+pub fn find(
+    file: &Utf8Path,
+    layout: &Layout,
+    tree: Option<&WorkTree>,
+) -> Result<Files, LoadFailure> {
+    let _span = trace::span(Track::Spec, || "find the files".to_owned());
+    crate::spec::find(file, layout, tree).map_err(LoadFailure::Files)
+}
+
+/// Resolves a spec that was [`read`], with the files that were found beside it. Of these, those that are used are
+/// hashed; no other is read. `cache`: the folder in which digests of files are kept for the next run.
 pub fn load(
     spec: Spec,
+    files: Files,
     file: &Utf8Path,
     overrides: &Overrides,
-    known: &LoadSettings,
+    cache: Option<&Path>,
 ) -> Result<Stack, LoadFailure> {
-    let span = trace::span(Track::Spec, || "find the files".to_owned());
-    let spec = crate::spec::load(spec, file, &known.layout, known.tree.as_ref());
-    let spec = spec.map_err(LoadFailure::Files)?;
-    drop(span);
     let span = trace::span(Track::Spec, || "resolve the stack".to_owned());
+    let spec = crate::spec::with_files(spec, files);
     let stack = Stack::new(&spec, overrides).map_err(|faults| LoadFailure::Spec {
         sources: faults.sources,
         problems: faults.problems,
     })?;
     drop(span);
     let folder = file.parent().unwrap_or(Utf8Path::new(""));
-    crate::spec::hash(stack.files(), folder, known.cache.as_deref()).map_err(LoadFailure::Files)?;
+    crate::spec::hash(stack.files(), folder, cache).map_err(LoadFailure::Files)?;
     Ok(stack)
 }
 
