@@ -1,4 +1,4 @@
-"""Times of commands, the requests and the engine's CPU they cost, and the table of all of them."""
+"""Times of commands, the requests and the CPU time they cost, and the table of all of them."""
 import contextlib
 import dataclasses
 import json
@@ -6,6 +6,7 @@ import os
 import pathlib
 import platform
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -25,11 +26,12 @@ def say(text):
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """A command that ended with status 0: its output, its peak memory in bytes."""
+    """A command that ended with status 0: its output, its peak memory in bytes, its CPU time in seconds."""
 
     out: str
     err: str
     peak: int
+    cpu: float
 
     @property
     def json(self):
@@ -49,26 +51,33 @@ def peak_of(process):
     return peak
 
 
+def cpu_of_children():
+    """Returns the CPU time of the processes that this one has started and waited for, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def call(*command, text="", expected=(0,), **options):
     """Runs a command to its end."""
     with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         given.write(text)
         given.seek(0)
+        before = cpu_of_children()
         process = subprocess.Popen([str(part) for part in command], stdin=given, stdout=out, stderr=err, **options)
         peak = peak_of(process)
         out.seek(0)
         err.seek(0)
-        answer = Call(out.read(), err.read(), peak)
+        answer = Call(out.read(), err.read(), peak, cpu_of_children() - before)
     assert process.returncode in expected, (
         f"{' '.join(map(str, command))} ended with {process.returncode}\n{answer.out[-2000:]}\n{answer.err[-4000:]}")
     return answer
 
 
-class Engine:
-    """What the process of the engine has used."""
+class Server:
+    """What the processes of a server have used: those that were started with certain arguments."""
 
-    def __init__(self, address):
-        mark = f"--addr\0{address}\0".encode()
+    def __init__(self, *arguments):
+        mark = "".join(f"{argument}\0" for argument in arguments).encode()
         self.processes = []
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -76,13 +85,20 @@ class Engine:
                     self.processes.append(folder)
 
     def seconds(self):
-        """Returns the CPU time of the engine and of what it has started and waited for."""
+        """Returns the CPU time of the server and of what it has started and waited for."""
         total = 0
         for folder in self.processes:
             fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
             # user, system, and those of children (proc(5), fields 14 to 17)
             total += sum(map(int, fields[11:15]))
         return total / os.sysconf("SC_CLK_TCK")
+
+
+class Engine(Server):
+    """What the engine has used."""
+
+    def __init__(self, address):
+        super().__init__("--addr", address)
 
     def rest(self, quiet=7, limit=300):
         """Waits until the engine has done nothing for a while, seconds: some seconds after a build has ended it begins to
@@ -101,7 +117,9 @@ class Engine:
 class Sample:
     seconds: float = None
     requests: int = None
+    client_seconds: float = None
     engine_seconds: float = None
+    registry_seconds: float = None
     peak: int = None
     bytes: int = None
     solves: int = None
@@ -121,18 +139,20 @@ class Row:
         self.samples.setdefault(who, []).append(sample)
 
     def time(self, parts, who, work, with_engine=True):
-        """Does the work once with the engine at rest, and returns what it returns; a `Call` also gives its peak memory.
-        The engine's time includes what it does after the work."""
+        """Does the work once with the engine at rest, and returns what it returns; a `Call` also gives its peak memory
+        and CPU time. The engine's time includes what it does after the work."""
         engine = Engine(parts.engine.address)
-        before = engine.rest() if with_engine else 0
+        registry = Server("serve", parts.registry.configuration)
+        before, registry_before = engine.rest() if with_engine else 0, registry.seconds()
         with Requests(parts.registry.log) as requests:
             start = time.perf_counter()
             answer = work()
             sample = Sample(time.perf_counter() - start)
+        sample.registry_seconds = registry.seconds() - registry_before
         sample.engine_seconds = engine.rest() - before if with_engine else None
         sample.requests = len(requests.all)
         if isinstance(answer, Call):
-            sample.peak = answer.peak
+            sample.peak, sample.client_seconds = answer.peak, answer.cpu
         self.add(who, sample)
         say(f"{self.number} {who}: {sample.seconds:.2f} s")
         return answer
@@ -148,8 +168,7 @@ class Row:
             ratio = f"{self.measured(who) / own:.2f}" if own and who != LAMINATE else ""
             times = [sample.seconds for sample in samples if sample.seconds is not None]
             yield [self.number, self.what, who, spread(times) if times else "", ratio,
-                   middle(samples, "requests"), middle(samples, "engine_seconds", digits=1),
-                   middle(samples, "peak", 1e6), middle(samples, "bytes", 1e6),
+                   middle(samples, "requests"), cpu(samples), middle(samples, "peak", 1e6), middle(samples, "bytes", 1e6),
                    self.goal if who == LAMINATE else ""]
 
 
@@ -159,12 +178,19 @@ def spread(times):
     return text if len(times) == 1 else f"{text} ({min(times):.{digits}f}–{max(times):.{digits}f})"
 
 
+def cpu(samples):
+    """Returns the CPU time of the client, the engine and the registry; nothing for one that was not measured."""
+    parts = [middle(samples, f"{who}_seconds", digits=2) for who in ("client", "engine", "registry")]
+    return " + ".join(part or "–" for part in parts) if any(parts) else ""
+
+
 def middle(samples, name, unit=1, digits=0):
     values = [value for sample in samples if (value := getattr(sample, name)) is not None]
     return f"{statistics.median(values) / unit:.{digits}f}" if values else ""
 
 
-HEAD = ["row", "work", "tool", "seconds", "÷ laminate", "requests", "engine CPU, s", "peak, MB", "layers, MB", "goal"]
+HEAD = ["row", "work", "tool", "seconds", "÷ laminate", "requests", "CPU: client + engine + registry, s",
+        "peak, MB", "layers, MB", "goal"]
 
 
 def table(rows):

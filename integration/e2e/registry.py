@@ -33,6 +33,7 @@ class Registry:
     def __init__(self, address, log, base):
         self.address = address
         self.log = pathlib.Path(log)
+        self.configuration = self.log.with_suffix(".yml")
         self.base = base
 
     def request(self, method, path, data=None, headers=None):
