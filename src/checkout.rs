@@ -7,7 +7,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::list;
 use crate::name::Commit;
 
 /// The commit that is checked out.
@@ -26,12 +25,6 @@ impl Checkout {
     pub fn is_dirty(&self) -> bool {
         !self.changes.is_empty()
     }
-}
-
-/// Returns the first changes, and the number of the others.
-pub fn listed(changes: &[Change], most: usize) -> String {
-    let texts: Vec<String> = changes.iter().map(ToString::to_string).collect();
-    list::first(&texts, most)
 }
 
 /// A file of the stack that differs from the commit.
@@ -128,6 +121,7 @@ pub fn is_left_behind(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::list;
 
     #[test]
     fn caches_and_settings_of_tools_are_left_behind() {
@@ -153,7 +147,7 @@ mod tests {
         assert_eq!(change.to_string(), "images/a/x (untracked)");
         let changes = [change.clone(), change];
         let one = "images/a/x (untracked)";
-        assert_eq!(listed(&changes, 2), format!("{one}, {one}"));
-        assert_eq!(listed(&changes, 1), format!("{one} and 1 more"));
+        assert_eq!(list::first(&changes, 2), format!("{one}, {one}"));
+        assert_eq!(list::first(&changes, 1), format!("{one} and 1 more"));
     }
 }

@@ -2,22 +2,24 @@
 //!
 //! A stack can have thousands of images, and people read messages. The documents of `--json` have all.
 
+use std::fmt::Display;
+
 /// How many images, tags or gates a message names.
 pub const MOST: usize = 30;
 
-/// Returns texts with commas between them, at most `most`, and the number of the others: `a, b and 7 more`.
-pub fn first<T: AsRef<str>>(texts: &[T], most: usize) -> String {
-    let shown = texts.iter().take(most).map(AsRef::as_ref);
+/// Returns items with commas between them, at most `most`, and the number of the others: `a, b and 7 more`.
+pub fn first<T: Display>(items: &[T], most: usize) -> String {
+    let shown = items.iter().take(most).map(ToString::to_string);
     let mut text = shown.collect::<Vec<_>>().join(", ");
-    if texts.len() > most {
-        text.push_str(&format!(" and {} more", texts.len() - most));
+    if items.len() > most {
+        text.push_str(&format!(" and {} more", items.len() - most));
     }
     text
 }
 
-/// Returns [`first`] of [`MOST`] texts.
-pub fn of<T: AsRef<str>>(texts: &[T]) -> String {
-    first(texts, MOST)
+/// Returns [`first`] of [`MOST`] items.
+pub fn of<T: Display>(items: &[T]) -> String {
+    first(items, MOST)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use camino::Utf8PathBuf;
 
-use crate::checkout::{Change, listed};
+use crate::checkout::Change;
 use crate::list;
 use crate::name::{Commit, Reference};
 use crate::release::refs::Denied;
@@ -20,7 +20,7 @@ pub enum Error {
     #[error("no registry to build into")]
     NoRegistry,
     /// Without the digest of its base an image has no cache key.
-    #[error("image `{label}` cannot be built offline: no digest known for {}", texts(.bases))]
+    #[error("image `{label}` cannot be built offline: no digest known for {}", list::of(.bases))]
     UnknownBase {
         /// The first image asked for that has no key.
         label: String,
@@ -36,7 +36,7 @@ pub enum Error {
     /// Files of the stack differ from the commit.
     #[error(
         "cannot publish uncommitted changes: the tags would name commit {}, which does not have them: {}",
-        .commit.abbreviated(), listed(.changes, 5)
+        .commit.abbreviated(), list::first(.changes, 5)
     )]
     Dirty {
         /// The commit.
@@ -130,9 +130,4 @@ pub enum Error {
 
 fn causes(errors: &[registry::Error]) -> String {
     errors.iter().map(|error| format!("\n  {error}")).collect()
-}
-
-fn texts(bases: &[Reference]) -> String {
-    let bases: Vec<String> = bases.iter().map(ToString::to_string).collect();
-    list::of(&bases)
 }

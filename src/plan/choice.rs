@@ -35,10 +35,7 @@ impl fmt::Display for HoldReason {
         };
         match images.as_slice() {
             [image] => write!(f, "the digest of {image} is unknown"),
-            images => {
-                let images: Vec<String> = images.iter().map(ToString::to_string).collect();
-                write!(f, "the digests of {} are unknown", list::of(&images))
-            }
+            images => write!(f, "the digests of {} are unknown", list::of(images)),
         }
     }
 }

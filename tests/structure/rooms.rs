@@ -39,7 +39,7 @@ pub const ROOMS: &[Room] = &[
     pure("diagnostic", &["source"]),
     pure("event", &["name", "tail"]),
     pure("interrupt", &["name"]),
-    pure("checkout", &["name", "list"]),
+    pure("checkout", &["name"]),
     pure("oci", &["name"]),
     pure("evidence", &["name"]),
     pure("tags", &["name"]),

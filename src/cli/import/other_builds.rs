@@ -73,7 +73,6 @@ impl OtherBuild {
             }
         }
         let groups = groups.into_iter().map(|(runs, numbers)| {
-            let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
             list::first(&numbers, SHOWN)
                 + &runs.map_or_else(String::new, |path| format!(" (runs {path})"))
         });

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::uncovered;
-use crate::checkout::listed;
 use crate::cli::context::Context;
 use crate::list;
 use crate::name::{Digest, Tag};
@@ -155,7 +154,7 @@ fn counts<'a>(actions: impl Iterator<Item = &'a Action>, runs: Runs) -> String {
 pub fn refused_changes(facts: &Facts) -> Option<String> {
     let checkout = facts.checkout.as_ref();
     let checkout = checkout.filter(|checkout| checkout.is_dirty())?;
-    let changes = listed(&checkout.changes, 2);
+    let changes = list::first(&checkout.changes, 2);
     Some(format!(
         "`build --push` refuses to tag uncommitted changes: {changes}"
     ))

@@ -55,7 +55,7 @@ pub enum Error {
         missing: Vec<String>,
     },
     /// The registry does not have what a list names.
-    #[error("not found in the registry: {}", texts(.references))]
+    #[error("not found in the registry: {}", list::of(.references))]
     NotFound {
         /// The references of the list.
         references: Vec<Reference>,
@@ -93,9 +93,4 @@ impl From<registry::Error> for Error {
 fn lines(tags: &[OtherDigest]) -> String {
     let lines: Vec<String> = tags.iter().map(|tag| format!("  {tag}")).collect();
     lines.join("\n")
-}
-
-fn texts(references: &[Reference]) -> String {
-    let texts: Vec<String> = references.iter().map(ToString::to_string).collect();
-    list::of(&texts)
 }
