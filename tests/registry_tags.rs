@@ -171,3 +171,52 @@ async fn a_pause_of_an_hour_does_not_delay_other_requests() {
     assert_eq!(found.expect("answered"), None);
     assert!(start.elapsed() < Duration::from_secs(1));
 }
+
+/// Stops this process, as one that is suspended, once the registry was asked so; then something happens there.
+async fn stopped_at(fake: &Fake, (method, part): (&str, &str), then: impl FnOnce()) {
+    while fake.count(method, part) == 0 {
+        tokio::task::yield_now().await;
+    }
+    std::thread::sleep(Duration::from_millis(400));
+    then();
+}
+
+#[tokio::test]
+async fn an_answer_that_was_read_late_does_not_prove_that_a_write_is_lost() {
+    let registry = Registry::new(Options {
+        settling: Duration::from_millis(300),
+        timeout: Duration::from_secs(5),
+        ..Options::default()
+    });
+    let (registry, ours) = (registry.expect("a client"), manifest("ours"));
+    let start = async || {
+        let fake = Fake::start().await;
+        fake.add_manifest("a", "t", b"{}");
+        fake.state().stale_for = Duration::from_millis(200);
+        fake
+    };
+    let head = ("HEAD", "manifests/t");
+
+    let fake = start().await;
+    let (r, tag) = place(&fake);
+    let at = tag.clone().into();
+    let put = registry.put_manifest(&r, &at, &ours);
+    let (put, ()) = tokio::join!(put, stopped_at(&fake, head, || ()));
+    put.expect("it is read again");
+
+    let fake = start().await;
+    let (r, tag) = place(&fake);
+    let put = registry.put_tag_unread(&r, &tag, &ours);
+    put.await.expect("written");
+    let settled = registry.settled_tag(&r, &tag, &ours.digest, None);
+    let (settled, ()) = tokio::join!(settled, stopped_at(&fake, head, || ()));
+    assert_eq!(settled.expect("read"), Some(ours.digest.clone()));
+
+    let fake = Fake::start().await;
+    let (r, tag) = place(&fake);
+    let at = tag.into();
+    let added = || drop(fake.add_manifest("a", "t", b"{}"));
+    let found = registry.new_manifest(&r, &at);
+    let (found, ()) = tokio::join!(found, stopped_at(&fake, ("GET", "manifests/t"), added));
+    assert!(found.expect("read").is_some());
+}

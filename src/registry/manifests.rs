@@ -2,7 +2,7 @@
 //!
 //! Operations of [`Registry`].
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
@@ -10,6 +10,7 @@ use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use super::answer::printable;
 use super::client::{Locator, Registry, attempt, pull_scope, push_scope};
 use super::error::{Attempt, Error, Operation};
+use super::settling::Settling;
 use super::transport::{Call, Reply};
 use crate::name::{Digest, Repository};
 use crate::oci::{self, Descriptor, Manifest};
@@ -224,15 +225,14 @@ impl Registry {
         repository: &Repository,
         at: &Locator,
     ) -> Result<Option<Manifest>, Error> {
-        let start = Instant::now();
-        let mut wait = Duration::from_millis(20);
+        let mut settling = Settling::begin(self.transport.options.settling);
         loop {
+            let is_last = settling.is_last();
             let found = self.manifest(repository, at).await?;
-            if found.is_some() || start.elapsed() >= self.transport.options.settling {
+            if found.is_some() || is_last {
                 return Ok(found);
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(Duration::from_millis(500));
+            settling.pause().await;
         }
     }
 
@@ -356,30 +356,27 @@ impl Registry {
             ReadBack::Now => {}
             ReadBack::AfterOthers(begun) => self.wait_for_others(begun).await,
         }
-        let start = Instant::now();
-        let mut wait = Duration::from_millis(20);
+        let mut settling = Settling::begin(self.transport.options.settling);
         loop {
-            let scope = push_scope(repository);
+            let (scope, is_last) = (push_scope(repository), settling.is_last());
             let found = self.head_with(repository, at, scope, Tries::Many).await?;
-            let over = start.elapsed() >= self.transport.options.settling;
             match found {
                 Some(found) if found.digest == *ours => return Ok(()),
-                Some(found) if over || before.is_others(&found.digest) => {
+                Some(found) if is_last || before.is_others(&found.digest) => {
                     return Err(Error::Overwritten {
                         attempt,
                         ours: ours.to_string(),
                         found: found.digest.to_string(),
                     });
                 }
-                None if over => {
+                None if is_last => {
                     return Err(Error::Protocol {
                         attempt,
                         problem: "the registry accepted it but does not have it".to_owned(),
                     });
                 }
-                Some(_) | None => tokio::time::sleep(wait).await,
+                Some(_) | None => settling.pause().await,
             }
-            wait = (wait * 2).min(Duration::from_millis(500));
         }
     }
 }

@@ -26,6 +26,7 @@ mod options;
 mod plain;
 mod probe;
 mod retry;
+mod settling;
 mod tag_list;
 mod tags;
 #[cfg(test)]

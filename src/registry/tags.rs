@@ -3,13 +3,14 @@
 //! Operations of [`Registry`]. Called by `release`: a channel's ledger is claimed number by number, and
 //! an aborted first promotion leaves no tags.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reqwest::Method;
 
 use super::client::{Locator, Registry, attempt, delete_scope, push_scope};
 use super::error::{Error, Operation};
 use super::manifests::{Before, ReadBack, Tries};
+use super::settling::Settling;
 use crate::name::{Digest, Repository, Tag};
 use crate::oci::{Descriptor, Manifest};
 
@@ -191,14 +192,14 @@ impl Registry {
         at: &Locator,
         enough: impl Fn(Option<&Descriptor>) -> bool,
     ) -> Result<Option<Descriptor>, Error> {
-        let start = Instant::now();
+        let mut settling = Settling::begin(self.transport.options.settling);
         loop {
-            let found = self.head_with(repository, at, push_scope(repository), Tries::Many);
-            let found = found.await?;
-            if enough(found.as_ref()) || start.elapsed() >= self.transport.options.settling {
+            let (scope, is_last) = (push_scope(repository), settling.is_last());
+            let found = self.head_with(repository, at, scope, Tries::Many).await?;
+            if enough(found.as_ref()) || is_last {
                 return Ok(found);
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            settling.pause().await;
         }
     }
 }
