@@ -9,7 +9,7 @@ mod placed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{FutureExt as _, LocalBoxFuture, try_join_all};
 
 pub use error::{Error, Untagged};
 pub use placed::Placed;
@@ -83,8 +83,11 @@ fn parse(repository: &Repository, manifest: &Manifest) -> Result<Image, Error> {
     })
 }
 
-/// Tags a run's index `run-<run>` and each of its images `key-<key>`. `exported` is the image and its key
-/// by the platform variant that stands for it in the index.
+/// The tags of staging that are still to be written. Images are not tagged before it is done.
+pub type Tagging = LocalBoxFuture<'static, Result<(), Error>>;
+
+/// Reads the images of a run from its index. What is returned with them tags the index `run-<run>` and each image
+/// `key-<key>`. `exported` is the image and its key by the platform variant that stands for it in the index.
 pub async fn stage(
     registry: &Registry,
     staging: &Repository,
@@ -92,17 +95,15 @@ pub async fn stage(
     index: &Digest,
     exported: &BTreeMap<String, (ImageId, Digest)>,
     events: &Events,
-) -> Result<BTreeMap<ImageId, Staged>, Error> {
+) -> Result<(BTreeMap<ImageId, Staged>, Tagging), Error> {
     let whole = pushed(registry, staging, index).await?;
     let index = Index::parse(&whole.bytes).map_err(|source| Error::Index {
         repository: staging.clone(),
         tag: run.clone(),
         source,
     })?;
-    let at = Locator::Tag(run.clone());
-    let tagged = registry.put_manifest(staging, &at, &whole);
     let children = index.by_variant();
-    let staged = try_join_all(exported.iter().map(|(variant, (id, key))| {
+    let read = try_join_all(exported.iter().map(|(variant, (id, key))| {
         let child = children.get(variant);
         async move {
             let child = child.ok_or_else(|| Error::NotInIndex {
@@ -111,29 +112,49 @@ pub async fn stage(
                 variant: variant.clone(),
             })?;
             let manifest = pushed(registry, staging, &child.digest).await?;
-            let tag = Locator::Tag(tags::key(key));
-            match registry.put_manifest(staging, &tag, &manifest).await {
-                // With `--no-reuse` the tag may be on other bytes, and another run may have built the key a moment ago. The index
-                // of the run keeps the new ones.
-                Err(
-                    error @ (registry::Error::Immutable { .. }
-                    | registry::Error::Overwritten { .. }),
-                ) => events.send(Event::Warning {
-                    text: format!("{error}; later builds reuse the image that was built before"),
-                }),
-                put => put?,
-            }
             let staged = Staged {
                 digest: child.digest.clone(),
                 size: parse(staging, &manifest)?.size(),
-                manifest: Some(manifest),
+                manifest: Some(manifest.clone()),
             };
-            Ok::<_, Error>((*id, staged))
+            Ok::<_, Error>((*id, staged, (tags::key(key), manifest)))
         }
     }));
-    let tagged = async { Ok(tagged.await?) };
-    let ((), staged) = tokio::try_join!(tagged, staged)?;
-    Ok(staged.into_iter().collect())
+    let (mut staged, mut keys) = (BTreeMap::new(), Vec::new());
+    for (id, image, key) in read.await? {
+        staged.insert(id, image);
+        keys.push(key);
+    }
+    let (registry, staging, events) = (registry.clone(), staging.clone(), events.clone());
+    let run = Locator::Tag(run.clone());
+    let tagging = async move {
+        let tagged = async { Ok(registry.put_manifest(&staging, &run, &whole).await?) };
+        let keys = keys.iter();
+        let keys = try_join_all(keys.map(|key| tag_key(&registry, &staging, key, &events)));
+        tokio::try_join!(tagged, keys).map(|_| ())
+    };
+    Ok((staged, tagging.boxed_local()))
+}
+
+/// Tags an image of staging with its key.
+async fn tag_key(
+    registry: &Registry,
+    staging: &Repository,
+    (tag, manifest): &(Tag, Manifest),
+    events: &Events,
+) -> Result<(), Error> {
+    let at = Locator::Tag(tag.clone());
+    match registry.put_manifest(staging, &at, manifest).await {
+        // With `--no-reuse` the tag may be on other bytes, and another run may have built the key a moment ago. The index
+        // of the run keeps the new ones.
+        Err(error @ (registry::Error::Immutable { .. } | registry::Error::Overwritten { .. })) => {
+            events.send(Event::Warning {
+                text: format!("{error}; later builds reuse the image that was built before"),
+            });
+            Ok(())
+        }
+        put => Ok(put?),
+    }
 }
 
 /// An image and the tags it gets.

@@ -389,7 +389,7 @@ async fn a_run_is_found_again_by_its_keys() {
     let wanted = BTreeMap::from([("x0".to_owned(), (ImageId(0), key.clone()))]);
     // A registry may show late what the engine pushed.
     fake.answer(3, "GET", "ns/staging/manifests/sha256:", 404, "");
-    let staged = stage(
+    let (staged, tagging) = stage(
         &registry,
         &staging,
         &tag("run-1"),
@@ -399,6 +399,7 @@ async fn a_run_is_found_again_by_its_keys() {
     )
     .await
     .expect("staged");
+    tagging.await.expect("tagged");
     assert_eq!(staged[&ImageId(0)].digest, digest);
     assert_eq!(staged[&ImageId(0)].size, 13 + 14 + 12, "config and layers");
     let key_tag = format!("key-{}", &key.hex()[..40]);
@@ -421,5 +422,6 @@ async fn a_run_is_found_again_by_its_keys() {
         &Events::none(),
     )
     .await;
+    let lacks = lacks.map(|(staged, _)| staged);
     assert!(matches!(lacks, Err(Error::NotInIndex { .. })), "{lacks:?}");
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::error::Error;
 use crate::buildkit::{self, Address, Client, EngineOptions, Notice, PrivateEngine};
 use crate::event::{Event, Events};
@@ -16,12 +18,13 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// Carries out plans.
 pub trait Engine {
-    /// Builds and proves what the plan says. An error is of the run as a whole.
+    /// Builds and proves what the plan says, until `cancel` fires. An error is of the run as a whole.
     fn run(
         &self,
         stack: &Stack,
         plan: &Plan,
         options: &run::Options,
+        cancel: &CancellationToken,
     ) -> impl Future<Output = Result<Report, Error>>;
 }
 
@@ -50,7 +53,7 @@ pub struct Buildkit<'a> {
     pub source: EngineSource,
     /// Where progress is sent.
     pub events: &'a Events,
-    /// Stops the run.
+    /// Keeps a signal from ending the process while a run stops by itself.
     pub interrupt: &'a Interrupt,
 }
 
@@ -60,11 +63,11 @@ impl Engine for Buildkit<'_> {
         stack: &Stack,
         plan: &Plan,
         options: &run::Options,
+        cancel: &CancellationToken,
     ) -> Result<Report, Error> {
-        let cancel = self.interrupt.cancel();
-        let opened = self.interrupt.unless_cancelled(self.open()).await;
+        let opened = cancel.run_until_cancelled(self.open()).await;
         let connection = opened.ok_or(Error::Cancelled)??;
-        // From here on a run that is interrupted stops its steps and its engine by itself.
+        // From here on a run that is cancelled stops its steps and its engine by itself.
         let _orderly = self.interrupt.begin_orderly();
         let client = connection.client();
         let report = run::run(client, stack, plan, options, self.events, cancel).await;

@@ -22,6 +22,7 @@ impl Prepared<'_> {
         let brought = self.bring_tools(&mut options);
         let brought = interrupt.unless_cancelled(brought).await;
         brought.ok_or(Error::Cancelled)??;
-        engine.run(self.job.stack, self.job.plan, &options).await
+        let (stack, plan) = (self.job.stack, self.job.plan);
+        engine.run(stack, plan, &options, interrupt.cancel()).await
     }
 }

@@ -1,24 +1,50 @@
-//! What can be known of registries before anything is built: whether the run may push, and whether staging takes the
-//! documents that it will get.
+//! What is asked of registries for a run that pushes: before the engine runs, whether the run may push; while it runs, whether
+//! a new staging repository takes the documents that it will get.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
+use futures_util::future::{FutureExt as _, LocalBoxFuture, join_all};
 
 use super::error::Error;
 use super::prepared::Prepared;
 use crate::name::{Digest, Repository};
 use crate::plan::Action;
 use crate::publish;
-use crate::staging::Staging;
+use crate::staging::{Staging, Unmoved};
+
+/// What is left to find out of registries while the engine runs.
+pub(super) struct Probing<'a> {
+    /// Cancel the uploads that were opened. Nothing depends on their answers.
+    uploads: Vec<LocalBoxFuture<'a, ()>>,
+    /// The state of staging, unless it is known that it can be written over.
+    state: Option<(Staging, Unmoved)>,
+}
+
+impl Probing<'_> {
+    /// Cancels the uploads, and checks that staging takes documents and lets their tags move. That takes five answers of a new
+    /// staging repository, and is known afterwards for all later runs.
+    pub async fn finish(self) -> Result<(), Error> {
+        let checking = async {
+            match self.state {
+                Some((documents, state)) => documents.ensure_state_moves(state).await,
+                None => Ok(()),
+            }
+        };
+        let (_, checked) = tokio::join!(join_all(self.uploads), checking);
+        checked.map_err(Error::Staged)
+    }
+}
 
 impl Prepared<'_> {
-    /// Asks the registries of a run that builds or proves images, once each. Nothing is asked if nothing is pushed. What is
-    /// returned cancels the uploads that were opened; nothing depends on its answers.
-    pub(super) async fn probe(&self) -> Result<impl Future + use<'_>, Error> {
-        let mut opened = Vec::new();
+    /// Asks the registries of a run that builds or proves images, once each, whether it may push. Nothing is asked if nothing
+    /// is pushed. What is returned is left to be done.
+    pub(super) async fn probe(&self) -> Result<Probing<'_>, Error> {
+        let mut uploads = Vec::new();
         let Some(staging) = &self.staging else {
-            return Ok(join_all(opened));
+            return Ok(Probing {
+                uploads,
+                state: None,
+            });
         };
         let targets = self.targets().into_iter().chain([staging.clone()]);
         let targets: BTreeSet<Repository> = targets.collect();
@@ -40,25 +66,24 @@ impl Prepared<'_> {
         let mut refused = Vec::new();
         for asked in asked {
             match asked {
-                Ok(cancel) => opened.push(cancel),
+                Ok(cancel) => uploads.push(cancel.boxed_local()),
                 Err(error) => refused.push(error),
             }
         }
-        let moves = match state {
+        let state = match state {
             _ if !refused.is_empty() => Err(Error::CannotPush { refused }),
-            Ok(Some(state)) => documents
-                .ensure_state_moves(state)
-                .await
-                .map_err(Error::Staged),
-            Ok(None) => Ok(()),
-            Err(error) => Err(Error::Staged(error)),
+            state => state.map_err(Error::Staged),
         };
-        let cancelling = join_all(opened);
-        if let Err(error) = moves {
-            cancelling.await;
-            return Err(error);
+        match state {
+            Ok(state) => Ok(Probing {
+                uploads,
+                state: state.map(|state| (documents, state)),
+            }),
+            Err(error) => {
+                join_all(uploads).await;
+                Err(error)
+            }
         }
-        Ok(cancelling)
     }
 
     /// Returns a blob that the last release has in each of these repositories; none for those it has no image in.

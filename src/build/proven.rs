@@ -25,14 +25,14 @@ pub(super) struct Proven<'a> {
     pub evidence: BTreeMap<ImageId, Evidence>,
     /// Why evidence or the JUnit report could not be written.
     pub fault: Option<Error>,
-    /// Stores what this run proved, until it has been waited for.
+    /// Tags what this run built in staging and stores what it proved, until it has been waited for.
     pub storing: Option<Storing>,
     /// Documents that were written and must be read back once other runs must have written theirs.
     pub settling: Vec<Settling<'static>>,
 }
 
-/// Writes documents of a run. Returns those that must be read back.
-pub(super) type Storing = LocalBoxFuture<'static, Result<Vec<Settling<'static>>, staging::Error>>;
+/// Tags the images of a run in staging, and writes documents. Returns those that must be read back.
+pub(super) type Storing = LocalBoxFuture<'static, Result<Vec<Settling<'static>>, Error>>;
 
 impl<'a> Ran<'a> {
     /// Joins what was known with what this run proved, and writes the JUnit report. What this run proved is to be stored.
@@ -68,7 +68,14 @@ impl Proven<'_> {
         };
         let staging = Staging::new(job.registry, staging);
         let (last, events) = (self.ran.last_builds(), job.events.clone());
+        let tagging = self.ran.tagging.take();
         let storing = async move {
+            let tagging = async {
+                match tagging {
+                    Some(tagging) => tagging.await,
+                    None => Ok(()),
+                }
+            };
             let evidence = news.into_values();
             let evidence = try_join_all(evidence.map(|new| begin_evidence(&staging, new, &events)));
             let state = async {
@@ -79,9 +86,10 @@ impl Proven<'_> {
                     None => Ok(None),
                 }
             };
-            let (state, evidence) = tokio::join!(state, evidence);
-            let mut settling: Vec<_> = state?.into_iter().collect();
-            settling.extend(evidence?.into_iter().flatten());
+            let (tagged, state, evidence) = tokio::join!(tagging, state, evidence);
+            tagged?;
+            let mut settling: Vec<_> = state.map_err(Error::Staged)?.into_iter().collect();
+            settling.extend(evidence.map_err(Error::Staged)?.into_iter().flatten());
             Ok(settling)
         };
         self.storing = Some(storing.boxed_local());

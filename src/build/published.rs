@@ -42,7 +42,7 @@ impl<'a> Proven<'a> {
         let (storing, mut settling) = (self.storing.take(), Vec::new());
         let storing = async {
             if let Some(storing) = storing {
-                settling = storing.await.map_err(Error::Staged)?;
+                settling = storing.await?;
             }
             Ok(())
         };

@@ -14,7 +14,7 @@ use crate::compile::Brought;
 use crate::export::{self, Target};
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Planned};
-use crate::publish::{self, Staged};
+use crate::publish::{self, Staged, Tagging};
 use crate::run::{self, Outcome, Report};
 use crate::stack::{ImageId, Step, Suite};
 use crate::staging::Built;
@@ -31,6 +31,8 @@ pub(super) struct Ran<'a> {
     pub report: Report,
     /// The images this run made, in staging or in the engine's archive.
     pub staged: BTreeMap<ImageId, Staged>,
+    /// The tags that these get in staging, until it has been waited for.
+    pub tagging: Option<Tagging>,
     /// The sizes of reused images that had to be looked up.
     sizes: BTreeMap<Digest, u64>,
     /// The archive the engine sent, a file without a name.
@@ -63,12 +65,22 @@ impl<'a> Prepared<'a> {
         let span = trace::span(Track::Command, || "prepare".to_owned());
         let probing = self.job.interrupt.unless_cancelled(Box::pin(self.probe()));
         let probing = async { probing.await.ok_or(Error::Cancelled)? };
-        let ((), cancelling) = tokio::try_join!(self.bring_tools(&mut options), probing)?;
+        let ((), probing) = tokio::try_join!(self.bring_tools(&mut options), probing)?;
         drop(span);
         let span = trace::span(Track::Command, || "run the engine".to_owned());
-        let cancelling = self.job.interrupt.unless_cancelled(cancelling);
-        let running = engine.run(self.job.stack, plan, &options);
-        let (_, report) = tokio::join!(cancelling, running);
+        let cancel = self.job.interrupt.cancel().child_token();
+        let probing = async {
+            let probed = cancel.run_until_cancelled(probing.finish()).await;
+            let probed = probed.unwrap_or(Ok(()));
+            if probed.is_err() {
+                cancel.cancel();
+            }
+            probed
+        };
+        let running = engine.run(self.job.stack, plan, &options, &cancel);
+        let (probed, report) = tokio::join!(Box::pin(probing), running);
+        // That the engine was stopped is not the cause.
+        probed?;
         let report = report?;
         drop(span);
         let mut ran = Ran::new(self, report, engine_archive);
@@ -142,6 +154,7 @@ impl<'a> Ran<'a> {
             prepared,
             report,
             staged: BTreeMap::new(),
+            tagging: None,
             sizes: BTreeMap::new(),
             engine_archive,
         }
@@ -152,7 +165,7 @@ impl<'a> Ran<'a> {
         tags::run(&self.prepared.run)
     }
 
-    /// Tags what was pushed; also if siblings failed.
+    /// Reads what was pushed, which is to be tagged; also if siblings failed.
     pub async fn stage(&mut self) -> Result<(), Error> {
         let _span = trace::span(Track::Command, || "stage images".to_owned());
         let Prepared { job, staging, .. } = &self.prepared;
@@ -169,7 +182,8 @@ impl<'a> Ran<'a> {
         let run = self.run_tag();
         let staging_images =
             publish::stage(job.registry, staging, &run, index, &exported, job.events);
-        let staged = staging_images.await?;
+        let (staged, tagging) = staging_images.await?;
+        self.tagging = Some(tagging);
         for (id, leader) in &self.prepared.leaders {
             if let Some(staged) = staged.get(leader) {
                 self.staged.insert(*id, staged.clone());

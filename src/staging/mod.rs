@@ -22,7 +22,7 @@ pub use change::Settling;
 pub use ledger::EntryPosition;
 pub use number::{NumberTag, VersionNumber};
 pub use release::{Listed, ReleaseParts};
-pub use state::{Built, State};
+pub use state::{Built, State, Unmoved};
 
 use crate::name::{Commit, Digest, Repository, Tag};
 use crate::record;

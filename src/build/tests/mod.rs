@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::checkout::Checkout;
@@ -163,7 +164,7 @@ impl World {
     }
 
     /// Checks the request and lets the engine carry out the plan.
-    async fn build(&self, engine: &Pushing<'_>) -> Result<Built, Error> {
+    async fn build(&self, engine: &impl Engine) -> Result<Built, Error> {
         let (gathered, plan) = self.gathered();
         let prepared = Prepared::new(self.job(&gathered, &plan))?;
         // In a test's thread the stack is small.
@@ -360,6 +361,7 @@ impl Engine for Pushing<'_> {
         stack: &Stack,
         plan: &Plan,
         options: &run::Options,
+        _cancel: &CancellationToken,
     ) -> Result<Report, Error> {
         self.calls.set(self.calls.get() + 1);
         let leaders = run::leaders(plan);

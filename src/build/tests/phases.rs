@@ -54,7 +54,7 @@ async fn a_first_build_sends_few_requests_one_after_the_other() {
     let (rounds, built) = world.fake.in_rounds(world.build(&engine)).await;
     assert_eq!(built.expect("a build").ending, Ending::Complete);
     let shown = rounds.shown();
-    assert!(rounds.chain() <= 18, "{}:\n{shown}", rounds.chain());
+    assert!(rounds.chain() <= 15, "{}:\n{shown}", rounds.chain());
     assert!(
         rounds.requests.len() <= 55,
         "{}:\n{shown}",
@@ -203,9 +203,25 @@ async fn evidence_that_cannot_be_stored_blocks_all_tags() {
 }
 
 #[tokio::test]
-async fn images_that_cannot_be_staged_end_the_build() {
+async fn images_that_cannot_be_tagged_in_staging_block_all_tags() {
+    for tag in ["key-", "run-"] {
+        let mut world = World::start(PAIR).await;
+        world.options.push = true;
+        let part = format!("manifests/{tag}");
+        world.fake.answer(9, "PUT", &part, 403, "denied");
+        let built = world.build(&Pushing::new(&world.fake)).await;
+        let built = built.expect("a build");
+        assert_eq!((built.ending, built.published), (Ending::Faulty, false));
+        assert!(matches!(built.fault, Some(Error::Publish(_))), "{built:?}");
+        assert_eq!(world.tags(), [None, None]);
+    }
+}
+
+#[tokio::test]
+async fn images_that_staging_does_not_show_end_the_build() {
     let world = World::start(PAIR).await;
-    world.fake.answer(9, "PUT", "manifests/key-", 403, "denied");
+    let images = "ns/demo/manifests/sha256:";
+    world.fake.answer(usize::MAX, "GET", images, 404, "");
     let error = world.build(&Pushing::new(&world.fake)).await;
     assert!(matches!(error, Err(Error::Publish(_))), "{error:?}");
 }

@@ -1,4 +1,4 @@
-//! What is found out about registries before anything is built.
+//! What is found out about registries before the engine runs, and beside it.
 
 use super::*;
 use crate::staging::Staging;
@@ -9,6 +9,36 @@ async fn refused_before_the_build(world: &World) -> Error {
     let engine = Pushing::new(&world.fake);
     let error = world.build(&engine).await.expect_err("refused");
     assert_eq!(engine.calls.get(), 0, "it was built: {error}");
+    error
+}
+
+/// An engine whose solve ends when it is cancelled.
+#[derive(Default)]
+struct Endless {
+    calls: Cell<usize>,
+}
+
+impl Engine for Endless {
+    async fn run(
+        &self,
+        _stack: &Stack,
+        _plan: &Plan,
+        _options: &run::Options,
+        cancel: &CancellationToken,
+    ) -> Result<Report, Error> {
+        self.calls.set(self.calls.get() + 1);
+        cancel.cancelled().await;
+        Err(Error::Cancelled)
+    }
+}
+
+/// Builds with `--push`, and returns the error, which must end an engine that runs. Nothing is tagged then.
+async fn refused_beside_the_build(world: &World) -> Error {
+    let engine = Endless::default();
+    let building = tokio::time::timeout(Duration::from_secs(20), world.build(&engine));
+    let error = building.await.expect("it ends").expect_err("refused");
+    assert_eq!(engine.calls.get(), 1, "{error}");
+    assert_eq!(world.fake.count("PUT", "manifests/r-"), 0);
     error
 }
 
@@ -120,7 +150,7 @@ async fn with_nothing_to_push_nothing_is_asked() {
 }
 
 #[tokio::test]
-async fn immutable_tags_of_staging_are_found_before_the_build() {
+async fn immutable_tags_of_a_new_staging_end_the_build() {
     for prefix in ["", "state"] {
         let world = pair().await;
         {
@@ -128,7 +158,7 @@ async fn immutable_tags_of_staging_are_found_before_the_build() {
             state.immutable = Some((409, "the tag is immutable".to_owned()));
             state.immutable_prefix = prefix;
         }
-        let error = refused_before_the_build(&world).await;
+        let error = refused_beside_the_build(&world).await;
         assert!(matches!(error, Error::Staged(_)), "{error}");
     }
 }
@@ -197,7 +227,7 @@ async fn a_registry_without_artifacts_gets_documents_as_images() {
         world.fake.state().refuses = Some(refuses);
         if refuses.contains("laminate") {
             // The annotation has the type.
-            let error = refused_before_the_build(&world).await;
+            let error = refused_beside_the_build(&world).await;
             assert!(matches!(error, Error::Staged(_)), "{error}");
             continue;
         }
