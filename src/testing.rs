@@ -118,9 +118,10 @@ pub mod spec {
 
     /// Reads a spec outside of a repository.
     pub fn load(file: &camino::Utf8Path, overrides: &Overrides) -> Result<Stack, LoadFailure> {
-        let spec = crate::stack::read(file)?;
+        let begun = jiff::Timestamp::now();
+        let spec = crate::stack::parse(file, &crate::stack::read(file)?);
         let files = crate::stack::find(file, &Default::default(), None)?;
-        crate::stack::load(spec, files, file, overrides, None)
+        crate::stack::load(spec, files, file, overrides, None, begun).map(|loaded| loaded.stack)
     }
 }
 

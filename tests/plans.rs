@@ -88,6 +88,45 @@ async fn a_plan_starts_git_as_often_for_many_images_as_for_one() {
     }
 }
 
+/// Returns when a phase or a git began, microseconds since laminate did.
+fn begin_of(trace: &serde_json::Value, name: &str) -> f64 {
+    let mut events = trace["traceEvents"].as_array().into_iter().flatten();
+    let event = events.find(|event| event["ph"] == "X" && event["name"] == name);
+    let begin = event.and_then(|event| event["ts"].as_f64());
+    begin.unwrap_or_else(|| panic!("no {name}: {trace}"))
+}
+
+#[tokio::test]
+async fn git_compares_while_the_stack_is_resolved_unless_a_file_has_just_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = folder.path();
+    // So many that git starts before they are resolved.
+    write_stack(stack, 300);
+    git(stack, &["init", "--quiet"]);
+    git(stack, &["add", "--all"]);
+    git(stack, &["commit", "--quiet", "--message", "x"]);
+    let plan = async || {
+        let trace = stack.join("trace.json");
+        let laminate = Laminate::new()
+            .working_folder(stack)
+            .variable("PATH", std::env::var_os("PATH").expect("set"))
+            .variable("LAMINATE_TRACE", &trace);
+        let answer = laminate.run(&["--json", "plan", "--offline"]).await;
+        let trace = std::fs::read(trace).expect("the trace was written");
+        let trace: serde_json::Value = serde_json::from_slice(&trace).expect("valid JSON");
+        let is_early = begin_of(&trace, "git status") < begin_of(&trace, "gather facts");
+        (is_early, answer.json()["dirty"].clone())
+    };
+    let settle = || tokio::time::sleep(std::time::Duration::from_millis(2_100));
+    assert_eq!(plan().await, (false, false.into()));
+    settle().await;
+    assert_eq!(plan().await, (true, false.into()));
+    std::fs::write(stack.join("images/image-1/text"), "changed").expect("written");
+    assert_eq!(plan().await, (false, true.into()));
+    settle().await;
+    assert_eq!(plan().await, (true, true.into()));
+}
+
 #[tokio::test]
 async fn a_plan_without_a_registry_warns_that_a_build_needs_one() {
     let spec = |registry: &str| {

@@ -1,17 +1,22 @@
 //! What commands share: the stack and its lock, the registry's client, the engine.
 
+mod load;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use tokio_util::sync::CancellationToken;
 
+pub use load::{load, load_to_plan, spec_path};
+
 use super::interrupt::unless_cancelled;
-use super::{Exit, Failure, Global, certificates, exit, paths};
+use super::{Exit, Failure, Global, certificates, exit};
 use crate::build::{EngineSource, Environment};
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
-use crate::gather::{self, Gathered};
+use crate::gather::{self, Comparison, Gathered};
 use crate::git;
 use crate::interrupt::TagLog;
 use crate::list;
@@ -20,9 +25,8 @@ use crate::name::Reference;
 use crate::plan::{self, Plan, Request};
 use crate::registry::{Credentials, Options, Registry};
 use crate::release::refs::{Caller, Question, Runner};
-use crate::source::Sources;
 use crate::spec::lock::Lock;
-use crate::stack::{Image, ImageId, Layout, Overrides, Stack};
+use crate::stack::{Image, ImageId, Stack};
 use crate::tool;
 use crate::trace::{self, Track};
 
@@ -39,71 +43,8 @@ pub struct Context {
     /// Variables given from outside the spec, of those that it declares and uses: a release stores their
     /// values.
     pub vars: BTreeMap<String, String>,
-}
-
-/// Reads the spec, images/ and the lock, and asks git for the files it tracks. Nothing is contacted.
-pub async fn load(global: &Global) -> Result<Context, Failure> {
-    let _span = trace::span(Track::Command, || "load the stack".to_owned());
-    let path = spec_path(global)?;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_str().is_empty() => parent.to_owned(),
-        _ => Utf8PathBuf::from("."),
-    };
-    let overrides = Overrides {
-        vars: vars(global)?,
-        registry: global.registry.clone().filter(|text| !text.is_empty()),
-        staging: global.staging.clone().filter(|text| !text.is_empty()),
-        variants: global.variants.clone(),
-    };
-    let layout =
-        Layout::read(&path).map_err(|error| Failure::new(Exit::Spec, error.to_string()))?;
-    let file = path.file_name().unwrap_or_default().to_owned();
-    let files = layout.all.clone();
-    let mut warnings = Vec::new();
-    // While git runs and the files are found.
-    let spec = tokio::task::spawn_blocking({
-        let path = path.clone();
-        move || crate::stack::read(&path)
-    });
-    let tree = match git::read_work_tree(&folder, &file, &layout.images).await {
-        Ok(tree) => tree,
-        Err(error @ git::Error::NotFound) => {
-            let text = format!("{error}; files that git ignores count as files of the stack");
-            warnings.push(text);
-            None
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let found = crate::stack::find(&path, &layout, tree.as_ref());
-    let here = std::env::current_dir().unwrap_or_default();
-    let shown_folder = paths::from(&here, folder.as_std_path());
-    let shown_folder = shown_folder.to_string_lossy();
-    let spec = spec.await.expect("reading a spec does not panic");
-    let cache = cache_folder("digests");
-    let stack =
-        spec.and_then(|spec| crate::stack::load(spec, found?, &path, &overrides, cache.as_deref()));
-    let stack = stack.map_err(|failure| match failure {
-        crate::stack::LoadFailure::Files(error) => Failure::new(Exit::Spec, error.to_string()),
-        crate::stack::LoadFailure::Spec {
-            mut sources,
-            problems,
-        } => {
-            sources.set_folder(&*shown_folder);
-            Failure::spec(sources, problems)
-        }
-    })?;
-    let stack = stack.with_folder(&shown_folder);
-    let lock = lock(&folder, &shown_folder)?;
-    Ok(Context {
-        vars: (overrides.vars.into_iter())
-            .filter(|(name, _)| stack.used_vars().contains(name))
-            .collect(),
-        stack,
-        folder,
-        files,
-        warnings,
-        lock,
-    })
+    /// What git finds of the files that were read, until a plan takes it.
+    comparison: Mutex<Option<Comparison>>,
 }
 
 /// Returns the index of Python packages that tools are fetched from: that of uv or pip on this machine.
@@ -122,69 +63,6 @@ fn cache_folder(name: &str) -> Option<PathBuf> {
     };
     let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
     Some(cache.join("laminate").join(name))
-}
-
-/// Reads `specs.lock` of a folder; `shown` is how the user gets there.
-fn lock(folder: &Utf8Path, shown: &str) -> Result<Option<Lock>, Failure> {
-    let path = folder.join("specs.lock");
-    let text = match fs_err::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure::new(Exit::Spec, error.to_string())),
-    };
-    let mut sources = Sources::default();
-    sources.set_folder(shown);
-    let source = sources.add("specs.lock", text);
-    match Lock::parse(&sources, source) {
-        Ok(lock) => Ok(Some(lock)),
-        Err(problems) => Err(Failure::spec(sources, problems)),
-    }
-}
-
-/// The file `-f` names, else the nearest `specs.yml` from here upwards.
-pub fn spec_path(global: &Global) -> Result<Utf8PathBuf, Failure> {
-    let start = match &global.directory {
-        Some(folder) => folder.clone(),
-        None => Utf8PathBuf::new(),
-    };
-    if let Some(file) = &global.spec {
-        return Ok(start.join(file));
-    }
-    let here = std::env::current_dir()
-        .ok()
-        .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
-        .ok_or_else(|| {
-            Failure::new(Exit::Environment, "the current folder has no readable name")
-        })?;
-    let start = here.join(start);
-    let found = start
-        .ancestors()
-        .map(|folder| folder.join("specs.yml"))
-        .find(|p| p.is_file());
-    found.ok_or_else(|| {
-        Failure::new(
-            Exit::Spec,
-            format!("cannot find `specs.yml` in `{start}` or a folder above it"),
-        )
-        .help("change to the folder of the stack, or pass the file with -f")
-    })
-}
-
-/// `LAMINATE_VAR_<name>`, and `--var` over it.
-fn vars(global: &Global) -> Result<BTreeMap<String, String>, Failure> {
-    let mut vars: BTreeMap<String, String> = std::env::vars()
-        .filter_map(|(name, value)| Some((name.strip_prefix("LAMINATE_VAR_")?.to_owned(), value)))
-        .collect();
-    for text in &global.vars {
-        let Some((name, value)) = text.split_once('=') else {
-            return Err(
-                Failure::new(Exit::Usage, format!("--var {text}: there is no `=`"))
-                    .help("write --var NAME=VALUE"),
-            );
-        };
-        vars.insert(name.to_owned(), value.to_owned());
-    }
-    Ok(vars)
 }
 
 impl Context {
@@ -251,7 +129,9 @@ impl Context {
         }
         let gather_span = trace::span(Track::Command, || "gather facts".to_owned());
         let gathering = async {
-            let gathered = gather::gather(&self.stack, options, registry, events).await;
+            let comparison = self.comparison.lock();
+            let comparison = comparison.unwrap_or_else(PoisonError::into_inner).take();
+            let gathered = gather::gather(&self.stack, options, comparison, registry, events).await;
             gathered.map_err(|error| self.explained(error))
         };
         let gathered = unless_cancelled(cancel, gathering).await?;

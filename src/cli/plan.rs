@@ -36,7 +36,7 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let context = context::load(global).await?;
+    let context = context::load_to_plan(global).await?;
     if let Some(name) = &args.expand {
         return expand(&context, name);
     }

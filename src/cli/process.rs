@@ -116,7 +116,7 @@ async fn started(
         return Err(Failure::new(Exit::Usage, text)
             .help("leave it out: standard output is that of the process"));
     }
-    let context = context::load(global).await?;
+    let context = context::load_to_plan(global).await?;
     let id = context.select_one(&asked.image)?;
     let Asked { place, command, .. } = asked;
     check_step(&context, id, &place)?;

@@ -31,7 +31,7 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let context = context::load(global).await?;
+    let context = context::load_to_plan(global).await?;
     let wanted = context
         .select(std::slice::from_ref(&args.image))?
         .unwrap_or_default();

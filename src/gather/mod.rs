@@ -3,6 +3,7 @@
 //! [`gather`] is called by every command that plans, and returns [`Gathered`].
 
 mod bases;
+mod comparison;
 mod stored;
 #[cfg(any(test, fuzzing))]
 pub use bases::fuzz;
@@ -12,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 use futures_util::future::try_join_all;
 
-use crate::checkout::Checkout;
 use crate::event::{Event, Events};
 use crate::evidence::Evidence;
 use crate::git;
@@ -26,6 +26,8 @@ use crate::staging::{self, Staging, State};
 use crate::trace::{self, Track};
 
 pub use bases::{Needs, external_images};
+pub use comparison::Comparison;
+use comparison::checkout;
 
 /// What facts are gathered for.
 #[derive(Clone, Copy)]
@@ -97,11 +99,12 @@ pub enum Error {
     },
 }
 
-/// Asks git and, if there is a registry to ask, the registry. Without one, images that need an external
-/// image which is not locked cannot be planned and are skipped.
+/// Asks git, unless there is a comparison already, and, if there is a registry to ask, the registry. Without one, images
+/// that need an external image which is not locked cannot be planned and are skipped.
 pub async fn gather(
     stack: &Stack,
     options: &Options<'_>,
+    comparison: Option<Comparison>,
     registry: Option<&Registry>,
     events: &Events,
 ) -> Result<Gathered, Error> {
@@ -111,7 +114,7 @@ pub async fn gather(
         });
     }
     let checkout = async {
-        let (checkout, git_missing) = checkout(options.folder, options.files).await?;
+        let (checkout, git_missing) = checkout(options, comparison).await?;
         let commit = checkout.as_ref().map(|checkout| &checkout.commit);
         let tags = match registry {
             Some(registry) => {
@@ -187,15 +190,6 @@ fn sizes(state: &State, near: Option<&StoredRelease>) -> BTreeMap<Digest, u64> {
     let released = near.into_iter().flat_map(|near| &near.release.images);
     let released = released.map(|image| (image.digest.clone(), image.size));
     released.chain(state.sizes()).collect()
-}
-
-/// Returns what git has checked out, and whether git is not installed.
-async fn checkout(folder: &Utf8Path, files: &[String]) -> Result<(Option<Checkout>, bool), Error> {
-    match git::read_checkout(folder, files).await {
-        Ok(checkout) => Ok((checkout, false)),
-        Err(git::Error::NotFound) => Ok((None, true)),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// The keys of a stack, and what staging has for them.
@@ -431,7 +425,7 @@ mod tests {
         let options = options(&request);
         let (events, _) = Events::channel();
         for lists in [0, 1] {
-            let gathered = gather(&stack, &options, Some(&registry), &events).await;
+            let gathered = gather(&stack, &options, None, Some(&registry), &events).await;
             gathered.expect("gathered");
             assert_eq!(fake.count("GET", "tags/list"), lists);
             let none = BTreeMap::new();

@@ -3,14 +3,15 @@
 //! As git's index does, the cache takes a file for unchanged if its size, times and inode are. A file
 //! that was changed when it was looked at could change again without another time: its digest is not kept.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
 
 use super::content::{Content, Stamp};
 use super::load::Unreadable;
@@ -26,18 +27,25 @@ const HEADER: &str = "laminate digests 1";
 /// in use keeps times less exactly.
 const SETTLED: i128 = 2_000_000_000;
 
-/// Below this many bytes that had to be read the cache is not written.
-const WORTH_KEEPING: u64 = 1 << 20;
+/// The cache is written if at least this many bytes or files had to be read.
+const WORTH_KEEPING: (u64, usize) = (1 << 20, 1000);
 
 /// A cache that no run has used for this long is removed.
 const KEPT_FOR: Duration = Duration::from_secs(60 * 24 * 3600);
 
 /// Sets the digest of each regular file. `cache`: the folder of the caches of all stacks; `stack`: the
-/// folder of this one.
-pub fn hash(files: &Files, stack: &Utf8Path, cache: Option<&Path>) -> Result<(), Unreadable> {
+/// folder of this one; `begun`: before the files were found.
+///
+/// Returns whether each file is as it was when it was found: what git was asked since then is true of what was hashed.
+pub fn hash(
+    files: &Files,
+    stack: &Utf8Path,
+    cache: Option<&Path>,
+    begun: Timestamp,
+) -> Result<bool, Unreadable> {
     let mut span = trace::span(Track::Spec, || "hash the files".to_owned());
     let cache = cache.and_then(|folder| Cache::read(folder, stack));
-    let now = nanoseconds_since_1970();
+    let begun = begun.as_nanosecond();
     let mut open: Vec<(&Utf8PathBuf, &Content)> = Vec::new();
     let mut kept: Vec<(&Utf8PathBuf, Stamp, &Content)> = Vec::new();
     for (path, file) in files.iter() {
@@ -47,7 +55,8 @@ pub fn hash(files: &Files, stack: &Utf8Path, cache: Option<&Path>) -> Result<(),
         let Some((_, stamp)) = content.place() else {
             continue;
         };
-        match cache.as_ref().and_then(|cache| cache.get(path, stamp)) {
+        let cache = cache.as_ref().filter(|_| !content.is_read());
+        match cache.and_then(|cache| cache.get(path, stamp)) {
             Some(digest) => {
                 content.set_digest(digest.clone());
                 kept.push((path, stamp, content));
@@ -57,26 +66,44 @@ pub fn hash(files: &Files, stack: &Utf8Path, cache: Option<&Path>) -> Result<(),
     }
     span.note("files known", kept.len());
     span.note("files read", open.len());
-    let mut read = 0;
+    let (mut bytes, count, mut are_settled) = (0, open.len(), true);
     let hashed = hash_all(&open)?;
     for ((path, content), (digest, after)) in open.into_iter().zip(hashed) {
         content.set_digest(digest);
-        read += content.size();
+        bytes += content.size();
         let stamp = content.place().map(|(_, stamp)| stamp);
         if let (Some(before), Some(after)) = (stamp, after)
             && before == after
-            && before.modified.max(before.changed) + SETTLED < now
+            && is_settled(before, begun)
         {
             kept.push((path, before, content));
+        } else {
+            are_settled = false;
         }
     }
-    span.note("bytes read", read);
+    span.note("bytes read", bytes);
     if let Some(cache) = cache
-        && read >= WORTH_KEEPING
+        && (bytes >= WORTH_KEEPING.0 || count >= WORTH_KEEPING.1)
     {
         cache.write(&kept);
     }
-    Ok(())
+    Ok(are_settled)
+}
+
+/// Returns whether the last change of each file was so long before `begun` that another one would show in its stamp.
+pub fn are_settled(files: &Files, begun: Timestamp) -> bool {
+    let begun = begun.as_nanosecond();
+    let mut contents = files.iter().filter_map(|(_, file)| match file {
+        File::Regular { content, .. } => content.place(),
+        File::Link { .. } | File::Folder | File::Special(_) => None,
+    });
+    contents.all(|(_, stamp)| is_settled(stamp, begun))
+}
+
+/// Whether the last change of a file was so long before a time, nanoseconds since 1970, that another one since then would show
+/// in its stamp.
+fn is_settled(stamp: Stamp, time: i128) -> bool {
+    stamp.modified.max(stamp.changed) + SETTLED < time
 }
 
 /// A digest, and the stamp of the file after it was read.
@@ -117,7 +144,7 @@ fn hash_all(list: &[(&Utf8PathBuf, &Content)]) -> Result<Vec<Hashed>, Unreadable
 /// The digests of one stack's files that an earlier run kept.
 struct Cache {
     path: PathBuf,
-    entries: BTreeMap<Utf8PathBuf, (Stamp, Digest)>,
+    entries: HashMap<String, (Stamp, Digest)>,
 }
 
 impl Cache {
@@ -134,7 +161,7 @@ impl Cache {
     }
 
     fn get(&self, path: &Utf8Path, stamp: Stamp) -> Option<&Digest> {
-        let (kept, digest) = self.entries.get(path)?;
+        let (kept, digest) = self.entries.get(path.as_str())?;
         (*kept == stamp).then_some(digest)
     }
 
@@ -181,9 +208,9 @@ fn text(entries: &[(&Utf8PathBuf, Stamp, &Content)]) -> String {
 }
 
 /// Parses what [`text`] returns; nothing of another text.
-fn parse(text: &str) -> BTreeMap<Utf8PathBuf, (Stamp, Digest)> {
+fn parse(text: &str) -> HashMap<String, (Stamp, Digest)> {
     let Some(list) = text.strip_prefix(HEADER) else {
-        return BTreeMap::new();
+        return HashMap::new();
     };
     let entry = |line: &str| {
         let mut words = line.splitn(6, ' ');
@@ -194,14 +221,9 @@ fn parse(text: &str) -> BTreeMap<Utf8PathBuf, (Stamp, Digest)> {
             inode: words.next()?.parse().ok()?,
         };
         let digest = Digest::parse(&format!("sha256:{}", words.next()?)).ok()?;
-        Some((Utf8PathBuf::from(words.next()?), (stamp, digest)))
+        Some((words.next()?.to_owned(), (stamp, digest)))
     };
     list.lines().filter_map(entry).collect()
-}
-
-fn nanoseconds_since_1970() -> i128 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    i128::try_from(now.unwrap_or_default().as_nanos()).unwrap_or(i128::MAX)
 }
 
 #[cfg(test)]
@@ -211,12 +233,15 @@ mod tests {
     /// A stack's folder with one file, and a folder for its cache.
     struct World {
         folder: tempfile::TempDir,
+        /// Whether the file was as it was found when it was hashed last.
+        is_settled: std::cell::Cell<bool>,
     }
 
     impl World {
         fn new(bytes: &[u8]) -> Self {
             let world = Self {
                 folder: tempfile::tempdir().expect("a folder"),
+                is_settled: std::cell::Cell::default(),
             };
             world.write(bytes);
             world
@@ -245,7 +270,9 @@ mod tests {
             };
             files.insert(Utf8PathBuf::from("images/x"), file);
             let stack = Utf8Path::from_path(self.folder.path()).expect("UTF-8");
-            hash(&files, stack, Some(&self.cache())).expect("read");
+            let begun = Timestamp::now();
+            let settled = hash(&files, stack, Some(&self.cache()), begun);
+            self.is_settled.set(settled.expect("read"));
             content.digest().clone()
         }
 
@@ -275,6 +302,7 @@ mod tests {
         let bytes = vec![1; 2 << 20];
         let world = World::new(&bytes);
         assert_eq!(world.hash(), Digest::of(&bytes));
+        assert!(!world.is_settled.get());
         let cache = fs_err::read_dir(world.cache()).expect("written").next();
         let cache = cache.expect("one").expect("an entry").path();
         let text = fs_err::read_to_string(cache).expect("read");
@@ -287,11 +315,13 @@ mod tests {
         let world = World::new(&bytes);
         std::thread::sleep(Duration::from_millis(2_100));
         assert_eq!(world.hash(), Digest::of(&bytes));
-        assert!(world.forge());
+        assert!(world.is_settled.get() && world.forge());
         assert_eq!(world.hash(), forged(), "it was read again");
+        assert!(world.is_settled.get());
         let bytes = vec![2; 2 << 20];
         world.write(&bytes);
         assert_eq!(world.hash(), Digest::of(&bytes));
+        assert!(!world.is_settled.get());
     }
 
     #[test]

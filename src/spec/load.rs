@@ -101,11 +101,14 @@ fn folder_of(spec: &Utf8Path) -> &Utf8Path {
     }
 }
 
-/// Reads the text of a spec and parses it, without the files beside it: [`find`] finds them.
-pub fn read(file: &Utf8Path) -> Result<Spec, Unreadable> {
-    let text = fs_err::read_to_string(file)?;
-    let name = file.file_name().unwrap_or("specs.yml");
-    Ok(parse_text(name, &text))
+/// Reads the text of a spec.
+pub fn read(file: &Utf8Path) -> Result<String, Unreadable> {
+    Ok(fs_err::read_to_string(file)?)
+}
+
+/// Parses the text of a spec, without the files beside it: [`find`] finds them.
+pub fn parse_file(file: &Utf8Path, text: &str) -> Spec {
+    parse_text(file.file_name().unwrap_or("specs.yml"), text)
 }
 
 /// Finds the files under `images/` beside a spec; none of them is read. `tree`: the files as git sees them; without it

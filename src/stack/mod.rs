@@ -71,6 +71,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use camino::Utf8Path;
+use jiff::Timestamp;
 
 use crate::checkout::WorkTree;
 use crate::diagnostic::Diagnostic;
@@ -94,10 +95,15 @@ pub enum LoadFailure {
     },
 }
 
-/// Reads the text of a spec from the disk. [`load`] resolves it.
-pub fn read(file: &Utf8Path) -> Result<Spec, LoadFailure> {
-    let _span = trace::span(Track::Spec, || "read and parse the spec".to_owned());
+/// Reads the text of a spec from the disk.
+pub fn read(file: &Utf8Path) -> Result<String, LoadFailure> {
     crate::spec::read(file).map_err(LoadFailure::Files)
+}
+
+/// Parses the text of a spec. [`load`] resolves it.
+pub fn parse(file: &Utf8Path, text: &str) -> Spec {
+    let _span = trace::span(Track::Spec, || "parse the spec".to_owned());
+    crate::spec::parse_file(file, text)
 }
 
 /// Finds the files under `images/` beside a spec; none of them is read. `tree`: those git tracks or would track; `None`
@@ -111,15 +117,31 @@ pub fn find(
     crate::spec::find(file, layout, tree).map_err(LoadFailure::Files)
 }
 
-/// Resolves a spec that was [`read`], with the files that were found beside it. Of these, those that are used are
-/// hashed; no other is read. `cache`: the folder in which digests of files are kept for the next run.
+/// Returns whether no file was changed shortly before `begun`, which was before they were found: a change since then would be
+/// noticed when they are hashed.
+pub fn are_settled(files: &Files, begun: Timestamp) -> bool {
+    crate::spec::are_settled(files, begun)
+}
+
+/// A stack from the disk.
+pub struct Loaded {
+    /// The stack.
+    pub stack: Stack,
+    /// Whether each file it uses is as it was when it was found.
+    pub is_settled: bool,
+}
+
+/// Resolves a spec that was [`parse`]d, with the files that were found beside it. Of these, those that are used are
+/// hashed; no other is read. `cache`: the folder in which digests of files are kept for the next run; `begun`: before the
+/// files were found.
 pub fn load(
     spec: Spec,
     files: Files,
     file: &Utf8Path,
     overrides: &Overrides,
     cache: Option<&Path>,
-) -> Result<Stack, LoadFailure> {
+    begun: Timestamp,
+) -> Result<Loaded, LoadFailure> {
     let span = trace::span(Track::Spec, || "resolve the stack".to_owned());
     let spec = crate::spec::with_files(spec, files);
     let stack = Stack::new(&spec, overrides).map_err(|faults| LoadFailure::Spec {
@@ -128,8 +150,11 @@ pub fn load(
     })?;
     drop(span);
     let folder = file.parent().unwrap_or(Utf8Path::new(""));
-    crate::spec::hash(stack.files(), folder, cache).map_err(LoadFailure::Files)?;
-    Ok(stack)
+    let hashed = crate::spec::hash(stack.files(), folder, cache, begun);
+    Ok(Loaded {
+        is_settled: hashed.map_err(LoadFailure::Files)?,
+        stack,
+    })
 }
 
 /// The faults of a spec.

@@ -36,7 +36,7 @@ pub async fn run(
     interrupt: &Interrupt,
 ) -> Result<Answer, Failure> {
     let started = Instant::now();
-    let context = context::load(global).await?;
+    let context = context::load_to_plan(global).await?;
     let options = request::build(&context, global, args)?;
     carry_out(global, &context, &options, started, events, interrupt).await
 }
@@ -49,7 +49,7 @@ pub async fn test(
     interrupt: &Interrupt,
 ) -> Result<Answer, Failure> {
     let started = Instant::now();
-    let context = context::load(global).await?;
+    let context = context::load_to_plan(global).await?;
     let options = request::test(&context, global, args)?;
     carry_out(global, &context, &options, started, events, interrupt).await
 }

@@ -1,0 +1,179 @@
+//! Loads a stack from the disk, with what git knows of its files.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::{Context, cache_folder};
+use crate::cli::{Exit, Failure, Global, paths};
+use crate::gather::Comparison;
+use crate::git;
+use crate::source::Sources;
+use crate::spec::lock::Lock;
+use crate::stack::{Files, Layout, LoadFailure, Overrides};
+use crate::trace::{self, Track};
+
+/// Reads the spec, images/ and the lock, and asks git for the files it tracks. Nothing is contacted.
+pub async fn load(global: &Global) -> Result<Context, Failure> {
+    load_for(global, Purpose::Read).await
+}
+
+/// Reads what [`load`] reads; git compares the files with the commit meanwhile.
+pub async fn load_to_plan(global: &Global) -> Result<Context, Failure> {
+    load_for(global, Purpose::Plan).await
+}
+
+/// What a stack is loaded for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Read,
+    Plan,
+}
+
+async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure> {
+    let _span = trace::span(Track::Command, || "load the stack".to_owned());
+    let path = spec_path(global)?;
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent.to_owned(),
+        _ => Utf8PathBuf::from("."),
+    };
+    let overrides = Overrides {
+        vars: vars(global)?,
+        registry: global.registry.clone().filter(|text| !text.is_empty()),
+        staging: global.staging.clone().filter(|text| !text.is_empty()),
+        variants: global.variants.clone(),
+    };
+    let layout =
+        Layout::read(&path).map_err(|error| Failure::new(Exit::Spec, error.to_string()))?;
+    let file = path.file_name().unwrap_or_default().to_owned();
+    let files = layout.all.clone();
+    let mut warnings = Vec::new();
+    let here = std::env::current_dir().unwrap_or_default();
+    let shown_folder = paths::from(&here, folder.as_std_path());
+    let shown_folder = shown_folder.to_string_lossy();
+    // All that git compares is looked at before it does.
+    let begun = jiff::Timestamp::now();
+    let lock_text = lock_text(&folder)?;
+    let text = crate::stack::read(&path);
+    let text = text.map_err(|failure| load_failure(failure, &shown_folder))?;
+    // While git runs and the files are found.
+    let spec = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || crate::stack::parse(&path, &text)
+    });
+    let tree = match git::read_work_tree(&folder, &file, &layout.images).await {
+        Ok(tree) => tree,
+        Err(error @ git::Error::NotFound) => {
+            let text = format!("{error}; files that git ignores count as files of the stack");
+            warnings.push(text);
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let found = crate::stack::find(&path, &layout, tree.as_ref());
+    let is_settled = |found: &Files| crate::stack::are_settled(found, begun);
+    let may_compare = purpose == Purpose::Plan && tree.is_some();
+    let comparison = (may_compare && found.as_ref().is_ok_and(is_settled))
+        .then(|| Comparison::begin(&folder, &files));
+    let spec = spec.await.expect("parsing a spec does not panic");
+    let cache = cache_folder("digests");
+    let loaded = found.and_then(|found| {
+        crate::stack::load(spec, found, &path, &overrides, cache.as_deref(), begun)
+    });
+    let loaded = loaded.map_err(|failure| load_failure(failure, &shown_folder))?;
+    let comparison = comparison.filter(|_| loaded.is_settled);
+    let stack = loaded.stack.with_folder(&shown_folder);
+    let lock = lock_text.map(|text| lock(text, &shown_folder));
+    Ok(Context {
+        vars: (overrides.vars.into_iter())
+            .filter(|(name, _)| stack.used_vars().contains(name))
+            .collect(),
+        stack,
+        folder,
+        files,
+        warnings,
+        lock: lock.transpose()?,
+        comparison: Mutex::new(comparison),
+    })
+}
+
+/// Returns the failure to load a stack; `shown` is how the user gets to its folder.
+fn load_failure(failure: LoadFailure, shown: &str) -> Failure {
+    match failure {
+        LoadFailure::Files(error) => Failure::new(Exit::Spec, error.to_string()),
+        LoadFailure::Spec {
+            mut sources,
+            problems,
+        } => {
+            sources.set_folder(shown);
+            Failure::spec(sources, problems)
+        }
+    }
+}
+
+/// Reads `specs.lock` of a folder, if it has one.
+fn lock_text(folder: &Utf8Path) -> Result<Option<String>, Failure> {
+    match fs_err::read_to_string(folder.join("specs.lock")) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::new(Exit::Spec, error.to_string())),
+    }
+}
+
+/// Parses the text of `specs.lock`; `shown` is how the user gets to its folder.
+fn lock(text: String, shown: &str) -> Result<Lock, Failure> {
+    let mut sources = Sources::default();
+    sources.set_folder(shown);
+    let source = sources.add("specs.lock", text);
+    match Lock::parse(&sources, source) {
+        Ok(lock) => Ok(lock),
+        Err(problems) => Err(Failure::spec(sources, problems)),
+    }
+}
+
+/// The file `-f` names, else the nearest `specs.yml` from here upwards.
+pub fn spec_path(global: &Global) -> Result<Utf8PathBuf, Failure> {
+    let start = match &global.directory {
+        Some(folder) => folder.clone(),
+        None => Utf8PathBuf::new(),
+    };
+    if let Some(file) = &global.spec {
+        return Ok(start.join(file));
+    }
+    let here = std::env::current_dir()
+        .ok()
+        .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
+        .ok_or_else(|| {
+            Failure::new(Exit::Environment, "the current folder has no readable name")
+        })?;
+    let start = here.join(start);
+    let found = start
+        .ancestors()
+        .map(|folder| folder.join("specs.yml"))
+        .find(|p| p.is_file());
+    found.ok_or_else(|| {
+        Failure::new(
+            Exit::Spec,
+            format!("cannot find `specs.yml` in `{start}` or a folder above it"),
+        )
+        .help("change to the folder of the stack, or pass the file with -f")
+    })
+}
+
+/// `LAMINATE_VAR_<name>`, and `--var` over it.
+fn vars(global: &Global) -> Result<BTreeMap<String, String>, Failure> {
+    let mut vars: BTreeMap<String, String> = std::env::vars()
+        .filter_map(|(name, value)| Some((name.strip_prefix("LAMINATE_VAR_")?.to_owned(), value)))
+        .collect();
+    for text in &global.vars {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(
+                Failure::new(Exit::Usage, format!("--var {text}: there is no `=`"))
+                    .help("write --var NAME=VALUE"),
+            );
+        };
+        vars.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(vars)
+}
