@@ -1,13 +1,15 @@
 //! `laminate plan`, and how an image of a plan is shown, which `build` and `why` also use.
 
+mod records;
 mod shown;
 
+pub use records::{PlanDocument, image};
 pub use shown::{HEADERS, count, refused_changes, rows};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::mem::ManuallyDrop;
 
-use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -16,17 +18,15 @@ use super::build::REGISTRY_HELP;
 use super::context::{self, Context};
 use super::preview::{self, PolicyFindings};
 use super::{Answer, Exit, Failure, document, summary};
-use crate::checkout::Checkout;
 use crate::diagnostic::nearest;
 use crate::event::{Event, Events};
-use crate::gather::Gathered;
 use crate::list;
-use crate::name::{Commit, Digest};
-use crate::plan::{self, Action, Plan, Planned, Request};
+use crate::name::Digest;
+use crate::plan::{self, Action, Plan, Request};
 use crate::registry::Registry;
 use crate::release::Channel;
 use crate::release::gates::{self, CHECKS, Source, SpecGates};
-use crate::stack::{Base, ImageId, ImageSource, expanded};
+use crate::stack::{ImageId, expanded};
 use crate::staging::Staging;
 
 /// Plans, and returns the plan or the steps of one image.
@@ -78,13 +78,16 @@ pub async fn run(
     } else {
         Exit::Done
     };
+    // The process ends with the answer. To free a stack of 10,000 images before that takes 40 ms.
+    let planned = ManuallyDrop::new((context, gathered, plan));
     if !global.json {
-        let text = shown::text(&context, &plan, &gathered.facts);
+        let (context, gathered, plan) = &*planned;
+        let text = shown::text(context, plan, &gathered.facts);
         return Ok(Answer::new(exit, Value::Null, text));
     }
     let stream = move |out: &mut dyn Write| {
-        let document = PlanDocument::new(&context, &gathered, &plan);
-        document::write(&document, out)
+        let (context, gathered, plan) = &*planned;
+        document::write(&PlanDocument::new(context, gathered, plan), out)
     };
     Ok(Answer::streamed(exit, Box::new(stream)))
 }
@@ -93,114 +96,6 @@ pub async fn run(
 fn unknown_images(plan: &Plan) -> Vec<&str> {
     let unknown = plan.images.iter().filter(|planned| planned.keyed.is_none());
     unknown.map(|planned| planned.label.as_str()).collect()
-}
-
-/// The document of `laminate plan --json` (`docs/json.md`).
-#[derive(Serialize)]
-pub struct PlanDocument<'a> {
-    stack: &'a str,
-    commit: Option<&'a Commit>,
-    compared_with: Option<&'a Commit>,
-    dirty: Option<bool>,
-    images: Images<'a>,
-    gates: Vec<Value>,
-}
-
-impl<'a> PlanDocument<'a> {
-    /// Returns the document of a plan.
-    pub fn new(context: &'a Context, gathered: &'a Gathered, plan: &'a Plan) -> Self {
-        let facts = &gathered.facts;
-        let gates = uncovered(context).into_iter().map(|silence| {
-            json!({
-                "channel": silence.channel, "gate": silence.gate,
-                "says_nothing_about": silence.images,
-            })
-        });
-        Self {
-            stack: context.stack.name().as_str(),
-            commit: facts.commit(),
-            compared_with: facts.released_commit.as_ref(),
-            dirty: facts.checkout.as_ref().map(Checkout::is_dirty),
-            images: Images(context, gathered, plan),
-            gates: gates.collect(),
-        }
-    }
-}
-
-/// The images of a plan. Each is made when it is written.
-struct Images<'a>(&'a Context, &'a Gathered, &'a Plan);
-
-impl Serialize for Images<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(context, gathered, plan) = self;
-        let images = plan.images.iter();
-        serializer.collect_seq(images.map(|planned| image(context, gathered, planned)))
-    }
-}
-
-/// Returns the keys that an image has in the documents of `plan`, `build` and `why`.
-pub fn image(context: &Context, gathered: &Gathered, planned: &Planned) -> Value {
-    let stack = &context.stack;
-    let image = &stack[planned.id];
-    let mut value = json!({
-        "image": image.name.value.as_str(),
-        "variant": stack.variants()[image.variant].name.as_ref().map(|name| name.as_str()),
-        "action": action(&planned.action),
-        "key": planned.keyed.as_ref().map(|keyed| keyed.key.as_str()),
-        "repository": image.repository.as_ref().map(ToString::to_string),
-        "tags": planned.tags.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "base": match &image.base {
-            Base::Image(parent) => json!({ "image": stack[*parent].name.value.as_str() }),
-            Base::External(base) => json!({
-                "reference": base.reference.value.to_string(),
-                "digest": gathered.external.get(&base.reference.value).map(Digest::as_str),
-            }),
-            Base::Scratch => Value::Null,
-        },
-        "copies": used(gathered, image.copy_sources()),
-        "mounts": used(gathered, image.mounted_images()),
-        "kept_steps": planned.kept.as_ref().map_or(0, |kept| kept.steps),
-    });
-    let run = |known: bool| if known { "known" } else { "run" };
-    let proofs = &planned.proofs;
-    value["proofs"] = json!({
-        "suites": proofs.suites.iter().zip(&image.proof.suites).map(|(planned, suite)| json!({
-            "suite": planned.name,
-            "from": suite.from.as_ref().map(ToString::to_string),
-            "key": planned.verdict.key.as_str(),
-            "action": run(planned.verdict.known.is_some()),
-            "why": planned.verdict.why.map(|why| why.to_string()),
-        })).collect::<Vec<_>>(),
-        "checks": proofs.checks.as_ref().map(|checks| run(checks.known.is_some())),
-        "info": image.proof.info.iter().zip(&proofs.info).map(|(command, planned)| json!({
-            "name": command.name, "action": run(planned.known.is_some()),
-        })).collect::<Vec<_>>(),
-    });
-    match &planned.action {
-        Action::Build { reasons } => value["reasons"] = json!(reasons),
-        Action::Reuse { digest } => {
-            value["digest"] = json!(digest.as_str());
-            value["reasons"] = json!([]);
-        }
-        Action::Hold { because } => {
-            value["because"] = json!(because.to_string());
-            value["reasons"] = json!([]);
-        }
-    }
-    value
-}
-
-/// Returns images that an image copies from or mounts, with their digests.
-fn used(gathered: &Gathered, sources: BTreeMap<String, &ImageSource>) -> Vec<Value> {
-    let sources = sources.into_iter();
-    let copies = sources.map(|(name, source)| match source {
-        ImageSource::InStack(_) => json!({ "image": name }),
-        ImageSource::External(image) => json!({
-            "reference": name,
-            "digest": gathered.external.get(&image.reference.value).map(Digest::as_str),
-        }),
-    });
-    copies.collect()
 }
 
 /// Returns the images that gates do not cover.
@@ -260,15 +155,6 @@ async fn slips(
     Ok(list)
 }
 
-/// Returns the value of `action` in JSON.
-fn action(action: &Action) -> &'static str {
-    match action {
-        Action::Build { .. } => "build",
-        Action::Reuse { .. } => "reuse",
-        Action::Hold { .. } => "hold",
-    }
-}
-
 /// Returns the spec of the images that `name` selects, written out: for each variant one document.
 fn expand(context: &Context, name: &str) -> Result<Answer, Failure> {
     let stack = &context.stack;
@@ -301,6 +187,7 @@ fn expand(context: &Context, name: &str) -> Result<Answer, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use super::records::action;
     use super::shown::action_shown;
     use super::*;
     use crate::plan::HoldReason;

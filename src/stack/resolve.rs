@@ -48,8 +48,13 @@ impl Declarations {
             gates.add(variant.name.as_ref(), &moved, &resolved);
             // A variant that is not selected is checked as well.
             if is_selected {
-                images.reserve_exact(resolved.len());
-                images.extend(resolved);
+                // Those of a stack without variants stay where they are.
+                if images.is_empty() {
+                    images = resolved;
+                } else {
+                    images.reserve_exact(resolved.len());
+                    images.extend(resolved);
+                }
             }
             variants.push(variant);
         }
