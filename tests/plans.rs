@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::support::laminate::Laminate;
 
 /// The most times that `plan` starts git, however many images there are.
-const GITS: usize = 10;
+const GITS: usize = 11;
 
 /// How often git looks at all files of `images/` on the disk.
 const WALKS: usize = 3;
@@ -25,13 +25,17 @@ fn git(folder: &Path, words: &[&str]) {
 
 /// Writes a program that notes its arguments in `log`, and runs git.
 fn write_counting_git(folder: &Path, log: &Path) {
-    let path = folder.join("git");
-    let script = format!(
-        "#!/bin/sh\necho \"$*\" >>'{}'\nPATH='{}' exec git \"$@\"\n",
-        log.display(),
-        std::env::var("PATH").expect("set"),
+    write_git(
+        folder,
+        &format!("echo \"$*\" >>'{}'\nexec git \"$@\"", log.display()),
     );
-    std::fs::write(&path, script).expect("written");
+}
+
+/// Writes a program `git`, a script in which `git` is the real one.
+fn write_git(folder: &Path, script: &str) {
+    let path = folder.join("git");
+    let search = std::env::var("PATH").expect("set");
+    std::fs::write(&path, format!("#!/bin/sh\nPATH='{search}'\n{script}\n")).expect("written");
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&path, mode).expect("set");
 }
@@ -125,6 +129,83 @@ async fn git_compares_while_the_stack_is_resolved_unless_a_file_has_just_changed
     assert_eq!(plan().await, (false, true.into()));
     settle().await;
     assert_eq!(plan().await, (true, true.into()));
+}
+
+/// Plans a stack with a program `git` that runs something before and after files are compared for the first time, while
+/// laminate is stopped. Returns the commit, whether files differ from it, and the keys.
+async fn plan_while(stack: &Path, before: &str, after: &str) -> serde_json::Value {
+    let tools = tempfile::tempdir().expect("a folder");
+    let once = tools.path().join("once");
+    let script = format!(
+        "case \" $* \" in *' status '*) if mkdir '{once}' 2>/dev/null; then
+            kill -STOP $PPID
+            (cd '{stack}' && sleep 0.2 && {before})
+            git \"$@\" >'{once}/status'
+            (cd '{stack}' && sleep 0.2 && {after})
+            kill -CONT $PPID
+            exec cat '{once}/status'
+        fi;; esac
+        exec git \"$@\"",
+        once = once.display(),
+        stack = stack.display(),
+    );
+    write_git(tools.path(), &script);
+    let laminate = Laminate::new()
+        .working_folder(stack)
+        .variable("PATH", tools.path());
+    let answer = laminate.run(&["--json", "plan", "--offline"]).await;
+    let plan = answer.json();
+    let images = plan["images"].as_array().into_iter().flatten();
+    let keys: Vec<_> = images.map(|image| image["key"].clone()).collect();
+    serde_json::json!({ "commit": plan["commit"], "dirty": plan["dirty"], "keys": keys })
+}
+
+#[tokio::test]
+async fn a_file_that_changes_after_git_has_looked_is_not_taken_for_the_commits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = folder.path();
+    write_stack(stack, 300);
+    let more = "  ap: { base: image-0, steps: [{ apt: packages.txt }] }\n";
+    let spec = std::fs::read_to_string(stack.join("specs.yml")).expect("read");
+    std::fs::write(stack.join("specs.yml"), spec + more).expect("written");
+    let packages = stack.join("images/ap/packages.txt");
+    std::fs::create_dir(stack.join("images/ap")).expect("a folder");
+    std::fs::write(&packages, "git\n").expect("written");
+    git(stack, &["init", "--quiet"]);
+    git(stack, &["add", "--all"]);
+    git(stack, &["commit", "--quiet", "--message", "x"]);
+    let settle = || tokio::time::sleep(std::time::Duration::from_millis(2_100));
+    settle().await;
+    let clean = plan_while(stack, "true", "true").await;
+    assert_eq!(clean["dirty"], false);
+    for (file, text) in [
+        (&packages, "git\ncurl\n"),
+        (&stack.join("images/image-200/text"), "other"),
+    ] {
+        let change = format!("printf '{text}' >'{}'", file.display());
+        let plan = plan_while(stack, "true", &change).await;
+        assert!(plan["dirty"] == true || plan == clean, "{file:?}");
+        git(stack, &["checkout", "--quiet", "."]);
+        settle().await;
+    }
+}
+
+#[tokio::test]
+async fn files_are_compared_with_the_commit_that_is_reported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = folder.path();
+    write_stack(stack, 1);
+    git(stack, &["init", "--quiet"]);
+    git(stack, &["add", "--all"]);
+    git(stack, &["commit", "--quiet", "--message", "x"]);
+    std::fs::write(stack.join("images/image-0/text"), "other").expect("written");
+    let before = plan_while(stack, "true", "true").await;
+    assert_eq!(before["dirty"], true);
+    let commit = "git -c user.name=a -c user.email=a@example.org commit --quiet --all --message y";
+    let after = plan_while(stack, commit, "true").await;
+    assert_eq!(after["dirty"], false);
+    assert_ne!(after["commit"], before["commit"]);
+    assert_eq!(after["keys"], before["keys"]);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ import trees
 from parts import started
 
 MEASURES = {function.__name__: function for function in (
-    plans.plans, trees.trees, trees.trees_far, channels.promote, proofs.suites, proofs.policy, campus.steps, campus.real,
+    plans.plans, trees.few, trees.trees, trees.trees_far, channels.promote, proofs.suites, proofs.policy, campus.steps, campus.real,
     trees.thousand)}
 
 

@@ -90,6 +90,16 @@ def trees(parts):
         measure(tree, root, number, 100, lambda: tree.change(tree.names[0]))
 
 
+def few(parts):
+    """P17: a plan of as many images as the example has."""
+    tree = Tree(parts, 13, "few")
+    tree.stack.commit()
+    tree.build(13)
+    row = Row("P17", "`plan`, 13 images, nothing changed", "≤ 30 ms")
+    for _ in range(ROUNDS * 4):
+        row.time(parts, LAMINATE, lambda: tree.laminate("plan"), with_engine=False)
+
+
 def trees_far(parts):
     """P1 and P18 on a registry that is far away."""
     with Far(parts.registry) as far:

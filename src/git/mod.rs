@@ -20,10 +20,9 @@ use tokio::process::Command;
 use crate::name::Commit;
 use crate::trace::{self, Track};
 
-/// Variables of git that are kept, by how they begin: where it is installed, how it reaches other
-/// machines and finds credentials, who commits, and settings, in which CI passes credentials. All others
-/// are removed: they tie git to the repository of a git that started laminate from a hook
-/// (`git rev-parse --local-env-vars`), or change what it prints.
+/// Variables of git that are kept, by how they begin: where it is installed, how it reaches other machines and finds
+/// credentials, who commits, and settings, in which CI passes credentials. All others are removed: they tie git to the repository
+/// of a git that started laminate from a hook (`git rev-parse --local-env-vars`), or change what it prints.
 const KEPT_VARIABLES: [&str; 13] = [
     "GIT_ALLOW_PROTOCOL",
     "GIT_ASKPASS",
@@ -46,8 +45,7 @@ fn is_removed(name: &str) -> bool {
     name.starts_with("GIT_") && !is_kept
 }
 
-/// Settings under which git compares files by their content and hides none of them, whatever the user's
-/// settings are.
+/// Settings under which git compares files by their content and hides none of them, whatever the user's settings are.
 const PLAIN: [&str; 9] = [
     "core.checkStat=default",
     "core.fsmonitor=false",
@@ -84,6 +82,9 @@ pub enum Error {
         /// What git was run for.
         task: String,
     },
+    /// Another commit was checked out each time that files were compared with one.
+    #[error("cannot compare files with the commit: it changed 3 times meanwhile")]
+    Moving,
     /// The index cannot be copied.
     #[error("cannot compare files that git does not watch: cannot copy its index: {source}")]
     Index {

@@ -39,6 +39,9 @@ pub async fn read_head(folder: &Utf8Path) -> Result<Option<(Commit, i64)>, Error
     }
 }
 
+/// How often files are compared if the commit that is checked out changes meanwhile.
+const COMPARISONS: usize = 3;
+
 /// Returns the commit that is checked out in `folder`, and which of `files` differ from it: paths of
 /// files and folders relative to `folder`. `None` as for [`read_head`].
 pub async fn read_checkout<T: AsRef<str>>(
@@ -54,30 +57,37 @@ pub async fn read_checkout<T: AsRef<str>>(
         path.is_symlink() || !path.is_dir() || path.join(".git").exists()
     };
     let named: Vec<PathBuf> = files.iter().filter(is_listed).cloned().collect();
-    // All at once: each git takes some milliseconds to start.
-    let (head, compared) = tokio::join!(read_head(folder), async {
-        tokio::try_join!(
-            changes(folder.as_std_path(), &files),
-            list(&git, &ignored, &named),
-        )
-    });
-    let Some((commit, time)) = head? else {
-        return Ok(None);
-    };
-    let (mut found, ignored) = compared?;
-    // Ignored files below `images/` are not used, but a file that is named is.
-    for path in ignored.into_iter().filter(|path| files.contains(path)) {
-        found.insert(path, ChangeKind::Ignored);
+    for _ in 0..COMPARISONS {
+        // All at once: each git takes some milliseconds to start.
+        let (head, compared) = tokio::join!(read_head(folder), async {
+            tokio::try_join!(
+                changes(folder.as_std_path(), &files),
+                list(&git, &ignored, &named),
+            )
+        });
+        let Some((commit, time)) = head? else {
+            return Ok(None);
+        };
+        let (mut found, ignored) = compared?;
+        // The files may have been compared with a commit that was made since then.
+        if read_head(folder).await? != Some((commit.clone(), time)) {
+            continue;
+        }
+        // Ignored files below `images/` are not used, but a file that is named is.
+        for path in ignored.into_iter().filter(|path| files.contains(path)) {
+            found.insert(path, ChangeKind::Ignored);
+        }
+        let changes = found.into_iter().map(|(path, kind)| Change {
+            path: path.to_string_lossy().into_owned(),
+            kind,
+        });
+        return Ok(Some(Checkout {
+            commit,
+            time,
+            changes: changes.collect(),
+        }));
     }
-    let changes = found.into_iter().map(|(path, kind)| Change {
-        path: path.to_string_lossy().into_owned(),
-        kind,
-    });
-    Ok(Some(Checkout {
-        commit,
-        time,
-        changes: changes.collect(),
-    }))
+    Err(Error::Moving)
 }
 
 /// Returns the files that git tracks or would track in the folder `images`, which is relative to
@@ -171,9 +181,9 @@ async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<Changes, Error> {
     let mut found = if index.unwatched.is_empty() {
         found
     } else {
-        let copy = watchful_index(&git, folder, &index.unwatched).await?;
+        let (_folder, copy) = watchful_index(&git, folder, &index.unwatched).await?;
         let git = Git {
-            index: Some(copy.path().to_owned()),
+            index: Some(copy),
             ..git.clone()
         };
         status(&git, paths).await?
@@ -200,15 +210,15 @@ async fn watchful_index(
     git: &Git,
     folder: &Path,
     files: &BTreeSet<PathBuf>,
-) -> Result<tempfile::NamedTempFile, Error> {
+) -> Result<(tempfile::TempDir, PathBuf), Error> {
     let task = "compare files that git does not watch";
     let path = git
         .read(task, &["rev-parse", "--git-path", "index"])
         .await?;
     let path = folder.join(path.trim_end_matches('\n'));
-    let copy = copy_of(&path).map_err(|source| Error::Index { source })?;
+    let (folder, copy) = copy_of(&path).map_err(|source| Error::Index { source })?;
     let git = Git {
-        index: Some(copy.path().to_owned()),
+        index: Some(copy.clone()),
         ..git.clone()
     };
     let mut input = Vec::new();
@@ -221,17 +231,23 @@ async fn watchful_index(
         let arguments = ["update-index", option, "-z", "--stdin"];
         git.read_bytes(task, &arguments, &input).await?;
     }
-    Ok(copy)
+    Ok((folder, copy))
 }
 
 /// Copies an index with its time: files that changed at that time are compared by their content
 /// (git's documentation, "racy-git").
-fn copy_of(index: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let copy = tempfile::NamedTempFile::new()?;
-    fs_err::copy(index, copy.path())?;
+///
+/// The copy is in a folder of its own, since a git that is ended leaves its lock there.
+fn copy_of(index: &Path) -> std::io::Result<(tempfile::TempDir, PathBuf)> {
+    let folder = tempfile::tempdir()?;
+    let copy = folder.path().join("index");
+    fs_err::copy(index, &copy)?;
     let modified = fs_err::metadata(index)?.modified()?;
-    copy.as_file().set_modified(modified)?;
-    Ok(copy)
+    fs_err::OpenOptions::new()
+        .write(true)
+        .open(&copy)?
+        .set_modified(modified)?;
+    Ok((folder, copy))
 }
 
 /// What the index has of a folder.

@@ -35,8 +35,8 @@ enum Origin {
     Disk {
         path: PathBuf,
         stamp: Stamp,
-        /// What was read of a file whose text counts, so that all of laminate sees the same, and its stamp after that.
-        text: OnceLock<(Vec<u8>, Stamp)>,
+        /// What was read of a file whose text counts, so that all of laminate sees the same.
+        text: OnceLock<Vec<u8>>,
     },
 }
 
@@ -120,11 +120,11 @@ impl Content {
             Origin::Memory(bytes) => return Ok(bytes),
             Origin::Disk { path, text, .. } => (path, text),
         };
-        if let Some((bytes, _)) = text.get() {
+        if let Some(bytes) = text.get() {
             return Ok(bytes);
         }
-        let (mut bytes, mut file) = (Vec::new(), open(path)?);
-        (&mut file).take(LARGEST_TEXT + 1).read_to_end(&mut bytes)?;
+        let mut bytes = Vec::new();
+        open(path)?.take(LARGEST_TEXT + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST_TEXT {
             let reason = format!("larger than {} MiB", LARGEST_TEXT >> 20);
             return Err(std::io::Error::new(
@@ -132,8 +132,7 @@ impl Content {
                 reason,
             ));
         }
-        let stamp = Stamp::of(&file.metadata()?);
-        Ok(&text.get_or_init(|| (bytes, stamp)).0)
+        Ok(text.get_or_init(|| bytes))
     }
 
     /// Returns the first bytes, at most `count`.
@@ -166,22 +165,14 @@ impl Content {
         let _same = self.0.digest.set(digest);
     }
 
-    /// Whether its text was read, so that its digest must be that of this text.
-    pub fn is_read(&self) -> bool {
-        match &self.0.origin {
-            Origin::Memory(_) => true,
-            Origin::Disk { text, .. } => text.get().is_some(),
-        }
-    }
-
     /// Reads the file and returns its digest and its stamp after that, in memory of a constant size.
     pub fn hash(&self) -> std::io::Result<(Digest, Option<Stamp>)> {
         let (path, text) = match &self.0.origin {
             Origin::Memory(bytes) => return Ok((Digest::of(bytes), None)),
             Origin::Disk { path, text, .. } => (path, text),
         };
-        if let Some((text, stamp)) = text.get() {
-            return Ok((Digest::of(text), Some(*stamp)));
+        if let Some(text) = text.get() {
+            return Ok((Digest::of(text), None));
         }
         let mut file = open(path)?;
         let mut hash = Sha256::new();

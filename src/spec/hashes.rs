@@ -35,14 +35,12 @@ const KEPT_FOR: Duration = Duration::from_secs(60 * 24 * 3600);
 
 /// Sets the digest of each regular file. `cache`: the folder of the caches of all stacks; `stack`: the
 /// folder of this one; `begun`: before the files were found.
-///
-/// Returns whether each file is as it was when it was found: what git was asked since then is true of what was hashed.
 pub fn hash(
     files: &Files,
     stack: &Utf8Path,
     cache: Option<&Path>,
     begun: Timestamp,
-) -> Result<bool, Unreadable> {
+) -> Result<(), Unreadable> {
     let mut span = trace::span(Track::Spec, || "hash the files".to_owned());
     let cache = cache.and_then(|folder| Cache::read(folder, stack));
     let begun = begun.as_nanosecond();
@@ -55,8 +53,7 @@ pub fn hash(
         let Some((_, stamp)) = content.place() else {
             continue;
         };
-        let cache = cache.as_ref().filter(|_| !content.is_read());
-        match cache.and_then(|cache| cache.get(path, stamp)) {
+        match cache.as_ref().and_then(|cache| cache.get(path, stamp)) {
             Some(digest) => {
                 content.set_digest(digest.clone());
                 kept.push((path, stamp, content));
@@ -66,7 +63,7 @@ pub fn hash(
     }
     span.note("files known", kept.len());
     span.note("files read", open.len());
-    let (mut bytes, count, mut are_settled) = (0, open.len(), true);
+    let (mut bytes, count) = (0, open.len());
     let hashed = hash_all(&open)?;
     for ((path, content), (digest, after)) in open.into_iter().zip(hashed) {
         content.set_digest(digest);
@@ -77,8 +74,6 @@ pub fn hash(
             && is_settled(before, begun)
         {
             kept.push((path, before, content));
-        } else {
-            are_settled = false;
         }
     }
     span.note("bytes read", bytes);
@@ -87,17 +82,38 @@ pub fn hash(
     {
         cache.write(&kept);
     }
-    Ok(are_settled)
+    Ok(())
 }
 
-/// Returns whether the last change of each file was so long before `begun` that another one would show in its stamp.
-pub fn are_settled(files: &Files, begun: Timestamp) -> bool {
-    let begun = begun.as_nanosecond();
-    let mut contents = files.iter().filter_map(|(_, file)| match file {
-        File::Regular { content, .. } => content.place(),
-        File::Link { .. } | File::Folder | File::Special(_) => None,
-    });
-    contents.all(|(_, stamp)| is_settled(stamp, begun))
+/// The regular files of a stack with their stamps, as they were found.
+pub struct Found(Vec<Content>);
+
+impl Found {
+    /// Returns those of `files`.
+    pub fn new(files: &Files) -> Self {
+        let contents = files.iter().filter_map(|(_, file)| match file {
+            File::Regular { content, .. } => Some(content.clone()),
+            File::Link { .. } | File::Folder | File::Special(_) => None,
+        });
+        Self(contents.collect())
+    }
+
+    /// Returns whether the last change of each file was so long before `begun` that another one would show in its stamp.
+    pub fn are_settled(&self, begun: Timestamp) -> bool {
+        let mut places = self.0.iter().filter_map(Content::place);
+        places.all(|(_, stamp)| is_settled(stamp, begun.as_nanosecond()))
+    }
+
+    /// Looks at each file again, and returns whether all are as they were found. If they were settled, so is all that was read
+    /// of them in between.
+    pub fn are_unchanged(&self) -> bool {
+        let _span = trace::span(Track::Spec, || "look at the files again".to_owned());
+        let mut places = self.0.iter().filter_map(Content::place);
+        places.all(|(path, stamp)| {
+            let metadata = fs_err::symlink_metadata(path);
+            metadata.is_ok_and(|metadata| metadata.is_file() && Stamp::of(&metadata) == stamp)
+        })
+    }
 }
 
 /// Whether the last change of a file was so long before a time, nanoseconds since 1970, that another one since then would show
@@ -233,15 +249,12 @@ mod tests {
     /// A stack's folder with one file, and a folder for its cache.
     struct World {
         folder: tempfile::TempDir,
-        /// Whether the file was as it was found when it was hashed last.
-        is_settled: std::cell::Cell<bool>,
     }
 
     impl World {
         fn new(bytes: &[u8]) -> Self {
             let world = Self {
                 folder: tempfile::tempdir().expect("a folder"),
-                is_settled: std::cell::Cell::default(),
             };
             world.write(bytes);
             world
@@ -259,8 +272,8 @@ mod tests {
             fs_err::write(self.file(), bytes).expect("written");
         }
 
-        /// Hashes the file and returns its digest.
-        fn hash(&self) -> Digest {
+        /// Finds the file.
+        fn files(&self) -> (Files, Content) {
             let metadata = fs_err::symlink_metadata(self.file()).expect("a file");
             let content = Content::on_disk(self.file(), &metadata);
             let mut files = Files::default();
@@ -269,10 +282,15 @@ mod tests {
                 executable: false,
             };
             files.insert(Utf8PathBuf::from("images/x"), file);
+            (files, content)
+        }
+
+        /// Hashes the file and returns its digest.
+        fn hash(&self) -> Digest {
+            let (files, content) = self.files();
             let stack = Utf8Path::from_path(self.folder.path()).expect("UTF-8");
             let begun = Timestamp::now();
-            let settled = hash(&files, stack, Some(&self.cache()), begun);
-            self.is_settled.set(settled.expect("read"));
+            hash(&files, stack, Some(&self.cache()), begun).expect("read");
             content.digest().clone()
         }
 
@@ -302,7 +320,6 @@ mod tests {
         let bytes = vec![1; 2 << 20];
         let world = World::new(&bytes);
         assert_eq!(world.hash(), Digest::of(&bytes));
-        assert!(!world.is_settled.get());
         let cache = fs_err::read_dir(world.cache()).expect("written").next();
         let cache = cache.expect("one").expect("an entry").path();
         let text = fs_err::read_to_string(cache).expect("read");
@@ -315,13 +332,26 @@ mod tests {
         let world = World::new(&bytes);
         std::thread::sleep(Duration::from_millis(2_100));
         assert_eq!(world.hash(), Digest::of(&bytes));
-        assert!(world.is_settled.get() && world.forge());
+        assert!(world.forge());
         assert_eq!(world.hash(), forged(), "it was read again");
-        assert!(world.is_settled.get());
         let bytes = vec![2; 2 << 20];
         world.write(&bytes);
         assert_eq!(world.hash(), Digest::of(&bytes));
-        assert!(!world.is_settled.get());
+    }
+
+    #[test]
+    fn a_file_that_changes_after_it_was_found_is_noticed() {
+        let world = World::new(b"small");
+        let found = || Found::new(&world.files().0);
+        assert!(!found().are_settled(Timestamp::now()));
+        std::thread::sleep(Duration::from_millis(2_100));
+        let before = found();
+        assert!(before.are_settled(Timestamp::now()) && before.are_unchanged());
+        world.write(b"other");
+        assert!(!before.are_unchanged());
+        let before = found();
+        fs_err::remove_file(world.file()).expect("removed");
+        assert!(!before.are_unchanged());
     }
 
     #[test]

@@ -15,6 +15,6 @@ mod path_key;
 pub mod template;
 pub mod tree;
 
-pub use hashes::{are_settled, hash};
+pub use hashes::{Found, hash};
 pub use load::{Layout, Unreadable, find, parse_file, read};
 pub use parse::{DECLARATION, Spec, parse, with_files};

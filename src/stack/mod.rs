@@ -63,9 +63,9 @@ pub use suite::{Select, Serve, Suite, Test};
 pub use tags::TagTemplate;
 pub use writable::{Writable, is_private};
 
-pub use crate::spec::Layout;
 pub use crate::spec::content::Content;
 pub use crate::spec::tree::{File, Files};
+pub use crate::spec::{Found, Layout};
 
 use std::path::Path;
 use std::sync::Arc;
@@ -117,20 +117,6 @@ pub fn find(
     crate::spec::find(file, layout, tree).map_err(LoadFailure::Files)
 }
 
-/// Returns whether no file was changed shortly before `begun`, which was before they were found: a change since then would be
-/// noticed when they are hashed.
-pub fn are_settled(files: &Files, begun: Timestamp) -> bool {
-    crate::spec::are_settled(files, begun)
-}
-
-/// A stack from the disk.
-pub struct Loaded {
-    /// The stack.
-    pub stack: Stack,
-    /// Whether each file it uses is as it was when it was found.
-    pub is_settled: bool,
-}
-
 /// Resolves a spec that was [`parse`]d, with the files that were found beside it. Of these, those that are used are
 /// hashed; no other is read. `cache`: the folder in which digests of files are kept for the next run; `begun`: before the
 /// files were found.
@@ -141,7 +127,7 @@ pub fn load(
     overrides: &Overrides,
     cache: Option<&Path>,
     begun: Timestamp,
-) -> Result<Loaded, LoadFailure> {
+) -> Result<Stack, LoadFailure> {
     let span = trace::span(Track::Spec, || "resolve the stack".to_owned());
     let spec = crate::spec::with_files(spec, files);
     let stack = Stack::new(&spec, overrides).map_err(|faults| LoadFailure::Spec {
@@ -150,11 +136,8 @@ pub fn load(
     })?;
     drop(span);
     let folder = file.parent().unwrap_or(Utf8Path::new(""));
-    let hashed = crate::spec::hash(stack.files(), folder, cache, begun);
-    Ok(Loaded {
-        is_settled: hashed.map_err(LoadFailure::Files)?,
-        stack,
-    })
+    crate::spec::hash(stack.files(), folder, cache, begun).map_err(LoadFailure::Files)?;
+    Ok(stack)
 }
 
 /// The faults of a spec.

@@ -11,7 +11,7 @@ use crate::gather::Comparison;
 use crate::git;
 use crate::source::Sources;
 use crate::spec::lock::Lock;
-use crate::stack::{Files, Layout, LoadFailure, Overrides};
+use crate::stack::{Found, Layout, LoadFailure, Overrides};
 use crate::trace::{self, Track};
 
 /// Reads the spec, images/ and the lock, and asks git for the files it tracks. Nothing is contacted.
@@ -72,18 +72,23 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
         Err(error) => return Err(error.into()),
     };
     let found = crate::stack::find(&path, &layout, tree.as_ref());
-    let is_settled = |found: &Files| crate::stack::are_settled(found, begun);
-    let may_compare = purpose == Purpose::Plan && tree.is_some();
-    let comparison = (may_compare && found.as_ref().is_ok_and(is_settled))
-        .then(|| Comparison::begin(&folder, &files));
+    let is_planned = purpose == Purpose::Plan && tree.is_some();
+    let looked_at = found.as_ref().ok().filter(|_| is_planned).map(Found::new);
+    let looked_at = looked_at.filter(|found| found.are_settled(begun));
+    let comparison = looked_at.map(|found| (Comparison::begin(&folder, &files), found));
     let spec = spec.await.expect("parsing a spec does not panic");
     let cache = cache_folder("digests");
     let loaded = found.and_then(|found| {
         crate::stack::load(spec, found, &path, &overrides, cache.as_deref(), begun)
     });
-    let loaded = loaded.map_err(|failure| load_failure(failure, &shown_folder))?;
-    let comparison = comparison.filter(|_| loaded.is_settled);
-    let stack = loaded.stack.with_folder(&shown_folder);
+    let stack = loaded.map_err(|failure| load_failure(failure, &shown_folder))?;
+    let comparison = match comparison {
+        Some((comparison, found)) if found.are_unchanged() => Some(comparison),
+        // What git saw may be something else than what was read.
+        Some(_) => return Box::pin(load_for(global, Purpose::Read)).await,
+        None => None,
+    };
+    let stack = stack.with_folder(&shown_folder);
     let lock = lock_text.map(|text| lock(text, &shown_folder));
     Ok(Context {
         vars: (overrides.vars.into_iter())
