@@ -23,6 +23,18 @@ fn git(folder: &Path, words: &[&str]) {
     assert!(output.status.success(), "{words:?}: {output:?}");
 }
 
+/// Makes a repository of a folder, with a commit of all its files.
+fn commit_all(folder: &Path) {
+    git(folder, &["init", "--quiet"]);
+    git(folder, &["add", "--all"]);
+    git(folder, &["commit", "--quiet", "--message", "x"]);
+}
+
+/// Waits until files that were written before count as settled.
+async fn settle() {
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+}
+
 /// Writes a program that notes its arguments in `log`, and runs git.
 fn write_counting_git(folder: &Path, log: &Path) {
     write_git(
@@ -66,9 +78,7 @@ async fn a_plan_starts_git_as_often_for_many_images_as_for_one() {
             std::fs::create_dir(folder).expect("a folder");
         }
         write_stack(&stack, images);
-        git(&stack, &["init", "--quiet"]);
-        git(&stack, &["add", "--all"]);
-        git(&stack, &["commit", "--quiet", "--message", "x"]);
+        commit_all(&stack);
         let log = folder.path().join("log");
         write_counting_git(&tools, &log);
         let laminate = Laminate::new()
@@ -106,9 +116,7 @@ async fn git_compares_while_the_stack_is_resolved_unless_a_file_has_just_changed
     let stack = folder.path();
     // So many that git starts before they are resolved.
     write_stack(stack, 300);
-    git(stack, &["init", "--quiet"]);
-    git(stack, &["add", "--all"]);
-    git(stack, &["commit", "--quiet", "--message", "x"]);
+    commit_all(stack);
     let plan = async || {
         let trace = stack.join("trace.json");
         let laminate = Laminate::new()
@@ -121,7 +129,6 @@ async fn git_compares_while_the_stack_is_resolved_unless_a_file_has_just_changed
         let is_early = begin_of(&trace, "git status") < begin_of(&trace, "gather facts");
         (is_early, answer.json()["dirty"].clone())
     };
-    let settle = || tokio::time::sleep(std::time::Duration::from_millis(2_100));
     assert_eq!(plan().await, (false, false.into()));
     settle().await;
     assert_eq!(plan().await, (true, false.into()));
@@ -171,10 +178,7 @@ async fn a_file_that_changes_after_git_has_looked_is_not_taken_for_the_commits()
     let packages = stack.join("images/ap/packages.txt");
     std::fs::create_dir(stack.join("images/ap")).expect("a folder");
     std::fs::write(&packages, "git\n").expect("written");
-    git(stack, &["init", "--quiet"]);
-    git(stack, &["add", "--all"]);
-    git(stack, &["commit", "--quiet", "--message", "x"]);
-    let settle = || tokio::time::sleep(std::time::Duration::from_millis(2_100));
+    commit_all(stack);
     settle().await;
     let clean = plan_while(stack, "true", "true").await;
     assert_eq!(clean["dirty"], false);
@@ -195,9 +199,7 @@ async fn files_are_compared_with_the_commit_that_is_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let stack = folder.path();
     write_stack(stack, 1);
-    git(stack, &["init", "--quiet"]);
-    git(stack, &["add", "--all"]);
-    git(stack, &["commit", "--quiet", "--message", "x"]);
+    commit_all(stack);
     std::fs::write(stack.join("images/image-0/text"), "other").expect("written");
     let before = plan_while(stack, "true", "true").await;
     assert_eq!(before["dirty"], true);

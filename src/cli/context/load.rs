@@ -85,7 +85,10 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
     let comparison = match comparison {
         Some((comparison, found)) if found.are_unchanged() => Some(comparison),
         // What git saw may be something else than what was read.
-        Some(_) => return Box::pin(load_for(global, Purpose::Read)).await,
+        Some((comparison, _)) => {
+            drop(comparison);
+            return Box::pin(load_for(global, Purpose::Read)).await;
+        }
         None => None,
     };
     let stack = stack.with_folder(&shown_folder);
