@@ -115,7 +115,7 @@ pub enum Error {
         refused: Vec<registry::Error>,
     },
     /// Staging does not take the documents of a run, or does not let their tags move.
-    #[error("nothing was built, since staging does not work: {0}")]
+    #[error("staging does not work: {0}")]
     Staged(#[source] staging::Error),
     /// A document in staging, such as the release, cannot be read or written.
     #[error(transparent)]
