@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::support::laminate::Laminate;
+use crate::support::laminate::{Answer, Laminate};
 
 /// The most times that `plan` starts git, however many images there are.
 const GITS: usize = 11;
@@ -23,16 +23,17 @@ fn git(folder: &Path, words: &[&str]) {
     assert!(output.status.success(), "{words:?}: {output:?}");
 }
 
+fn run_shell(folder: &Path, script: &str) {
+    let mut shell = std::process::Command::new("sh");
+    let ended = shell.current_dir(folder).args(["-c", script]).status();
+    assert!(ended.expect("sh starts").success(), "{script}");
+}
+
 /// Makes a repository of a folder, with a commit of all its files.
 fn commit_all(folder: &Path) {
     git(folder, &["init", "--quiet"]);
     git(folder, &["add", "--all"]);
     git(folder, &["commit", "--quiet", "--message", "x"]);
-}
-
-/// Waits until files that were written before count as settled.
-async fn settle() {
-    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
 }
 
 /// Writes a program that notes its arguments in `log`, and runs git.
@@ -111,36 +112,27 @@ fn begin_of(trace: &serde_json::Value, name: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn git_compares_while_the_stack_is_resolved_unless_a_file_has_just_changed() {
+async fn git_compares_while_the_stack_is_resolved() {
     let folder = tempfile::tempdir().expect("a folder");
     let stack = folder.path();
     // So many that git starts before they are resolved.
     write_stack(stack, 300);
     commit_all(stack);
-    let plan = async || {
-        let trace = stack.join("trace.json");
-        let laminate = Laminate::new()
-            .working_folder(stack)
-            .variable("PATH", std::env::var_os("PATH").expect("set"))
-            .variable("LAMINATE_TRACE", &trace);
-        let answer = laminate.run(&["--json", "plan", "--offline"]).await;
-        let trace = std::fs::read(trace).expect("the trace was written");
-        let trace: serde_json::Value = serde_json::from_slice(&trace).expect("valid JSON");
-        let is_early = begin_of(&trace, "git status") < begin_of(&trace, "gather facts");
-        (is_early, answer.json()["dirty"].clone())
-    };
-    assert_eq!(plan().await, (false, false.into()));
-    settle().await;
-    assert_eq!(plan().await, (true, false.into()));
-    std::fs::write(stack.join("images/image-1/text"), "changed").expect("written");
-    assert_eq!(plan().await, (false, true.into()));
-    settle().await;
-    assert_eq!(plan().await, (true, true.into()));
+    let trace = stack.join("trace.json");
+    let laminate = Laminate::new()
+        .working_folder(stack)
+        .variable("PATH", std::env::var_os("PATH").expect("set"))
+        .variable("LAMINATE_TRACE", &trace);
+    let answer = laminate.run(&["--json", "plan", "--offline"]).await;
+    assert_eq!(answer.json()["dirty"], false);
+    let trace = std::fs::read(trace).expect("the trace was written");
+    let trace: serde_json::Value = serde_json::from_slice(&trace).expect("valid JSON");
+    assert!(begin_of(&trace, "git status") < begin_of(&trace, "gather facts"));
 }
 
 /// Plans a stack with a program `git` that runs something before and after files are compared for the first time, while
-/// laminate is stopped. Returns the commit, whether files differ from it, and the keys.
-async fn plan_while(stack: &Path, before: &str, after: &str) -> serde_json::Value {
+/// laminate is stopped.
+async fn plan_while(stack: &Path, before: &str, after: &str) -> Answer {
     let tools = tempfile::tempdir().expect("a folder");
     let once = tools.path().join("once");
     let script = format!(
@@ -160,7 +152,11 @@ async fn plan_while(stack: &Path, before: &str, after: &str) -> serde_json::Valu
     let laminate = Laminate::new()
         .working_folder(stack)
         .variable("PATH", tools.path());
-    let answer = laminate.run(&["--json", "plan", "--offline"]).await;
+    laminate.run(&["--json", "plan", "--offline"]).await
+}
+
+/// Returns the commit that was planned for, whether files differ from it, and the keys.
+fn planned(answer: &Answer) -> serde_json::Value {
     let plan = answer.json();
     let images = plan["images"].as_array().into_iter().flatten();
     let keys: Vec<_> = images.map(|image| image["key"].clone()).collect();
@@ -168,30 +164,74 @@ async fn plan_while(stack: &Path, before: &str, after: &str) -> serde_json::Valu
 }
 
 #[tokio::test]
-async fn a_file_that_changes_after_git_has_looked_is_not_taken_for_the_commits() {
+async fn what_is_compared_with_the_commit_is_what_was_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let stack = folder.path();
     write_stack(stack, 300);
     let more = "  ap: { base: image-0, steps: [{ apt: packages.txt }] }\n";
     let spec = std::fs::read_to_string(stack.join("specs.yml")).expect("read");
     std::fs::write(stack.join("specs.yml"), spec + more).expect("written");
-    let packages = stack.join("images/ap/packages.txt");
     std::fs::create_dir(stack.join("images/ap")).expect("a folder");
-    std::fs::write(&packages, "git\n").expect("written");
+    std::fs::write(stack.join("images/ap/packages.txt"), "git\n").expect("written");
     commit_all(stack);
-    settle().await;
-    let clean = plan_while(stack, "true", "true").await;
+    let clean = planned(&plan_while(stack, "true", "true").await);
     assert_eq!(clean["dirty"], false);
-    for (file, text) in [
-        (&packages, "git\ncurl\n"),
-        (&stack.join("images/image-200/text"), "other"),
+    for (path, change, is_read_before_git_looks) in [
+        (
+            "images/ap/packages.txt",
+            "echo curl >>images/ap/packages.txt",
+            false,
+        ),
+        (
+            "images/image-200/text",
+            "echo other >images/image-200/text",
+            false,
+        ),
+        (
+            "images/image-200/text",
+            "chmod +x images/image-200/text",
+            true,
+        ),
+        (
+            "specs.yml",
+            "sed -i s,/etc/200:,/etc/other:, specs.yml",
+            true,
+        ),
     ] {
-        let change = format!("printf '{text}' >'{}'", file.display());
-        let plan = plan_while(stack, "true", &change).await;
-        assert!(plan["dirty"] == true || plan == clean, "{file:?}");
-        git(stack, &["checkout", "--quiet", "."]);
-        settle().await;
+        let restore = "git checkout --quiet .";
+        // Changed after git has looked, and put back before.
+        for (before, after) in [("true", change), (restore, "true")] {
+            if before == restore {
+                run_shell(stack, change);
+            }
+            let answer = plan_while(stack, before, after).await;
+            if answer.code == 10 {
+                assert!(!is_read_before_git_looks, "{change}: {answer:?}");
+                let planned = planned(&answer);
+                assert!(planned["dirty"] == true || planned == clean, "{change}");
+            } else {
+                let text = format!("`{path}` changed while laminate read the stack");
+                assert!(
+                    answer.code == 4 && answer.stderr.contains(&text),
+                    "{answer:?}"
+                );
+            }
+            run_shell(stack, restore);
+        }
     }
+}
+
+#[tokio::test]
+async fn a_file_that_is_put_back_is_compared_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = folder.path();
+    write_stack(stack, 1);
+    commit_all(stack);
+    std::fs::write(stack.join("images/image-0/text"), "other").expect("written");
+    let dirty = planned(&plan_while(stack, "true", "true").await);
+    let answer = plan_while(stack, "git stash --quiet", "git stash pop --quiet").await;
+    assert_eq!(planned(&answer), dirty);
+    assert_eq!(dirty["dirty"], true);
 }
 
 #[tokio::test]
@@ -201,10 +241,10 @@ async fn files_are_compared_with_the_commit_that_is_reported() {
     write_stack(stack, 1);
     commit_all(stack);
     std::fs::write(stack.join("images/image-0/text"), "other").expect("written");
-    let before = plan_while(stack, "true", "true").await;
+    let before = planned(&plan_while(stack, "true", "true").await);
     assert_eq!(before["dirty"], true);
     let commit = "git -c user.name=a -c user.email=a@example.org commit --quiet --all --message y";
-    let after = plan_while(stack, commit, "true").await;
+    let after = planned(&plan_while(stack, commit, "true").await);
     assert_eq!(after["dirty"], false);
     assert_ne!(after["commit"], before["commit"]);
     assert_eq!(after["keys"], before["keys"]);

@@ -4,7 +4,7 @@ mod load;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use camino::Utf8PathBuf;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ use crate::plan::{self, Plan, Request};
 use crate::registry::{Credentials, Options, Registry};
 use crate::release::refs::{Caller, Question, Runner};
 use crate::spec::lock::Lock;
-use crate::stack::{Image, ImageId, Stack};
+use crate::stack::{Found, Image, ImageId, Stack};
 use crate::tool;
 use crate::trace::{self, Track};
 
@@ -43,7 +43,9 @@ pub struct Context {
     /// Variables given from outside the spec, of those that it declares and uses: a release stores their
     /// values.
     pub vars: BTreeMap<String, String>,
-    /// What git finds of the files that were read, until a plan takes it.
+    /// The files of a repository as they were found.
+    found: Option<Arc<Found>>,
+    /// What git finds of them, until a plan takes it.
     comparison: Mutex<Option<Comparison>>,
 }
 
@@ -144,6 +146,14 @@ impl Context {
             options.request,
         )?;
         Ok((gathered, plan))
+    }
+
+    /// Checks that the files of the stack are still those that this was loaded from.
+    pub async fn ensure_unchanged(&self) -> Result<(), Failure> {
+        match &self.found {
+            Some(found) => Ok(gather::ensure_unchanged(&self.folder, found).await?),
+            None => Ok(()),
+        }
     }
 
     /// Sends a note about external images whose tags were looked up, for commands that build or show what would be built.

@@ -189,6 +189,10 @@ impl From<gather::Error> for Failure {
             gather::Error::External { source, .. } => Self::from(*source),
             gather::Error::Registry(error) => Self::from(error),
             gather::Error::Staging(error) => Self::from(error),
+            error @ (gather::Error::Changed { .. } | gather::Error::Writing) => {
+                Self::from_error(Exit::Environment, error)
+                    .help("run the command again when nothing writes to the files of the stack")
+            }
             error => Self::from_error(Exit::Environment, error),
         }
     }

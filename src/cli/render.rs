@@ -43,7 +43,7 @@ pub async fn run(
     if !args.dry_run && !args.force {
         ensure_empty(&folder)?;
     }
-    let context = context::load(global).await?;
+    let context = context::load_to_plan(global).await?;
     let registry = context::registry(Credentials::from_environment(), events, cancel)?;
     let (gathered, _) = context
         .plan(Some(&registry), &Request::default(), events, cancel)

@@ -1,23 +1,86 @@
-//! What git has checked out, asked before or while the other facts are gathered.
+//! What git has checked out, asked while the stack is loaded or the other facts are gathered.
 
-use camino::Utf8Path;
+use std::path::Path;
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Error, Options};
 use crate::checkout::Checkout;
 use crate::git;
+use crate::stack::{Again, Found};
+
+/// How often files are compared if some of them are written meanwhile.
+const COMPARISONS: usize = 3;
 
 /// A git that compares the files of a stack with the commit. It is ended when this is dropped.
-pub struct Comparison(AbortOnDropHandle<Result<Option<Checkout>, git::Error>>);
+pub struct Comparison {
+    folder: Utf8PathBuf,
+    files: Vec<String>,
+    found: Arc<Found>,
+    git: Git,
+}
+
+type Git = AbortOnDropHandle<Result<Option<Checkout>, git::Error>>;
 
 impl Comparison {
-    /// Begins to compare `files`, which are relative to `folder`. The result is true of files that are hashed later if they do
-    /// not change in between.
-    pub fn begin(folder: &Utf8Path, files: &[String]) -> Self {
-        let (folder, files) = (folder.to_owned(), files.to_owned());
-        let task = tokio::spawn(async move { git::read_checkout(&folder, &files).await });
-        Self(AbortOnDropHandle::new(task))
+    /// Begins to compare `files`, which are relative to `folder`, after they were found.
+    pub fn begin(folder: &Utf8Path, files: &[String], found: Arc<Found>) -> Self {
+        Self {
+            git: begin(folder, files),
+            folder: folder.to_owned(),
+            files: files.to_owned(),
+            found,
+        }
     }
+
+    /// Returns what git finds. It is true of what was read of the files: they are looked at again after it.
+    async fn end(self) -> Result<Option<Checkout>, Error> {
+        let Self {
+            folder,
+            files,
+            mut found,
+            mut git,
+        } = self;
+        for _ in 0..COMPARISONS {
+            let checkout = git.await.expect("reading a checkout does not panic")?;
+            match again(Arc::clone(&found)).await {
+                Again::Same => return Ok(checkout),
+                Again::Written(now) => found = Arc::new(now),
+                Again::Changed(path) => return Err(changed(&folder, &path)),
+            }
+            git = begin(&folder, &files);
+        }
+        Err(Error::Writing)
+    }
+}
+
+fn begin(folder: &Utf8Path, files: &[String]) -> Git {
+    let (folder, files) = (folder.to_owned(), files.to_owned());
+    let task = tokio::spawn(async move { git::read_checkout(&folder, &files).await });
+    AbortOnDropHandle::new(task)
+}
+
+fn changed(folder: &Utf8Path, path: &Path) -> Error {
+    let path = path.strip_prefix(folder).unwrap_or(path);
+    Error::Changed {
+        path: path.display().to_string(),
+    }
+}
+
+/// Checks that nothing was written to the files of a stack since they were found.
+pub async fn ensure_unchanged(folder: &Utf8Path, found: &Arc<Found>) -> Result<(), Error> {
+    match again(Arc::clone(found)).await {
+        Again::Same => Ok(()),
+        Again::Written(_) => Err(Error::Writing),
+        Again::Changed(path) => Err(changed(folder, &path)),
+    }
+}
+
+async fn again(found: Arc<Found>) -> Again {
+    let task = tokio::task::spawn_blocking(move || found.again());
+    task.await.expect("looking at files does not panic")
 }
 
 /// Returns what git has checked out, and whether git is not installed.
@@ -26,12 +89,15 @@ pub(super) async fn checkout(
     comparison: Option<Comparison>,
 ) -> Result<(Option<Checkout>, bool), Error> {
     let found = match comparison {
-        Some(Comparison(task)) => task.await.expect("reading a checkout does not panic"),
-        None => git::read_checkout(options.folder, options.files).await,
+        Some(comparison) => comparison.end().await,
+        None => {
+            let found = git::read_checkout(options.folder, options.files).await;
+            found.map_err(Error::from)
+        }
     };
     match found {
         Ok(checkout) => Ok((checkout, false)),
-        Err(git::Error::NotFound) => Ok((None, true)),
-        Err(error) => Err(error.into()),
+        Err(Error::Git(git::Error::NotFound)) => Ok((None, true)),
+        Err(error) => Err(error),
     }
 }

@@ -26,8 +26,8 @@ use crate::staging::{self, Staging, State};
 use crate::trace::{self, Track};
 
 pub use bases::{Needs, external_images};
-pub use comparison::Comparison;
 use comparison::checkout;
+pub use comparison::{Comparison, ensure_unchanged};
 
 /// What facts are gathered for.
 #[derive(Clone, Copy)]
@@ -77,6 +77,15 @@ pub enum Error {
     /// git failed.
     #[error(transparent)]
     Git(#[from] git::Error),
+    /// A file is not what was read of it.
+    #[error("`{path}` changed while laminate read the stack")]
+    Changed {
+        /// Relative to the folder of the spec.
+        path: String,
+    },
+    /// Files were written meanwhile, with what they had.
+    #[error("files of the stack were written while laminate read them")]
+    Writing,
     /// A registry failed.
     #[error(transparent)]
     Registry(#[from] registry::Error),

@@ -45,6 +45,8 @@ enum Origin {
 pub struct Stamp {
     /// Bytes.
     pub size: u64,
+    /// Its kind and permissions (inode(7), "The file type and mode").
+    pub mode: u32,
     /// The time of the last change of the content, nanoseconds since 1970.
     pub modified: i128,
     /// The time of the last change of the file or its name, nanoseconds since 1970. Programs cannot set it.
@@ -60,6 +62,7 @@ impl Stamp {
             |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
         Self {
             size: metadata.len(),
+            mode: metadata.mode(),
             modified: nanos(metadata.mtime(), metadata.mtime_nsec()),
             changed: nanos(metadata.ctime(), metadata.ctime_nsec()),
             inode: metadata.ino(),
@@ -167,26 +170,45 @@ impl Content {
 
     /// Reads the file and returns its digest and its stamp after that, in memory of a constant size.
     pub fn hash(&self) -> std::io::Result<(Digest, Option<Stamp>)> {
-        let (path, text) = match &self.0.origin {
-            Origin::Memory(bytes) => return Ok((Digest::of(bytes), None)),
-            Origin::Disk { path, text, .. } => (path, text),
+        match &self.0.origin {
+            Origin::Memory(bytes) => Ok((Digest::of(bytes), None)),
+            Origin::Disk { path, text, stamp } => match text.get() {
+                Some(text) => Ok((Digest::of(text), None)),
+                None => {
+                    let (digest, after) = hash_file(path, stamp.size)?;
+                    Ok((digest, Some(after)))
+                }
+            },
+        }
+    }
+
+    /// Returns whether the file has the bytes that were read of it, now. Of one that was not read, any are the same.
+    pub fn is_as_read(&self) -> std::io::Result<bool> {
+        let Origin::Disk { path, text, stamp } = &self.0.origin else {
+            return Ok(true);
         };
-        if let Some(text) = text.get() {
-            return Ok((Digest::of(text), None));
+        let read = text.get().map(|text| Digest::of(text));
+        match read.as_ref().or_else(|| self.0.digest.get()) {
+            Some(read) => Ok(hash_file(path, stamp.size)?.0 == *read),
+            None => Ok(true),
         }
-        let mut file = open(path)?;
-        let mut hash = Sha256::new();
-        // One byte more: a file that did not grow is read at once.
-        let size = usize::try_from(self.size()).unwrap_or(PIECE);
-        let mut piece = vec![0; size.saturating_add(1).clamp(SMALLEST_PIECE, PIECE)];
-        loop {
-            let count = file.read(&mut piece)?;
-            if count == 0 {
-                let stamp = Stamp::of(&file.metadata()?);
-                return Ok((Digest::from_sha256(hash), Some(stamp)));
-            }
-            hash.update(&piece[..count]);
+    }
+}
+
+/// Reads a file that has about this size, bytes.
+fn hash_file(path: &Path, size: u64) -> std::io::Result<(Digest, Stamp)> {
+    let mut file = open(path)?;
+    let mut hash = Sha256::new();
+    // One byte more: a file that did not grow is read at once.
+    let size = usize::try_from(size).unwrap_or(PIECE);
+    let mut piece = vec![0; size.saturating_add(1).clamp(SMALLEST_PIECE, PIECE)];
+    loop {
+        let count = file.read(&mut piece)?;
+        if count == 0 {
+            let stamp = Stamp::of(&file.metadata()?);
+            return Ok((Digest::from_sha256(hash), stamp));
         }
+        hash.update(&piece[..count]);
     }
 }
 

@@ -21,7 +21,7 @@ use crate::name::Digest;
 use crate::trace::{self, Track};
 
 /// The first line of a cache; another one is not read.
-const HEADER: &str = "laminate digests 1";
+const HEADER: &str = "laminate digests 2";
 
 /// How long ago the last change of a file must be for its digest to be kept, nanoseconds: no file system
 /// in use keeps times less exactly.
@@ -85,40 +85,9 @@ pub fn hash(
     Ok(())
 }
 
-/// The regular files of a stack with their stamps, as they were found.
-pub struct Found(Vec<Content>);
-
-impl Found {
-    /// Returns those of `files`.
-    pub fn new(files: &Files) -> Self {
-        let contents = files.iter().filter_map(|(_, file)| match file {
-            File::Regular { content, .. } => Some(content.clone()),
-            File::Link { .. } | File::Folder | File::Special(_) => None,
-        });
-        Self(contents.collect())
-    }
-
-    /// Returns whether the last change of each file was so long before `begun` that another one would show in its stamp.
-    pub fn are_settled(&self, begun: Timestamp) -> bool {
-        let mut places = self.0.iter().filter_map(Content::place);
-        places.all(|(_, stamp)| is_settled(stamp, begun.as_nanosecond()))
-    }
-
-    /// Looks at each file again, and returns whether all are as they were found. If they were settled, so is all that was read
-    /// of them in between.
-    pub fn are_unchanged(&self) -> bool {
-        let _span = trace::span(Track::Spec, || "look at the files again".to_owned());
-        let mut places = self.0.iter().filter_map(Content::place);
-        places.all(|(path, stamp)| {
-            let metadata = fs_err::symlink_metadata(path);
-            metadata.is_ok_and(|metadata| metadata.is_file() && Stamp::of(&metadata) == stamp)
-        })
-    }
-}
-
 /// Whether the last change of a file was so long before a time, nanoseconds since 1970, that another one since then would show
 /// in its stamp.
-fn is_settled(stamp: Stamp, time: i128) -> bool {
+pub(super) fn is_settled(stamp: Stamp, time: i128) -> bool {
     stamp.modified.max(stamp.changed) + SETTLED < time
 }
 
@@ -127,16 +96,25 @@ type Hashed = (Digest, Option<Stamp>);
 
 /// Hashes contents on all processors.
 fn hash_all(list: &[(&Utf8PathBuf, &Content)]) -> Result<Vec<Hashed>, Unreadable> {
+    let hashed = on_all_processors(list, |(_, content)| content.hash());
+    hashed.into_iter().map(|hashed| Ok(hashed?)).collect()
+}
+
+/// Returns what `work` returns for each of `list`, in its order. All processors work on it.
+pub(super) fn on_all_processors<T: Sync, R: Send>(
+    list: &[T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(list.len()));
-    let work = || {
+    let run = || {
         let mut own = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some((_, content)) = list.get(index) else {
+            let Some(one) = list.get(index) else {
                 break;
             };
-            own.push((index, content.hash()));
+            own.push((index, work(one)));
         }
         let mut results = results.lock().expect("no code under this lock panics");
         results.extend(own);
@@ -145,16 +123,15 @@ fn hash_all(list: &[(&Utf8PathBuf, &Content)]) -> Result<Vec<Hashed>, Unreadable
     let threads = processors.min(list.len() / 64 + 1).min(8);
     std::thread::scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(work);
+            scope.spawn(run);
         }
-        work();
+        run();
     });
     let mut results = results
         .into_inner()
         .expect("no code under this lock panics");
     results.sort_by_key(|(index, _)| *index);
-    let results = results.into_iter();
-    results.map(|(_, hashed)| Ok(hashed?)).collect()
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The digests of one stack's files that an earlier run kept.
@@ -213,12 +190,16 @@ fn text(entries: &[(&Utf8PathBuf, Stamp, &Content)]) -> String {
         }
         let Stamp {
             size,
+            mode,
             modified,
             changed,
             inode,
         } = stamp;
         let hex = content.digest().hex();
-        let _ = writeln!(text, "{size} {modified} {changed} {inode} {hex} {path}");
+        let _ = writeln!(
+            text,
+            "{size} {mode} {modified} {changed} {inode} {hex} {path}"
+        );
     }
     text
 }
@@ -229,9 +210,10 @@ fn parse(text: &str) -> HashMap<String, (Stamp, Digest)> {
         return HashMap::new();
     };
     let entry = |line: &str| {
-        let mut words = line.splitn(6, ' ');
+        let mut words = line.splitn(7, ' ');
         let stamp = Stamp {
             size: words.next()?.parse().ok()?,
+            mode: words.next()?.parse().ok()?,
             modified: words.next()?.parse().ok()?,
             changed: words.next()?.parse().ok()?,
             inode: words.next()?.parse().ok()?,
@@ -340,21 +322,6 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changes_after_it_was_found_is_noticed() {
-        let world = World::new(b"small");
-        let found = || Found::new(&world.files().0);
-        assert!(!found().are_settled(Timestamp::now()));
-        std::thread::sleep(Duration::from_millis(2_100));
-        let before = found();
-        assert!(before.are_settled(Timestamp::now()) && before.are_unchanged());
-        world.write(b"other");
-        assert!(!before.are_unchanged());
-        let before = found();
-        fs_err::remove_file(world.file()).expect("removed");
-        assert!(!before.are_unchanged());
-    }
-
-    #[test]
     fn a_small_stack_keeps_no_cache() {
         let world = World::new(b"small");
         assert_eq!(world.hash(), Digest::of(b"small"));
@@ -363,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_cache_of_another_version_is_empty() {
-        assert!(parse("laminate digests 2\n1 2 3 4 5 6\n").is_empty());
+        assert!(parse("laminate digests 1\n1 2 3 4 5 6\n").is_empty());
         assert!(parse("").is_empty());
     }
 }

@@ -60,7 +60,7 @@ impl Default for Layout {
 }
 
 /// The name of the folder of all files.
-const IMAGES: &str = "images";
+pub(super) const IMAGES: &str = "images";
 
 /// The name of the lock.
 const LOCK: &str = "specs.lock";

@@ -3,9 +3,10 @@
 //! A spec is a tree of texts with their places ([`node`]); texts are cut at their variables
 //! ([`template`]), files are kept as git sees them ([`tree`]), and [`lock`] is `specs.lock`.
 //! [`read`] and [`find`] read it from the disk and [`hash`] hashes the files that are used; a [`content`] is read when it
-//! is needed. `stack` resolves it.
+//! is needed, and [`Found`] looks whether all is still as it was. `stack` resolves it.
 
 pub mod content;
+mod found;
 mod hashes;
 mod load;
 pub mod lock;
@@ -15,6 +16,7 @@ mod path_key;
 pub mod template;
 pub mod tree;
 
-pub use hashes::{Found, hash};
+pub use found::{Again, Found, TextFile};
+pub use hashes::hash;
 pub use load::{Layout, Unreadable, find, parse_file, read};
 pub use parse::{DECLARATION, Spec, parse, with_files};

@@ -65,7 +65,7 @@ pub use writable::{Writable, is_private};
 
 pub use crate::spec::content::Content;
 pub use crate::spec::tree::{File, Files};
-pub use crate::spec::{Found, Layout};
+pub use crate::spec::{Again, Found, Layout, TextFile};
 
 use std::path::Path;
 use std::sync::Arc;

@@ -82,6 +82,10 @@ async fn carry_out(
     let planned = (&gathered, &plan);
     preview::check(context, online, planned, PolicyFindings::Left, events).await?;
     let whole = whole(global, options).await?;
+    if whole.is_some() {
+        // Both are of the same files.
+        context.ensure_unchanged().await?;
+    }
     let caller = context.caller().await;
     let environment = context::build_environment(credentials, caller);
     let prepared = Prepared::new(Job {

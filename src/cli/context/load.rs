@@ -1,7 +1,7 @@
 //! Loads a stack from the disk, with what git knows of its files.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -11,7 +11,7 @@ use crate::gather::Comparison;
 use crate::git;
 use crate::source::Sources;
 use crate::spec::lock::Lock;
-use crate::stack::{Found, Layout, LoadFailure, Overrides};
+use crate::stack::{Found, Layout, LoadFailure, Overrides, TextFile};
 use crate::trace::{self, Track};
 
 /// Reads the spec, images/ and the lock, and asks git for the files it tracks. Nothing is contacted.
@@ -54,9 +54,11 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
     let shown_folder = shown_folder.to_string_lossy();
     // All that git compares is looked at before it does.
     let begun = jiff::Timestamp::now();
-    let lock_text = lock_text(&folder)?;
+    let (lock_text, lock_found) = lock_text(&folder)?;
+    let spec_found = TextFile::find(&path);
     let text = crate::stack::read(&path);
     let text = text.map_err(|failure| load_failure(failure, &shown_folder))?;
+    let spec_found = spec_found.with_text(&text);
     // While git runs and the files are found.
     let spec = tokio::task::spawn_blocking({
         let path = path.clone();
@@ -71,26 +73,24 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
         }
         Err(error) => return Err(error.into()),
     };
-    let found = crate::stack::find(&path, &layout, tree.as_ref());
-    let is_planned = purpose == Purpose::Plan && tree.is_some();
-    let looked_at = found.as_ref().ok().filter(|_| is_planned).map(Found::new);
-    let looked_at = looked_at.filter(|found| found.are_settled(begun));
-    let comparison = looked_at.map(|found| (Comparison::begin(&folder, &files), found));
+    let files_found = crate::stack::find(&path, &layout, tree.as_ref());
+    let found = match (&files_found, &tree) {
+        (Ok(files), Some(tree)) => {
+            let texts = vec![spec_found, lock_found];
+            let found = Found::new(&path, &layout, files, tree, texts, begun);
+            Some(Arc::new(found))
+        }
+        _ => None,
+    };
+    let is_planned = purpose == Purpose::Plan;
+    let comparison = (found.as_ref().filter(|_| is_planned))
+        .map(|found| Comparison::begin(&folder, &files, Arc::clone(found)));
     let spec = spec.await.expect("parsing a spec does not panic");
     let cache = cache_folder("digests");
-    let loaded = found.and_then(|found| {
+    let loaded = files_found.and_then(|found| {
         crate::stack::load(spec, found, &path, &overrides, cache.as_deref(), begun)
     });
     let stack = loaded.map_err(|failure| load_failure(failure, &shown_folder))?;
-    let comparison = match comparison {
-        Some((comparison, found)) if found.are_unchanged() => Some(comparison),
-        // What git saw may be something else than what was read.
-        Some((comparison, _)) => {
-            drop(comparison);
-            return Box::pin(load_for(global, Purpose::Read)).await;
-        }
-        None => None,
-    };
     let stack = stack.with_folder(&shown_folder);
     let lock = lock_text.map(|text| lock(text, &shown_folder));
     Ok(Context {
@@ -102,6 +102,7 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
         files,
         warnings,
         lock: lock.transpose()?,
+        found,
         comparison: Mutex::new(comparison),
     })
 }
@@ -121,10 +122,15 @@ fn load_failure(failure: LoadFailure, shown: &str) -> Failure {
 }
 
 /// Reads `specs.lock` of a folder, if it has one.
-fn lock_text(folder: &Utf8Path) -> Result<Option<String>, Failure> {
-    match fs_err::read_to_string(folder.join("specs.lock")) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+fn lock_text(folder: &Utf8Path) -> Result<(Option<String>, TextFile), Failure> {
+    let path = folder.join("specs.lock");
+    let found = TextFile::find(&path);
+    match fs_err::read_to_string(&path) {
+        Ok(text) => {
+            let found = found.with_text(&text);
+            Ok((Some(text), found))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((None, found)),
         Err(error) => Err(Failure::new(Exit::Spec, error.to_string())),
     }
 }
