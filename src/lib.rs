@@ -31,6 +31,7 @@ pub(crate) mod mask;
 pub(crate) mod name;
 pub(crate) mod nodes;
 pub(crate) mod oci;
+pub(crate) mod parallel;
 pub(crate) mod parity;
 pub(crate) mod path;
 pub(crate) mod plan;

@@ -117,14 +117,9 @@ pub async fn read_work_tree(
 /// Returns the files of one repository and of those in it.
 async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> {
     let git = Git::plain(folder);
-    let (index, others, ignored, file_mode) = tokio::try_join!(
+    let (index, (others, ignored), file_mode) = tokio::try_join!(
         read_index(&git, paths),
-        list(&git, &["--others", "--exclude-standard"], paths),
-        list(
-            &git,
-            &["--others", "--ignored", "--exclude-standard", "--directory"],
-            paths
-        ),
+        others_and_ignored(&git, paths),
         git.run(&["config", "--type=bool", "--get", "core.fileMode"]),
     )?;
     let mut tree = WorkTree {
@@ -157,6 +152,23 @@ async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> 
         }
     }
     Ok(tree)
+}
+
+/// Returns the files and repositories that git does not track and would, and what it ignores.
+async fn others_and_ignored(
+    git: &Git,
+    paths: &[PathBuf],
+) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Error> {
+    // A fresh clone has neither. To ask for both at once is one walk in place of two, which looks for no `.gitignore`.
+    let all = list(git, &["--others", "--directory"], paths).await?;
+    if all.is_empty() {
+        return Ok(Default::default());
+    }
+    let ignored = ["--others", "--ignored", "--exclude-standard", "--directory"];
+    tokio::try_join!(
+        list(git, &["--others", "--exclude-standard"], paths),
+        list(git, &ignored, paths),
+    )
 }
 
 /// Returns the paths without folders that have others of them: git lists such a folder because all its

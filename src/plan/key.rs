@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::name::{Digest, Reference};
+use crate::parallel;
 use crate::path::by_parts;
 use crate::stack::{
     Base, Compression, EnvString, ExternalImage, File, Image, ImageId, ImageSource, Refresh,
@@ -149,12 +150,37 @@ impl Keys {
 }
 
 fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<ImageKey> {
-    let mut keys: Vec<ImageKey> = Vec::with_capacity(stack.images().len());
-    for image in stack.images() {
-        let images = images(stack, image, &keys, facts);
-        keys.push(images.map(|images| Arc::new(keyed(stack, image, images, facts))));
+    let mut keys: Vec<Option<ImageKey>> = vec![None; stack.images().len()];
+    for level in levels(stack) {
+        let made = parallel::map(&level, |id| {
+            let image = &stack[*id];
+            let images = images(stack, image, &keys, facts);
+            images.map(|images| Arc::new(keyed(stack, image, images, facts)))
+        });
+        for (id, key) in level.into_iter().zip(made) {
+            keys[id.0] = Some(key);
+        }
     }
-    keys
+    let keys = keys.into_iter();
+    keys.map(|key| key.expect("each image is on a level"))
+        .collect()
+}
+
+/// Returns all images by how many are below them: none of a level needs another one of it.
+fn levels(stack: &Stack) -> Vec<Vec<ImageId>> {
+    let mut heights: Vec<usize> = Vec::with_capacity(stack.images().len());
+    let mut levels: Vec<Vec<ImageId>> = Vec::new();
+    for id in stack.ids() {
+        // An image is after those that it needs.
+        let below = stack[id].copied.values().copied().chain(stack.base(id));
+        let height = below.map(|needed| heights[needed.0] + 1).max().unwrap_or(0);
+        heights.push(height);
+        if levels.len() == height {
+            levels.push(Vec::new());
+        }
+        levels[height].push(id);
+    }
+    levels
 }
 
 /// Returns the components of all images that an image needs: first its base, then those it copies from,
@@ -162,11 +188,12 @@ fn keys(stack: &Stack, facts: &KeyFacts) -> Vec<ImageKey> {
 fn images(
     stack: &Stack,
     image: &Image,
-    keys: &[ImageKey],
+    keys: &[Option<ImageKey>],
     facts: &KeyFacts,
 ) -> Result<Vec<Component>, BTreeSet<Reference>> {
     let in_stack = |kind: ComponentKind, id: ImageId| {
-        let key = &keys[id.0].as_ref().map_err(BTreeSet::clone)?.key;
+        let key = keys[id.0].as_ref().expect("it is on a lower level");
+        let key = &key.as_ref().map_err(BTreeSet::clone)?.key;
         Ok::<_, BTreeSet<Reference>>(Component::new(kind, stack[id].name.as_str(), key.as_str()))
     };
     let external = |kind: ComponentKind, external: &ExternalImage| {

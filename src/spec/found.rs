@@ -10,11 +10,12 @@ use jiff::Timestamp;
 use nix::libc::{S_IFMT, S_IXUSR};
 
 use super::content::{Content, Stamp};
-use super::hashes::{is_settled, on_all_processors};
+use super::hashes::is_settled;
 use super::load::{IMAGES, Layout};
 use super::tree::{File, Files};
 use crate::checkout::WorkTree;
 use crate::name::Digest;
+use crate::parallel;
 use crate::trace::{self, Track};
 
 /// All that makes up a stack, as it was found.
@@ -77,6 +78,7 @@ impl Found {
     ) -> Self {
         let disk = spec.parent().unwrap_or(Utf8Path::new(""));
         let disk = disk.join(&layout.images);
+        let texts_count = texts.len();
         let mut entries: Vec<Entry> = texts.into_iter().map(Entry::Text).collect();
         entries.extend(files.iter().filter_map(|(path, file)| match file {
             File::Regular { content, .. } => {
@@ -90,7 +92,9 @@ impl Found {
             }),
             File::Folder | File::Special(_) => None,
         }));
-        for path in &tree.files {
+        // All that was found is in the tree.
+        let is_complete = entries.len() - texts_count == tree.files.len();
+        for path in tree.files.iter().filter(|_| !is_complete) {
             let inner = path.strip_prefix(&layout.images).ok();
             let Some(inner) = inner.and_then(Utf8Path::from_path) else {
                 continue;
@@ -114,7 +118,7 @@ impl Found {
         if Layout::read(&self.spec).ok().as_ref() != Some(&self.layout) {
             return Again::Changed(self.spec.clone().into());
         }
-        let looks = on_all_processors(&self.entries, |entry| entry.again(self.begun));
+        let looks = parallel::map(&self.entries, |entry| entry.again(self.begun));
         let mut written = None;
         for (index, look) in looks.into_iter().enumerate() {
             match look {

@@ -6,8 +6,6 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -18,6 +16,7 @@ use super::load::Unreadable;
 use super::tree::{File, Files};
 use crate::disk::write_atomically;
 use crate::name::Digest;
+use crate::parallel;
 use crate::trace::{self, Track};
 
 /// The first line of a cache; another one is not read.
@@ -96,42 +95,8 @@ type Hashed = (Digest, Option<Stamp>);
 
 /// Hashes contents on all processors.
 fn hash_all(list: &[(&Utf8PathBuf, &Content)]) -> Result<Vec<Hashed>, Unreadable> {
-    let hashed = on_all_processors(list, |(_, content)| content.hash());
+    let hashed = parallel::map(list, |(_, content)| content.hash());
     hashed.into_iter().map(|hashed| Ok(hashed?)).collect()
-}
-
-/// Returns what `work` returns for each of `list`, in its order. All processors work on it.
-pub(super) fn on_all_processors<T: Sync, R: Send>(
-    list: &[T],
-    work: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::with_capacity(list.len()));
-    let run = || {
-        let mut own = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(one) = list.get(index) else {
-                break;
-            };
-            own.push((index, work(one)));
-        }
-        let mut results = results.lock().expect("no code under this lock panics");
-        results.extend(own);
-    };
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = processors.min(list.len() / 64 + 1).min(8);
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(run);
-        }
-        run();
-    });
-    let mut results = results
-        .into_inner()
-        .expect("no code under this lock panics");
-    results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The digests of one stack's files that an earlier run kept.

@@ -32,6 +32,7 @@ pub const ROOMS: &[Room] = &[
     pure("path", &[]),
     pure("size", &[]),
     pure("list", &[]),
+    pure("parallel", &[]),
     pure("tail", &[]),
     pure("mask", &[]),
     pure("shown", &[]),
@@ -52,6 +53,7 @@ pub const ROOMS: &[Room] = &[
         &[
             "source",
             "name",
+            "parallel",
             "path",
             "diagnostic",
             "checkout",
@@ -79,6 +81,7 @@ pub const ROOMS: &[Room] = &[
         &[
             "list",
             "name",
+            "parallel",
             "path",
             "diagnostic",
             "checkout",

@@ -1,0 +1,60 @@
+//! Work on many small things, on all processors at once.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// So few things take less time than to start a thread.
+const PER_THREAD: usize = 64;
+
+/// More threads would wait for the disk or for memory.
+const MOST_THREADS: usize = 8;
+
+/// Returns what `work` returns for each of `list`, in its order.
+pub fn map<T: Sync, R: Send>(list: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = processors
+        .min(list.len() / PER_THREAD + 1)
+        .min(MOST_THREADS);
+    if threads == 1 {
+        return list.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(list.len()));
+    let run = || {
+        let mut own = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(one) = list.get(index) else {
+                break;
+            };
+            own.push((index, work(one)));
+        }
+        let mut results = results.lock().expect("no code under this lock panics");
+        results.extend(own);
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(run);
+        }
+        run();
+    });
+    let mut results = results
+        .into_inner()
+        .expect("no code under this lock panics");
+    results.sort_unstable_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_in_the_order_of_the_list() {
+        for count in [0, 1, PER_THREAD, 10 * PER_THREAD] {
+            let list: Vec<usize> = (0..count).collect();
+            let doubled: Vec<usize> = list.iter().map(|n| 2 * n).collect();
+            assert_eq!(map(&list, |n| 2 * n), doubled);
+        }
+    }
+}
