@@ -3,8 +3,8 @@
 //! [`Declarations::read`] reads the tree; names refer to nothing yet, and nothing is inherited.
 //! `resolve` makes a `Stack` of it.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
@@ -79,7 +79,7 @@ struct SpecReader<'a> {
     spec: &'a Spec,
     overrides: &'a Overrides,
     /// Names of variables that were used so far.
-    used: RefCell<BTreeSet<String>>,
+    used: Mutex<BTreeSet<String>>,
     problems: &'a Problems,
     top: Fields<'a>,
     /// Without variables.
@@ -100,7 +100,7 @@ impl Declarations {
             )?,
             spec,
             overrides,
-            used: RefCell::default(),
+            used: Mutex::default(),
             problems,
             reader,
         };
@@ -136,6 +136,9 @@ impl<'a> SpecReader<'a> {
         {
             url::find_all(node, &mut |span| self.problems.report(url::in_url(span)));
         }
+        let used = self.used.lock().expect("no code under this lock panics");
+        // Not those that laminate sets itself.
+        let used_vars = used.intersection(&names.everywhere).cloned().collect();
         Declarations {
             name,
             registry,
@@ -143,8 +146,7 @@ impl<'a> SpecReader<'a> {
             build: self.build(),
             compression: compression::read(&self.reader, &self.top),
             refs: self.refs(),
-            // Not those that laminate sets itself.
-            used_vars: (self.used.take().intersection(&names.everywhere).cloned()).collect(),
+            used_vars,
             variants,
             files,
         }
@@ -205,11 +207,13 @@ impl<'a> SpecReader<'a> {
             variants: names.map(|name| name.as_str()).collect(),
             variant: node.variant.name.as_ref().map(|name| name.as_str()),
         };
-        let images = images
-            .iter()
+        let images = images.iter();
+        let images: Vec<&ImageNode> = images
             .filter(|image| node.images.contains(image.name.as_str()))
-            .filter_map(|image| DeclaredImage::read(&scope, image));
-        let mut images: Vec<DeclaredImage> = images.collect();
+            .collect();
+        let read = |image: &&ImageNode| DeclaredImage::read(&scope, image);
+        let images = self.problems.in_order(&images, read);
+        let mut images: Vec<DeclaredImage> = images.into_iter().flatten().collect();
         add_triggered_files(&mut images, &reader, &paths);
         let declared = DeclaredVariant {
             variant: node.variant.clone(),
@@ -228,7 +232,7 @@ impl<'a> SpecReader<'a> {
                 .unwrap_or_default(),
             images,
         };
-        self.used.borrow_mut().extend(variables.used());
+        scope.note_used(&variables);
         declared
     }
 

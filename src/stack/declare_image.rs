@@ -125,7 +125,7 @@ impl DeclaredImage {
             entries,
         };
         let declared = reader.declared();
-        scope.top.used.borrow_mut().extend(variables.used());
+        scope.note_used(&variables);
         Some(Self {
             vars: variables.values,
             ..declared

@@ -152,6 +152,10 @@ impl<'a> Reader<'a> {
     }
 
     fn fill(&self, text: &str, span: Span) -> Option<String> {
+        if !text.contains("${") {
+            // Most texts.
+            return url::user_info(text).is_none().then(|| text.to_owned());
+        }
         let template = self.template(text, span)?;
         let parts: Vec<Option<String>> = template
             .0
