@@ -1,14 +1,14 @@
 //! Values in `when:` that no image of any variant has: the step would be left out of all images without a word.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::source::Span;
 
 /// All values in `when:` that were read, by their places. A place is read once for each image of each variant.
 #[derive(Debug, Default)]
-pub struct Conditions(Mutex<BTreeMap<Span, Condition>>);
+pub struct Conditions(RefCell<BTreeMap<Span, Condition>>);
 
 #[derive(Debug)]
 struct Condition {
@@ -23,7 +23,7 @@ struct Condition {
 impl Conditions {
     /// Notes what a variable must be at a place, and what it is; `None`: the image does not have it.
     pub fn note(&self, span: Span, name: &str, expected: &str, found: Option<&str>) {
-        let mut all = self.0.lock().expect("no code under this lock panics");
+        let mut all = self.0.borrow_mut();
         let condition = all.entry(span).or_insert_with(|| Condition {
             name: name.to_owned(),
             expected: expected.to_owned(),
@@ -42,7 +42,7 @@ impl Conditions {
         given: &BTreeMap<String, String>,
         declared: &BTreeSet<String>,
     ) -> Vec<Diagnostic> {
-        let all = self.0.lock().expect("no code under this lock panics");
+        let all = self.0.borrow();
         let unmet = all
             .iter()
             .filter(|(_, it)| !it.is_met && !given.contains_key(&it.name));

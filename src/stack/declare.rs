@@ -3,8 +3,8 @@
 //! [`Declarations::read`] reads the tree; names refer to nothing yet, and nothing is inherited.
 //! `resolve` makes a `Stack` of it.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
@@ -79,7 +79,7 @@ struct SpecReader<'a> {
     spec: &'a Spec,
     overrides: &'a Overrides,
     /// Names of variables that were used so far.
-    used: Mutex<BTreeSet<String>>,
+    used: RefCell<BTreeSet<String>>,
     problems: &'a Problems,
     top: Fields<'a>,
     /// Without variables.
@@ -100,7 +100,7 @@ impl Declarations {
             )?,
             spec,
             overrides,
-            used: Mutex::default(),
+            used: RefCell::default(),
             problems,
             reader,
         };
@@ -136,9 +136,6 @@ impl<'a> SpecReader<'a> {
         {
             url::find_all(node, &mut |span| self.problems.report(url::in_url(span)));
         }
-        let used = self.used.lock().expect("no code under this lock panics");
-        // Not those that laminate sets itself.
-        let used_vars = used.intersection(&names.everywhere).cloned().collect();
         Declarations {
             name,
             registry,
@@ -146,7 +143,8 @@ impl<'a> SpecReader<'a> {
             build: self.build(),
             compression: compression::read(&self.reader, &self.top),
             refs: self.refs(),
-            used_vars,
+            // Not those that laminate sets itself.
+            used_vars: (self.used.take().intersection(&names.everywhere).cloned()).collect(),
             variants,
             files,
         }
@@ -207,13 +205,11 @@ impl<'a> SpecReader<'a> {
             variants: names.map(|name| name.as_str()).collect(),
             variant: node.variant.name.as_ref().map(|name| name.as_str()),
         };
-        let images = images.iter();
-        let images: Vec<&ImageNode> = images
+        let images = images
+            .iter()
             .filter(|image| node.images.contains(image.name.as_str()))
-            .collect();
-        let read = |image: &&ImageNode| DeclaredImage::read(&scope, image);
-        let images = self.problems.in_order(&images, read);
-        let mut images: Vec<DeclaredImage> = images.into_iter().flatten().collect();
+            .filter_map(|image| DeclaredImage::read(&scope, image));
+        let mut images: Vec<DeclaredImage> = images.collect();
         add_triggered_files(&mut images, &reader, &paths);
         let declared = DeclaredVariant {
             variant: node.variant.clone(),
@@ -232,7 +228,7 @@ impl<'a> SpecReader<'a> {
                 .unwrap_or_default(),
             images,
         };
-        scope.note_used(&variables);
+        self.used.borrow_mut().extend(variables.used());
         declared
     }
 

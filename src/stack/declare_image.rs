@@ -125,7 +125,7 @@ impl DeclaredImage {
             entries,
         };
         let declared = reader.declared();
-        scope.note_used(&variables);
+        scope.top.used.borrow_mut().extend(variables.used());
         Some(Self {
             vars: variables.values,
             ..declared

@@ -1,7 +1,8 @@
 //! One variant while it is read, and its variables.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::image_source::KnownImages;
 use super::model::Variant;
@@ -60,7 +61,7 @@ pub struct Top<'a> {
     /// Names of variables.
     pub names: &'a VariableNames,
     /// Names of variables that were used so far.
-    pub used: &'a Mutex<BTreeSet<String>>,
+    pub used: &'a RefCell<BTreeSet<String>>,
     /// Where images are published.
     pub registry: Option<&'a Repository>,
 }
@@ -82,17 +83,6 @@ pub struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// Notes the variables that were used.
-    pub fn note_used(&self, variables: &Variables) {
-        let used = variables.used();
-        let mut all = self
-            .top
-            .used
-            .lock()
-            .expect("no code under this lock panics");
-        all.extend(used);
-    }
-
     /// Returns the variables of the variant, or those of one image of it with its own `vars:`. An
     /// image's variables override the variant's, those override the stack's, and the command line
     /// overrides all.

@@ -67,7 +67,6 @@ pub const ROOMS: &[Room] = &[
             "list",
             "source",
             "name",
-            "parallel",
             "path",
             "diagnostic",
             "checkout",
