@@ -3,7 +3,7 @@
 //! Main types: [`Checkout`] and [`WorkTree`]. `git` reads them, `plan` decides by the first, and
 //! `spec::find` reads the files of the second.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -81,9 +81,17 @@ pub struct WorkTree {
     pub files: HashSet<PathBuf>,
     /// Files and folders that git ignores.
     pub ignored: BTreeSet<PathBuf>,
-    /// Files that the index has as executable; `None`: those that are so on the disk
-    /// (`core.fileMode`).
-    pub executable: Option<BTreeSet<PathBuf>>,
+    /// Whether files are executable of which the mode on the disk does not count (`core.fileMode`).
+    pub modes: HashMap<PathBuf, bool>,
+}
+
+/// The files that git tracks, and no others. Paths are relative to the folder of the spec.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tracked {
+    /// Files and links.
+    pub files: HashSet<PathBuf>,
+    /// As [`WorkTree::modes`].
+    pub modes: HashMap<PathBuf, bool>,
 }
 
 /// Folders and files that tools leave behind. They belong to no image unless git tracks them.

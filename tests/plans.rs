@@ -23,10 +23,13 @@ fn git(folder: &Path, words: &[&str]) {
     assert!(output.status.success(), "{words:?}: {output:?}");
 }
 
-fn run_shell(folder: &Path, script: &str) {
+/// Returns what a script prints.
+fn run_shell(folder: &Path, script: &str) -> String {
     let mut shell = std::process::Command::new("sh");
-    let ended = shell.current_dir(folder).args(["-c", script]).status();
-    assert!(ended.expect("sh starts").success(), "{script}");
+    let output = shell.current_dir(folder).args(["-c", script]).output();
+    let output = output.expect("sh starts");
+    assert!(output.status.success(), "{script}: {output:?}");
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// Makes a repository of a folder, with a commit of all its files.
@@ -218,6 +221,31 @@ async fn what_is_compared_with_the_commit_is_what_was_read() {
             }
             run_shell(stack, restore);
         }
+    }
+}
+
+#[tokio::test]
+async fn files_that_appear_while_the_stack_is_read_are_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = folder.path();
+    write_stack(stack, 3);
+    let spec = std::fs::read_to_string(stack.join("specs.yml")).expect("read");
+    std::fs::write(stack.join("specs.yml"), spec.replace(": text", ": .")).expect("written");
+    commit_all(stack);
+    let first = run_shell(stack, "git rev-parse HEAD");
+    let commit = "git -c user.name=a -c user.email=a@example.org commit --quiet --message y";
+    let add = format!("echo new >images/image-1/new && git add --all && {commit}");
+    let hide = "echo images/image-1/new >.git/info/exclude".to_owned();
+    for (before, act) in [("true", add), ("echo new >images/image-1/new", hide)] {
+        run_shell(stack, before);
+        let answer = plan_while(stack, &act, "true").await;
+        let text = "files of the stack were written while laminate read them";
+        assert!(
+            answer.code == 4 && answer.stderr.contains(text),
+            "{answer:?}"
+        );
+        // Without the commit, and the file.
+        git(stack, &["reset", "--quiet", "--hard", first.trim()]);
     }
 }
 

@@ -137,6 +137,11 @@ impl Context {
             gathered.map_err(|error| self.explained(error))
         };
         let gathered = unless_cancelled(cancel, gathering).await?;
+        let checkout = gathered.facts.checkout.as_ref();
+        if self.found.is_none() && checkout.is_some_and(|it| !it.is_dirty()) {
+            // The folder was in no repository when its files were found.
+            return Err(gather::Error::Writing.into());
+        }
         drop(gather_span);
         let _span = trace::span(Track::Command, || "plan".to_owned());
         let plan = Plan::new(

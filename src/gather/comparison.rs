@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Error, Options};
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, Tracked};
 use crate::git;
 use crate::stack::{Again, Found};
 
@@ -22,7 +22,7 @@ pub struct Comparison {
     git: Git,
 }
 
-type Git = AbortOnDropHandle<Result<Option<Checkout>, git::Error>>;
+type Git = AbortOnDropHandle<Result<Option<(Checkout, Tracked)>, git::Error>>;
 
 impl Comparison {
     /// Begins to compare `files`, which are relative to `folder`, after they were found.
@@ -44,9 +44,17 @@ impl Comparison {
             mut git,
         } = self;
         for _ in 0..COMPARISONS {
-            let checkout = git.await.expect("reading a checkout does not panic")?;
-            match again(Arc::clone(&found)).await {
-                Again::Same => return Ok(checkout),
+            let compared = git.await.expect("reading a checkout does not panic")?;
+            let again = again(Arc::clone(&found)).await;
+            let is_of_others = |(checkout, tracked): &(Checkout, Tracked)| {
+                !checkout.is_dirty() && !found.is_of(tracked)
+            };
+            match again {
+                // Files were added, or git ignores others than before.
+                Again::Same if compared.as_ref().is_some_and(is_of_others) => {
+                    return Err(Error::Writing);
+                }
+                Again::Same => return Ok(compared.map(|(checkout, _)| checkout)),
                 Again::Written(now) => found = Arc::new(now),
                 Again::Changed(path) => return Err(changed(&folder, &path)),
             }
@@ -92,6 +100,7 @@ pub(super) async fn checkout(
         Some(comparison) => comparison.end().await,
         None => {
             let found = git::read_checkout(options.folder, options.files).await;
+            let found = found.map(|found| found.map(|(checkout, _)| checkout));
             found.map_err(Error::from)
         }
     };

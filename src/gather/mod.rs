@@ -83,7 +83,7 @@ pub enum Error {
         /// Relative to the folder of the spec.
         path: String,
     },
-    /// Files were written meanwhile, with what they had.
+    /// Files were written with what they had, or there are others.
     #[error("files of the stack were written while laminate read them")]
     Writing,
     /// A registry failed.

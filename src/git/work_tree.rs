@@ -4,7 +4,7 @@
 
 mod converted;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use camino::Utf8Path;
 use converted::Conversions;
 
 use super::{Error, Git};
-use crate::checkout::{Change, ChangeKind, Checkout, WorkTree, is_left_behind};
+use crate::checkout::{Change, ChangeKind, Checkout, Tracked, WorkTree, is_left_behind};
 use crate::name::Commit;
 
 /// Files that differ from the commit, by path.
@@ -43,11 +43,12 @@ pub async fn read_head(folder: &Utf8Path) -> Result<Option<(Commit, i64)>, Error
 const COMPARISONS: usize = 3;
 
 /// Returns the commit that is checked out in `folder`, and which of `files` differ from it: paths of
-/// files and folders relative to `folder`. `None` as for [`read_head`].
+/// files and folders relative to `folder`. The files that git tracks of them are what it compared. `None` as for
+/// [`read_head`].
 pub async fn read_checkout<T: AsRef<str>>(
     folder: &Utf8Path,
     files: &[T],
-) -> Result<Option<Checkout>, Error> {
+) -> Result<Option<(Checkout, Tracked)>, Error> {
     let files: Vec<PathBuf> = files.iter().map(|f| PathBuf::from(f.as_ref())).collect();
     let git = Git::plain(folder);
     let ignored = ["--others", "--ignored", "--exclude-standard"];
@@ -68,7 +69,7 @@ pub async fn read_checkout<T: AsRef<str>>(
         let Some((commit, time)) = head? else {
             return Ok(None);
         };
-        let (mut found, ignored) = compared?;
+        let ((mut found, tracked), ignored) = compared?;
         // The files may have been compared with a commit that was made since then.
         if read_head(folder).await? != Some((commit.clone(), time)) {
             continue;
@@ -81,11 +82,12 @@ pub async fn read_checkout<T: AsRef<str>>(
             path: path.to_string_lossy().into_owned(),
             kind,
         });
-        return Ok(Some(Checkout {
+        let checkout = Checkout {
             commit,
             time,
             changes: changes.collect(),
-        }));
+        };
+        return Ok(Some((checkout, tracked)));
     }
     Err(Error::Moving)
 }
@@ -123,18 +125,26 @@ async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> 
         git.run(&["config", "--type=bool", "--get", "core.fileMode"]),
     )?;
     let mut tree = WorkTree {
-        files: index.files.into_iter().collect(),
+        files: index.files.iter().cloned().collect(),
         ignored: without_folders_of_files(ignored),
-        executable: (file_mode.stdout.trim() == "false").then_some(index.executable),
+        modes: HashMap::new(),
     };
+    let has_modes = file_mode.stdout.trim() != "false";
+    if !has_modes {
+        tree.modes = index.modes(&tree.files);
+    }
     let mut repositories = index.repositories;
     for path in others {
-        // A repository that is not a submodule is listed by its folder.
-        if path.as_os_str().as_bytes().ends_with(b"/") {
-            repositories.insert(path);
-        } else if is_left_behind(&path) {
+        if is_left_behind(&path) {
             tree.ignored.insert(path);
+        // A repository that is not a submodule is listed by its folder.
+        } else if path.as_os_str().as_bytes().ends_with(b"/") {
+            repositories.insert(path);
         } else {
+            if !has_modes {
+                // As `git add` has it.
+                tree.modes.insert(path.clone(), false);
+            }
             tree.files.insert(path);
         }
     }
@@ -147,9 +157,9 @@ async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> 
         let below = |path: PathBuf| repository.join(path);
         tree.files.extend(inner.files.into_iter().map(below));
         tree.ignored.extend(inner.ignored.into_iter().map(below));
-        if let (Some(all), Some(inner)) = (&mut tree.executable, inner.executable) {
-            all.extend(inner.into_iter().map(below));
-        }
+        let modes = inner.modes.into_iter();
+        tree.modes
+            .extend(modes.map(|(path, is_executable)| (below(path), is_executable)));
     }
     Ok(tree)
 }
@@ -182,8 +192,8 @@ fn without_folders_of_files(paths: Vec<PathBuf>) -> BTreeSet<PathBuf> {
     kept.map(|(path, _)| path.clone()).collect()
 }
 
-/// Returns which of the files differ from the commit, also where git is set not to look.
-async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<Changes, Error> {
+/// Returns which of the files differ from the commit, also where git is set not to look, and those that git tracks.
+async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<(Changes, Tracked), Error> {
     let git = Git::plain(folder);
     let (index, found, conversions) = tokio::try_join!(
         read_index(&git, paths),
@@ -204,9 +214,23 @@ async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<Changes, Error> {
     for (path, kind) in converted.await? {
         found.entry(path).or_insert(kind);
     }
+    let mut tracked = Tracked {
+        files: index.files.iter().cloned().collect(),
+        modes: HashMap::new(),
+    };
+    if !conversions.has_modes {
+        tracked.modes = index.modes(&tracked.files);
+    }
     for submodule in index.repositories {
         if folder.join(&submodule).join(".git").exists() {
             let inner = Box::pin(changes(&folder.join(&submodule), &[])).await?;
+            let (inner, inside) = inner;
+            let below = |path: PathBuf| submodule.join(path);
+            tracked.files.extend(inside.files.into_iter().map(below));
+            let modes = inside.modes.into_iter();
+            tracked
+                .modes
+                .extend(modes.map(|(path, is_executable)| (below(path), is_executable)));
             if !inner.is_empty() {
                 found.remove(&submodule);
             }
@@ -214,7 +238,7 @@ async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<Changes, Error> {
             found.extend(inner.map(|(path, kind)| (submodule.join(path), kind)));
         }
     }
-    Ok(found)
+    Ok((found, tracked))
 }
 
 /// Returns a copy of the index in which the files are compared like all others.
@@ -273,6 +297,16 @@ struct Index {
     repositories: BTreeSet<PathBuf>,
     /// Files that git does not compare: `assume-unchanged`, `skip-worktree`.
     unwatched: BTreeSet<PathBuf>,
+}
+
+impl Index {
+    /// Returns whether each of `files` is executable in the index.
+    fn modes(&self, files: &HashSet<PathBuf>) -> HashMap<PathBuf, bool> {
+        let modes = files.iter();
+        modes
+            .map(|path| (path.clone(), self.executable.contains(path)))
+            .collect()
+    }
 }
 
 async fn read_index(git: &Git, paths: &[PathBuf]) -> Result<Index, Error> {

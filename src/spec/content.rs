@@ -116,6 +116,19 @@ impl Content {
         }
     }
 
+    /// Whether the file was read, or is known to be as it was.
+    pub fn is_read(&self) -> bool {
+        match &self.0.origin {
+            Origin::Memory(_) => true,
+            Origin::Disk { .. } => self.is_text_read() || self.0.digest.get().is_some(),
+        }
+    }
+
+    /// Whether the text of the file was read.
+    pub fn is_text_read(&self) -> bool {
+        matches!(&self.0.origin, Origin::Disk { text, .. } if text.get().is_some())
+    }
+
     /// Returns the content of a file whose text counts when the spec is read. Fails for a file that is
     /// too large to be one.
     pub fn text(&self) -> std::io::Result<&[u8]> {

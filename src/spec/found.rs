@@ -4,6 +4,7 @@
 //! from before both to after both.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use super::content::{Content, Stamp};
 use super::hashes::is_settled;
 use super::load::{IMAGES, Layout};
 use super::tree::{File, Files};
-use crate::checkout::WorkTree;
+use crate::checkout::{Tracked, WorkTree};
 use crate::name::Digest;
 use crate::parallel;
 use crate::trace::{self, Track};
@@ -25,16 +26,30 @@ pub struct Found {
     layout: Layout,
     /// When the first of it was looked at, at the latest.
     begun: Timestamp,
+    tree: Arc<WorkTree>,
     entries: Vec<Entry>,
 }
 
 /// One file or link. Folders are not looked at: git does not know them.
 #[derive(Clone, Debug)]
 enum Entry {
-    Regular { content: Content, stamp: Stamp },
+    Regular {
+        content: Content,
+        stamp: Stamp,
+        /// Its mode is that of the index.
+        is_mode_of_index: bool,
+    },
     Text(TextFile),
-    Link { path: PathBuf, target: String },
-    Missing(PathBuf),
+    Link {
+        path: PathBuf,
+        target: String,
+        stamp: Option<Stamp>,
+    },
+    /// A file that git tracks, and its folder.
+    Missing {
+        path: PathBuf,
+        folder: Option<Stamp>,
+    },
 }
 
 /// A file beside `images/` whose whole text is read: the spec, the lock.
@@ -43,6 +58,8 @@ pub struct TextFile {
     path: PathBuf,
     /// `None`: there was no such file.
     stamp: Option<Stamp>,
+    /// Of its folder, if there was none.
+    folder: Option<Stamp>,
     /// Of the text that was read.
     digest: Option<Digest>,
 }
@@ -61,7 +78,7 @@ pub enum Again {
 /// How one file looks.
 enum Look {
     Same,
-    Written(Entry),
+    Written(Box<Entry>),
     Changed,
 }
 
@@ -72,7 +89,7 @@ impl Found {
         spec: &Utf8Path,
         layout: &Layout,
         files: &Files,
-        tree: &WorkTree,
+        tree: Arc<WorkTree>,
         texts: Vec<TextFile>,
         begun: Timestamp,
     ) -> Self {
@@ -83,13 +100,22 @@ impl Found {
         entries.extend(files.iter().filter_map(|(path, file)| match file {
             File::Regular { content, .. } => {
                 let (_, stamp) = content.place()?;
-                let content = content.clone();
-                Some(Entry::Regular { content, stamp })
+                let inner = path.strip_prefix(IMAGES).ok()?;
+                let of_git = || layout.images.join(inner).into_std_path_buf();
+                Some(Entry::Regular {
+                    content: content.clone(),
+                    stamp,
+                    is_mode_of_index: !tree.modes.is_empty() && tree.modes.contains_key(&of_git()),
+                })
             }
-            File::Link { target } => Some(Entry::Link {
-                path: disk.join(path.strip_prefix(IMAGES).ok()?).into(),
-                target: target.clone(),
-            }),
+            File::Link { target } => {
+                let path = disk.join(path.strip_prefix(IMAGES).ok()?);
+                Some(Entry::Link {
+                    stamp: stamp_of(path.as_std_path()),
+                    path: path.into(),
+                    target: target.clone(),
+                })
+            }
             File::Folder | File::Special(_) => None,
         }));
         // All that was found is in the tree.
@@ -99,17 +125,40 @@ impl Found {
             let Some(inner) = inner.and_then(Utf8Path::from_path) else {
                 continue;
             };
-            let file = files.get(&Utf8Path::new(IMAGES).join(inner));
-            if !matches!(file, Some(File::Regular { .. } | File::Link { .. })) {
-                entries.push(Entry::Missing(disk.join(inner).into()));
+            let path = Utf8Path::new(IMAGES).join(inner);
+            let is_link = |path| matches!(files.get(path), Some(File::Link { .. }));
+            // What is behind a link is another file.
+            let is_behind_link = path.ancestors().skip(1).any(is_link);
+            let file = files.get(&path);
+            let is_there = matches!(file, Some(File::Regular { .. } | File::Link { .. }));
+            if !is_there && !is_behind_link {
+                let path: PathBuf = disk.join(inner).into();
+                let folder = folder_stamp(&path);
+                entries.push(Entry::Missing { path, folder });
             }
         }
         Self {
             spec: spec.to_owned(),
             layout: layout.clone(),
             begun,
+            tree,
             entries,
         }
+    }
+
+    /// Whether git tracks the files that were found, and no others. It does if nothing differs from the commit.
+    pub fn is_of(&self, tracked: &Tracked) -> bool {
+        let images = self.layout.images.as_std_path();
+        let mut files = tracked.files.iter().filter(|path| path.starts_with(images));
+        let modes = tracked
+            .modes
+            .iter()
+            .filter(|(path, _)| path.starts_with(images));
+        let count = files.clone().count();
+        count == self.tree.files.len()
+            && files.all(|path| self.tree.files.contains(path))
+            && modes.clone().count() == self.tree.modes.len()
+            && { modes }.all(|(path, mode)| self.tree.modes.get(path) == Some(mode))
     }
 
     /// Looks at everything once more, after the files were read.
@@ -125,7 +174,7 @@ impl Found {
                 Look::Same => {}
                 Look::Changed => return Again::Changed(self.entries[index].path().to_owned()),
                 Look::Written(entry) => {
-                    written.get_or_insert_with(|| self.entries.clone())[index] = entry;
+                    written.get_or_insert_with(|| self.entries.clone())[index] = *entry;
                 }
             }
         }
@@ -135,9 +184,16 @@ impl Found {
                 spec: self.spec.clone(),
                 layout: self.layout.clone(),
                 begun: self.begun,
+                tree: Arc::clone(&self.tree),
                 entries,
             }),
         }
+    }
+}
+
+impl Look {
+    fn written(entry: Entry) -> Self {
+        Self::Written(Box::new(entry))
     }
 }
 
@@ -147,15 +203,21 @@ impl Entry {
             Self::Regular { content, .. } => {
                 content.place().map_or(Path::new(""), |(path, _)| path)
             }
-            Self::Text(TextFile { path, .. }) | Self::Link { path, .. } | Self::Missing(path) => {
-                path
-            }
+            Self::Text(TextFile { path, .. })
+            | Self::Link { path, .. }
+            | Self::Missing { path, .. } => path,
         }
     }
 
     fn again(&self, begun: Timestamp) -> Look {
         match self {
-            Self::Regular { content, stamp } => {
+            // What a file has that nothing uses is not in a plan.
+            Self::Regular { content, .. } if !content.is_read() => Look::Same,
+            Self::Regular {
+                content,
+                stamp,
+                is_mode_of_index,
+            } => {
                 let Some(now) = stamp_of(self.path()) else {
                     return Look::Changed;
                 };
@@ -163,26 +225,50 @@ impl Entry {
                     return Look::Same;
                 }
                 // Only these two of a mode count (git's documentation, gitformat-index(5), "mode").
-                let is_other_mode = (now.mode ^ stamp.mode) & (S_IFMT | S_IXUSR) != 0;
+                let counted = if *is_mode_of_index {
+                    S_IFMT
+                } else {
+                    S_IFMT | S_IXUSR
+                };
+                let is_other_mode = (now.mode ^ stamp.mode) & counted != 0;
                 if is_other_mode || !content.is_as_read().unwrap_or(false) {
                     Look::Changed
                 } else if now == *stamp {
                     Look::Same
                 } else {
-                    let content = content.clone();
-                    Look::Written(Self::Regular {
-                        content,
+                    Look::written(Self::Regular {
+                        content: content.clone(),
                         stamp: now,
+                        is_mode_of_index: *is_mode_of_index,
                     })
                 }
             }
             Self::Text(file) => file.again(begun),
-            Self::Link { path, target } => match fs_err::read_link(path) {
-                Ok(now) if now.as_os_str() == target.as_str() => Look::Same,
+            Self::Link {
+                path,
+                target,
+                stamp,
+            } => match fs_err::read_link(path) {
+                Ok(read) if read.as_os_str() == target.as_str() => {
+                    let now = stamp_of(path);
+                    if now == *stamp {
+                        return Look::Same;
+                    }
+                    Look::written(Self::Link {
+                        path: path.clone(),
+                        target: target.clone(),
+                        stamp: now,
+                    })
+                }
                 _ => Look::Changed,
             },
-            Self::Missing(path) => match fs_err::symlink_metadata(path) {
+            Self::Missing { path, folder } => match fs_err::symlink_metadata(path) {
                 Ok(metadata) if metadata.is_file() || metadata.is_symlink() => Look::Changed,
+                // It may have been there.
+                _ if folder_stamp(path) != *folder => Look::written(Self::Missing {
+                    path: path.clone(),
+                    folder: folder_stamp(path),
+                }),
                 _ => Look::Same,
             },
         }
@@ -192,9 +278,13 @@ impl Entry {
 impl TextFile {
     /// Looks at a file before it is read; links are followed.
     pub fn find(path: &Utf8Path) -> Self {
+        // The folder first: if the file appears in between, that shows.
+        let folder = folder_stamp(path.as_std_path());
+        let stamp = stamp_behind(path.as_std_path());
         Self {
             path: path.into(),
-            stamp: stamp_behind(path.as_std_path()),
+            folder: folder.filter(|_| stamp.is_none()),
+            stamp,
             digest: None,
         }
     }
@@ -214,7 +304,17 @@ impl TextFile {
             Some(now) if self.stamp == Some(now) && is_settled(now, begun.as_nanosecond()) => {
                 return Look::Same;
             }
-            None if self.digest.is_none() => return Look::Same,
+            None if self.digest.is_none() => {
+                let folder = folder_stamp(&self.path);
+                if folder == self.folder {
+                    return Look::Same;
+                }
+                // It may have been there.
+                return Look::written(Entry::Text(Self {
+                    folder,
+                    ..self.clone()
+                }));
+            }
             _ => {}
         }
         let text = fs_err::read(&self.path).ok();
@@ -223,7 +323,7 @@ impl TextFile {
         } else if now == self.stamp {
             Look::Same
         } else {
-            Look::Written(Entry::Text(Self {
+            Look::written(Entry::Text(Self {
                 stamp: now,
                 ..self.clone()
             }))
@@ -236,6 +336,17 @@ fn stamp_of(path: &Path) -> Option<Stamp> {
     Some(Stamp::of(&metadata))
 }
 
+/// Returns the stamp of the folder of a path.
+fn folder_stamp(path: &Path) -> Option<Stamp> {
+    let folder = path.parent()?;
+    let here = Path::new(".");
+    stamp_behind(if folder == Path::new("") {
+        here
+    } else {
+        folder
+    })
+}
+
 /// Returns the stamp of what a path leads to.
 fn stamp_behind(path: &Path) -> Option<Stamp> {
     let metadata = fs_err::metadata(path).ok()?;
@@ -243,135 +354,4 @@ fn stamp_behind(path: &Path) -> Option<Stamp> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
-    use std::time::Duration;
-
-    use super::*;
-    use crate::spec::{find, hash};
-
-    /// A stack with a file, a link, a lock, and a file of git's that is not there.
-    struct World(tempfile::TempDir);
-
-    impl World {
-        fn new() -> Self {
-            let world = Self(tempfile::tempdir().expect("a folder"));
-            fs_err::create_dir(world.path("images")).expect("a folder");
-            for path in ["specs.yml", "specs.lock", "images/x"] {
-                fs_err::write(world.path(path), "old").expect("written");
-            }
-            symlink("x", world.path("images/link")).expect("a link");
-            world
-        }
-
-        fn path(&self, path: &str) -> Utf8PathBuf {
-            let folder = Utf8Path::from_path(self.0.path()).expect("UTF-8");
-            folder.join(path)
-        }
-
-        /// Finds everything and reads it.
-        fn found(&self) -> Found {
-            let begun = Timestamp::now();
-            let spec = self.path("specs.yml");
-            let layout = Layout::read(&spec).expect("inside");
-            let texts = ["specs.yml", "specs.lock"].map(|name| {
-                let file = TextFile::find(&self.path(name));
-                match fs_err::read_to_string(self.path(name)) {
-                    Ok(text) => file.with_text(&text),
-                    Err(_) => file,
-                }
-            });
-            let tree = WorkTree {
-                files: ["images/x", "images/link", "images/gone"]
-                    .map(PathBuf::from)
-                    .into(),
-                ..WorkTree::default()
-            };
-            let files = find(&spec, &layout, Some(&tree)).expect("read");
-            hash(&files, &self.path(""), None, begun).expect("read");
-            Found::new(&spec, &layout, &files, &tree, texts.into(), begun)
-        }
-    }
-
-    /// Something that is done to a stack.
-    type Act = fn(&World);
-
-    const CHANGES: [(&str, Act); 9] = [
-        ("images/x", |world| {
-            fs_err::write(world.path("images/x"), "new").expect("written");
-        }),
-        ("images/x", |world| {
-            let mode = std::fs::Permissions::from_mode(0o755);
-            fs_err::set_permissions(world.path("images/x"), mode).expect("set");
-        }),
-        ("images/x", |world| {
-            fs_err::remove_file(world.path("images/x")).expect("removed");
-        }),
-        ("images/link", |world| {
-            fs_err::remove_file(world.path("images/link")).expect("removed");
-            symlink("./x", world.path("images/link")).expect("a link");
-        }),
-        ("images/gone", |world| {
-            fs_err::write(world.path("images/gone"), "").expect("written");
-        }),
-        ("specs.yml", |world| {
-            fs_err::write(world.path("specs.yml"), "new").expect("written");
-        }),
-        ("specs.lock", |world| {
-            fs_err::remove_file(world.path("specs.lock")).expect("removed");
-        }),
-        // The folder of the files is another one.
-        ("specs.yml", |world| {
-            fs_err::rename(world.path("images"), world.path("other")).expect("renamed");
-            symlink("other", world.path("images")).expect("a link");
-        }),
-        ("specs.lock", |world| {
-            fs_err::write(world.path("specs.lock"), "new").expect("written");
-        }),
-    ];
-
-    #[test]
-    fn what_changes_after_it_was_found_is_named() {
-        for is_settled in [false, true] {
-            let worlds = CHANGES.map(|_| World::new());
-            if is_settled {
-                std::thread::sleep(Duration::from_millis(2_100));
-            }
-            for ((path, change), world) in CHANGES.into_iter().zip(worlds) {
-                let found = world.found();
-                assert!(matches!(found.again(), Again::Same));
-                change(&world);
-                match found.again() {
-                    Again::Changed(changed) => assert_eq!(changed, world.path(path)),
-                    other => panic!("{path}: {other:?}"),
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_lock_that_was_not_there_is_a_change() {
-        let world = World::new();
-        fs_err::remove_file(world.path("specs.lock")).expect("removed");
-        let found = world.found();
-        assert!(matches!(found.again(), Again::Same));
-        fs_err::write(world.path("specs.lock"), "new").expect("written");
-        assert!(matches!(found.again(), Again::Changed(_)));
-    }
-
-    #[test]
-    fn a_file_that_was_put_back_was_written() {
-        let world = World::new();
-        std::thread::sleep(Duration::from_millis(2_100));
-        for path in ["images/x", "specs.yml"] {
-            let found = world.found();
-            for text in ["new", "old"] {
-                fs_err::write(world.path(path), text).expect("written");
-            }
-            let Again::Written(found) = found.again() else {
-                panic!("{path} was not written");
-            };
-            assert!(matches!(found.again(), Again::Same), "{path}");
-        }
-    }
-}
+mod tests;

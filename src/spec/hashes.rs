@@ -52,7 +52,9 @@ pub fn hash(
         let Some((_, stamp)) = content.place() else {
             continue;
         };
-        match cache.as_ref().and_then(|cache| cache.get(path, stamp)) {
+        // Of a text that was read, that counts: the file may have changed since it was found.
+        let known = cache.as_ref().filter(|_| !content.is_text_read());
+        match known.and_then(|cache| cache.get(path, stamp)) {
             Some(digest) => {
                 content.set_digest(digest.clone());
                 kept.push((path, stamp, content));

@@ -62,6 +62,9 @@ impl Default for Layout {
 /// The name of the folder of all files.
 pub(super) const IMAGES: &str = "images";
 
+/// The most links that are followed on the way to one file, as in Linux.
+const MOST_LINKS: usize = 40;
+
 /// The name of the lock.
 const LOCK: &str = "specs.lock";
 
@@ -84,6 +87,7 @@ impl Layout {
                     target: real.display().to_string(),
                 });
             };
+            layout.all.extend(links_on_the_way(folder, name)?);
             layout.all.push(inside.to_string());
             if name == IMAGES {
                 layout.images = inside.to_owned();
@@ -91,6 +95,37 @@ impl Layout {
         }
         Ok(layout)
     }
+}
+
+/// Returns the links in a folder that lead from one of its links to a file or folder, without the first.
+fn links_on_the_way(folder: &Utf8Path, name: &str) -> Result<Vec<String>, Unreadable> {
+    let mut found = Vec::new();
+    let mut at = Utf8PathBuf::new();
+    let mut open: Vec<String> = vec![name.to_owned()];
+    while let Some(part) = open.pop().filter(|_| found.len() < MOST_LINKS) {
+        match part.as_str() {
+            "" | "." => continue,
+            ".." => {
+                at.pop();
+                continue;
+            }
+            part => at.push(part),
+        }
+        let path = folder.join(&at);
+        if !path.is_symlink() {
+            continue;
+        }
+        found.push(at.to_string());
+        let target = fs_err::read_link(&path)?;
+        let Some(target) = Utf8Path::from_path(&target).filter(|it| !it.is_absolute()) else {
+            // It leads back by a path of this machine: git has the link itself.
+            break;
+        };
+        at.pop();
+        open.extend(target.as_str().rsplit('/').map(str::to_owned));
+    }
+    found.retain(|link| link != name);
+    Ok(found)
 }
 
 /// Returns the folder of a spec.
@@ -232,8 +267,10 @@ impl Walk<'_> {
     }
 
     fn is_executable(&self, relative: &Utf8Path, metadata: &Metadata) -> bool {
-        match self.tree.and_then(|tree| tree.executable.as_ref()) {
-            Some(executable) => executable.contains(self.images.join(relative).as_std_path()),
+        let modes = self.tree.map(|tree| &tree.modes);
+        let modes = modes.filter(|modes| !modes.is_empty());
+        match modes.and_then(|modes| modes.get(self.images.join(relative).as_std_path())) {
+            Some(is_executable) => *is_executable,
             // Only the bit git keeps; the rest depends on the umask of the clone.
             None => metadata.permissions().mode() & 0o100 != 0,
         }
@@ -252,6 +289,8 @@ fn special(kind: FileType) -> Special {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeSet, HashMap};
+
     use super::*;
     use crate::spec::tree::Lost;
 
@@ -312,7 +351,7 @@ mod tests {
         let tree = WorkTree {
             files: paths(&["images/a/x.pyc", "images/a/new"]),
             ignored: paths(&["images/a/.env", "images/a/dist/"]),
-            executable: Some(paths(&["images/a/new"])),
+            modes: [(PathBuf::from("images/a/new"), true)].into(),
         };
         let expected = ["images/a", "images/a/new", "images/a/x.pyc"];
         assert_eq!(folder.find(Some(&tree)), expected);
@@ -331,7 +370,7 @@ mod tests {
         let tree = WorkTree {
             files: paths(&["images/a/y"]),
             ignored: paths(&["images/a/.env", "images/a/none/.env"]),
-            executable: None,
+            modes: HashMap::new(),
         };
         let spec = folder.path().join("specs.yml");
         let found = find(&spec, &Layout::default(), Some(&tree)).expect("read");
@@ -361,6 +400,17 @@ mod tests {
         assert_eq!(folder.find(None), ["images/a", "images/a/x"]);
         let layout = Layout::read(&folder.path().join("specs.yml")).expect("inside");
         assert_eq!(layout.all, ["specs.yml", "specs.lock", "images", "files"]);
+        fs_err::remove_file(&link).expect("removed");
+        // Over a link, and a folder that is one.
+        std::os::unix::fs::symlink("b/c", &link).expect("a link");
+        std::os::unix::fs::symlink(".", folder.path().join("b")).expect("a link");
+        std::os::unix::fs::symlink("files", folder.path().join("c")).expect("a link");
+        let layout = Layout::read(&folder.path().join("specs.yml")).expect("inside");
+        let all = ["specs.yml", "specs.lock", "images", "b", "c", "files"];
+        assert_eq!(
+            BTreeSet::from(all.map(str::to_owned)),
+            layout.all.iter().cloned().collect()
+        );
         fs_err::remove_file(&link).expect("removed");
         for name in ["images", "specs.lock"] {
             let link = folder.path().join(name);

@@ -65,7 +65,7 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
         move || crate::stack::parse(&path, &text)
     });
     let tree = match git::read_work_tree(&folder, &file, &layout.images).await {
-        Ok(tree) => tree,
+        Ok(tree) => tree.map(Arc::new),
         Err(error @ git::Error::NotFound) => {
             let text = format!("{error}; files that git ignores count as files of the stack");
             warnings.push(text);
@@ -73,10 +73,11 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
         }
         Err(error) => return Err(error.into()),
     };
-    let files_found = crate::stack::find(&path, &layout, tree.as_ref());
+    let files_found = crate::stack::find(&path, &layout, tree.as_deref());
     let found = match (&files_found, &tree) {
         (Ok(files), Some(tree)) => {
             let texts = vec![spec_found, lock_found];
+            let tree = Arc::clone(tree);
             let found = Found::new(&path, &layout, files, tree, texts, begun);
             Some(Arc::new(found))
         }

@@ -12,14 +12,16 @@ use super::{Changes, Index, entries, list_entries, path_of};
 use crate::checkout::ChangeKind;
 
 /// The settings of this machine that change what git writes.
-const SETTINGS: &str = r"^(core\.(autocrlf|eol)|filter\..*\.(clean|smudge|process))$";
+const SETTINGS: &str = r"^(core\.(autocrlf|eol|filemode)|filter\..*\.(clean|smudge|process))$";
 
 /// The filter of Git LFS. A pointer has the digest of the content, so it is the same everywhere.
 const LFS: &str = "lfs";
 
 /// How this machine converts files.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Conversions {
+    /// The modes of files on the disk count.
+    pub has_modes: bool,
     /// git can write CRLF where the commit has LF.
     crlf: bool,
     /// The filters that have commands here.
@@ -35,7 +37,11 @@ impl Conversions {
 
     /// Parses `git config -z`: a name and, if there is one, a line end and the value. The last one counts.
     fn parse(output: &str) -> Self {
-        let mut made = Self::default();
+        let mut made = Self {
+            has_modes: true,
+            crlf: false,
+            filters: BTreeSet::new(),
+        };
         let (mut autocrlf, mut eol) = (false, false);
         for entry in output.split('\0').filter(|entry| !entry.is_empty()) {
             let (name, value) = entry.split_once('\n').unwrap_or((entry, "true"));
@@ -43,6 +49,9 @@ impl Conversions {
             match name {
                 "core.autocrlf" => autocrlf = matches!(&*value, "true" | "yes" | "on" | "1"),
                 "core.eol" => eol = value == "crlf",
+                "core.filemode" => {
+                    made.has_modes = matches!(&*value, "true" | "yes" | "on" | "1");
+                }
                 _ => {
                     let filter = name
                         .strip_prefix("filter.")
@@ -148,7 +157,8 @@ mod tests {
     #[test]
     fn settings_of_this_machine_are_read() {
         let read = Conversions::parse;
-        assert_eq!(read(""), Conversions::default());
+        assert!(read("").has_modes && !read("").crlf && read("").filters.is_empty());
+        assert!(!read("core.filemode\nfalse\0").has_modes);
         assert!(read("core.autocrlf\ntrue\0").crlf && read("core.autocrlf\0").crlf);
         assert!(read("core.eol\ncrlf\0").crlf);
         assert!(!read("core.autocrlf\ntrue\0core.autocrlf\ninput\0").crlf);

@@ -42,8 +42,18 @@ impl Repository {
     async fn changes(&self) -> Vec<String> {
         let files = ["specs.yml", "images"];
         let found = read_checkout(self.path(), &files).await.expect("read");
-        let changes = found.expect("a commit").changes;
-        changes.iter().map(ToString::to_string).collect()
+        let (checkout, tracked) = found.expect("a commit");
+        if !checkout.is_dirty() {
+            let tree = read_work_tree(self.path(), "specs.yml", Utf8Path::new("images")).await;
+            let tree = tree.expect("read").expect("a repository");
+            let images = tracked
+                .files
+                .iter()
+                .filter(|path| path.starts_with("images"));
+            assert_eq!(images.cloned().collect::<HashSet<_>>(), tree.files);
+            assert_eq!(tracked.modes.len(), tree.modes.len());
+        }
+        checkout.changes.iter().map(ToString::to_string).collect()
     }
 
     async fn files(&self) -> Vec<String> {
@@ -176,7 +186,7 @@ async fn paths_are_relative_to_the_stack() {
     let folder = repository.path().join("stacks/one");
     let found = read_checkout(&folder, &["specs.yml", "images"]).await;
     let found = found.expect("read").expect("a commit");
-    assert_eq!(found.changes[0].path, "images/a/x");
+    assert_eq!(found.0.changes[0].path, "images/a/x");
     let tree = read_work_tree(&folder, "specs.yml", Utf8Path::new("images")).await;
     let tree = tree.expect("read").expect("a repository");
     assert_eq!(tree.files, HashSet::from([PathBuf::from("images/a/x")]));
@@ -260,7 +270,7 @@ async fn a_spec_that_git_ignores_is_not_in_the_repository() {
     let tree = read_work_tree(&folder, "specs.yml", Utf8Path::new("images")).await;
     assert_eq!(tree.expect("read"), None);
     let found = read_checkout(&folder, &["specs.yml", "images"]).await;
-    let changes = found.expect("read").expect("a commit").changes;
+    let changes = found.expect("read").expect("a commit").0.changes;
     assert_eq!(changes[0].to_string(), "specs.yml (ignored by git)");
 }
 
@@ -301,8 +311,9 @@ async fn without_file_modes_the_index_knows_what_is_executable() {
     let images = Utf8Path::new("images");
     let tree = read_work_tree(repository.path(), "specs.yml", images).await;
     let tree = tree.expect("read").expect("a repository");
-    let expected = BTreeSet::from([PathBuf::from("images/a/run")]);
-    assert_eq!(tree.executable, Some(expected));
+    let mode = |path: &str| tree.modes.get(Path::new(path)).copied();
+    assert_eq!(mode("images/a/run"), Some(true));
+    assert_eq!(mode("images/a/x"), Some(false));
 }
 
 #[tokio::test]

@@ -1,0 +1,211 @@
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::time::Duration;
+
+use super::*;
+use crate::spec::{find, hash};
+
+/// A stack with a file, a link, a lock, and a file of git's that is not there.
+struct World(tempfile::TempDir);
+
+impl World {
+    fn new() -> Self {
+        let world = Self(tempfile::tempdir().expect("a folder"));
+        fs_err::create_dir(world.path("images")).expect("a folder");
+        for path in ["specs.yml", "specs.lock", "images/x"] {
+            fs_err::write(world.path(path), "old").expect("written");
+        }
+        symlink("x", world.path("images/link")).expect("a link");
+        world
+    }
+
+    fn path(&self, path: &str) -> Utf8PathBuf {
+        let folder = Utf8Path::from_path(self.0.path()).expect("UTF-8");
+        folder.join(path)
+    }
+
+    /// Finds everything and reads it.
+    fn found(&self) -> Found {
+        let begun = Timestamp::now();
+        let spec = self.path("specs.yml");
+        let layout = Layout::read(&spec).expect("inside");
+        let texts = ["specs.yml", "specs.lock"].map(|name| {
+            let file = TextFile::find(&self.path(name));
+            match fs_err::read_to_string(self.path(name)) {
+                Ok(text) => file.with_text(&text),
+                Err(_) => file,
+            }
+        });
+        let tree = WorkTree {
+            files: ["images/x", "images/link", "images/gone"]
+                .map(PathBuf::from)
+                .into(),
+            ..WorkTree::default()
+        };
+        let files = find(&spec, &layout, Some(&tree)).expect("read");
+        hash(&files, &self.path(""), None, begun).expect("read");
+        Found::new(&spec, &layout, &files, Arc::new(tree), texts.into(), begun)
+    }
+}
+
+/// Something that is done to a stack.
+type Act = fn(&World);
+
+const CHANGES: [(&str, Act); 9] = [
+    ("images/x", |world| {
+        fs_err::write(world.path("images/x"), "new").expect("written");
+    }),
+    ("images/x", |world| {
+        let mode = std::fs::Permissions::from_mode(0o755);
+        fs_err::set_permissions(world.path("images/x"), mode).expect("set");
+    }),
+    ("images/x", |world| {
+        fs_err::remove_file(world.path("images/x")).expect("removed");
+    }),
+    ("images/link", |world| {
+        fs_err::remove_file(world.path("images/link")).expect("removed");
+        symlink("./x", world.path("images/link")).expect("a link");
+    }),
+    ("images/gone", |world| {
+        fs_err::write(world.path("images/gone"), "").expect("written");
+    }),
+    ("specs.yml", |world| {
+        fs_err::write(world.path("specs.yml"), "new").expect("written");
+    }),
+    ("specs.lock", |world| {
+        fs_err::remove_file(world.path("specs.lock")).expect("removed");
+    }),
+    // The folder of the files is another one.
+    ("specs.yml", |world| {
+        fs_err::rename(world.path("images"), world.path("other")).expect("renamed");
+        symlink("other", world.path("images")).expect("a link");
+    }),
+    ("specs.lock", |world| {
+        fs_err::write(world.path("specs.lock"), "new").expect("written");
+    }),
+];
+
+#[test]
+fn what_changes_after_it_was_found_is_named() {
+    for is_settled in [false, true] {
+        let worlds = CHANGES.map(|_| World::new());
+        if is_settled {
+            std::thread::sleep(Duration::from_millis(2_100));
+        }
+        for ((path, change), world) in CHANGES.into_iter().zip(worlds) {
+            let found = world.found();
+            assert!(matches!(found.again(), Again::Same));
+            change(&world);
+            match found.again() {
+                Again::Changed(changed) => assert_eq!(changed, world.path(path)),
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+    }
+}
+
+/// Something that is done to a stack, and undone.
+const ROUND_TRIPS: [(&str, Act, Act); 3] = [
+    (
+        "a link",
+        |world| {
+            fs_err::remove_file(world.path("images/link")).expect("removed");
+            symlink("other", world.path("images/link")).expect("a link");
+        },
+        |world| {
+            fs_err::remove_file(world.path("images/link")).expect("removed");
+            symlink("x", world.path("images/link")).expect("a link");
+        },
+    ),
+    (
+        "a file that was not there",
+        |world| fs_err::write(world.path("images/gone"), "").expect("written"),
+        |world| fs_err::remove_file(world.path("images/gone")).expect("removed"),
+    ),
+    (
+        "a lock that was not there",
+        |world| fs_err::write(world.path("specs.lock"), "").expect("written"),
+        |world| fs_err::remove_file(world.path("specs.lock")).expect("removed"),
+    ),
+];
+
+#[test]
+fn what_was_changed_and_put_back_was_written() {
+    for (what, change, undo) in ROUND_TRIPS {
+        let world = World::new();
+        if what.contains("lock") {
+            fs_err::remove_file(world.path("specs.lock")).expect("removed");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        let found = world.found();
+        assert!(matches!(found.again(), Again::Same), "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+        change(&world);
+        undo(&world);
+        let Again::Written(found) = found.again() else {
+            panic!("{what} was not noticed");
+        };
+        assert!(matches!(found.again(), Again::Same), "{what}");
+    }
+}
+
+#[test]
+fn what_nothing_uses_may_be_written() {
+    let world = World::new();
+    let begun = Timestamp::now();
+    let spec = world.path("specs.yml");
+    let layout = Layout::read(&spec).expect("inside");
+    let tree = WorkTree {
+        files: ["images/x"].map(PathBuf::from).into(),
+        ..WorkTree::default()
+    };
+    let files = find(&spec, &layout, Some(&tree)).expect("read");
+    let found = Found::new(&spec, &layout, &files, Arc::new(tree), Vec::new(), begun);
+    fs_err::write(world.path("images/x"), "new").expect("written");
+    assert!(matches!(found.again(), Again::Same));
+}
+
+#[test]
+fn a_file_behind_a_link_that_replaced_its_folder_is_another_one() {
+    let world = World::new();
+    fs_err::create_dir(world.path("images/new")).expect("a folder");
+    fs_err::write(world.path("images/new/y"), "y").expect("written");
+    symlink("new", world.path("images/old")).expect("a link");
+    let begun = Timestamp::now();
+    let spec = world.path("specs.yml");
+    let layout = Layout::read(&spec).expect("inside");
+    let tree = WorkTree {
+        files: ["images/old", "images/old/y", "images/new/y"]
+            .map(PathBuf::from)
+            .into(),
+        ..WorkTree::default()
+    };
+    let files = find(&spec, &layout, Some(&tree)).expect("read");
+    let found = Found::new(&spec, &layout, &files, Arc::new(tree), Vec::new(), begun);
+    assert!(matches!(found.again(), Again::Same));
+}
+
+#[test]
+fn a_lock_that_was_not_there_is_a_change() {
+    let world = World::new();
+    fs_err::remove_file(world.path("specs.lock")).expect("removed");
+    let found = world.found();
+    assert!(matches!(found.again(), Again::Same));
+    fs_err::write(world.path("specs.lock"), "new").expect("written");
+    assert!(matches!(found.again(), Again::Changed(_)));
+}
+
+#[test]
+fn a_file_that_was_put_back_was_written() {
+    let world = World::new();
+    std::thread::sleep(Duration::from_millis(2_100));
+    for path in ["images/x", "specs.yml"] {
+        let found = world.found();
+        for text in ["new", "old"] {
+            fs_err::write(world.path(path), text).expect("written");
+        }
+        let Again::Written(found) = found.again() else {
+            panic!("{path} was not written");
+        };
+        assert!(matches!(found.again(), Again::Same), "{path}");
+    }
+}
