@@ -122,6 +122,11 @@ pub fn render(stack: &Stack, facts: &Facts) -> Result<Rendered, Vec<Diagnostic>>
         names: Names::new(stack),
     };
     for id in stack.ids() {
+        let base = stack.base(id);
+        if base.is_some_and(|base| !configs.contains_key(&base)) {
+            // It is reported why its base cannot be rendered.
+            continue;
+        }
         let result = image::render(&inputs, id, &mut configs, &mut made);
         problems.extend(result.err());
     }

@@ -81,3 +81,16 @@ fn a_value_of_a_label_may_have_any_sign_of_one_line() {
     let made = instructions(&format!("config: {{ labels: {{ a: {long} }} }}"), PATH);
     assert_eq!(made, format!("LABEL a={long}\n"));
 }
+
+#[test]
+fn an_image_on_one_that_cannot_be_rendered_is_left_out() {
+    let spec = "stack: t\nimages:\n  d: { dockerfile: Dockerfile }\n  a: { base: d, steps: [{ copy: { /f: f } }] }\n  b: { base: a }\n";
+    let files = [
+        ("images/d/Dockerfile", "FROM scratch\n"),
+        ("images/a/f", "f\n"),
+    ];
+    let problems = render(&stack_with(spec, &files), &facts(PATH)).expect_err("it cannot be");
+    let messages: Vec<&str> = problems.iter().map(|it| it.message.as_str()).collect();
+    let expected = "image `d` is not built, so that the config its Dockerfile makes is not known";
+    assert_eq!(messages, [expected]);
+}
