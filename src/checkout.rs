@@ -51,6 +51,8 @@ pub enum ChangeKind {
     Ignored,
     /// git wrote it with other line ends than the commit has, by a setting of this machine (`core.autocrlf`).
     LineEnds,
+    /// A submodule without its files, which git takes for unchanged.
+    NotCheckedOut,
     /// It is not what git would write: a filter (`filter` in `.gitattributes`) hides the difference.
     Filtered,
 }
@@ -65,6 +67,9 @@ impl fmt::Display for Change {
             ChangeKind::Ignored => "ignored by git",
             ChangeKind::LineEnds => {
                 "CRLF, in the commit LF: set `core.autocrlf` to `input`, unset `core.eol`, and check it out again"
+            }
+            ChangeKind::NotCheckedOut => {
+                "a submodule that is not checked out: run `git submodule update --init`"
             }
             ChangeKind::Filtered => {
                 "a git filter hides its changes: remove it, and check it out again"

@@ -236,6 +236,8 @@ async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<(Changes, Tracked),
             }
             let inner = inner.into_iter();
             found.extend(inner.map(|(path, kind)| (submodule.join(path), kind)));
+        } else {
+            found.entry(submodule).or_insert(ChangeKind::NotCheckedOut);
         }
     }
     Ok((found, tracked))

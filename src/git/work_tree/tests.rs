@@ -296,6 +296,12 @@ async fn files_of_submodules_count_whatever_is_configured() {
     let assume = ["update-index", "--assume-unchanged", "file"];
     git.read("prepare a test", &assume).await.expect("done");
     assert_eq!(repository.changes().await, ["images/sub/file (modified)"]);
+    let deinit = ["submodule", "--quiet", "deinit", "--force", "images/sub"];
+    repository.git(&deinit).await;
+    assert_eq!(
+        repository.changes().await,
+        ["images/sub (a submodule that is not checked out: run `git submodule update --init`)"]
+    );
 }
 
 #[tokio::test]
