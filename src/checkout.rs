@@ -99,6 +99,17 @@ pub struct Tracked {
     pub modes: HashMap<PathBuf, bool>,
 }
 
+impl Tracked {
+    /// Adds what is tracked in a repository, whose paths are relative to `folder`.
+    pub fn add_below(&mut self, folder: &Path, inner: Self) {
+        let files = inner.files.into_iter().map(|path| folder.join(path));
+        self.files.extend(files);
+        let modes = inner.modes.into_iter();
+        let modes = modes.map(|(path, is_executable)| (folder.join(path), is_executable));
+        self.modes.extend(modes);
+    }
+}
+
 /// Folders and files that tools leave behind. They belong to no image unless git tracks them.
 const LEFT_BEHIND: [&str; 17] = [
     ".DS_Store",

@@ -133,6 +133,15 @@ async fn git_compares_while_the_stack_is_resolved() {
     assert!(begin_of(&trace, "git status") < begin_of(&trace, "gather facts"));
 }
 
+/// Returns a repository with a stack of one image, whose file has changed since the commit.
+fn changed_stack() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_stack(folder.path(), 1);
+    commit_all(folder.path());
+    std::fs::write(folder.path().join("images/image-0/text"), "other").expect("written");
+    folder
+}
+
 /// Plans a stack with a program `git` that runs something before and after files are compared for the first time, while
 /// laminate is stopped.
 async fn plan_while(stack: &Path, before: &str, after: &str) -> Answer {
@@ -251,11 +260,8 @@ async fn files_that_appear_while_the_stack_is_read_are_noticed() {
 
 #[tokio::test]
 async fn a_file_that_is_put_back_is_compared_again() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = changed_stack();
     let stack = folder.path();
-    write_stack(stack, 1);
-    commit_all(stack);
-    std::fs::write(stack.join("images/image-0/text"), "other").expect("written");
     let dirty = planned(&plan_while(stack, "true", "true").await);
     let answer = plan_while(stack, "git stash --quiet", "git stash pop --quiet").await;
     assert_eq!(planned(&answer), dirty);
@@ -264,11 +270,8 @@ async fn a_file_that_is_put_back_is_compared_again() {
 
 #[tokio::test]
 async fn files_are_compared_with_the_commit_that_is_reported() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = changed_stack();
     let stack = folder.path();
-    write_stack(stack, 1);
-    commit_all(stack);
-    std::fs::write(stack.join("images/image-0/text"), "other").expect("written");
     let before = planned(&plan_while(stack, "true", "true").await);
     assert_eq!(before["dirty"], true);
     let commit = "git -c user.name=a -c user.email=a@example.org commit --quiet --all --message y";

@@ -4,7 +4,7 @@
 
 mod converted;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -119,33 +119,26 @@ pub async fn read_work_tree(
 /// Returns the files of one repository and of those in it.
 async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> {
     let git = Git::plain(folder);
-    let (index, (others, ignored), file_mode) = tokio::try_join!(
+    let (index, (others, ignored), conversions) = tokio::try_join!(
         read_index(&git, paths),
         others_and_ignored(&git, paths),
-        git.run(&["config", "--type=bool", "--get", "core.fileMode"]),
+        Conversions::read(&git),
     )?;
-    let mut tree = WorkTree {
-        files: index.files.iter().cloned().collect(),
-        ignored: without_folders_of_files(ignored),
-        modes: HashMap::new(),
-    };
-    let has_modes = file_mode.stdout.trim() != "false";
-    if !has_modes {
-        tree.modes = index.modes(&tree.files);
-    }
+    let mut found = index.tracked(&conversions);
+    let mut ignored = without_folders_of_files(ignored);
     let mut repositories = index.repositories;
     for path in others {
         if is_left_behind(&path) {
-            tree.ignored.insert(path);
+            ignored.insert(path);
         // A repository that is not a submodule is listed by its folder.
         } else if path.as_os_str().as_bytes().ends_with(b"/") {
             repositories.insert(path);
         } else {
-            if !has_modes {
+            if !conversions.has_modes {
                 // As `git add` has it.
-                tree.modes.insert(path.clone(), false);
+                found.modes.insert(path.clone(), false);
             }
-            tree.files.insert(path);
+            found.files.insert(path);
         }
     }
     for repository in repositories {
@@ -154,14 +147,20 @@ async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> 
             continue;
         }
         let inner = Box::pin(work_tree(&folder.join(&repository), &[])).await?;
-        let below = |path: PathBuf| repository.join(path);
-        tree.files.extend(inner.files.into_iter().map(below));
-        tree.ignored.extend(inner.ignored.into_iter().map(below));
-        let modes = inner.modes.into_iter();
-        tree.modes
-            .extend(modes.map(|(path, is_executable)| (below(path), is_executable)));
+        let WorkTree {
+            files,
+            modes,
+            ignored: inside,
+        } = inner;
+        found.add_below(&repository, Tracked { files, modes });
+        ignored.extend(inside.into_iter().map(|path| repository.join(path)));
     }
-    Ok(tree)
+    let Tracked { files, modes } = found;
+    Ok(WorkTree {
+        files,
+        ignored,
+        modes,
+    })
 }
 
 /// Returns the files and repositories that git does not track and would, and what it ignores.
@@ -214,23 +213,12 @@ async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<(Changes, Tracked),
     for (path, kind) in converted.await? {
         found.entry(path).or_insert(kind);
     }
-    let mut tracked = Tracked {
-        files: index.files.iter().cloned().collect(),
-        modes: HashMap::new(),
-    };
-    if !conversions.has_modes {
-        tracked.modes = index.modes(&tracked.files);
-    }
+    let mut tracked = index.tracked(&conversions);
     for submodule in index.repositories {
         if folder.join(&submodule).join(".git").exists() {
             let inner = Box::pin(changes(&folder.join(&submodule), &[])).await?;
             let (inner, inside) = inner;
-            let below = |path: PathBuf| submodule.join(path);
-            tracked.files.extend(inside.files.into_iter().map(below));
-            let modes = inside.modes.into_iter();
-            tracked
-                .modes
-                .extend(modes.map(|(path, is_executable)| (below(path), is_executable)));
+            tracked.add_below(&submodule, inside);
             if !inner.is_empty() {
                 found.remove(&submodule);
             }
@@ -302,12 +290,14 @@ struct Index {
 }
 
 impl Index {
-    /// Returns whether each of `files` is executable in the index.
-    fn modes(&self, files: &HashSet<PathBuf>) -> HashMap<PathBuf, bool> {
-        let modes = files.iter();
-        modes
-            .map(|path| (path.clone(), self.executable.contains(path)))
-            .collect()
+    /// Returns its files, with their modes if those on the disk do not count.
+    fn tracked(&self, conversions: &Conversions) -> Tracked {
+        let mode = |path: &PathBuf| (path.clone(), self.executable.contains(path));
+        let with_modes = self.files.iter().filter(|_| !conversions.has_modes);
+        Tracked {
+            files: self.files.iter().cloned().collect(),
+            modes: with_modes.map(mode).collect(),
+        }
     }
 }
 

@@ -47,11 +47,9 @@ impl Conversions {
             let (name, value) = entry.split_once('\n').unwrap_or((entry, "true"));
             let value = value.to_ascii_lowercase();
             match name {
-                "core.autocrlf" => autocrlf = matches!(&*value, "true" | "yes" | "on" | "1"),
+                "core.autocrlf" => autocrlf = is_true(&value),
                 "core.eol" => eol = value == "crlf",
-                "core.filemode" => {
-                    made.has_modes = matches!(&*value, "true" | "yes" | "on" | "1");
-                }
+                "core.filemode" => made.has_modes = is_true(&value),
                 _ => {
                     let filter = name
                         .strip_prefix("filter.")
@@ -116,6 +114,11 @@ impl Conversions {
     }
 }
 
+/// Reads a boolean in lower case (git-config(1), "Values"): a number that is not 0 is true as well.
+fn is_true(value: &str) -> bool {
+    matches!(value, "true" | "yes" | "on") || value.parse::<i64>().is_ok_and(|number| number != 0)
+}
+
 /// Returns whether a file is what git would write here. Filters do not change links.
 async fn is_as_checked_out(git: &Git, folder: &Path, path: &Path) -> Result<bool, Error> {
     let place = folder.join(path);
@@ -159,6 +162,7 @@ mod tests {
         let read = Conversions::parse;
         assert!(read("").has_modes && !read("").crlf && read("").filters.is_empty());
         assert!(!read("core.filemode\nfalse\0").has_modes);
+        assert!(read("core.filemode\n2\0").has_modes && !read("core.filemode\n0\0").has_modes);
         assert!(read("core.autocrlf\ntrue\0").crlf && read("core.autocrlf\0").crlf);
         assert!(read("core.eol\ncrlf\0").crlf);
         assert!(!read("core.autocrlf\ntrue\0core.autocrlf\ninput\0").crlf);

@@ -25,9 +25,6 @@ impl World {
 
     /// Finds everything and reads it.
     fn found(&self) -> Found {
-        let begun = Timestamp::now();
-        let spec = self.path("specs.yml");
-        let layout = Layout::read(&spec).expect("inside");
         let texts = ["specs.yml", "specs.lock"].map(|name| {
             let file = TextFile::find(&self.path(name));
             match fs_err::read_to_string(self.path(name)) {
@@ -35,15 +32,24 @@ impl World {
                 Err(_) => file,
             }
         });
+        let tracked = ["images/x", "images/link", "images/gone"];
+        let (found, files) = self.found_of(&tracked, texts.into());
+        hash(&files, &self.path(""), None, Timestamp::now()).expect("read");
+        found
+    }
+
+    /// Finds files that git tracks, and reads none.
+    fn found_of(&self, tracked: &[&str], texts: Vec<TextFile>) -> (Found, Files) {
+        let begun = Timestamp::now();
+        let spec = self.path("specs.yml");
+        let layout = Layout::read(&spec).expect("inside");
         let tree = WorkTree {
-            files: ["images/x", "images/link", "images/gone"]
-                .map(PathBuf::from)
-                .into(),
+            files: tracked.iter().map(PathBuf::from).collect(),
             ..WorkTree::default()
         };
         let files = find(&spec, &layout, Some(&tree)).expect("read");
-        hash(&files, &self.path(""), None, begun).expect("read");
-        Found::new(&spec, &layout, &files, Arc::new(tree), texts.into(), begun)
+        let found = Found::new(&spec, &layout, &files, Arc::new(tree), texts, begun);
+        (found, files)
     }
 }
 
@@ -151,15 +157,7 @@ fn what_was_changed_and_put_back_was_written() {
 #[test]
 fn what_nothing_uses_may_be_written() {
     let world = World::new();
-    let begun = Timestamp::now();
-    let spec = world.path("specs.yml");
-    let layout = Layout::read(&spec).expect("inside");
-    let tree = WorkTree {
-        files: ["images/x"].map(PathBuf::from).into(),
-        ..WorkTree::default()
-    };
-    let files = find(&spec, &layout, Some(&tree)).expect("read");
-    let found = Found::new(&spec, &layout, &files, Arc::new(tree), Vec::new(), begun);
+    let (found, _) = world.found_of(&["images/x"], Vec::new());
     fs_err::write(world.path("images/x"), "new").expect("written");
     assert!(matches!(found.again(), Again::Same));
 }
@@ -170,17 +168,8 @@ fn a_file_behind_a_link_that_replaced_its_folder_is_another_one() {
     fs_err::create_dir(world.path("images/new")).expect("a folder");
     fs_err::write(world.path("images/new/y"), "y").expect("written");
     symlink("new", world.path("images/old")).expect("a link");
-    let begun = Timestamp::now();
-    let spec = world.path("specs.yml");
-    let layout = Layout::read(&spec).expect("inside");
-    let tree = WorkTree {
-        files: ["images/old", "images/old/y", "images/new/y"]
-            .map(PathBuf::from)
-            .into(),
-        ..WorkTree::default()
-    };
-    let files = find(&spec, &layout, Some(&tree)).expect("read");
-    let found = Found::new(&spec, &layout, &files, Arc::new(tree), Vec::new(), begun);
+    let tracked = ["images/old", "images/old/y", "images/new/y"];
+    let (found, _) = world.found_of(&tracked, Vec::new());
     assert!(matches!(found.again(), Again::Same));
 }
 
