@@ -49,8 +49,9 @@ pub enum ChangeKind {
     Untracked,
     /// git ignores it, and it is used all the same: the spec itself.
     Ignored,
-    /// git wrote it with other line ends than the commit has, by a setting of this machine (`core.autocrlf`).
-    LineEnds,
+    /// A new clone on a machine without settings has it with another content, although git takes the two for equal:
+    /// with other line ends, another encoding, or `ident`.
+    Converted,
     /// A submodule without its files, which git takes for unchanged.
     NotCheckedOut,
     /// It is not what git would write: a filter (`filter` in `.gitattributes`) hides the difference.
@@ -65,8 +66,8 @@ impl fmt::Display for Change {
             ChangeKind::Deleted => "deleted",
             ChangeKind::Untracked => "untracked",
             ChangeKind::Ignored => "ignored by git",
-            ChangeKind::LineEnds => {
-                "CRLF, in the commit LF: set `core.autocrlf` to `input`, unset `core.eol`, and check it out again"
+            ChangeKind::Converted => {
+                "not as in a new clone, perhaps with other line ends: unset `core.autocrlf` and `core.eol`, remove it, and check it out again"
             }
             ChangeKind::NotCheckedOut => {
                 "a submodule that is not checked out: run `git submodule update --init`"
@@ -132,13 +133,16 @@ const LEFT_BEHIND: [&str; 17] = [
 ];
 
 /// Endings of files that tools leave behind.
-const ENDINGS_LEFT_BEHIND: [&str; 4] = [".pyc", ".pyo", ".swp", "~"];
+const ENDINGS_LEFT_BEHIND: [&str; 5] = [".pyc", ".pyo", ".swo", ".swp", "~"];
 
 /// Whether a path has a part that tools leave behind, as `.pytest_cache` and `x.pyc`.
 pub fn is_left_behind(path: &Path) -> bool {
     path.components().any(|part| {
         let name = part.as_os_str().to_string_lossy();
-        LEFT_BEHIND.contains(&&*name) || ENDINGS_LEFT_BEHIND.iter().any(|end| name.ends_with(end))
+        // What Emacs has beside a file that is edited: its lock, and its text.
+        let is_of_emacs = name.starts_with(".#") || name.starts_with('#') && name.ends_with('#');
+        let has_ending = ENDINGS_LEFT_BEHIND.iter().any(|end| name.ends_with(end));
+        LEFT_BEHIND.contains(&&*name) || is_of_emacs || has_ending
     })
 }
 
@@ -154,10 +158,17 @@ mod tests {
             "images/a/.vscode/settings.json",
             "images/a/x.pyc",
             "images/a/notes.txt~",
+            "images/a/.#packages.txt",
+            "images/a/#packages.txt#",
         ] {
             assert!(is_left_behind(Path::new(path)), "{path}");
         }
-        for path in ["images/a/.bashrc", "images/a/.config/x", "images/a/~x"] {
+        for path in [
+            "images/a/.bashrc",
+            "images/a/.config/x",
+            "images/a/~x",
+            "images/a/#x",
+        ] {
             assert!(!is_left_behind(Path::new(path)), "{path}");
         }
     }

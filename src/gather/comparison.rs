@@ -86,6 +86,15 @@ pub async fn ensure_unchanged(folder: &Utf8Path, found: &Arc<Found>) -> Result<(
     }
 }
 
+/// Returns the error of files that changed since they were found, so that the stack could not be loaded; `None` if none did.
+pub async fn change(folder: &Utf8Path, found: &Arc<Found>) -> Option<Error> {
+    let found = Arc::clone(found);
+    let look = move || found.changed().map(Path::to_owned);
+    let task = tokio::task::spawn_blocking(look).await;
+    let path = task.expect("looking at files does not panic")?;
+    Some(changed(folder, &path))
+}
+
 async fn again(found: Arc<Found>) -> Again {
     let task = tokio::task::spawn_blocking(move || found.again());
     task.await.expect("looking at files does not panic")

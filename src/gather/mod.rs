@@ -27,7 +27,7 @@ use crate::trace::{self, Track};
 
 pub use bases::{Needs, external_images};
 use comparison::checkout;
-pub use comparison::{Comparison, ensure_unchanged};
+pub use comparison::{Comparison, change, ensure_unchanged};
 
 /// What facts are gathered for.
 #[derive(Clone, Copy)]

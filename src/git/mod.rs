@@ -4,11 +4,13 @@
 //! repository for `gather` and `cli`; `cli::docs` fetches, commits and pushes a wiki with [`Git`] itself.
 //! Credentials are git's own.
 
+mod remote;
 mod work_tree;
 
+pub use remote::{parse_rejection, parse_remote_branches};
 pub use work_tree::{read_checkout, read_head, read_work_tree};
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -85,9 +87,11 @@ pub enum Error {
     /// Another commit was checked out each time that files were compared with one.
     #[error("cannot compare files with the commit: it changed 3 times meanwhile")]
     Moving,
-    /// The index cannot be copied.
-    #[error("cannot compare files that git does not watch: cannot copy its index: {source}")]
-    Index {
+    /// A file for git, or one that it wrote, cannot be written or read.
+    #[error("cannot {task}: {source}")]
+    File {
+        /// What git was to be run for.
+        task: &'static str,
         /// Why.
         source: std::io::Error,
     },
@@ -157,8 +161,8 @@ pub struct Git {
     settings: Vec<String>,
     /// Settings that no list of processes shows.
     secret_settings: Vec<(String, String)>,
-    /// Another index than that of the repository.
-    index: Option<PathBuf>,
+    /// Variables of git, as `GIT_INDEX_FILE`.
+    variables: Vec<(&'static str, OsString)>,
 }
 
 impl Git {
@@ -190,6 +194,12 @@ impl Git {
     /// Adds a setting with a secret value, which is passed by the environment.
     pub fn secret_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.secret_settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets a variable of git.
+    fn variable(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name, value.into()));
         self
     }
 
@@ -231,9 +241,7 @@ impl Git {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        if let Some(index) = &self.index {
-            command.env("GIT_INDEX_FILE", index);
-        }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -393,71 +401,9 @@ pub async fn is_shallow(folder: &Utf8Path) -> Result<bool, Error> {
     Ok(answer.await?.trim() == "true")
 }
 
-/// The branches of a remote repository.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RemoteBranches {
-    /// The branch a clone checks out; `None` in a repository without commits.
-    pub default: Option<String>,
-    /// All branches.
-    pub names: Vec<String>,
-}
-
-/// Reads `git ls-remote --symref URL HEAD refs/heads/*`: lines of a value, a tab and a name.
-pub fn parse_remote_branches(output: &str) -> RemoteBranches {
-    let mut found = RemoteBranches::default();
-    for (value, name) in output.lines().filter_map(|line| line.split_once('\t')) {
-        if let Some(branch) = name.strip_prefix("refs/heads/") {
-            found.names.push(branch.to_owned());
-        } else if name == "HEAD"
-            && let Some(branch) = value.strip_prefix("ref: refs/heads/")
-        {
-            found.default.get_or_insert_with(|| branch.to_owned());
-        }
-    }
-    found
-}
-
-/// Reads `git push --porcelain`: why a ref was rejected; `None` if none was. `!` marks a rejected
-/// ref, and the reason comes last (git-push(1), "OUTPUT").
-pub fn parse_rejection(output: &str) -> Option<&str> {
-    let line = output.lines().find_map(|line| line.strip_prefix("!\t"))?;
-    Some(line.rsplit('\t').next().unwrap_or(line))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_default_branch_is_the_one_head_points_to() {
-        let output =
-            "ref: refs/heads/main\tHEAD\nabc\tHEAD\nabc\trefs/heads/main\nabd\trefs/heads/a/b\n";
-        let expected = RemoteBranches {
-            default: Some("main".to_owned()),
-            names: vec!["main".to_owned(), "a/b".to_owned()],
-        };
-        assert_eq!(parse_remote_branches(output), expected);
-    }
-
-    #[test]
-    fn a_repository_without_commits_has_no_branches() {
-        assert_eq!(parse_remote_branches(""), RemoteBranches::default());
-    }
-
-    #[test]
-    fn a_detached_head_is_not_a_branch() {
-        let found = parse_remote_branches("abc\tHEAD\nabc\trefs/heads/main\n");
-        assert_eq!((found.default, found.names.len()), (None, 1));
-    }
-
-    #[test]
-    fn a_rejected_push_has_its_reason() {
-        let output = "To /x\n!\tHEAD:refs/heads/main\t[rejected] (fetch first)\nDone\n";
-        assert_eq!(parse_rejection(output), Some("[rejected] (fetch first)"));
-        let accepted = "To /x\n \tHEAD:refs/heads/main\tabc..def\nDone\n";
-        assert_eq!(parse_rejection(accepted), None);
-        assert_eq!(parse_rejection(""), None);
-    }
 
     #[test]
     fn failures_are_told_apart() {

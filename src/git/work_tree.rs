@@ -2,16 +2,19 @@
 //!
 //! Git's output is read byte for byte (`-z`): names need not be UTF-8 and can contain line ends.
 
+mod attributes;
 mod converted;
+mod neutral;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use camino::Utf8Path;
 
-use converted::Conversions;
+use attributes::{attributes_above, is_below};
+use converted::{Conversions, Sizes};
 
 use super::{Error, Git};
 use crate::checkout::{Change, ChangeKind, Checkout, Tracked, WorkTree, is_left_behind};
@@ -120,7 +123,7 @@ pub async fn read_work_tree(
 async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> {
     let git = Git::plain(folder);
     let (index, (others, ignored), conversions) = tokio::try_join!(
-        read_index(&git, paths),
+        read_index(&git, paths, &[]),
         others_and_ignored(&git, paths),
         Conversions::read(&git),
     )?;
@@ -194,25 +197,26 @@ fn without_folders_of_files(paths: Vec<PathBuf>) -> BTreeSet<PathBuf> {
 /// Returns which of the files differ from the commit, also where git is set not to look, and those that git tracks.
 async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<(Changes, Tracked), Error> {
     let git = Git::plain(folder);
-    let (index, found, conversions) = tokio::try_join!(
-        read_index(&git, paths),
-        status(&git, paths),
+    let above = attributes_above(folder, paths);
+    let compared = [paths, &above].concat();
+    let ((index, sizes), found, conversions) = tokio::try_join!(
+        async {
+            let index = read_index(&git, paths, &above).await?;
+            let sizes = Sizes::read(&git, folder, &index).await?;
+            Ok((index, sizes))
+        },
+        status(&git, &compared),
         Conversions::read(&git),
     )?;
     let mut found = if index.unwatched.is_empty() {
         found
     } else {
         let (_folder, copy) = watchful_index(&git, folder, &index.unwatched).await?;
-        let git = Git {
-            index: Some(copy),
-            ..git.clone()
-        };
-        status(&git, paths).await?
+        let git = git.clone().variable("GIT_INDEX_FILE", copy);
+        status(&git, &compared).await?
     };
-    let converted = conversions.changes(&git, folder, (&index, paths), &found);
-    for (path, kind) in converted.await? {
-        found.entry(path).or_insert(kind);
-    }
+    let converted = conversions.changes(&git, folder, (&index, &sizes), &found);
+    found.extend(converted.await?);
     let mut tracked = index.tracked(&conversions);
     for submodule in index.repositories {
         if folder.join(&submodule).join(".git").exists() {
@@ -242,11 +246,8 @@ async fn watchful_index(
         .read(task, &["rev-parse", "--git-path", "index"])
         .await?;
     let path = folder.join(path.trim_end_matches('\n'));
-    let (folder, copy) = copy_of(&path).map_err(|source| Error::Index { source })?;
-    let git = Git {
-        index: Some(copy.clone()),
-        ..git.clone()
-    };
+    let (folder, copy) = copy_of(&path).map_err(|source| Error::File { task, source })?;
+    let git = git.clone().variable("GIT_INDEX_FILE", &copy);
     let mut input = Vec::new();
     for file in files {
         input.extend_from_slice(file.as_os_str().as_bytes());
@@ -280,7 +281,9 @@ fn copy_of(index: &Path) -> std::io::Result<(tempfile::TempDir, PathBuf)> {
 #[derive(Default)]
 struct Index {
     /// Files and links, in the order of git.
-    files: Vec<PathBuf>,
+    files: Vec<Entry>,
+    /// The files with git's attributes that rule these, also those of the folders above.
+    attributes: Vec<Entry>,
     /// Those that can be executed.
     executable: BTreeSet<PathBuf>,
     /// Submodules.
@@ -289,28 +292,48 @@ struct Index {
     unwatched: BTreeSet<PathBuf>,
 }
 
+/// A file in the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    /// Relative to the folder that was asked for.
+    path: PathBuf,
+    /// The hash of its blob.
+    blob: String,
+}
+
 impl Index {
     /// Returns its files, with their modes if those on the disk do not count.
     fn tracked(&self, conversions: &Conversions) -> Tracked {
+        let paths = || self.files.iter().map(|file| &file.path);
         let mode = |path: &PathBuf| (path.clone(), self.executable.contains(path));
-        let with_modes = self.files.iter().filter(|_| !conversions.has_modes);
+        let with_modes = paths().filter(|_| !conversions.has_modes);
         Tracked {
-            files: self.files.iter().cloned().collect(),
+            files: paths().cloned().collect(),
             modes: with_modes.map(mode).collect(),
         }
     }
 }
 
-async fn read_index(git: &Git, paths: &[PathBuf]) -> Result<Index, Error> {
+/// Reads the index of `paths`. `above`: files with attributes that rule them, and are not among them.
+async fn read_index(git: &Git, paths: &[PathBuf], above: &[PathBuf]) -> Result<Index, Error> {
     let mut index = Index::default();
-    let output = list_entries(git, &["-v", "--stage"], paths).await?;
+    let listed = [paths, above].concat();
+    let output = list_entries(git, &["-v", "--stage"], &listed).await?;
     for entry in entries(&output) {
-        let Some((tag, mode, path)) = parse_index_entry(entry) else {
+        let Some((tag, mode, Entry { path, blob })) = parse_index_entry(entry) else {
             return Err(Error::Output {
                 task: "list the files that git tracks".to_owned(),
                 output: String::from_utf8_lossy(entry).into_owned(),
             });
         };
+        if path.ends_with(attributes::NAME) {
+            let (path, blob) = (path.clone(), blob.clone());
+            let is_file = is_below(&path, paths);
+            index.attributes.push(Entry { path, blob });
+            if !is_file {
+                continue;
+            }
+        }
         if tag == b'S' || tag.is_ascii_lowercase() {
             index.unwatched.insert(path.clone());
         }
@@ -324,18 +347,20 @@ async fn read_index(git: &Git, paths: &[PathBuf]) -> Result<Index, Error> {
             }
             _ => {}
         }
-        index.files.push(path);
+        index.files.push(Entry { path, blob });
     }
     Ok(index)
 }
 
 /// Parses `H 100644 <hash> 0\t<path>` (git-ls-files(1), "OUTPUT").
-fn parse_index_entry(entry: &[u8]) -> Option<(u8, &[u8], PathBuf)> {
+fn parse_index_entry(entry: &[u8]) -> Option<(u8, &[u8], Entry)> {
     let tab = entry.iter().position(|byte| *byte == b'\t')?;
     let mut words = entry[..tab].split(|byte| *byte == b' ');
     let tag = *words.next()?.first()?;
     let mode = words.next()?;
-    Some((tag, mode, path_of(&entry[tab + 1..])))
+    let blob = String::from_utf8_lossy(words.next()?).into_owned();
+    let path = path_of(&entry[tab + 1..]);
+    Some((tag, mode, Entry { path, blob }))
 }
 
 async fn status(git: &Git, paths: &[PathBuf]) -> Result<Changes, Error> {
@@ -364,7 +389,10 @@ async fn status(git: &Git, paths: &[PathBuf]) -> Result<Changes, Error> {
         let (Some(letters), Some(path)) = (entry.get(..2), entry.get(3..)) else {
             continue;
         };
-        let path = path_of(path.strip_prefix(prefix).unwrap_or(path));
+        let path = match path.strip_prefix(prefix) {
+            Some(path) => path_of(path),
+            None => relative_to(&path_of(prefix), &path_of(path)),
+        };
         let kind = if letters == b"??" {
             ChangeKind::Untracked
         } else if letters[1] == b'D' || letters == b"D " {
@@ -379,6 +407,14 @@ async fn status(git: &Git, paths: &[PathBuf]) -> Result<Changes, Error> {
         }
     }
     Ok(changes)
+}
+
+/// Returns a path of the repository relative to a folder of it.
+fn relative_to(folder: &Path, path: &Path) -> PathBuf {
+    let pairs = folder.components().zip(path.components());
+    let same = pairs.take_while(|(folder, path)| folder == path).count();
+    let up = folder.components().skip(same).map(|_| Component::ParentDir);
+    up.chain(path.components().skip(same)).collect()
 }
 
 /// Returns the paths that `git ls-files` lists.

@@ -6,6 +6,7 @@ use std::fs::Metadata;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest as _, Sha256};
@@ -37,6 +38,8 @@ enum Origin {
         stamp: Stamp,
         /// What was read of a file whose text counts, so that all of laminate sees the same.
         text: OnceLock<Vec<u8>>,
+        /// Something else was read at this path, or nothing could be.
+        is_other_read: AtomicBool,
     },
 }
 
@@ -87,6 +90,7 @@ impl Content {
                 path,
                 stamp: Stamp::of(metadata),
                 text: OnceLock::new(),
+                is_other_read: AtomicBool::new(false),
             },
             digest: OnceLock::new(),
         }))
@@ -139,8 +143,7 @@ impl Content {
         if let Some(bytes) = text.get() {
             return Ok(bytes);
         }
-        let mut bytes = Vec::new();
-        open(path)?.take(LARGEST_TEXT + 1).read_to_end(&mut bytes)?;
+        let (bytes, _after) = self.noted(read_text(path))?;
         if bytes.len() as u64 > LARGEST_TEXT {
             let reason = format!("larger than {} MiB", LARGEST_TEXT >> 20);
             return Err(std::io::Error::new(
@@ -175,6 +178,28 @@ impl Content {
         }
     }
 
+    /// Notes whether what was read is the file that was found. It is not if that cannot be read.
+    fn noted<T>(&self, read: std::io::Result<(T, Stamp)>) -> std::io::Result<(T, Stamp)> {
+        if let Origin::Disk {
+            stamp,
+            is_other_read,
+            ..
+        } = &self.0.origin
+            && !read.as_ref().is_ok_and(|(_, after)| after == stamp)
+        {
+            is_other_read.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+
+    /// Whether another file was at its path when it was read, none, or one that had changed.
+    pub fn is_other_read(&self) -> bool {
+        match &self.0.origin {
+            Origin::Memory(_) => false,
+            Origin::Disk { is_other_read, .. } => is_other_read.load(Ordering::Relaxed),
+        }
+    }
+
     /// Sets the digest of a file that has this stamp.
     pub fn set_digest(&self, digest: Digest) {
         // A second one is the same.
@@ -185,10 +210,12 @@ impl Content {
     pub fn hash(&self) -> std::io::Result<(Digest, Option<Stamp>)> {
         match &self.0.origin {
             Origin::Memory(bytes) => Ok((Digest::of(bytes), None)),
-            Origin::Disk { path, text, stamp } => match text.get() {
+            Origin::Disk {
+                path, text, stamp, ..
+            } => match text.get() {
                 Some(text) => Ok((Digest::of(text), None)),
                 None => {
-                    let (digest, after) = hash_file(path, stamp.size)?;
+                    let (digest, after) = self.noted(hash_file(path, stamp.size))?;
                     Ok((digest, Some(after)))
                 }
             },
@@ -197,7 +224,10 @@ impl Content {
 
     /// Returns whether the file has the bytes that were read of it, now. Of one that was not read, any are the same.
     pub fn is_as_read(&self) -> std::io::Result<bool> {
-        let Origin::Disk { path, text, stamp } = &self.0.origin else {
+        let Origin::Disk {
+            path, text, stamp, ..
+        } = &self.0.origin
+        else {
             return Ok(true);
         };
         let read = text.get().map(|text| Digest::of(text));
@@ -206,6 +236,15 @@ impl Content {
             None => Ok(true),
         }
     }
+}
+
+/// Reads a text; of one that is larger than [`LARGEST_TEXT`], a byte more than that.
+fn read_text(path: &Path) -> std::io::Result<(Vec<u8>, Stamp)> {
+    let mut file = open(path)?;
+    let mut bytes = Vec::new();
+    (&mut file).take(LARGEST_TEXT + 1).read_to_end(&mut bytes)?;
+    let stamp = Stamp::of(&file.metadata()?);
+    Ok((bytes, stamp))
 }
 
 /// Reads a file that has about this size, bytes.

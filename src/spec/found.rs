@@ -189,6 +189,16 @@ impl Found {
             }),
         }
     }
+
+    /// Returns something that is not as it was found, of what was read or could not be.
+    pub fn changed(&self) -> Option<&Path> {
+        let is_changed = |entry: &Entry| match entry {
+            Entry::Regular { content, .. } if content.is_other_read() => true,
+            entry => !matches!(entry.again(self.begun), Look::Same),
+        };
+        let mut entries = self.entries.iter();
+        entries.find(|entry| is_changed(entry)).map(Entry::path)
+    }
 }
 
 impl Look {
@@ -221,7 +231,8 @@ impl Entry {
                 let Some(now) = stamp_of(self.path()) else {
                     return Look::Changed;
                 };
-                if now == *stamp && is_settled(now, begun.as_nanosecond()) {
+                let is_settled = is_settled(now, begun.as_nanosecond());
+                if now == *stamp && is_settled && !content.is_other_read() {
                     return Look::Same;
                 }
                 // Only these two of a mode count (git's documentation, gitformat-index(5), "mode").
@@ -243,7 +254,7 @@ impl Entry {
                     })
                 }
             }
-            Self::Text(file) => file.again(begun),
+            Self::Text(file) => file.again(),
             Self::Link {
                 path,
                 target,
@@ -298,24 +309,18 @@ impl TextFile {
         }
     }
 
-    fn again(&self, begun: Timestamp) -> Look {
+    fn again(&self) -> Look {
         let now = stamp_behind(&self.path);
-        match now {
-            Some(now) if self.stamp == Some(now) && is_settled(now, begun.as_nanosecond()) => {
+        if now.is_none() && self.digest.is_none() {
+            let folder = folder_stamp(&self.path);
+            if folder == self.folder {
                 return Look::Same;
             }
-            None if self.digest.is_none() => {
-                let folder = folder_stamp(&self.path);
-                if folder == self.folder {
-                    return Look::Same;
-                }
-                // It may have been there.
-                return Look::written(Entry::Text(Self {
-                    folder,
-                    ..self.clone()
-                }));
-            }
-            _ => {}
+            // It may have been there.
+            return Look::written(Entry::Text(Self {
+                folder,
+                ..self.clone()
+            }));
         }
         let text = fs_err::read(&self.path).ok();
         if text.map(|text| Digest::of(&text)) != self.digest {

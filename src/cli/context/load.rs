@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Context, cache_folder};
 use crate::cli::{Exit, Failure, Global, paths};
-use crate::gather::Comparison;
+use crate::gather::{self, Comparison};
 use crate::git;
 use crate::source::Sources;
 use crate::spec::lock::Lock;
@@ -91,8 +91,15 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
     let loaded = files_found.and_then(|found| {
         crate::stack::load(spec, found, &path, &overrides, cache.as_deref(), begun)
     });
-    let stack = loaded.map_err(|failure| load_failure(failure, &shown_folder))?;
-    let stack = stack.with_folder(&shown_folder);
+    let stack = match (loaded, &found) {
+        (Ok(stack), _) => stack.with_folder(&shown_folder),
+        (Err(failure), None) => return Err(load_failure(failure, &shown_folder)),
+        // A file that is being saved is empty for a moment, or missing.
+        (Err(failure), Some(found)) => {
+            let change = gather::change(&folder, found).await;
+            return Err(change.map_or_else(|| load_failure(failure, &shown_folder), Failure::from));
+        }
+    };
     let lock = lock_text.map(|text| lock(text, &shown_folder));
     Ok(Context {
         vars: (overrides.vars.into_iter())

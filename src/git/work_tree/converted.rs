@@ -1,18 +1,20 @@
-//! Files that are not on the disk as in the commit, although git takes them for equal: it converts line ends, and runs
+//! Files that are not on the disk as in a new clone, although git takes them for equal: it converts line ends, and runs
 //! the commands of filters.
 //!
-//! What `.gitattributes` alone decides is the same on every machine: `eol`, `ident`, `working-tree-encoding`. Settings
-//! of this machine are not part of the commit.
+//! What the committed `.gitattributes` alone decide is the same on every machine: `eol`, `ident`,
+//! `working-tree-encoding`. Settings of this machine are not part of the commit, and a program can save a file with line
+//! ends that git removes when the file is added.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::super::{Error, Git};
-use super::{Changes, Index, entries, list_entries, path_of};
+use super::neutral::{Neutral, with_line_ends};
+use super::{Changes, Entry, Index, attributes, entries};
 use crate::checkout::ChangeKind;
 
-/// The settings of this machine that change what git writes.
-const SETTINGS: &str = r"^(core\.(autocrlf|eol|filemode)|filter\..*\.(clean|smudge|process))$";
+/// The settings of this machine that change what git compares and writes.
+const SETTINGS: &str = r"^(core\.filemode|filter\..*\.(clean|smudge|process))$";
 
 /// The filter of Git LFS. A pointer has the digest of the content, so it is the same everywhere.
 const LFS: &str = "lfs";
@@ -22,8 +24,6 @@ const LFS: &str = "lfs";
 pub struct Conversions {
     /// The modes of files on the disk count.
     pub has_modes: bool,
-    /// git can write CRLF where the commit has LF.
-    crlf: bool,
     /// The filters that have commands here.
     filters: BTreeSet<String>,
 }
@@ -39,16 +39,12 @@ impl Conversions {
     fn parse(output: &str) -> Self {
         let mut made = Self {
             has_modes: true,
-            crlf: false,
             filters: BTreeSet::new(),
         };
-        let (mut autocrlf, mut eol) = (false, false);
         for entry in output.split('\0').filter(|entry| !entry.is_empty()) {
             let (name, value) = entry.split_once('\n').unwrap_or((entry, "true"));
             let value = value.to_ascii_lowercase();
             match name {
-                "core.autocrlf" => autocrlf = is_true(&value),
-                "core.eol" => eol = value == "crlf",
                 "core.filemode" => made.has_modes = is_true(&value),
                 _ => {
                     let filter = name
@@ -59,44 +55,70 @@ impl Conversions {
                 }
             }
         }
-        made.crlf = autocrlf || eol;
         made.filters.remove(LFS);
         made
     }
 
-    /// Returns the files that are on the disk as they are by a setting of this machine. `known`: changes that git finds.
+    /// Returns the files of `index` that are not as in a new clone. `sizes`: those with another size than their blobs.
+    /// `known`: changes that git finds, which are left out.
     pub async fn changes(
         &self,
         git: &Git,
         folder: &Path,
-        (index, paths): (&Index, &[PathBuf]),
+        (index, sizes): (&Index, &Sizes),
         known: &Changes,
     ) -> Result<Changes, Error> {
+        let unknown = |files: &[usize]| {
+            let files = files.iter().map(|number| &index.files[*number]);
+            let files = files.filter(|file| !known.contains_key(&file.path));
+            files.collect::<Vec<&Entry>>()
+        };
+        let mut files = unknown(&sizes.all);
+        let mut converted = unknown(&sizes.others);
+        let asked = if self.filters.is_empty() {
+            &converted
+        } else {
+            &files
+        };
+        let filtered = self.filtered(git, asked).await?;
         let mut found = Changes::new();
-        if self.crlf {
-            let files = with_crlf(git, paths).await?.into_iter();
-            found.extend(files.map(|path| (path, ChangeKind::LineEnds)));
-        }
-        if !self.filters.is_empty() {
-            let files = index.files.iter().filter(|path| !known.contains_key(*path));
-            for path in self.filtered(git, files).await? {
-                if !is_as_checked_out(git, folder, &path).await? {
-                    found.insert(path, ChangeKind::Filtered);
-                }
+        for (path, filter) in &filtered {
+            if filter != LFS && !is_as_checked_out(git, folder, path).await? {
+                found.insert(path.to_path_buf(), ChangeKind::Filtered);
             }
+        }
+        let is_filtered = |file: &&Entry| filtered.contains_key(file.path.as_path());
+        converted.retain(|file| !is_filtered(file));
+        files.retain(|file| !is_filtered(file));
+        let converts = attributes::convert(folder, &index.attributes);
+        if converted.is_empty() && !converts {
+            return Ok(found);
+        }
+        let neutral = Neutral::new(git, folder, index).await?;
+        if converts {
+            let is_filter = |name: &str| name == LFS || self.filters.contains(name);
+            converted.extend(neutral.converted(&files, is_filter).await?);
+            converted.sort_by(|a, b| a.path.cmp(&b.path));
+            converted.dedup();
+        }
+        for file in neutral.differing(folder, &converted).await? {
+            found.insert(file.path.clone(), ChangeKind::Converted);
         }
         Ok(found)
     }
 
-    /// Returns the files that have one of the filters.
-    async fn filtered(
+    /// Returns the files that have one of the filters, or that of Git LFS, with its name.
+    async fn filtered<'a>(
         &self,
         git: &Git,
-        files: impl Iterator<Item = &PathBuf>,
-    ) -> Result<Vec<PathBuf>, Error> {
+        files: &[&'a Entry],
+    ) -> Result<BTreeMap<&'a Path, String>, Error> {
+        if files.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let mut input = Vec::new();
         for file in files {
-            input.extend_from_slice(file.as_os_str().as_encoded_bytes());
+            input.extend_from_slice(file.path.as_os_str().as_encoded_bytes());
             input.push(0);
         }
         let arguments = ["check-attr", "-z", "--stdin", "filter"];
@@ -105,12 +127,52 @@ impl Conversions {
             .await?;
         // Path, attribute, value.
         let fields: Vec<&[u8]> = entries(&output).collect();
-        let is_filtered = |fields: &&[&[u8]]| {
-            let value = fields.last().map(|value| String::from_utf8_lossy(value));
-            value.is_some_and(|value| self.filters.contains(&*value))
-        };
-        let filtered = fields.chunks_exact(3).filter(is_filtered);
-        Ok(filtered.map(|fields| path_of(fields[0])).collect())
+        let pairs = files.iter().zip(fields.chunks_exact(3));
+        let filtered = pairs.filter_map(|(file, fields)| {
+            let name = String::from_utf8_lossy(fields[2]).into_owned();
+            let is_filter = name == LFS || self.filters.contains(&name);
+            is_filter.then_some((file.path.as_path(), name))
+        });
+        Ok(filtered.collect())
+    }
+}
+
+/// Sizes of the files of an [`Index`]: positions in its list.
+#[derive(Default)]
+pub struct Sizes {
+    /// Regular files on the disk.
+    all: Vec<usize>,
+    /// Those of them that have another size than their blobs. git takes the others for equal because they are: to make
+    /// LF of CRLF, and to remove the text of `ident`, makes a file smaller.
+    others: Vec<usize>,
+}
+
+impl Sizes {
+    /// Compares the sizes of the files in `folder` with those of their blobs.
+    pub async fn read(git: &Git, folder: &Path, index: &Index) -> Result<Self, Error> {
+        let (mut all, mut sizes, mut input) = (Vec::new(), Vec::new(), String::new());
+        for (number, file) in index.files.iter().enumerate() {
+            let metadata = fs_err::symlink_metadata(folder.join(&file.path)).ok();
+            if let Some(metadata) = metadata.filter(std::fs::Metadata::is_file) {
+                all.push(number);
+                sizes.push(metadata.len());
+                input.push_str(&file.blob);
+                input.push('\n');
+            }
+        }
+        if all.is_empty() {
+            return Ok(Self::default());
+        }
+        let arguments = ["cat-file", "--buffer", "--batch-check=%(objectsize)"];
+        let output = git
+            .read_bytes("read the sizes of files", &arguments, input.as_bytes())
+            .await?;
+        // A number, or `<hash> missing`.
+        let blobs = output.split(|byte| *byte == b'\n');
+        let files = all.iter().zip(sizes).zip(blobs);
+        let others = files.filter(|((_, size), blob)| blob != &size.to_string().as_bytes());
+        let others = others.map(|((number, _), _)| *number).collect();
+        Ok(Self { all, others })
     }
 }
 
@@ -119,15 +181,9 @@ fn is_true(value: &str) -> bool {
     matches!(value, "true" | "yes" | "on") || value.parse::<i64>().is_ok_and(|number| number != 0)
 }
 
-/// Returns whether a file is what git would write here. Filters do not change links.
+/// Returns whether a file is what git would write here, apart from line ends.
 async fn is_as_checked_out(git: &Git, folder: &Path, path: &Path) -> Result<bool, Error> {
     let place = folder.join(path);
-    let Ok(metadata) = fs_err::symlink_metadata(&place) else {
-        return Ok(true);
-    };
-    if !metadata.is_file() {
-        return Ok(true);
-    }
     let mut object = std::ffi::OsString::from(":./");
     object.push(path);
     let arguments = [
@@ -136,21 +192,9 @@ async fn is_as_checked_out(git: &Git, folder: &Path, path: &Path) -> Result<bool
         object.as_os_str(),
     ];
     let task = format!("run the filter of `{}`", path.display());
+    let git = with_line_ends(git.clone());
     let written = git.read_bytes(&task, &arguments, &[]).await?;
     Ok(fs_err::read(&place).is_ok_and(|content| content == written))
-}
-
-/// Returns the files that git gave CRLF. With `eol=crlf` of `.gitattributes`, they are so on every machine.
-async fn with_crlf(git: &Git, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
-    let output = list_entries(git, &["--eol"], paths).await?;
-    // `i/lf    w/crlf  attr/text=auto eol=lf \t<path>` (git-ls-files(1), "OUTPUT")
-    let converted = entries(&output).filter_map(|entry| {
-        let tab = entry.iter().position(|byte| *byte == b'\t')?;
-        let about = String::from_utf8_lossy(&entry[..tab]);
-        let is_converted = about.starts_with("i/lf ") && about.contains(" w/crlf ");
-        (is_converted && !about.contains("eol=crlf")).then(|| path_of(&entry[tab + 1..]))
-    });
-    Ok(converted.collect())
 }
 
 #[cfg(test)]
@@ -160,12 +204,9 @@ mod tests {
     #[test]
     fn settings_of_this_machine_are_read() {
         let read = Conversions::parse;
-        assert!(read("").has_modes && !read("").crlf && read("").filters.is_empty());
+        assert!(read("").has_modes && read("").filters.is_empty());
         assert!(!read("core.filemode\nfalse\0").has_modes);
         assert!(read("core.filemode\n2\0").has_modes && !read("core.filemode\n0\0").has_modes);
-        assert!(read("core.autocrlf\ntrue\0").crlf && read("core.autocrlf\0").crlf);
-        assert!(read("core.eol\ncrlf\0").crlf);
-        assert!(!read("core.autocrlf\ntrue\0core.autocrlf\ninput\0").crlf);
         let filters =
             read("filter.lfs.clean\ngit-lfs\0filter.a.b.smudge\nx\0filter.a.b.clean\ny\0");
         assert_eq!(filters.filters, BTreeSet::from(["a.b".to_owned()]));

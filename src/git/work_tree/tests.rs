@@ -2,6 +2,8 @@ use std::collections::HashSet;
 
 use super::*;
 
+mod cloned;
+
 /// A repository in a temporary folder.
 struct Repository(tempfile::TempDir);
 
@@ -90,36 +92,6 @@ async fn a_folder_without_commits_has_no_checkout() {
     assert_eq!(read_checkout(path, &["."]).await.expect("no error"), None);
     let branch = super::super::branch(path).await;
     assert_eq!(branch.as_deref(), Some("refs/heads/main"));
-}
-
-#[tokio::test]
-async fn line_ends_that_this_machine_changed_are_a_change() {
-    let repository = Repository::new().await;
-    for name in ["own", "lf", "attribute"] {
-        repository.write(&format!("images/{name}.sh"), "#!/bin/sh\n");
-    }
-    repository.write("images/crlf.sh", "x\r\n");
-    repository.write(
-        ".gitattributes",
-        "attribute.sh text eol=crlf\nlf.sh text eol=lf\n",
-    );
-    repository.commit().await;
-    repository.git(&["config", "core.autocrlf", "true"]).await;
-    assert!(repository.changes().await.is_empty());
-    repository
-        .git(&["rm", "--quiet", "--cached", "-r", "images"])
-        .await;
-    repository.git(&["reset", "--quiet", "--hard"]).await;
-    let own = fs_err::read_to_string(repository.path().join("images/own.sh"));
-    assert_eq!(own.expect("there"), "#!/bin/sh\r\n");
-    let changes = repository.changes().await;
-    let [change] = &changes[..] else {
-        panic!("{changes:?}");
-    };
-    assert!(
-        change.starts_with("images/own.sh (CRLF, in the commit LF"),
-        "{change}"
-    );
 }
 
 #[tokio::test]

@@ -198,3 +198,44 @@ fn a_file_that_was_put_back_was_written() {
         assert!(matches!(found.again(), Again::Same), "{path}");
     }
 }
+
+#[test]
+fn a_folder_that_was_another_one_while_it_was_read_is_a_change() {
+    let world = World::new();
+    fs_err::create_dir(world.path("images/a")).expect("a folder");
+    fs_err::write(world.path("images/a/y"), "found").expect("written");
+    fs_err::create_dir(world.path("b")).expect("a folder");
+    fs_err::write(world.path("b/y"), "other").expect("written");
+    std::thread::sleep(Duration::from_millis(2_100));
+    for reads_text in [false, true] {
+        let (found, files) = world.found_of(&["images/a/y"], Vec::new());
+        let swap = |from: &str, to: &str| {
+            fs_err::rename(world.path(from), world.path(to)).expect("renamed");
+        };
+        swap("images/a", "c");
+        swap("b", "images/a");
+        if reads_text {
+            let Some(File::Regular { content, .. }) = files.get("images/a/y".into()) else {
+                panic!("there is no file");
+            };
+            assert_eq!(content.text().expect("read"), b"other");
+        } else {
+            hash(&files, &world.path(""), None, Timestamp::now()).expect("read");
+        }
+        swap("images/a", "b");
+        swap("c", "images/a");
+        assert!(matches!(found.again(), Again::Changed(_)));
+    }
+}
+
+#[test]
+fn a_file_that_could_not_be_read_is_a_change_even_if_it_is_there_again() {
+    let world = World::new();
+    let (found, files) = world.found_of(&["images/x"], Vec::new());
+    assert_eq!(found.changed(), None);
+    fs_err::rename(world.path("images/x"), world.path("x")).expect("renamed");
+    let spec = world.path("");
+    assert!(hash(&files, &spec, None, Timestamp::now()).is_err());
+    fs_err::rename(world.path("x"), world.path("images/x")).expect("renamed");
+    assert_eq!(found.changed(), Some(world.path("images/x").as_std_path()));
+}

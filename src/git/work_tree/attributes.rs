@@ -1,0 +1,50 @@
+//! Where git's attributes are (gitattributes(5)), and which of them change what a clone has.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::Entry;
+
+/// The name of a file with attributes.
+pub const NAME: &str = ".gitattributes";
+
+/// What stands in a file with attributes if they can give a clone another content than the commit has. Line ends are
+/// LF everywhere else if no setting of a machine changes them.
+const CONVERTING: [&str; 3] = ["eol=crlf", "ident", "working-tree-encoding"];
+
+/// Returns the files with attributes of all folders above `paths`, in the repository of `folder`. All paths are relative
+/// to `folder`; the files need not be there.
+pub fn attributes_above(folder: &Path, paths: &[PathBuf]) -> Vec<PathBuf> {
+    if paths.is_empty() {
+        return Vec::new();
+    }
+    let Ok(folder) = folder.canonicalize() else {
+        return Vec::new();
+    };
+    let is_top = |folder: &Path| folder.join(".git").exists();
+    let Some(levels) = folder.ancestors().position(is_top) else {
+        return Vec::new();
+    };
+    let outside = (0..=levels).map(|level| PathBuf::from("../".repeat(level)));
+    let inside = paths.iter().flat_map(|path| path.ancestors().skip(1));
+    let folders: BTreeSet<PathBuf> = outside.chain(inside.map(Path::to_owned)).collect();
+    folders.iter().map(|folder| folder.join(NAME)).collect()
+}
+
+/// Returns whether a path is one of `paths` or below one of them. No paths are all.
+pub fn is_below(path: &Path, paths: &[PathBuf]) -> bool {
+    let covers = |folder: &PathBuf| folder == Path::new(".") || path.starts_with(folder);
+    paths.is_empty() || paths.iter().any(covers)
+}
+
+/// Returns whether one of the files gives a clone another content than the commit has. A file that is not on the disk
+/// may.
+pub fn convert(folder: &Path, files: &[Entry]) -> bool {
+    files.iter().any(|file| {
+        let Ok(content) = fs_err::read(folder.join(&file.path)) else {
+            return true;
+        };
+        let text = String::from_utf8_lossy(&content);
+        CONVERTING.iter().any(|attribute| text.contains(attribute))
+    })
+}
