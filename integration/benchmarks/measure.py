@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import typing
 
@@ -26,11 +27,13 @@ def say(text):
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """A command that ended with status 0: its output, its peak memory in bytes, its CPU time in seconds."""
+    """A command that ended with status 0: its output, its peak memory in bytes, the time and the CPU time it took,
+    seconds."""
 
     out: str
     err: str
     peak: int
+    seconds: float
     cpu: float
 
     @property
@@ -38,17 +41,24 @@ class Call:
         return json.loads(self.out)
 
 
-def peak_of(process):
-    """Waits for a process and returns the largest memory it had, in bytes (VmHWM of proc(5)). That of wait4(2) would
+class Peak(threading.Thread):
+    """Reads the largest memory that a process had, in bytes (VmHWM of proc(5)), until it ends. That of wait4(2) would
     count this program's own, which the new process has until it executes the command."""
-    peak, status = 0, pathlib.Path(f"/proc/{process.pid}/status")
-    while process.poll() is None:
-        with contextlib.suppress(OSError):
-            found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
-            peak = max(peak, int(found[1]) * 1024) if found else peak
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.005)
-    return peak
+
+    def __init__(self, process):
+        super().__init__()
+        self.status = pathlib.Path(f"/proc/{process.pid}/status")
+        self.ended, self.bytes = threading.Event(), 0
+
+    def run(self):
+        while not self.ended.wait(0.005):
+            with contextlib.suppress(OSError):
+                found = re.search(r"VmHWM:\s+(\d+) kB", self.status.read_text())
+                self.bytes = max(self.bytes, int(found[1]) * 1024) if found else self.bytes
+
+    def stop(self):
+        self.ended.set()
+        self.join()
 
 
 def cpu_of_children():
@@ -62,12 +72,16 @@ def call(*command, text="", expected=(0,), **options):
     with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         given.write(text)
         given.seek(0)
-        before = cpu_of_children()
+        before, start = cpu_of_children(), time.perf_counter()
         process = subprocess.Popen([str(part) for part in command], stdin=given, stdout=out, stderr=err, **options)
-        peak = peak_of(process)
+        peak = Peak(process)
+        peak.start()
+        process.wait()
+        seconds = time.perf_counter() - start
+        peak.stop()
         out.seek(0)
         err.seek(0)
-        answer = Call(out.read(), err.read(), peak, cpu_of_children() - before)
+        answer = Call(out.read(), err.read(), peak.bytes, seconds, cpu_of_children() - before)
     assert process.returncode in expected, (
         f"{' '.join(map(str, command))} ended with {process.returncode}\n{answer.out[-2000:]}\n{answer.err[-4000:]}")
     return answer
@@ -139,8 +153,8 @@ class Row:
         self.samples.setdefault(who, []).append(sample)
 
     def time(self, parts, who, work, with_engine=True):
-        """Does the work once with the engine at rest, and returns what it returns; a `Call` also gives its peak memory
-        and CPU time. The engine's time includes what it does after the work."""
+        """Does the work once with the engine at rest, and returns what it returns; a `Call` also gives its own time, peak
+        memory and CPU time. The engine's time includes what it does after the work."""
         engine = Engine(parts.engine.address)
         registry = Server("serve", parts.registry.configuration)
         before, registry_before = engine.rest() if with_engine else 0, registry.seconds()
@@ -152,7 +166,7 @@ class Row:
         sample.engine_seconds = engine.rest() - before if with_engine else None
         sample.requests = len(requests.all)
         if isinstance(answer, Call):
-            sample.peak, sample.client_seconds = answer.peak, answer.cpu
+            sample.seconds, sample.peak, sample.client_seconds = answer.seconds, answer.peak, answer.cpu
         self.add(who, sample)
         say(f"{self.number} {who}: {sample.seconds:.2f} s")
         return answer

@@ -11,6 +11,8 @@ def plans(parts):
     for count, goal in ((1000, "≤ 0.05 s, ≤ 100 MB"), (10000, "≤ 0.5 s, ≤ 100 MB")):
         tree = Tree(parts, count, f"plan-{count}")
         tree.stack.commit()
+        # As a clone has its objects: in one file.
+        tree.stack.git("repack", "-adq")
         row = Row("P7", f"`plan --offline`, {count:,} images", goal)
         say(f"plans: {count} images")
         for _ in range(ROUNDS):

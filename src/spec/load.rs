@@ -2,14 +2,16 @@
 
 use std::fs::{FileType, Metadata};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use fs_err::DirEntry;
 
 use super::content::Content;
 use super::parse::{Spec, parse_text};
 use super::tree::{File, Files, LeftOut, Special};
 use crate::checkout::{WorkTree, is_left_behind};
+use crate::parallel;
 
 /// A file or folder that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -153,17 +155,37 @@ pub fn find(
     layout: &Layout,
     tree: Option<&WorkTree>,
 ) -> Result<Files, Unreadable> {
-    let folder = folder_of(file);
-    let mut walk = Walk {
-        root: folder,
+    let walk = Walk {
+        root: folder_of(file),
         images: &layout.images,
         tree,
-        files: Files::default(),
     };
-    if folder.join(&layout.images).is_dir() {
-        walk.folder(Utf8Path::new(""))?;
+    let top = Utf8Path::new("");
+    let folder = walk.disk(top);
+    if !folder.is_dir() {
+        return Ok(Files::default());
     }
-    Ok(walk.files)
+    // Nearly all folders of a large stack are in this one.
+    let entries: Vec<DirEntry> = fs_err::read_dir(folder)?.collect::<Result<_, _>>()?;
+    let found = parallel::map(&entries, |entry| {
+        let mut found = List::default();
+        walk.entry(top, entry, &mut found)?;
+        Ok::<_, Unreadable>(found)
+    });
+    let mut all = List::default();
+    for found in found {
+        let List { files, left_out } = found?;
+        all.files.extend(files);
+        all.left_out.extend(left_out);
+    }
+    Ok(Files::new(all.files, all.left_out))
+}
+
+/// What a walk finds, by path.
+#[derive(Default)]
+struct List {
+    files: Vec<(Utf8PathBuf, File)>,
+    left_out: Vec<(Utf8PathBuf, LeftOut)>,
 }
 
 /// A walk through `images/`. Links are not followed, and no file is read.
@@ -173,69 +195,82 @@ struct Walk<'a> {
     /// The folder of the files, relative to that.
     images: &'a Utf8Path,
     tree: Option<&'a WorkTree>,
-    /// What was found.
-    files: Files,
 }
 
 impl Walk<'_> {
+    /// Returns where a folder is, which is relative to `images/`.
+    fn disk(&self, relative: &Utf8Path) -> Utf8PathBuf {
+        self.root.join(self.images).join(relative)
+    }
+
     /// Adds what is in a folder, which is relative to `images/`; returns whether there is anything.
-    fn folder(&mut self, relative: &Utf8Path) -> Result<bool, Unreadable> {
-        let disk = self.root.join(self.images).join(relative);
+    fn folder(&self, relative: &Utf8Path, found: &mut List) -> Result<bool, Unreadable> {
         let mut is_empty = true;
-        for entry in fs_err::read_dir(&disk)? {
-            let entry = entry?;
-            let (name, kind) = (entry.file_name(), entry.file_type()?);
-            let is_part = name != ".git" && self.is_part(&relative.as_std_path().join(&name), kind);
-            let Some(name) = name.to_str() else {
-                if is_part {
-                    return Err(Unreadable::Name {
-                        name: format!("{name:?}"),
-                        folder: Utf8Path::new(IMAGES).join(relative),
-                    });
-                }
-                continue;
-            };
-            let inner = relative.join(name);
-            if is_part {
-                is_empty &= !self.entry(&inner, kind, &disk.join(name))?;
-            } else {
-                let reason = if is_left_behind(inner.as_std_path()) {
-                    LeftOut::LeftBehind
-                } else {
-                    LeftOut::Ignored
-                };
-                let path = Utf8Path::new(IMAGES).join(inner);
-                self.files.leave_out(path, reason);
-            }
+        for entry in fs_err::read_dir(self.disk(relative))? {
+            is_empty &= !self.entry(relative, &entry?, found)?;
         }
         Ok(!is_empty)
     }
 
-    /// Adds one file or folder; returns whether it is there.
+    /// Adds what an entry of a folder is; returns whether it is a part of the stack.
     fn entry(
-        &mut self,
+        &self,
+        folder: &Utf8Path,
+        entry: &DirEntry,
+        found: &mut List,
+    ) -> Result<bool, Unreadable> {
+        let (name, kind) = (entry.file_name(), entry.file_type()?);
+        let is_part = name != ".git" && self.is_part(&folder.as_std_path().join(&name), kind);
+        let Some(name) = name.to_str() else {
+            if is_part {
+                return Err(Unreadable::Name {
+                    name: format!("{name:?}"),
+                    folder: Utf8Path::new(IMAGES).join(folder),
+                });
+            }
+            return Ok(false);
+        };
+        let inner = folder.join(name);
+        if is_part {
+            return self.part(&inner, kind, found);
+        }
+        let reason = if is_left_behind(inner.as_std_path()) {
+            LeftOut::LeftBehind
+        } else {
+            LeftOut::Ignored
+        };
+        let path = Utf8Path::new(IMAGES).join(inner);
+        found.left_out.push((path, reason));
+        Ok(false)
+    }
+
+    /// Adds one file or folder; returns whether it is there.
+    fn part(
+        &self,
         relative: &Utf8Path,
         kind: FileType,
-        disk: &Utf8Path,
+        found: &mut List,
     ) -> Result<bool, Unreadable> {
         let path = Utf8Path::new(IMAGES).join(relative);
+        let disk = self.disk(relative);
         let file = if kind.is_dir() {
+            let left_out = found.left_out.len();
             // git knows no empty folders: another clone does not have them.
-            if !self.folder(relative)? && self.tree.is_some() {
-                if self.files.left_out_below(&path).is_none() {
-                    self.files.leave_out(path, LeftOut::Empty);
+            if !self.folder(relative, found)? && self.tree.is_some() {
+                if found.left_out.len() == left_out {
+                    found.left_out.push((path, LeftOut::Empty));
                 }
                 return Ok(false);
             }
             File::Folder
         } else if kind.is_symlink() {
-            let target = fs_err::read_link(disk)?;
+            let target = fs_err::read_link(&disk)?;
             match target.into_os_string().into_string() {
                 Ok(target) => File::Link { target },
                 Err(_) => return Err(Unreadable::Link { path }),
             }
         } else if kind.is_file() {
-            let metadata = match fs_err::symlink_metadata(disk) {
+            let metadata = match fs_err::symlink_metadata(&disk) {
                 Ok(metadata) => metadata,
                 // A temporary file of an editor.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -243,12 +278,12 @@ impl Walk<'_> {
             };
             File::Regular {
                 executable: self.is_executable(relative, &metadata),
-                content: Content::on_disk(PathBuf::from(disk), &metadata),
+                content: Content::on_disk(disk.into(), &metadata),
             }
         } else {
             File::Special(special(kind))
         };
-        self.files.insert(path, file);
+        found.files.push((path, file));
         Ok(true)
     }
 
@@ -290,6 +325,7 @@ fn special(kind: FileType) -> Special {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeSet, HashMap};
+    use std::path::PathBuf;
 
     use super::*;
     use crate::spec::tree::Lost;

@@ -34,6 +34,15 @@ fn is_plain(path: &str) -> bool {
     !path.ends_with('/') && !pairs.any(|pair| matches!(pair, b"//" | b"/."))
 }
 
+impl From<Utf8PathBuf> for PathKey {
+    fn from(path: Utf8PathBuf) -> Self {
+        if is_plain(path.as_str()) {
+            return Self(path);
+        }
+        Self::new(&path)
+    }
+}
+
 impl Ord for PathKey {
     fn cmp(&self, other: &Self) -> Ordering {
         by_parts(self.0.as_str(), other.0.as_str())

@@ -163,6 +163,18 @@ struct Part<'a> {
 }
 
 impl Files {
+    /// Returns files, and files and folders that are there and left out, by their paths.
+    pub fn new(files: Vec<(Utf8PathBuf, File)>, left_out: Vec<(Utf8PathBuf, LeftOut)>) -> Self {
+        let files = files.into_iter();
+        let left_out = left_out.into_iter();
+        Self {
+            entries: files.map(|(path, file)| (path.into(), file)).collect(),
+            left_out: left_out
+                .map(|(path, reason)| (path.into(), reason))
+                .collect(),
+        }
+    }
+
     /// Returns a file by its path.
     pub fn get(&self, path: &Utf8Path) -> Option<&File> {
         self.entries.get(&PathKey::new(path))
