@@ -67,7 +67,7 @@ impl fmt::Display for Change {
             ChangeKind::Untracked => "untracked",
             ChangeKind::Ignored => "ignored by git",
             ChangeKind::Converted => {
-                "not as in a new clone, perhaps with other line ends: unset `core.autocrlf` and `core.eol`, remove it, and check it out again"
+                "a new clone has other line ends or another encoding: remove settings of this machine (`core.autocrlf`, `core.eol`, `.git/info/attributes`), remove the file, and check it out again"
             }
             ChangeKind::NotCheckedOut => {
                 "a submodule that is not checked out: run `git submodule update --init`"

@@ -41,6 +41,7 @@ mod workflow;
 mod workspace;
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -55,6 +56,9 @@ use crate::report::Reporter;
 use crate::shown;
 use crate::terminal;
 use crate::trace::{self, Track};
+
+/// How long the exit waits for what still runs.
+const LAST: Duration = Duration::from_millis(200);
 
 /// The result of a command that did not fail.
 struct Answer {
@@ -197,8 +201,8 @@ fn asynchronous(global: &Global, command: Command) -> Exit {
             "warning: cannot send the trace to the collector (`OTEL_EXPORTER_OTLP_ENDPOINT`): {reason}\n"
         ));
     }
-    // A thread that hangs, as in a program it waits for, must not block the exit.
-    runtime.shutdown_background();
+    // What still runs removes its temporary files. A thread that hangs, as in a program it waits for, must not block the exit.
+    runtime.shutdown_timeout(LAST);
     print(global, answer)
 }
 

@@ -266,15 +266,25 @@ async fn watchful_index(
 ///
 /// The copy is in a folder of its own, since a git that is ended leaves its lock there.
 fn copy_of(index: &Path) -> std::io::Result<(tempfile::TempDir, PathBuf)> {
-    let folder = tempfile::tempdir()?;
+    let folder = temporary_folder()?;
     let copy = folder.path().join("index");
-    fs_err::copy(index, &copy)?;
+    // Without its mode: an index that cannot be written can be copied.
+    fs_err::write(&copy, fs_err::read(index)?)?;
     let modified = fs_err::metadata(index)?.modified()?;
     fs_err::OpenOptions::new()
         .write(true)
         .open(&copy)?
         .set_modified(modified)?;
     Ok((folder, copy))
+}
+
+/// Makes a folder for files of a git.
+fn temporary_folder() -> std::io::Result<tempfile::TempDir> {
+    let made = tempfile::Builder::new().prefix("laminate-").tempdir();
+    made.map_err(|error| {
+        let reason = format!("no temporary folder, set `TMPDIR`: {error}");
+        std::io::Error::new(error.kind(), reason)
+    })
 }
 
 /// What the index has of a folder.
@@ -326,16 +336,17 @@ async fn read_index(git: &Git, paths: &[PathBuf], above: &[PathBuf]) -> Result<I
                 output: String::from_utf8_lossy(entry).into_owned(),
             });
         };
-        if path.ends_with(attributes::NAME) {
+        if tag == b'S' || tag.is_ascii_lowercase() {
+            index.unwatched.insert(path.clone());
+        }
+        // git reads no attributes from a link.
+        if path.ends_with(attributes::NAME) && mode != b"120000" {
             let (path, blob) = (path.clone(), blob.clone());
             let is_file = is_below(&path, paths);
             index.attributes.push(Entry { path, blob });
             if !is_file {
                 continue;
             }
-        }
-        if tag == b'S' || tag.is_ascii_lowercase() {
-            index.unwatched.insert(path.clone());
         }
         match mode {
             b"160000" => {
@@ -444,6 +455,14 @@ fn with_paths<'a>(arguments: &[&'a str], paths: &'a [PathBuf]) -> Vec<&'a OsStr>
 fn entries(output: &[u8]) -> impl Iterator<Item = &[u8]> {
     let entries = output.split(|byte| *byte == 0);
     entries.filter(|entry| !entry.is_empty())
+}
+
+/// Splits an output of `-z` of which a value can be empty.
+fn fields(output: &[u8]) -> impl Iterator<Item = &[u8]> {
+    output
+        .strip_suffix(&[0])
+        .into_iter()
+        .flat_map(|output| output.split(|byte| *byte == 0))
 }
 
 fn path_of(bytes: &[u8]) -> PathBuf {

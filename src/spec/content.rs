@@ -178,16 +178,25 @@ impl Content {
         }
     }
 
-    /// Notes whether what was read is the file that was found. It is not if that cannot be read.
+    /// Notes whether what was read is the file that was found. If it cannot be read, it may be gone.
     fn noted<T>(&self, read: std::io::Result<(T, Stamp)>) -> std::io::Result<(T, Stamp)> {
         if let Origin::Disk {
+            path,
             stamp,
             is_other_read,
             ..
         } = &self.0.origin
-            && !read.as_ref().is_ok_and(|(_, after)| after == stamp)
         {
-            is_other_read.store(true, Ordering::Relaxed);
+            let after = match &read {
+                Ok((_, after)) => Some(*after),
+                Err(_) => {
+                    let now = fs_err::symlink_metadata(path);
+                    now.ok().map(|now| Stamp::of(&now))
+                }
+            };
+            if after != Some(*stamp) {
+                is_other_read.store(true, Ordering::Relaxed);
+            }
         }
         read
     }
@@ -321,5 +330,19 @@ mod tests {
         fs_err::remove_file(&path).expect("removed");
         std::os::unix::fs::symlink("/etc/passwd", &path).expect("a link");
         assert!(content.hash().is_err() && content.bytes().is_err());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_did_not_change() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x");
+        fs_err::write(&path, "x").expect("written");
+        let content = on_disk(&path);
+        let denied = || Err::<((), Stamp), _>(std::io::ErrorKind::PermissionDenied.into());
+        assert!(content.noted(denied()).is_err());
+        assert!(!content.is_other_read());
+        fs_err::remove_file(&path).expect("removed");
+        assert!(content.noted(denied()).is_err());
+        assert!(content.is_other_read());
     }
 }

@@ -13,6 +13,8 @@ use super::path_key::PathKey;
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     entries: BTreeMap<PathKey, File>,
+    /// How many of them are links.
+    links: usize,
     /// Files and folders that are there and left out.
     left_out: BTreeMap<PathKey, LeftOut>,
 }
@@ -53,6 +55,11 @@ impl File {
     /// Whether it is a folder.
     pub fn is_folder(&self) -> bool {
         matches!(self, Self::Folder)
+    }
+
+    /// Whether it is a link.
+    fn is_link(&self) -> bool {
+        matches!(self, Self::Link { .. })
     }
 
     /// Returns its kind for people, with an article.
@@ -165,10 +172,12 @@ struct Part<'a> {
 impl Files {
     /// Returns files, and files and folders that are there and left out, by their paths.
     pub fn new(files: Vec<(Utf8PathBuf, File)>, left_out: Vec<(Utf8PathBuf, LeftOut)>) -> Self {
+        let links = files.iter().filter(|(_, file)| file.is_link()).count();
         let files = files.into_iter();
         let left_out = left_out.into_iter();
         Self {
             entries: files.map(|(path, file)| (path.into(), file)).collect(),
+            links,
             left_out: left_out
                 .map(|(path, reason)| (path.into(), reason))
                 .collect(),
@@ -187,12 +196,16 @@ impl Files {
 
     /// Adds a file.
     pub fn insert(&mut self, path: impl AsRef<Utf8Path>, file: File) {
-        self.entries.insert(PathKey::new(path.as_ref()), file);
+        self.links += usize::from(file.is_link());
+        let other = self.entries.insert(PathKey::new(path.as_ref()), file);
+        self.links -= usize::from(other.is_some_and(|file| file.is_link()));
     }
 
     /// Takes a file out.
     pub fn remove(&mut self, path: &Utf8Path) -> Option<File> {
-        self.entries.remove(&PathKey::new(path))
+        let file = self.entries.remove(&PathKey::new(path))?;
+        self.links -= usize::from(file.is_link());
+        Some(file)
     }
 
     /// Notes that a file is there and left out.
@@ -224,12 +237,8 @@ impl Files {
     pub fn only<'a>(&self, paths: impl IntoIterator<Item = &'a Utf8Path>) -> Self {
         let entries = paths.into_iter();
         let entries = entries.filter_map(|path| self.entries.get_key_value(&PathKey::new(path)));
-        Self {
-            entries: entries
-                .map(|(key, file)| (key.clone(), file.clone()))
-                .collect(),
-            left_out: BTreeMap::new(),
-        }
+        let files = entries.map(|(key, file)| (key.path().clone(), file.clone()));
+        Self::new(files.collect(), Vec::new())
     }
 
     /// Returns the file a path written in `folder` leads to. Links are followed, of the file and of the
@@ -237,6 +246,13 @@ impl Files {
     pub fn follow(&self, folder: &Utf8Path, path: &str) -> Result<&Utf8Path, Lost> {
         if path.starts_with('/') {
             return Err(Lost::Outside);
+        }
+        // Without links, no folder on the way has to be looked at.
+        if self.links == 0
+            && let Some(path) = clean(folder, path)
+            && let Some((found, _)) = self.entries.get_key_value(&PathKey::from(path))
+        {
+            return Ok(found.path());
         }
         let mut links: Vec<(Utf8PathBuf, String)> = Vec::new();
         let mut at = Utf8PathBuf::from(IMAGES);
@@ -352,149 +368,4 @@ impl<'a> Iterator for Below<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Files by path; a text that begins with `->` is the target of a link.
-    fn files(list: &[(&str, &str)]) -> Files {
-        let mut files = Files::default();
-        for (path, text) in list {
-            let path = Utf8PathBuf::from(path);
-            for folder in path.ancestors().skip(1).filter(|path| *path != IMAGES) {
-                files.insert(folder, File::Folder);
-            }
-            let file = match text.strip_prefix("->") {
-                Some(target) => File::Link {
-                    target: target.to_owned(),
-                },
-                None => File::Regular {
-                    content: text.as_bytes().into(),
-                    executable: false,
-                },
-            };
-            files.insert(&path, file);
-        }
-        files
-    }
-
-    #[test]
-    fn paths_stay_below_images() {
-        let clean = |path: &str| {
-            let found = super::clean(Utf8Path::new("images/a"), path);
-            found.map(|path| path.to_string())
-        };
-        assert_eq!(clean("x/./y").as_deref(), Some("images/a/x/y"));
-        assert_eq!(clean("../shared/x").as_deref(), Some("images/shared/x"));
-        assert_eq!(clean("../../x"), None);
-        assert_eq!(clean("../../images/x"), None);
-        assert_eq!(clean("/etc/passwd"), None);
-    }
-
-    #[test]
-    fn links_are_followed_wherever_they_are_on_the_way() {
-        let files = files(&[
-            ("images/shared/deep/base.txt", ""),
-            ("images/shared/back", "->../a/own.txt"),
-            ("images/a/own.txt", ""),
-            ("images/a/common", "->../shared"),
-            ("images/a/named.txt", "->common/deep/base.txt"),
-            ("images/b", "->a"),
-        ]);
-        for (folder, path, found) in [
-            (
-                "images/a",
-                "common/deep/base.txt",
-                "images/shared/deep/base.txt",
-            ),
-            ("images/a", "common/deep", "images/shared/deep"),
-            ("images/a", "named.txt", "images/shared/deep/base.txt"),
-            ("images/a", "common/back", "images/a/own.txt"),
-            ("images/a", "common/../shared/deep/", "images/shared/deep"),
-            ("images/a", "none/../own.txt", "images/a/own.txt"),
-            ("images/b", "own.txt", "images/a/own.txt"),
-            ("images", "a/own.txt", "images/a/own.txt"),
-        ] {
-            let found = Ok(Utf8Path::new(found));
-            assert_eq!(files.follow(Utf8Path::new(folder), path), found, "{path}");
-        }
-    }
-
-    #[test]
-    fn the_reason_names_the_link() {
-        let mut files = files(&[
-            ("images/a/x", ""),
-            ("images/a/out", "->../../secrets"),
-            ("images/a/absolute", "->/etc"),
-            ("images/a/dangling", "->nothing/here"),
-            ("images/a/loop", "->loop"),
-        ]);
-        files.leave_out(Utf8Path::new("images/a/dist"), LeftOut::Ignored);
-        let link = |name: &str, target: &str| {
-            (
-                Utf8PathBuf::from(format!("images/a/{name}")),
-                target.to_owned(),
-            )
-        };
-        let (outside, dangling) = (
-            link("out", "../../secrets"),
-            link("dangling", "nothing/here"),
-        );
-        let absolute = link("absolute", "/etc");
-        let long = format!("{}{}../../x", "d/".repeat(3000), "../".repeat(3000));
-        for (path, lost) in [
-            ("../../x", Lost::Outside),
-            ("/etc/passwd", Lost::Outside),
-            ("y", Lost::Missing),
-            ("x/y", Lost::Missing),
-            (&long, Lost::Missing),
-            (
-                "out/x",
-                Lost::LinkOutside {
-                    link: outside.0,
-                    target: outside.1,
-                },
-            ),
-            (
-                "absolute/passwd",
-                Lost::LinkOutside {
-                    link: absolute.0,
-                    target: absolute.1,
-                },
-            ),
-            (
-                "dangling",
-                Lost::Dangling {
-                    link: dangling.0,
-                    target: dangling.1,
-                },
-            ),
-            ("loop", Lost::Loop),
-            (
-                "dist/x",
-                Lost::LeftOut {
-                    reason: LeftOut::Ignored,
-                    path: Utf8PathBuf::from("images/a/dist"),
-                },
-            ),
-        ] {
-            assert_eq!(
-                files.follow(Utf8Path::new("images/a"), path),
-                Err(lost),
-                "{path}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_files_below_a_folder_are_its_own() {
-        let files = files(&[
-            ("images/a-b/x", ""),
-            ("images/a/b/x", ""),
-            ("images/a/y", ""),
-            ("images/aa", ""),
-        ]);
-        let below = files.below(Utf8Path::new("images/a"));
-        let paths: Vec<&str> = below.map(|(path, _)| path.as_str()).collect();
-        assert_eq!(paths, ["images/a/b", "images/a/b/x", "images/a/y"]);
-    }
-}
+mod tests;

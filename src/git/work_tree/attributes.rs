@@ -21,7 +21,11 @@ pub fn attributes_above(folder: &Path, paths: &[PathBuf]) -> Vec<PathBuf> {
     let Ok(folder) = folder.canonicalize() else {
         return Vec::new();
     };
-    let is_top = |folder: &Path| folder.join(".git").exists();
+    // Of a worktree and of a submodule it is a file. git takes no other folder for a repository.
+    let is_top = |folder: &Path| {
+        let git = folder.join(".git");
+        git.is_file() || git.join("HEAD").symlink_metadata().is_ok()
+    };
     let Some(levels) = folder.ancestors().position(is_top) else {
         return Vec::new();
     };
@@ -37,9 +41,8 @@ pub fn is_below(path: &Path, paths: &[PathBuf]) -> bool {
     paths.is_empty() || paths.iter().any(covers)
 }
 
-/// Returns whether one of the files gives a clone another content than the commit has. A file that is not on the disk
-/// may.
-pub fn convert(folder: &Path, files: &[Entry]) -> bool {
+/// Returns whether one of the files can give a clone another content than the commit has. One that is not on the disk can.
+pub fn can_convert(folder: &Path, files: &[Entry]) -> bool {
     files.iter().any(|file| {
         let Ok(content) = fs_err::read(folder.join(&file.path)) else {
             return true;

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::super::{Error, Git};
 use super::neutral::{Neutral, with_line_ends};
-use super::{Changes, Entry, Index, attributes, entries};
+use super::{Changes, Entry, Index, attributes, fields};
 use crate::checkout::ChangeKind;
 
 /// The settings of this machine that change what git compares and writes.
@@ -37,26 +37,24 @@ impl Conversions {
 
     /// Parses `git config -z`: a name and, if there is one, a line end and the value. The last one counts.
     fn parse(output: &str) -> Self {
-        let mut made = Self {
-            has_modes: true,
-            filters: BTreeSet::new(),
-        };
+        let mut has_modes = true;
+        let mut commands = BTreeMap::new();
         for entry in output.split('\0').filter(|entry| !entry.is_empty()) {
             let (name, value) = entry.split_once('\n').unwrap_or((entry, "true"));
-            let value = value.to_ascii_lowercase();
-            match name {
-                "core.filemode" => made.has_modes = is_true(&value),
-                _ => {
-                    let filter = name
-                        .strip_prefix("filter.")
-                        .and_then(|it| it.rsplit_once('.'));
-                    made.filters
-                        .extend(filter.map(|(filter, _)| filter.to_owned()));
-                }
+            if name == "core.filemode" {
+                has_modes = is_true(&value.to_ascii_lowercase());
+            } else {
+                commands.insert(name, value);
             }
         }
-        made.filters.remove(LFS);
-        made
+        // An empty command does nothing.
+        let names = commands.into_iter().filter(|(_, value)| !value.is_empty());
+        let names = names.filter_map(|(name, _)| name.strip_prefix("filter.")?.rsplit_once('.'));
+        let filters = names.map(|(filter, _)| filter.to_owned());
+        Self {
+            has_modes,
+            filters: filters.filter(|filter| filter != LFS).collect(),
+        }
     }
 
     /// Returns the files of `index` that are not as in a new clone. `sizes`: those with another size than their blobs.
@@ -75,28 +73,23 @@ impl Conversions {
         };
         let mut files = unknown(&sizes.all);
         let mut converted = unknown(&sizes.others);
-        let asked = if self.filters.is_empty() {
-            &converted
-        } else {
-            &files
-        };
-        let filtered = self.filtered(git, asked).await?;
+        let filtered = self.filtered(git, &files).await?;
         let mut found = Changes::new();
-        for (path, filter) in &filtered {
-            if filter != LFS && !is_as_checked_out(git, folder, path).await? {
+        for path in &filtered {
+            if !is_as_checked_out(git, folder, path).await? {
                 found.insert(path.to_path_buf(), ChangeKind::Filtered);
             }
         }
-        let is_filtered = |file: &&Entry| filtered.contains_key(file.path.as_path());
+        let is_filtered = |file: &&Entry| filtered.contains(file.path.as_path());
         converted.retain(|file| !is_filtered(file));
         files.retain(|file| !is_filtered(file));
-        let converts = attributes::convert(folder, &index.attributes);
-        if converted.is_empty() && !converts {
+        let can_convert = attributes::can_convert(folder, &index.attributes);
+        if converted.is_empty() && !can_convert {
             return Ok(found);
         }
         let neutral = Neutral::new(git, folder, index).await?;
-        if converts {
-            let is_filter = |name: &str| name == LFS || self.filters.contains(name);
+        if can_convert {
+            let is_filter = |name: &str| self.filters.contains(name);
             converted.extend(neutral.converted(&files, is_filter).await?);
             converted.sort_by(|a, b| a.path.cmp(&b.path));
             converted.dedup();
@@ -107,14 +100,14 @@ impl Conversions {
         Ok(found)
     }
 
-    /// Returns the files that have one of the filters, or that of Git LFS, with its name.
+    /// Returns the files that have one of the filters.
     async fn filtered<'a>(
         &self,
         git: &Git,
         files: &[&'a Entry],
-    ) -> Result<BTreeMap<&'a Path, String>, Error> {
-        if files.is_empty() {
-            return Ok(BTreeMap::new());
+    ) -> Result<BTreeSet<&'a Path>, Error> {
+        if self.filters.is_empty() || files.is_empty() {
+            return Ok(BTreeSet::new());
         }
         let mut input = Vec::new();
         for file in files {
@@ -126,12 +119,12 @@ impl Conversions {
             .read_bytes("find the files with filters", &arguments, &input)
             .await?;
         // Path, attribute, value.
-        let fields: Vec<&[u8]> = entries(&output).collect();
+        let fields: Vec<&[u8]> = fields(&output).collect();
         let pairs = files.iter().zip(fields.chunks_exact(3));
         let filtered = pairs.filter_map(|(file, fields)| {
-            let name = String::from_utf8_lossy(fields[2]).into_owned();
-            let is_filter = name == LFS || self.filters.contains(&name);
-            is_filter.then_some((file.path.as_path(), name))
+            let name = String::from_utf8_lossy(fields[2]);
+            let is_filter = self.filters.contains(&*name);
+            is_filter.then_some(file.path.as_path())
         });
         Ok(filtered.collect())
     }
@@ -210,5 +203,7 @@ mod tests {
         let filters =
             read("filter.lfs.clean\ngit-lfs\0filter.a.b.smudge\nx\0filter.a.b.clean\ny\0");
         assert_eq!(filters.filters, BTreeSet::from(["a.b".to_owned()]));
+        let emptied = read("filter.a.clean\nx\0filter.a.clean\n\0filter.b.smudge\n\0");
+        assert!(emptied.filters.is_empty());
     }
 }

@@ -3,9 +3,10 @@
 //! They are checked out again, into an empty folder: of a repository that has no settings, the blobs of the real one, and
 //! an index with only these files and the attributes that rule them.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::{Entry, Index, entries, path_of};
+use super::{Entry, Index, fields, path_of, temporary_folder};
 use crate::git::{Error, Git};
 
 /// What git is run for, in errors.
@@ -14,10 +15,38 @@ const TASK: &str = "compare files with those of a new clone";
 /// Settings of line ends, as git has them without a configuration.
 const LINE_ENDS: [&str; 3] = ["core.autocrlf=false", "core.eol=lf", "core.safecrlf=false"];
 
+/// Variables with which git reads no configuration and no attributes of this machine or its user; older ones than 2.32
+/// find those of the user by `HOME`.
+const WITHOUT_CONFIGURATION: [(&str, &str); 7] = [
+    ("GIT_ATTR_NOSYSTEM", "1"),
+    ("GIT_CONFIG_COUNT", "0"),
+    ("GIT_CONFIG_GLOBAL", "/dev/null"),
+    ("GIT_CONFIG_NOSYSTEM", "1"),
+    ("GIT_CONFIG_PARAMETERS", ""),
+    ("HOME", "/dev/null"),
+    ("XDG_CONFIG_HOME", "/dev/null"),
+];
+
+/// How a pointer of Git LFS begins (git-lfs, "Git LFS Specification").
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+/// How much of a file is read at once, bytes.
+const PIECE: usize = 64 << 10;
+
 /// Lets git write line ends as in a new clone.
 pub fn with_line_ends(git: Git) -> Git {
     let add = |git: Git, setting: &&str| git.setting(*setting);
     LINE_ENDS.iter().fold(git, add)
+}
+
+/// Returns a git that reads no settings but its own and those of the repository in `folder`.
+fn without_configuration(folder: &Path) -> Git {
+    let git = with_line_ends(Git::plain(folder));
+    // The names of files that are there are good.
+    let git = git.setting("core.protectHFS=false");
+    let git = git.setting("core.protectNTFS=false");
+    let add = |git: Git, (name, value): &(&'static str, &str)| git.variable(name, *value);
+    WITHOUT_CONFIGURATION.iter().fold(git, add)
 }
 
 /// A repository without settings, with files of another one.
@@ -31,30 +60,22 @@ pub struct Neutral {
 impl Neutral {
     /// Makes a repository for files of `index`, which is that of `folder`, with their attributes.
     pub async fn new(git: &Git, folder: &Path, index: &Index) -> Result<Self, Error> {
-        let arguments = ["rev-parse", "--show-prefix", "--git-path", "objects"];
-        let printed = git.read_bytes(TASK, &arguments, &[]).await?;
-        let printed = printed.strip_suffix(b"\n").unwrap_or(&printed);
-        let Some(end) = printed.iter().rposition(|byte| *byte == b'\n') else {
-            return Err(Error::Output {
-                task: TASK.to_owned(),
-                output: String::from_utf8_lossy(printed).into_owned(),
-            });
-        };
-        let objects = folder.join(path_of(&printed[end + 1..]));
-        let made = tempfile::tempdir().map_err(failed)?;
+        let (objects, prefix) = tokio::try_join!(
+            read_path(git, &["rev-parse", "--git-path", "objects"]),
+            read_path(git, &["rev-parse", "--show-prefix"]),
+        )?;
+        let objects = fs_err::canonicalize(folder.join(objects)).map_err(failed)?;
+        let made = temporary_folder().map_err(failed)?;
         // Hexadecimal digits of SHA-256.
         let is_sha256 = index.files.first().is_some_and(|it| it.blob.len() == 64);
         let hash = if is_sha256 { "sha256" } else { "sha1" };
-        let neutral = Git::plain(made.path()).variable("GIT_ATTR_NOSYSTEM", "1");
-        let neutral = neutral.setting("core.attributesFile=/dev/null");
-        let neutral = with_line_ends(neutral).variable("GIT_DEFAULT_HASH", hash);
+        let git = without_configuration(made.path()).variable("GIT_DEFAULT_HASH", hash);
         let init = ["init", "--quiet", "--template="];
-        neutral.read_bytes(TASK, &init, &[]).await?;
-        write_alternates(made.path(), &objects).map_err(failed)?;
+        git.read_bytes(TASK, &init, &[]).await?;
         let made = Self {
-            git: neutral,
+            git: git.variable("GIT_OBJECT_DIRECTORY", objects),
             folder: made,
-            prefix: path_of(&printed[..end]),
+            prefix,
         };
         made.add(index.attributes.iter()).await?;
         Ok(made)
@@ -76,7 +97,7 @@ impl Neutral {
             .read_bytes(TASK, &arguments, &self.list(files))
             .await?;
         // For each attribute of each file: path, attribute, value.
-        let fields: Vec<&[u8]> = entries(&output).collect();
+        let fields: Vec<&[u8]> = fields(&output).collect();
         for (file, attributes) in files.iter().zip(fields.chunks_exact(3 * names.len())) {
             let value = |number: usize| String::from_utf8_lossy(attributes[3 * number + 2]);
             let is_converted = value(0) == "crlf"
@@ -89,7 +110,8 @@ impl Neutral {
         Ok(converted)
     }
 
-    /// Checks files out, and returns those that are not the same in `folder`.
+    /// Checks files out, and returns those that are not the same in `folder`. One that is a pointer of Git LFS here is: the
+    /// pointer has the digest of the content.
     pub async fn differing<'a>(
         &self,
         folder: &Path,
@@ -152,20 +174,33 @@ fn failed(source: std::io::Error) -> Error {
     Error::File { task: TASK, source }
 }
 
-/// Lets a repository have the blobs of another one (gitrepository-layout(5), "objects/info/alternates").
-fn write_alternates(repository: &Path, objects: &Path) -> std::io::Result<()> {
-    let objects = fs_err::canonicalize(objects)?;
-    let mut line = objects.into_os_string().into_encoded_bytes();
-    line.push(b'\n');
-    let info = repository.join(".git/objects/info");
-    fs_err::create_dir_all(&info)?;
-    fs_err::write(info.join("alternates"), line)
+/// Reads a path that git prints.
+async fn read_path(git: &Git, arguments: &[&str]) -> Result<PathBuf, Error> {
+    let printed = git.read_bytes(TASK, arguments, &[]).await?;
+    Ok(path_of(printed.strip_suffix(b"\n").unwrap_or(&printed)))
 }
 
-/// Returns whether two files have the same content.
-fn is_same(a: &Path, b: &Path) -> std::io::Result<bool> {
-    if fs_err::metadata(a)?.len() != fs_err::metadata(b)?.len() {
+/// Returns whether a file has the content of one that was written here, or that has the pointer to it.
+fn is_same(written: &Path, file: &Path) -> std::io::Result<bool> {
+    let mut written = fs_err::File::open(written)?;
+    // The file may be gone by now.
+    let Ok(mut file) = fs_err::File::open(file) else {
         return Ok(false);
+    };
+    let is_same_size = written.metadata()?.len() == file.metadata()?.len();
+    let (mut piece, mut other) = (vec![0; PIECE], vec![0; PIECE]);
+    let mut is_first = true;
+    loop {
+        let count = written.read(&mut piece)?;
+        if is_first && piece[..count].starts_with(POINTER) {
+            return Ok(true);
+        }
+        if !is_same_size || file.read_exact(&mut other[..count]).is_err() {
+            return Ok(false);
+        }
+        if count == 0 || piece[..count] != other[..count] {
+            return Ok(count == 0);
+        }
+        is_first = false;
     }
-    Ok(fs_err::read(a)? == fs_err::read(b)?)
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const CHANGE: &str = " (not as in a new clone, perhaps with other line ends: unset `core.autocrlf` and `core.eol`, remove it, and check it out again)";
+const CHANGE: &str = " (a new clone has other line ends or another encoding: remove settings of this machine (`core.autocrlf`, `core.eol`, `.git/info/attributes`), remove the file, and check it out again)";
 
 impl Repository {
     /// Removes the files of the stack and lets git write them again.
@@ -93,7 +93,7 @@ async fn attributes_that_came_after_the_files_are_a_change() {
     // As after `git add` of files without them: git has seen each of them.
     repository.set("core.safecrlf", "false").await;
     repository.git(&["add", "images/a.bat"]).await;
-    let expected = ["a.bat", "b.id", "c.utf16"];
+    let expected = ["a.bat", "b.id", "c.utf16", "d.bin"];
     assert_eq!(repository.not_as_cloned().await, expected);
     repository.check_out_again().await;
     let bat = fs_err::read_to_string(repository.path().join("images/a.bat"));
@@ -180,4 +180,76 @@ async fn files_of_a_repository_with_sha256_are_compared_with_a_clone() {
     repository.commit().await;
     repository.save("a.sh", "x\r\n").await;
     assert_eq!(repository.not_as_cloned().await, ["a.sh"]);
+}
+
+#[tokio::test]
+async fn an_attribute_without_a_value_is_one() {
+    let repository = Repository::new().await;
+    for (name, command) in [("clean", "cat"), ("smudge", "cat")] {
+        let name = format!("filter.same.{name}");
+        repository.set(&name, command).await;
+    }
+    for name in ["a.empty", "b.empty", "c.bat", "d.same"] {
+        repository.write(&format!("images/{name}"), "x\n");
+    }
+    let attributes = "*.empty filter=\n*.bat text eol=crlf\n*.same filter=same\n";
+    repository.write(".gitattributes", attributes);
+    repository.commit().await;
+    assert_eq!(repository.not_as_cloned().await, ["c.bat"]);
+}
+
+#[tokio::test]
+async fn only_pointers_of_git_lfs_are_the_same_as_their_content() {
+    let repository = Repository::new().await;
+    let attributes = "*.txt text filter=lfs\n*.bin -text filter=lfs\n";
+    repository.write(".gitattributes", attributes);
+    repository.write("images/a.txt", "x\n");
+    let pointer = format!(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 4\n",
+        "a".repeat(64)
+    );
+    repository.write("images/b.bin", &pointer);
+    repository.commit().await;
+    repository.save("a.txt", "x\r\n").await;
+    // As git-lfs cleans a file.
+    let lines = pointer.trim_end().replace('\n', "\\n");
+    let clean = format!("sed 's|^data$|{lines}|'");
+    repository.set("filter.lfs.clean", &clean).await;
+    repository.save("b.bin", "data\n").await;
+    assert_eq!(repository.not_as_cloned().await, ["a.txt"]);
+}
+
+#[tokio::test]
+async fn attributes_that_git_does_not_watch_are_a_change() {
+    let repository = Repository::new().await;
+    repository.write("images/a.bat", "x\n");
+    repository.write(".gitattributes", "*.bat text eol=crlf\n");
+    repository.commit().await;
+    repository.check_out_again().await;
+    for flag in ["--assume-unchanged", "--skip-worktree"] {
+        let hide = ["update-index", flag, ".gitattributes"];
+        repository.git(&hide).await;
+        repository.write(".gitattributes", "#\n");
+        let changes = repository.changes().await;
+        assert!(
+            changes.contains(&".gitattributes (modified)".to_owned()),
+            "{changes:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_empty_folder_named_git_is_no_repository() {
+    let repository = Repository::new().await;
+    repository.write("stack/specs.yml", "a");
+    repository.write("stack/images/a.bat", "x\n");
+    repository.write(".gitattributes", "*.bat text eol=crlf\n");
+    repository.commit().await;
+    let folder = repository.path().join("stack");
+    fs_err::create_dir(folder.join(".git")).expect("made");
+    let files = ["specs.yml", "images"];
+    let found = read_checkout(&folder, &files).await.expect("read");
+    let paths = found.expect("a commit").0.changes.into_iter();
+    let paths: Vec<String> = paths.map(|change| change.path).collect();
+    assert_eq!(paths, ["images/a.bat"]);
 }
