@@ -153,8 +153,8 @@ class Row:
         self.samples.setdefault(who, []).append(sample)
 
     def time(self, parts, who, work, with_engine=True):
-        """Does the work once with the engine at rest, and returns what it returns; a `Call` also gives its own time, peak
-        memory and CPU time. The engine's time includes what it does after the work."""
+        """Does the work once with the engine at rest, and returns what it returns; work of one `Call` returns that, which
+        has its own time, peak memory and CPU time. The engine's time includes what it does after the work."""
         engine = Engine(parts.engine.address)
         registry = Server("serve", parts.registry.configuration)
         before, registry_before = engine.rest() if with_engine else 0, registry.seconds()

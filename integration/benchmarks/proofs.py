@@ -86,7 +86,8 @@ def policy(parts):
         call("skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{reference}", f"oci:{folder}/oci:it")
         call("umoci", "unpack", *([] if os.getuid() == 0 else ["--rootless"]), "--image",
              f"{folder}/oci:it", f"{folder}/bundle")
-        return call("sh", "-c", rules(f"{folder}/bundle/rootfs"))
+        call("sh", "-c", rules(f"{folder}/bundle/rootfs"))
+
     row = Row("P16", "an edited policy on 40,000 files", "≤ 0.5 s")
     works = [(LAMINATE, check), ("find, run by buildctl", lambda: buildctl(parts, [looked], 1)),
              ("skopeo, umoci unpack, find", unpack)]
