@@ -248,11 +248,7 @@ async fn watchful_index(
     let path = folder.join(path.trim_end_matches('\n'));
     let (folder, copy) = copy_of(&path).map_err(|source| Error::File { task, source })?;
     let git = git.clone().variable("GIT_INDEX_FILE", &copy);
-    let mut input = Vec::new();
-    for file in files {
-        input.extend_from_slice(file.as_os_str().as_bytes());
-        input.push(0);
-    }
+    let input = input_of(files);
     // git takes one of the two at a time.
     for option in ["--no-assume-unchanged", "--no-skip-worktree"] {
         let arguments = ["update-index", option, "-z", "--stdin"];
@@ -457,12 +453,14 @@ fn entries(output: &[u8]) -> impl Iterator<Item = &[u8]> {
     entries.filter(|entry| !entry.is_empty())
 }
 
-/// Splits an output of `-z` of which a value can be empty.
-fn fields(output: &[u8]) -> impl Iterator<Item = &[u8]> {
-    output
-        .strip_suffix(&[0])
-        .into_iter()
-        .flat_map(|output| output.split(|byte| *byte == 0))
+/// Returns paths as git reads them with `-z`.
+fn input_of(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Vec<u8> {
+    let mut input = Vec::new();
+    for path in paths {
+        input.extend_from_slice(path.as_ref().as_os_str().as_bytes());
+        input.push(0);
+    }
+    input
 }
 
 fn path_of(bytes: &[u8]) -> PathBuf {

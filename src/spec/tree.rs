@@ -209,6 +209,7 @@ impl Files {
     }
 
     /// Notes that a file is there and left out.
+    #[cfg(test)]
     pub fn leave_out(&mut self, path: impl AsRef<Utf8Path>, reason: LeftOut) {
         self.left_out.insert(PathKey::new(path.as_ref()), reason);
     }

@@ -1,9 +1,10 @@
-//! Where git's attributes are (gitattributes(5)), and which of them change what a clone has.
+//! Where git's attributes are (gitattributes(5)), what they are of a file, and which of them change what a clone has.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::Entry;
+use super::{Entry, input_of};
+use crate::git::{Error, Git};
 
 /// The name of a file with attributes.
 pub const NAME: &str = ".gitattributes";
@@ -33,6 +34,29 @@ pub fn attributes_above(folder: &Path, paths: &[PathBuf]) -> Vec<PathBuf> {
     let inside = paths.iter().flat_map(|path| path.ancestors().skip(1));
     let folders: BTreeSet<PathBuf> = outside.chain(inside.map(Path::to_owned)).collect();
     folders.iter().map(|folder| folder.join(NAME)).collect()
+}
+
+/// Returns the values of attributes of each path, in the order of `names` (git-check-attr(1), "OUTPUT"). `options` say
+/// where they are looked for; `task` is for errors.
+pub async fn read(
+    git: &Git,
+    task: &str,
+    options: &[&str],
+    names: &[&str],
+    paths: impl IntoIterator<Item = impl AsRef<Path>>,
+) -> Result<Vec<Vec<String>>, Error> {
+    let arguments = [&["check-attr", "-z", "--stdin"], options, names].concat();
+    let output = git.read_bytes(task, &arguments, &input_of(paths)).await?;
+    // Path, attribute, value: one that is set to nothing is empty.
+    let fields: Vec<&[u8]> = output.split(|byte| *byte == 0).collect();
+    let of_file = |fields: &[&[u8]]| {
+        let values = fields.iter().skip(2).step_by(3);
+        values
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .collect()
+    };
+    let files = fields.chunks_exact(3 * names.len());
+    Ok(files.map(of_file).collect())
 }
 
 /// Returns whether a path is one of `paths` or below one of them. No paths are all.

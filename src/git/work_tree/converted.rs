@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::super::{Error, Git};
 use super::neutral::{Neutral, with_line_ends};
-use super::{Changes, Entry, Index, attributes, fields};
+use super::{Changes, Entry, Index, attributes};
 use crate::checkout::ChangeKind;
 
 /// The settings of this machine that change what git compares and writes.
@@ -109,21 +109,11 @@ impl Conversions {
         if self.filters.is_empty() || files.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let mut input = Vec::new();
-        for file in files {
-            input.extend_from_slice(file.path.as_os_str().as_encoded_bytes());
-            input.push(0);
-        }
-        let arguments = ["check-attr", "-z", "--stdin", "filter"];
-        let output = git
-            .read_bytes("find the files with filters", &arguments, &input)
-            .await?;
-        // Path, attribute, value.
-        let fields: Vec<&[u8]> = fields(&output).collect();
-        let pairs = files.iter().zip(fields.chunks_exact(3));
-        let filtered = pairs.filter_map(|(file, fields)| {
-            let name = String::from_utf8_lossy(fields[2]);
-            let is_filter = self.filters.contains(&*name);
+        let task = "find the files with filters";
+        let paths = files.iter().map(|file| &file.path);
+        let values = attributes::read(git, task, &[], &["filter"], paths).await?;
+        let filtered = files.iter().zip(values).filter_map(|(file, values)| {
+            let is_filter = self.filters.contains(&values[0]);
             is_filter.then_some(file.path.as_path())
         });
         Ok(filtered.collect())

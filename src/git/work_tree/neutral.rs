@@ -6,7 +6,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::{Entry, Index, fields, path_of, temporary_folder};
+use super::{Entry, Index, attributes, input_of, path_of, temporary_folder};
 use crate::git::{Error, Git};
 
 /// What git is run for, in errors.
@@ -88,22 +88,15 @@ impl Neutral {
         files: &[&'a Entry],
         is_filter: impl Fn(&str) -> bool,
     ) -> Result<Vec<&'a Entry>, Error> {
-        let mut converted = Vec::new();
         let names = ["eol", "ident", "working-tree-encoding", "filter"];
-        let mut arguments = vec!["check-attr", "--cached", "-z", "--stdin"];
-        arguments.extend(names);
-        let output = self
-            .git
-            .read_bytes(TASK, &arguments, &self.list(files))
-            .await?;
-        // For each attribute of each file: path, attribute, value.
-        let fields: Vec<&[u8]> = fields(&output).collect();
-        for (file, attributes) in files.iter().zip(fields.chunks_exact(3 * names.len())) {
-            let value = |number: usize| String::from_utf8_lossy(attributes[3 * number + 2]);
-            let is_converted = value(0) == "crlf"
-                || value(1) == "set"
-                || !matches!(&*value(2), "unspecified" | "unset");
-            if is_converted && !is_filter(&value(3)) {
+        let paths = files.iter().map(|file| self.path(file));
+        let values = attributes::read(&self.git, TASK, &["--cached"], &names, paths).await?;
+        let mut converted = Vec::new();
+        for (file, values) in files.iter().zip(values) {
+            let is_converted = values[0] == "crlf"
+                || values[1] == "set"
+                || !matches!(values[2].as_str(), "unspecified" | "unset");
+            if is_converted && !is_filter(&values[3]) {
                 converted.push(*file);
             }
         }
@@ -119,9 +112,8 @@ impl Neutral {
     ) -> Result<Vec<&'a Entry>, Error> {
         self.add(files.iter().copied()).await?;
         let arguments = ["checkout-index", "--quiet", "-z", "--stdin"];
-        self.git
-            .read_bytes(TASK, &arguments, &self.list(files))
-            .await?;
+        let input = input_of(files.iter().map(|file| self.path(file)));
+        self.git.read_bytes(TASK, &arguments, &input).await?;
         let mut differing = Vec::new();
         for file in files {
             let written = self.folder.path().join(self.path(file));
@@ -144,15 +136,6 @@ impl Neutral {
         let arguments = ["update-index", "-z", "--index-info"];
         self.git.read_bytes(TASK, &arguments, &input).await?;
         Ok(())
-    }
-
-    fn list(&self, files: &[&Entry]) -> Vec<u8> {
-        let mut input = Vec::new();
-        for file in files {
-            input.extend_from_slice(self.path(file).as_os_str().as_encoded_bytes());
-            input.push(0);
-        }
-        input
     }
 
     /// Returns the path in the repository.

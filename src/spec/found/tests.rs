@@ -216,7 +216,7 @@ fn a_folder_that_was_another_one_while_it_was_read_is_a_change() {
         swap("b", "images/a");
         if reads_text {
             let Some(File::Regular { content, .. }) = files.get("images/a/y".into()) else {
-                panic!("there is no file");
+                panic!("expected a file");
             };
             assert_eq!(content.text().expect("read"), b"other");
         } else {
