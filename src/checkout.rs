@@ -100,6 +100,16 @@ pub struct Tracked {
     pub modes: HashMap<PathBuf, bool>,
 }
 
+impl From<Tracked> for WorkTree {
+    fn from(Tracked { files, modes }: Tracked) -> Self {
+        Self {
+            files,
+            modes,
+            ..Self::default()
+        }
+    }
+}
+
 impl Tracked {
     /// Adds what is tracked in a repository, whose paths are relative to `folder`.
     pub fn add_below(&mut self, folder: &Path, inner: Self) {

@@ -28,7 +28,7 @@ impl Comparison {
     /// Begins to compare `files`, which are relative to `folder`, after they were found.
     pub fn begin(folder: &Utf8Path, files: &[String], found: Arc<Found>) -> Self {
         Self {
-            git: begin(folder, files),
+            git: begin(folder, files, &found),
             folder: folder.to_owned(),
             files: files.to_owned(),
             found,
@@ -58,15 +58,16 @@ impl Comparison {
                 Again::Written(now) => found = Arc::new(now),
                 Again::Changed(path) => return Err(changed(&folder, &path)),
             }
-            git = begin(&folder, &files);
+            git = begin(&folder, &files, &found);
         }
         Err(Error::Writing)
     }
 }
 
-fn begin(folder: &Utf8Path, files: &[String]) -> Git {
-    let (folder, files) = (folder.to_owned(), files.to_owned());
-    let task = tokio::spawn(async move { git::read_checkout(&folder, &files).await });
+fn begin(folder: &Utf8Path, files: &[String], found: &Arc<Found>) -> Git {
+    let (folder, files, found) = (folder.to_owned(), files.to_owned(), Arc::clone(found));
+    let compare = async move { git::read_checkout(&folder, &files, Some(found.files())).await };
+    let task = tokio::spawn(compare);
     AbortOnDropHandle::new(task)
 }
 
@@ -108,7 +109,7 @@ pub(super) async fn checkout(
     let found = match comparison {
         Some(comparison) => comparison.end().await,
         None => {
-            let found = git::read_checkout(options.folder, options.files).await;
+            let found = git::read_checkout(options.folder, options.files, None).await;
             let found = found.map(|found| found.map(|(checkout, _)| checkout));
             found.map_err(Error::from)
         }

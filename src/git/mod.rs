@@ -1,6 +1,6 @@
 //! Runs git; no other module does.
 //!
-//! Main type: [`Git`]. [`read_checkout`], [`read_work_tree`], [`branch`] and [`is_ancestor`] read a
+//! Main type: [`Git`]. [`read_checkout`], [`read_tracked`], [`read_work_tree`], [`branch`] and [`is_ancestor`] read a
 //! repository for `gather` and `cli`; `cli::docs` fetches, commits and pushes a wiki with [`Git`] itself.
 //! Credentials are git's own.
 
@@ -8,7 +8,7 @@ mod remote;
 mod work_tree;
 
 pub use remote::{parse_rejection, parse_remote_branches};
-pub use work_tree::{read_checkout, read_head, read_work_tree};
+pub use work_tree::{read_checkout, read_head, read_tracked, read_work_tree};
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -436,7 +436,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         fs_err::write(folder.path().join(".git"), "gitdir: /nowhere\n").expect("written");
         let path = Utf8Path::from_path(folder.path()).expect("UTF-8");
-        let error = read_checkout(path, &["x"]).await.expect_err("broken");
+        let error = read_checkout(path, &["x"], None).await.expect_err("broken");
         let text = error.to_string();
         assert!(
             text.contains("git reports: fatal: not a git repository: /nowhere"),

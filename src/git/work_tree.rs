@@ -4,9 +4,10 @@
 
 mod attributes;
 mod converted;
+mod index;
 mod neutral;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -15,6 +16,7 @@ use camino::Utf8Path;
 
 use attributes::{attributes_above, is_below};
 use converted::{Conversions, Sizes};
+use index::{Entry, Index, read_index, watchful_index};
 
 use super::{Error, Git};
 use crate::checkout::{Change, ChangeKind, Checkout, Tracked, WorkTree, is_left_behind};
@@ -22,6 +24,12 @@ use crate::name::Commit;
 
 /// Files that differ from the commit, by path.
 type Changes = BTreeMap<PathBuf, ChangeKind>;
+
+/// Lets `git ls-files` list what it does not track.
+const UNTRACKED: [&str; 2] = ["--others", "--exclude-standard"];
+
+/// Lets `git ls-files` list what it ignores.
+const IGNORED: [&str; 3] = ["--others", "--ignored", "--exclude-standard"];
 
 /// Returns the commit that is checked out in `folder`; `None` outside of a repository, and in one
 /// without commits. The second value is the time of the commit, in seconds since 1970.
@@ -48,38 +56,28 @@ const COMPARISONS: usize = 3;
 /// Returns the commit that is checked out in `folder`, and which of `files` differ from it: paths of
 /// files and folders relative to `folder`. The files that git tracks of them are what it compared. `None` as for
 /// [`read_head`].
+///
+/// `there`: all files and links in folders of `files` that count; those that git does not track are untracked. Without
+/// it git looks for them.
 pub async fn read_checkout<T: AsRef<str>>(
     folder: &Utf8Path,
     files: &[T],
+    there: Option<&HashSet<PathBuf>>,
 ) -> Result<Option<(Checkout, Tracked)>, Error> {
     let files: Vec<PathBuf> = files.iter().map(|f| PathBuf::from(f.as_ref())).collect();
-    let git = Git::plain(folder);
-    let ignored = ["--others", "--ignored", "--exclude-standard"];
-    // git would list all that is in a folder, unless that is a repository.
-    let is_listed = |path: &&PathBuf| {
-        let path = folder.as_std_path().join(path);
-        path.is_symlink() || !path.is_dir() || path.join(".git").exists()
-    };
-    let named: Vec<PathBuf> = files.iter().filter(is_listed).cloned().collect();
     for _ in 0..COMPARISONS {
         // All at once: each git takes some milliseconds to start.
-        let (head, compared) = tokio::join!(read_head(folder), async {
-            tokio::try_join!(
-                changes(folder.as_std_path(), &files),
-                list(&git, &ignored, &named),
-            )
-        });
+        let (head, compared) = tokio::join!(
+            read_head(folder),
+            changes(folder.as_std_path(), &files, there),
+        );
         let Some((commit, time)) = head? else {
             return Ok(None);
         };
-        let ((mut found, tracked), ignored) = compared?;
+        let (found, tracked) = compared?;
         // The files may have been compared with a commit that was made since then.
         if read_head(folder).await? != Some((commit.clone(), time)) {
             continue;
-        }
-        // Ignored files below `images/` are not used, but a file that is named is.
-        for path in ignored.into_iter().filter(|path| files.contains(path)) {
-            found.insert(path, ChangeKind::Ignored);
         }
         let changes = found.into_iter().map(|(path, kind)| Change {
             path: path.to_string_lossy().into_owned(),
@@ -95,6 +93,33 @@ pub async fn read_checkout<T: AsRef<str>>(
     Err(Error::Moving)
 }
 
+/// Returns the files that git tracks in the folder `images`, without those of submodules. `None` as for [`read_work_tree`].
+pub async fn read_tracked(
+    folder: &Utf8Path,
+    spec: &str,
+    images: &Utf8Path,
+) -> Result<Option<Tracked>, Error> {
+    let git = Git::plain(folder);
+    let spec = PathBuf::from(spec);
+    let paths = [images.as_std_path().to_owned(), spec.clone()];
+    let read = tokio::try_join!(read_index(&git, &paths, &[]), Conversions::read(&git));
+    let (index, conversions) = match read {
+        Ok(read) => read,
+        Err(Error::NotARepository { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut tracked = index.tracked(&conversions);
+    // A file that is tracked is not ignored.
+    if !tracked.files.contains(&spec) && is_ignored(&git, &spec).await? {
+        return Ok(None);
+    }
+    if !is_below(&spec, &paths[..1]) {
+        tracked.files.remove(&spec);
+        tracked.modes.remove(&spec);
+    }
+    Ok(Some(tracked))
+}
+
 /// Returns the files that git tracks or would track in the folder `images`, which is relative to
 /// `folder`. `None` outside of a repository, and if git ignores `spec`: the stack is not part of the
 /// repository then.
@@ -104,27 +129,33 @@ pub async fn read_work_tree(
     images: &Utf8Path,
 ) -> Result<Option<WorkTree>, Error> {
     let git = Git::plain(folder);
-    let spec = PathBuf::from(spec);
-    let ignored = ["--others", "--ignored", "--exclude-standard"];
     let images = [PathBuf::from(images.as_std_path())];
-    let (ignored, tree) = tokio::join!(
-        list(&git, &ignored, std::slice::from_ref(&spec)),
+    let (is_ignored, tree) = tokio::join!(
+        is_ignored(&git, Path::new(spec)),
         work_tree(folder.as_std_path(), &images),
     );
-    match ignored {
-        Ok(ignored) if ignored.contains(&spec) => Ok(None),
-        Ok(_) => Ok(Some(tree?)),
+    match is_ignored {
+        Ok(true) => Ok(None),
+        Ok(false) => Ok(Some(tree?)),
         Err(Error::NotARepository { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
+/// Whether git ignores a file.
+async fn is_ignored(git: &Git, path: &Path) -> Result<bool, Error> {
+    let ignored = list(git, &IGNORED, &[path.to_owned()]).await?;
+    Ok(ignored.iter().any(|it| it == path))
+}
+
 /// Returns the files of one repository and of those in it.
 async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> {
     let git = Git::plain(folder);
-    let (index, (others, ignored), conversions) = tokio::try_join!(
+    let ignored = [&IGNORED[..], &["--directory"]].concat();
+    let (index, others, ignored, conversions) = tokio::try_join!(
         read_index(&git, paths, &[]),
-        others_and_ignored(&git, paths),
+        list(&git, &UNTRACKED, paths),
+        list(&git, &ignored, paths),
         Conversions::read(&git),
     )?;
     let mut found = index.tracked(&conversions);
@@ -166,23 +197,6 @@ async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> 
     })
 }
 
-/// Returns the files and repositories that git does not track and would, and what it ignores.
-async fn others_and_ignored(
-    git: &Git,
-    paths: &[PathBuf],
-) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Error> {
-    // A fresh clone has neither. To ask for both at once is one walk in place of two, which looks for no `.gitignore`.
-    let all = list(git, &["--others", "--directory"], paths).await?;
-    if all.is_empty() {
-        return Ok(Default::default());
-    }
-    let ignored = ["--others", "--ignored", "--exclude-standard", "--directory"];
-    tokio::try_join!(
-        list(git, &["--others", "--exclude-standard"], paths),
-        list(git, &ignored, paths),
-    )
-}
-
 /// Returns the paths without folders that have others of them: git lists such a folder because all its
 /// files are ignored, and not because a rule ignores it.
 fn without_folders_of_files(paths: Vec<PathBuf>) -> BTreeSet<PathBuf> {
@@ -194,18 +208,24 @@ fn without_folders_of_files(paths: Vec<PathBuf>) -> BTreeSet<PathBuf> {
     kept.map(|(path, _)| path.clone()).collect()
 }
 
-/// Returns which of the files differ from the commit, also where git is set not to look, and those that git tracks.
-async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<(Changes, Tracked), Error> {
+/// Returns which of the files differ from the commit, also where git is set not to look, and those that git tracks. `there`
+/// as for [`read_checkout`].
+async fn changes(
+    folder: &Path,
+    paths: &[PathBuf],
+    there: Option<&HashSet<PathBuf>>,
+) -> Result<(Changes, Tracked), Error> {
     let git = Git::plain(folder);
     let above = attributes_above(folder, paths);
     let compared = [paths, &above].concat();
+    let untracked = if there.is_some() { "no" } else { "all" };
     let ((index, sizes), found, conversions) = tokio::try_join!(
         async {
             let index = read_index(&git, paths, &above).await?;
             let sizes = Sizes::read(&git, folder, &index).await?;
             Ok((index, sizes))
         },
-        status(&git, &compared),
+        status(&git, &compared, untracked),
         Conversions::read(&git),
     )?;
     let mut found = if index.unwatched.is_empty() {
@@ -213,14 +233,15 @@ async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<(Changes, Tracked),
     } else {
         let (_folder, copy) = watchful_index(&git, folder, &index.unwatched).await?;
         let git = git.clone().variable("GIT_INDEX_FILE", copy);
-        status(&git, &compared).await?
+        status(&git, &compared, untracked).await?
     };
     let converted = conversions.changes(&git, folder, (&index, &sizes), &found);
     found.extend(converted.await?);
+    found.extend(named_others(&git, folder, &index, (paths, &above)).await?);
     let mut tracked = index.tracked(&conversions);
     for submodule in index.repositories {
         if folder.join(&submodule).join(".git").exists() {
-            let inner = Box::pin(changes(&folder.join(&submodule), &[])).await?;
+            let inner = Box::pin(changes(&folder.join(&submodule), &[], None)).await?;
             let (inner, inside) = inner;
             tracked.add_below(&submodule, inside);
             if !inner.is_empty() {
@@ -232,46 +253,49 @@ async fn changes(folder: &Path, paths: &[PathBuf]) -> Result<(Changes, Tracked),
             found.entry(submodule).or_insert(ChangeKind::NotCheckedOut);
         }
     }
+    for path in there.into_iter().flatten() {
+        if !tracked.files.contains(path) {
+            found.insert(path.clone(), ChangeKind::Untracked);
+        }
+    }
     Ok((found, tracked))
 }
 
-/// Returns a copy of the index in which the files are compared like all others.
-async fn watchful_index(
+/// Returns those of `paths` that are there and that git does not track, and of `above` those that it would track. Of
+/// folders, only repositories count.
+async fn named_others(
     git: &Git,
     folder: &Path,
-    files: &BTreeSet<PathBuf>,
-) -> Result<(tempfile::TempDir, PathBuf), Error> {
-    let task = "compare files that git does not watch";
-    let path = git
-        .read(task, &["rev-parse", "--git-path", "index"])
-        .await?;
-    let path = folder.join(path.trim_end_matches('\n'));
-    let (folder, copy) = copy_of(&path).map_err(|source| Error::File { task, source })?;
-    let git = git.clone().variable("GIT_INDEX_FILE", &copy);
-    let input = input_of(files);
-    // git takes one of the two at a time.
-    for option in ["--no-assume-unchanged", "--no-skip-worktree"] {
-        let arguments = ["update-index", option, "-z", "--stdin"];
-        git.read_bytes(task, &arguments, &input).await?;
+    index: &Index,
+    (paths, above): (&[PathBuf], &[PathBuf]),
+) -> Result<Changes, Error> {
+    let tracked: HashSet<&Path> = (index.files.iter().chain(&index.attributes))
+        .map(|file| file.path.as_path())
+        .chain(index.repositories.iter().map(PathBuf::as_path))
+        .collect();
+    let is_other = |path: &&PathBuf| {
+        let place = folder.join(path);
+        // git would list all that is in another folder.
+        let is_one = !place.is_dir() || place.is_symlink() || place.join(".git").exists();
+        !tracked.contains(path.as_path()) && place.symlink_metadata().is_ok() && is_one
+    };
+    let named: Vec<PathBuf> = paths
+        .iter()
+        .chain(above)
+        .filter(is_other)
+        .cloned()
+        .collect();
+    if named.is_empty() {
+        return Ok(Changes::new());
     }
-    Ok((folder, copy))
-}
-
-/// Copies an index with its time: files that changed at that time are compared by their content
-/// (git's documentation, "racy-git").
-///
-/// The copy is in a folder of its own, since a git that is ended leaves its lock there.
-fn copy_of(index: &Path) -> std::io::Result<(tempfile::TempDir, PathBuf)> {
-    let folder = temporary_folder()?;
-    let copy = folder.path().join("index");
-    // Without its mode: an index that cannot be written can be copied.
-    fs_err::write(&copy, fs_err::read(index)?)?;
-    let modified = fs_err::metadata(index)?.modified()?;
-    fs_err::OpenOptions::new()
-        .write(true)
-        .open(&copy)?
-        .set_modified(modified)?;
-    Ok((folder, copy))
+    let (others, ignored) =
+        tokio::try_join!(list(git, &UNTRACKED, &named), list(git, &IGNORED, &named))?;
+    let others = others.into_iter().filter(|path| !is_left_behind(path));
+    let others = others.map(|path| (path, ChangeKind::Untracked));
+    // Ignored files below `images/` are not used, but a file that is named is.
+    let ignored = ignored.into_iter().filter(|path| paths.contains(path));
+    let ignored = ignored.map(|path| (path, ChangeKind::Ignored));
+    Ok(others.chain(ignored).collect())
 }
 
 /// Makes a folder for files of a git.
@@ -283,100 +307,16 @@ fn temporary_folder() -> std::io::Result<tempfile::TempDir> {
     })
 }
 
-/// What the index has of a folder.
-#[derive(Default)]
-struct Index {
-    /// Files and links, in the order of git.
-    files: Vec<Entry>,
-    /// The files with git's attributes that rule these, also those of the folders above.
-    attributes: Vec<Entry>,
-    /// Those that can be executed.
-    executable: BTreeSet<PathBuf>,
-    /// Submodules.
-    repositories: BTreeSet<PathBuf>,
-    /// Files that git does not compare: `assume-unchanged`, `skip-worktree`.
-    unwatched: BTreeSet<PathBuf>,
-}
-
-/// A file in the index.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    /// Relative to the folder that was asked for.
-    path: PathBuf,
-    /// The hash of its blob.
-    blob: String,
-}
-
-impl Index {
-    /// Returns its files, with their modes if those on the disk do not count.
-    fn tracked(&self, conversions: &Conversions) -> Tracked {
-        let paths = || self.files.iter().map(|file| &file.path);
-        let mode = |path: &PathBuf| (path.clone(), self.executable.contains(path));
-        let with_modes = paths().filter(|_| !conversions.has_modes);
-        Tracked {
-            files: paths().cloned().collect(),
-            modes: with_modes.map(mode).collect(),
-        }
-    }
-}
-
-/// Reads the index of `paths`. `above`: files with attributes that rule them, and are not among them.
-async fn read_index(git: &Git, paths: &[PathBuf], above: &[PathBuf]) -> Result<Index, Error> {
-    let mut index = Index::default();
-    let listed = [paths, above].concat();
-    let output = list_entries(git, &["-v", "--stage"], &listed).await?;
-    for entry in entries(&output) {
-        let Some((tag, mode, Entry { path, blob })) = parse_index_entry(entry) else {
-            return Err(Error::Output {
-                task: "list the files that git tracks".to_owned(),
-                output: String::from_utf8_lossy(entry).into_owned(),
-            });
-        };
-        if tag == b'S' || tag.is_ascii_lowercase() {
-            index.unwatched.insert(path.clone());
-        }
-        // git reads no attributes from a link.
-        if path.ends_with(attributes::NAME) && mode != b"120000" {
-            let (path, blob) = (path.clone(), blob.clone());
-            let is_file = is_below(&path, paths);
-            index.attributes.push(Entry { path, blob });
-            if !is_file {
-                continue;
-            }
-        }
-        match mode {
-            b"160000" => {
-                index.repositories.insert(path);
-                continue;
-            }
-            b"100755" => {
-                index.executable.insert(path.clone());
-            }
-            _ => {}
-        }
-        index.files.push(Entry { path, blob });
-    }
-    Ok(index)
-}
-
-/// Parses `H 100644 <hash> 0\t<path>` (git-ls-files(1), "OUTPUT").
-fn parse_index_entry(entry: &[u8]) -> Option<(u8, &[u8], Entry)> {
-    let tab = entry.iter().position(|byte| *byte == b'\t')?;
-    let mut words = entry[..tab].split(|byte| *byte == b' ');
-    let tag = *words.next()?.first()?;
-    let mode = words.next()?;
-    let blob = String::from_utf8_lossy(words.next()?).into_owned();
-    let path = path_of(&entry[tab + 1..]);
-    Some((tag, mode, Entry { path, blob }))
-}
-
-async fn status(git: &Git, paths: &[PathBuf]) -> Result<Changes, Error> {
+/// Returns which files differ from the commit. `untracked`: which untracked files are listed (git-status(1),
+/// `--untracked-files`).
+async fn status(git: &Git, paths: &[PathBuf], untracked: &str) -> Result<Changes, Error> {
     let task = "compare files with the commit";
+    let untracked = format!("--untracked-files={untracked}");
     let options = [
         "status",
         "--porcelain=v1",
         "-z",
-        "--untracked-files=all",
+        &untracked,
         "--ignore-submodules=none",
         "--no-renames",
         "--",

@@ -3,6 +3,7 @@
 //! Main type: [`Found`]. git compares files while laminate reads them: what it says is true of what was read if nothing changed
 //! from before both to after both.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -144,6 +145,11 @@ impl Found {
             tree,
             entries,
         }
+    }
+
+    /// Returns the files and links that git tracks or would track, relative to the folder of the spec.
+    pub fn files(&self) -> &HashSet<PathBuf> {
+        &self.tree.files
     }
 
     /// Whether git tracks the files that were found, and no others. It does if nothing differs from the commit.

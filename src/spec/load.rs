@@ -3,6 +3,7 @@
 use std::fs::{FileType, Metadata};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err::DirEntry;
@@ -159,26 +160,24 @@ pub fn find(
         root: folder_of(file),
         images: &layout.images,
         tree,
+        is_other_there: None,
     };
-    let top = Utf8Path::new("");
-    let folder = walk.disk(top);
-    if !folder.is_dir() {
-        return Ok(Files::default());
-    }
-    // Nearly all folders of a large stack are in this one.
-    let entries: Vec<DirEntry> = fs_err::read_dir(folder)?.collect::<Result<_, _>>()?;
-    let found = parallel::map(&entries, |entry| {
-        let mut found = List::default();
-        walk.entry(top, entry, &mut found)?;
-        Ok::<_, Unreadable>(found)
-    });
-    let mut all = List::default();
-    for found in found {
-        let List { files, left_out } = found?;
-        all.files.extend(files);
-        all.left_out.extend(left_out);
-    }
-    Ok(Files::new(all.files, all.left_out))
+    walk.run()
+}
+
+/// Finds the files under `images/` beside a spec if git tracks all that is there; `tree` has what it tracks. `None` if
+/// there is anything else: [`find`] then needs to know what git ignores.
+pub fn find_tracked(file: &Utf8Path, layout: &Layout, tree: &WorkTree) -> Option<Files> {
+    let is_other_there = AtomicBool::new(false);
+    let walk = Walk {
+        root: folder_of(file),
+        images: &layout.images,
+        tree: Some(tree),
+        is_other_there: Some(&is_other_there),
+    };
+    let found = walk.run().ok()?;
+    let is_all_tracked = !is_other_there.load(Ordering::Relaxed);
+    is_all_tracked.then_some(found)
 }
 
 /// What a walk finds, by path.
@@ -195,9 +194,45 @@ struct Walk<'a> {
     /// The folder of the files, relative to that.
     images: &'a Utf8Path,
     tree: Option<&'a WorkTree>,
+    /// For a walk that ends at the first thing that is neither a file or link of the tree nor a folder of them.
+    is_other_there: Option<&'a AtomicBool>,
 }
 
 impl Walk<'_> {
+    fn run(&self) -> Result<Files, Unreadable> {
+        let top = Utf8Path::new("");
+        let folder = self.disk(top);
+        if !folder.is_dir() {
+            return Ok(Files::default());
+        }
+        // Nearly all folders of a large stack are in this one.
+        let entries: Vec<DirEntry> = fs_err::read_dir(folder)?.collect::<Result<_, _>>()?;
+        let found = parallel::map(&entries, |entry| {
+            let mut found = List::default();
+            self.entry(top, entry, &mut found)?;
+            Ok::<_, Unreadable>(found)
+        });
+        let mut all = List::default();
+        for found in found {
+            let List { files, left_out } = found?;
+            all.files.extend(files);
+            all.left_out.extend(left_out);
+        }
+        Ok(Files::new(all.files, all.left_out))
+    }
+
+    /// Notes that something else is there than the tree has. A walk for the tree alone ends.
+    fn note_other(&self) {
+        if let Some(is_other_there) = self.is_other_there {
+            is_other_there.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        let is_other_there = self.is_other_there;
+        is_other_there.is_some_and(|it| it.load(Ordering::Relaxed))
+    }
+
     /// Returns where a folder is, which is relative to `images/`.
     fn disk(&self, relative: &Utf8Path) -> Utf8PathBuf {
         self.root.join(self.images).join(relative)
@@ -219,8 +254,14 @@ impl Walk<'_> {
         entry: &DirEntry,
         found: &mut List,
     ) -> Result<bool, Unreadable> {
+        if self.has_ended() {
+            return Ok(false);
+        }
         let (name, kind) = (entry.file_name(), entry.file_type()?);
         let is_part = name != ".git" && self.is_part(&folder.as_std_path().join(&name), kind);
+        if !is_part {
+            self.note_other();
+        }
         let Some(name) = name.to_str() else {
             if is_part {
                 return Err(Unreadable::Name {
@@ -257,6 +298,7 @@ impl Walk<'_> {
             let left_out = found.left_out.len();
             // git knows no empty folders: another clone does not have them.
             if !self.folder(relative, found)? && self.tree.is_some() {
+                self.note_other();
                 if found.left_out.len() == left_out {
                     found.left_out.push((path, LeftOut::Empty));
                 }
@@ -281,6 +323,7 @@ impl Walk<'_> {
                 content: Content::on_disk(disk.into(), &metadata),
             }
         } else {
+            self.note_other();
             File::Special(special(kind))
         };
         found.files.push((path, file));
@@ -323,149 +366,4 @@ fn special(kind: FileType) -> Special {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeSet, HashMap};
-    use std::path::PathBuf;
-
-    use super::*;
-    use crate::spec::tree::Lost;
-
-    struct Folder(tempfile::TempDir);
-
-    impl Folder {
-        fn new(files: &[&str]) -> Self {
-            let folder = Self(tempfile::tempdir().expect("a folder"));
-            for path in files {
-                let path = folder.path().join(path);
-                fs_err::create_dir_all(path.parent().expect("a folder")).expect("made");
-                fs_err::write(path, "stack: x").expect("written");
-            }
-            folder
-        }
-
-        fn path(&self) -> &Utf8Path {
-            Utf8Path::from_path(self.0.path()).expect("UTF-8")
-        }
-
-        fn find(&self, tree: Option<&WorkTree>) -> Vec<String> {
-            let spec = self.path().join("specs.yml");
-            let layout = Layout::read(&spec).expect("inside");
-            let found = find(&spec, &layout, tree).expect("read");
-            let files = found.iter().map(|(path, _)| path.to_string());
-            files.collect()
-        }
-    }
-
-    fn paths<Paths: FromIterator<PathBuf>>(list: &[&str]) -> Paths {
-        list.iter().map(PathBuf::from).collect()
-    }
-
-    #[test]
-    fn without_git_all_counts_but_what_tools_leave_behind() {
-        let folder = Folder::new(&[
-            "specs.yml",
-            "images/.pytest_cache/x",
-            "images/a/.bashrc",
-            "images/a/.git/config",
-            "images/a/__pycache__/x.pyc",
-        ]);
-        fs_err::create_dir(folder.path().join("images/a/empty")).expect("made");
-        let expected = ["images/a", "images/a/.bashrc", "images/a/empty"];
-        assert_eq!(folder.find(None), expected);
-    }
-
-    #[test]
-    fn with_git_its_files_count() {
-        let folder = Folder::new(&[
-            "specs.yml",
-            "images/a/.env",
-            "images/a/dist/x",
-            "images/a/new",
-            "images/a/x.pyc",
-            "images/b/.cache/x",
-        ]);
-        let tree = WorkTree {
-            files: paths(&["images/a/x.pyc", "images/a/new"]),
-            ignored: paths(&["images/a/.env", "images/a/dist/"]),
-            modes: [(PathBuf::from("images/a/new"), true)].into(),
-        };
-        let expected = ["images/a", "images/a/new", "images/a/x.pyc"];
-        assert_eq!(folder.find(Some(&tree)), expected);
-    }
-
-    #[test]
-    fn what_is_left_out_has_a_reason() {
-        let folder = Folder::new(&[
-            "specs.yml",
-            "images/a/.env",
-            "images/a/none/.env",
-            "images/a/x.pyc",
-            "images/a/y",
-        ]);
-        fs_err::create_dir(folder.path().join("images/a/empty")).expect("made");
-        let tree = WorkTree {
-            files: paths(&["images/a/y"]),
-            ignored: paths(&["images/a/.env", "images/a/none/.env"]),
-            modes: HashMap::new(),
-        };
-        let spec = folder.path().join("specs.yml");
-        let found = find(&spec, &Layout::default(), Some(&tree)).expect("read");
-        let none = found.follow(Utf8Path::new("images/a"), "none");
-        let lost = Lost::LeftOut {
-            path: "images/a/none/.env".into(),
-            reason: LeftOut::Ignored,
-        };
-        assert_eq!(none, Err(lost));
-        let found: Vec<_> = (found.left_out())
-            .map(|(path, reason)| (path.as_str(), reason))
-            .collect();
-        let expected = [
-            ("images/a/.env", LeftOut::Ignored),
-            ("images/a/empty", LeftOut::Empty),
-            ("images/a/none/.env", LeftOut::Ignored),
-            ("images/a/x.pyc", LeftOut::LeftBehind),
-        ];
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn a_link_of_the_stack_may_stay_in_its_folder_only() {
-        let folder = Folder::new(&["specs.yml", "files/a/x"]);
-        let link = folder.path().join("images");
-        std::os::unix::fs::symlink("files", &link).expect("a link");
-        assert_eq!(folder.find(None), ["images/a", "images/a/x"]);
-        let layout = Layout::read(&folder.path().join("specs.yml")).expect("inside");
-        assert_eq!(layout.all, ["specs.yml", "specs.lock", "images", "files"]);
-        fs_err::remove_file(&link).expect("removed");
-        // Over a link, and a folder that is one.
-        std::os::unix::fs::symlink("b/c", &link).expect("a link");
-        std::os::unix::fs::symlink(".", folder.path().join("b")).expect("a link");
-        std::os::unix::fs::symlink("files", folder.path().join("c")).expect("a link");
-        let layout = Layout::read(&folder.path().join("specs.yml")).expect("inside");
-        let all = ["specs.yml", "specs.lock", "images", "b", "c", "files"];
-        assert_eq!(
-            BTreeSet::from(all.map(str::to_owned)),
-            layout.all.iter().cloned().collect()
-        );
-        fs_err::remove_file(&link).expect("removed");
-        for name in ["images", "specs.lock"] {
-            let link = folder.path().join(name);
-            std::os::unix::fs::symlink("/etc", &link).expect("a link");
-            let error = Layout::read(&folder.path().join("specs.yml")).expect_err("outside");
-            let text = format!("link `{name}` leads out of the folder of the spec, to `/etc`");
-            assert_eq!(error.to_string(), text);
-            fs_err::remove_file(&link).expect("removed");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_copied_is_known_as_such() {
-        let folder = Folder::new(&["specs.yml", "images/a/x"]);
-        let path = folder.path().join("images/a/socket");
-        let _listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
-        let spec = folder.path().join("specs.yml");
-        let found = find(&spec, &Layout::default(), None).expect("read");
-        let socket = found.get(Utf8Path::new("images/a/socket"));
-        assert!(matches!(socket, Some(File::Special(Special::Socket))));
-    }
-}
+mod tests;

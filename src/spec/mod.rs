@@ -18,5 +18,5 @@ pub mod tree;
 
 pub use found::{Again, Found, TextFile};
 pub use hashes::hash;
-pub use load::{Layout, Unreadable, find, parse_file, read};
+pub use load::{Layout, Unreadable, find, find_tracked, parse_file, read};
 pub use parse::{DECLARATION, Spec, parse, with_files};

@@ -117,6 +117,13 @@ pub fn find(
     crate::spec::find(file, layout, tree).map_err(LoadFailure::Files)
 }
 
+/// Finds the files under `images/` beside a spec if git tracks all that is there: those of `tree`. `None` if there is
+/// anything else.
+pub fn find_tracked(file: &Utf8Path, layout: &Layout, tree: &WorkTree) -> Option<Files> {
+    let _span = trace::span(Track::Spec, || "find the files".to_owned());
+    crate::spec::find_tracked(file, layout, tree)
+}
+
 /// Resolves a spec that was [`parse`]d, with the files that were found beside it. Of these, those that are used are
 /// hashed; no other is read. `cache`: the folder in which digests of files are kept for the next run; `begun`: before the
 /// files were found.

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Context, cache_folder};
+use crate::checkout::WorkTree;
 use crate::cli::{Exit, Failure, Global, paths};
 use crate::gather::{self, Comparison};
 use crate::git;
 use crate::source::Sources;
 use crate::spec::lock::Lock;
-use crate::stack::{Found, Layout, LoadFailure, Overrides, TextFile};
+use crate::stack::{Files, Found, Layout, LoadFailure, Overrides, TextFile};
 use crate::trace::{self, Track};
 
 /// Reads the spec, images/ and the lock, and asks git for the files it tracks. Nothing is contacted.
@@ -34,10 +35,7 @@ enum Purpose {
 async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure> {
     let _span = trace::span(Track::Command, || "load the stack".to_owned());
     let path = spec_path(global)?;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_str().is_empty() => parent.to_owned(),
-        _ => Utf8PathBuf::from("."),
-    };
+    let folder = folder_of(&path);
     let overrides = Overrides {
         vars: vars(global)?,
         registry: global.registry.clone().filter(|text| !text.is_empty()),
@@ -64,16 +62,7 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
         let path = path.clone();
         move || crate::stack::parse(&path, &text)
     });
-    let tree = match git::read_work_tree(&folder, &file, &layout.images).await {
-        Ok(tree) => tree.map(Arc::new),
-        Err(error @ git::Error::NotFound) => {
-            let text = format!("{error}; files that git ignores count as files of the stack");
-            warnings.push(text);
-            None
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let files_found = crate::stack::find(&path, &layout, tree.as_deref());
+    let (files_found, tree) = find(&path, &file, &layout, &mut warnings).await?;
     let found = match (&files_found, &tree) {
         (Ok(files), Some(tree)) => {
             let texts = vec![spec_found, lock_found];
@@ -113,6 +102,45 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
         found,
         comparison: Mutex::new(comparison),
     })
+}
+
+/// Finds the files under `images/`, and asks git which of them count.
+async fn find(
+    path: &Utf8Path,
+    file: &str,
+    layout: &Layout,
+    warnings: &mut Vec<String>,
+) -> Result<(Result<Files, LoadFailure>, Option<Arc<WorkTree>>), Failure> {
+    let folder = folder_of(path);
+    let tree = match git::read_tracked(&folder, file, &layout.images).await {
+        Ok(tracked) => tracked.map(WorkTree::from),
+        Err(error @ git::Error::NotFound) => {
+            let text = format!("{error}; files that git ignores count as files of the stack");
+            warnings.push(text);
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // A new clone has no other files: nothing is ignored, and git need not look.
+    let tracked = tree.as_ref();
+    let tracked = tracked.and_then(|tree| crate::stack::find_tracked(path, layout, tree));
+    let tree = match (&tracked, tree) {
+        (None, Some(_)) => git::read_work_tree(&folder, file, &layout.images).await?,
+        (_, tree) => tree,
+    };
+    let found = match tracked {
+        Some(files) => Ok(files),
+        None => crate::stack::find(path, layout, tree.as_ref()),
+    };
+    Ok((found, tree.map(Arc::new)))
+}
+
+/// Returns the folder of a spec.
+fn folder_of(path: &Utf8Path) -> Utf8PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent.to_owned(),
+        _ => Utf8PathBuf::from("."),
+    }
 }
 
 /// Returns the failure to load a stack; `shown` is how the user gets to its folder.

@@ -43,11 +43,18 @@ impl Repository {
     /// Returns the changes of `specs.yml` and `images`, as they are shown.
     async fn changes(&self) -> Vec<String> {
         let files = ["specs.yml", "images"];
-        let found = read_checkout(self.path(), &files).await.expect("read");
+        let found = read_checkout(self.path(), &files, None).await;
+        let found = found.expect("read");
+        let tree = read_work_tree(self.path(), "specs.yml", Utf8Path::new("images")).await;
+        let tree = tree.expect("read").expect("a repository");
+        let compared = read_checkout(self.path(), &files, Some(&tree.files)).await;
+        assert_eq!(
+            compared.expect("read"),
+            found,
+            "git need not look for files"
+        );
         let (checkout, tracked) = found.expect("a commit");
         if !checkout.is_dirty() {
-            let tree = read_work_tree(self.path(), "specs.yml", Utf8Path::new("images")).await;
-            let tree = tree.expect("read").expect("a repository");
             let Tracked {
                 mut files,
                 mut modes,
@@ -85,11 +92,17 @@ fn a_head_is_a_hash_and_a_time() {
 async fn a_folder_without_commits_has_no_checkout() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = Utf8Path::from_path(folder.path()).expect("UTF-8");
-    assert_eq!(read_checkout(path, &["."]).await.expect("no error"), None);
+    assert_eq!(
+        read_checkout(path, &["."], None).await.expect("no error"),
+        None
+    );
     assert_eq!(super::super::branch(path).await, None);
     let repository = Repository::new().await;
     let path = repository.path();
-    assert_eq!(read_checkout(path, &["."]).await.expect("no error"), None);
+    assert_eq!(
+        read_checkout(path, &["."], None).await.expect("no error"),
+        None
+    );
     let branch = super::super::branch(path).await;
     assert_eq!(branch.as_deref(), Some("refs/heads/main"));
 }
@@ -158,7 +171,7 @@ async fn paths_are_relative_to_the_stack() {
     repository.commit().await;
     repository.write("stacks/one/images/a/x", "x");
     let folder = repository.path().join("stacks/one");
-    let found = read_checkout(&folder, &["specs.yml", "images"]).await;
+    let found = read_checkout(&folder, &["specs.yml", "images"], None).await;
     let found = found.expect("read").expect("a commit");
     assert_eq!(found.0.changes[0].path, "images/a/x");
     let tree = read_work_tree(&folder, "specs.yml", Utf8Path::new("images")).await;
@@ -243,7 +256,7 @@ async fn a_spec_that_git_ignores_is_not_in_the_repository() {
     let folder = repository.path().join("out");
     let tree = read_work_tree(&folder, "specs.yml", Utf8Path::new("images")).await;
     assert_eq!(tree.expect("read"), None);
-    let found = read_checkout(&folder, &["specs.yml", "images"]).await;
+    let found = read_checkout(&folder, &["specs.yml", "images"], None).await;
     let changes = found.expect("read").expect("a commit").0.changes;
     assert_eq!(changes[0].to_string(), "specs.yml (ignored by git)");
 }

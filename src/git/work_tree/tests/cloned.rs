@@ -127,7 +127,7 @@ async fn attributes_of_the_folders_above_belong_to_a_stack() {
     repository.commit().await;
     let folder = repository.path().join("stacks/one");
     let changes = async || {
-        let found = read_checkout(&folder, &["specs.yml", "images"]).await;
+        let found = read_checkout(&folder, &["specs.yml", "images"], None).await;
         let (checkout, tracked) = found.expect("read").expect("a commit");
         let files = ["specs.yml", "images/a/x.bat"].map(PathBuf::from);
         assert_eq!(tracked.files, HashSet::from(files));
@@ -248,7 +248,7 @@ async fn an_empty_folder_named_git_is_no_repository() {
     let folder = repository.path().join("stack");
     fs_err::create_dir(folder.join(".git")).expect("made");
     let files = ["specs.yml", "images"];
-    let found = read_checkout(&folder, &files).await.expect("read");
+    let found = read_checkout(&folder, &files, None).await.expect("read");
     let paths = found.expect("a commit").0.changes.into_iter();
     let paths: Vec<String> = paths.map(|change| change.path).collect();
     assert_eq!(paths, ["images/a.bat"]);
