@@ -1,7 +1,11 @@
 //! What git has checked out in the folder of a stack.
 //!
-//! Main types: [`Checkout`] and [`WorkTree`]. `git` reads them, `plan` decides by the first, and
-//! `spec::find` reads the files of the second.
+//! Main types: [`Checkout`], [`WorkTree`] and [`Committed`]. `git` reads them, `plan` decides by the first,
+//! `spec::find` reads the files of the second, and compares them with the third.
+
+mod blob;
+
+pub use blob::{BlobHasher, BlobId, ObjectFormat};
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -89,6 +93,40 @@ pub struct WorkTree {
     pub ignored: BTreeSet<PathBuf>,
     /// Whether files are executable of which the mode on the disk does not count (`core.fileMode`).
     pub modes: HashMap<PathBuf, bool>,
+    /// How the repository hashes files.
+    pub objects: ObjectFormat,
+}
+
+/// Files of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Its whole hash.
+    pub commit: Commit,
+    /// When it was committed, in seconds since 1970.
+    pub time: i64,
+    /// By their paths relative to the folder of the spec.
+    pub files: HashMap<String, CommittedFile>,
+}
+
+/// A file of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedFile {
+    /// A link has its text as its content.
+    pub kind: CommittedKind,
+    /// Its content.
+    pub blob: BlobId,
+}
+
+/// What a file of a commit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommittedKind {
+    /// A regular file.
+    Regular {
+        /// Its owner can execute it.
+        executable: bool,
+    },
+    /// A symbolic link.
+    Link,
 }
 
 /// The files that git tracks, and no others. Paths are relative to the folder of the spec.
@@ -98,13 +136,21 @@ pub struct Tracked {
     pub files: HashSet<PathBuf>,
     /// As [`WorkTree::modes`].
     pub modes: HashMap<PathBuf, bool>,
+    /// As [`WorkTree::objects`].
+    pub objects: ObjectFormat,
 }
 
 impl From<Tracked> for WorkTree {
-    fn from(Tracked { files, modes }: Tracked) -> Self {
+    fn from(tracked: Tracked) -> Self {
+        let Tracked {
+            files,
+            modes,
+            objects,
+        } = tracked;
         Self {
             files,
             modes,
+            objects,
             ..Self::default()
         }
     }

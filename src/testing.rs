@@ -121,7 +121,7 @@ pub mod spec {
         let begun = jiff::Timestamp::now();
         let spec = crate::stack::parse(file, &crate::stack::read(file)?);
         let files = crate::stack::find(file, &Default::default(), None)?;
-        crate::stack::load(spec, files, file, overrides, None, begun)
+        crate::stack::load(spec, files, file, overrides, None, begun, None)
     }
 }
 

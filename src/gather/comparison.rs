@@ -1,9 +1,10 @@
 //! What git has checked out, asked while the stack is loaded or the other facts are gathered.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Error, Options};
@@ -19,16 +20,37 @@ pub struct Comparison {
     folder: Utf8PathBuf,
     files: Vec<String>,
     found: Arc<Found>,
-    git: Git,
+    git: Git<Compared>,
 }
 
-type Git = AbortOnDropHandle<Result<Option<(Checkout, Tracked)>, git::Error>>;
+/// A task that reads what git has.
+type Git<T> = AbortOnDropHandle<Result<T, git::Error>>;
+
+/// What git has checked out, and which files it tracks.
+type CheckedOut = Option<(Checkout, Tracked)>;
+
+/// How files were compared.
+enum Compared {
+    /// What was read of them is what the commit has.
+    Read(Checkout),
+    /// By git, which looked at the disk itself.
+    Disk(CheckedOut),
+}
 
 impl Comparison {
-    /// Begins to compare `files`, which are relative to `folder`, after they were found.
-    pub fn begin(folder: &Utf8Path, files: &[String], found: Arc<Found>) -> Self {
+    /// Begins to compare `files`, which are relative to `folder`, after they were found. `cache` as for [`Found::hash`].
+    pub fn begin(
+        folder: &Utf8Path,
+        files: &[String],
+        found: Arc<Found>,
+        cache: Option<PathBuf>,
+    ) -> Self {
+        let hashed = tokio::task::spawn_blocking({
+            let found = Arc::clone(&found);
+            move || found.hash(cache.as_deref())
+        });
         Self {
-            git: begin(folder, files, &found),
+            git: begin(folder, files, &found, hashed),
             folder: folder.to_owned(),
             files: files.to_owned(),
             found,
@@ -41,8 +63,15 @@ impl Comparison {
             folder,
             files,
             mut found,
-            mut git,
+            git,
         } = self;
+        let mut git = match git.await.expect("comparing files does not panic")? {
+            Compared::Read(checkout) if !found.is_other_read() => return Ok(Some(checkout)),
+            Compared::Read(_) => begin_on_disk(&folder, &files, &found),
+            Compared::Disk(compared) => {
+                AbortOnDropHandle::new(tokio::spawn(std::future::ready(Ok(compared))))
+            }
+        };
         for _ in 0..COMPARISONS {
             let compared = git.await.expect("reading a checkout does not panic")?;
             let again = again(Arc::clone(&found)).await;
@@ -58,17 +87,44 @@ impl Comparison {
                 Again::Written(now) => found = Arc::new(now),
                 Again::Changed(path) => return Err(changed(&folder, &path)),
             }
-            git = begin(&folder, &files, &found);
+            git = begin_on_disk(&folder, &files, &found);
         }
         Err(Error::Writing)
     }
 }
 
-fn begin(folder: &Utf8Path, files: &[String], found: &Arc<Found>) -> Git {
+/// Compares what is read of the files with the commit, when they are `hashed`; where that differs, or is not all that a new
+/// clone depends on, git compares them.
+fn begin(
+    folder: &Utf8Path,
+    files: &[String],
+    found: &Arc<Found>,
+    hashed: JoinHandle<()>,
+) -> Git<Compared> {
+    let (folder, files, found) = (folder.to_owned(), files.to_owned(), Arc::clone(found));
+    let compare = async move {
+        // An error is reported by the git that follows.
+        let committed = git::read_committed(&folder, &files).await.ok().flatten();
+        if let Some(committed) = committed.filter(|it| found.is_named_in(it)) {
+            hashed.await.expect("hashing files does not panic");
+            if found.is_read_of(&committed) {
+                return Ok(Compared::Read(Checkout {
+                    commit: committed.commit,
+                    time: committed.time,
+                    changes: Vec::new(),
+                }));
+            }
+        }
+        let compared = git::read_checkout(&folder, &files, Some(found.files())).await;
+        compared.map(Compared::Disk)
+    };
+    AbortOnDropHandle::new(tokio::spawn(compare))
+}
+
+fn begin_on_disk(folder: &Utf8Path, files: &[String], found: &Arc<Found>) -> Git<CheckedOut> {
     let (folder, files, found) = (folder.to_owned(), files.to_owned(), Arc::clone(found));
     let compare = async move { git::read_checkout(&folder, &files, Some(found.files())).await };
-    let task = tokio::spawn(compare);
-    AbortOnDropHandle::new(task)
+    AbortOnDropHandle::new(tokio::spawn(compare))
 }
 
 fn changed(folder: &Utf8Path, path: &Path) -> Error {

@@ -1,6 +1,6 @@
 //! Runs git; no other module does.
 //!
-//! Main type: [`Git`]. [`read_checkout`], [`read_tracked`], [`read_work_tree`], [`branch`] and [`is_ancestor`] read a
+//! Main type: [`Git`]. [`read_checkout`], [`read_committed`], [`read_tracked`], [`read_work_tree`], [`branch`] and [`is_ancestor`] read a
 //! repository for `gather` and `cli`; `cli::docs` fetches, commits and pushes a wiki with [`Git`] itself.
 //! Credentials are git's own.
 
@@ -8,7 +8,7 @@ mod remote;
 mod work_tree;
 
 pub use remote::{parse_rejection, parse_remote_branches};
-pub use work_tree::{read_checkout, read_head, read_tracked, read_work_tree};
+pub use work_tree::{read_checkout, read_committed, read_head, read_tracked, read_work_tree};
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

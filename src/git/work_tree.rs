@@ -3,6 +3,7 @@
 //! Git's output is read byte for byte (`-z`): names need not be UTF-8 and can contain line ends.
 
 mod attributes;
+mod committed;
 mod converted;
 mod index;
 mod neutral;
@@ -13,6 +14,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use camino::Utf8Path;
+
+pub use committed::read_committed;
 
 use attributes::{attributes_above, is_below};
 use converted::{Conversions, Sizes};
@@ -185,16 +188,19 @@ async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> 
             files,
             modes,
             ignored: inside,
+            objects,
         } = inner;
-        found.add_below(&repository, Tracked { files, modes });
+        let inner = Tracked {
+            files,
+            modes,
+            objects,
+        };
+        found.add_below(&repository, inner);
         ignored.extend(inside.into_iter().map(|path| repository.join(path)));
     }
-    let Tracked { files, modes } = found;
-    Ok(WorkTree {
-        files,
-        ignored,
-        modes,
-    })
+    let mut tree = WorkTree::from(found);
+    tree.ignored = ignored;
+    Ok(tree)
 }
 
 /// Returns the paths without folders that have others of them: git lists such a folder because all its

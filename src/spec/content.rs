@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::checkout::{BlobHasher, BlobId, ObjectFormat};
 use crate::name::Digest;
 
 /// The largest file that laminate itself reads, bytes: a list of packages, a declaration of an image.
@@ -28,6 +29,19 @@ pub struct Content(Arc<Inner>);
 struct Inner {
     origin: Origin,
     digest: OnceLock<Digest>,
+    blob: OnceLock<BlobId>,
+    is_used: AtomicBool,
+}
+
+/// What was read of a content to hash it.
+#[derive(Debug)]
+pub struct Hashed {
+    /// Its digest.
+    pub digest: Digest,
+    /// How git names it, if that was asked for, and the size was the one that was found.
+    pub blob: Option<BlobId>,
+    /// The stamp of the file after it was read.
+    pub after: Option<Stamp>,
 }
 
 #[derive(Debug)]
@@ -78,6 +92,8 @@ impl From<&[u8]> for Content {
         Self(Arc::new(Inner {
             origin: Origin::Memory(bytes.to_vec()),
             digest: OnceLock::new(),
+            blob: OnceLock::new(),
+            is_used: AtomicBool::new(false),
         }))
     }
 }
@@ -93,6 +109,8 @@ impl Content {
                 is_other_read: AtomicBool::new(false),
             },
             digest: OnceLock::new(),
+            blob: OnceLock::new(),
+            is_used: AtomicBool::new(false),
         }))
     }
 
@@ -120,12 +138,14 @@ impl Content {
         }
     }
 
-    /// Whether the file was read, or is known to be as it was.
-    pub fn is_read(&self) -> bool {
-        match &self.0.origin {
-            Origin::Memory(_) => true,
-            Origin::Disk { .. } => self.is_text_read() || self.0.digest.get().is_some(),
-        }
+    /// Notes that the content counts: the stack uses the file.
+    pub fn note_used(&self) {
+        self.0.is_used.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the content counts.
+    pub fn is_used(&self) -> bool {
+        self.is_text_read() || self.0.is_used.load(Ordering::Relaxed)
     }
 
     /// Whether the text of the file was read.
@@ -209,25 +229,64 @@ impl Content {
         }
     }
 
-    /// Sets the digest of a file that has this stamp.
-    pub fn set_digest(&self, digest: Digest) {
+    /// Sets the hashes of a file that has this stamp.
+    pub fn set_hashes(&self, digest: Digest, blob: Option<BlobId>) {
         // A second one is the same.
         let _same = self.0.digest.set(digest);
+        if let Some(blob) = blob {
+            let _same = self.0.blob.set(blob);
+        }
     }
 
-    /// Reads the file and returns its digest and its stamp after that, in memory of a constant size.
-    pub fn hash(&self) -> std::io::Result<(Digest, Option<Stamp>)> {
+    /// Whether its digest is known, and with a format how git names it.
+    pub fn is_hashed(&self, format: Option<ObjectFormat>) -> bool {
+        self.0.digest.get().is_some() && (format.is_none() || self.0.blob.get().is_some())
+    }
+
+    /// Returns how git names what was read, if that was asked for.
+    pub fn blob(&self) -> Option<&BlobId> {
+        self.0.blob.get()
+    }
+
+    /// Reads the file and returns its hashes, in memory of a constant size. `format`: how git hashes it.
+    pub fn hash(&self, format: Option<ObjectFormat>) -> std::io::Result<Hashed> {
+        let in_memory = |bytes: &[u8]| Hashed {
+            digest: Digest::of(bytes),
+            blob: format.map(|format| BlobId::of(format, bytes)),
+            after: None,
+        };
         match &self.0.origin {
-            Origin::Memory(bytes) => Ok((Digest::of(bytes), None)),
+            Origin::Memory(bytes) => Ok(in_memory(bytes)),
             Origin::Disk {
                 path, text, stamp, ..
             } => match text.get() {
-                Some(text) => Ok((Digest::of(text), None)),
+                Some(text) => Ok(in_memory(text)),
                 None => {
-                    let (digest, after) = self.noted(hash_file(path, stamp.size))?;
-                    Ok((digest, Some(after)))
+                    let read = hash_file(path, stamp.size, format);
+                    let ((digest, blob), after) = self.noted(read)?;
+                    Ok(Hashed {
+                        digest,
+                        blob,
+                        after: Some(after),
+                    })
                 }
             },
+        }
+    }
+
+    /// Notes that the file changed if its text was read before or after that and is not what was hashed.
+    pub fn compare_text(&self) {
+        if let (
+            Origin::Disk {
+                text,
+                is_other_read,
+                ..
+            },
+            Some(digest),
+        ) = (&self.0.origin, self.0.digest.get())
+            && text.get().is_some_and(|text| Digest::of(text) != *digest)
+        {
+            is_other_read.store(true, Ordering::Relaxed);
         }
     }
 
@@ -239,11 +298,13 @@ impl Content {
         else {
             return Ok(true);
         };
-        let read = text.get().map(|text| Digest::of(text));
-        match read.as_ref().or_else(|| self.0.digest.get()) {
-            Some(read) => Ok(hash_file(path, stamp.size)?.0 == *read),
-            None => Ok(true),
+        let text = text.get().map(|text| Digest::of(text));
+        let mut read = text.iter().chain(self.0.digest.get()).peekable();
+        if read.peek().is_none() {
+            return Ok(true);
         }
+        let ((now, _), _) = hash_file(path, stamp.size, None)?;
+        Ok(read.all(|digest| *digest == now))
     }
 }
 
@@ -256,21 +317,32 @@ fn read_text(path: &Path) -> std::io::Result<(Vec<u8>, Stamp)> {
     Ok((bytes, stamp))
 }
 
-/// Reads a file that has about this size, bytes.
-fn hash_file(path: &Path, size: u64) -> std::io::Result<(Digest, Stamp)> {
+/// The hashes of a file, and its stamp after it was read.
+type HashedFile = ((Digest, Option<BlobId>), Stamp);
+
+/// Reads a file that has about this size, bytes. git's hash needs the exact one.
+fn hash_file(path: &Path, size: u64, format: Option<ObjectFormat>) -> std::io::Result<HashedFile> {
     let mut file = open(path)?;
     let mut hash = Sha256::new();
+    let mut blob = format.map(|format| BlobHasher::new(format, size));
+    let mut total = 0;
     // One byte more: a file that did not grow is read at once.
-    let size = usize::try_from(size).unwrap_or(PIECE);
-    let mut piece = vec![0; size.saturating_add(1).clamp(SMALLEST_PIECE, PIECE)];
+    let most = usize::try_from(size).unwrap_or(PIECE);
+    let mut piece = vec![0; most.saturating_add(1).clamp(SMALLEST_PIECE, PIECE)];
     loop {
         let count = file.read(&mut piece)?;
         if count == 0 {
-            let stamp = Stamp::of(&file.metadata()?);
-            return Ok((Digest::from_sha256(hash), stamp));
+            break;
         }
+        total += count as u64;
         hash.update(&piece[..count]);
+        if let Some(blob) = &mut blob {
+            blob.update(&piece[..count]);
+        }
     }
+    let stamp = Stamp::of(&file.metadata()?);
+    let blob = blob.filter(|_| total == size).map(BlobHasher::finish);
+    Ok(((Digest::from_sha256(hash), blob), stamp))
 }
 
 /// Opens a file that was a regular one; what took its place is not followed or waited for.
@@ -304,8 +376,10 @@ mod tests {
         let bytes = vec![7; PIECE + 1];
         fs_err::write(&path, &bytes).expect("written");
         let content = on_disk(&path);
-        let (digest, _) = content.hash().expect("read");
-        assert_eq!(&digest, Content::from(bytes.as_slice()).digest());
+        let hashed = content.hash(Some(ObjectFormat::Sha1)).expect("read");
+        assert_eq!(&hashed.digest, Content::from(bytes.as_slice()).digest());
+        let blob = BlobId::of(ObjectFormat::Sha1, &bytes);
+        assert_eq!(hashed.blob, Some(blob));
         assert_eq!(content.size(), bytes.len() as u64);
         assert_eq!(content.start(2).expect("read"), [7, 7]);
     }
@@ -318,7 +392,7 @@ mod tests {
         let content = on_disk(&path);
         assert_eq!(content.text().expect("read"), b"old");
         fs_err::write(&path, "new").expect("written");
-        assert_eq!(content.hash().expect("read").0, Digest::of(b"old"));
+        assert_eq!(content.hash(None).expect("read").digest, Digest::of(b"old"));
     }
 
     #[test]
@@ -329,7 +403,7 @@ mod tests {
         let content = on_disk(&path);
         fs_err::remove_file(&path).expect("removed");
         std::os::unix::fs::symlink("/etc/passwd", &path).expect("a link");
-        assert!(content.hash().is_err() && content.bytes().is_err());
+        assert!(content.hash(None).is_err() && content.bytes().is_err());
     }
 
     #[test]

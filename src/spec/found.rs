@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -13,9 +13,9 @@ use nix::libc::{S_IFMT, S_IXUSR};
 
 use super::content::{Content, Stamp};
 use super::hashes::is_settled;
-use super::load::{IMAGES, Layout};
+use super::load::{IMAGES, Layout, folder_of};
 use super::tree::{File, Files};
-use crate::checkout::{Tracked, WorkTree};
+use crate::checkout::{BlobId, ObjectFormat, Tracked, WorkTree};
 use crate::name::Digest;
 use crate::parallel;
 use crate::trace::{self, Track};
@@ -29,6 +29,8 @@ pub struct Found {
     begun: Timestamp,
     tree: Arc<WorkTree>,
     entries: Vec<Entry>,
+    /// Its files were hashed.
+    hashed: OnceLock<()>,
 }
 
 /// One file or link. Folders are not looked at: git does not know them.
@@ -37,6 +39,7 @@ enum Entry {
     Regular {
         content: Content,
         stamp: Stamp,
+        executable: bool,
         /// Its mode is that of the index.
         is_mode_of_index: bool,
     },
@@ -63,6 +66,8 @@ pub struct TextFile {
     folder: Option<Stamp>,
     /// Of the text that was read.
     digest: Option<Digest>,
+    /// How git names the text, in repositories of both formats.
+    blobs: Option<[BlobId; 2]>,
 }
 
 /// How a stack looks that was found before.
@@ -94,18 +99,21 @@ impl Found {
         texts: Vec<TextFile>,
         begun: Timestamp,
     ) -> Self {
-        let disk = spec.parent().unwrap_or(Utf8Path::new(""));
-        let disk = disk.join(&layout.images);
+        let disk = folder_of(spec).join(&layout.images);
         let texts_count = texts.len();
         let mut entries: Vec<Entry> = texts.into_iter().map(Entry::Text).collect();
         entries.extend(files.iter().filter_map(|(path, file)| match file {
-            File::Regular { content, .. } => {
+            File::Regular {
+                content,
+                executable,
+            } => {
                 let (_, stamp) = content.place()?;
                 let inner = path.strip_prefix(IMAGES).ok()?;
                 let of_git = || layout.images.join(inner).into_std_path_buf();
                 Some(Entry::Regular {
                     content: content.clone(),
                     stamp,
+                    executable: *executable,
                     is_mode_of_index: !tree.modes.is_empty() && tree.modes.contains_key(&of_git()),
                 })
             }
@@ -144,7 +152,18 @@ impl Found {
             begun,
             tree,
             entries,
+            hashed: OnceLock::new(),
         }
+    }
+
+    /// Returns the folder of the spec.
+    fn folder(&self) -> &Utf8Path {
+        folder_of(&self.spec)
+    }
+
+    /// Returns where the folder `images` is.
+    fn images(&self) -> Utf8PathBuf {
+        self.folder().join(&self.layout.images)
     }
 
     /// Returns the files and links that git tracks or would track, relative to the folder of the spec.
@@ -192,6 +211,7 @@ impl Found {
                 begun: self.begun,
                 tree: Arc::clone(&self.tree),
                 entries,
+                hashed: self.hashed.clone(),
             }),
         }
     }
@@ -214,6 +234,15 @@ impl Look {
 }
 
 impl Entry {
+    /// Returns the path of what was there.
+    fn found_path(&self) -> Option<&Path> {
+        match self {
+            Self::Text(file) => file.is_there().then_some(file.path.as_path()),
+            Self::Missing { .. } => None,
+            _ => Some(self.path()),
+        }
+    }
+
     fn path(&self) -> &Path {
         match self {
             Self::Regular { content, .. } => {
@@ -228,10 +257,11 @@ impl Entry {
     fn again(&self, begun: Timestamp) -> Look {
         match self {
             // What a file has that nothing uses is not in a plan.
-            Self::Regular { content, .. } if !content.is_read() => Look::Same,
+            Self::Regular { content, .. } if !content.is_used() => Look::Same,
             Self::Regular {
                 content,
                 stamp,
+                executable,
                 is_mode_of_index,
             } => {
                 let Some(now) = stamp_of(self.path()) else {
@@ -256,6 +286,7 @@ impl Entry {
                     Look::written(Self::Regular {
                         content: content.clone(),
                         stamp: now,
+                        executable: *executable,
                         is_mode_of_index: *is_mode_of_index,
                     })
                 }
@@ -303,7 +334,13 @@ impl TextFile {
             folder: folder.filter(|_| stamp.is_none()),
             stamp,
             digest: None,
+            blobs: None,
         }
+    }
+
+    /// Whether it was there when it was looked at, or when it was read.
+    fn is_there(&self) -> bool {
+        self.stamp.is_some() || self.digest.is_some()
     }
 
     /// Notes the text that was read of it.
@@ -311,6 +348,10 @@ impl TextFile {
     pub fn with_text(self, text: &str) -> Self {
         Self {
             digest: Some(Digest::of(text.as_bytes())),
+            blobs: Some(
+                [ObjectFormat::Sha1, ObjectFormat::Sha256]
+                    .map(|format| BlobId::of(format, text.as_bytes())),
+            ),
             ..self
         }
     }
@@ -364,5 +405,6 @@ fn stamp_behind(path: &Path) -> Option<Stamp> {
     Some(Stamp::of(&metadata))
 }
 
+mod committed;
 #[cfg(test)]
 mod tests;

@@ -132,7 +132,7 @@ fn links_on_the_way(folder: &Utf8Path, name: &str) -> Result<Vec<String>, Unread
 }
 
 /// Returns the folder of a spec.
-fn folder_of(spec: &Utf8Path) -> &Utf8Path {
+pub(super) fn folder_of(spec: &Utf8Path) -> &Utf8Path {
     match spec.parent() {
         Some(folder) if folder != "" => folder,
         _ => Utf8Path::new("."),

@@ -17,6 +17,6 @@ pub mod template;
 pub mod tree;
 
 pub use found::{Again, Found, TextFile};
-pub use hashes::hash;
+pub use hashes::{Hashing, hash};
 pub use load::{Layout, Unreadable, find, find_tracked, parse_file, read};
 pub use parse::{DECLARATION, Spec, parse, with_files};

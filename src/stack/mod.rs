@@ -76,7 +76,7 @@ use jiff::Timestamp;
 use crate::checkout::WorkTree;
 use crate::diagnostic::Diagnostic;
 use crate::source::Sources;
-use crate::spec::{Spec, Unreadable};
+use crate::spec::{Hashing, Spec, Unreadable};
 use crate::trace::{self, Track};
 use declare::Declarations;
 use problems::Problems;
@@ -126,7 +126,7 @@ pub fn find_tracked(file: &Utf8Path, layout: &Layout, tree: &WorkTree) -> Option
 
 /// Resolves a spec that was [`parse`]d, with the files that were found beside it. Of these, those that are used are
 /// hashed; no other is read. `cache`: the folder in which digests of files are kept for the next run; `begun`: before the
-/// files were found.
+/// files were found. `found`: they are [hashed](Found::hash) already.
 pub fn load(
     spec: Spec,
     files: Files,
@@ -134,6 +134,7 @@ pub fn load(
     overrides: &Overrides,
     cache: Option<&Path>,
     begun: Timestamp,
+    found: Option<&Found>,
 ) -> Result<Stack, LoadFailure> {
     let span = trace::span(Track::Spec, || "resolve the stack".to_owned());
     let spec = crate::spec::with_files(spec, files);
@@ -142,8 +143,17 @@ pub fn load(
         problems: faults.problems,
     })?;
     drop(span);
+    if let Some(found) = found {
+        found.hash(cache);
+    }
     let folder = file.parent().unwrap_or(Utf8Path::new(""));
-    crate::spec::hash(stack.files(), folder, cache, begun).map_err(LoadFailure::Files)?;
+    let hashing = Hashing {
+        stack: folder,
+        cache,
+        begun,
+        format: None,
+    };
+    crate::spec::hash(stack.files(), &hashing).map_err(LoadFailure::Files)?;
     Ok(stack)
 }
 

@@ -72,13 +72,15 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
         }
         _ => None,
     };
-    let is_planned = purpose == Purpose::Plan;
-    let comparison = (found.as_ref().filter(|_| is_planned))
-        .map(|found| Comparison::begin(&folder, &files, Arc::clone(found)));
-    let spec = spec.await.expect("parsing a spec does not panic");
+    let compared = found.as_ref().filter(|_| purpose == Purpose::Plan);
     let cache = cache_folder("digests");
+    let comparison =
+        compared.map(|found| Comparison::begin(&folder, &files, Arc::clone(found), cache.clone()));
+    let spec = spec.await.expect("parsing a spec does not panic");
     let loaded = files_found.and_then(|found| {
-        crate::stack::load(spec, found, &path, &overrides, cache.as_deref(), begun)
+        let compared = compared.map(Arc::as_ref);
+        let cache = cache.as_deref();
+        crate::stack::load(spec, found, &path, &overrides, cache, begun, compared)
     });
     let stack = match (loaded, &found) {
         (Ok(stack), _) => stack.with_folder(&shown_folder),

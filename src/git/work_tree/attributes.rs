@@ -68,10 +68,17 @@ pub fn is_below(path: &Path, paths: &[PathBuf]) -> bool {
 /// Returns whether one of the files can give a clone another content than the commit has. One that is not on the disk can.
 pub fn can_convert(folder: &Path, files: &[Entry]) -> bool {
     files.iter().any(|file| {
-        let Ok(content) = fs_err::read(folder.join(&file.path)) else {
-            return true;
-        };
-        let text = String::from_utf8_lossy(&content);
-        CONVERTING.iter().any(|attribute| text.contains(attribute))
+        let content = fs_err::read(folder.join(&file.path));
+        content.map_or(true, |content| has_any_of(&content, &CONVERTING))
     })
+}
+
+/// Returns whether attributes can give a clone another content than the commit has, also one with filters.
+pub fn converts_or_filters(content: &[u8]) -> bool {
+    has_any_of(content, &CONVERTING) || has_any_of(content, &["filter"])
+}
+
+fn has_any_of(content: &[u8], attributes: &[&str]) -> bool {
+    let text = String::from_utf8_lossy(content);
+    attributes.iter().any(|attribute| text.contains(attribute))
 }

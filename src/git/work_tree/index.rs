@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::attributes::{self, is_below};
 use super::converted::Conversions;
 use super::{entries, input_of, list_entries, path_of, temporary_folder};
-use crate::checkout::Tracked;
+use crate::checkout::{ObjectFormat, Tracked};
 use crate::git::{Error, Git};
 
 /// What the index has of a folder.
@@ -36,6 +36,14 @@ pub struct Entry {
 }
 
 impl Index {
+    /// Returns how the repository hashes files.
+    pub fn format(&self) -> ObjectFormat {
+        let first = self.files.first();
+        first.map_or_else(ObjectFormat::default, |file| {
+            ObjectFormat::of_hash(&file.blob)
+        })
+    }
+
     /// Returns its files, with their modes if those on the disk do not count.
     pub fn tracked(&self, conversions: &Conversions) -> Tracked {
         let paths = || self.files.iter().map(|file| &file.path);
@@ -44,6 +52,7 @@ impl Index {
         Tracked {
             files: paths().cloned().collect(),
             modes: with_modes.map(mode).collect(),
+            objects: self.format(),
         }
     }
 }

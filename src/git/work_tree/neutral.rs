@@ -7,6 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::{Entry, Index, attributes, input_of, path_of, temporary_folder};
+use crate::checkout::ObjectFormat;
 use crate::git::{Error, Git};
 
 /// What git is run for, in errors.
@@ -66,9 +67,10 @@ impl Neutral {
         )?;
         let objects = fs_err::canonicalize(folder.join(objects)).map_err(failed)?;
         let made = temporary_folder().map_err(failed)?;
-        // Hexadecimal digits of SHA-256.
-        let is_sha256 = index.files.first().is_some_and(|it| it.blob.len() == 64);
-        let hash = if is_sha256 { "sha256" } else { "sha1" };
+        let hash = match index.format() {
+            ObjectFormat::Sha1 => "sha1",
+            ObjectFormat::Sha256 => "sha256",
+        };
         let git = without_configuration(made.path()).variable("GIT_DEFAULT_HASH", hash);
         let init = ["init", "--quiet", "--template="];
         git.read_bytes(TASK, &init, &[]).await?;

@@ -1,6 +1,7 @@
-use std::collections::HashSet;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::checkout::{BlobId, CommittedFile, CommittedKind};
 
 mod cloned;
 
@@ -54,10 +55,14 @@ impl Repository {
             "git need not look for files"
         );
         let (checkout, tracked) = found.expect("a commit");
+        if self.is_of_commit(&tree).await {
+            assert_eq!(checkout.changes, [], "the files are those of the commit");
+        }
         if !checkout.is_dirty() {
             let Tracked {
                 mut files,
                 mut modes,
+                ..
             } = tracked;
             files.retain(|path| path.starts_with("images"));
             modes.retain(|path, _| path.starts_with("images"));
@@ -65,6 +70,35 @@ impl Repository {
             assert_eq!(modes, tree.modes);
         }
         checkout.changes.iter().map(ToString::to_string).collect()
+    }
+
+    /// Whether the commit has the spec and the files of a tree, byte for byte.
+    async fn is_of_commit(&self, tree: &WorkTree) -> bool {
+        let committed = read_committed(self.path(), &["specs.yml", "images"]).await;
+        let Some(committed) = committed.expect("read") else {
+            return false;
+        };
+        let is_same = |(path, file): (&String, &CommittedFile)| {
+            let place = self.path().join(path);
+            let Ok(metadata) = place.symlink_metadata() else {
+                return false;
+            };
+            let content = if metadata.is_symlink() {
+                let target = fs_err::read_link(&place).expect("a link");
+                target.into_os_string().into_encoded_bytes()
+            } else {
+                fs_err::read(&place).expect("read")
+            };
+            let on_disk = metadata.permissions().mode() & 0o100 != 0;
+            let is_executable = tree.modes.get(Path::new(path)).copied();
+            let is_executable = is_executable.unwrap_or(on_disk);
+            let is_mode = match file.kind {
+                CommittedKind::Regular { executable } => executable == is_executable,
+                CommittedKind::Link => metadata.is_symlink(),
+            };
+            is_mode && BlobId::of(tree.objects, &content) == file.blob
+        };
+        committed.files.len() == tree.files.len() + 1 && committed.files.iter().all(is_same)
     }
 
     async fn files(&self) -> Vec<String> {

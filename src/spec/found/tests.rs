@@ -2,7 +2,9 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::time::Duration;
 
 use super::*;
-use crate::spec::{find, hash};
+use crate::checkout::{Committed, CommittedFile, CommittedKind};
+use crate::name::Commit;
+use crate::spec::{Hashing, find, hash};
 
 /// A stack with a file, a link, a lock, and a file of git's that is not there.
 struct World(tempfile::TempDir);
@@ -34,8 +36,19 @@ impl World {
         });
         let tracked = ["images/x", "images/link", "images/gone"];
         let (found, files) = self.found_of(&tracked, texts.into());
-        hash(&files, &self.path(""), None, Timestamp::now()).expect("read");
+        self.hash(&files).expect("read");
         found
+    }
+
+    /// Hashes files that are used.
+    fn hash(&self, files: &Files) -> Result<(), crate::spec::Unreadable> {
+        let hashing = Hashing {
+            stack: &self.path(""),
+            cache: None,
+            begun: Timestamp::now(),
+            format: None,
+        };
+        hash(files, &hashing)
     }
 
     /// Finds files that git tracks, and reads none.
@@ -220,7 +233,7 @@ fn a_folder_that_was_another_one_while_it_was_read_is_a_change() {
             };
             assert_eq!(content.text().expect("read"), b"other");
         } else {
-            hash(&files, &world.path(""), None, Timestamp::now()).expect("read");
+            world.hash(&files).expect("read");
         }
         swap("images/a", "b");
         swap("c", "images/a");
@@ -234,8 +247,97 @@ fn a_file_that_could_not_be_read_is_a_change_even_if_it_is_there_again() {
     let (found, files) = world.found_of(&["images/x"], Vec::new());
     assert_eq!(found.changed(), None);
     fs_err::rename(world.path("images/x"), world.path("x")).expect("renamed");
-    let spec = world.path("");
-    assert!(hash(&files, &spec, None, Timestamp::now()).is_err());
+    assert!(world.hash(&files).is_err());
     fs_err::rename(world.path("x"), world.path("images/x")).expect("renamed");
     assert_eq!(found.changed(), Some(world.path("images/x").as_std_path()));
+}
+
+/// Returns a commit of these files: path, kind, content.
+fn committed(files: &[(&str, CommittedKind, &str)]) -> Committed {
+    let files = files.iter().map(|(path, kind, content)| {
+        let blob = BlobId::of(ObjectFormat::Sha1, content.as_bytes());
+        ((*path).to_owned(), CommittedFile { kind: *kind, blob })
+    });
+    Committed {
+        commit: Commit::parse(&"a".repeat(40)).expect("a hash"),
+        time: 0,
+        files: files.collect(),
+    }
+}
+
+const FILE: CommittedKind = CommittedKind::Regular { executable: false };
+const PROGRAM: CommittedKind = CommittedKind::Regular { executable: true };
+
+#[test]
+fn what_was_read_is_compared_with_a_commit() {
+    let world = World::new();
+    let found = || {
+        fs_err::write(world.path("images/unused"), "u").expect("written");
+        let texts = ["specs.yml", "specs.lock"]
+            .map(|name| TextFile::find(&world.path(name)).with_text("old"));
+        let tracked = ["images/x", "images/link", "images/unused"];
+        let (found, files) = world.found_of(&tracked, texts.into());
+        found.hash(None);
+        world.hash(&files).expect("read");
+        found
+    };
+    let same = [
+        ("specs.yml", FILE, "old"),
+        ("specs.lock", FILE, "old"),
+        ("images/x", FILE, "old"),
+        ("images/link", CommittedKind::Link, "x"),
+        ("images/unused", FILE, "u"),
+    ];
+    let is_same = |found: &Found, files: &[_]| {
+        let committed = committed(files);
+        found.is_named_in(&committed) && found.is_read_of(&committed)
+    };
+    assert!(is_same(&found(), &same));
+    for number in 0..same.len() {
+        let mut less = same.to_vec();
+        let (path, kind, content) = less.remove(number);
+        assert!(!is_same(&found(), &less), "without {path}");
+        for (kind, content) in [(kind, "new"), (PROGRAM, content)] {
+            let changed = [less.clone(), vec![(path, kind, content)]].concat();
+            assert!(!is_same(&found(), &changed), "{path}");
+        }
+        let renamed = [less, vec![("images/other", kind, content)]].concat();
+        assert!(!is_same(&found(), &renamed), "{path}");
+    }
+    let as_text = [&same[..3], &[("images/link", FILE, "x"), same[4]]].concat();
+    assert!(!is_same(&found(), &as_text));
+    // A file that is written after it was read is still what was read.
+    let read = found();
+    fs_err::write(world.path("images/x"), "new").expect("written");
+    assert!(is_same(&read, &same));
+    assert!(!is_same(&found(), &same));
+}
+
+#[test]
+fn a_text_that_is_not_what_was_hashed_is_a_change() {
+    let world = World::new();
+    let (found, files) = world.found_of(&["images/x"], Vec::new());
+    found.hash(None);
+    fs_err::write(world.path("images/x"), "new").expect("written");
+    let Some(File::Regular { content, .. }) = files.get("images/x".into()) else {
+        panic!("expected a file");
+    };
+    assert_eq!(content.text().expect("read"), b"new");
+    world.hash(&files).expect("hashed");
+    assert!(found.is_other_read());
+    assert!(matches!(found.again(), Again::Changed(_)));
+}
+
+#[test]
+fn a_large_file_is_not_read_to_compare_it() {
+    let world = World::new();
+    let file = fs_err::File::create(world.path("images/x")).expect("made");
+    file.file().set_len((16 << 20) + 1).expect("set");
+    let (found, files) = world.found_of(&["images/x"], Vec::new());
+    found.hash(None);
+    let Some(File::Regular { content, .. }) = files.get("images/x".into()) else {
+        panic!("expected a file");
+    };
+    assert!(!content.is_hashed(None));
+    assert!(!found.is_named_in(&committed(&[("images/x", FILE, "")])));
 }

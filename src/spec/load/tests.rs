@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
@@ -69,6 +69,7 @@ fn with_git_its_files_count() {
         files: paths(&["images/a/x.pyc", "images/a/new"]),
         ignored: paths(&["images/a/.env", "images/a/dist/"]),
         modes: [(PathBuf::from("images/a/new"), true)].into(),
+        ..WorkTree::default()
     };
     let expected = ["images/a", "images/a/new", "images/a/x.pyc"];
     assert_eq!(folder.find(Some(&tree)), expected);
@@ -129,7 +130,7 @@ fn what_is_left_out_has_a_reason() {
     let tree = WorkTree {
         files: paths(&["images/a/y"]),
         ignored: paths(&["images/a/.env", "images/a/none/.env"]),
-        modes: HashMap::new(),
+        ..WorkTree::default()
     };
     let spec = folder.path().join("specs.yml");
     let found = find(&spec, &Layout::default(), Some(&tree)).expect("read");
