@@ -97,6 +97,15 @@ pub struct WorkTree {
     pub objects: ObjectFormat,
 }
 
+/// Files that were found and read, to compare them with the commit. Paths are relative to the folder of the spec.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadFiles<'a> {
+    /// All files and links that git tracks or would track.
+    pub all: &'a HashSet<PathBuf>,
+    /// How git names the contents that were read. Large ones were not.
+    pub blobs: &'a HashMap<PathBuf, BlobId>,
+}
+
 /// Files of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {

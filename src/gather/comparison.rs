@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Error, Options};
-use crate::checkout::{Checkout, Tracked};
+use crate::checkout::{Checkout, ReadFiles, Tracked};
 use crate::git;
 use crate::stack::{Again, Found};
 
@@ -105,26 +105,39 @@ fn begin(
     let compare = async move {
         // An error is reported by the git that follows.
         let committed = git::read_committed(&folder, &files).await.ok().flatten();
-        if let Some(committed) = committed.filter(|it| found.is_named_in(it)) {
-            hashed.await.expect("hashing files does not panic");
-            if found.is_read_of(&committed) {
-                return Ok(Compared::Read(Checkout {
-                    commit: committed.commit,
-                    time: committed.time,
-                    changes: Vec::new(),
-                }));
-            }
+        let committed = committed.filter(|committed| found.is_named_in(committed));
+        hashed.await.expect("hashing files does not panic");
+        match committed.filter(|committed| found.is_read_of(committed)) {
+            Some(committed) => Ok(Compared::Read(Checkout {
+                commit: committed.commit,
+                time: committed.time,
+                changes: Vec::new(),
+            })),
+            None => compare_on_disk(&folder, &files, &found)
+                .await
+                .map(Compared::Disk),
         }
-        let compared = git::read_checkout(&folder, &files, Some(found.files())).await;
-        compared.map(Compared::Disk)
     };
     AbortOnDropHandle::new(tokio::spawn(compare))
 }
 
 fn begin_on_disk(folder: &Utf8Path, files: &[String], found: &Arc<Found>) -> Git<CheckedOut> {
     let (folder, files, found) = (folder.to_owned(), files.to_owned(), Arc::clone(found));
-    let compare = async move { git::read_checkout(&folder, &files, Some(found.files())).await };
+    let compare = async move { compare_on_disk(&folder, &files, &found).await };
     AbortOnDropHandle::new(tokio::spawn(compare))
+}
+
+async fn compare_on_disk(
+    folder: &Utf8Path,
+    files: &[String],
+    found: &Found,
+) -> Result<CheckedOut, git::Error> {
+    let blobs = found.blobs();
+    let read = ReadFiles {
+        all: found.files(),
+        blobs: &blobs,
+    };
+    git::read_checkout(folder, files, Some(read)).await
 }
 
 fn changed(folder: &Utf8Path, path: &Path) -> Error {

@@ -18,11 +18,11 @@ use camino::Utf8Path;
 pub use committed::read_committed;
 
 use attributes::{attributes_above, is_below};
-use converted::{Conversions, Sizes};
+use converted::{Conversions, OnDisk};
 use index::{Entry, Index, read_index, watchful_index};
 
 use super::{Error, Git};
-use crate::checkout::{Change, ChangeKind, Checkout, Tracked, WorkTree, is_left_behind};
+use crate::checkout::{Change, ChangeKind, Checkout, ReadFiles, Tracked, WorkTree, is_left_behind};
 use crate::name::Commit;
 
 /// Files that differ from the commit, by path.
@@ -60,19 +60,19 @@ const COMPARISONS: usize = 3;
 /// files and folders relative to `folder`. The files that git tracks of them are what it compared. `None` as for
 /// [`read_head`].
 ///
-/// `there`: all files and links in folders of `files` that count; those that git does not track are untracked. Without
-/// it git looks for them.
+/// `read`: the files in folders of `files` that count; those that git does not track are untracked. Without it git looks
+/// for them.
 pub async fn read_checkout<T: AsRef<str>>(
     folder: &Utf8Path,
     files: &[T],
-    there: Option<&HashSet<PathBuf>>,
+    read: Option<ReadFiles<'_>>,
 ) -> Result<Option<(Checkout, Tracked)>, Error> {
     let files: Vec<PathBuf> = files.iter().map(|f| PathBuf::from(f.as_ref())).collect();
     for _ in 0..COMPARISONS {
         // All at once: each git takes some milliseconds to start.
         let (head, compared) = tokio::join!(
             read_head(folder),
-            changes(folder.as_std_path(), &files, there),
+            changes(folder.as_std_path(), &files, Path::new(""), read),
         );
         let Some((commit, time)) = head? else {
             return Ok(None);
@@ -214,22 +214,24 @@ fn without_folders_of_files(paths: Vec<PathBuf>) -> BTreeSet<PathBuf> {
     kept.map(|(path, _)| path.clone()).collect()
 }
 
-/// Returns which of the files differ from the commit, also where git is set not to look, and those that git tracks. `there`
-/// as for [`read_checkout`].
+/// Returns which of the files differ from the commit, also where git is set not to look, and those that git tracks. `read` as
+/// for [`read_checkout`]; `below`: the path of a repository in another one, for which `read` has paths.
 async fn changes(
     folder: &Path,
     paths: &[PathBuf],
-    there: Option<&HashSet<PathBuf>>,
+    below: &Path,
+    read: Option<ReadFiles<'_>>,
 ) -> Result<(Changes, Tracked), Error> {
     let git = Git::plain(folder);
     let above = attributes_above(folder, paths);
     let compared = [paths, &above].concat();
-    let untracked = if there.is_some() { "no" } else { "all" };
-    let ((index, sizes), found, conversions) = tokio::try_join!(
+    let untracked = if read.is_some() { "no" } else { "all" };
+    let blob = |path: &Path| read.and_then(|read| read.blobs.get(&below.join(path)));
+    let ((index, on_disk), found, conversions) = tokio::try_join!(
         async {
             let index = read_index(&git, paths, &above).await?;
-            let sizes = Sizes::read(&git, folder, &index).await?;
-            Ok((index, sizes))
+            let on_disk = OnDisk::read(&git, folder, &index, blob).await?;
+            Ok((index, on_disk))
         },
         status(&git, &compared, untracked),
         Conversions::read(&git),
@@ -241,13 +243,14 @@ async fn changes(
         let git = git.clone().variable("GIT_INDEX_FILE", copy);
         status(&git, &compared, untracked).await?
     };
-    let converted = conversions.changes(&git, folder, (&index, &sizes), &found);
+    let converted = conversions.changes(&git, folder, (&index, &on_disk), &found);
     found.extend(converted.await?);
     found.extend(named_others(&git, folder, &index, (paths, &above)).await?);
     let mut tracked = index.tracked(&conversions);
     for submodule in index.repositories {
         if folder.join(&submodule).join(".git").exists() {
-            let inner = Box::pin(changes(&folder.join(&submodule), &[], None)).await?;
+            let inner = (folder.join(&submodule), below.join(&submodule));
+            let inner = Box::pin(changes(&inner.0, &[], &inner.1, read)).await?;
             let (inner, inside) = inner;
             tracked.add_below(&submodule, inside);
             if !inner.is_empty() {
@@ -259,9 +262,10 @@ async fn changes(
             found.entry(submodule).or_insert(ChangeKind::NotCheckedOut);
         }
     }
-    for path in there.into_iter().flatten() {
-        if !tracked.files.contains(path) {
-            found.insert(path.clone(), ChangeKind::Untracked);
+    for path in read.iter().flat_map(|read| read.all) {
+        let path = path.strip_prefix(below).ok();
+        if let Some(path) = path.filter(|path| !tracked.files.contains(*path)) {
+            found.insert(path.to_owned(), ChangeKind::Untracked);
         }
     }
     Ok((found, tracked))

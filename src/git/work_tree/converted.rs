@@ -11,7 +11,7 @@ use std::path::Path;
 use super::super::{Error, Git};
 use super::neutral::{Neutral, with_line_ends};
 use super::{Changes, Entry, Index, attributes};
-use crate::checkout::ChangeKind;
+use crate::checkout::{BlobId, ChangeKind};
 
 /// The settings of this machine that change what git compares and writes.
 const SETTINGS: &str = r"^(core\.filemode|filter\..*\.(clean|smudge|process))$";
@@ -57,13 +57,13 @@ impl Conversions {
         }
     }
 
-    /// Returns the files of `index` that are not as in a new clone. `sizes`: those with another size than their blobs.
-    /// `known`: changes that git finds, which are left out.
+    /// Returns the files of `index` that are not as in a new clone. `on_disk`: what is there of them. `known`: changes that git
+    /// finds, which are left out.
     pub async fn changes(
         &self,
         git: &Git,
         folder: &Path,
-        (index, sizes): (&Index, &Sizes),
+        (index, on_disk): (&Index, &OnDisk),
         known: &Changes,
     ) -> Result<Changes, Error> {
         let unknown = |files: &[usize]| {
@@ -71,8 +71,8 @@ impl Conversions {
             let files = files.filter(|file| !known.contains_key(&file.path));
             files.collect::<Vec<&Entry>>()
         };
-        let mut files = unknown(&sizes.all);
-        let mut converted = unknown(&sizes.others);
+        let mut files = unknown(&on_disk.all);
+        let mut converted = unknown(&on_disk.others);
         let filtered = self.filtered(git, &files).await?;
         let mut found = Changes::new();
         for path in &filtered {
@@ -120,31 +120,45 @@ impl Conversions {
     }
 }
 
-/// Sizes of the files of an [`Index`]: positions in its list.
+/// What is on the disk of the files of an [`Index`]: positions in its list.
 #[derive(Default)]
-pub struct Sizes {
-    /// Regular files on the disk.
+pub struct OnDisk {
+    /// Regular files.
     all: Vec<usize>,
-    /// Those of them that have another size than their blobs. git takes the others for equal because they are: to make
+    /// Those of them that do not have the bytes of their blobs. A file that was not read has them if it has their size: to make
     /// LF of CRLF, and to remove the text of `ident`, makes a file smaller.
     others: Vec<usize>,
 }
 
-impl Sizes {
-    /// Compares the sizes of the files in `folder` with those of their blobs.
-    pub async fn read(git: &Git, folder: &Path, index: &Index) -> Result<Self, Error> {
-        let (mut all, mut sizes, mut input) = (Vec::new(), Vec::new(), String::new());
+impl OnDisk {
+    /// Compares the files in `folder` with their blobs. `blob`: what was read of a file.
+    pub async fn read<'a>(
+        git: &Git,
+        folder: &Path,
+        index: &Index,
+        blob: impl Fn(&Path) -> Option<&'a BlobId>,
+    ) -> Result<Self, Error> {
+        let mut found = Self::default();
+        let (mut unread, mut sizes, mut input) = (Vec::new(), Vec::new(), String::new());
         for (number, file) in index.files.iter().enumerate() {
+            if let Some(blob) = blob(&file.path) {
+                found.all.push(number);
+                if blob.hex() != file.blob {
+                    found.others.push(number);
+                }
+                continue;
+            }
             let metadata = fs_err::symlink_metadata(folder.join(&file.path)).ok();
             if let Some(metadata) = metadata.filter(std::fs::Metadata::is_file) {
-                all.push(number);
+                found.all.push(number);
+                unread.push(number);
                 sizes.push(metadata.len());
                 input.push_str(&file.blob);
                 input.push('\n');
             }
         }
-        if all.is_empty() {
-            return Ok(Self::default());
+        if unread.is_empty() {
+            return Ok(found);
         }
         let arguments = ["cat-file", "--buffer", "--batch-check=%(objectsize)"];
         let output = git
@@ -152,10 +166,10 @@ impl Sizes {
             .await?;
         // A number, or `<hash> missing`.
         let blobs = output.split(|byte| *byte == b'\n');
-        let files = all.iter().zip(sizes).zip(blobs);
+        let files = unread.iter().zip(sizes).zip(blobs);
         let others = files.filter(|((_, size), blob)| blob != &size.to_string().as_bytes());
-        let others = others.map(|((number, _), _)| *number).collect();
-        Ok(Self { all, others })
+        found.others.extend(others.map(|((number, _), _)| *number));
+        Ok(found)
     }
 }
 

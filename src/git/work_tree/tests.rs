@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
@@ -48,7 +49,12 @@ impl Repository {
         let found = found.expect("read");
         let tree = read_work_tree(self.path(), "specs.yml", Utf8Path::new("images")).await;
         let tree = tree.expect("read").expect("a repository");
-        let compared = read_checkout(self.path(), &files, Some(&tree.files)).await;
+        let blobs = self.blobs(&tree);
+        let read = ReadFiles {
+            all: &tree.files,
+            blobs: &blobs,
+        };
+        let compared = read_checkout(self.path(), &files, Some(read)).await;
         assert_eq!(
             compared.expect("read"),
             found,
@@ -70,6 +76,17 @@ impl Repository {
             assert_eq!(modes, tree.modes);
         }
         checkout.changes.iter().map(ToString::to_string).collect()
+    }
+
+    /// Returns how git names the files of a tree as they are.
+    fn blobs(&self, tree: &WorkTree) -> HashMap<PathBuf, BlobId> {
+        let blobs = tree.files.iter().filter_map(|path| {
+            let place = self.path().as_std_path().join(path);
+            let is_file = place.symlink_metadata().is_ok_and(|it| it.is_file());
+            let content = fs_err::read(&place).ok().filter(|_| is_file)?;
+            Some((path.clone(), BlobId::of(tree.objects, &content)))
+        });
+        blobs.collect()
     }
 
     /// Whether the commit has the spec and the files of a tree, byte for byte.

@@ -3,7 +3,8 @@
 //! It is true whatever happens to the files meanwhile: both sides are values.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use camino::Utf8Path;
 use nix::libc::S_IXUSR;
@@ -69,6 +70,18 @@ impl Found {
         })
     }
 
+    /// Returns how git names the contents that were [hashed](Self::hash), by their paths relative to the folder of the spec.
+    pub fn blobs(&self) -> HashMap<PathBuf, BlobId> {
+        let blobs = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Regular { content, .. } => Some((
+                self.relative(entry.path()).to_owned(),
+                content.blob()?.clone(),
+            )),
+            _ => None,
+        });
+        blobs.collect()
+    }
+
     /// Whether some file was another one when its text was read.
     pub fn is_other_read(&self) -> bool {
         let mut entries = self.entries.iter();
@@ -109,7 +122,11 @@ impl Found {
         committed: &'a Committed,
         path: &Path,
     ) -> Option<&'a CommittedFile> {
-        let path = path.strip_prefix(self.folder()).unwrap_or(path);
-        committed.files.get(path.to_str()?)
+        committed.files.get(self.relative(path).to_str()?)
+    }
+
+    /// Returns a path that was found relative to the folder of the spec.
+    fn relative<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(self.folder()).unwrap_or(path)
     }
 }

@@ -253,3 +253,37 @@ async fn an_empty_folder_named_git_is_no_repository() {
     let paths: Vec<String> = paths.map(|change| change.path).collect();
     assert_eq!(paths, ["images/a.bat"]);
 }
+
+#[tokio::test]
+async fn a_content_of_the_same_size_is_a_change_if_it_was_read() {
+    let repository = Repository::new().await;
+    repository.write("specs.yml", "a");
+    repository.set("filter.next.clean", "tr b-z a-y").await;
+    repository.set("filter.next.smudge", "tr a-y b-z").await;
+    repository.write(".gitattributes", "*.key filter=next\n");
+    repository.write("images/a.key", "bc\n");
+    repository.write("images/b.key", "12\n");
+    for name in ["a.key", "b.key"] {
+        let path = repository.path().join("images").join(name);
+        let file = fs_err::OpenOptions::new().write(true).open(path);
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        file.expect("a file")
+            .set_modified(long_ago)
+            .expect("its time");
+    }
+    repository.commit().await;
+    // git sees that neither was written since, and reads none.
+    let unset = ["config", "--remove-section", "filter.next"];
+    repository.git(&unset).await;
+    let tree = read_work_tree(repository.path(), "specs.yml", Utf8Path::new("images")).await;
+    let tree = tree.expect("read").expect("a repository");
+    let blobs = repository.blobs(&tree);
+    let read = ReadFiles {
+        all: &tree.files,
+        blobs: &blobs,
+    };
+    let found = read_checkout(repository.path(), &["specs.yml", "images"], Some(read)).await;
+    let changes = found.expect("read").expect("a commit").0.changes;
+    let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    assert_eq!(changes, [format!("images/a.key{CHANGE}")]);
+}
