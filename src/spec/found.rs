@@ -3,6 +3,8 @@
 //! Main type: [`Found`]. git compares files while laminate reads them: what it says is true of what was read if nothing changed
 //! from before both to after both.
 
+mod committed;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -405,6 +407,5 @@ fn stamp_behind(path: &Path) -> Option<Stamp> {
     Some(Stamp::of(&metadata))
 }
 
-mod committed;
 #[cfg(test)]
 mod tests;
