@@ -176,7 +176,8 @@ impl Transport {
         let _lane = host.lanes.enter().await;
         let begun = Instant::now();
         let mut span = request_span(call);
-        let whole = async {
+        // On the heap: thousands of requests wait for a lane, and this is most of the size of one.
+        let whole = Box::pin(async {
             let (response, with_credentials) = self.exchange(&host, call, upload).await?;
             let status = response.status().as_u16();
             span.note("status", status);
@@ -193,7 +194,7 @@ impl Transport {
             let body = read_error_body(response).await;
             let answer = Answer::read(status, retry_after(&headers), &body);
             Err(host.explain(Error::of(call.attempt.clone(), answer, with_credentials)))
-        };
+        });
         let result = match tokio::time::timeout(timeout, whole).await {
             Ok(result) => result,
             Err(_) => Err(self.timed_out(call)),
@@ -224,7 +225,7 @@ impl Transport {
         let mut retries = self.retries();
         loop {
             host.wait().await;
-            let opening = self.open_once(&host, call);
+            let opening = Box::pin(self.open_once(&host, call));
             let result = tokio::time::timeout(self.options.timeout, opening).await;
             let error = match result.unwrap_or_else(|_| Err(self.timed_out(call))) {
                 Ok(response) => return Ok((response, permit)),
