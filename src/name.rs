@@ -177,6 +177,15 @@ impl Tag {
     }
 }
 
+/// Adds bytes to a text, as lower-case hex digits. Large stacks have many hashes: `write!` takes longer than to hash a file.
+pub fn push_hex(text: &mut String, bytes: &[u8]) {
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+}
+
 impl Digest {
     /// Parses a digest.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
@@ -197,14 +206,9 @@ impl Digest {
     /// Returns the digest of what was hashed piece by piece.
     pub fn from_sha256(hash: sha2::Sha256) -> Self {
         use sha2::Digest as _;
-        // Large stacks make many of them: `write!` takes longer than the hash.
-        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
         let mut text = String::with_capacity(71);
         text.push_str("sha256:");
-        for byte in hash.finalize() {
-            text.push(digit(byte >> 4));
-            text.push(digit(byte & 15));
-        }
+        push_hex(&mut text, &hash.finalize());
         Self(text)
     }
 

@@ -3,6 +3,8 @@
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use crate::name::push_hex;
+
 /// How a repository hashes its objects (git-init(1), `--object-format`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ObjectFormat {
@@ -76,18 +78,13 @@ impl BlobHasher {
 
     /// Returns the hash of all pieces.
     pub fn finish(self) -> BlobId {
+        let mut hex = String::new();
         match self {
-            Self::Sha1(hash) => BlobId(hex(&hash.finalize()).into()),
-            Self::Sha256(hash) => BlobId(hex(&hash.finalize()).into()),
+            Self::Sha1(hash) => push_hex(&mut hex, &hash.finalize()),
+            Self::Sha256(hash) => push_hex(&mut hex, &hash.finalize()),
         }
+        BlobId(hex.into())
     }
-}
-
-/// Returns lower-case hex digits.
-fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(digit).collect()
 }
 
 #[cfg(test)]
