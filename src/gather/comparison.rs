@@ -20,11 +20,11 @@ pub struct Comparison {
     folder: Utf8PathBuf,
     files: Vec<String>,
     found: Arc<Found>,
-    git: Git<Compared>,
+    git: Git,
 }
 
-/// A task that reads what git has.
-type Git<T> = AbortOnDropHandle<Result<T, git::Error>>;
+/// A task that compares files.
+type Git = AbortOnDropHandle<Result<Compared, git::Error>>;
 
 /// What git has checked out, and which files it tracks.
 type CheckedOut = Option<(Checkout, Tracked)>;
@@ -65,15 +65,12 @@ impl Comparison {
             mut found,
             git,
         } = self;
-        let mut git = match git.await.expect("comparing files does not panic")? {
+        let mut compared = match git.await.expect("comparing files does not panic")? {
             Compared::Read(checkout) if !found.is_other_read() => return Ok(Some(checkout)),
-            Compared::Read(_) => begin_on_disk(&folder, &files, &found),
-            Compared::Disk(compared) => {
-                AbortOnDropHandle::new(tokio::spawn(std::future::ready(Ok(compared))))
-            }
+            Compared::Read(_) => compare_on_disk(&folder, &files, &found).await?,
+            Compared::Disk(compared) => compared,
         };
         for _ in 0..COMPARISONS {
-            let compared = git.await.expect("reading a checkout does not panic")?;
             let again = again(Arc::clone(&found)).await;
             let is_of_others = |(checkout, tracked): &(Checkout, Tracked)| {
                 !checkout.is_dirty() && !found.is_of(tracked)
@@ -87,7 +84,7 @@ impl Comparison {
                 Again::Written(now) => found = Arc::new(now),
                 Again::Changed(path) => return Err(changed(&folder, &path)),
             }
-            git = begin_on_disk(&folder, &files, &found);
+            compared = compare_on_disk(&folder, &files, &found).await?;
         }
         Err(Error::Writing)
     }
@@ -95,12 +92,7 @@ impl Comparison {
 
 /// Compares what is read of the files with the commit, when they are `hashed`; where that differs, or is not all that a new
 /// clone depends on, git compares them.
-fn begin(
-    folder: &Utf8Path,
-    files: &[String],
-    found: &Arc<Found>,
-    hashed: JoinHandle<()>,
-) -> Git<Compared> {
+fn begin(folder: &Utf8Path, files: &[String], found: &Arc<Found>, hashed: JoinHandle<()>) -> Git {
     let (folder, files, found) = (folder.to_owned(), files.to_owned(), Arc::clone(found));
     let compare = async move {
         // An error is reported by the git that follows.
@@ -118,12 +110,6 @@ fn begin(
                 .map(Compared::Disk),
         }
     };
-    AbortOnDropHandle::new(tokio::spawn(compare))
-}
-
-fn begin_on_disk(folder: &Utf8Path, files: &[String], found: &Arc<Found>) -> Git<CheckedOut> {
-    let (folder, files, found) = (folder.to_owned(), files.to_owned(), Arc::clone(found));
-    let compare = async move { compare_on_disk(&folder, &files, &found).await };
     AbortOnDropHandle::new(tokio::spawn(compare))
 }
 
