@@ -58,6 +58,8 @@ pub enum ChangeKind {
     Converted,
     /// A submodule without its files, which git takes for unchanged.
     NotCheckedOut,
+    /// A repository in the index that no entry in `.gitmodules` names: a clone has none of its files.
+    NoSubmodule,
     /// It is not what git would write: a filter (`filter` in `.gitattributes`) hides the difference.
     Filtered,
 }
@@ -75,6 +77,9 @@ impl fmt::Display for Change {
             }
             ChangeKind::NotCheckedOut => {
                 "a submodule that is not checked out: run `git submodule update --init`"
+            }
+            ChangeKind::NoSubmodule => {
+                "a repository that `.gitmodules` of the commit does not name: add it with `git submodule add`"
             }
             ChangeKind::Filtered => {
                 "a git filter hides its changes: remove it, and check it out again"

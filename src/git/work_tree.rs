@@ -7,6 +7,7 @@ mod committed;
 mod converted;
 mod index;
 mod neutral;
+mod repositories;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -20,6 +21,7 @@ pub use committed::read_committed;
 use attributes::{attributes_above, is_below};
 use converted::{Conversions, OnDisk};
 use index::{Entry, Index, read_index, watchful_index};
+use repositories::{is_top, seen_from_inside, seen_from_outside, without_entry};
 
 use super::{Error, Git};
 use crate::checkout::{Change, ChangeKind, Checkout, ReadFiles, Tracked, WorkTree, is_left_behind};
@@ -152,8 +154,9 @@ async fn is_ignored(git: &Git, path: &Path) -> Result<bool, Error> {
 }
 
 /// Returns the files of one repository and of those in it.
-async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> {
+async fn work_tree(folder: &Path, all: &[PathBuf]) -> Result<WorkTree, Error> {
     let git = Git::plain(folder);
+    let paths = &seen_from_outside(folder, all)[..];
     let ignored = [&IGNORED[..], &["--directory"]].concat();
     let (index, others, ignored, conversions) = tokio::try_join!(
         read_index(&git, paths, &[]),
@@ -183,7 +186,8 @@ async fn work_tree(folder: &Path, paths: &[PathBuf]) -> Result<WorkTree, Error> 
         if !folder.join(&repository).join(".git").exists() {
             continue;
         }
-        let inner = Box::pin(work_tree(&folder.join(&repository), &[])).await?;
+        let paths = seen_from_inside(&repository, all);
+        let inner = Box::pin(work_tree(&folder.join(&repository), &paths)).await?;
         let WorkTree {
             files,
             modes,
@@ -218,11 +222,12 @@ fn without_folders_of_files(paths: Vec<PathBuf>) -> BTreeSet<PathBuf> {
 /// for [`read_checkout`]; `below`: the path of a repository in another one, for which `read` has paths.
 async fn changes(
     folder: &Path,
-    paths: &[PathBuf],
+    all: &[PathBuf],
     below: &Path,
     read: Option<ReadFiles<'_>>,
 ) -> Result<(Changes, Tracked), Error> {
     let git = Git::plain(folder);
+    let paths = &seen_from_outside(folder, all)[..];
     let above = attributes_above(folder, paths);
     let compared = [paths, &above].concat();
     let untracked = if read.is_some() { "no" } else { "all" };
@@ -247,10 +252,14 @@ async fn changes(
     found.extend(converted.await?);
     found.extend(named_others(&git, folder, &index, (paths, &above)).await?);
     let mut tracked = index.tracked(&conversions);
+    for path in without_entry(&git, &index.repositories).await? {
+        found.entry(path).or_insert(ChangeKind::NoSubmodule);
+    }
     for submodule in index.repositories {
         if folder.join(&submodule).join(".git").exists() {
+            let paths = seen_from_inside(&submodule, all);
             let inner = (folder.join(&submodule), below.join(&submodule));
-            let inner = Box::pin(changes(&inner.0, &[], &inner.1, read)).await?;
+            let inner = Box::pin(changes(&inner.0, &paths, &inner.1, read)).await?;
             let (inner, inside) = inner;
             tracked.add_below(&submodule, inside);
             if !inner.is_empty() {
@@ -264,7 +273,11 @@ async fn changes(
     }
     for path in read.iter().flat_map(|read| read.all) {
         let path = path.strip_prefix(below).ok();
-        if let Some(path) = path.filter(|path| !tracked.files.contains(*path)) {
+        // A repository that is untracked may track a file that is not there.
+        let is_other = |path: &&Path| {
+            !tracked.files.contains(*path) && folder.join(path).symlink_metadata().is_ok()
+        };
+        if let Some(path) = path.filter(is_other) {
             found.insert(path.to_owned(), ChangeKind::Untracked);
         }
     }
@@ -300,7 +313,8 @@ async fn named_others(
     }
     let (others, ignored) =
         tokio::try_join!(list(git, &UNTRACKED, &named), list(git, &IGNORED, &named))?;
-    let others = others.into_iter().filter(|path| !is_left_behind(path));
+    let counts = |path: &PathBuf| paths.contains(path) || !is_left_behind(path);
+    let others = others.into_iter().filter(counts);
     let others = others.map(|path| (path, ChangeKind::Untracked));
     // Ignored files below `images/` are not used, but a file that is named is.
     let ignored = ignored.into_iter().filter(|path| paths.contains(path));

@@ -326,8 +326,10 @@ impl Walk<'_> {
             self.note_other();
             File::Special(special(kind))
         };
+        // git has nothing of it: a folder with no more than that is empty.
+        let is_there = self.tree.is_none() || !matches!(file, File::Special(_));
         found.files.push((path, file));
-        Ok(true)
+        Ok(is_there)
     }
 
     /// Whether a file is part of the stack, and a folder may have files that are.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Entry, input_of};
+use super::{Entry, input_of, is_top};
 use crate::git::{Error, Git};
 
 /// The name of a file with attributes.
@@ -21,11 +21,6 @@ pub fn attributes_above(folder: &Path, paths: &[PathBuf]) -> Vec<PathBuf> {
     }
     let Ok(folder) = folder.canonicalize() else {
         return Vec::new();
-    };
-    // Of a worktree and of a submodule it is a file. git takes no other folder for a repository.
-    let is_top = |folder: &Path| {
-        let git = folder.join(".git");
-        git.is_file() || git.join("HEAD").symlink_metadata().is_ok()
     };
     let Some(levels) = folder.ancestors().position(is_top) else {
         return Vec::new();
@@ -68,9 +63,16 @@ pub fn is_below(path: &Path, paths: &[PathBuf]) -> bool {
 /// Returns whether one of the files can give a clone another content than the commit has. One that is not on the disk can.
 pub fn can_convert(folder: &Path, files: &[Entry]) -> bool {
     files.iter().any(|file| {
-        let content = fs_err::read(folder.join(&file.path));
-        content.map_or(true, |content| has_any_of(&content, &CONVERTING))
+        let content = read_regular(&folder.join(&file.path));
+        content.is_none_or(|content| has_any_of(&content, &CONVERTING))
     })
+}
+
+/// Returns the content of a file or of what a link leads to; `None` if it cannot be read. Of what is no regular file, a FIFO
+/// for example, nothing is read.
+pub fn read_regular(path: &Path) -> Option<Vec<u8>> {
+    let is_regular = fs_err::metadata(path).is_ok_and(|metadata| metadata.is_file());
+    is_regular.then(|| fs_err::read(path).ok()).flatten()
 }
 
 /// Returns whether attributes can give a clone another content than the commit has, also one with filters.

@@ -84,7 +84,7 @@ fn is_plain(path: &Path, committed: Option<&CommittedFile>) -> bool {
     };
     // git reads no attributes from a link.
     let is_regular = matches!(file.kind, CommittedKind::Regular { .. });
-    let Ok(content) = fs_err::read(path) else {
+    let Some(content) = attributes::read_regular(path) else {
         return false;
     };
     let format = ObjectFormat::of_hash(file.blob.hex());

@@ -5,6 +5,7 @@ use super::*;
 use crate::checkout::{BlobId, CommittedFile, CommittedKind};
 
 mod cloned;
+mod repositories;
 
 /// A repository in a temporary folder.
 struct Repository(tempfile::TempDir);

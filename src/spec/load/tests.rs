@@ -192,3 +192,29 @@ fn what_cannot_be_copied_is_known_as_such() {
     let socket = found.get(Utf8Path::new("images/a/socket"));
     assert!(matches!(socket, Some(File::Special(Special::Socket))));
 }
+
+#[test]
+fn a_folder_of_what_git_does_not_track_is_empty() {
+    let folder = Folder::new(&["specs.yml", "images/a/x"]);
+    let empty = folder.path().join("images/a/empty");
+    fs_err::create_dir(&empty).expect("made");
+    let socket = std::os::unix::net::UnixListener::bind(empty.join("socket"));
+    let _listener = socket.expect("a socket");
+    let tree = WorkTree {
+        files: paths(&["images/a/x"]),
+        ..WorkTree::default()
+    };
+    let spec = folder.path().join("specs.yml");
+    let path = Utf8Path::new("images/a/empty");
+    let found = find(&spec, &Layout::default(), Some(&tree)).expect("read");
+    assert!(found.get(path).is_none(), "a clone does not have it");
+    let lost = Lost::LeftOut {
+        path: path.to_owned(),
+        reason: LeftOut::Empty,
+    };
+    assert_eq!(found.follow(Utf8Path::new("images/a"), "empty"), Err(lost));
+    // It is said of what is copied that the socket is not.
+    assert!(found.get(&path.join("socket")).is_some());
+    let found = find(&spec, &Layout::default(), None).expect("read");
+    assert!(found.get(path).is_some());
+}
