@@ -1,11 +1,12 @@
 //! Writes files whole or not at all.
 //!
-//! Main type: [`AtomicFile`]. Called by `export` and `cli`.
+//! Main type: [`AtomicFile`]. Called by `export`, `spec`, `run` and `cli`.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
@@ -67,6 +68,21 @@ impl AtomicFile {
 fn prefix(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     format!(".laminate-{}-", name.to_string_lossy())
+}
+
+/// How long a file of a cache is kept that is not written again.
+const KEPT_FOR: Duration = Duration::from_secs(60 * 24 * 3600);
+
+/// Removes files of a cache that no run has written for long.
+pub fn remove_old(folder: &Path) -> io::Result<()> {
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if age > KEPT_FOR {
+            fs_err::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file so that its readers see either the old bytes or the new ones.

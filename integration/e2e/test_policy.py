@@ -1,4 +1,5 @@
 """Checks of `policy:`: findings about an image's files, on the line of the step that caused them."""
+import gzip
 import io
 import json
 import tarfile
@@ -390,14 +391,30 @@ def test_an_edited_policy_is_checked_on_published_images_and_builds_nothing(make
         assert twice == [("/usr/bin/yes", stack.line("4755"))]
         assert answer.json["solves"] == 1
 
+    caches = {"XDG_CACHE_HOME": str(stack.folder.parent / "caches")}
+
+    def lists():
+        files = stack.folder.parent.glob("caches/laminate/files/*")
+        return {file: (file.stat().st_ino, gzip.decompress(file.read_bytes())) for file in files}
+
     # An engine without their layers fetches them from staging.
     assert_found(stack.laminate("build", "--push", status=6, engine="", env={
         "XDG_STATE_HOME": str(stack.folder.parent / "engine-state"), "LAMINATE_ENGINE": "",
-        "LAMINATE_STAGING": f"{stack.registry}/published"}))
-    # The other one has them; the policy is a new one.
+        "LAMINATE_STAGING": f"{stack.registry}/published", **caches}))
+    kept = lists()
+    assert sorted(b" /srv/two\0" in text for _, text in kept.values()) == [True, True]
+    # The other one has them; the policy is a new one. What was read of the images is not read and written again.
     stack.replace("specs.yml", "twice: 1000", "twice: 1001")
     commit = stack.commit("another policy")
-    assert_found(stack.laminate("build", "--push", status=6))
+    assert_found(stack.laminate("build", "--push", status=6, env=caches))
+    assert lists() == kept
+    # A list that is damaged is read again.
+    for file in kept:
+        file.write_bytes(file.read_bytes()[:-4])
+    stack.replace("specs.yml", "twice: 1001", "twice: 1002")
+    commit = stack.commit("a third policy")
+    assert_found(stack.laminate("build", "--push", status=6, env=caches))
+    assert {text for _, text in lists().values()} == {text for _, text in kept.values()}
     stack.write("specs.yml", spec.replace("POLICY", """policy:
           allow: { /srv: for all, /usr/bin/yes: a joke }
           root: locked"""))

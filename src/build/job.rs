@@ -100,6 +100,8 @@ pub struct Environment {
     pub caller: Caller,
     /// Credentials for the engine, which asks for them by host.
     pub credentials: Credentials,
+    /// The folder of lists of images' files.
+    pub lists: Option<PathBuf>,
     /// Suites to run at the same time.
     pub suites: usize,
     /// The clock.

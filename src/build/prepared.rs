@@ -105,6 +105,7 @@ impl<'a> Prepared<'a> {
             compression: self.job.stack.compression(),
             staging: self.staging.clone(),
             archive: archive.cloned(),
+            lists: environment.lists.clone(),
             suites: environment.suites,
             interactive: None,
         })

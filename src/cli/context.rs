@@ -322,6 +322,7 @@ pub fn build_environment(credentials: Credentials, caller: Caller) -> Environmen
         source_date_epoch: variable("SOURCE_DATE_EPOCH"),
         caller,
         credentials,
+        lists: cache_folder("files"),
         suites: std::thread::available_parallelism().map_or(2, usize::from),
         now: jiff::Timestamp::now,
     }

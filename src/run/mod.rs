@@ -12,6 +12,7 @@ mod export;
 pub mod fuzz;
 mod image;
 mod interactive;
+mod listed;
 mod names;
 mod options;
 mod outcome;

@@ -1,6 +1,7 @@
 //! What a run is started with.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::base::ExternalDigests;
@@ -31,6 +32,8 @@ pub struct Options {
     pub staging: Option<Repository>,
     /// Receives the images as an OCI archive, open for writing.
     pub archive: Option<Arc<File>>,
+    /// The folder of lists of images' files, see [`Lists`](super::listed::Lists).
+    pub lists: Option<PathBuf>,
     /// How many suites and info commands run at the same time; at least one does.
     pub suites: usize,
     /// The process that the user runs when the images are built; nothing is exported then.

@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use camino::Utf8Path;
 use jiff::Timestamp;
@@ -16,7 +15,7 @@ use super::content::{Content, Hashed, Stamp};
 use super::load::Unreadable;
 use super::tree::{File, Files};
 use crate::checkout::{BlobId, ObjectFormat};
-use crate::disk::write_atomically;
+use crate::disk::{remove_old, write_atomically};
 use crate::name::Digest;
 use crate::parallel;
 use crate::trace::{self, Track};
@@ -33,9 +32,6 @@ const SETTLED: i128 = 2_000_000_000;
 
 /// The cache is written if at least this many bytes or files had to be read.
 const WORTH_KEEPING: (u64, usize) = (1 << 20, 1000);
-
-/// A cache that no run has used for this long is removed.
-const KEPT_FOR: Duration = Duration::from_secs(60 * 24 * 3600);
 
 /// What files are hashed for.
 #[derive(Clone, Copy, Debug)]
@@ -191,18 +187,6 @@ impl Cache {
     }
 }
 
-/// Removes caches that no run has written for long.
-fn remove_old(folder: &Path) -> std::io::Result<()> {
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
-        if age > KEPT_FOR {
-            fs_err::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
 fn text(entries: &[(&Utf8Path, Stamp, &Content)]) -> String {
     let mut text = format!("{HEADER}\n");
     for (path, stamp, content) in entries {
@@ -346,7 +330,7 @@ mod tests {
     fn a_settled_file_is_read_once_and_again_when_it_changes() {
         let bytes = vec![1; 2 << 20];
         let world = World::new(&bytes);
-        std::thread::sleep(Duration::from_millis(2_100));
+        std::thread::sleep(std::time::Duration::from_millis(2_100));
         assert_eq!(world.hash(), Digest::of(&bytes));
         assert!(world.forge());
         assert_eq!(world.hash(), forged(), "it was read again");

@@ -164,6 +164,7 @@ pub const ROOMS: &[Room] = &[
             "diagnostic",
             "event",
             "interrupt",
+            "disk",
             "terminal",
             "evidence",
             "stack",

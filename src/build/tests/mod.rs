@@ -106,6 +106,7 @@ impl World {
                 source_date_epoch: None,
                 caller: Caller::default(),
                 credentials: Credentials::none(),
+                lists: None,
                 suites: 1,
                 now,
             },

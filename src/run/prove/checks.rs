@@ -15,6 +15,7 @@ use crate::llb::{Meta, Output};
 use crate::name::Digest;
 use crate::plan;
 use crate::run::context::Context;
+use crate::run::listed::Lists;
 use crate::run::tree;
 use crate::stack::{Base, Image, ImageId};
 use crate::trace::{self, Track};
@@ -34,7 +35,9 @@ pub async fn run(
     let policy = &image.proof.policy;
     let writable = plan::writable_paths(image);
     let enters = |path: &str| checks::looks_into(policy, &writable, path);
-    let tree = if enters("") {
+    let tree = if policy.root_locked.is_some() {
+        all_files(context, subject).await?
+    } else if enters("") {
         tree::read(&context.gateway, &subject.result, enters).await?
     } else {
         Tree::default()
@@ -92,6 +95,29 @@ pub async fn run(
         allowed: grouped.allowed,
         unused: grouped.unused,
     })
+}
+
+/// Returns all entries of an image. Those of a pinned one are read once on this machine.
+async fn all_files(context: &Context<'_>, subject: &Subject) -> Result<Tree, buildkit::Error> {
+    let read = || tree::read(&context.gateway, &subject.result, |_| true);
+    let lists = context.options.lists.as_deref().map(Lists::new);
+    let (Some(lists), Origin::Pinned(reference)) = (lists, &subject.origin) else {
+        return read().await;
+    };
+    let (reference, platform) = (reference.clone(), context.options.platform.clone());
+    let look = {
+        let (lists, reference, platform) = (lists.clone(), reference.clone(), platform.clone());
+        tokio::task::spawn_blocking(move || lists.get(&reference, &platform))
+    };
+    if let Some(tree) = look.await.expect("reading a list does not panic") {
+        return Ok(tree);
+    }
+    let tree = read().await?;
+    let keep = tokio::task::spawn_blocking(move || {
+        lists.keep(&reference, &platform, &tree);
+        tree
+    });
+    Ok(keep.await.expect("keeping a list does not panic"))
 }
 
 /// Returns the entries of some folders of the external base below an image, read once a run.
