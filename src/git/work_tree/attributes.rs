@@ -68,7 +68,7 @@ pub fn can_convert(folder: &Path, files: &[Entry]) -> bool {
     })
 }
 
-/// Returns the content of a file or of what a link leads to; `None` if it cannot be read. Of what is no regular file, a FIFO
+/// Returns the content of a file or of what a link leads to; `None` if it cannot be read. Of what is something else, a FIFO
 /// for example, nothing is read.
 pub fn read_regular(path: &Path) -> Option<Vec<u8>> {
     let is_regular = fs_err::metadata(path).is_ok_and(|metadata| metadata.is_file());
