@@ -346,7 +346,7 @@ async fn mount_blobs(
         match registry.mount(to, from, &blob.digest).await? {
             Mount::Mounted => Ok(None),
             Mount::Refused(reason) => {
-                registry.copy_blob(to, from, blob).await?;
+                Box::pin(registry.copy_blob(to, from, blob)).await?;
                 Ok::<_, Error>(Some((blob.size, reason)))
             }
         }

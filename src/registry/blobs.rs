@@ -237,6 +237,16 @@ impl Registry {
         from: &Repository,
         blob: &Digest,
     ) -> Result<Mount, Error> {
+        let _turn = self.transport.turn(to.host()).await;
+        Box::pin(self.mount_now(to, from, blob)).await
+    }
+
+    async fn mount_now(
+        &self,
+        to: &Repository,
+        from: &Repository,
+        blob: &Digest,
+    ) -> Result<Mount, Error> {
         if to.host() != from.host() {
             return Ok(Mount::Refused(MountRefusal::OtherRegistry {
                 from: from.host().to_owned(),

@@ -99,6 +99,8 @@ pub(super) fn is_loopback(host: &str) -> bool {
 pub(super) struct Host {
     /// The requests that may be sent now.
     pub lanes: Lanes,
+    /// Of requests of which there are thousands, those that are prepared: no more than are sent soon.
+    pub prepared: Arc<Semaphore>,
     /// Whole downloads have a limit of their own: a copy has one open while it waits for requests.
     pub downloads: Arc<Semaphore>,
     /// How the host authorizes requests, as far as it has challenged one.
@@ -119,6 +121,7 @@ impl Host {
     fn new(limit: usize) -> Self {
         Self {
             lanes: Lanes::new(limit),
+            prepared: Arc::new(Semaphore::new(2 * limit)),
             downloads: Arc::new(Semaphore::new(limit.min(DOWNLOADS))),
             challenge: Mutex::default(),
             tokens: Tokens::default(),

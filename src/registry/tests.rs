@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+
 use super::{Content, Credentials, Options, Pushed, Registry};
 use crate::name::{Digest, Repository};
 use crate::testing::fake::{Auth, Effect, Fake};
@@ -254,4 +256,23 @@ async fn a_silent_host_is_reported_before_the_next_try() {
         fake.host
     );
     assert_eq!(*text, expected);
+}
+
+#[tokio::test]
+async fn requests_are_prepared_when_they_are_sent_soon() {
+    let options = Options {
+        concurrency: 2,
+        ..Options::default()
+    };
+    let registry = Registry::new(options).expect("a client");
+    let turn = || registry.transport.turn("one.example");
+    let mut turns = Vec::new();
+    for _ in 0..4 {
+        turns.push(turn().await);
+    }
+    assert!(turn().now_or_never().is_none(), "two are sent, two wait");
+    let other = registry.transport.turn("two.example").now_or_never();
+    assert!(other.is_some(), "each host has its own");
+    turns.pop();
+    assert!(turn().now_or_never().is_some());
 }

@@ -2,6 +2,7 @@
 //!
 //! Main type: [`Transport`], used by the operations of `Registry`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -94,6 +95,13 @@ impl Transport {
     /// Returns the URL of `/v2/<repository>/<rest>`.
     pub fn url(&self, repository: &Repository, rest: &str) -> Url {
         self.authorizer.hosts.url(repository, rest)
+    }
+
+    /// Waits until a request to a host is sent soon. One of thousands that are to be sent begins with this, so that those that
+    /// wait take no memory.
+    pub async fn turn(&self, host: &str) -> OwnedSemaphorePermit {
+        let prepared = Arc::clone(&self.authorizer.hosts.get(host).prepared);
+        prepared.acquire_owned().await.expect("it is never closed")
     }
 
     /// Returns the retries of something that is not sent by [`send`](Self::send).
