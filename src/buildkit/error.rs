@@ -261,6 +261,12 @@ impl Failure {
         }
     }
 
+    /// Whether a file or folder that was asked for is missing. The daemon has no code for it, only this text: Unknown, "open /x:
+    /// no such file or directory".
+    pub fn is_missing_file(&self) -> bool {
+        self.message.contains("no such file")
+    }
+
     fn from_status(status: &tonic::Status) -> Self {
         let decoded = RpcStatus::decode(status.details()).unwrap_or_default();
         let whole = match decoded.code {

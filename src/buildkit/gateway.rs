@@ -260,32 +260,44 @@ impl Gateway {
             .await
             .map_err(Error::from_status)
         {
-            Ok(answer) => answer.into_inner().stat.map_or(0, |stat| stat.size),
-            // A missing file has no code of its own, only this text: Unknown, "open /x: no such file or
-            // directory".
-            Err(Error::Failed(failure)) if failure.message.contains("no such file") => {
-                return Ok(None);
+            Ok(answer) => {
+                let size = answer.into_inner().stat.map_or(0, |stat| stat.size);
+                u64::try_from(size).unwrap_or_default()
             }
+            Err(Error::Failed(failure)) if failure.is_missing_file() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let bytes = self.read_end_of(at, path, size, most).await?;
+        Ok(Some(bytes))
+    }
+
+    /// Returns the last `most` bytes of a file whose size is known, as [`read_end`](Self::read_end) does.
+    pub async fn read_end_of(
+        &self,
+        at: &Ref,
+        path: &str,
+        size: u64,
+        most: u64,
+    ) -> Result<Vec<u8>, Error> {
         if size == 0 {
-            return Ok(Some(Vec::new()));
+            return Ok(Vec::new());
         }
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let request = ReadFileRequest {
             r#ref: at.0.clone(),
             file_path: path.to_owned(),
             range: Some(FileRange {
-                offset: (size - most).max(0),
-                length: size.min(most),
+                offset: signed(size.saturating_sub(most)),
+                length: signed(size.min(most)),
             }),
             ..ReadFileRequest::default()
         };
+        let mut bridge = self.bridge.clone();
         let answer = bridge
             .read_file(self.call(request))
             .await
             .map_err(Error::from_status)?;
-        Ok(Some(answer.into_inner().data))
+        Ok(answer.into_inner().data)
     }
 
     /// Ends the build from inside; once. Never without a result or an error, which would end the

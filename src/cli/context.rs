@@ -323,7 +323,8 @@ pub fn build_environment(credentials: Credentials, caller: Caller) -> Environmen
         caller,
         credentials,
         lists: cache_folder("files"),
-        suites: std::thread::available_parallelism().map_or(2, usize::from),
+        // One more than processors: they wait while a container starts or ends.
+        suites: std::thread::available_parallelism().map_or(2, |count| count.get() + 1),
         now: jiff::Timestamp::now,
     }
 }

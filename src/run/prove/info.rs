@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::left::Left;
 use super::subject::{Prover, Subject};
 use crate::buildkit::{self, Ref};
-use crate::compile::LEFT;
 use crate::event::Event;
 use crate::evidence::{Info, packages};
 use crate::name::Digest;
@@ -88,11 +88,10 @@ async fn read(
     name: &str,
     info: &mut Info,
 ) -> Result<(), buildkit::Error> {
+    let left = Left::of_command(&context.gateway, files, name).await?;
     let text = async |file: &str, most: u64| {
-        let path = format!("{LEFT}/{name}/{file}");
-        let bytes = context.gateway.read_end(files, &path, most).await?;
-        let bytes = bytes.unwrap_or_default();
-        Ok::<_, buildkit::Error>(String::from_utf8_lossy(&bytes).into_owned())
+        let text = left.text(file, most).await?;
+        Ok::<_, buildkit::Error>(text.unwrap_or_default())
     };
     info.exit = text("exit", 16).await?.trim().parse().unwrap_or(-1);
     let out = text("out", OUTPUT).await?;

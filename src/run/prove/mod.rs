@@ -2,6 +2,7 @@
 
 mod checks;
 mod info;
+mod left;
 mod subject;
 mod suite;
 

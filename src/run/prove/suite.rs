@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::left::Left;
 use super::subject::{Prover, Subject};
 use crate::buildkit::{self, Failure, Ref};
-use crate::compile::{LEFT, PLACE, Program, process_of_suite};
+use crate::compile::{PLACE, Program, process_of_suite};
 use crate::event::Event;
 use crate::evidence::{SuiteOutput, SuiteRun, Verdict, stopped_after};
 use crate::llb::Definition;
@@ -57,7 +58,7 @@ async fn run(
     suite: &Suite,
     key: &Digest,
 ) -> Result<Verdict, buildkit::Error> {
-    let _turn = prover.suites.acquire().await.expect("it is never closed");
+    let turn = prover.suites.acquire().await.expect("it is never closed");
     let context = prover.context;
     let (image, name) = (context.label(id), suite.name.value.clone());
     let _span = trace::span(Track::Proofs, || format!("{image}: {name}"));
@@ -80,6 +81,8 @@ async fn run(
             tokio::select! {
                 solved = context.gateway.solve(definition.pb) => match solved {
                     Ok(files) => {
+                        // The next one starts while this one is read.
+                        drop(turn);
                         let output = read_output(context, &files).await?;
                         not_started = matches!(output.exit, Some(126 | 127)) && output.reason.is_none();
                         let run = SuiteRun {
@@ -186,26 +189,20 @@ fn before_path(text: &str) -> Option<&str> {
 /// Reads what a suite left in its folder for results.
 async fn read_output(context: &Context<'_>, files: &Ref) -> Result<SuiteOutput, buildkit::Error> {
     let longest = context.tracker.mask().longest() as u64;
-    let text = async |name: &str, most: u64| {
-        let path = format!("{LEFT}/{name}");
-        let bytes = context.gateway.read_end(files, &path, most).await?;
-        let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        Ok::<_, buildkit::Error>(text)
-    };
-    let (exit, log, why, junit, overdue, running) = tokio::try_join!(
-        text("exit", 16),
-        text("log", LOG + longest),
-        text("reason", 4096),
-        text("junit.xml", REPORT),
-        text("overdue", 1),
-        text("running", 4096),
+    let left = Left::of_suite(&context.gateway, files).await?;
+    let (exit, log, why, junit, running) = tokio::try_join!(
+        left.text("exit", 16),
+        left.text("log", LOG + longest),
+        left.text("reason", 4096),
+        left.text("junit.xml", REPORT),
+        left.text("running", 4096),
     )?;
     Ok(SuiteOutput {
         exit: exit.and_then(|code| code.trim().parse().ok()),
         log: log.map(|log| end_of_log(context, log)).unwrap_or_default(),
         reason: why.map(|reason| reason.trim().to_owned()),
         junit,
-        overdue: overdue.is_some(),
+        overdue: left.has("overdue"),
         running,
     })
 }
