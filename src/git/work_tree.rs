@@ -166,7 +166,8 @@ async fn work_tree(folder: &Path, all: &[PathBuf]) -> Result<WorkTree, Error> {
     )?;
     let mut found = index.tracked(&conversions);
     let mut ignored = without_folders_of_files(ignored);
-    let mut repositories = index.repositories;
+    let submodules = index.repositories;
+    let mut repositories = submodules.clone();
     for path in others {
         if is_left_behind(&path) {
             ignored.insert(path);
@@ -189,11 +190,18 @@ async fn work_tree(folder: &Path, all: &[PathBuf]) -> Result<WorkTree, Error> {
         let paths = seen_from_inside(&repository, all);
         let inner = Box::pin(work_tree(&folder.join(&repository), &paths)).await?;
         let WorkTree {
-            files,
-            modes,
+            mut files,
+            mut modes,
             ignored: inside,
             objects,
         } = inner;
+        // Of a repository that is untracked, the files count, and not what it tracks.
+        if !submodules.contains(&repository) {
+            let place = folder.join(&repository);
+            let is_there = |path: &Path| place.join(path).symlink_metadata().is_ok();
+            files.retain(|path| is_there(path));
+            modes.retain(|path, _| is_there(path));
+        }
         let inner = Tracked {
             files,
             modes,
@@ -273,11 +281,7 @@ async fn changes(
     }
     for path in read.iter().flat_map(|read| read.all) {
         let path = path.strip_prefix(below).ok();
-        // A repository that is untracked may track a file that is not there.
-        let is_other = |path: &&Path| {
-            !tracked.files.contains(*path) && folder.join(path).symlink_metadata().is_ok()
-        };
-        if let Some(path) = path.filter(is_other) {
+        if let Some(path) = path.filter(|path| !tracked.files.contains(*path)) {
             found.insert(path.to_owned(), ChangeKind::Untracked);
         }
     }
@@ -341,7 +345,8 @@ async fn status(git: &Git, paths: &[PathBuf], untracked: &str) -> Result<Changes
         "--porcelain=v1",
         "-z",
         &untracked,
-        "--ignore-submodules=none",
+        // They are looked for in each.
+        "--ignore-submodules=untracked",
         "--no-renames",
         "--",
     ];

@@ -125,6 +125,29 @@ async fn a_file_that_an_untracked_repository_lost_is_no_change() {
         blobs: &HashMap::new(),
     };
     let compared = read_checkout(repository.path(), &["specs.yml", "images"], Some(read)).await;
-    let (checkout, _) = compared.expect("read").expect("a commit");
+    let (checkout, tracked) = compared.expect("read").expect("a commit");
     assert_eq!(checkout.changes, []);
+    assert_eq!(tree.files, HashSet::from([PathBuf::from("images/a/x")]));
+    assert!(tracked.files.contains(Path::new("images/a/x")));
+}
+
+#[tokio::test]
+async fn what_tools_leave_behind_in_a_submodule_is_no_change() {
+    let inner = Repository::new().await;
+    inner.write("file", "x");
+    inner.commit().await;
+    let repository = Repository::new().await;
+    repository.write("specs.yml", "a");
+    repository.add_submodule(&inner, "images/sub").await;
+    repository.commit().await;
+    repository.write("images/sub/x.pyc", "x");
+    assert!(repository.changes().await.is_empty());
+    repository.write("images/sub/x", "x");
+    assert_eq!(repository.changes().await, ["images/sub/x (untracked)"]);
+    let inner = Git::in_folder(repository.path().join("images/sub"));
+    let inner = inner.setting("user.name=x").setting("user.email=x@x");
+    for arguments in [&["add", "x"][..], &["commit", "--quiet", "-m", "x"]] {
+        inner.read("prepare a test", arguments).await.expect("done");
+    }
+    assert_eq!(repository.changes().await, ["images/sub (modified)"]);
 }
