@@ -355,9 +355,8 @@ async fn status(git: &Git, paths: &[PathBuf], untracked: &str) -> Result<Changes
     if output.is_empty() {
         return Ok(Changes::new());
     }
-    let prefix = ["rev-parse", "--show-prefix"];
-    let prefix = git.read_bytes(task, &prefix, &[]).await?;
-    let prefix = prefix.strip_suffix(b"\n").unwrap_or(&prefix);
+    let prefix = read_path(git, task, &["--show-prefix"]).await?;
+    let prefix = prefix.as_os_str().as_bytes();
     let mut changes = Changes::new();
     for entry in entries(&output) {
         // Two letters and a space: in the index, on the disk (git-status(1), "Short Format"). Paths
@@ -383,6 +382,13 @@ async fn status(git: &Git, paths: &[PathBuf], untracked: &str) -> Result<Changes
         }
     }
     Ok(changes)
+}
+
+/// Returns the path that `git rev-parse` prints.
+async fn read_path(git: &Git, task: &str, options: &[&str]) -> Result<PathBuf, Error> {
+    let arguments = [&["rev-parse"], options].concat();
+    let output = git.read_bytes(task, &arguments, &[]).await?;
+    Ok(path_of(output.strip_suffix(b"\n").unwrap_or(&output)))
 }
 
 /// Returns a path of the repository relative to a folder of it.

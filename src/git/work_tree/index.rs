@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::attributes::{self, is_below};
 use super::converted::Conversions;
-use super::{entries, input_of, list_entries, path_of, temporary_folder};
+use super::{entries, input_of, list_entries, path_of, read_path, temporary_folder};
 use crate::checkout::{ObjectFormat, Tracked};
 use crate::git::{Error, Git};
 
@@ -114,10 +114,8 @@ pub async fn watchful_index(
     files: &BTreeSet<PathBuf>,
 ) -> Result<(tempfile::TempDir, PathBuf), Error> {
     let task = "compare files that git does not watch";
-    let path = git
-        .read(task, &["rev-parse", "--git-path", "index"])
-        .await?;
-    let path = folder.join(path.trim_end_matches('\n'));
+    let path = read_path(git, task, &["--git-path", "index"]).await?;
+    let path = folder.join(path);
     let (folder, copy) = copy_of(&path).map_err(|source| Error::File { task, source })?;
     let git = git.clone().variable("GIT_INDEX_FILE", &copy);
     let input = input_of(files);

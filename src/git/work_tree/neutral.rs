@@ -6,7 +6,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::{Entry, Index, attributes, input_of, path_of, temporary_folder};
+use super::{Entry, Index, attributes, input_of, read_path, temporary_folder};
 use crate::checkout::ObjectFormat;
 use crate::git::{Error, Git};
 
@@ -62,8 +62,8 @@ impl Neutral {
     /// Makes a repository for files of `index`, which is that of `folder`, with their attributes.
     pub async fn new(git: &Git, folder: &Path, index: &Index) -> Result<Self, Error> {
         let (objects, prefix) = tokio::try_join!(
-            read_path(git, &["rev-parse", "--git-path", "objects"]),
-            read_path(git, &["rev-parse", "--show-prefix"]),
+            read_path(git, TASK, &["--git-path", "objects"]),
+            read_path(git, TASK, &["--show-prefix"]),
         )?;
         let objects = fs_err::canonicalize(folder.join(objects)).map_err(failed)?;
         let made = temporary_folder().map_err(failed)?;
@@ -157,12 +157,6 @@ impl Neutral {
 
 fn failed(source: std::io::Error) -> Error {
     Error::File { task: TASK, source }
-}
-
-/// Reads a path that git prints.
-async fn read_path(git: &Git, arguments: &[&str]) -> Result<PathBuf, Error> {
-    let printed = git.read_bytes(TASK, arguments, &[]).await?;
-    Ok(path_of(printed.strip_suffix(b"\n").unwrap_or(&printed)))
 }
 
 /// Returns whether a file has the content of one that was written here, or that has the pointer to it.

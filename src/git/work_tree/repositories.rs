@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{entries, is_below, path_of};
+use super::{entries, is_below, path_of, read_path};
 use crate::git::{Error, Git};
 
 /// Returns whether a folder is the top of a repository. git takes no other folder for one.
@@ -44,7 +44,6 @@ pub async fn without_entry(
     if repositories.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let task = "find the submodules";
     let pattern = r"^submodule\..*\.path$";
     let arguments = [
         "config",
@@ -53,12 +52,9 @@ pub async fn without_entry(
         "--get-regexp",
         pattern,
     ];
-    // It fails if there is no such file, and no such entry.
+    // It fails if the file is missing, or has no entry.
     let output = git.run(&arguments).await?;
-    let prefix = git
-        .read_bytes(task, &["rev-parse", "--show-prefix"], &[])
-        .await?;
-    let prefix = path_of(prefix.strip_suffix(b"\n").unwrap_or(&prefix));
+    let prefix = read_path(git, "find the submodules", &["--show-prefix"]).await?;
     let named: BTreeSet<PathBuf> = entries(output.stdout.as_bytes())
         .filter_map(|entry| {
             let end = entry.iter().position(|byte| *byte == b'\n')?;

@@ -37,6 +37,11 @@ impl Repository {
         fs_err::write(path, text).expect("written");
     }
 
+    async fn add_submodule(&self, inner: &Self, path: &str) {
+        let url = inner.path().as_str();
+        self.git(&["submodule", "--quiet", "add", url, path]).await;
+    }
+
     async fn commit(&self) {
         self.git(&["add", "--all"]).await;
         let commit = ["commit", "--quiet", "--allow-empty", "-m", "x"];
@@ -320,9 +325,7 @@ async fn files_of_submodules_count_whatever_is_configured() {
     inner.commit().await;
     let repository = Repository::new().await;
     repository.write("specs.yml", "a");
-    let url = inner.path().as_str();
-    let add = ["submodule", "--quiet", "add", url, "images/sub"];
-    repository.git(&add).await;
+    repository.add_submodule(&inner, "images/sub").await;
     repository.commit().await;
     let ignore = ["config", "submodule.images/sub.ignore", "all"];
     repository.git(&ignore).await;

@@ -158,9 +158,7 @@ async fn files_of_submodules_are_compared_with_a_clone() {
     inner.write(".gitattributes", "* text=auto\n");
     inner.commit().await;
     let repository = Repository::new().await;
-    let url = inner.path().as_str();
-    let add = ["submodule", "--quiet", "add", url, "images/sub"];
-    repository.git(&add).await;
+    repository.add_submodule(&inner, "images/sub").await;
     repository.commit().await;
     assert!(repository.not_as_cloned().await.is_empty());
     repository.write("images/sub/run.sh", "x\r\n");

@@ -3,9 +3,13 @@
 use super::*;
 
 impl Repository {
-    async fn add_submodule(&self, inner: &Repository, path: &str) {
-        let url = inner.path().as_str();
-        self.git(&["submodule", "--quiet", "add", url, path]).await;
+    /// Commits a file in a repository in this one.
+    async fn commit_inside(&self, repository: &str, file: &str) {
+        let inner = Git::in_folder(self.path().join(repository));
+        let inner = inner.setting("user.name=x").setting("user.email=x@x");
+        for arguments in [&["add", file][..], &["commit", "--quiet", "-m", "x"]] {
+            inner.read("prepare a test", arguments).await.expect("done");
+        }
     }
 
     /// Returns the changes of a stack whose files are `files`.
@@ -95,11 +99,7 @@ async fn a_repository_that_no_clone_has_is_a_change() {
     repository.write("images/a/x", "a");
     repository.git(&["init", "--quiet", "images/n"]).await;
     repository.write("images/n/x", "a");
-    let inner = Git::in_folder(repository.path().join("images/n"));
-    let inner = inner.setting("user.name=x").setting("user.email=x@x");
-    for arguments in [&["add", "x"][..], &["commit", "--quiet", "-m", "x"]] {
-        inner.read("prepare a test", arguments).await.expect("done");
-    }
+    repository.commit_inside("images/n", "x").await;
     repository.commit().await;
     let kind = "a repository that `.gitmodules` of the commit does not name: add it with `git submodule add`";
     let expected = format!("images/n ({kind})");
@@ -144,10 +144,6 @@ async fn what_tools_leave_behind_in_a_submodule_is_no_change() {
     assert!(repository.changes().await.is_empty());
     repository.write("images/sub/x", "x");
     assert_eq!(repository.changes().await, ["images/sub/x (untracked)"]);
-    let inner = Git::in_folder(repository.path().join("images/sub"));
-    let inner = inner.setting("user.name=x").setting("user.email=x@x");
-    for arguments in [&["add", "x"][..], &["commit", "--quiet", "-m", "x"]] {
-        inner.read("prepare a test", arguments).await.expect("done");
-    }
+    repository.commit_inside("images/sub", "x").await;
     assert_eq!(repository.changes().await, ["images/sub (modified)"]);
 }
