@@ -47,6 +47,8 @@ def test_what_git_tracks_is_in_the_image(stack):
     stack.write("images/ground/app/.env", "secret\n")
     stack.write("images/ground/app/dist/x.js", "x\n")
     stack.write("images/.pytest_cache/README.md", "x\n")
+    (stack.folder / "images/ground/app/pipes").mkdir()
+    os.mkfifo(stack.folder / "images/ground/app/pipes/pipe")
     stack.git("config", "log.showSignature", "true")
     env = {"GIT_DIR": "/nowhere", "GIT_WORK_TREE": "/nowhere"}
     assert stack.laminate("plan", env=env, status=10).json["dirty"] is False
@@ -80,3 +82,25 @@ def test_without_git_nothing_is_published(stack, tmp_path):
     env = {"PATH": str(tmp_path)}
     answer = stack.laminate("build", "--push", env=env, status=4)
     assert "`git` not found on PATH" in answer.json["error"]["text"]
+
+
+def test_the_files_of_a_stack_can_be_in_a_submodule(make_stack):
+    stack = make_stack("""
+        stack: linked
+        tags: ["l-${commit7}"]
+        images:
+          one: { base: BASE, copy: { /opt/a: a } }
+        """, {"inner/images/one/a": "from the submodule\n"}, name="linked")
+    inner = stack.folder.with_name(f"{stack.folder.name}-inner")
+    (stack.folder / "inner").rename(inner)
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "files"]):
+        stack.git("-C", str(inner), *arguments)
+    stack.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "sub")
+    (stack.folder / "images").rmdir()
+    os.symlink("sub/images", stack.folder / "images")
+    stack.commit("linked")
+    stack.laminate("build", "--push")
+    assert stack.content("one", f"l-{stack.commit7}", "/opt/a") == b"from the submodule\n"
+    stack.write("sub/images/one/b", "new\n")
+    changed = stack.laminate("build", "--push", status=7)
+    assert "sub/images/one/b (untracked)" in changed.err
