@@ -348,7 +348,49 @@ def test_an_image_without_any_tool_is_checked(make_stack, registry):
     assert_passed(stack.laminate("build"), "two")
 
 
-def test_an_edited_policy_is_checked_on_published_images_and_builds_nothing(make_stack):
+def lists_in(caches):
+    """Returns the inode and the text of each list of files of an image."""
+    files = caches.glob("laminate/files/*")
+    return {file: (file.stat().st_ino, gzip.decompress(file.read_bytes())) for file in files}
+
+
+def test_the_files_that_the_check_of_a_build_read_are_those_of_the_published_image(make_stack, tmp_path):
+    stack = make_stack("""
+        stack: listed
+        policy: { root: locked, layers: { count: 9 } }
+        images:
+          ground:
+            base: BASE
+            steps:
+              - run: |
+                  cd /srv; mkdir -m 1777 one two; echo a >one/a; ln one/a one/b; ln -s /gone one/c; mkfifo -m 600 one/d
+                  printf '#!/bin/sh\\n' >two/tool; chmod 4755 two/tool; chown -R 1000:1000 two
+              - run: rm /srv/one/d; rm -r /srv/two /usr/share/doc/bash; mkdir /srv/two; chown 7:8 /srv/two; chmod 750 /srv/two
+          child: { base: ground, steps: [{ write: { "/srv/\u00e9 f": text } }] }
+          pipe: { base: child, steps: [{ run: mkfifo -m 600 /srv/pipe }] }
+        """, name="listed")
+    environment = {"XDG_CACHE_HOME": str(tmp_path)}
+    stack.laminate("build", "--push", env=environment)
+    kept = lists_in(tmp_path)
+    # Not that of `pipe`: it has what may not be in a layer.
+    assert sorted("/srv/\u00e9 f".encode() in text for _, text in kept.values()) == [False, True]
+    stack.replace("specs.yml", "count: 9", "count: 8")
+    stack.commit()
+    stack.laminate("test", env=environment)
+    after = lists_in(tmp_path)
+    assert len(after) == 3
+    assert {file: after[file] for file in kept} == kept
+    # What is read of the published images is the same.
+    for file in kept:
+        file.unlink()
+    stack.replace("specs.yml", "count: 8", "count: 7")
+    stack.commit()
+    stack.laminate("test", env=environment)
+    again = lists_in(tmp_path)
+    assert {file: again[file][1] for file in kept} == {file: text for file, (_, text) in kept.items()}
+
+
+def test_an_edited_policy_is_checked_on_published_images_and_builds_nothing(make_stack, tmp_path):
     spec = """
         stack: published
         tags: ["p-${commit7}"]
@@ -391,11 +433,10 @@ def test_an_edited_policy_is_checked_on_published_images_and_builds_nothing(make
         assert twice == [("/usr/bin/yes", stack.line("4755"))]
         assert answer.json["solves"] == 1
 
-    caches = {"XDG_CACHE_HOME": str(stack.folder.parent / "caches")}
+    caches = {"XDG_CACHE_HOME": str(tmp_path)}
 
     def lists():
-        files = stack.folder.parent.glob("caches/laminate/files/*")
-        return {file: (file.stat().st_ino, gzip.decompress(file.read_bytes())) for file in files}
+        return lists_in(tmp_path)
 
     # An engine without their layers fetches them from staging.
     assert_found(stack.laminate("build", "--push", status=6, engine="", env={

@@ -189,6 +189,12 @@ impl<'a> Ran<'a> {
                 self.staged.insert(*id, staged.clone());
             }
         }
+        let platform = &job.environment.platform;
+        for (id, list) in std::mem::take(&mut self.report.lists) {
+            if let Some(staged) = self.staged.get(&id) {
+                list.keep(&staged.digest, platform);
+            }
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use super::base::{BaseSource, base_source, staged};
 use super::context::Context;
 use super::image::{self, BuiltImage, ImageBase};
+use super::listed::Pending;
 use super::outcome::{ImageError, Proven, StopReason};
 use super::prove::{Origin, Prover, prove};
 use super::schedule::Schedule;
@@ -25,6 +26,8 @@ pub struct Done {
     pub errors: BTreeMap<ImageId, Box<ImageError>>,
     /// What ran on images.
     pub proven: BTreeMap<ImageId, Proven>,
+    /// The files of images that were built, if a check read them.
+    pub lists: BTreeMap<ImageId, Pending>,
     /// How every image ended.
     pub schedule: Schedule,
 }
@@ -46,6 +49,7 @@ pub async fn drive(context: &Context<'_>, schedule: Schedule) -> Result<Done, bu
         built: BTreeMap::new(),
         errors: BTreeMap::new(),
         proven: BTreeMap::new(),
+        lists: BTreeMap::new(),
         schedule,
     };
     for id in done.schedule.start() {
@@ -86,6 +90,8 @@ pub async fn drive(context: &Context<'_>, schedule: Schedule) -> Result<Done, bu
             Finished::Image(_, Err(StopReason::Run(error))) => return Err(error),
         }
     }
+    drop(running);
+    done.lists = prover.into_pending();
     Ok(done)
 }
 

@@ -1,16 +1,19 @@
 //! Lists of the files of images, kept on this machine: a check of another policy need not read an image again.
 //!
-//! Main type: [`Lists`]. What an image has is known by its digest, so a list is never out of date.
+//! Main type: [`Lists`]. What an image has is known by its digest, so a list is never out of date. An image that a run
+//! builds has none yet when its files are read: its list is a [`Pending`] one until then.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::checks::{Entry, Kind, Tree};
-use crate::disk::{remove_old, write_atomically};
+use crate::disk::remove_old;
 use crate::llb::Platform;
 use crate::name::{Digest, Reference};
 
@@ -24,6 +27,8 @@ const END: u8 = 0;
 #[derive(Clone, Debug)]
 pub struct Lists {
     folder: PathBuf,
+    /// Old lists are removed before the first one is written.
+    removed_old: Arc<Once>,
 }
 
 impl Lists {
@@ -31,12 +36,14 @@ impl Lists {
     pub fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
+            removed_old: Arc::new(Once::new()),
         }
     }
 
     /// Returns all files of an image for a platform, if they were [kept](Self::keep). `None` for a reference without digest.
     pub fn get(&self, reference: &Reference, platform: &Platform) -> Option<Tree> {
-        let file = fs_err::File::open(self.path(reference, platform)?).ok()?;
+        let digest = reference.digest.as_ref()?;
+        let file = fs_err::File::open(self.path(digest, platform)).ok()?;
         let mut content = Vec::new();
         // It fails for a file that is not whole.
         GzDecoder::new(file).read_to_end(&mut content).ok()?;
@@ -45,24 +52,57 @@ impl Lists {
 
     /// Keeps all files of an image. Without them the next check reads the image, so a failure is none.
     pub fn keep(&self, reference: &Reference, platform: &Platform, tree: &Tree) {
-        let Some(path) = self.path(reference, platform) else {
-            return;
-        };
-        let _kept = fs_err::create_dir_all(&self.folder).and_then(|()| {
-            remove_old(&self.folder)?;
-            write_atomically(path, &content(tree)?)
-        });
+        if let (Some(digest), Some(list)) = (&reference.digest, self.write(tree)) {
+            list.keep(digest, platform);
+        }
     }
 
-    fn path(&self, reference: &Reference, platform: &Platform) -> Option<PathBuf> {
-        let digest = reference.digest.as_ref()?;
+    /// Writes all files of an image that a run has built. `None` if they may not be those of the image that is stored: a
+    /// layer has no sockets. Also if the list cannot be written, which fails nothing.
+    pub fn pending(&self, tree: &Tree) -> Option<Pending> {
+        let is_stored = |entry: &Entry| entry.kind != Kind::Other;
+        let is_stored = tree.0.values().all(is_stored);
+        is_stored.then(|| self.write(tree)).flatten()
+    }
+
+    fn write(&self, tree: &Tree) -> Option<Pending> {
+        fs_err::create_dir_all(&self.folder).ok()?;
+        self.removed_old.call_once(|| {
+            // Another run may remove one at the same time.
+            let _removed = remove_old(&self.folder);
+        });
+        let mut file = NamedTempFile::new_in(&self.folder).ok()?;
+        file.write_all(&content(tree).ok()?).ok()?;
+        Some(Pending {
+            lists: self.clone(),
+            file: file.into_temp_path(),
+        })
+    }
+
+    fn path(&self, digest: &Digest, platform: &Platform) -> PathBuf {
         let Platform {
             os,
             architecture,
             variant,
         } = platform;
         let name = format!("{digest} {os}/{architecture}/{variant}");
-        Some(self.folder.join(Digest::of(name.as_bytes()).hex()))
+        self.folder.join(Digest::of(name.as_bytes()).hex())
+    }
+}
+
+/// The files of an image whose digest is not known yet; dropped, they are removed.
+#[derive(Debug)]
+pub struct Pending {
+    lists: Lists,
+    /// Closed: a run may have thousands of them.
+    file: TempPath,
+}
+
+impl Pending {
+    /// Keeps them for the image with a digest. Without them the next check reads the image, so a failure is none.
+    pub fn keep(self, digest: &Digest, platform: &Platform) {
+        let path = self.lists.path(digest, platform);
+        let _kept = self.file.persist(path);
     }
 }
 
@@ -176,6 +216,24 @@ mod tests {
         assert_eq!(lists.get(&reference('a'), &here), Some(tree()));
         assert_eq!(lists.get(&reference('a'), &there), None);
         assert_eq!(lists.get(&reference('b'), &here), None);
+    }
+
+    #[test]
+    fn files_of_a_built_image_are_kept_once_its_digest_is_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lists = Lists::new(&folder.path().join("new"));
+        let mut tree = tree();
+        // A layer has no sockets, and the list cannot tell one from a FIFO.
+        assert!(lists.pending(&tree).is_none());
+        tree.0.retain(|_, entry| entry.kind != Kind::Other);
+        let (kept, dropped) = (lists.pending(&tree), lists.pending(&tree));
+        let (reference, platform) = (reference('a'), platform("amd64"));
+        let digest = reference.digest.clone().expect("a digest");
+        kept.expect("a list").keep(&digest, &platform);
+        drop(dropped);
+        assert_eq!(lists.get(&reference, &platform), Some(tree));
+        let files = fs_err::read_dir(folder.path().join("new")).expect("a folder");
+        assert_eq!(files.count(), 1);
     }
 
     #[test]

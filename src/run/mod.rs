@@ -114,6 +114,7 @@ pub async fn run(
         exported: exported.collect(),
         images: outcomes(plan, &tracker, &value.schedule, value.errors),
         proven: value.proven,
+        lists: value.lists,
         process,
         solves: 1,
     })

@@ -9,6 +9,7 @@ use crate::compile::Program;
 use crate::diagnostic::Diagnostic;
 use crate::evidence::{Checks, Info, Verdict};
 use crate::name::Digest;
+use crate::run::listed::Pending;
 use crate::stack::ImageId;
 
 /// The result of a run.
@@ -22,6 +23,8 @@ pub struct Report {
     pub exported: BTreeMap<String, ImageId>,
     /// What ran on each image.
     pub proven: BTreeMap<ImageId, Proven>,
+    /// The files of images that were built, if a check read them; to be kept once their digests are known.
+    pub lists: BTreeMap<ImageId, Pending>,
     /// How the process of the user's ended, or why the image cannot run it; `None` if none was started.
     pub process: Option<Result<Ended, Box<ImageError>>>,
     /// `Control.Solve` requests sent.

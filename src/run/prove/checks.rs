@@ -15,7 +15,6 @@ use crate::llb::{Meta, Output};
 use crate::name::Digest;
 use crate::plan;
 use crate::run::context::Context;
-use crate::run::listed::Lists;
 use crate::run::tree;
 use crate::stack::{Base, Image, ImageId};
 use crate::trace::{self, Track};
@@ -36,7 +35,7 @@ pub async fn run(
     let writable = plan::writable_paths(image);
     let enters = |path: &str| checks::looks_into(policy, &writable, path);
     let tree = if policy.root_locked.is_some() {
-        all_files(context, subject).await?
+        all_files(prover, id, subject).await?
     } else if enters("") {
         tree::read(&context.gateway, &subject.result, enters).await?
     } else {
@@ -97,27 +96,55 @@ pub async fn run(
     })
 }
 
-/// Returns all entries of an image. Those of a pinned one are read once on this machine.
-async fn all_files(context: &Context<'_>, subject: &Subject) -> Result<Tree, buildkit::Error> {
+/// Returns all entries of an image. Those of one that is in a registry, or that this run stores there, are read once on
+/// this machine.
+async fn all_files(
+    prover: &Prover<'_, '_>,
+    id: ImageId,
+    subject: &Subject,
+) -> Result<Tree, buildkit::Error> {
+    let context = prover.context;
     let read = || tree::read(&context.gateway, &subject.result, |_| true);
-    let lists = context.options.lists.as_deref().map(Lists::new);
-    let (Some(lists), Origin::Pinned(reference)) = (lists, &subject.origin) else {
+    let Some(lists) = prover.lists.clone() else {
         return read().await;
+    };
+    let Origin::Pinned(reference) = &subject.origin else {
+        let tree = read().await?;
+        if context.options.staging.is_none() {
+            return Ok(tree);
+        }
+        let (tree, list) = blocking(move || {
+            let list = lists.pending(&tree);
+            (tree, list)
+        })
+        .await;
+        let mut pending = prover
+            .pending
+            .lock()
+            .expect("no code under this lock panics");
+        pending.extend(list.map(|list| (id, list)));
+        return Ok(tree);
     };
     let (reference, platform) = (reference.clone(), context.options.platform.clone());
     let look = {
         let (lists, reference, platform) = (lists.clone(), reference.clone(), platform.clone());
-        tokio::task::spawn_blocking(move || lists.get(&reference, &platform))
+        blocking(move || lists.get(&reference, &platform))
     };
-    if let Some(tree) = look.await.expect("reading a list does not panic") {
+    if let Some(tree) = look.await {
         return Ok(tree);
     }
     let tree = read().await?;
-    let keep = tokio::task::spawn_blocking(move || {
+    let keep = blocking(move || {
         lists.keep(&reference, &platform, &tree);
         tree
     });
-    Ok(keep.await.expect("keeping a list does not panic"))
+    Ok(keep.await)
+}
+
+/// Runs what waits for a disk.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let work = tokio::task::spawn_blocking(work).await;
+    work.expect("a list is read and written without a panic")
 }
 
 /// Returns the entries of some folders of the external base below an image, read once a run.

@@ -13,6 +13,7 @@ use crate::name::{Digest, Reference};
 use crate::run::base::{BaseSource, base_source};
 use crate::run::context::Context;
 use crate::run::image::BuiltImage;
+use crate::run::listed::{Lists, Pending};
 use crate::run::outcome::StopReason;
 use crate::stack::ImageId;
 
@@ -36,6 +37,10 @@ pub struct Prover<'c, 'a> {
     pub verdicts: Once<(String, Digest), Verdict>,
     /// Folders of external bases, by reference and folders.
     pub base_trees: Once<String, Arc<Tree>>,
+    /// Which files images have, as far as it is kept on this machine.
+    pub lists: Option<Lists>,
+    /// The files of images that this run built, if they were read.
+    pub pending: Mutex<BTreeMap<ImageId, Pending>>,
 }
 
 impl<'c, 'a> Prover<'c, 'a> {
@@ -47,7 +52,15 @@ impl<'c, 'a> Prover<'c, 'a> {
             checks: Semaphore::new(CHECKS_AT_ONCE),
             verdicts: Mutex::default(),
             base_trees: Mutex::default(),
+            lists: context.options.lists.as_deref().map(Lists::new),
+            pending: Mutex::default(),
         }
+    }
+
+    /// Returns the files of images that this run built, if they were read.
+    pub fn into_pending(self) -> BTreeMap<ImageId, Pending> {
+        let pending = self.pending.into_inner();
+        pending.expect("no code under this lock panics")
     }
 }
 
