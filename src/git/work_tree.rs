@@ -184,7 +184,7 @@ async fn work_tree(folder: &Path, all: &[PathBuf]) -> Result<WorkTree, Error> {
     }
     for repository in repositories {
         // Without it git would list the files of the repository around.
-        if !folder.join(&repository).join(".git").exists() {
+        if !is_top(&folder.join(&repository)) {
             continue;
         }
         let paths = seen_from_inside(&repository, all);
@@ -264,7 +264,7 @@ async fn changes(
         found.entry(path).or_insert(ChangeKind::NoSubmodule);
     }
     for submodule in index.repositories {
-        if folder.join(&submodule).join(".git").exists() {
+        if is_top(&folder.join(&submodule)) {
             let paths = seen_from_inside(&submodule, all);
             let inner = (folder.join(&submodule), below.join(&submodule));
             let inner = Box::pin(changes(&inner.0, &paths, &inner.1, read)).await?;
@@ -303,7 +303,7 @@ async fn named_others(
     let is_other = |path: &&PathBuf| {
         let place = folder.join(path);
         // git would list all that is in another folder.
-        let is_one = !place.is_dir() || place.is_symlink() || place.join(".git").exists();
+        let is_one = !place.is_dir() || place.is_symlink() || is_top(&place);
         !tracked.contains(path.as_path()) && place.symlink_metadata().is_ok() && is_one
     };
     let named: Vec<PathBuf> = paths
