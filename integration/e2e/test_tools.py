@@ -18,12 +18,18 @@ def test_a_python_without_pip_and_settings_of_pip_do_not_matter(make_stack, regi
               - pip: [six==1.16.0]
               - group: [{{ pip: [idna==3.10] }}, {{ run: "true" }}]
                 as: root
-              - run: test ! -e /x && python3 -c 'import six, idna'
+              - run: test ! -e /x && python3 -Bc 'import six, idna'
             tests:
               unit: {{ pytest: tests }}
           b:
             base: a
-            steps: [{{ pip: [tomli==2.0.1] }}]
+            steps:
+              - pip: {{ packages: [tomli==2.0.1], args: [--compile-bytecode] }}
+              - run: |
+                  python3 -Bc '
+                  import importlib.util, os, six, tomli
+                  compiled = [os.path.exists(importlib.util.cache_from_source(it.__file__)) for it in (six, tomli)]
+                  assert compiled == [False, True], compiled'
         """, {"images/a/tests/test_it.py": "def test_it():\n    import six\n"})
     answer = stack.laminate("build", "--push")
     assert answer.verdicts("a")["unit"]["passed"], answer.err
