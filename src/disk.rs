@@ -73,13 +73,31 @@ fn prefix(path: &Path) -> String {
 /// How long a file of a cache is kept that is not written again.
 const KEPT_FOR: Duration = Duration::from_secs(60 * 24 * 3600);
 
-/// Removes files of a cache that no run has written for long.
+/// How much is kept of a cache, bytes.
+const MOST_KEPT: u64 = 512 << 20;
+
+/// Removes files of a cache that no run has written for long, and the oldest ones of a cache that is too large.
 pub fn remove_old(folder: &Path) -> io::Result<()> {
+    remove_but(folder, MOST_KEPT)
+}
+
+fn remove_but(folder: &Path, most: u64) -> io::Result<()> {
+    let mut files = Vec::new();
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
-        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
-        if age > KEPT_FOR {
-            fs_err::remove_file(entry.path())?;
+        // Another run may have removed it.
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        let age = metadata.modified()?.elapsed().unwrap_or_default();
+        files.push((age, metadata.len(), entry.path()));
+    }
+    files.sort();
+    let mut size = 0_u64;
+    for (age, length, path) in files {
+        size = size.saturating_add(length);
+        if age > KEPT_FOR || size > most {
+            let _gone = fs_err::remove_file(path);
         }
     }
     Ok(())
@@ -164,6 +182,26 @@ mod tests {
             metadata.permissions().mode()
         };
         assert_eq!(mode(ours), mode(other));
+    }
+
+    #[test]
+    fn old_files_of_a_cache_are_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, days: u64| {
+            let path = folder.path().join(name);
+            fs_err::write(&path, [0; 10]).expect("written");
+            let age = Duration::from_secs(days * 24 * 3600);
+            let time = std::time::SystemTime::now() - age;
+            let file = File::options().write(true).open(path);
+            file.expect("a file").set_modified(time).expect("its time");
+        };
+        for (name, days) in [("b", 2), ("old", 61), ("a", 1), ("c", 3)] {
+            write(name, days);
+        }
+        remove_old(folder.path()).expect("a folder");
+        assert_eq!(names(folder.path()), ["a", "b", "c"]);
+        remove_but(folder.path(), 29).expect("a folder");
+        assert_eq!(names(folder.path()), ["a", "b"]);
     }
 
     #[test]
