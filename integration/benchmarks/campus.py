@@ -7,12 +7,11 @@ import pathlib
 import tarfile
 import textwrap
 
-from measure import LAMINATE, ROUNDS, Row, Sample, call, in_turn, say
+from measure import LAMINATE, REAL_ROUNDS, ROUNDS, Row, Sample, call, in_turn, say
 from peers import Bake, forget
 from registry import CONFIG, LAYER, MANIFEST, sha256
 from stack import Stack
 
-REAL_ROUNDS = int(os.environ.get("LAMINATE_REAL_ROUNDS", "1"))
 BAKE = "buildx bake"
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 LAB = "jupyterlab==4.4.9\nnbconvert==7.16.6\nipywidgets==8.1.7\n"

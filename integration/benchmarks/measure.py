@@ -18,6 +18,7 @@ import typing
 from registry import Requests
 
 ROUNDS = int(os.environ.get("LAMINATE_ROUNDS", "5"))
+REAL_ROUNDS = int(os.environ.get("LAMINATE_REAL_ROUNDS", "1"))
 LAMINATE = "laminate"
 
 
