@@ -50,11 +50,14 @@ class Tree:
 
     def yardstick(self):
         """Returns the work of BuildKit's Go client on the tree as it is now."""
-        tree = [{"name": image, "base": parent or self.parts.registry.base,
-                 "files": {f"/etc/{image}": f"yardstick: {self.texts[image]}\n"}}
+        folder = self.parts.scratch / f"{self.stack.namespace}-yardstick"
+        for image, text in self.texts.items():
+            (folder / image).mkdir(parents=True, exist_ok=True)
+            (folder / image / "text").write_text(f"yardstick: {text}\n")
+        tree = [{"name": image, "base": parent or self.parts.registry.base, "files": {f"/etc/{image}": "text"}}
                 for image, parent in self.parents.items()]
         reference = f"{self.stack.registry}-yardstick:r-{self.stack.commit7}"
-        return lambda: yardstick(self.parts, tree, reference)
+        return lambda: yardstick(self.parts, tree, reference, folder)
 
     def build(self, expected):
         """Builds and pushes; fails if another number of images was built."""
