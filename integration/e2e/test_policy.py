@@ -435,27 +435,24 @@ def test_an_edited_policy_is_checked_on_published_images_and_builds_nothing(make
 
     caches = {"XDG_CACHE_HOME": str(tmp_path)}
 
-    def lists():
-        return lists_in(tmp_path)
-
     # An engine without their layers fetches them from staging.
     assert_found(stack.laminate("build", "--push", status=6, engine="", env={
         "XDG_STATE_HOME": str(stack.folder.parent / "engine-state"), "LAMINATE_ENGINE": "",
         "LAMINATE_STAGING": f"{stack.registry}/published", **caches}))
-    kept = lists()
+    kept = lists_in(tmp_path)
     assert sorted(b" /srv/two\0" in text for _, text in kept.values()) == [True, True]
     # The other one has them; the policy is a new one. What was read of the images is not read and written again.
     stack.replace("specs.yml", "twice: 1000", "twice: 1001")
     commit = stack.commit("another policy")
     assert_found(stack.laminate("build", "--push", status=6, env=caches))
-    assert lists() == kept
+    assert lists_in(tmp_path) == kept
     # A list that is damaged is read again.
     for file in kept:
         file.write_bytes(file.read_bytes()[:-4])
     stack.replace("specs.yml", "twice: 1001", "twice: 1002")
     commit = stack.commit("a third policy")
     assert_found(stack.laminate("build", "--push", status=6, env=caches))
-    assert {text for _, text in lists().values()} == {text for _, text in kept.values()}
+    assert {text for _, text in lists_in(tmp_path).values()} == {text for _, text in kept.values()}
     stack.write("specs.yml", spec.replace("POLICY", """policy:
           allow: { /srv: for all, /usr/bin/yes: a joke }
           root: locked"""))
