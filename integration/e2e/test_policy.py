@@ -358,10 +358,12 @@ def test_the_files_that_the_check_of_a_build_read_are_those_of_the_published_ima
     stack = make_stack("""
         stack: listed
         policy: { root: locked, layers: { count: 9 } }
+        writable: { gid: 100, paths: [/opt/w] }
         images:
           ground:
             base: BASE
             steps:
+              - run: mkdir -p /opt/w/a; echo b >/opt/w/a/b
               - run: |
                   cd /srv; mkdir -m 1777 one two; echo a >one/a; ln one/a one/b; ln -s /gone one/c; mkfifo -m 600 one/d
                   printf '#!/bin/sh\\n' >two/tool; chmod 4755 two/tool; chown -R 1000:1000 two
