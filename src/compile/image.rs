@@ -11,8 +11,9 @@ use super::group::merge;
 use super::steps::file_actions::{FileActions, can_be_actions};
 use super::steps::{
     self,
-    placement::{placements, workdir},
+    placement::{What, placements, workdir},
 };
+use super::tree::Content;
 use crate::diagnostic::Diagnostic;
 use crate::llb::{Action, File, Meta, OpId, Output};
 use crate::source::Spanned;
@@ -132,7 +133,12 @@ impl Compiler<'_> {
         if !step.finish.is_empty() || !can_be_actions(&list, writable) {
             return None;
         }
-        let FileActions { tree, actions, .. } = FileActions::new(&list, writable);
+        let is_small = self.is_small(list.iter().filter_map(|placement| match &placement.what {
+            What::File(entry) => Some(entry),
+            _ => None,
+        }));
+        let in_graph = |content: &Content| is_small.then(|| self.bytes(content)).flatten();
+        let FileActions { tree, actions, .. } = FileActions::new(&list, writable, &in_graph);
         let tree = (!tree.0.is_empty())
             .then(|| self.tree(&tree, tree.copies_folders(), "files of the step"));
         let mut copied = |source: &ImageSource| self.copied(image, source, context.label);

@@ -36,7 +36,7 @@ impl Compiler<'_> {
     /// Returns the actions that make a tree; `None` if it is too large for that, and if one of its files
     /// changed since it was hashed, which the session reports, or is brought by laminate.
     fn in_graph(&self, tree: &Tree) -> Option<Vec<Action>> {
-        if tree.0.len() > MOST_FILES || self.size(tree) > MOST_BYTES {
+        if !self.is_small(tree.0.values()) {
             return None;
         }
         let action = |(path, entry): (&String, &Entry)| {
@@ -87,20 +87,29 @@ impl Compiler<'_> {
         self.graph.source(source, meta)
     }
 
-    fn size(&self, tree: &Tree) -> u64 {
-        let size = |entry: &Entry| match entry {
+    /// Returns whether the files of a step may be in the graph.
+    pub(super) fn is_small<'e>(&self, entries: impl Iterator<Item = &'e Entry>) -> bool {
+        let (mut count, mut bytes) = (0, 0);
+        for entry in entries {
+            count += 1;
+            bytes += self.size(entry);
+        }
+        count <= MOST_FILES && bytes <= MOST_BYTES
+    }
+
+    fn size(&self, entry: &Entry) -> u64 {
+        match entry {
             Entry::File { content, .. } => match content {
                 Content::Text(text) => text.len() as u64,
                 Content::Brought(brought) => brought.size,
                 Content::Stack(path) => self.file(path).size(),
             },
             Entry::Folder(_) | Entry::Link(_) => 0,
-        };
-        tree.0.values().map(size).sum()
+        }
     }
 
     /// Returns the bytes of a file; `None` if they are not those that were hashed.
-    fn bytes(&self, content: &Content) -> Option<Vec<u8>> {
+    pub(super) fn bytes(&self, content: &Content) -> Option<Vec<u8>> {
         match content {
             Content::Text(text) => Some(text.clone().into_bytes()),
             Content::Brought(_) => None,

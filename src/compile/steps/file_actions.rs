@@ -21,8 +21,14 @@ use crate::llb::{Action, FileMode, Output, Owner};
 use crate::stack::{ImageSource, Mode, Writable, is_private};
 use writable::{group_bits, in_group, special_bits, with_bits};
 
-/// An empty file in each tree that has files.
+/// The name of the empty file in a tree, before its mode.
 const EMPTY: &str = "/empty";
+
+/// The mode of a file whose data and mode come with a later action.
+const LATER: u32 = 0o600;
+
+/// Returns the data of a file if it may be in the graph.
+type InGraph<'a> = &'a dyn Fn(&Content) -> Option<Vec<u8>>;
 
 /// Files of a step that are copied from a tree, and the actions that copy them.
 #[derive(Debug, Default)]
@@ -81,23 +87,24 @@ pub fn can_be_actions(list: &[Placement], writable: Option<&Writable>) -> bool {
 }
 
 impl<'a> FileActions<'a> {
-    /// Returns the actions of placements for which [`can_be_actions`] holds.
-    pub fn new(list: &[Placement], writable: Option<&'a Writable>) -> Self {
+    /// Returns the actions of placements for which [`can_be_actions`] holds. An action has the data that `in_graph`
+    /// returns: the engine then makes no tree of the file, and copies nothing from it.
+    pub fn new(list: &[Placement], writable: Option<&'a Writable>, in_graph: InGraph<'_>) -> Self {
         let mut made = Self {
             writable,
             ..Self::default()
         };
         for placement in list {
-            made.place(placement);
+            made.place(placement, in_graph);
         }
         made
     }
 
-    fn place(&mut self, placement: &Placement) {
+    fn place(&mut self, placement: &Placement, in_graph: InGraph<'_>) {
         let target = placement.target.as_str();
         let owner = placement.owner.as_deref().map(owner);
         match &placement.what {
-            What::File(entry) => self.file(placement, entry, owner),
+            What::File(entry) => self.file(placement, entry, owner, in_graph),
             What::Contents(entries) => self.contents(placement, entries, owner),
             What::Link { text, replace } => self.link(target, text, *replace, owner),
             What::Image { source, path } => {
@@ -114,7 +121,13 @@ impl<'a> FileActions<'a> {
         }
     }
 
-    fn file(&mut self, placement: &Placement, entry: &Entry, mut owner: Option<Owner>) {
+    fn file(
+        &mut self,
+        placement: &Placement,
+        entry: &Entry,
+        mut owner: Option<Owner>,
+        in_graph: InGraph<'_>,
+    ) {
         let target = placement.target.as_str();
         let mut entry = entry.clone();
         let mode = placement.mode.as_ref();
@@ -128,24 +141,41 @@ impl<'a> FileActions<'a> {
         }
         let folders = placement.owner.as_deref().map(self::owner);
         self.make_parents(target, folders.clone());
-        // `mkfile` fails where the target is a folder, into which a copy would go. It opens what is there:
-        // the empty file replaces a FIFO, which would hang, and a device. It also makes the folder that a
-        // link leads to.
-        let empty = Entry::File {
-            mode: 0o600,
-            content: Content::Text(String::new()),
-        };
-        self.tree.insert(EMPTY.to_owned(), empty);
-        self.copy(EMPTY.to_owned(), target, folders, FileMode::Keep, false);
-        self.actions.push(Placing::Plain(Action::MakeFile {
-            path: target.to_owned(),
-            mode: 0o600,
-            owner: None,
-            data: Vec::new(),
-        }));
+        if let Entry::File { mode, content } = &entry
+            && let Some(bits) = plain_bits(*mode, &own_mode)
+            && let Some(data) = in_graph(content)
+        {
+            self.empty(target, folders, bits);
+            self.make_file(target, owner, bits, data);
+            return;
+        }
+        self.empty(target, folders, LATER);
+        self.make_file(target, None, LATER, Vec::new());
         let source = format!("{}/{}", self.next_part(), name_of(target));
         self.tree.insert(source.clone(), entry);
         self.copy(source, target, owner, own_mode, false);
+    }
+
+    /// Copies an empty file to where a file is made. It replaces what is there: a FIFO, which would hang, a
+    /// device, and a file with another owner and mode. It also makes the folder that a link leads to. The tree
+    /// is the same for all images.
+    fn empty(&mut self, target: &str, folders: Option<Owner>, mode: u32) {
+        let source = format!("{EMPTY}-{mode:o}");
+        let content = Content::Text(String::new());
+        self.tree
+            .insert(source.clone(), Entry::File { mode, content });
+        self.copy(source, target, folders, FileMode::Keep, false);
+    }
+
+    /// Writes the data of a file, which keeps its mode. It fails where the target is a folder, into which a copy
+    /// would go.
+    fn make_file(&mut self, target: &str, owner: Option<Owner>, mode: u32, data: Vec<u8>) {
+        self.actions.push(Placing::Plain(Action::MakeFile {
+            path: target.to_owned(),
+            mode,
+            owner,
+            data,
+        }));
     }
 
     fn link(&mut self, target: &str, text: &str, replace: bool, mut owner: Option<Owner>) {
@@ -301,6 +331,17 @@ pub fn mode_of_new(mode: Option<&Mode>) -> u32 {
         Some(Mode::Octal(bits)) => bits & 0o777,
         Some(Mode::Symbolic(_)) | None => 0o755,
     }
+}
+
+/// Returns the mode of a file that is made from one with `bits`; `None` if that is the engine's to compute, or has bits
+/// that its `mkfile` does not know, and that a change of the owner removes.
+fn plain_bits(bits: u32, mode: &FileMode) -> Option<u32> {
+    let bits = match mode {
+        FileMode::Keep => bits,
+        FileMode::Octal(bits) => *bits,
+        FileMode::Symbolic(_) => return None,
+    };
+    (bits & 0o7000 == 0).then_some(bits)
 }
 
 fn file_mode(mode: Option<&Mode>) -> FileMode {

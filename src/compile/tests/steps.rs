@@ -299,6 +299,33 @@ fn each_operation_belongs_to_its_step() {
     assert_eq!((steps, states), (vec![0, 1, 2], 4));
 }
 
+/// Its operation has its data. The only tree is that with the empty file it replaces, one for all steps.
+#[test]
+fn a_small_file_is_made_where_it_belongs() {
+    let mode = |mode: &str| format!("{{ copy: {{ /etc/c: {{ from: x, mode: {mode} }} }} }}");
+    for (steps, operations, last) in [
+        ("{ write: { /etc/a: x } }".to_owned(), 2, "/etc/a"),
+        (
+            "{ write: { /etc/a: x } }, { copy: { /etc/b: x } }".to_owned(),
+            3,
+            "/etc/b",
+        ),
+        (mode("\"600\""), 2, "/etc/c"),
+        // What the engine computes, and what a change of the owner removes, is copied.
+        (mode("g+w"), 2, ""),
+        (mode("\"4755\""), 2, ""),
+    ] {
+        let ops = compile(&format!("steps: [{steps}]"));
+        let files = ops.0.iter().filter(|op| matches!(op, pb::op::Op::File(_)));
+        assert_eq!(files.count(), operations, "{steps}");
+        let Some(pb::file_action::Action::Mkfile(made)) = ops.actions().pop() else {
+            assert_eq!(last, "", "{steps}");
+            continue;
+        };
+        assert_eq!((made.path.as_str(), made.data[0]), (last, b'x'), "{steps}");
+    }
+}
+
 #[test]
 fn a_large_content_is_sent_beside_the_graph() {
     let text = "x".repeat((64 << 10) + 1);
@@ -308,7 +335,7 @@ fn a_large_content_is_sent_beside_the_graph() {
         (Operations::read(compiler, made.output), served)
     })
     .expect("it compiles");
-    assert_eq!(served, ["0", "0/x", "empty"]);
+    assert_eq!(served, ["0", "0/x", "empty-600"]);
     let copied = |action: &&pb::file_action::Action| matches!(action, pb::file_action::Action::Copy(copy) if copy.src == "/0/x" && copy.dest == "/x");
     assert!(ops.actions().iter().any(copied));
 }
