@@ -56,9 +56,9 @@ def forget(parts):
     subprocess.run(["buildctl", "--addr", parts.engine.address, "prune", "--all"], check=True, capture_output=True)
 
 
-def yardstick(parts, tree, reference, folder):
-    """Builds a tree in one solve through BuildKit's Go client and pushes it into one repository. `folder` has its files."""
-    return call("yardstick", parts.engine.address, reference, str(folder), text=json.dumps(tree))
+def yardstick(parts, tree, reference):
+    """Builds a tree in one solve through BuildKit's Go client and pushes it into one repository."""
+    return call("yardstick", parts.engine.address, reference, text=json.dumps(tree))
 
 
 class Bake:

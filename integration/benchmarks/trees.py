@@ -48,16 +48,18 @@ class Tree:
                         {"text": f"bake: {self.texts[image]}\n"})
         return bake.build
 
+    def pull_base(self):
+        """Has the engine pull the base, which the first tool would do for all."""
+        tree = [{"name": "base", "base": self.parts.registry.base, "files": {"/etc/base": "base\n"}}]
+        yardstick(self.parts, tree, f"{self.stack.registry}-base:1")
+
     def yardstick(self):
         """Returns the work of BuildKit's Go client on the tree as it is now."""
-        folder = self.parts.scratch / f"{self.stack.namespace}-yardstick"
-        for image, text in self.texts.items():
-            (folder / image).mkdir(parents=True, exist_ok=True)
-            (folder / image / "text").write_text(f"yardstick: {text}\n")
-        tree = [{"name": image, "base": parent or self.parts.registry.base, "files": {f"/etc/{image}": "text"}}
+        tree = [{"name": image, "base": parent or self.parts.registry.base,
+                 "files": {f"/etc/{image}": f"yardstick: {self.texts[image]}\n"}}
                 for image, parent in self.parents.items()]
         reference = f"{self.stack.registry}-yardstick:r-{self.stack.commit7}"
-        return lambda: yardstick(self.parts, tree, reference, folder)
+        return lambda: yardstick(self.parts, tree, reference)
 
     def build(self, expected):
         """Builds and pushes; fails if another number of images was built."""
@@ -129,6 +131,7 @@ def thousand(parts):
     tree = Tree(parts, 1000, "thousand")
     first = Row("P8", "1,000 images, all built", "≤ 0.7 × Go client")
     nothing = Row("P8", "1,000 images, nothing changed, new tags", "≤ 1.2 s, ≤ 100 MB")
+    tree.pull_base()
     for number in range(REAL_ROUNDS):
         say(f"thousand: all built, round {number + 1} of {REAL_ROUNDS}")
         measure(tree, first, number, 1000, lambda: tree.change(tree.names[0]), with_bake=False)

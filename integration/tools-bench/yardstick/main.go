@@ -1,11 +1,10 @@
 // Command yardstick builds a tree of images in one solve, through BuildKit's own Go client: the least that such a
 // build costs. It reads the tree as JSON from standard input and pushes all images as one index.
 //
-//	yardstick ADDRESS REFERENCE FOLDER <tree.json
+//	yardstick ADDRESS REFERENCE <tree.json
 //
-// The tree is a list of {"name", "base", "files": {PATH: SOURCE}}; `base` is the name of an image before it, or a
-// reference, and a source is a file in the folder of that name in FOLDER, which is sent to the engine as every client
-// sends files.
+// The tree is a list of {"name", "base", "files": {PATH: TEXT}}; `base` is the name of an image before it, or a
+// reference.
 package main
 
 import (
@@ -13,7 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
 
 	"github.com/moby/buildkit/client"
@@ -21,7 +20,6 @@ import (
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
-	"github.com/tonistiigi/fsutil"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -51,9 +49,8 @@ func definitions(ctx context.Context, tree []image) ([]*llb.Definition, error) {
 		}
 		slices.Sort(paths)
 		for _, file := range paths {
-			source := image.Files[file]
-			sent := llb.Local(image.Name, llb.IncludePatterns([]string{source}))
-			state = state.File(llb.Copy(sent, source, file, &llb.CopyInfo{CreateDestPath: true}))
+			action := llb.Mkdir(path.Dir(file), 0o755, llb.WithParents(true)).Mkfile(file, 0o644, []byte(image.Files[file]))
+			state = state.File(action)
 		}
 		states[image.Name] = state
 		definition, err := state.Marshal(ctx, llb.LinuxAmd64)
@@ -98,7 +95,7 @@ func build(tree []image, all []*llb.Definition) gateway.BuildFunc {
 	}
 }
 
-func run(ctx context.Context, address, reference, files string) error {
+func run(ctx context.Context, address, reference string) error {
 	var tree []image
 	if err := json.NewDecoder(os.Stdin).Decode(&tree); err != nil {
 		return err
@@ -116,28 +113,21 @@ func run(ctx context.Context, address, reference, files string) error {
 		Type:  client.ExporterImage,
 		Attrs: map[string]string{"name": reference, "push": "true", "oci-mediatypes": "true", "store": "false"},
 	}
-	folders := map[string]fsutil.FS{}
-	for _, image := range tree {
-		if folders[image.Name], err = fsutil.NewFS(filepath.Join(files, image.Name)); err != nil {
-			return err
-		}
-	}
-	options := client.SolveOpt{Exports: []client.ExportEntry{push}, LocalMounts: folders}
 	status := make(chan *client.SolveStatus)
 	go func() {
 		for range status {
 		}
 	}()
-	_, err = engine.Build(ctx, options, "", build(tree, all), status)
+	_, err = engine.Build(ctx, client.SolveOpt{Exports: []client.ExportEntry{push}}, "", build(tree, all), status)
 	return err
 }
 
 func main() {
-	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: yardstick ADDRESS REFERENCE FOLDER <tree.json")
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: yardstick ADDRESS REFERENCE <tree.json")
 		os.Exit(2)
 	}
-	if err := run(context.Background(), os.Args[1], os.Args[2], os.Args[3]); err != nil {
+	if err := run(context.Background(), os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "yardstick:", err)
 		os.Exit(1)
 	}
