@@ -87,6 +87,7 @@ def trees(parts):
     nothing = Row("P1", "100 images, nothing changed, new tags", "≤ 0.15 s, ≤ 310 requests")
     leaf = Row("P2", "100 images, one leaf changed", "≤ 0.5 s, bake ≥ 5 ×")
     root = Row("P3, P9", "100 images, root changed", "≤ Go client, ≤ 25 MB")
+    tree.pull_base()
     measure(tree, first, 0, 100)
     for number in range(ROUNDS):
         say(f"trees: round {number + 1} of {ROUNDS}")
