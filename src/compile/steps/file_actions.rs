@@ -21,13 +21,13 @@ use crate::llb::{Action, FileMode, Output, Owner};
 use crate::stack::{ImageSource, Mode, Writable, is_private};
 use writable::{group_bits, in_group, special_bits, with_bits};
 
-/// The name of the empty file in a tree, before its mode.
+/// The start of the names of empty files in a tree; their mode follows.
 const EMPTY: &str = "/empty";
 
 /// The mode of a file whose data and mode come with a later action.
 const LATER: u32 = 0o600;
 
-/// Returns the data of a file if it may be in the graph.
+/// A function that returns the data of a file, or `None` if the graph cannot have it.
 type InGraph<'a> = &'a dyn Fn(&Content) -> Option<Vec<u8>>;
 
 /// Files of a step that are copied from a tree, and the actions that copy them.
@@ -156,9 +156,9 @@ impl<'a> FileActions<'a> {
         self.copy(source, target, owner, own_mode, false);
     }
 
-    /// Copies an empty file to where a file is made. It replaces what is there: a FIFO, which would hang, a
-    /// device, and a file with another owner and mode. It also makes the folder that a link leads to. The tree
-    /// is the same for all images.
+    /// Copies an empty file to the target of a file, with its mode. It replaces a FIFO, which would hang, a device, and a
+    /// file with another owner and mode, and makes the folder that a link leads to. It depends on the mode alone, so the
+    /// tree of a step without other files is equal to those of other steps and images.
     fn empty(&mut self, target: &str, folders: Option<Owner>, mode: u32) {
         let source = format!("{EMPTY}-{mode:o}");
         let content = Content::Text(String::new());
@@ -333,8 +333,8 @@ pub fn mode_of_new(mode: Option<&Mode>) -> u32 {
     }
 }
 
-/// Returns the mode of a file that is made from one with `bits`; `None` if that is the engine's to compute, or has bits
-/// that its `mkfile` does not know, and that a change of the owner removes.
+/// Returns the mode of a file that is made from one with `bits`; `None` if the engine computes it, or if it has setuid,
+/// setgid or sticky, which the engine's `mkfile` cannot set.
 fn plain_bits(bits: u32, mode: &FileMode) -> Option<u32> {
     let bits = match mode {
         FileMode::Keep => bits,
