@@ -41,3 +41,13 @@ def test_the_engine_keeps_them(stack):
     assert set(answer.actions().values()) == {"built"}
     seconds = sum(image["seconds"] for image in answer.json["images"])
     assert seconds < 1, f"the steps ran again: {seconds} s"
+
+
+def test_operations_that_no_message_holds_are_an_error_of_the_image(make_stack):
+    text = "x" * 60_000
+    steps = "".join(f'      - write: {{ /srv/{number}: "{number} {text}" }}\n' for number in range(290))
+    stack = make_stack(f"stack: many\ntags: [\"m-${{commit7}}\"]\nimages:\n  one:\n    base: BASE\n    steps:\n{steps}",
+                       name="many")
+    failed = stack.laminate("build", status=5)
+    assert "the operations have 17 MiB, and an engine accepts 16 MiB" in failed.err
+    assert "specs.yml:4:3" in failed.err
