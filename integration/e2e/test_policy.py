@@ -482,3 +482,25 @@ def test_an_image_that_cannot_be_checked_has_not_passed(make_stack, registry):
     assert answer.json["error"], answer.out
     assert_shown(answer, "error: cannot inspect image `one`: ")
     assert (answer.json.get("published", False), stack.digest("two", f"l-{commit}")) == (False, None)
+
+
+OF_BASE = """
+    stack: of-base
+    tags: ["b-${commit7}"]
+    writable: { gid: 100, paths: [/usr/local] }
+    images:
+      one:
+        base: BASE
+        steps:
+          - run: echo
+          - write: { /usr/local/share/new/deep/x: "x" }
+    """
+
+
+def test_the_files_of_a_base_are_given_to_the_group_by_one_step(make_stack):
+    stack = make_stack(OF_BASE, name="of-base")
+    failed = stack.laminate("build", status=6)
+    fix = "run: chgrp -R 100 /usr/local"
+    assert_shown(failed, "/usr/local belongs to group 0, not to 100", "inherited from the external base", f"`{fix}`")
+    stack.replace("specs.yml", "run: echo", fix)
+    assert_passed(stack.laminate("build"), "one")

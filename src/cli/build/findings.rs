@@ -213,11 +213,27 @@ fn problem(image: &Image, label: &str, finding: &Finding) -> Diagnostic {
         (Rule::Layers, _) => problem.help(
             "create the file with its final mode and owner in one step; `finish:` changes them in the same layer",
         ),
-        (_, path) => problem.help(format!(
-            "fix it in the step that makes it, or allow it with a reason: \
-             `policy: {{ allow: {{ {path}: \"the reason\" }} }}`"
-        )),
+        (_, path) => {
+            let fix = match of_base(image, finding) {
+                Some((gid, root)) => {
+                    format!("give it to the group in the first step: `run: chgrp -R {gid} {root}`; laminate sets the modes")
+                }
+                None => "fix it in the step that makes it".to_owned(),
+            };
+            problem.help(format!(
+                "{fix}, or allow it with a reason: `policy: {{ allow: {{ {path}: \"the reason\" }} }}`"
+            ))
+        }
     }
+}
+
+/// Returns the group and the writable path of a finding that the external base has.
+fn of_base<'a>(image: &'a Image, finding: &Finding) -> Option<(u32, &'a str)> {
+    if finding.rule != Rule::Writable || finding.step.is_some() || finding.inherited.is_some() {
+        return None;
+    }
+    let writable = image.writable.as_ref()?;
+    Some((writable.gid, writable.root_of(&finding.path)?))
 }
 
 /// Returns how many more paths a finding stands for: ` (also 3 paths below it, 2 elsewhere)`.
