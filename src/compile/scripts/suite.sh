@@ -14,10 +14,10 @@ kill -KILL "-$1" 2>/dev/null || kill -KILL "$1" 2>/dev/null
 }
 reader=
 log=$left/log
-if command -v tee >/dev/null && mkfifo $left/pipe 2>/dev/null; then
-tee $left/log <$left/pipe &
+if command -v tee >/dev/null && mkfifo @PLACE@/pipe 2>/dev/null; then
+tee $left/log <@PLACE@/pipe &
 reader=$!
-log=$left/pipe
+log=@PLACE@/pipe
 fi
 $own /bin/sh -c "$1" >$log 2>&1 </dev/null &
 suite=$!
@@ -31,14 +31,13 @@ wait $suite
 code=$?
 end $watch
 [ -z "$own" ] || end $suite
-end "$(cat $left/server 2>/dev/null)"
+if [ -e $left/server ]; then end "$(cat $left/server)"; fi
 if [ -n "$reader" ]; then
 # Something the suite left running may hold the pipe open.
 $own /bin/sh -c 'sleep 2; kill "$1"' laminate $reader >/dev/null 2>&1 </dev/null &
 watch=$!
 wait $reader
 end $watch
-rm -f $left/pipe
 else
 cat $left/log
 fi
