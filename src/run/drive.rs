@@ -68,7 +68,7 @@ pub async fn drive(context: &Context<'_>, schedule: Schedule) -> Result<Done, bu
             Finished::Image(id, Ok(image)) => {
                 context.tracker.built(context.label(id));
                 done.built.insert(id, image.clone());
-                for id in done.schedule.followers(id) {
+                for &id in done.schedule.followers(id) {
                     let output = image.compiled.output;
                     context.compiler().in_stack.insert(id, output);
                     if context.plan.images[id.0].proofs.runs() {

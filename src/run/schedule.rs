@@ -40,8 +40,14 @@ pub enum State {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     leaders: BTreeMap<ImageId, ImageId>,
+    /// The images that each leader stands for, itself among them.
+    followers: BTreeMap<ImageId, Vec<ImageId>>,
     /// The leaders that each leader needs.
     needs: BTreeMap<ImageId, BTreeSet<ImageId>>,
+    /// The leaders that need each leader.
+    needed_by: BTreeMap<ImageId, Vec<ImageId>>,
+    /// How many of those that each leader needs are not built.
+    missing: BTreeMap<ImageId, usize>,
     /// Of leaders alone.
     states: BTreeMap<ImageId, State>,
     fail_fast: bool,
@@ -67,6 +73,15 @@ fn first_of_each_key<'a>(
         .collect()
 }
 
+/// Returns the first parts of pairs, in their order, by the second.
+fn inverted(pairs: impl Iterator<Item = (ImageId, ImageId)>) -> BTreeMap<ImageId, Vec<ImageId>> {
+    let mut by_second: BTreeMap<ImageId, Vec<ImageId>> = BTreeMap::new();
+    for (first, second) in pairs {
+        by_second.entry(second).or_default().push(first);
+    }
+    by_second
+}
+
 impl Schedule {
     /// Takes the images to build, each after those it needs. `fail_fast`: the first failure stops
     /// everything.
@@ -81,7 +96,13 @@ impl Schedule {
         let needs: BTreeMap<ImageId, BTreeSet<ImageId>> = needs.collect();
         Self {
             states: needs.keys().map(|id| (*id, State::Waiting)).collect(),
+            followers: inverted(leaders.iter().map(|(id, leader)| (*id, *leader))),
             leaders,
+            needed_by: inverted(needs.iter().flat_map(|(id, needed)| {
+                let needed = needed.iter();
+                needed.map(|needed| (*id, *needed))
+            })),
+            missing: needs.iter().map(|(id, all)| (*id, all.len())).collect(),
             needs,
             fail_fast,
             stopped: false,
@@ -95,13 +116,22 @@ impl Schedule {
 
     /// Begins with the images that wait for no other, and returns them.
     pub fn start(&mut self) -> Vec<ImageId> {
-        self.run_ready()
+        let ready = self.order().filter(|id| self.missing[id] == 0);
+        self.run(ready.collect())
     }
 
-    /// Notes that an image was built. Returns those that waited for nothing else, which begin now.
+    /// Notes that an image was built, once. Returns those that waited for nothing else, which begin now.
     pub fn built(&mut self, id: ImageId) -> Vec<ImageId> {
         self.states.insert(id, State::Built);
-        self.run_ready()
+        let mut ready = Vec::new();
+        for waiting in self.needed_by.get(&id).into_iter().flatten() {
+            let missing = self.missing.get_mut(waiting).expect("it is a leader");
+            *missing -= 1;
+            if *missing == 0 && self.states[waiting] == State::Waiting {
+                ready.push(*waiting);
+            }
+        }
+        self.run(ready)
     }
 
     /// Notes that an image failed. Returns the images that are skipped for that: those that need
@@ -129,11 +159,8 @@ impl Schedule {
     }
 
     /// Returns the images a leader stands for, itself among them.
-    pub fn followers(&self, leader: ImageId) -> Vec<ImageId> {
-        let all = self.leaders.iter();
-        all.filter(|(_, other)| **other == leader)
-            .map(|(id, _)| *id)
-            .collect()
+    pub fn followers(&self, leader: ImageId) -> &[ImageId] {
+        self.followers.get(&leader).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the state of every image. One whose leader failed is skipped because of it.
@@ -153,14 +180,8 @@ impl Schedule {
         self.leaders[&id]
     }
 
-    /// Begins with the images that wait and need nothing that is not built.
-    fn run_ready(&mut self) -> Vec<ImageId> {
-        let is_ready = |id: &ImageId| {
-            let mut needed = self.needs[id].iter();
-            self.states[id] == State::Waiting
-                && needed.all(|needed| self.states[needed] == State::Built)
-        };
-        let ready: Vec<ImageId> = self.order().filter(is_ready).collect();
+    /// Begins with images, and returns them.
+    fn run(&mut self, ready: Vec<ImageId>) -> Vec<ImageId> {
         for id in &ready {
             self.states.insert(*id, State::Running);
         }

@@ -51,6 +51,8 @@ pub struct Tracker {
 #[derive(Default)]
 struct Inner {
     steps: HashMap<String, Vec<Step>>,
+    /// The operations of each image, with the number of the step.
+    of_image: HashMap<String, BTreeMap<String, usize>>,
     /// Suites: the image and the title of each.
     suites: HashMap<String, (String, String)>,
     seen: HashMap<String, Seen>,
@@ -60,30 +62,29 @@ struct Inner {
 }
 
 impl Inner {
+    /// Returns the operations of an image: the number of the step, and what the engine reported.
+    fn operations(&self, image: &str) -> impl Iterator<Item = (usize, Option<&Seen>)> {
+        let operations = self.of_image.get(image).into_iter().flatten();
+        operations.map(|(digest, number)| (*number, self.seen.get(digest)))
+    }
+
     /// Returns whether the last step of an image has ended, and each that began.
     fn has_ended(&self, image: &str) -> bool {
         let mut last = (0, true);
-        for (digest, steps) in &self.steps {
-            for step in steps.iter().filter(|step| step.image == image) {
-                let seen = self.seen.get(digest);
-                let ended = seen.is_some_and(|seen| seen.done);
-                if !ended && seen.is_some_and(|seen| seen.begun) {
-                    return false;
-                }
-                last = last.max((step.number, ended));
+        for (number, seen) in self.operations(image) {
+            let ended = seen.is_some_and(|seen| seen.done);
+            if !ended && seen.is_some_and(|seen| seen.begun) {
+                return false;
             }
+            last = last.max((number, ended));
         }
         last.1
     }
 
     /// Returns how long the steps of an image ran.
     fn took(&self, image: &str) -> Duration {
-        let own = |steps: &Vec<Step>| steps.iter().any(|step| step.image == image);
-        self.steps
-            .iter()
-            .filter(|(_, steps)| own(steps))
-            .filter_map(|(digest, _)| self.seen.get(digest))
-            .flat_map(|seen| &seen.intervals)
+        let seen = self.operations(image).filter_map(|(_, seen)| seen);
+        seen.flat_map(|seen| &seen.intervals)
             .map(|(start, end)| end.saturating_sub(*start))
             .fold(Duration::ZERO, Duration::saturating_add)
     }
@@ -138,6 +139,8 @@ impl Tracker {
     /// Adds an operation as a step of an image. Images can share one.
     pub fn add(&self, digest: String, step: Step) {
         let mut inner = self.lock();
+        let operations = inner.of_image.entry(step.image.clone()).or_default();
+        operations.insert(digest.clone(), step.number);
         inner.steps.entry(digest).or_default().push(step);
     }
 
