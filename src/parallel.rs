@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// So few things take less time than to start a thread.
 const PER_THREAD: usize = 64;
 
+/// A thread takes so many at once.
+const BLOCK: usize = 16;
+
 /// More threads would wait for the disk or for memory.
 const MOST_THREADS: usize = 8;
 
@@ -18,16 +21,18 @@ pub fn map<T: Sync, R: Send>(list: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R
     if threads == 1 {
         return list.iter().map(work).collect();
     }
+    let blocks: Vec<&[T]> = list.chunks(BLOCK).collect();
     let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::with_capacity(list.len()));
+    let results = Mutex::new(Vec::with_capacity(blocks.len()));
     let run = || {
         let mut own = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(one) = list.get(index) else {
+            let Some(block) = blocks.get(index) else {
                 break;
             };
-            own.push((index, work(one)));
+            let made: Vec<R> = block.iter().map(&work).collect();
+            own.push((index, made));
         }
         let mut results = results.lock().expect("no code under this lock panics");
         results.extend(own);
@@ -42,7 +47,7 @@ pub fn map<T: Sync, R: Send>(list: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R
         .into_inner()
         .expect("no code under this lock panics");
     results.sort_unstable_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
+    results.into_iter().flat_map(|(_, made)| made).collect()
 }
 
 #[cfg(test)]

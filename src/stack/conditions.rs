@@ -1,6 +1,7 @@
 //! Values in `when:` that no image of any variant has: the step would be left out of all images without a word.
 
 use std::cell::RefCell;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Diagnostic, nearest};
@@ -32,6 +33,23 @@ impl Conditions {
         });
         condition.is_met |= found == Some(expected);
         condition.found.extend(found.map(str::to_owned));
+    }
+
+    /// Adds those of images that were read elsewhere.
+    pub fn merge(&self, others: Self) {
+        let mut all = self.0.borrow_mut();
+        for (span, other) in others.0.into_inner() {
+            match all.entry(span) {
+                Entry::Vacant(entry) => {
+                    entry.insert(other);
+                }
+                Entry::Occupied(entry) => {
+                    let condition = entry.into_mut();
+                    condition.is_met |= other.is_met;
+                    condition.found.extend(other.found);
+                }
+            }
+        }
     }
 
     /// Returns a warning for each value that no image has, if the variable cannot have it by the command line either, or has

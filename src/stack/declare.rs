@@ -205,11 +205,10 @@ impl<'a> SpecReader<'a> {
             variants: names.map(|name| name.as_str()).collect(),
             variant: node.variant.name.as_ref().map(|name| name.as_str()),
         };
-        let images = images
-            .iter()
-            .filter(|image| node.images.contains(image.name.as_str()))
-            .filter_map(|image| DeclaredImage::read(&scope, image));
-        let mut images: Vec<DeclaredImage> = images.collect();
+        let images = images.iter();
+        let images = images.filter(|image| node.images.contains(image.name.as_str()));
+        let images: Vec<&ImageNode> = images.collect();
+        let mut images = DeclaredImage::read_all(&scope, &images);
         add_triggered_files(&mut images, &reader, &paths);
         let declared = DeclaredVariant {
             variant: node.variant.clone(),

@@ -1,5 +1,6 @@
 //! One image as declared in one variant.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -26,8 +27,12 @@ use super::variables::Variables;
 use super::writable::{self, ImageWritable};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::name::{ImageName, Repository};
+use crate::parallel;
 use crate::source::Spanned;
 use crate::spec::node::{Entry, Key, Node};
+
+/// So many images are read before they are put into one list: they have about 1 KiB each.
+const AT_ONCE: usize = 1024;
 
 /// An image's declaration in the file.
 pub struct ImageNode<'a> {
@@ -37,6 +42,14 @@ pub struct ImageNode<'a> {
     pub name: ImageName,
     /// `None` if there is none, which is reported.
     pub node: Option<&'a Node>,
+}
+
+impl<'a> ImageNode<'a> {
+    /// Returns a key with its value.
+    fn entry(&self, key: &str) -> Option<&'a Entry> {
+        let mut entries = self.node.map(Node::entries).unwrap_or_default().iter();
+        entries.find(|entry| entry.key.text == key)
+    }
 }
 
 /// One image of one variant, with variables replaced; nothing is inherited yet.
@@ -90,6 +103,67 @@ impl DeclaredImage {
             Kind::Dockerfile(file) => Some(file),
             _ => None,
         }
+    }
+
+    /// Reads images on all processors; those without a mapping to read are left out.
+    pub fn read_all(scope: &Scope, images: &[&ImageNode]) -> Vec<Self> {
+        // What cannot be shared by threads is left out.
+        let &Top {
+            fields,
+            files,
+            overrides,
+            names,
+            registry,
+            ..
+        } = scope.top;
+        let &Scope {
+            variant,
+            key,
+            vars,
+            images: of_variant,
+            known,
+            ..
+        } = scope;
+        let alone = |image: &&ImageNode| {
+            // Faults are reported in the order of the file, and the texts that they are in have numbers: an image with a
+            // fault or a Dockerfile is read below.
+            if image.entry("dockerfile").is_some() {
+                return None;
+            }
+            let (problems, used) = (Problems::default(), RefCell::default());
+            let top = Top {
+                fields,
+                files,
+                overrides,
+                problems: &problems,
+                names,
+                used: &used,
+                registry,
+            };
+            let scope = Scope {
+                top: &top,
+                variant,
+                key,
+                vars,
+                images: of_variant,
+                known,
+            };
+            let read = Self::read(&scope, image);
+            (problems.is_empty()).then(|| (read, used.into_inner(), problems.conditions))
+        };
+        let mut all = Vec::with_capacity(images.len());
+        for part in images.chunks(AT_ONCE) {
+            let read = parallel::map(part, alone).into_iter().zip(part);
+            all.extend(read.filter_map(|(read, image)| match read {
+                Some((read, used, conditions)) => {
+                    scope.top.used.borrow_mut().extend(used);
+                    scope.top.problems.conditions.merge(conditions);
+                    read
+                }
+                None => Self::read(scope, image),
+            }));
+        }
+        all
     }
 
     /// Reads an image. Returns `None` if it has no mapping to read.
@@ -267,11 +341,7 @@ impl<'a> ImageReader<'a> {
 /// Returns an image of the spec as others of the variant can name it. Faults are reported when the image
 /// is read.
 pub fn known_image(scope: &Scope, image: &ImageNode) -> KnownImage {
-    let entries = image.node.map(Node::entries).unwrap_or_default();
-    let get = |key: &str| {
-        let entry = entries.iter().find(|entry| entry.key.text == key);
-        entry.map(|entry| &entry.value)
-    };
+    let get = |key: &str| image.entry(key).map(|entry| &entry.value);
     if get("repository").is_none() {
         let registry = scope.top.registry;
         return KnownImage {

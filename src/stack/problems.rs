@@ -64,6 +64,11 @@ impl Problems {
         }
     }
 
+    /// Whether no fault was found, and no text was attached.
+    pub fn is_empty(&self) -> bool {
+        self.list.borrow().is_empty() && self.sources.borrow().iter().next().is_none()
+    }
+
     /// Whether any of them is an error.
     pub fn has_errors(&self) -> bool {
         let list = self.list.borrow();

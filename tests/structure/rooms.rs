@@ -67,6 +67,7 @@ pub const ROOMS: &[Room] = &[
             "list",
             "source",
             "name",
+            "parallel",
             "path",
             "diagnostic",
             "checkout",

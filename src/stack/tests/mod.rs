@@ -8,6 +8,7 @@ mod dockerfile_names;
 mod dockerfiles;
 mod files;
 mod left_out;
+mod many;
 mod mounts;
 mod nulls;
 mod proofs;
