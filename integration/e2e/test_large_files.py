@@ -49,5 +49,5 @@ def test_operations_that_no_message_holds_are_an_error_of_the_image(make_stack):
     stack = make_stack(f"stack: many\ntags: [\"m-${{commit7}}\"]\nimages:\n  one:\n    base: BASE\n    steps:\n{steps}",
                        name="many")
     failed = stack.laminate("build", status=5)
-    assert "the operations have 17 MiB, and an engine accepts 16 MiB" in failed.err
+    assert "the operations have 17 MiB with those of the bases, and an engine accepts 16 MiB" in failed.err
     assert "specs.yml:4:3" in failed.err

@@ -7,6 +7,8 @@ use prost::Message as _;
 use serde::Deserialize;
 use tonic::Code;
 
+use super::MESSAGE_LIMIT;
+
 /// An engine that cannot be used, or an operation that it refused.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -37,6 +39,16 @@ pub enum Error {
     /// An operation failed.
     #[error("{0}")]
     Failed(Box<Failure>),
+    /// The operations of a request are too large for a message.
+    #[error(
+        "the operations have {} MiB with those of the bases, and an engine accepts {} MiB",
+        size.div_ceil(1 << 20),
+        MESSAGE_LIMIT >> 20
+    )]
+    TooLarge {
+        /// The size of the request, bytes.
+        size: usize,
+    },
     /// The engine has no space left.
     #[error("the engine's disk is full: {reason}")]
     DiskFull {

@@ -12,11 +12,12 @@ use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
 };
 use bollard_buildkit_proto::pb;
 use http::uri::PathAndQuery;
+use prost::Message as _;
 use tonic::client::Grpc;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 
-use super::{Client, Error};
+use super::{Client, Error, MESSAGE_LIMIT};
 use crate::llb::Platform;
 use crate::trace::{self, Track};
 
@@ -78,6 +79,15 @@ pub struct Converted {
     pub definition: pb::Definition,
     /// The config of the image, JSON.
     pub config: Vec<u8>,
+}
+
+/// Fails with [`Error::TooLarge`] if the engine would not accept a request: the connection would be lost.
+fn ensure_fits(request: &SolveRequest) -> Result<(), Error> {
+    let size = request.encoded_len();
+    if size > MESSAGE_LIMIT {
+        return Err(Error::TooLarge { size });
+    }
+    Ok(())
 }
 
 impl Gateway {
@@ -147,6 +157,7 @@ impl Gateway {
             evaluate: true,
             ..SolveRequest::default()
         };
+        ensure_fits(&request)?;
         let mut bridge = self.bridge.clone();
         let answer = bridge
             .solve(self.call(request))
@@ -171,6 +182,7 @@ impl Gateway {
             allow_result_array_ref: true,
             ..SolveRequest::default()
         };
+        ensure_fits(&request)?;
         let mut bridge = self.bridge.clone();
         let answer = bridge.solve(self.call(request)).await;
         let answer = answer.map_err(Error::from_status)?.into_inner().result;

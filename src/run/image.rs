@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use bollard_buildkit_proto::pb;
-use prost::Message as _;
 
 use super::base::{last_build, staged};
 use super::context::Context;
@@ -13,7 +12,7 @@ use super::names;
 use super::outcome::{FailedProcess, ImageError, StopReason};
 use super::programs;
 use super::track::Step;
-use crate::buildkit::{self, Failure, MESSAGE_LIMIT, Ref};
+use crate::buildkit::{self, Failure, Ref};
 use crate::compile::{
     BaseConfig, BaseState, Compiled, Compiler, DockerfileState, finished, process_of_step,
 };
@@ -23,7 +22,7 @@ use crate::llb::{Definition, Output, Platform};
 use crate::name::Reference;
 use crate::plan::KeptSteps;
 use crate::shown;
-use crate::source::{Sources, Span};
+use crate::source::Sources;
 use crate::stack::{self, Dockerfile, ImageId};
 use crate::trace::{self, Track};
 
@@ -41,9 +40,6 @@ pub struct BuiltImage {
     /// How many layers it has, those of its bases among them.
     pub layers: usize,
 }
-
-/// The most bytes of the other fields of the message that has the operations of an image.
-const OTHER_FIELDS: usize = 1 << 10;
 
 /// What an image is built on.
 pub enum ImageBase {
@@ -110,7 +106,6 @@ pub async fn build(
     };
     let (by_digest, shown) = track(context, &label, id, &of_dockerfile, &compiled, &definition);
     let (wanted, is_whole) = wanted(context, id, &shown, definition, &compiled.config)?;
-    check_size(context.image(id).name.span, &label, wanted.encoded_len())?;
     match context.gateway.solve(wanted).await {
         Ok(result) => {
             if is_whole {
@@ -127,24 +122,14 @@ pub async fn build(
         Err(buildkit::Error::Failed(failure)) => {
             Err(failed(context, id, (&compiled, &config), &by_digest, failure).await?)
         }
+        Err(error @ buildkit::Error::TooLarge { .. }) => {
+            let text = format!("image `{label}` has too many files in its steps: {error}");
+            let problem = Diagnostic::error(text).at(context.image(id).name.span, "this image");
+            let help = "put the files into a folder, and `copy` the folder in one step, or put the steps into a `group`";
+            Err(ImageError::Spec(Box::new(problem.help(help))).into())
+        }
         Err(error) => Err(StopReason::Run(error)),
     }
-}
-
-/// Fails if the operations of an image, `size` bytes, do not fit into the message that asks for them.
-fn check_size(span: Span, label: &str, size: usize) -> Result<(), ImageError> {
-    if size <= MESSAGE_LIMIT - OTHER_FIELDS {
-        return Ok(());
-    }
-    let text = format!(
-        "image `{label}` has too many files in its steps: with those of its bases, the operations have {} MiB, \
-         and an engine accepts {} MiB",
-        size.div_ceil(1 << 20),
-        MESSAGE_LIMIT >> 20
-    );
-    let problem = Diagnostic::error(text).at(span, "this image");
-    let help = "put the files into a folder, and `copy` the folder in one step, or put the steps into a `group`";
-    Err(ImageError::Spec(Box::new(problem.help(help))))
 }
 
 /// Returns what is solved of an image, and whether that is all of it: not if the user asks for the state at a step.

@@ -167,7 +167,7 @@ impl DeclaredImage {
     }
 
     /// Reads an image. Returns `None` if it has no mapping to read.
-    pub fn read(scope: &Scope, image: &ImageNode) -> Option<Self> {
+    fn read(scope: &Scope, image: &ImageNode) -> Option<Self> {
         let node = image.node?;
         let none = Variables::default();
         let plain = Reader::new(&none, scope.top.problems);

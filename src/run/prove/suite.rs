@@ -104,6 +104,7 @@ async fn run(
                             ..failed(reason(&failure, &vertex))
                         }
                     }
+                    Err(error @ buildkit::Error::TooLarge { .. }) => failed(error.to_string()),
                     Err(error) => return Err(error),
                 },
                 // The suite's own watch stops it. If that does not, dropping the call stops the step.
