@@ -42,12 +42,10 @@ pub struct Schedule {
     leaders: BTreeMap<ImageId, ImageId>,
     /// The images that each leader stands for, itself among them.
     followers: BTreeMap<ImageId, Vec<ImageId>>,
-    /// The leaders that each leader needs.
+    /// The leaders that each leader needs and that are not built.
     needs: BTreeMap<ImageId, BTreeSet<ImageId>>,
     /// The leaders that need each leader.
     needed_by: BTreeMap<ImageId, Vec<ImageId>>,
-    /// How many of those that each leader needs are not built.
-    missing: BTreeMap<ImageId, usize>,
     /// Of leaders alone.
     states: BTreeMap<ImageId, State>,
     fail_fast: bool,
@@ -102,7 +100,6 @@ impl Schedule {
                 let needed = needed.iter();
                 needed.map(|needed| (*id, *needed))
             })),
-            missing: needs.iter().map(|(id, all)| (*id, all.len())).collect(),
             needs,
             fail_fast,
             stopped: false,
@@ -116,18 +113,18 @@ impl Schedule {
 
     /// Begins with the images that wait for no other, and returns them.
     pub fn start(&mut self) -> Vec<ImageId> {
-        let ready = self.order().filter(|id| self.missing[id] == 0);
+        let ready = self.order().filter(|id| self.needs[id].is_empty());
         self.run(ready.collect())
     }
 
-    /// Notes that an image was built, once. Returns those that waited for nothing else, which begin now.
+    /// Notes that an image was built. Returns those that waited for nothing else, which begin now.
     pub fn built(&mut self, id: ImageId) -> Vec<ImageId> {
         self.states.insert(id, State::Built);
         let mut ready = Vec::new();
         for waiting in self.needed_by.get(&id).into_iter().flatten() {
-            let missing = self.missing.get_mut(waiting).expect("it is a leader");
-            *missing -= 1;
-            if *missing == 0 && self.states[waiting] == State::Waiting {
+            let needed = self.needs.get_mut(waiting).expect("it is a leader");
+            needed.remove(&id);
+            if needed.is_empty() && self.states[waiting] == State::Waiting {
                 ready.push(*waiting);
             }
         }
