@@ -393,11 +393,8 @@ fn variable_names(
     images: &[ImageNode],
     variants: &[VariantNode],
 ) -> BTreeSet<String> {
-    let of_images = images.iter().filter_map(|image| {
-        let entries = image.node?.entries();
-        let vars = entries.iter().find(|entry| entry.key.text == "vars");
-        vars.map(|entry| &entry.value)
-    });
+    let of_images = images.iter().filter_map(|image| image.entry("vars"));
+    let of_images = of_images.map(|entry| &entry.value);
     let of_variants = variants.iter().filter_map(|variant| variant.vars);
     let all = top
         .get("vars")

@@ -46,7 +46,7 @@ pub struct ImageNode<'a> {
 
 impl<'a> ImageNode<'a> {
     /// Returns a key with its value.
-    fn entry(&self, key: &str) -> Option<&'a Entry> {
+    pub fn entry(&self, key: &str) -> Option<&'a Entry> {
         let mut entries = self.node.map(Node::entries).unwrap_or_default().iter();
         entries.find(|entry| entry.key.text == key)
     }
@@ -185,7 +185,7 @@ impl DeclaredImage {
                 plain.unknown_key(&entry.key, &what, &IMAGE_KEYS, &NOT_OF_IMAGE);
             }
         }
-        let vars = entries.iter().find(|entry| entry.key.text == "vars");
+        let vars = image.entry("vars");
         let variables = scope.variables(Some((&image.name, vars.map(|entry| &entry.value))));
         let paths = Paths {
             files: scope.top.files,
@@ -208,12 +208,8 @@ impl DeclaredImage {
 }
 
 impl<'a> ImageReader<'a> {
-    fn entry(&self, key: &str) -> Option<&'a Entry> {
-        self.entries.iter().find(|entry| entry.key.text == key)
-    }
-
     fn get(&self, key: &str) -> Option<&'a Node> {
-        self.entry(key).map(|entry| &entry.value)
+        self.image.entry(key).map(|entry| &entry.value)
     }
 
     /// Reads the value of a key, if the image has it.
@@ -270,10 +266,10 @@ impl<'a> ImageReader<'a> {
             paths: self.paths,
             images: &self.images(),
         };
-        let Some(entry) = self.entry("dockerfile") else {
+        let Some(entry) = self.image.entry("dockerfile") else {
             return (self.base().map(DeclaredBase::Image), self.steps(&step));
         };
-        if let Some(base) = self.entry("base") {
+        if let Some(base) = self.image.entry("base") {
             let keys = [entry, base].map(|it| (it.key.text.as_str(), it.key.span));
             let what = format!("image `{}`", self.image.name);
             let problem = Diagnostic::conflict(keys[0], keys[1], &what);
@@ -289,7 +285,7 @@ impl<'a> ImageReader<'a> {
     }
 
     fn steps(&self, step: &StepReader) -> Vec<Step> {
-        let short = SHORT.iter().filter_map(|key| self.entry(key));
+        let short = SHORT.iter().filter_map(|key| self.image.entry(key));
         let mut steps: Vec<Step> = short.filter_map(|entry| step.short(entry)).collect();
         if let Some(node) = self.get("steps") {
             steps.extend(step.steps(node));
