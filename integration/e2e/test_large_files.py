@@ -49,5 +49,15 @@ def test_operations_that_no_message_holds_are_an_error_of_the_image(make_stack):
     stack = make_stack(f"stack: many\ntags: [\"m-${{commit7}}\"]\nimages:\n  one:\n    base: BASE\n    steps:\n{steps}",
                        name="many")
     failed = stack.laminate("build", status=5)
-    assert "the operations have 17 MiB with those of the bases, and an engine accepts 16 MiB" in failed.err
+    assert "the operations with those of the bases have 17 MiB, and an engine accepts 16 MiB" in failed.err
     assert "specs.yml:4:3" in failed.err
+
+
+def test_configs_that_no_message_holds_are_an_error_until_some_are_built(make_stack):
+    images = "".join(f"  i{number}: {{ base: BASE, config: {{ labels: {{ number: \"{number}\", text: \"{'x' * 300_000}\" }} }} }}\n"
+                     for number in range(60))
+    stack = make_stack(f"stack: wide\ntags: [\"w-${{commit7}}\"]\nimages:\n{images}", name="wide")
+    failed = stack.laminate("build", "--push", status=4)
+    assert "the configs of the images have 18 MiB, and an engine accepts 16 MiB" in failed.err
+    stack.laminate("build", *[f"i{number}" for number in range(30)])
+    stack.laminate("build", "--push")

@@ -39,14 +39,16 @@ pub enum Error {
     /// An operation failed.
     #[error("{0}")]
     Failed(Box<Failure>),
-    /// The operations of a request are too large for a message.
+    /// A message is too large.
     #[error(
-        "the operations have {} MiB with those of the bases, and an engine accepts {} MiB",
+        "{what} have {} MiB, and an engine accepts {} MiB",
         size.div_ceil(1 << 20),
         MESSAGE_LIMIT >> 20
     )]
     TooLarge {
-        /// The size of the request, bytes.
+        /// What it has, a plural.
+        what: &'static str,
+        /// Its size, bytes.
         size: usize,
     },
     /// The engine has no space left.

@@ -12,7 +12,6 @@ use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
 };
 use bollard_buildkit_proto::pb;
 use http::uri::PathAndQuery;
-use prost::Message as _;
 use tonic::client::Grpc;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
@@ -29,6 +28,9 @@ const BUILD_ID: &str = "buildkit-controlapi-buildid";
 
 /// The header that joins traces: <https://www.w3.org/TR/trace-context/>. The engine reads it in each call.
 const TRACE_PARENT: &str = "traceparent";
+
+/// What is large in a request that is.
+const OPERATIONS: &str = "the operations with those of the bases";
 
 /// Capabilities that a daemon must have (frontend/gateway/pb/caps.go, solver/pb/caps.go).
 const NEEDED: [&str; 7] = [
@@ -81,11 +83,12 @@ pub struct Converted {
     pub config: Vec<u8>,
 }
 
-/// Fails with [`Error::TooLarge`] if the engine would not accept a request: the connection would be lost.
-fn ensure_fits(request: &SolveRequest) -> Result<(), Error> {
+/// Fails with [`Error::TooLarge`] if the engine would not accept a request: the connection would be lost. `what` is the
+/// part of it that is large.
+pub(super) fn ensure_fits(request: &impl prost::Message, what: &'static str) -> Result<(), Error> {
     let size = request.encoded_len();
     if size > MESSAGE_LIMIT {
-        return Err(Error::TooLarge { size });
+        return Err(Error::TooLarge { what, size });
     }
     Ok(())
 }
@@ -157,7 +160,7 @@ impl Gateway {
             evaluate: true,
             ..SolveRequest::default()
         };
-        ensure_fits(&request)?;
+        ensure_fits(&request, OPERATIONS)?;
         let mut bridge = self.bridge.clone();
         let answer = bridge
             .solve(self.call(request))
@@ -182,7 +185,7 @@ impl Gateway {
             allow_result_array_ref: true,
             ..SolveRequest::default()
         };
-        ensure_fits(&request)?;
+        ensure_fits(&request, OPERATIONS)?;
         let mut bridge = self.bridge.clone();
         let answer = bridge.solve(self.call(request)).await;
         let answer = answer.map_err(Error::from_status)?.into_inner().result;

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::gateway::ensure_fits;
 use super::session::Session;
 use super::status::Warnings;
 use super::{Client, Error, Failure, Gateway, Ref, Services, Update, unique};
@@ -169,7 +170,13 @@ where
         Ok(Built {
             returned: Some(returned),
             value,
-        }) => (returned.into_request(), None, Some(value)),
+        }) => {
+            let request = returned.into_request();
+            match ensure_fits(&request, "the configs of the images") {
+                Ok(()) => (request, None, Some(value)),
+                Err(error) => (end_with(&error), Some(error), None),
+            }
+        }
         Ok(Built {
             returned: None,
             value,

@@ -245,6 +245,8 @@ impl From<buildkit::Error> for Failure {
             ),
             buildkit::Error::DiskFull { .. } => Self::from_error(Exit::Environment, error)
                 .help("free space where the engine keeps its state, for example with `buildctl prune`"),
+            buildkit::Error::TooLarge { .. } => Self::from_error(Exit::Environment, error)
+                .help("build some of the images first, with `laminate build NAME…`"),
             error => Self::from_error(Exit::Environment, error),
         }
     }
