@@ -194,7 +194,6 @@ fn reason(output: &Output) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
     use std::sync::Arc;
 
     use serde_json::json;
@@ -203,9 +202,15 @@ mod tests {
 
     fn program(folder: &Path, script: &str) -> Loader {
         let path = folder.join("docker");
-        fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
-        let mode = std::fs::Permissions::from_mode(0o755);
-        fs_err::set_permissions(&path, mode).expect("set");
+        // A process that another test starts would inherit a file that is open for writing here, which cannot be run then.
+        let mut writer = std::process::Command::new("sh");
+        writer.args([
+            "-c",
+            r#"printf '#!/bin/sh\n%s\n' "$2" >"$1" && chmod 755 "$1""#,
+            "sh",
+        ]);
+        let written = writer.arg(&path).arg(script).status();
+        assert!(written.expect("started").success());
         Loader {
             name: "docker",
             path,
