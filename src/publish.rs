@@ -1,7 +1,7 @@
 //! Tags what a run made: in staging, so that it is found again and no garbage collector deletes it, and with
 //! the immutable tags of its own repository.
 //!
-//! [`stage`], [`place`] and [`Placed::tag`] are called by `build`. Layers do not pass through this machine unless the
+//! [`push`], [`read`], [`stage`], [`place`] and [`Placed::tag`] are called by `build`. Layers do not pass through this machine unless the
 //! registry refuses to mount them, and a manifest keeps its bytes.
 
 mod error;
@@ -83,19 +83,39 @@ fn parse(repository: &Repository, manifest: &Manifest) -> Result<Image, Error> {
     })
 }
 
-/// The tags of staging that are still to be written. Images are not tagged before it is done.
-pub type Tagging = LocalBoxFuture<'static, Result<(), Error>>;
+/// The images of a run.
+pub struct Exported {
+    /// The index of all images.
+    pub index: Manifest,
+    /// Each image with its key and its manifest.
+    pub images: Vec<(ImageId, Digest, Manifest)>,
+    /// Whether the images have the tags of their keys, which are not read back yet.
+    pub are_tagged: bool,
+}
 
-/// Reads the images of a run from its index. What is returned with them tags the index `run-<run>` and each image
-/// `key-<key>`. `exported` is the image and its key by the platform variant that stands for it in the index.
-pub async fn stage(
+/// Writes the manifests of images to staging, which has their blobs, under the tags of their keys. [`stage`] reads them back.
+pub async fn push(
+    registry: &Registry,
+    staging: &Repository,
+    images: &[(Tag, Manifest)],
+) -> Result<(), registry::Error> {
+    let _span = trace::span(Track::Tags, || "push the manifests".to_owned());
+    let written = images.iter().map(|(tag, manifest)| {
+        let at = Locator::Tag(tag.clone());
+        async move { registry.put_manifest_unread(staging, &at, manifest).await }
+    });
+    try_join_all(written).await.map(|_| ())
+}
+
+/// Reads the images of a run, which the engine pushed, from their index. `exported` is the image and its key by the platform
+/// variant that stands for it in the index.
+pub async fn read(
     registry: &Registry,
     staging: &Repository,
     run: &Tag,
     index: &Digest,
     exported: &BTreeMap<String, (ImageId, Digest)>,
-    events: &Events,
-) -> Result<(BTreeMap<ImageId, Staged>, Tagging), Error> {
+) -> Result<Exported, Error> {
     let whole = pushed(registry, staging, index).await?;
     let index = Index::parse(&whole.bytes).map_err(|source| Error::Index {
         repository: staging.clone(),
@@ -112,39 +132,63 @@ pub async fn stage(
                 variant: variant.clone(),
             })?;
             let manifest = pushed(registry, staging, &child.digest).await?;
-            let staged = Staged {
-                digest: child.digest.clone(),
-                size: parse(staging, &manifest)?.size(),
-                manifest: Some(manifest.clone()),
-            };
-            Ok::<_, Error>((*id, staged, (tags::key(key), manifest)))
+            Ok::<_, Error>((*id, key.clone(), manifest))
         }
     }));
+    Ok(Exported {
+        images: read.await?,
+        index: whole,
+        are_tagged: false,
+    })
+}
+
+/// The tags of staging that are still to be written. Images are not tagged before it is done.
+pub type Tagging = LocalBoxFuture<'static, Result<(), Error>>;
+
+/// Returns the images of a run as staging has them, and what tags the index `run-<run>` and each image `key-<key>`.
+pub fn stage(
+    registry: &Registry,
+    staging: &Repository,
+    run: &Tag,
+    exported: Exported,
+    events: &Events,
+) -> Result<(BTreeMap<ImageId, Staged>, Tagging), Error> {
+    let Exported {
+        index,
+        images,
+        are_tagged,
+    } = exported;
     let (mut staged, mut keys) = (BTreeMap::new(), Vec::new());
-    for (id, image, key) in read.await? {
+    for (id, key, manifest) in images {
+        let image = Staged {
+            digest: manifest.digest.clone(),
+            size: parse(staging, &manifest)?.size(),
+            manifest: Some(manifest.clone()),
+        };
         staged.insert(id, image);
-        keys.push(key);
+        keys.push((tags::key(&key), manifest));
     }
     let (registry, staging, events) = (registry.clone(), staging.clone(), events.clone());
     let run = Locator::Tag(run.clone());
     let tagging = async move {
-        let tagged = async { Ok(registry.put_manifest(&staging, &run, &whole).await?) };
-        let keys = keys.iter();
-        let keys = try_join_all(keys.map(|key| tag_key(&registry, &staging, key, &events)));
-        tokio::try_join!(tagged, keys).map(|_| ())
+        let tagged = async { Ok(registry.put_manifest(&staging, &run, &index).await?) };
+        let keys = keys.iter().map(async |(tag, manifest)| {
+            let at = Locator::Tag(tag.clone());
+            let tagged = if are_tagged {
+                registry.read_back_manifest(&staging, &at, manifest).await
+            } else {
+                registry.put_manifest(&staging, &at, manifest).await
+            };
+            key_tagged(tagged, &events)
+        });
+        tokio::try_join!(tagged, try_join_all(keys)).map(|_| ())
     };
     Ok((staged, tagging.boxed_local()))
 }
 
-/// Tags an image of staging with its key.
-async fn tag_key(
-    registry: &Registry,
-    staging: &Repository,
-    (tag, manifest): &(Tag, Manifest),
-    events: &Events,
-) -> Result<(), Error> {
-    let at = Locator::Tag(tag.clone());
-    match registry.put_manifest(staging, &at, manifest).await {
+/// Judges how an image of staging was tagged with its key.
+fn key_tagged(tagged: Result<(), registry::Error>, events: &Events) -> Result<(), Error> {
+    match tagged {
         // With `--no-reuse` the tag may be on other bytes, and another run may have built the key a moment ago. The index
         // of the run keeps the new ones.
         Err(error @ (registry::Error::Immutable { .. } | registry::Error::Overwritten { .. })) => {
@@ -153,7 +197,7 @@ async fn tag_key(
             });
             Ok(())
         }
-        put => Ok(put?),
+        tagged => Ok(tagged?),
     }
 }
 

@@ -16,7 +16,8 @@ pub use crate::event::{Event, Events};
 /// The engine's client.
 pub mod buildkit {
     pub use crate::buildkit::{
-        Built, Client, Error, Exporter, Request, Returned, Services, Solved, Update, solve,
+        Built, Client, Error, Export, Exported, Exporter, Request, Returned, Services, Update,
+        solve,
     };
 }
 
@@ -72,7 +73,7 @@ pub mod plan {
 
 /// Tags of images.
 pub mod publish {
-    pub use crate::publish::{Error, ImageTags, stage};
+    pub use crate::publish::{Error, ImageTags, read, stage};
 
     use crate::event::Events;
     use crate::name::Repository;

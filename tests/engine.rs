@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use crate::support::needed::needed;
 use laminate::testing::buildkit::{
-    Built, Client, Error, Exporter, Request, Returned, Services, Solved, Update, solve,
+    Built, Client, Error, Export, Exported, Exporter, Request, Returned, Services, Update, solve,
 };
 use laminate::testing::llb::{
     self, Definition, Exec, Graph, Meta, Mount, MountKind, Network, Origin, Output, Sharing, Source,
 };
+use laminate::testing::name::Digest;
 use tokio_util::sync::CancellationToken;
 
 struct World {
@@ -106,6 +107,19 @@ fn exported(returned: Returned) -> Built<()> {
 
 const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","config":{"Env":["A=b"]}}"#;
 
+/// Lets the engine push the manifests.
+async fn to_the_engine(_: Exported) -> Option<()> {
+    None
+}
+
+/// Returns the digest of what was exported, by the answer of the engine.
+fn digest(export: &Export<()>) -> Option<&str> {
+    match export {
+        Export::Done { response } => response.get("containerimage.digest").map(String::as_str),
+        Export::TakenOver(()) => None,
+    }
+}
+
 /// The status responses of a solve.
 type Responses = Arc<Mutex<Vec<Vec<Update>>>>;
 
@@ -130,12 +144,13 @@ fn two_images(world: &World) -> (Request, [String; 2]) {
     (request, ids)
 }
 
-/// Solves two images, and a step that fails. Returns the answer, with the step's error as its value.
-async fn solve_two_and_a_failure(
+/// Solves two images, and a step that fails. Returns what became of the export, and the step's error.
+async fn solve_two_and_a_failure<P>(
     world: &World,
     bad: Definition,
     responses: &Responses,
-) -> Solved<Option<Error>> {
+    take_over: impl AsyncFnOnce(Exported) -> Option<P>,
+) -> (Export<P>, Option<Error>) {
     let mut graph = graph();
     let root = base(&mut graph, world);
     let one = run(&mut graph, root, "echo one >/one", 11, vec![]);
@@ -143,7 +158,7 @@ async fn solve_two_and_a_failure(
     let [one, two] = [one, two].map(|output| graph.marshal(output));
     let (request, ids) = two_images(world);
     let seen = responses.clone();
-    solve(
+    let solved = solve(
         &world.client,
         request,
         move |list| seen.lock().expect("no panic").push(list),
@@ -165,9 +180,58 @@ async fn solve_two_and_a_failure(
                 value: bad.err(),
             })
         },
+        take_over,
     )
     .await
-    .expect("a solve")
+    .expect("a solve");
+    (solved.export, solved.value)
+}
+
+/// Returns the operation of a step that fails.
+fn failing(world: &World) -> Definition {
+    let mut graph = graph();
+    let root = base(&mut graph, world);
+    let bad = run(&mut graph, root, "echo last words >&2; exit 7", 13, vec![]);
+    with_text(graph.marshal(bad))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_are_there_to_be_read_before_the_engine_has_pushed_them() {
+    let Some(world) = world("manifests").await else {
+        return;
+    };
+    let read = async |exported: Exported| {
+        let index = exported.read(&exported.index).await.expect("the index");
+        let index: serde_json::Value = serde_json::from_slice(&index).expect("JSON");
+        let mut layers = Vec::new();
+        for entry in index["manifests"].as_array().expect("a list") {
+            let digest = entry["digest"].as_str().expect("a digest");
+            let digest = Digest::parse(digest).expect("valid");
+            let manifest = exported.read(&digest).await.expect("a manifest");
+            let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
+            layers.push(manifest["layers"].as_array().expect("a list").len());
+        }
+        let missing = exported.read(&Digest::of(b"missing")).await;
+        assert!(missing.is_err());
+        Some(layers)
+    };
+    for _ in 0..2 {
+        let responses = Responses::default();
+        let solved = solve_two_and_a_failure(&world, failing(&world), &responses, read).await;
+        let Export::TakenOver(layers) = solved.0 else {
+            panic!("the engine pushed them: {:?}", solved.0);
+        };
+        assert!(layers.len() == 2 && layers[0] == layers[1], "{layers:?}");
+        let responses = responses.lock().expect("no panic");
+        let errors = responses
+            .iter()
+            .flatten()
+            .filter_map(|update| match update {
+                Update::Vertex(vertex) if vertex.error.contains("canceled") => Some(&vertex.name),
+                _ => None,
+            });
+        assert_eq!(errors.count(), 0, "that the solve is ended is not reported");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,20 +239,14 @@ async fn one_solve_gives_several_images_and_a_failure_stops_no_other() {
     let Some(world) = world("several").await else {
         return;
     };
-    let mut graph = graph();
-    let root = base(&mut graph, &world);
-    let bad = run(&mut graph, root, "echo last words >&2; exit 7", 13, vec![]);
-    let bad = with_text(graph.marshal(bad));
+    let bad = failing(&world);
     let vertices = bad.digests.keys().cloned().collect::<Vec<_>>();
     let responses = Responses::default();
-    let solved = solve_two_and_a_failure(&world, bad, &responses).await;
-    assert!(
-        solved.response["containerimage.digest"].starts_with("sha256:"),
-        "{:?}",
-        solved.response
-    );
+    let (export, error) = solve_two_and_a_failure(&world, bad, &responses, to_the_engine).await;
+    let exported = digest(&export).unwrap_or_default();
+    assert!(exported.starts_with("sha256:"), "{export:?}");
 
-    let Some(Error::Failed(failure)) = solved.value else {
+    let Some(Error::Failed(failure)) = error else {
         panic!("the third fails");
     };
     assert_eq!(failure.exit_code, Some(7));
@@ -290,6 +348,7 @@ async fn an_archive_comes_through_the_session_with_a_secret_on_the_way() {
                 metadata: BTreeMap::from([config]),
             }))
         },
+        to_the_engine,
     )
     .await
     .expect("a solve");
@@ -333,6 +392,7 @@ async fn cancelling_stops_what_runs() {
             gateway.solve(made.pb).await?;
             Ok(exported(Returned::default()))
         },
+        to_the_engine,
     )
     .await;
     assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
@@ -362,6 +422,7 @@ async fn a_wrong_exporter_ends_the_solve_at_once() {
         |_| {},
         &CancellationToken::new(),
         |_| async { Ok(exported(Returned::default())) },
+        to_the_engine,
     )
     .await;
     let error = ended.expect_err("no such exporter").to_string();
@@ -384,9 +445,10 @@ async fn a_build_of_nothing_gives_its_value_and_no_export() {
                 value: 7,
             })
         },
+        to_the_engine,
     )
     .await
     .expect("it is not an error");
     assert_eq!(solved.value, 7);
-    assert!(solved.response.is_empty(), "{:?}", solved.response);
+    assert_eq!(digest(&solved.export), None);
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::fake::{Effect, Fake, Mounts};
 use laminate::testing::name::{Digest, Repository, Tag};
 use laminate::testing::plan::TagDigests;
-use laminate::testing::publish::{Error, ImageTags, publish, stage};
+use laminate::testing::publish::{Error, ImageTags, publish, read, stage};
 use laminate::testing::registry::{Locator, Manifest, Options, Registry};
 use laminate::testing::spec::ImageId;
 use laminate::testing::{Event, Events};
@@ -389,16 +389,11 @@ async fn a_run_is_found_again_by_its_keys() {
     let wanted = BTreeMap::from([("x0".to_owned(), (ImageId(0), key.clone()))]);
     // A registry may show late what the engine pushed.
     fake.answer(3, "GET", "ns/staging/manifests/sha256:", 404, "");
-    let (staged, tagging) = stage(
-        &registry,
-        &staging,
-        &tag("run-1"),
-        &index.digest,
-        &wanted,
-        &Events::none(),
-    )
-    .await
-    .expect("staged");
+    let run = tag("run-1");
+    let exported = read(&registry, &staging, &run, &index.digest, &wanted).await;
+    let exported = exported.expect("read");
+    let staged = stage(&registry, &staging, &run, exported, &Events::none());
+    let (staged, tagging) = staged.expect("staged");
     tagging.await.expect("tagged");
     assert_eq!(staged[&ImageId(0)].digest, digest);
     assert_eq!(staged[&ImageId(0)].size, 13 + 14 + 12, "config and layers");
@@ -413,15 +408,8 @@ async fn a_run_is_found_again_by_its_keys() {
     );
     // An index that lacks what was built is not taken for done.
     let wanted = BTreeMap::from([("x1".to_owned(), (ImageId(1), key))]);
-    let lacks = stage(
-        &registry,
-        &staging,
-        &tag("run-2"),
-        &index.digest,
-        &wanted,
-        &Events::none(),
-    )
-    .await;
-    let lacks = lacks.map(|(staged, _)| staged);
+    let run = tag("run-2");
+    let lacks = read(&registry, &staging, &run, &index.digest, &wanted).await;
+    let lacks = lacks.map(|exported| exported.index);
     assert!(matches!(lacks, Err(Error::NotInIndex { .. })), "{lacks:?}");
 }

@@ -22,17 +22,19 @@ for name in names:
 
 
 @pytest.fixture(scope="module")
-def built(make_stack, engine):
-    """The stack, the answer of its build, and how many solves it took. The engine's history has no record of it."""
+def built(make_stack, engine, registry):
+    """The stack, the answer of its build, how many solves it took, and what the registry was asked. The engine's history has no
+    record of it."""
     stack = make_stack(SPEC)
     before, history = engine.solves(), engine.history()
-    answer = stack.laminate("build", "--push")
+    with registry.recorded() as requests:
+        answer = stack.laminate("build", "--push")
     assert engine.history() == history
-    return stack, answer, engine.solves() - before
+    return stack, answer, engine.solves() - before, requests
 
 
 def test_fifty_images_are_one_solve_and_siblings_overlap(built):
-    stack, answer, solves = built
+    stack, answer, solves, _ = built
     assert (answer.json["solves"], solves) == (1, 1)
     assert answer.actions() == {name: "built" for name in names}
     spans = {}
@@ -46,8 +48,20 @@ def test_fifty_images_are_one_solve_and_siblings_overlap(built):
         assert overlaps, f"no two images of level {depth} ran at the same time: {level}"
 
 
+def test_manifests_are_pushed_at_the_same_time_and_not_read(built):
+    """The engine would push one after the other, with a HEAD and a PUT by digest for each."""
+    stack, answer, _, requests = built
+    staging = f"/v2/{stack.repository('fifty')}/manifests/"
+    images = {image["digest"] for image in answer.json["images"]}
+    asked = [method for method, path, _ in requests.all if path.startswith(staging) and path.removeprefix(staging) in images]
+    assert "GET" not in asked
+    assert asked.count("PUT") < len(names) / 2, asked
+    tagged = [path for method, path, _ in requests.all if method == "PUT" and path.startswith(f"{staging}key-")]
+    assert len(tagged) == len(names)
+
+
 def test_a_second_build_solves_nothing(built, engine):
-    stack, _, _ = built
+    stack, *_ = built
     before = engine.solves()
     answer = stack.laminate("build", "--push")
     assert set(answer.actions().values()) == {"reused"}

@@ -104,6 +104,7 @@ impl<'a> Prepared<'a> {
             external: self.job.gathered.external.clone(),
             compression: self.job.stack.compression(),
             staging: self.staging.clone(),
+            push_manifests: None,
             archive: archive.cloned(),
             lists: environment.lists.clone(),
             suites: environment.suites,

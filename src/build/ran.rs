@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{FutureExt as _, join_all};
 
 use super::engine::Engine;
 use super::error::Error;
@@ -15,7 +15,7 @@ use crate::export::{self, Target};
 use crate::name::{Digest, Tag};
 use crate::plan::{Action, Planned};
 use crate::publish::{self, Staged, Tagging};
-use crate::run::{self, Outcome, Report};
+use crate::run::{self, Manifests, Outcome, PushManifests, Report};
 use crate::stack::{ImageId, Step, Suite};
 use crate::staging::Built;
 use crate::tags;
@@ -61,6 +61,10 @@ impl<'a> Prepared<'a> {
             return Ok(ran);
         }
         let mut options = self.run_options(engine_archive.as_ref())?;
+        // The archive ends with the solve.
+        if engine_archive.is_none() {
+            options.push_manifests = self.push_manifests();
+        }
         self.announce();
         let span = trace::span(Track::Command, || "prepare".to_owned());
         let probing = self.job.interrupt.unless_cancelled(Box::pin(self.probe()));
@@ -92,6 +96,29 @@ impl<'a> Prepared<'a> {
 }
 
 impl Prepared<'_> {
+    /// Returns what pushes the manifests of the run's images to staging.
+    fn push_manifests(&self) -> Option<PushManifests> {
+        let (registry, staging) = (self.job.registry.clone(), self.staging.clone()?);
+        let keyed = self.job.plan.images.iter().filter_map(|planned| {
+            let keyed = planned.keyed.as_ref()?;
+            Some((planned.id, tags::key(&keyed.key)))
+        });
+        let keys: BTreeMap<ImageId, Tag> = keyed.collect();
+        Some(Box::new(move |manifests| {
+            let images = manifests.images.into_iter();
+            let images = images.map(|(id, manifest)| Some((keys.get(&id)?.clone(), manifest)));
+            let images: Option<Vec<_>> = images.collect();
+            let (registry, staging) = (registry.clone(), staging.clone());
+            let pushing = async move {
+                match images {
+                    Some(images) => publish::push(&registry, &staging, &images).await.is_ok(),
+                    None => false,
+                }
+            };
+            pushing.boxed_local()
+        }))
+    }
+
     /// Adds the tools that steps and suites use.
     pub(super) async fn bring_tools(&self, options: &mut run::Options) -> Result<(), Error> {
         let uv = self.tool(tool::Kind::Uv, Step::uses_uv);
@@ -165,24 +192,32 @@ impl<'a> Ran<'a> {
         tags::run(&self.prepared.run)
     }
 
-    /// Reads what was pushed, which is to be tagged; also if siblings failed.
+    /// Reads what was pushed, unless it is known, which is to be tagged; also if siblings failed.
     pub async fn stage(&mut self) -> Result<(), Error> {
         let _span = trace::span(Track::Command, || "stage images".to_owned());
         let Prepared { job, staging, .. } = &self.prepared;
         let (Some(staging), Some(index)) = (staging, &self.report.index) else {
             return Ok(());
         };
-        let planned = |id: &ImageId| &job.plan.images[id.0];
-        let mut exported = BTreeMap::new();
-        for (variant, id) in &self.report.exported {
-            if let Some(keyed) = &planned(id).keyed {
-                exported.insert(variant.clone(), (*id, keyed.key.clone()));
-            }
-        }
+        let key = |id: &ImageId| Some(job.plan.images[id.0].keyed.as_ref()?.key.clone());
         let run = self.run_tag();
-        let staging_images =
-            publish::stage(job.registry, staging, &run, index, &exported, job.events);
-        let (staged, tagging) = staging_images.await?;
+        let exported = match self.report.manifests.take() {
+            Some(Manifests { index, images }) => publish::Exported {
+                index,
+                images: (images.into_iter())
+                    .filter_map(|(id, manifest)| Some((id, key(&id)?, manifest)))
+                    .collect(),
+                are_tagged: true,
+            },
+            None => {
+                let exported = self.report.exported.iter();
+                let exported = exported
+                    .filter_map(|(variant, id)| Some((variant.clone(), (*id, key(id)?))))
+                    .collect();
+                publish::read(job.registry, staging, &run, index, &exported).await?
+            }
+        };
+        let (staged, tagging) = publish::stage(job.registry, staging, &run, exported, job.events)?;
         self.tagging = Some(tagging);
         for (id, leader) in &self.prepared.leaders {
             if let Some(staged) = staged.get(leader) {

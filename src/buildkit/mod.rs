@@ -9,6 +9,7 @@
 mod address;
 mod connect;
 mod container;
+mod content;
 mod ended;
 mod engine;
 mod error;
@@ -22,6 +23,7 @@ mod status;
 pub use address::Address;
 pub use connect::Client;
 pub use container::{Container, Input, Process};
+pub use content::Exported;
 pub use ended::{Ended, NOT_FOUND, OutputStream};
 pub use engine::{EngineError, Notice, Options as EngineOptions, PrivateEngine, exec_engine};
 #[cfg(test)]
@@ -29,7 +31,7 @@ pub use error::SourceLocation;
 pub use error::{Error, Failure, reason};
 pub use gateway::{FileEntry, FileKind, FrontendRequest, Gateway, Ref};
 pub use session::{CredentialSource, Services};
-pub use solve::{Built, Exporter, Request, Returned, Solved, solve};
+pub use solve::{Built, Export, Exporter, Request, Returned, Solved, solve};
 pub use status::{Update, Vertex};
 
 /// The longest message that is sent and received, bytes; the daemon has the same limit both ways

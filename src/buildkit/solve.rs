@@ -8,13 +8,15 @@ use std::time::Duration;
 use bollard_buildkit_proto::moby::buildkit::v1 as control;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::{self, RefMap, ReturnRequest, result};
 use serde_json::json;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::content::Watched;
 use super::gateway::ensure_fits;
 use super::session::Session;
 use super::status::Warnings;
-use super::{Client, Error, Failure, Gateway, Ref, Services, Update, unique};
+use super::{Client, Error, Exported, Failure, Gateway, Ref, Services, Update, unique};
 use crate::llb::Platform;
 use crate::trace::{self, Track};
 
@@ -58,11 +60,23 @@ pub struct Built<T> {
 
 /// A build that came to its end.
 #[derive(Clone, Debug)]
-pub struct Solved<T> {
-    /// The exporters' answers: `containerimage.digest` and the like. Empty without an export.
-    pub response: BTreeMap<String, String>,
+pub struct Solved<T, P> {
+    /// What became of the export.
+    pub export: Export<P>,
     /// What the gateway calls made.
     pub value: T,
+}
+
+/// How an export ended.
+#[derive(Clone, Debug)]
+pub enum Export<P> {
+    /// The engine has done it.
+    Done {
+        /// The exporters' answers: `containerimage.digest` and the like. Empty without an export.
+        response: BTreeMap<String, String>,
+    },
+    /// The engine has pushed all blobs, and the caller the manifests.
+    TakenOver(P),
 }
 
 /// How long an engine may take to open a session.
@@ -74,15 +88,19 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Runs one build: exactly one `Control.Solve`. `build` makes the gateway calls; what it returns is
 /// exported, and its error ends the solve with that error.
 ///
+/// The engine pushes the manifests of many images one after the other. When it has pushed their blobs, `take_over` may
+/// push the manifests: if it returns something first, the solve ends. If it returns `None`, the engine goes on.
+///
 /// `updates` gets what each status response of the daemon contains. When `cancel` fires, running steps
 /// are stopped and [`Error::Cancelled`] is returned.
-pub async fn solve<T, Build, Building>(
+pub async fn solve<T, P, Build, Building>(
     client: &Client,
     request: Request,
     updates: impl Fn(Vec<Update>) + Send + 'static,
     cancel: &CancellationToken,
     build: Build,
-) -> Result<Solved<T>, Error>
+    take_over: impl AsyncFnOnce(Exported) -> Option<P>,
+) -> Result<Solved<T, P>, Error>
 where
     Build: FnOnce(Gateway) -> Building,
     Building: Future<Output = Result<Built<T>, Error>>,
@@ -120,11 +138,26 @@ where
         ..control::SolveRequest::default()
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(watch(client.clone(), reference.clone(), updates));
+    let (pushed, blobs_pushed) = oneshot::channel();
+    tasks.spawn(watch(client.clone(), reference.clone(), updates, pushed));
 
     let parent = span.parent();
     let gateway = Gateway::new(client, &reference, parent.as_deref());
-    let solved = attend(client, gateway, message, &session, cancel, build).await;
+    let take_over = (blobs_pushed, take_over);
+    let solved = attend(
+        client,
+        gateway,
+        message,
+        (&session, cancel),
+        build,
+        take_over,
+    )
+    .await;
+    let is_taken_over = |solved: &Solved<T, P>| matches!(solved.export, Export::TakenOver(_));
+    if solved.as_ref().is_ok_and(is_taken_over) {
+        // That the engine was stopped is not a fault to report.
+        tasks.shutdown().await;
+    }
     drop(session);
     // The stream ends with the job; a daemon that forgets to end it is not waited for.
     let _late =
@@ -136,14 +169,17 @@ type Answer = Result<tonic::Response<control::SolveResponse>, Error>;
 
 /// The solve and the gateway calls. Both end with this future: calls that are dropped stop their
 /// steps, those that only lose their solve do not.
-async fn attend<T, Build, Building>(
+async fn attend<T, P, Build, Building>(
     client: &Client,
     gateway: Gateway,
     message: control::SolveRequest,
-    session: &Session,
-    cancel: &CancellationToken,
+    (session, cancel): (&Session, &CancellationToken),
     build: Build,
-) -> Result<Solved<T>, Error>
+    take_over: (
+        oneshot::Receiver<Exported>,
+        impl AsyncFnOnce(Exported) -> Option<P>,
+    ),
+) -> Result<Solved<T, P>, Error>
 where
     Build: FnOnce(Gateway) -> Building,
     Building: Future<Output = Result<Built<T>, Error>>,
@@ -189,22 +225,58 @@ where
     };
     let is_export = failed.is_none();
     let _span = trace::span(Track::Engine, || "export and end".to_owned());
-    let ended = tokio::select! {
+    let ending = end(&gateway, request, failed, &mut solving);
+    let exported = tokio::select! {
         biased;
         () = cancel.cancelled() => return Err(Error::Cancelled),
         reason = session.lost() => return Err(Error::Lost { reason }),
-        ended = end(&gateway, request, failed, &mut solving) => ended,
+        exported = exported(ending, take_over) => exported,
     };
-    let response = match ended {
-        Ok(answer) => answer.into_inner().exporter_response.into_iter().collect(),
+    let export = match exported {
+        Ok(export) => export,
         Err(error) if is_export || value.is_none() => return Err(error),
         // The caller asked for no export.
-        Err(_) => BTreeMap::new(),
+        Err(_) => Export::Done {
+            response: BTreeMap::new(),
+        },
     };
     let value = value.ok_or_else(|| Error::Protocol {
         reason: "the solve succeeded although its build failed".to_owned(),
     })?;
-    Ok(Solved { response, value })
+    Ok(Solved { export, value })
+}
+
+/// Waits for the end of an export: that of the engine, or that of the caller once it has taken over.
+async fn exported<P>(
+    ending: impl Future<Output = Answer>,
+    (pushed, take_over): (
+        oneshot::Receiver<Exported>,
+        impl AsyncFnOnce(Exported) -> Option<P>,
+    ),
+) -> Result<Export<P>, Error> {
+    let mut ending = pin!(ending);
+    let done = |answer: tonic::Response<control::SolveResponse>| Export::Done {
+        response: answer.into_inner().exporter_response.into_iter().collect(),
+    };
+    let pushed = tokio::select! {
+        biased;
+        ended = &mut ending => return ended.map(done),
+        Ok(pushed) = pushed => pushed,
+    };
+    let mut taking_over = pin!(take_over(pushed));
+    let answer = tokio::select! {
+        biased;
+        taken_over = &mut taking_over => match taken_over {
+            Some(manifests) => return Ok(Export::TakenOver(manifests)),
+            None => return ending.await.map(done),
+        },
+        ended = &mut ending => ended?,
+    };
+    // What the caller has begun to write is not written twice.
+    Ok(match taking_over.await {
+        Some(manifests) => Export::TakenOver(manifests),
+        None => done(answer),
+    })
 }
 
 /// The request that ends a build with an error.
@@ -299,15 +371,32 @@ impl Returned {
     }
 }
 
-async fn watch(client: Client, reference: String, updates: impl Fn(Vec<Update>)) {
+/// Passes on what the engine reports of a build, and to `pushed` the index of its images when their blobs are pushed.
+async fn watch(
+    client: Client,
+    reference: String,
+    updates: impl Fn(Vec<Update>),
+    pushed: oneshot::Sender<Exported>,
+) {
     let request = control::StatusRequest { r#ref: reference };
     // Without a status the build goes on; the solve reports what fails.
     let Ok(answer) = client.control().status(request).await else {
         return;
     };
     let mut stream = answer.into_inner();
-    let mut warnings = Warnings::default();
+    let (mut warnings, mut watched) = (Warnings::default(), Watched::default());
+    let mut pushed = Some(pushed);
     while let Ok(Some(response)) = stream.message().await {
+        let index = response
+            .statuses
+            .iter()
+            .find_map(|status| watched.pushed(status));
+        if let Some(index) = index
+            && let Some(pushed) = pushed.take()
+        {
+            // It is not needed once the solve has ended.
+            let _ended = pushed.send(Exported::new(index, &client));
+        }
         updates(warnings.updates(response));
     }
 }

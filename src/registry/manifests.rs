@@ -251,6 +251,31 @@ impl Registry {
             .await
     }
 
+    /// Writes a manifest as [`put_manifest`](Self::put_manifest) does; the caller reads it back with
+    /// [`read_back_manifest`](Self::read_back_manifest).
+    pub async fn put_manifest_unread(
+        &self,
+        repository: &Repository,
+        at: &Locator,
+        manifest: &Manifest,
+    ) -> Result<(), Error> {
+        self.write(repository, at, manifest, &Before::Unknown, ReadBack::Later)
+            .await
+    }
+
+    /// Reads back a manifest that was written.
+    pub async fn read_back_manifest(
+        &self,
+        repository: &Repository,
+        at: &Locator,
+        manifest: &Manifest,
+    ) -> Result<(), Error> {
+        let attempt = attempt(Operation::WriteManifest, repository, &suffix(at));
+        let expected = (&manifest.digest, &Before::Unknown);
+        self.read_back(repository, at, attempt, expected, ReadBack::Now)
+            .await
+    }
+
     /// Writes a manifest, and reads it back when that is asked for.
     pub(super) async fn write(
         &self,

@@ -13,6 +13,7 @@ pub mod fuzz;
 mod image;
 mod interactive;
 mod listed;
+mod manifests;
 mod names;
 mod options;
 mod outcome;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use context::Context;
 use drive::drive;
 pub use interactive::{Command, Interactive, Place, STEP_NAMES, StepName, has_step, steps_help};
+pub use manifests::{Manifests, PushManifests};
 pub use options::Options;
 use outcome::StopReason;
 pub use outcome::{FailedProcess, ImageError, Outcome, Proven, Report};
@@ -37,7 +39,7 @@ pub use schedule::leaders;
 use schedule::{Entry, Schedule, State};
 use track::Tracker;
 
-use crate::buildkit::{self, Client, Solved};
+use crate::buildkit::{self, Client, Export, Solved};
 use crate::compile::CA_SECRET;
 use crate::event::Events;
 use crate::mask::Mask;
@@ -67,6 +69,9 @@ pub async fn run(
     let request = export::request(options, numbers.len(), plan.builds());
     let tracker = Arc::new(Tracker::new(events.clone(), mask(options)));
     let watcher = tracker.clone();
+    let variants: BTreeMap<String, ImageId> = (numbers.iter())
+        .map(|(id, number)| (export::variant(*number), *id))
+        .collect();
     let solved = buildkit::solve(
         client,
         request,
@@ -93,17 +98,24 @@ pub async fn run(
                 value: (done, process),
             })
         },
+        async |exported| {
+            let push = options.push_manifests.as_ref()?;
+            let manifests = Manifests::read(&exported, &variants).await.ok().flatten()?;
+            push(manifests.clone()).await.then_some(manifests)
+        },
     )
     .await;
     let Solved {
-        response,
+        export,
         value: (value, process),
     } = solved?;
     tracker.end();
-    let index = if value.built.is_empty() || options.interactive.is_some() {
-        None
-    } else {
-        Some(index(&response)?)
+    let (index, manifests) = match export {
+        Export::TakenOver(manifests) => (Some(manifests.index.digest.clone()), Some(manifests)),
+        Export::Done { .. } if value.built.is_empty() || options.interactive.is_some() => {
+            (None, None)
+        }
+        Export::Done { response } => (Some(index(&response)?), None),
     };
     let exported = value
         .built
@@ -111,6 +123,7 @@ pub async fn run(
         .map(|id| (export::variant(numbers[id]), *id));
     Ok(Report {
         index,
+        manifests,
         exported: exported.collect(),
         images: outcomes(plan, &tracker, &value.schedule, value.errors),
         proven: value.proven,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::base::ExternalDigests;
 use super::interactive::Interactive;
+use super::manifests::PushManifests;
 use crate::buildkit::Services;
 use crate::compile::StepEnvironment;
 use crate::llb::Platform;
@@ -30,6 +31,8 @@ pub struct Options {
     pub compression: Compression,
     /// Receives the images by digest.
     pub staging: Option<Repository>,
+    /// Pushes the manifests of the images once staging has the blobs: the engine pushes one after the other.
+    pub push_manifests: Option<PushManifests>,
     /// Receives the images as an OCI archive, open for writing.
     pub archive: Option<Arc<File>>,
     /// The folder of lists of images' files, see [`Lists`](super::listed::Lists).

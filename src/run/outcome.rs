@@ -10,6 +10,7 @@ use crate::diagnostic::Diagnostic;
 use crate::evidence::{Checks, Info, Verdict};
 use crate::name::Digest;
 use crate::run::listed::Pending;
+use crate::run::manifests::Manifests;
 use crate::stack::ImageId;
 
 /// The result of a run.
@@ -19,6 +20,8 @@ pub struct Report {
     pub images: BTreeMap<ImageId, Outcome>,
     /// The index of what was exported; `None` if no image was built.
     pub index: Option<Digest>,
+    /// The manifests of what was exported, if [`Options::push_manifests`](super::Options::push_manifests) pushed them.
+    pub manifests: Option<Manifests>,
     /// The variant that each image has as its platform in that index.
     pub exported: BTreeMap<String, ImageId>,
     /// What ran on each image.

@@ -167,6 +167,7 @@ pub const ROOMS: &[Room] = &[
             "interrupt",
             "disk",
             "terminal",
+            "oci",
             "evidence",
             "stack",
             "plan",

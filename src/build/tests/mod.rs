@@ -7,6 +7,7 @@ mod phases;
 mod preparing;
 mod probing;
 mod proofs;
+mod pushing;
 mod races;
 mod releases;
 
@@ -28,7 +29,7 @@ use crate::llb::{Platform, Proxy};
 use crate::name::{Commit, Digest, Repository, Tag};
 use crate::plan::{Action, Facts, KeyFacts, Keys, Periods, Plan, Planned, TagDigests};
 use crate::record::StoredRelease;
-use crate::registry::{self, Credentials, Registry};
+use crate::registry::{self, Credentials, Manifest, Registry};
 use crate::release::refs::{Caller, Denied};
 use crate::run::{self, ImageError, Outcome, Report};
 use crate::stack::{ImageId, Stack};
@@ -236,7 +237,7 @@ impl World {
 
     /// Lets staging have an image, as a run before this one left it.
     fn store(&mut self, name: &str) -> Digest {
-        let digest = push(&self.fake, name).manifest.0;
+        let digest = push(&self.fake, name);
         self.facts.stored.insert(self.key(name), digest.clone());
         digest
     }
@@ -269,13 +270,8 @@ struct Built {
     fault: Option<Error>,
 }
 
-/// An image in staging.
-struct PushedImage {
-    manifest: (Digest, usize),
-}
-
-/// Puts an image into staging: a config, and a layer of 10 bytes.
-fn push(fake: &Fake, name: &str) -> PushedImage {
+/// Puts the blobs of an image into staging: a config, and a layer of 10 bytes. Returns its manifest.
+fn push_blobs(fake: &Fake, name: &str) -> Manifest {
     let blob = |bytes: &[u8]| {
         let digest = fake.add_blob("ns/demo", bytes);
         json!({ "mediaType": "application/octet-stream", "digest": digest, "size": bytes.len() })
@@ -285,11 +281,14 @@ fn push(fake: &Fake, name: &str) -> PushedImage {
         "config": blob(format!("config of {name}").as_bytes()),
         "layers": [blob(b"0123456789")],
     });
-    let bytes = manifest.to_string().into_bytes();
-    fake.add_manifest("ns/demo", &format!("pushed-{name}"), &bytes);
-    PushedImage {
-        manifest: (Digest::of(&bytes), bytes.len()),
-    }
+    Manifest::new(manifest.to_string().into_bytes(), OCI)
+}
+
+/// Puts an image into staging.
+fn push(fake: &Fake, name: &str) -> Digest {
+    let manifest = push_blobs(fake, name);
+    fake.add_manifest("ns/demo", &format!("pushed-{name}"), &manifest.bytes);
+    manifest.digest
 }
 
 /// An engine that builds every image and passes every suite except those set to fail.
@@ -301,6 +300,8 @@ struct Pushing<'a> {
     skips_proofs: bool,
     /// What is in the config of each image beside its name.
     bytes: &'a str,
+    /// Whether it pushes manifests before laminate can.
+    pushes_manifests: bool,
     calls: Cell<u32>,
 }
 
@@ -312,6 +313,7 @@ impl<'a> Pushing<'a> {
             failing_suites: Vec::new(),
             skips_proofs: false,
             bytes: "",
+            pushes_manifests: false,
             calls: Cell::new(0),
         }
     }
@@ -370,7 +372,7 @@ impl Engine for Pushing<'_> {
             solves: 1,
             ..Report::default()
         };
-        let mut manifests = Vec::new();
+        let mut images = BTreeMap::new();
         for planned in &plan.images {
             let name = stack[planned.id].name.value.as_str();
             if matches!(planned.action, Action::Build { .. }) {
@@ -390,29 +392,54 @@ impl Engine for Pushing<'_> {
                     continue;
                 }
                 if leaders[&planned.id] == planned.id && options.staging.is_some() {
-                    let variant = format!("x{}", manifests.len());
-                    let image = push(self.fake, &format!("{name}{}", self.bytes));
-                    let (digest, size) = image.manifest;
-                    manifests.push(json!({
-                        "mediaType": OCI, "digest": digest.as_str(), "size": size,
-                        "platform": { "os": "linux", "architecture": "amd64", "variant": variant },
-                    }));
-                    report.exported.insert(variant, planned.id);
+                    let manifest = push_blobs(self.fake, &format!("{name}{}", self.bytes));
+                    images.insert(planned.id, manifest);
                 }
             }
             if planned.proofs.runs() {
                 report.proven.insert(planned.id, self.proven(planned));
             }
         }
-        if !manifests.is_empty() {
-            let index = json!({
-                "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
-                "manifests": manifests,
-            });
-            let bytes = index.to_string().into_bytes();
-            self.fake.add_manifest("ns/demo", "pushed-index", &bytes);
-            report.index = Some(Digest::of(&bytes));
+        if !images.is_empty() {
+            self.export(images, options, &mut report).await;
         }
         Ok(report)
+    }
+}
+
+impl Pushing<'_> {
+    /// Exports images, whose blobs staging has. laminate or the engine pushes their manifests.
+    async fn export(
+        &self,
+        images: BTreeMap<ImageId, Manifest>,
+        options: &run::Options,
+        report: &mut Report,
+    ) {
+        let mut entries = Vec::new();
+        for (number, (id, manifest)) in images.iter().enumerate() {
+            let variant = format!("x{number}");
+            entries.push(json!({
+                "mediaType": OCI, "digest": manifest.digest.as_str(), "size": manifest.bytes.len(),
+                "platform": { "os": "linux", "architecture": "amd64", "variant": variant },
+            }));
+            report.exported.insert(variant, *id);
+        }
+        let index_type = "application/vnd.oci.image.index.v1+json";
+        let index = json!({ "schemaVersion": 2, "mediaType": index_type, "manifests": entries })
+            .to_string();
+        let index = Manifest::new(index.into_bytes(), index_type);
+        report.index = Some(index.digest.clone());
+        let manifests = run::Manifests { index, images };
+        if let Some(push) = &options.push_manifests
+            && !self.pushes_manifests
+            && push(manifests.clone()).await
+        {
+            report.manifests = Some(manifests);
+            return;
+        }
+        for manifest in manifests.images.values().chain([&manifests.index]) {
+            let tag = format!("pushed-{}", manifest.digest.short());
+            self.fake.add_manifest("ns/demo", &tag, &manifest.bytes);
+        }
     }
 }

@@ -222,7 +222,11 @@ async fn images_that_staging_does_not_show_end_the_build() {
     let world = World::start(PAIR).await;
     let images = "ns/demo/manifests/sha256:";
     world.fake.answer(usize::MAX, "GET", images, 404, "");
-    let error = world.build(&Pushing::new(&world.fake)).await;
+    let engine = Pushing {
+        pushes_manifests: true,
+        ..Pushing::new(&world.fake)
+    };
+    let error = world.build(&engine).await;
     assert!(matches!(error, Err(Error::Publish(_))), "{error:?}");
 }
 

@@ -130,7 +130,7 @@ async fn a_repository_of_the_last_release_is_asked_with_one_request() {
         assert!(built.published);
         assert_eq!(world.fake.state().open_uploads, Vec::<String>::new());
         let log = world.fake.state().log.split_off(before);
-        let staged = log.iter().position(|line| line.contains("key-"));
+        let staged = log.iter().position(|line| line.contains("/run-"));
         let probes = &log[..staged.expect("staged")];
         let closed = probes.iter().filter(|line| line.starts_with("DELETE"));
         assert_eq!(closed.count(), opened, "{mounts:?}: {probes:#?}");

@@ -25,7 +25,7 @@ fn run_of(fake: &Arc<Fake>, bytes: &str, contest: Duration) -> World {
     world.registry = registry.expect("a client");
     world.options.push = true;
     for name in NAMES {
-        let digest = push(fake, &format!("{name}{bytes}")).manifest.0;
+        let digest = push(fake, &format!("{name}{bytes}"));
         world.facts.stored.insert(world.key(name), digest);
     }
     world
@@ -148,7 +148,7 @@ async fn a_key_that_another_run_builds_as_well_does_not_end_the_build() {
     let spec = format!("stack: demo\nregistry: HOST/ns\nimages:\n{image}\n");
     let mut world = World::start(&spec).await;
     world.options.push = true;
-    let theirs = push(&world.fake, "theirs").manifest.0;
+    let theirs = push(&world.fake, "theirs");
     let tag = tags::key(&world.key("base"));
     world.fake.fault(
         1,
