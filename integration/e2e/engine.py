@@ -2,6 +2,7 @@
 import socket
 import subprocess
 import threading
+import time
 import urllib.request
 
 
@@ -13,7 +14,13 @@ class Engine:
         self.metrics = metrics
 
     def solves(self):
-        """Returns how many solves have ended, of all clients."""
+        """Returns how many solves have ended, of all clients. One that a client has ended is counted a moment later."""
+        count = None
+        while count != (count := self._counted()):
+            time.sleep(0.2)
+        return count
+
+    def _counted(self):
         with urllib.request.urlopen(f"http://{self.metrics}/metrics") as answer:
             lines = answer.read().decode().splitlines()
         counters = [line for line in lines if line.startswith("rpc_server_call_duration_seconds_count{")]
