@@ -221,6 +221,12 @@ pub struct ImageTags {
     pub in_place: BTreeSet<Digest>,
 }
 
+/// Returns the layers of an image, the lowest first; `None` for what is not one.
+pub fn layers(manifest: &Manifest) -> Option<Vec<Digest>> {
+    let image = Image::parse(&manifest.bytes).ok()?;
+    Some(image.layers.into_iter().map(|layer| layer.digest).collect())
+}
+
 /// Returns the blobs of an image; none of what is not one.
 pub fn blobs(manifest: &Manifest) -> Vec<Digest> {
     let image = Image::parse(&manifest.bytes).ok();

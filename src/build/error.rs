@@ -120,12 +120,25 @@ pub enum Error {
     /// A document in staging, such as the release, cannot be read or written.
     #[error(transparent)]
     Staging(#[from] staging::Error),
+    /// Images are on another build of their base than the one that would be tagged.
+    #[error("nothing was tagged: {}", other_bases(.images))]
+    OtherBase {
+        /// The label of each image and of its base; at least one.
+        images: Vec<(String, String)>,
+    },
     /// Images could not be staged or tagged.
     #[error(transparent)]
     Publish(#[from] publish::Error),
     /// The archive could not be written.
     #[error(transparent)]
     Export(#[from] export::Error),
+}
+
+fn other_bases(images: &[(String, String)]) -> String {
+    let images = images.iter().map(|(image, base)| {
+        format!("image `{image}` was built on another build of `{base}` than the one that staging has now")
+    });
+    images.collect::<Vec<_>>().join("; ")
 }
 
 fn causes(errors: &[registry::Error]) -> String {

@@ -11,6 +11,7 @@ use crate::name::{Digest, Repository};
 use crate::plan::Planned;
 use crate::publish::{self, ImageTags};
 use crate::registry::Manifest;
+use crate::stack::Base;
 use crate::staging::{Announcement, ReleaseParts, Staging};
 
 /// A run whose images are tagged, if that was asked for and everything passed.
@@ -98,10 +99,11 @@ async fn tag(
     };
     let placed = job.interrupt.unless_cancelled(placing).await;
     let ((mut manifests, placed), announced) = placed.ok_or(Error::Cancelled)??;
-    let tagging = job.interrupt.begin_tagging(TagSet::Build);
-    let tagging = tagging.ok_or(Error::Cancelled)?;
     let new = placed.manifests().cloned();
     manifests.extend(new.map(|manifest| (manifest.digest.clone(), manifest)));
+    check_bases(proven, &manifests)?;
+    let tagging = job.interrupt.begin_tagging(TagSet::Build);
+    let tagging = tagging.ok_or(Error::Cancelled)?;
     let is_first = async {
         match &announced {
             Some(announced) => documents.is_first(announced).await,
@@ -127,6 +129,41 @@ async fn tag(
         announced: announced.filter(|_| is_unrecorded),
         release,
     })
+}
+
+/// Fails if an image does not begin with the layers of its base: equal keys can have different bytes, so it may be on another
+/// build of the base than the one that is tagged. `manifests` are those that are known; what the last release has is not
+/// checked again.
+fn check_bases(proven: &Proven<'_>, manifests: &BTreeMap<Digest, Manifest>) -> Result<(), Error> {
+    let ran = &proven.ran;
+    let job = ran.prepared.job;
+    let near = job.gathered.near.as_ref();
+    let released = near.into_iter().flat_map(|near| &near.release.images);
+    let released: BTreeSet<&Digest> = released.map(|image| &image.digest).collect();
+    let layers = |planned: &Planned, digest: &Digest| {
+        let staged = ran.staged.get(&planned.id);
+        let staged = staged.and_then(|staged| staged.manifest.as_ref());
+        publish::layers(staged.or_else(|| manifests.get(digest))?)
+    };
+    let is_on_another = |planned: &Planned| {
+        let image = &job.stack[planned.id];
+        let Base::Image(base) = &image.base else {
+            return None;
+        };
+        let base = &job.plan.images[base.0];
+        let (digest, below) = (ran.digest(planned)?, ran.digest(base)?);
+        let was_checked = released.contains(&digest) && released.contains(&below);
+        if was_checked || image.dockerfile().is_some() {
+            return None;
+        }
+        let (layers, below) = (layers(planned, &digest)?, layers(base, &below)?);
+        (!layers.starts_with(&below)).then(|| (planned.label.clone(), base.label.clone()))
+    };
+    let images: Vec<_> = job.plan.images.iter().filter_map(is_on_another).collect();
+    if images.is_empty() {
+        return Ok(());
+    }
+    Err(Error::OtherBase { images })
 }
 
 /// Announces that this run publishes its commit, unless all tags and the release are there.

@@ -35,6 +35,9 @@ use crate::run::{self, ImageError, Outcome, Report};
 use crate::stack::{ImageId, Stack};
 use crate::testing::fake::Fake;
 
+/// The layer of an image, if a test does not have another.
+const LAYER: &str = "0123456789";
+
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const BASE: &str =
@@ -270,8 +273,8 @@ struct Built {
     fault: Option<Error>,
 }
 
-/// Puts the blobs of an image into staging: a config, and a layer of 10 bytes. Returns its manifest.
-fn push_blobs(fake: &Fake, name: &str) -> Manifest {
+/// Puts the blobs of an image into staging: a config, and a layer. Returns its manifest.
+fn push_blobs(fake: &Fake, name: &str, layer: &str) -> Manifest {
     let blob = |bytes: &[u8]| {
         let digest = fake.add_blob("ns/demo", bytes);
         json!({ "mediaType": "application/octet-stream", "digest": digest, "size": bytes.len() })
@@ -279,14 +282,14 @@ fn push_blobs(fake: &Fake, name: &str) -> Manifest {
     let manifest = json!({
         "schemaVersion": 2, "mediaType": OCI,
         "config": blob(format!("config of {name}").as_bytes()),
-        "layers": [blob(b"0123456789")],
+        "layers": [blob(layer.as_bytes())],
     });
     Manifest::new(manifest.to_string().into_bytes(), OCI)
 }
 
 /// Puts an image into staging.
 fn push(fake: &Fake, name: &str) -> Digest {
-    let manifest = push_blobs(fake, name);
+    let manifest = push_blobs(fake, name, LAYER);
     fake.add_manifest("ns/demo", &format!("pushed-{name}"), &manifest.bytes);
     manifest.digest
 }
@@ -300,6 +303,8 @@ struct Pushing<'a> {
     skips_proofs: bool,
     /// What is in the config of each image beside its name.
     bytes: &'a str,
+    /// The layer of each image.
+    layer: &'a str,
     /// Whether it pushes manifests before laminate can.
     pushes_manifests: bool,
     calls: Cell<u32>,
@@ -313,6 +318,7 @@ impl<'a> Pushing<'a> {
             failing_suites: Vec::new(),
             skips_proofs: false,
             bytes: "",
+            layer: LAYER,
             pushes_manifests: false,
             calls: Cell::new(0),
         }
@@ -392,7 +398,8 @@ impl Engine for Pushing<'_> {
                     continue;
                 }
                 if leaders[&planned.id] == planned.id && options.staging.is_some() {
-                    let manifest = push_blobs(self.fake, &format!("{name}{}", self.bytes));
+                    let manifest =
+                        push_blobs(self.fake, &format!("{name}{}", self.bytes), self.layer);
                     images.insert(planned.id, manifest);
                 }
             }

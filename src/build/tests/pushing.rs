@@ -87,6 +87,29 @@ async fn the_engine_pushes_what_the_registry_refuses_from_laminate() {
 }
 
 #[tokio::test]
+async fn an_image_on_another_build_of_its_base_is_not_published() {
+    for (layer, is_other) in [(LAYER, false), ("9876543210", true)] {
+        let mut world = pair().await;
+        // The base is built again with the same key, and the child is reused.
+        world.store("child");
+        let engine = Pushing {
+            layer,
+            ..Pushing::new(&world.fake)
+        };
+        let built = world.build(&engine).await.expect("a build");
+        let found = matches!(&built.fault, Some(Error::OtherBase { images })
+            if *images == [("child".to_owned(), "base".to_owned())]);
+        assert_eq!(
+            (found, built.published),
+            (is_other, !is_other),
+            "{:?}",
+            built.fault
+        );
+        assert_eq!(world.tags() == [None, None], is_other);
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_cannot_move_is_a_warning() {
     let world = pair().await;
     let body = r#"{"errors": [{"code": "TAG_IMMUTABLE", "message": "tag is immutable"}]}"#;

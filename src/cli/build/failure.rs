@@ -51,6 +51,13 @@ impl From<Error> for Failure {
             }
             Error::CannotPush { .. } => Self::new(Exit::Environment, text)
                 .help("create the repositories, or let the account push to them; or build into an archive with --export oci:FILE"),
+            Error::OtherBase { images } => {
+                let images: Vec<String> = images.iter().map(|(image, _)| format!("{image}+")).collect();
+                Self::new(Exit::Publish, text).help(format!(
+                    "run `laminate build --push --no-reuse {}`, which builds these images and those based on them again",
+                    images.join(" ")
+                ))
+            }
             Error::Staged(staging::Error::Registry(registry::Error::Immutable { .. })) => {
                 Self::new(Exit::Environment, text).help("except the tags `state`, `evidence-*`, `gate-*`, `*-current` and `*-aborted` of staging from immutability")
             }
