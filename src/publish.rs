@@ -171,7 +171,6 @@ pub fn stage(
     let (registry, staging, events) = (registry.clone(), staging.clone(), events.clone());
     let run = Locator::Tag(run.clone());
     let tagging = async move {
-        let tagged = async { Ok(registry.put_manifest(&staging, &run, &index).await?) };
         let keys = keys.iter().map(async |(tag, manifest)| {
             let at = Locator::Tag(tag.clone());
             let tagged = if are_tagged {
@@ -179,15 +178,28 @@ pub fn stage(
             } else {
                 registry.put_manifest(&staging, &at, manifest).await
             };
-            key_tagged(tagged, &events)
+            let is_tagged = key_tagged(tagged, &events)?;
+            if are_tagged && !is_tagged {
+                // Its tag was all that kept it.
+                let at = Locator::Digest(manifest.digest.clone());
+                registry.put_manifest(&staging, &at, manifest).await?;
+            }
+            Ok::<_, Error>(())
         });
-        tokio::try_join!(tagged, try_join_all(keys)).map(|_| ())
+        let keys = try_join_all(keys);
+        let index = async { Ok(registry.put_manifest(&staging, &run, &index).await?) };
+        if are_tagged {
+            // A registry takes an index when it shows its images.
+            keys.await?;
+            return index.await;
+        }
+        tokio::try_join!(index, keys).map(|_| ())
     };
     Ok((staged, tagging.boxed_local()))
 }
 
-/// Judges how an image of staging was tagged with its key.
-fn key_tagged(tagged: Result<(), registry::Error>, events: &Events) -> Result<(), Error> {
+/// Returns whether an image of staging is tagged with its key; that the tag is at other bytes is reported.
+fn key_tagged(tagged: Result<(), registry::Error>, events: &Events) -> Result<bool, Error> {
     match tagged {
         // With `--no-reuse` the tag may be on other bytes, and another run may have built the key a moment ago. The index
         // of the run keeps the new ones.
@@ -195,9 +207,9 @@ fn key_tagged(tagged: Result<(), registry::Error>, events: &Events) -> Result<()
             events.send(Event::Warning {
                 text: format!("{error}; later builds reuse the image that was built before"),
             });
-            Ok(())
+            Ok(false)
         }
-        tagged => Ok(tagged?),
+        tagged => Ok(tagged.map(|()| true)?),
     }
 }
 

@@ -264,19 +264,20 @@ async fn exported<P>(
         Ok(pushed) = pushed => pushed,
     };
     let mut taking_over = pin!(take_over(pushed));
-    let answer = tokio::select! {
+    let ended = tokio::select! {
         biased;
         taken_over = &mut taking_over => match taken_over {
             Some(manifests) => return Ok(Export::TakenOver(manifests)),
             None => return ending.await.map(done),
         },
-        ended = &mut ending => ended?,
+        ended = &mut ending => ended,
     };
-    // What the caller has begun to write is not written twice.
-    Ok(match taking_over.await {
-        Some(manifests) => Export::TakenOver(manifests),
-        None => done(answer),
-    })
+    // What the caller has begun to write is not written twice. If it can, it does not matter that the engine could not: both
+    // write at the same moment, and a registry may limit that.
+    match taking_over.await {
+        Some(manifests) => Ok(Export::TakenOver(manifests)),
+        None => ended.map(done),
+    }
 }
 
 /// The request that ends a build with an error.
