@@ -246,13 +246,10 @@ where
     Ok(Solved { export, value })
 }
 
-/// Waits for the end of an export: that of the engine, or that of the caller once it has taken over.
-async fn exported<P>(
+/// Waits for the end of an export: that of the engine, or that of the caller once it has taken over `pushed`.
+async fn exported<E, P>(
     ending: impl Future<Output = Answer>,
-    (pushed, take_over): (
-        oneshot::Receiver<Exported>,
-        impl AsyncFnOnce(Exported) -> Option<P>,
-    ),
+    (pushed, take_over): (oneshot::Receiver<E>, impl AsyncFnOnce(E) -> Option<P>),
 ) -> Result<Export<P>, Error> {
     let mut ending = pin!(ending);
     let done = |answer: tonic::Response<control::SolveResponse>| Export::Done {
@@ -399,5 +396,53 @@ async fn watch(
             let _ended = pushed.send(Exported::new(index, &client));
         }
         updates(warnings.updates(response));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How an export ends whose engine ends after some milliseconds, well or not, and whose caller returns `taken` after 20.
+    async fn ended(engine: (u64, bool), taken: Option<u8>) -> Result<Option<u8>, String> {
+        let (pushed, blobs_pushed) = oneshot::channel();
+        pushed.send(()).expect("it is received");
+        let ending = async {
+            tokio::time::sleep(Duration::from_millis(engine.0)).await;
+            let refused = Failure::new("refused");
+            let answer = tonic::Response::new(control::SolveResponse::default());
+            engine
+                .1
+                .then_some(answer)
+                .ok_or(Error::Failed(Box::new(refused)))
+        };
+        let take_over = async |()| {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            taken
+        };
+        match exported(ending, (blobs_pushed, take_over)).await {
+            Ok(Export::TakenOver(taken)) => Ok(Some(taken)),
+            Ok(Export::Done { .. }) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_caller_pushed_counts_however_the_engine_ends() {
+        let refused = || Err("refused".to_owned());
+        for engine in [(1, true), (1, false), (50, true), (50, false)] {
+            assert_eq!(ended(engine, Some(7)).await, Ok(Some(7)), "{engine:?}");
+            let expected = if engine.1 { Ok(None) } else { refused() };
+            assert_eq!(ended(engine, None).await, expected, "{engine:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_report_the_engine_pushes() {
+        let (pushed, blobs_pushed) = oneshot::channel::<()>();
+        drop(pushed);
+        let ending = async { Ok(tonic::Response::new(control::SolveResponse::default())) };
+        let exported = exported(ending, (blobs_pushed, async |()| Some(7))).await;
+        assert!(matches!(exported, Ok(Export::Done { .. })), "{exported:?}");
     }
 }
