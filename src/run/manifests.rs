@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{LocalBoxFuture, try_join_all};
+use futures_util::future::{LocalBoxFuture, join_all};
 
-use crate::buildkit::{Error, Exported};
+use crate::buildkit::Exported;
 use crate::name::Digest;
 use crate::oci::{self, Index, Manifest};
 use crate::stack::ImageId;
@@ -23,32 +23,25 @@ pub struct Manifests {
 pub type PushManifests = Box<dyn Fn(Manifests) -> LocalBoxFuture<'static, bool>>;
 
 impl Manifests {
-    /// Reads the manifests of what the engine exports; `variants` stand for the images in its index. Returns `None` if the
-    /// index has anything else.
-    pub async fn read(
-        exported: &Exported,
-        variants: &BTreeMap<String, ImageId>,
-    ) -> Result<Option<Self>, Error> {
+    /// Reads the manifests of what the engine exports; `variants` stand for the images in its index. Returns `None` if one
+    /// cannot be read, or if the index has anything else: the engine pushes them then, and reports its own faults.
+    pub async fn read(exported: &Exported, variants: &BTreeMap<String, ImageId>) -> Option<Self> {
         let _span = trace::span(Track::Engine, || "read the manifests".to_owned());
-        let Some(index) = manifest(exported, &exported.index).await? else {
-            return Ok(None);
-        };
-        let Ok(entries) = Index::parse(&index.bytes).map(|index| index.entries) else {
-            return Ok(None);
-        };
-        let images = try_join_all(entries.iter().map(|entry| async {
-            let id = (entry.variant.as_ref()).and_then(|variant| variants.get(variant));
+        let index = manifest(exported, &exported.index).await?;
+        let entries = Index::parse(&index.bytes).ok()?.entries;
+        let images = join_all(entries.iter().map(|entry| async {
+            let id = variants.get(entry.variant.as_ref()?)?;
             let manifest = manifest(exported, &entry.manifest.digest).await?;
-            Ok::<_, Error>(id.copied().zip(manifest))
+            Some((*id, manifest))
         }));
-        let images: Option<BTreeMap<_, _>> = images.await?.into_iter().collect();
-        Ok(images.map(|images| Self { index, images }))
+        let images: Option<BTreeMap<_, _>> = images.await.into_iter().collect();
+        images.map(|images| Self { index, images })
     }
 }
 
-/// Reads a manifest or an index; `None` if it has no media type.
-async fn manifest(exported: &Exported, digest: &Digest) -> Result<Option<Manifest>, Error> {
-    let bytes = exported.read(digest).await?;
-    let media_type = oci::media_type(&bytes);
-    Ok(media_type.map(|media_type| Manifest::new(bytes, media_type)))
+/// Reads a manifest or an index; `None` if it cannot be read, or has no media type.
+async fn manifest(exported: &Exported, digest: &Digest) -> Option<Manifest> {
+    let bytes = exported.read(digest).await.ok()?;
+    let media_type = oci::media_type(&bytes)?;
+    Some(Manifest::new(bytes, media_type))
 }

@@ -100,7 +100,7 @@ pub async fn run(
         },
         async |exported| {
             let push = options.push_manifests.as_ref()?;
-            let manifests = Manifests::read(&exported, &variants).await.ok().flatten()?;
+            let manifests = Manifests::read(&exported, &variants).await?;
             push(manifests.clone()).await.then_some(manifests)
         },
     )
