@@ -254,6 +254,27 @@ def test_an_engine_that_is_gone_restores_the_terminal(stack, parts):
     assert b"lost the connection to the engine" in terminal.seen
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="an engine without root needs rootlesskit")
+def test_an_engine_that_was_started_stops_by_itself(stack, parts):
+    env = stack.environment(engine="", env={"XDG_STATE_HOME": str(parts.scratch / "shell-stops")})
+    run = [stack.parts.binary, "run", "web", "--"]
+
+    def stops(command, status, stdout=subprocess.PIPE):
+        process = subprocess.Popen(command, cwd=stack.folder, env=env, stdin=subprocess.DEVNULL, stdout=stdout,
+                                   stderr=subprocess.PIPE, text=True)
+        if stdout == subprocess.PIPE:
+            process.stdout.readline()
+            process.stdout.close()
+        assert process.wait(60) == status
+        stderr = process.stderr.read()
+        assert "stopping the engine" in stderr and "was killed" not in stderr, stderr
+
+    stops([*run, "sh", "-c", "exit 3"], 3, subprocess.DEVNULL)
+    stops([*run, "no-such-program"], 127, subprocess.DEVNULL)
+    # The pipe of a process that would go on is closed.
+    stops([*run, "sh", "-c", "while :; do echo y; done"], 141)
+
+
 def test_signals_go_to_a_process_without_a_terminal(stack):
     script = "trap 'echo got INT' INT; trap 'echo got USR1' USR1; echo begun; while :; do sleep 0.1; done"
     process = stack.start("run", "web", "--", "sh", "-c", script, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -73,7 +73,14 @@ impl Engine for Buildkit<'_> {
         let report = run::run(client, stack, plan, options, self.events, cancel).await;
         if let Connection::Private(engine) = connection {
             self.phase("stopping the engine");
-            engine.stop().await;
+            if !engine.stop().await {
+                self.events.send(Event::Warning {
+                    text: format!(
+                        "the engine did not stop within {} s and was killed",
+                        PrivateEngine::STOP.as_secs()
+                    ),
+                });
+            }
         }
         Ok(report?)
     }

@@ -10,7 +10,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
 };
 use bollard_buildkit_proto::pb;
 use futures_util::stream::{self, Stream, StreamExt as _};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tonic::Streaming;
 
@@ -113,16 +113,20 @@ impl Gateway {
         let (takes_signals, signals) = watch::channel(None);
         let inputs = held(inputs, signals);
         let inputs = stream::select(inputs, ended).map(message_of).map(message);
-        // Without the end of the stream: the daemon would stop the process.
+        let (running, over) = oneshot::channel::<()>();
+        // At the end of the stream the daemon stops the process: not before it has ended by itself. The stream must end
+        // then, or the daemon waits for it when it gets SIGTERM, also if the answers were dropped.
         let messages = stream::once(async { begin })
             .chain(inputs)
-            .chain(stream::pending());
+            .chain(stream::pending())
+            .take_until(over);
         let answer = bridge.exec_process(self.call(messages)).await;
         let answers = answer.map_err(Error::from_status)?.into_inner();
         let running = Running {
             program,
             ending,
             takes_signals,
+            _until: running,
         };
         running.wait(answers, write).await
     }
@@ -156,6 +160,8 @@ struct Running {
     ending: mpsc::Sender<Input>,
     /// From when on it can take signals.
     takes_signals: watch::Sender<Option<Instant>>,
+    /// Ends the messages to the daemon when it is dropped.
+    _until: oneshot::Sender<()>,
 }
 
 impl Running {

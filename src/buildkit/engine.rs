@@ -59,10 +59,10 @@ struct Process {
 /// How long it may take to answer.
 const START: Duration = Duration::from_secs(60);
 
-/// How long it may take to stop by itself.
-const STOP: Duration = Duration::from_secs(10);
-
 impl PrivateEngine {
+    /// How long one may take to stop by itself.
+    pub const STOP: Duration = Duration::from_secs(10);
+
     /// Starts `buildkitd`, through `rootlesskit` unless we are root, and waits until it answers.
     pub async fn start(options: &Options, notice: impl Fn(Notice)) -> Result<Self, EngineError> {
         let programs = Programs::find()?;
@@ -118,15 +118,15 @@ impl PrivateEngine {
         Ok(Self { process, client })
     }
 
-    /// Stops it: SIGTERM, and after 10 s SIGKILL.
-    pub async fn stop(mut self) {
+    /// Stops it: SIGTERM, and after [`Self::STOP`] SIGKILL. Returns whether it ended by itself.
+    pub async fn stop(mut self) -> bool {
         if let Some(pid) = self.process.pid() {
             // It may have ended by itself.
             let _gone = kill(pid, Signal::SIGTERM);
         }
         let ending = self.process.child.wait();
         // What has not ended by then is killed when it is dropped.
-        let _late = tokio::time::timeout(STOP, ending).await;
+        tokio::time::timeout(Self::STOP, ending).await.is_ok()
     }
 }
 
@@ -203,7 +203,7 @@ async fn end_orphan(pid_file: &Path, state: &Path) -> Result<(), EngineError> {
     };
     let start = Instant::now();
     while is_ours() {
-        let ended = if start.elapsed() < STOP {
+        let ended = if start.elapsed() < PrivateEngine::STOP {
             kill(Pid::from_raw(pid), Signal::SIGTERM)
         } else {
             killpg(Pid::from_raw(pid), Signal::SIGKILL)
@@ -212,7 +212,7 @@ async fn end_orphan(pid_file: &Path, state: &Path) -> Result<(), EngineError> {
             return Ok(());
         }
         // A process that waits for a disk is not even killed.
-        if ended.is_err() || start.elapsed() > 2 * STOP {
+        if ended.is_err() || start.elapsed() > 2 * PrivateEngine::STOP {
             return Err(EngineError::Orphan { pid });
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
