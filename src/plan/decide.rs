@@ -133,8 +133,8 @@ fn proofs(
     request: &Request,
 ) -> Proofs {
     let asked = request.selects(id);
-    // Images that were not selected are tagged with the rest, so they are proven as well.
-    if !asked && request.prove_selected {
+    let is_built = matches!(choice, Choice::Build);
+    if !asked && !is_built && request.prove_selected {
         return Proofs::default();
     }
     let evidence = keyed.and_then(|keyed| facts.evidence.get(&keyed.key));

@@ -92,7 +92,8 @@ pub struct Request {
     pub refresh: BTreeSet<ImageId>,
     /// Suites of selected images that run again although their verdicts are known.
     pub retest: Retest,
-    /// Prove selected images alone: nothing is tagged, so the others need no proof.
+    /// Prove images that were not selected only if they are built: no image is tagged. A push tags all images, so it proves
+    /// all of them.
     pub prove_selected: bool,
 }
 

@@ -31,7 +31,7 @@ pub(super) fn build(
                 selectors => context.select(selectors)?.unwrap_or_default(),
             },
             retest: retest(&context.stack, &args.proving.retest)?,
-            prove_selected: false,
+            prove_selected: !args.push,
         },
         push: args.push,
         archive: args.export.as_deref().map(archive_path).transpose()?,

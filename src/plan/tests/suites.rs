@@ -9,6 +9,9 @@ use crate::name::Digest;
 use crate::plan::choice::Choice;
 use crate::plan::facts::Retest;
 use crate::plan::proof::{checks_key, proofs, suite_key};
+use crate::plan::{Facts, Request};
+
+use super::{SCI, built, edited, key_facts, plan};
 
 fn key(suite: &str) -> String {
     let spec =
@@ -113,4 +116,25 @@ images:
     );
     let none = reasons(&Choice::Build, suites, Value::Null, json!({}));
     assert!(none.is_empty(), "{none:?}");
+}
+
+#[test]
+fn a_build_that_tags_no_image_proves_what_it_builds_or_the_user_selected() {
+    let tested = "base: debian:bookworm\n    tests: { t: { run: x } }\n";
+    let stack = edited(&[("base: debian:bookworm\n", tested)]);
+    let proven = |facts: &Facts, prove_selected| {
+        let request = Request {
+            selected: Some([SCI].into()),
+            prove_selected,
+            ..Request::default()
+        };
+        let plan = plan(&stack, &key_facts(), facts, &request);
+        let proven = plan.images.into_iter().filter(|image| image.proofs.runs());
+        proven.map(|image| image.label).collect::<Vec<_>>()
+    };
+    // No suite has run on what was built.
+    let built = built(&stack);
+    assert_eq!(proven(&built, false), ["base", "sci", "ml", "r"]);
+    assert_eq!(proven(&built, true), ["sci"]);
+    assert_eq!(proven(&Facts::default(), true), ["base", "sci"]);
 }
