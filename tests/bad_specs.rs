@@ -222,6 +222,14 @@ pub const BAD: &[(&str, &str)] = &[
     ),
     (
         "images:",
+        "policy: { root: lock }\nchannels: { a: { tag: x, gates: [checks] } }\nimages:",
+    ),
+    (
+        "    apt: [git]",
+        "    apt: [git]\n    tests: { web: { port: 80 } }",
+    ),
+    (
+        "images:",
         "channels: { a: { tag: x, gates: [checks] } }\nimages:",
     ),
     (

@@ -15,6 +15,7 @@ mod parse;
 mod path_key;
 pub mod template;
 pub mod tree;
+mod yaml_help;
 
 pub use found::{Again, Found, TextFile};
 pub use hashes::{Hashing, hash};

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
 
+use super::yaml_help;
 use crate::diagnostic::Diagnostic;
 use crate::source::{SourceId, Sources, Span};
 
@@ -169,8 +170,11 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
                     start: at,
                     end,
                 };
-                self.problems
-                    .push(Diagnostic::error("invalid YAML").at(span, error.info()));
+                let mut problem = Diagnostic::error("invalid YAML").at(span, error.info());
+                if let Some(help) = yaml_help::help(&error.info()) {
+                    problem = problem.help(help);
+                }
+                self.problems.push(problem);
                 None
             }
         }

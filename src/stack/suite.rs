@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 
 use super::env::{self, Env};
 use super::paths::Paths;
-use super::reader::{Fields, Reader};
+use super::reader::{Fields, KeyHint, Reader};
 use super::steps::{Network, Secret, network, secrets};
 use super::units::duration;
 use crate::diagnostic::{Diagnostic, nearest};
@@ -178,6 +178,9 @@ pub struct Declarer<'a> {
     pub shell: Option<&'a Vec<String>>,
 }
 
+/// The keys of other tools for the port of a server.
+const NOT_OF_SUITE: KeyHint = KeyHint::new(&["port", "ports"], "write `serve: PORT`");
+
 /// Reads `tests:`.
 pub fn read(reader: &Reader, paths: &Paths, node: &Node, declarer: &Declarer) -> Vec<SuiteEntry> {
     let entries = reader.some_entries(node, "`tests`").unwrap_or_default();
@@ -200,7 +203,7 @@ pub fn read(reader: &Reader, paths: &Paths, node: &Node, declarer: &Declarer) ->
                 reader,
                 paths,
                 what: &what,
-                fields: reader.fields(&entry.value, &what, &KEYS)?,
+                fields: reader.fields_or_hint(&entry.value, &what, &KEYS, &[NOT_OF_SUITE])?,
                 node: &entry.value,
             };
             let name = Spanned::new(entry.key.text.clone(), entry.key.span);

@@ -58,3 +58,30 @@ pub fn duration(reader: &Reader, node: &Node, name: &str) -> Option<u64> {
     }
     nanos
 }
+
+/// Writes nanoseconds in the largest unit without a fraction, as [`duration`] reads them. What is less than a millisecond is
+/// left out.
+pub fn duration_text(nanos: u64) -> String {
+    let units = [
+        ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+    ];
+    let mut whole = units.into_iter();
+    match whole.find(|(_, unit)| nanos > 0 && nanos.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{}{name}", nanos / unit),
+        None => format!("{}ms", nanos / 1_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration_text;
+
+    #[test]
+    fn a_duration_has_the_largest_unit_without_a_fraction() {
+        let texts = [0, 1_500, 30_000, 90_000, 600_000, 7_200_000]
+            .map(|millis: u64| duration_text(millis * 1_000_000));
+        assert_eq!(texts, ["0ms", "1500ms", "30s", "90s", "10m", "2h"]);
+    }
+}

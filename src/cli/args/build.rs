@@ -11,8 +11,8 @@ pub struct PlanArgs {
     pub images: Vec<String>,
     /// Print the spec of IMAGE, or of all images, instead of a plan
     ///
-    /// Short keys, variants and variables are expanded, and what an image inherits is written out. The result is
-    /// a spec that can be used: one document for each variant.
+    /// Short keys, variants and variables are expanded, and what an image inherits is written out. The result
+    /// for all images is a spec that can be used: one document for each variant.
     #[arg(
         long, value_name = "IMAGE", conflicts_with = "images", num_args = 0..=1, default_missing_value = "",
     )]

@@ -200,6 +200,10 @@ pub fn spec_path(global: &Global) -> Result<Utf8PathBuf, Failure> {
             Failure::new(Exit::Environment, "the current folder has no readable name")
         })?;
     let start = here.join(start);
+    if !start.is_dir() {
+        let text = format!("cannot find the folder `{start}`");
+        return Err(Failure::new(Exit::Spec, text).help("-C takes the folder of a stack"));
+    }
     let found = start
         .ancestors()
         .map(|folder| folder.join("specs.yml"))

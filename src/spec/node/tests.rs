@@ -133,3 +133,39 @@ proptest! {
         read(&text);
     }
 }
+
+#[test]
+fn each_help_belongs_to_an_error_of_the_parser() {
+    let faults: [[&str; 2]; yaml_help::HELP.len()] = [
+        ["a:\n\tb: 1", "a: b\n\tc: 1"],
+        ["a: b: c", "a: b\n  c: d"],
+        ["a:\n    b: 1\n   c: 1", "a:\n  b: { c: 1 }\n c: 1"],
+        ["a:\n  - b\n  c: 1", "a:\n  - b\n  c: 1\n  - d"],
+        ["a: - b", "a: - b: c"],
+        ["a: |\n b\nc", "a:\n  b: 1\n  c"],
+        ["a: 'b' c", "a: \"b\" c"],
+        ["a: { run: echo ${X} }", "a: { b: [c] d }"],
+        ["a: [[b] c]", "a: [b: [c] d]"],
+        ["a: \"\\d\"", "a: [\"\\$\"]"],
+        ["a: @b", "a: `b`"],
+        ["a: *b", "a: [*b]"],
+        ["a: { b: 1", "a: \"b"],
+    ];
+    for ((_, expected), texts) in yaml_help::HELP.iter().zip(faults) {
+        for text in texts {
+            let (_, shown, _) = read(text);
+            assert!(
+                shown.contains(&format!("= help: {expected}")),
+                "{text}\n{shown}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_unknown_message_has_no_help() {
+    assert_eq!(
+        yaml_help::help("too many buffered comments while looking ahead"),
+        None
+    );
+}

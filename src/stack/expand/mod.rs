@@ -16,6 +16,7 @@ use super::env::{Env, EnvChange, EnvPart, EnvText};
 use super::env_text::{EnvString, ProcessWords};
 use super::model::{Base, Image, ImageId, Refresh, Stack};
 use super::steps::{Kind, Step};
+use super::units::duration_text;
 
 /// Returns the spec of some images of one variant: all keys of the stack that they need, and the images.
 pub fn expanded(stack: &Stack, ids: &BTreeSet<ImageId>) -> Value {
@@ -242,7 +243,7 @@ fn health(check: &Healthcheck) -> Value {
         ("start-interval", start_interval),
     ] {
         if *nanos > 0 {
-            value[name] = json!(format!("{}ms", nanos / 1_000_000));
+            value[name] = json!(duration_text(*nanos));
         }
     }
     if *retries > 0 {

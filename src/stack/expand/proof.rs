@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::step::{network_value, secrets_value};
 use super::{env, literal, literals};
+use crate::stack::units::duration_text;
 use crate::stack::{Base, Image, Serve, Stack, Suite, Test};
 
 /// Returns the suites of the stack that some of its images run.
@@ -102,7 +103,8 @@ fn suite_value(folder: &str, suite: &Suite) -> Value {
     if !variables.is_empty() {
         add("env", env(variables));
     }
-    add("timeout", json!(format!("{}ms", timeout.as_millis())));
+    let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+    add("timeout", json!(duration_text(nanos)));
     add("network", network_value(*network));
     if !secrets.is_empty() {
         add("secrets", secrets_value(secrets));
