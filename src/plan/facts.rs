@@ -99,7 +99,7 @@ pub struct Request {
 
 impl Request {
     /// Whether an image is selected.
-    pub(super) fn selects(&self, id: ImageId) -> bool {
+    pub fn selects(&self, id: ImageId) -> bool {
         self.selected.as_ref().is_none_or(|set| set.contains(&id))
     }
 
