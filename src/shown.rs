@@ -4,6 +4,7 @@
 //! [`text`] is for everything that people see, [`json`] for documents. `cli` and `report` use them for all
 //! they print, so no message has to think of it.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Returns whether a character changes how others are shown: control characters, and those that change the
@@ -88,10 +89,12 @@ fn for_runner(text: &str) -> String {
 }
 
 /// Returns a JSON document with the same values and without characters and texts that are commands.
-pub fn json(document: String) -> String {
-    let is_plain = |byte: u8| byte == b'\n' || (b' '..=b'~').contains(&byte);
-    if document.bytes().all(is_plain) && !document.contains("##[") {
-        return document;
+pub fn json(document: &str) -> Cow<'_, str> {
+    // Of the other control characters JSON has none, in its strings and between them.
+    let commands = ['\u{7f}', '\r', '\t'];
+    let has_command = commands.iter().any(|c| document.contains(*c)) || document.contains("##[");
+    if document.is_ascii() && !has_command {
+        return Cow::Borrowed(document);
     }
     // Outside of strings none of them can be in a document.
     let mut out = String::with_capacity(document.len());
@@ -102,7 +105,7 @@ pub fn json(document: String) -> String {
             out.push(c);
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 #[cfg(test)]
@@ -161,7 +164,8 @@ mod tests {
     fn a_document_keeps_its_values() {
         let value =
             serde_json::json!({ "a##[b]": "\u{202e}\u{9b}\u{7f}\u{1b}##[set-output]\n\\##[x" });
-        let written = json(serde_json::to_string_pretty(&value).expect("plain data"));
+        let written = serde_json::to_string_pretty(&value).expect("plain data");
+        let written = json(&written);
         assert!(!written.contains("##[") && !written.contains(['\u{202e}', '\u{9b}', '\u{7f}']));
         let read: serde_json::Value = serde_json::from_str(&written).expect("JSON");
         assert_eq!(read, value);

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::ser::{Formatter, Serializer};
 
 use crate::shown;
 
@@ -17,9 +18,12 @@ const PIECE: usize = 64 << 10;
 pub fn write(document: &impl Serialize, out: impl Write) -> std::io::Result<()> {
     let mut lines = Lines {
         out,
-        open: Vec::new(),
+        open: Vec::with_capacity(PIECE),
     };
-    serde_json::to_writer_pretty(&mut lines, document)?;
+    document.serialize(&mut Serializer::with_formatter(
+        &mut lines,
+        Indented::default(),
+    ))?;
     lines.write_all(b"\n")?;
     lines.flush()
 }
@@ -28,7 +32,7 @@ pub fn write(document: &impl Serialize, out: impl Write) -> std::io::Result<()> 
 pub fn pretty(document: &Value) -> String {
     let mut text = serde_json::to_string_pretty(document).expect("plain data");
     text.push('\n');
-    shown::json(text)
+    shown::json(&text).into_owned()
 }
 
 /// Passes on the lines of a document, without characters and texts that are commands. None of them is on two lines: a
@@ -41,27 +45,117 @@ struct Lines<W> {
 
 impl<W: Write> Lines<W> {
     fn pass(&mut self, length: usize) -> std::io::Result<()> {
-        let rest = self.open.split_off(length);
-        let lines = std::mem::replace(&mut self.open, rest);
-        let lines = String::from_utf8(lines).expect("JSON is UTF-8, and a line feed is one byte");
-        self.out.write_all(shown::json(lines).as_bytes())
+        let lines = std::str::from_utf8(&self.open[..length]);
+        let lines = lines.expect("JSON is UTF-8, and a line feed is one byte");
+        self.out.write_all(shown::json(lines).as_bytes())?;
+        self.open.drain(..length);
+        Ok(())
     }
 }
 
 impl<W: Write> Write for Lines<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.open.extend_from_slice(bytes);
         if self.open.len() >= PIECE
             && let Some(end) = self.open.iter().rposition(|byte| *byte == b'\n')
         {
             self.pass(end + 1)?;
         }
-        Ok(bytes.len())
+        Ok(())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.pass(self.open.len())?;
         self.out.flush()
+    }
+}
+
+/// A line feed after a comma, and the blanks of the deepest documents.
+const LINE: &[u8] = b",\n                                ";
+
+/// Writes what serde_json's `PrettyFormatter` writes, and each line feed with its blanks at once: a large document has
+/// more of them than texts.
+#[derive(Default)]
+struct Indented {
+    /// How many lists and mappings are open.
+    depth: usize,
+    /// Whether the innermost of them has anything.
+    has_value: bool,
+}
+
+impl Indented {
+    fn begin(&mut self, out: &mut (impl Write + ?Sized), bracket: u8) -> std::io::Result<()> {
+        self.depth += 1;
+        self.has_value = false;
+        out.write_all(&[bracket])
+    }
+
+    fn end(&mut self, out: &mut (impl Write + ?Sized), bracket: u8) -> std::io::Result<()> {
+        self.depth -= 1;
+        if self.has_value {
+            self.line(out, true)?;
+        }
+        out.write_all(&[bracket])
+    }
+
+    fn line(&self, out: &mut (impl Write + ?Sized), is_first: bool) -> std::io::Result<()> {
+        let blanks = 2 * self.depth;
+        let at_once = blanks.min(LINE.len() - 2);
+        out.write_all(&LINE[usize::from(is_first)..2 + at_once])?;
+        (at_once..blanks).try_for_each(|_| out.write_all(b" "))
+    }
+}
+
+impl Formatter for Indented {
+    fn begin_array<W: Write + ?Sized>(&mut self, out: &mut W) -> std::io::Result<()> {
+        self.begin(out, b'[')
+    }
+
+    fn end_array<W: Write + ?Sized>(&mut self, out: &mut W) -> std::io::Result<()> {
+        self.end(out, b']')
+    }
+
+    fn begin_array_value<W: Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        is_first: bool,
+    ) -> std::io::Result<()> {
+        self.line(out, is_first)
+    }
+
+    fn end_array_value<W: Write + ?Sized>(&mut self, _out: &mut W) -> std::io::Result<()> {
+        self.has_value = true;
+        Ok(())
+    }
+
+    fn begin_object<W: Write + ?Sized>(&mut self, out: &mut W) -> std::io::Result<()> {
+        self.begin(out, b'{')
+    }
+
+    fn end_object<W: Write + ?Sized>(&mut self, out: &mut W) -> std::io::Result<()> {
+        self.end(out, b'}')
+    }
+
+    fn begin_object_key<W: Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        is_first: bool,
+    ) -> std::io::Result<()> {
+        self.line(out, is_first)
+    }
+
+    fn begin_object_value<W: Write + ?Sized>(&mut self, out: &mut W) -> std::io::Result<()> {
+        out.write_all(b": ")
+    }
+
+    fn end_object_value<W: Write + ?Sized>(&mut self, _out: &mut W) -> std::io::Result<()> {
+        self.has_value = true;
+        Ok(())
     }
 }
 
@@ -93,7 +187,8 @@ mod tests {
     #[test]
     fn a_document_is_written_in_pieces_without_commands() {
         let texts = (0..20_000).map(|n| format!("\u{e9}##[group]\u{202e}{n}"));
-        let document = json!({ "list": texts.collect::<Vec<_>>(), "last": {} });
+        let deep = (0..40).fold(json!({}), |inner, n| json!({ "n": n, "deep": [[], inner] }));
+        let document = json!({ "list": texts.collect::<Vec<_>>(), "deep": deep, "last": {} });
         let mut out = Counted::default();
         write(&document, &mut out).expect("written");
         assert_eq!(out.all, pretty(&document).into_bytes());

@@ -170,7 +170,7 @@ pub fn output(bytes: &[u8]) {
     assert!(!shown.contains(['\r', '\u{9b}', '\u{7}', '\0', '\u{202e}']));
     assert_eq!(shown::text(&shown, true), shown);
     let document = json!({ text.as_ref(): text }).to_string();
-    let read: Value = serde_json::from_str(&shown::json(document)).expect("JSON");
+    let read: Value = serde_json::from_str(&shown::json(&document)).expect("JSON");
     assert_eq!(read, json!({ text.as_ref(): text }));
 
     let cut = bytes

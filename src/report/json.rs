@@ -158,7 +158,7 @@ impl<W: Write + Send> View for Json<W> {
     fn show(&mut self, event: &Event, now: Instant) {
         let objects = self.objects(event, now);
         let text: String = objects.iter().map(|object| format!("{object}\n")).collect();
-        let text = shown::json(text);
+        let text = shown::json(&text);
         // If stderr is closed, there is no place to report it.
         let _ = self.out.write_all(text.as_bytes());
         let _ = self.out.flush();
