@@ -10,6 +10,8 @@ def plans(parts):
         version.time(parts, LAMINATE, lambda: call(parts.binary, "--version"), with_engine=False)
     for count, goal in ((1000, "≤ 0.05 s, ≤ 100 MB"), (10000, "≤ 0.5 s, ≤ 100 MB")):
         tree = Tree(parts, count, f"plan-{count}")
+        # With the digest of the base, each image has a key.
+        tree.laminate("lock")
         tree.stack.commit()
         # As a clone has its objects: in one file.
         tree.stack.git("repack", "-adq")

@@ -251,9 +251,12 @@ impl Files {
         // Without links, no folder on the way has to be looked at.
         if self.links == 0
             && let Some(path) = clean(folder, path)
-            && let Some((found, _)) = self.entries.get_key_value(&PathKey::from(path))
         {
-            return Ok(found.path());
+            let path = PathKey::from(path);
+            return match self.entries.get_key_value(&path) {
+                Some((found, _)) => Ok(found.path()),
+                None => Err(self.lost(path.path(), &[], None)),
+            };
         }
         let mut links: Vec<(Utf8PathBuf, String)> = Vec::new();
         let mut at = Utf8PathBuf::from(IMAGES);

@@ -149,13 +149,16 @@ impl DeclaredImage {
                 known,
             };
             let read = Self::read(&scope, image);
-            (problems.is_empty()).then(|| (read, used.into_inner(), problems.conditions))
+            // In a box: the results are moved more than once.
+            let is_good = problems.is_empty();
+            is_good.then(|| Box::new((read, used.into_inner(), problems.conditions)))
         };
         let mut all = Vec::with_capacity(images.len());
         for part in images.chunks(AT_ONCE) {
-            let read = parallel::map(part, alone).into_iter().zip(part);
-            all.extend(read.filter_map(|(read, image)| match read {
-                Some((read, used, conditions)) => {
+            let results = parallel::map(part, alone).into_iter().zip(part);
+            all.extend(results.filter_map(|(result, image)| match result {
+                Some(result) => {
+                    let (read, used, conditions) = *result;
                     scope.top.used.borrow_mut().extend(used);
                     scope.top.problems.conditions.merge(conditions);
                     read
