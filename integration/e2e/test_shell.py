@@ -121,6 +121,10 @@ def test_an_image_runs_with_its_config_input_and_exit_code(stack):
     assert out == "typed\ntwo\n" and err.endswith("fault\n")
     data = os.urandom(300_000).hex()
     assert call(stack, "run", "web", "--", "cat", typed=data)[0] == data
+    # A process need not read it, nor keep it open.
+    for script in ("sleep 0.5", "read line; sleep 0.5", "exec <&-; sleep 0.5"):
+        out, _ = call(stack, "run", "web", "--", "sh", "-c", f"{script}; echo end; exit 9", typed="line\n" * 1_000_000, status=9)
+        assert out == "end\n", script
     call(stack, "run", "web", "--", "nosuch", status=127)
     _, err = call(stack, "shell", "web", "--", "/nosuch", status=127)
     assert "the image has no `/nosuch`" in err

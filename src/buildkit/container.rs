@@ -210,7 +210,9 @@ impl Running {
                     end = Some((exit.code, exit.error.map(|error| error.message)));
                     let _already = self.ending.try_send(Input::End);
                 }
-                Some(Message::Done(_)) => break,
+                // Input that cannot be written, since the process has ended, closes its output before its end is reported
+                // (gateway.go, `ExecProcess`).
+                Some(Message::Done(_)) if end.is_some() => break,
                 _ => {}
             }
         }
