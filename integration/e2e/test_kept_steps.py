@@ -82,6 +82,7 @@ def test_processes_run_on_kept_steps(make_stack):
     """Also in a Dockerfile that is based on an image with kept steps, and where the engine has nothing of them."""
     stack = make_stack(SPEC, {"images/leaf/third.txt": "one\n", "images/top/Dockerfile": TOP}, name="processes")
     stack.laminate("build", "--push")
+    first, second = (stack.content("leaf", f"k-{stack.commit7}", path).decode() for path in ("/first", "/second"))
     stack.write("images/leaf/third.txt", "three\n")
     assert stack.laminate("plan", status=10).image("leaf")["kept_steps"] == 2
     at = f"images/top/Dockerfile:{stack.line('RUN', 'images/top/Dockerfile')}"
@@ -90,8 +91,12 @@ def test_processes_run_on_kept_steps(make_stack):
         (["shell", "top", "--at", at, "--", "cat", "/seen"], "three\nthree\n"),
         (["shell", "top", "--before", at, "--", "cat", "/third"], "three\n"),
         (["shell", "leaf", "--at", "3", "--", "cat", "/third"], "three\n"),
-        (["shell", "leaf", "--before", "3", "--", "ls", "/second"], "/second\n"),
+        (["shell", "leaf", "--before", "3", "--", "cat", "/first", "/second"], first + second),
+        (["shell", "leaf", "--before", "2", "--", "cat", "/first"], first),
     ):
         subprocess.run(["buildctl", "--addr", stack.parts.engine.address, "prune", "--all"], check=True, capture_output=True)
         answer = stack.laminate(*command, json=False)
         assert answer.out == out, answer.err
+    # The step itself runs, also if it could be kept.
+    answer = stack.laminate("shell", "leaf", "--at", "2", "--", "cat", "/first", "/second", json=False)
+    assert answer.out.startswith(first) and answer.out != first + second

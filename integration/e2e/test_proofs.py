@@ -142,15 +142,21 @@ def test_the_command_test_runs_suites_and_builds_nothing(stack, first):
     assert "not built yet: ground, left, right" in answer.err
 
 
-def test_a_build_that_tags_no_image_proves_those_that_were_selected(stack, first):
+def test_a_build_that_tags_no_image_proves_those_that_were_selected(stack, first, tmp_path):
     stack.replace("specs.yml", "test -e /ground", "test -e /ground -a -e /")
     some = stack.laminate("build", "left")
     assert some.suites_run() == [("left", "common")]
-    rows = stack.laminate("test", "right", json=False).out
-    assert rows.splitlines()[1].startswith("right ") and "ground" not in rows and "left" not in rows
+    for words in (["test", "right"], ["build", "right", "--dry-run"]):
+        rows = stack.laminate(*words, json=False).out
+        assert rows.splitlines()[1].startswith("right ") and "ground" not in rows and "left" not in rows
     stack.commit()
     rest = stack.laminate("build", "--push", "left")
     assert rest.suites_run() == [("ground", "common")]
+    # An archive has all images.
+    stack.replace("specs.yml", "grep -q right /tmp/right", "exit 3")
+    assert stack.laminate("build", "left").suites_run() == []
+    archive = stack.laminate("build", "left", f"--export=oci:{tmp_path}/x.tar", status=6)
+    assert archive.suites_run() == [("right", "own")] and not (tmp_path / "x.tar").exists()
 
 
 def test_a_suite_that_takes_too_long_is_stopped(make_stack):

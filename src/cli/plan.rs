@@ -63,7 +63,7 @@ pub async fn run(
     let name = context.stack.name().as_str();
     let heading = format!("{name}: {}", count(&plan));
     summary::add_table(&heading, &["image", "action", "runs", "why"], || {
-        rows(&plan)
+        rows(&plan.images)
     })?;
     let unknown = unknown_images(&plan);
     if !unknown.is_empty() {

@@ -119,9 +119,8 @@ async fn started(
     let context = context::load_to_plan(global).await?;
     let id = context.select_one(&asked.image)?;
     let Asked { place, command, .. } = asked;
-    check_step(&context, id, &place)?;
-    let is_in_step = place.step().is_some();
-    let options = process_options(&context, global, &asked.start, id, is_in_step)?;
+    let step = step_number(&context, id, &place)?;
+    let options = process_options(&context, global, &asked.start, id, step)?;
     let credentials = Credentials::from_environment();
     let (stop, log) = (interrupt.stop(), interrupt.log());
     let registry = context::registry_with(credentials.clone(), events, stop, log)?;
@@ -165,14 +164,18 @@ async fn started(
     answer(&context, &plan, id, report, &global.given)
 }
 
-/// Checks that an image has a step, as far as that is known before its Dockerfile is read.
-fn check_step(context: &Context, id: ImageId, place: &Place) -> Result<(), Failure> {
+/// Returns the number of the step that the user named, from 1; 1 for one of a Dockerfile, which is not read yet. Fails if
+/// the image has no such step.
+fn step_number(context: &Context, id: ImageId, place: &Place) -> Result<Option<usize>, Failure> {
     let image = &context.stack[id];
     let Some(step) = place.step() else {
-        return Ok(());
+        return Ok(None);
     };
-    if image.dockerfile().is_some() || run::has_step(&context.stack, image, step) {
-        return Ok(());
+    if image.dockerfile().is_some() {
+        return Ok(Some(1));
+    }
+    if let Some(number) = run::step_number(&context.stack, image, step) {
+        return Ok(Some(number));
     }
     let (label, count) = (context.stack.label(id), image.steps.len());
     let steps = if count == 1 { "step" } else { "steps" };

@@ -63,6 +63,15 @@ pub struct Plan {
     pub attempt: u32,
 }
 
+impl Planned {
+    /// Whether a command does anything with the image: one that tags no image leaves out those that the user did not
+    /// select and that it need not build for them.
+    pub fn is_part_of(&self, request: &Request) -> bool {
+        let is_built = matches!(self.action, Action::Build { .. });
+        !request.prove_selected || is_built || request.selects(self.id)
+    }
+}
+
 impl Plan {
     /// Decides what is done with each image. `keys` are those of the same stack. Fails if every suffix
     /// of the immutable tags is in use for other images.
@@ -91,14 +100,16 @@ impl Plan {
                 let ignore_cache =
                     request.refresh.contains(&id) || is_refresh_due(&label, keyed, facts, &action);
                 let is_built = matches!(action, Action::Build { .. });
-                let may_keep = is_built && !ignore_cache && !request.forces(id);
+                let is_forced = request.forces(id);
+                let before = request.keep_before.filter(|_| is_forced);
+                let may_keep = is_built && !ignore_cache && (!is_forced || before.is_some());
                 let last = facts.records.get(&label).filter(|_| may_keep);
                 let last = last.filter(|last| facts.last_builds.contains(&last.digest));
                 let kept = keyed.zip(last);
                 Planned {
                     id,
                     ignore_cache,
-                    kept: kept.and_then(|(keyed, last)| kept_steps(image, keyed, last)),
+                    kept: kept.and_then(|(keyed, last)| kept_steps(image, keyed, last, before)),
                     tags: tag::immutable_tags(image, facts.commit(), attempt),
                     proofs,
                     label,

@@ -88,18 +88,20 @@ pub struct Request {
     pub selected: Option<BTreeSet<ImageId>>,
     /// Build selected images even if staging has them.
     pub no_reuse: bool,
+    /// With `no_reuse`, keep the steps before this one, from 1, of the last build of selected images; `None`: keep none.
+    pub keep_before: Option<usize>,
     /// Images that `--refresh` selects.
     pub refresh: BTreeSet<ImageId>,
     /// Suites of selected images that run again although their verdicts are known.
     pub retest: Retest,
-    /// Prove images that were not selected only if they are built: no image is tagged. A push tags all images, so it proves
-    /// all of them.
+    /// Prove images that were not selected only if they are built: no image gets a tag. In a registry and in an archive all
+    /// get tags, so all are proven.
     pub prove_selected: bool,
 }
 
 impl Request {
     /// Whether an image is selected.
-    pub fn selects(&self, id: ImageId) -> bool {
+    pub(super) fn selects(&self, id: ImageId) -> bool {
         self.selected.as_ref().is_none_or(|set| set.contains(&id))
     }
 

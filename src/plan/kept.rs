@@ -25,36 +25,43 @@ pub fn last_builds(stack: &Stack, keys: &Keys, facts: &Facts) -> BTreeSet<Digest
         let keyed = keys.get(id)?;
         let last = facts.records.get(&stack.label(id))?;
         let is_stored = facts.stored.contains_key(&keyed.key);
-        let kept = (!is_stored).then(|| kept_steps(&stack[id], keyed, last))?;
+        let kept = (!is_stored).then(|| kept_steps(&stack[id], keyed, last, None))?;
         Some(kept?.digest)
     });
     images.collect()
 }
 
 /// Returns the first steps of an image that equal those of its last build: the steps themselves, the files they use,
-/// and everything of the key that may affect any step. `None` if the first one differs.
-pub fn kept_steps(image: &Image, keyed: &Keyed, last: &Record) -> Option<KeptSteps> {
+/// and everything of the key that may affect any step. `None` if the first one differs. `before`: only steps before this
+/// one, from 1.
+pub fn kept_steps(
+    image: &Image,
+    keyed: &Keyed,
+    last: &Record,
+    before: Option<usize>,
+) -> Option<KeptSteps> {
     // A Dockerfile has several layers; the engine keeps those that did not change.
     if image.dockerfile().is_some() {
         return None;
     }
-    let (before, now) = (&last.components, &keyed.components);
-    if of_every_step(before) != of_every_step(now) {
+    let (old, new) = (&last.components, &keyed.components);
+    if of_every_step(old) != of_every_step(new) {
         return None;
     }
-    let (old_files, new_files) = (files(before), files(now));
+    let (old_files, new_files) = (files(old), files(new));
     // A file that is gone was perhaps in a folder that one of the steps copies.
     if old_files.keys().any(|path| !new_files.contains_key(path)) {
         return None;
     }
-    let (old_steps, new_steps) = (steps(before), steps(now));
+    let (old_steps, new_steps) = (steps(old), steps(new));
     let pairs = old_steps.iter().zip(&new_steps).zip(&image.steps);
     let kept = pairs.take_while(|((old, new), step)| {
         let paths = step.files();
         let mut paths = paths.iter().map(|path| path.as_str());
         old == new && paths.all(|path| old_files.get(path) == new_files.get(path))
     });
-    let steps = kept.count();
+    let most = before.map_or(usize::MAX, |step| step.saturating_sub(1));
+    let steps = kept.take(most).count();
     (steps > 0).then(|| KeptSteps {
         digest: last.digest.clone(),
         steps,

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use context::Context;
 use drive::drive;
-pub use interactive::{Command, Interactive, Place, STEP_NAMES, StepName, has_step, steps_help};
+pub use interactive::{Command, Interactive, Place, STEP_NAMES, StepName, step_number, steps_help};
 pub use manifests::{Manifests, PushManifests};
 pub use options::Options;
 use outcome::StopReason;

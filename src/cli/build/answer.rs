@@ -29,7 +29,8 @@ pub(super) fn answer(
 ) -> Result<Answer, Failure> {
     let gathered = recorded.gathered();
     let planned = &recorded.plan().images;
-    let shown = planned.iter().filter(|image| is_shown(&recorded, image));
+    let request = &recorded.options().request;
+    let shown = planned.iter().filter(|image| image.is_part_of(request));
     let rows: Vec<Vec<String>> = shown.map(|image| row(&recorded, image)).collect();
     let mut images: Vec<Value> = Vec::new();
     let mut messages = String::new();
@@ -97,13 +98,6 @@ pub(super) fn answer(
     let mut answer = Answer::new(exit, json, text);
     answer.said = messages;
     Ok(answer)
-}
-
-/// Whether an image has a row: not if a command that tags no image selects others, and it was not built for them.
-fn is_shown(recorded: &Recorded<'_>, planned: &Planned) -> bool {
-    let request = &recorded.options().request;
-    let is_built = matches!(planned.action, Action::Build { .. });
-    !request.prove_selected || is_built || request.selects(planned.id)
 }
 
 /// Returns the exit code and the message of a run in which images failed; their own errors have the causes.

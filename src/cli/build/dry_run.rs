@@ -19,7 +19,9 @@ pub(super) fn answer(
 ) -> Answer {
     let mut json = json!(PlanDocument::new(context, gathered, plan));
     json["dry_run"] = json!(true);
-    let mut text = table::plain(&plan_command::HEADERS, &plan_command::rows(plan));
+    let images = plan.images.iter();
+    let images = images.filter(|planned| planned.is_part_of(&options.request));
+    let mut text = table::plain(&plan_command::HEADERS, &plan_command::rows(images));
     text.push_str(&format!("\n{}\n", plan_command::count(plan)));
     if options.push {
         text.push_str(&tags(context, gathered, plan));

@@ -25,13 +25,15 @@ pub(super) fn build(
         request: Request {
             selected: context.select(&args.images)?,
             no_reuse: args.no_reuse,
+            keep_before: None,
             // Without a selector nothing is refreshed.
             refresh: match args.refresh.as_slice() {
                 [] => BTreeSet::new(),
                 selectors => context.select(selectors)?.unwrap_or_default(),
             },
             retest: retest(&context.stack, &args.proving.retest)?,
-            prove_selected: !args.push,
+            // An archive has all images, with their tags.
+            prove_selected: !args.push && args.export.is_none(),
         },
         push: args.push,
         archive: args.export.as_deref().map(archive_path).transpose()?,
@@ -56,6 +58,7 @@ pub(super) fn test(
         request: Request {
             selected: context.select(&args.images)?,
             no_reuse: false,
+            keep_before: None,
             refresh: BTreeSet::new(),
             retest: retest(&context.stack, &args.proving.retest)?,
             prove_selected: true,
@@ -66,18 +69,19 @@ pub(super) fn test(
 }
 
 /// Reads the arguments of `run` and `shell`, and the files of their secrets. `in_step`: a step of the image is needed, which
-/// the image in staging does not have.
+/// the image in staging does not have; its number, from 1, or 1 if it is known only when the image is built.
 pub fn process(
     context: &Context,
     global: &Global,
     args: &StartArgs,
     id: ImageId,
-    in_step: bool,
+    in_step: Option<usize>,
 ) -> Result<Options, Failure> {
     Ok(Options {
         request: Request {
             selected: Some(BTreeSet::from([id])),
-            no_reuse: in_step,
+            no_reuse: in_step.is_some(),
+            keep_before: in_step,
             ..Request::default()
         },
         offline: args.offline,

@@ -6,7 +6,7 @@ use super::uncovered;
 use crate::cli::context::Context;
 use crate::list;
 use crate::name::{Digest, Tag};
-use crate::plan::{Action, Facts, HoldReason, Plan, Proofs};
+use crate::plan::{Action, Facts, HoldReason, Plan, Planned, Proofs};
 use crate::stack::Stack;
 use crate::table;
 
@@ -28,9 +28,9 @@ pub(super) fn action_shown(action: &Action) -> &'static str {
 pub const HEADERS: [&str; 4] = ["IMAGE", "ACTION", "RUNS", "WHY"];
 
 /// Returns a row for each image: its name, the action, what runs on it, and why.
-pub fn rows(plan: &Plan) -> Vec<Vec<String>> {
-    plan.images
-        .iter()
+pub fn rows<'a>(images: impl IntoIterator<Item = &'a Planned>) -> Vec<Vec<String>> {
+    images
+        .into_iter()
         .map(|planned| {
             let why = match &planned.action {
                 Action::Build { reasons } => {
@@ -205,7 +205,7 @@ fn published(images: &[bool]) -> String {
 
 /// Returns the plan for people.
 pub(super) fn text(context: &Context, plan: &Plan, facts: &Facts) -> String {
-    let mut text = table::plain(&HEADERS, &rows(plan));
+    let mut text = table::plain(&HEADERS, &rows(&plan.images));
     text.push_str(&format!("\n{}\n", count(plan)));
     if let Some(commit) = facts.released_commit.as_ref().filter(|_| plan.builds()) {
         let short = commit.short();

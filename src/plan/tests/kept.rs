@@ -142,6 +142,12 @@ fn nothing_is_kept_if_all_steps_must_run_or_nothing_is_built() {
     };
     let requirements = Some(("images/base/requirements.txt", Some("numpy==2\n")));
     assert_eq!(kept(SAME, requirements, &no_reuse), 0);
+    let before = [1, 2, 3, 4].map(|step| Request {
+        keep_before: Some(step),
+        ..no_reuse.clone()
+    });
+    let before = before.map(|request| kept(SAME, requirements, &request));
+    assert_eq!(before, [0, 1, 2, 2], "for a shell in a step");
     assert_eq!(kept(SAME, requirements, &refresh), 0);
     assert_eq!(kept(SAME, None, &Request::default()), 0, "it is reused");
 }

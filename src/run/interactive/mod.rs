@@ -11,7 +11,7 @@ mod target;
 use bollard_buildkit_proto::pb;
 
 pub use request::{Command, Interactive};
-pub use target::{Candidate, Place, STEP_NAMES, StepName, Target, has_step, steps_help};
+pub use target::{Candidate, Place, STEP_NAMES, StepName, Target, step_number, steps_help};
 
 use super::base::staged;
 use super::context::Context;

@@ -105,15 +105,19 @@ pub struct Target {
     whole: pb::Definition,
 }
 
-/// Whether an image without a Dockerfile has a step of a name.
-pub fn has_step(stack: &Stack, image: &Image, name: &StepName) -> bool {
+/// Returns the number, from 1, of the first step of a name; `None` if an image without a Dockerfile has none.
+pub fn step_number(stack: &Stack, image: &Image, name: &StepName) -> Option<usize> {
     match name {
-        StepName::Number(number) => (1..=image.steps.len()).contains(number),
-        StepName::Line { file, line } => image.steps.iter().any(|step| {
-            let sources = stack.sources();
-            let (start, end) = (sources.start(step.span), sources.end(step.span));
-            is_file(file, sources.path(step.span)) && (start.line..=end.line).contains(line)
-        }),
+        StepName::Number(number) => Some(*number).filter(|it| (1..=image.steps.len()).contains(it)),
+        StepName::Line { file, line } => {
+            let mut steps = image.steps.iter();
+            let found = steps.position(|step| {
+                let sources = stack.sources();
+                let (start, end) = (sources.start(step.span), sources.end(step.span));
+                is_file(file, sources.path(step.span)) && (start.line..=end.line).contains(line)
+            });
+            Some(found? + 1)
+        }
     }
 }
 
@@ -426,13 +430,16 @@ mod tests {
     fn steps_are_counted_before_anything_is_built() {
         let spec = "stack: x\nimages:\n  a:\n    base: debian:12\n    apt: [git]\n    steps:\n      - run: |\n          b\n          c\n";
         let stack = testing::stack(spec);
-        let has = |name: &StepName| has_step(&stack, &stack.images()[0], name);
+        let number = |name: &StepName| step_number(&stack, &stack.images()[0], name);
         let line = |line| StepName::Line {
             file: "specs.yml".to_owned(),
             line,
         };
-        assert!(has(&StepName::Number(1)) && has(&StepName::Number(2)));
-        assert!(!has(&StepName::Number(0)) && !has(&StepName::Number(3)));
-        assert!(has(&line(5)) && has(&line(8)) && !has(&line(3)));
+        let numbers = [0, 1, 2, 3].map(|it| number(&StepName::Number(it)));
+        assert_eq!(numbers, [None, Some(1), Some(2), None]);
+        assert_eq!(
+            [3, 5, 8].map(|it| number(&line(it))),
+            [None, Some(1), Some(2)]
+        );
     }
 }
