@@ -171,7 +171,7 @@ impl<'a, E: Iterator<Item = Item<'a>>> Reader<'a, E> {
                     end,
                 };
                 let mut problem = Diagnostic::error("invalid YAML").at(span, error.info());
-                if let Some(help) = yaml_help::help(&error.info()) {
+                if let Some(help) = yaml_help::help(&error.info(), self.text) {
                     problem = problem.help(help);
                 }
                 self.problems.push(problem);

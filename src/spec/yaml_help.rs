@@ -1,7 +1,7 @@
 //! What to do about a file that is not valid YAML: granit-parser's messages report what it expected.
 
-/// A part of a message, and what its cause usually is.
-pub(super) const HELP: [(&str, &str); 13] = [
+/// A part of a message, and what mends its usual causes.
+pub(super) const HELP: [(&str, &str); 18] = [
     ("tab", "use spaces: YAML allows no tabs here"),
     (
         "mapping values are not allowed",
@@ -9,11 +9,11 @@ pub(super) const HELP: [(&str, &str); 13] = [
     ),
     (
         "did not find expected key",
-        "indent the line like the other keys of its mapping",
+        "indent the line like the other keys of its mapping, without `- `; quote a text that starts with `[` or `{`",
     ),
     (
         "did not find expected '-'",
-        "indent the line like the other entries of its list",
+        "start the line with `- `, or indent it like the keys of the entry above it",
     ),
     (
         "block sequence entries are not allowed",
@@ -21,16 +21,19 @@ pub(super) const HELP: [(&str, &str); 13] = [
     ),
     (
         "simple key expected",
-        "write `:` after a key, or indent the line as part of the text above it",
+        "write `: ` after a key and `- ` before an entry, or indent the line as part of the text above it",
     ),
-    ("trailing content", "quote the whole text"),
+    (
+        "trailing content",
+        r#"quote the whole text, with `''` or `\"` for a quote in it; write `,` between entries"#,
+    ),
     (
         "did not find expected ',' or '}'",
-        "write `,` between entries, and quote the whole of a text that contains quotes, brackets or commas",
+        "write `,` between entries and close the bracket, and quote the whole of a text that contains quotes, brackets or commas",
     ),
     (
         "expected ',' or ']'",
-        "write `,` between entries, and quote the whole of a text that contains quotes, brackets or commas",
+        "write `,` between entries and close the bracket, and quote the whole of a text that contains quotes, brackets or commas",
     ),
     (
         "unknown escape character",
@@ -40,12 +43,44 @@ pub(super) const HELP: [(&str, &str); 13] = [
         "unexpected character",
         "quote a text that starts with this character",
     ),
-    ("unknown anchor", "quote a text that starts with `*`"),
-    ("unclosed", "close it, or quote a text that contains it"),
+    (
+        "unknown anchor",
+        "define it above with `&`, or quote a text that starts with `*`",
+    ),
+    (
+        "bracket",
+        "close each bracket with its own, or quote a text that contains it",
+    ),
+    (
+        "unclosed quote",
+        "close it, or quote a text that starts with it",
+    ),
+    (
+        "expected comment or line break",
+        "start the text on the line below, or quote a text that starts with `|` or `>`",
+    ),
+    (
+        "scanning an anchor or alias",
+        "quote a text that starts with `&` or `*`",
+    ),
+    (
+        "mapping keys are not allowed",
+        "quote a text that starts with `?`",
+    ),
+    (
+        "illegal placement of ':'",
+        "close the bracket above it, or quote the text",
+    ),
 ];
 
-/// Returns what to do about an error of the parser; `None` if its message leaves the cause open.
-pub(super) fn help(message: &str) -> Option<&'static str> {
+/// What git writes into a file of which two branches changed the same lines.
+const CONFLICT: &str = "<<<<<<< ";
+
+/// Returns what to do about an error of the parser in a file; `None` if its message leaves the cause open.
+pub(super) fn help(message: &str, text: &str) -> Option<&'static str> {
+    if text.lines().any(|line| line.starts_with(CONFLICT)) {
+        return Some("resolve the conflict between `<<<<<<<` and `>>>>>>>`");
+    }
     let mut known = HELP.iter();
     let found = known.find(|(part, _)| message.contains(part));
     found.map(|(_, help)| *help)

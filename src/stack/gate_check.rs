@@ -79,10 +79,6 @@ impl GateCheck {
     pub fn report(self, problems: &Problems) {
         for (span, seen) in &self.gates {
             let name = seen.gate.name.as_str();
-            // A `policy:` that could not be read is a fault that is reported already.
-            if name == CHECKS && problems.has_errors() {
-                continue;
-            }
             let is_of_runs = name == CHECKS || self.suites.contains(name);
             if is_of_runs && seen.moved > 0 && (seen.covered == 0 || !seen.lacking.is_empty()) {
                 problems.report(seen.problem(*span));

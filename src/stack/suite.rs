@@ -179,7 +179,10 @@ pub struct Declarer<'a> {
 }
 
 /// The keys of other tools for the port of a server.
-const NOT_OF_SUITE: KeyHint = KeyHint::new(&["port", "ports"], "write `serve: PORT`");
+const NOT_OF_SUITE: KeyHint = KeyHint::new(
+    &["port", "ports"],
+    "write `serve: PORT`, which starts the image and waits for it",
+);
 
 /// Reads `tests:`.
 pub fn read(reader: &Reader, paths: &Paths, node: &Node, declarer: &Declarer) -> Vec<SuiteEntry> {

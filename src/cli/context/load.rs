@@ -201,8 +201,11 @@ pub fn spec_path(global: &Global) -> Result<Utf8PathBuf, Failure> {
         })?;
     let start = here.join(start);
     if !start.is_dir() {
-        let text = format!("cannot find the folder `{start}`");
-        return Err(Failure::new(Exit::Spec, text).help("-C takes the folder of a stack"));
+        let (text, help) = match start.exists() {
+            true => ("is not a folder", "pass a spec with -f"),
+            false => ("does not exist", "-C takes the folder of a stack"),
+        };
+        return Err(Failure::new(Exit::Spec, format!("`{start}` {text}")).help(help));
     }
     let found = start
         .ancestors()

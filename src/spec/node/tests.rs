@@ -149,7 +149,12 @@ fn each_help_belongs_to_an_error_of_the_parser() {
         ["a: \"\\d\"", "a: [\"\\$\"]"],
         ["a: @b", "a: `b`"],
         ["a: *b", "a: [*b]"],
-        ["a: { b: 1", "a: \"b"],
+        ["a: { b: 1", "a: [b}"],
+        ["a: \"b", "a: 'b"],
+        ["a: | b", "a: >=1.0"],
+        ["a: & b", "a: &"],
+        ["a: ? b", "a: ? b: c"],
+        ["a: [b\nc: d", "a:\n  - [b\nc: d"],
     ];
     for ((_, expected), texts) in yaml_help::HELP.iter().zip(faults) {
         for text in texts {
@@ -165,7 +170,11 @@ fn each_help_belongs_to_an_error_of_the_parser() {
 #[test]
 fn an_unknown_message_has_no_help() {
     assert_eq!(
-        yaml_help::help("too many buffered comments while looking ahead"),
+        yaml_help::help("too many buffered comments while looking ahead", ""),
         None
     );
+    for text in ["<<<<<<< HEAD\na: b\n=======\n", "a: b\n<<<<<<< HEAD\n"] {
+        let (_, shown, _) = read(text);
+        assert!(shown.contains("= help: resolve the conflict"), "{shown}");
+    }
 }
