@@ -201,9 +201,10 @@ pub fn spec_path(global: &Global) -> Result<Utf8PathBuf, Failure> {
         })?;
     let start = here.join(start);
     if !start.is_dir() {
-        let (text, help) = match start.exists() {
-            true => ("is not a folder", "pass a spec with -f"),
-            false => ("does not exist", "-C takes the folder of a stack"),
+        let (text, help) = if start.exists() {
+            ("is not a folder", "pass a spec with -f")
+        } else {
+            ("does not exist", "-C takes the folder of a stack")
         };
         return Err(Failure::new(Exit::Spec, format!("`{start}` {text}")).help(help));
     }
