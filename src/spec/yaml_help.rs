@@ -1,7 +1,7 @@
 //! What to do about a file that is not valid YAML: granit-parser's messages report what it expected.
 
 /// A part of a message, and what mends its usual causes.
-pub(super) const HELP: [(&str, &str); 18] = [
+pub(super) const HELP: [(&str, &str); 17] = [
     ("tab", "use spaces: YAML allows no tabs here"),
     (
         "mapping values are not allowed",
@@ -28,11 +28,7 @@ pub(super) const HELP: [(&str, &str); 18] = [
         r#"quote the whole text, with `''` or `\"` for a quote in it; write `,` between entries"#,
     ),
     (
-        "did not find expected ',' or '}'",
-        "write `,` between entries and close the bracket, and quote the whole of a text that contains quotes, brackets or commas",
-    ),
-    (
-        "expected ',' or ']'",
+        "expected ',' or ",
         "write `,` between entries and close the bracket, and quote the whole of a text that contains quotes, brackets or commas",
     ),
     (

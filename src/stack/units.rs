@@ -33,21 +33,24 @@ pub fn size(reader: &Reader, node: &Node, what: &str) -> Option<u64> {
     bytes
 }
 
+/// Units of durations, the largest first, and their nanoseconds.
+const DURATIONS: [(&str, u64); 4] = [
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+];
+
 /// Reads `30s`, `5m`, `1h` or `500ms`; returns nanoseconds.
 pub fn duration(reader: &Reader, node: &Node, name: &str) -> Option<u64> {
     let text = reader.text(node, &format!("`{name}`"))?;
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "ms" => Some(1_000_000),
-        "s" => Some(1_000_000_000),
-        "m" => Some(60_000_000_000),
-        "h" => Some(3_600_000_000_000_u64),
-        _ => None,
-    };
+    let mut units = DURATIONS.iter();
+    let unit = units.find(|(name, _)| *name == &text[digits.len()..]);
     let value = digits.parse::<u64>().ok();
     let nanos = value
         .zip(unit)
-        .and_then(|(value, unit)| value.checked_mul(unit));
+        .and_then(|(value, (_, unit))| value.checked_mul(*unit));
     if nanos.is_none() {
         let what = format!("`{name}`");
         let found = format!("`{text}`");
@@ -62,16 +65,11 @@ pub fn duration(reader: &Reader, node: &Node, name: &str) -> Option<u64> {
 /// Writes nanoseconds in the largest unit without a fraction, as [`duration`] reads them. What is less than a millisecond is
 /// left out.
 pub fn duration_text(nanos: u64) -> String {
-    let units = [
-        ("h", 3_600_000_000_000),
-        ("m", 60_000_000_000),
-        ("s", 1_000_000_000),
-    ];
-    let mut whole = units.into_iter();
-    match whole.find(|(_, unit)| nanos > 0 && nanos.is_multiple_of(*unit)) {
-        Some((name, unit)) => format!("{}{name}", nanos / unit),
-        None => format!("{}ms", nanos / 1_000_000),
-    }
+    let [larger @ .., smallest] = &DURATIONS;
+    let is_whole = |unit: u64| nanos > 0 && nanos.is_multiple_of(unit);
+    let whole = larger.iter().find(|(_, unit)| is_whole(*unit));
+    let (name, unit) = whole.unwrap_or(smallest);
+    format!("{}{name}", nanos / unit)
 }
 
 #[cfg(test)]

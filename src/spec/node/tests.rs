@@ -136,25 +136,29 @@ proptest! {
 
 #[test]
 fn each_help_belongs_to_an_error_of_the_parser() {
-    let faults: [[&str; 2]; yaml_help::HELP.len()] = [
-        ["a:\n\tb: 1", "a: b\n\tc: 1"],
-        ["a: b: c", "a: b\n  c: d"],
-        ["a:\n    b: 1\n   c: 1", "a:\n  b: { c: 1 }\n c: 1"],
-        ["a:\n  - b\n  c: 1", "a:\n  - b\n  c: 1\n  - d"],
-        ["a: - b", "a: - b: c"],
-        ["a: |\n b\nc", "a:\n  b: 1\n  c"],
-        ["a: 'b' c", "a: \"b\" c"],
-        ["a: { run: echo ${X} }", "a: { b: [c] d }"],
-        ["a: [[b] c]", "a: [b: [c] d]"],
-        ["a: \"\\d\"", "a: [\"\\$\"]"],
-        ["a: @b", "a: `b`"],
-        ["a: *b", "a: [*b]"],
-        ["a: { b: 1", "a: [b}"],
-        ["a: \"b", "a: 'b"],
-        ["a: | b", "a: >=1.0"],
-        ["a: & b", "a: &"],
-        ["a: ? b", "a: ? b: c"],
-        ["a: [b\nc: d", "a:\n  - [b\nc: d"],
+    let faults: [&[&str]; yaml_help::HELP.len()] = [
+        &["a:\n\tb: 1", "a: b\n\tc: 1"],
+        &["a: b: c", "a: b\n  c: d"],
+        &["a:\n    b: 1\n   c: 1", "a:\n  b: { c: 1 }\n c: 1"],
+        &["a:\n  - b\n  c: 1", "a:\n  - b\n  c: 1\n  - d"],
+        &["a: - b", "a: - b: c"],
+        &["a: |\n b\nc", "a:\n  b: 1\n  c"],
+        &["a: 'b' c", "a: \"b\" c"],
+        &[
+            "a: { run: echo ${X} }",
+            "a: { b: [c] d }",
+            "a: [[b] c]",
+            "a: [b: [c] d]",
+        ],
+        &["a: \"\\d\"", "a: [\"\\$\"]"],
+        &["a: @b", "a: `b`"],
+        &["a: *b", "a: [*b]"],
+        &["a: { b: 1", "a: [b}"],
+        &["a: \"b", "a: 'b"],
+        &["a: | b", "a: >=1.0"],
+        &["a: & b", "a: &"],
+        &["a: ? b", "a: ? b: c"],
+        &["a: [b\nc: d", "a:\n  - [b\nc: d"],
     ];
     for ((_, expected), texts) in yaml_help::HELP.iter().zip(faults) {
         for text in texts {
