@@ -6,6 +6,7 @@
 //! (`debian` is `docker.io/library/debian:latest`).
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Why a name is invalid: what to use instead. Completes "invalid image name `x`: …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +42,7 @@ macro_rules! name {
     ($kind:literal, $(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Returns the text of the name.
@@ -138,7 +139,7 @@ impl ImageName {
         if !is_component(text) {
             return invalid(component_reason(text));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -148,7 +149,7 @@ impl StackName {
         if !is_component(text) {
             return invalid(component_reason(text));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -173,7 +174,7 @@ impl Tag {
         if !found.is_empty() {
             return invalid(format!("use letters, digits, `.`, `_` and `-`{found}"));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -194,7 +195,7 @@ impl Digest {
         if !good {
             return invalid("use `sha256:` and 64 lower-case hex digits");
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// Returns the digest of some bytes.
@@ -209,7 +210,7 @@ impl Digest {
         let mut text = String::with_capacity(71);
         text.push_str("sha256:");
         push_hex(&mut text, &hash.finalize());
-        Self(text)
+        Self(text.into())
     }
 
     /// Returns the first 12 hex digits, for people.
@@ -230,7 +231,7 @@ impl Commit {
         if !(7..=64).contains(&text.len()) || !text.bytes().all(is_hex) {
             return invalid("use 7 to 64 lower-case hex digits");
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// Returns the first 12 hex digits, for people.
@@ -247,8 +248,8 @@ impl Commit {
 /// A repository on a registry: `ghcr.io/ucsd-ets/datahub`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Repository {
-    host: String,
-    path: String,
+    host: Arc<str>,
+    path: Arc<str>,
 }
 
 impl Repository {
@@ -275,22 +276,22 @@ impl Repository {
         if !is_valid_host(host) {
             return invalid(format!("`{host}` is not a host"));
         }
-        Self::at(host, path)
+        Self::at(host.into(), &path)
     }
 
     /// Returns the repository at a path of a valid host; fails if the path is invalid.
-    fn at(host: &str, path: String) -> Result<Self, InvalidName> {
+    fn at(host: Arc<str>, path: &str) -> Result<Self, InvalidName> {
         if path.len() > 255 || !path.split('/').all(is_component) {
             let is_allowed =
                 |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/".contains(c);
             return invalid(format!(
                 "use parts joined by `/`, each of {COMPONENT}{}",
-                found_in(&path, is_allowed)
+                found_in(path, is_allowed)
             ));
         }
         Ok(Self {
-            host: host.to_owned(),
-            path,
+            host,
+            path: path.into(),
         })
     }
 
@@ -312,7 +313,7 @@ impl Repository {
 
     /// Returns the repository `name` below this one.
     pub fn join(&self, name: &str) -> Result<Self, InvalidName> {
-        Self::at(&self.host, format!("{}/{name}", self.path))
+        Self::at(Arc::clone(&self.host), &format!("{}/{name}", self.path))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Work on many small things, on all processors at once.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
 
 /// So few things take less time than to start a thread.
 const PER_THREAD: usize = 64;
@@ -12,10 +12,13 @@ const BLOCK: usize = 16;
 /// More threads would wait for the disk or for memory.
 const MOST_THREADS: usize = 8;
 
+/// How many processors laminate can use. The files of its control group have it, which are not read each time.
+static PROCESSORS: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+
 /// Returns what `work` returns for each of `list`, in its order.
 pub fn map<T: Sync, R: Send>(list: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = processors
+    let threads = PROCESSORS
         .min(list.len() / PER_THREAD + 1)
         .min(MOST_THREADS);
     if threads == 1 {

@@ -13,8 +13,8 @@ use crate::name::{Digest, Reference};
 use crate::parallel;
 use crate::path::by_parts;
 use crate::stack::{
-    Base, Compression, EnvString, ExternalImage, File, Image, ImageId, ImageSource, Refresh,
-    SCRATCH, Stack, Step, Writable, canonical_env,
+    Base, Compression, Config, EnvString, ExternalImage, File, Image, ImageId, ImageSource,
+    Refresh, SCRATCH, Stack, Step, Writable, canonical_env,
 };
 
 /// Raised when equal specs compile to other images than before; part of every key.
@@ -346,16 +346,18 @@ pub fn settings(image: &Image) -> Vec<(String, Value)> {
     {
         add("writable", json!({ "gid": gid, "paths": paths }));
     }
-    let config = config.canonical().into_iter();
-    let config = config.filter(|(_, value)| is_set(value));
-    list.extend(config.map(|(name, value)| (format!("config.{name}"), value)));
+    if *config != Config::default() {
+        for (name, value) in config.canonical() {
+            add(&format!("config.{name}"), value);
+        }
+    }
     list
 }
 
 fn hash(list: &[Component]) -> Digest {
     // Only what determines the image: not which variables a value was made from.
     let list: Vec<Hashed> = list.iter().map(Hashed).collect();
-    Digest::of(serde_json::to_string(&list).expect("plain data").as_bytes())
+    Digest::of(&serde_json::to_vec(&list).expect("plain data"))
 }
 
 /// A component as it is hashed: a list of its kind, name and value.
@@ -384,7 +386,7 @@ fn digest_of(value: &Value) -> String {
 /// Returns the digest of a value's JSON. Maps in it are sorted, or in an order that counts: `preserve_order`
 /// of serde_json is on, so the text is always the same.
 pub(super) fn digest_of_value(value: &Value) -> Digest {
-    Digest::of(value.to_string().as_bytes())
+    Digest::of(&serde_json::to_vec(value).expect("plain data"))
 }
 
 /// Returns the value of a file in a key: its mode and the digest of its content, or a link's target.

@@ -75,16 +75,30 @@ pub struct Stamp {
 impl Stamp {
     /// Returns the stamp of a file.
     pub fn of(metadata: &Metadata) -> Self {
-        let nanos =
-            |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
         Self {
             size: metadata.len(),
             mode: metadata.mode(),
-            modified: nanos(metadata.mtime(), metadata.mtime_nsec()),
-            changed: nanos(metadata.ctime(), metadata.ctime_nsec()),
+            modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
             inode: metadata.ino(),
         }
     }
+}
+
+impl From<rustix::fs::Stat> for Stamp {
+    fn from(stat: rustix::fs::Stat) -> Self {
+        Self {
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            mode: stat.st_mode,
+            modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+            changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+            inode: stat.st_ino,
+        }
+    }
+}
+
+fn nanoseconds(seconds: impl Into<i128>, nanoseconds: impl Into<i128>) -> i128 {
+    seconds.into() * 1_000_000_000 + nanoseconds.into()
 }
 
 impl From<&[u8]> for Content {
@@ -100,11 +114,11 @@ impl From<&[u8]> for Content {
 
 impl Content {
     /// Returns the content of a regular file; it is not read yet.
-    pub fn on_disk(path: PathBuf, metadata: &Metadata) -> Self {
+    pub fn on_disk(path: PathBuf, stamp: Stamp) -> Self {
         Self(Arc::new(Inner {
             origin: Origin::Disk {
                 path,
-                stamp: Stamp::of(metadata),
+                stamp,
                 text: OnceLock::new(),
                 is_other_read: AtomicBool::new(false),
             },
@@ -366,7 +380,7 @@ mod tests {
 
     fn on_disk(path: &Path) -> Content {
         let metadata = fs_err::symlink_metadata(path).expect("a file");
-        Content::on_disk(path.to_owned(), &metadata)
+        Content::on_disk(path.to_owned(), Stamp::of(&metadata))
     }
 
     #[test]

@@ -269,7 +269,7 @@ mod tests {
         /// Finds the file.
         fn files(&self) -> (Files, Content) {
             let metadata = fs_err::symlink_metadata(self.file()).expect("a file");
-            let content = Content::on_disk(self.file(), &metadata);
+            let content = Content::on_disk(self.file(), Stamp::of(&metadata));
             let mut files = Files::default();
             let file = File::Regular {
                 content: content.clone(),

@@ -15,9 +15,11 @@ mod parse;
 mod path_key;
 pub mod template;
 pub mod tree;
+mod walk;
 mod yaml_help;
 
 pub use found::{Again, Found, TextFile};
 pub use hashes::{Hashing, hash};
-pub use load::{Layout, Unreadable, find, find_tracked, parse_file, read};
+pub use load::{Layout, Unreadable, parse_file, read};
 pub use parse::{DECLARATION, Spec, parse, with_files};
+pub use walk::{find, find_tracked};

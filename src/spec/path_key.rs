@@ -1,6 +1,8 @@
 //! Paths as keys of sorted maps.
 
+use std::borrow::{Borrow, Cow};
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -16,16 +18,74 @@ pub struct PathKey(Utf8PathBuf);
 impl PathKey {
     /// Returns the key of a path. `.`, doubled slashes and a slash at its end make no difference.
     pub fn new(path: &Utf8Path) -> Self {
-        if is_plain(path.as_str()) {
-            return Self(path.to_owned());
-        }
-        Self(path.components().collect())
+        Self(plain(path).into_owned())
+    }
+
+    /// Returns a key and its value from a map, without a copy of the path.
+    pub fn look_up<'m, V>(
+        map: &'m BTreeMap<Self, V>,
+        path: &Utf8Path,
+    ) -> Option<(&'m Self, &'m V)> {
+        let path: &Utf8Path = &plain(path);
+        map.get_key_value(&path as &dyn AsKey)
     }
 
     /// Returns the path.
     pub fn path(&self) -> &Utf8PathBuf {
         &self.0
     }
+}
+
+/// What a map with [`PathKey`]s can be asked for: a key, or a path.
+trait AsKey {
+    /// Returns the path as a key has it.
+    fn text(&self) -> &str;
+}
+
+impl AsKey for PathKey {
+    fn text(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl AsKey for &Utf8Path {
+    fn text(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl<'a> Borrow<dyn AsKey + 'a> for PathKey {
+    fn borrow(&self) -> &(dyn AsKey + 'a) {
+        self
+    }
+}
+
+impl Ord for dyn AsKey + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        by_parts(self.text(), other.text())
+    }
+}
+
+impl PartialOrd for dyn AsKey + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for dyn AsKey + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for dyn AsKey + '_ {}
+
+/// Returns a path as its key has it.
+fn plain(path: &Utf8Path) -> Cow<'_, Utf8Path> {
+    if is_plain(path.as_str()) {
+        return path.into();
+    }
+    Cow::Owned(path.components().collect())
 }
 
 /// Whether a path is written as its parts joined by slashes. A part that begins with `.` is not looked at.

@@ -186,7 +186,11 @@ impl Files {
 
     /// Returns a file by its path.
     pub fn get(&self, path: &Utf8Path) -> Option<&File> {
-        self.entries.get(&PathKey::new(path))
+        self.entry(path).map(|(_, file)| file)
+    }
+
+    fn entry(&self, path: &Utf8Path) -> Option<(&PathKey, &File)> {
+        PathKey::look_up(&self.entries, path)
     }
 
     /// Returns all files, sorted by path; a folder is before what is in it.
@@ -237,7 +241,7 @@ impl Files {
     /// Returns these files alone.
     pub fn only<'a>(&self, paths: impl IntoIterator<Item = &'a Utf8Path>) -> Self {
         let entries = paths.into_iter();
-        let entries = entries.filter_map(|path| self.entries.get_key_value(&PathKey::new(path)));
+        let entries = entries.filter_map(|path| self.entry(path));
         let files = entries.map(|(key, file)| (key.path().clone(), file.clone()));
         Self::new(files.collect(), Vec::new())
     }
@@ -252,10 +256,9 @@ impl Files {
         if self.links == 0
             && let Some(path) = clean(folder, path)
         {
-            let path = PathKey::from(path);
-            return match self.entries.get_key_value(&path) {
+            return match self.entry(&path) {
                 Some((found, _)) => Ok(found.path()),
-                None => Err(self.lost(path.path(), &[], None)),
+                None => Err(self.lost(&path, &[], None)),
             };
         }
         let mut links: Vec<(Utf8PathBuf, String)> = Vec::new();
@@ -279,7 +282,7 @@ impl Files {
             if at.as_str().len() > LONGEST_PATH {
                 return Err(Lost::Missing);
             }
-            match self.entries.get_key_value(&PathKey::new(&at)) {
+            match self.entry(&at) {
                 Some((_, File::Link { .. })) if links.len() == MOST_LINKS => {
                     return Err(Lost::Loop);
                 }
@@ -299,7 +302,7 @@ impl Files {
                 }
             }
         }
-        let look_up = || Some(self.entries.get_key_value(&PathKey::new(&at))?.0);
+        let look_up = || Some(self.entry(&at)?.0);
         match last.unwrap_or_else(look_up) {
             Some(found) => Ok(found.path()),
             None => Err(self.lost(&at, &links, missing.flatten())),
@@ -326,7 +329,7 @@ impl Files {
         }
         let above = at
             .ancestors()
-            .find_map(|path| self.left_out.get_key_value(&PathKey::new(path)));
+            .find_map(|path| PathKey::look_up(&self.left_out, path));
         let above = above.map(|(key, reason)| (key.path(), reason));
         above.or_else(|| self.left_out_below(at))
     }

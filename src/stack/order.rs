@@ -1,6 +1,6 @@
 //! The order of the images of a variant: each after those it needs. Reports dependency cycles.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::declare_image::DeclaredImage;
 use super::image_source::{DeclaredBase, ImageSource};
@@ -10,7 +10,7 @@ use crate::source::Span;
 
 /// Returns indices such that each image comes after its base and the images it copies from.
 pub fn order(images: &[DeclaredImage], problems: &Problems) -> Vec<usize> {
-    let indices: BTreeMap<&str, usize> = images
+    let indices: HashMap<&str, usize> = images
         .iter()
         .enumerate()
         .map(|(index, image)| (image.name.as_str(), index))
@@ -57,7 +57,7 @@ struct Need {
 }
 
 /// Returns the images of the stack that an image needs, its base first.
-fn needs(image: &DeclaredImage, indices: &BTreeMap<&str, usize>) -> Vec<Need> {
+fn needs(image: &DeclaredImage, indices: &HashMap<&str, usize>) -> Vec<Need> {
     let copied = image.steps.iter().flat_map(|step| step.copy_sources());
     let base = image.base.iter().filter_map(DeclaredBase::image);
     let sources = base.chain(copied);

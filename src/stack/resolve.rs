@@ -22,7 +22,7 @@ use super::suite;
 use super::writable::Writable;
 use crate::diagnostic::Diagnostic;
 use crate::list;
-use crate::name::{ImageName, Repository, Tag};
+use crate::name::{ImageName, Repository, Tag, VariantName};
 use crate::source::{Span, Spanned};
 use crate::spec::Spec;
 
@@ -333,17 +333,17 @@ impl<'p> Channels<'p> {
 
 /// Reports repositories and immutable tags that two images have.
 struct Unique<'p> {
-    repositories: BTreeMap<Repository, Spanned<ImageName>>,
-    /// By image and tag: the variant that has it.
-    tags: BTreeMap<(String, Tag), Variant>,
+    repositories: HashMap<Repository, Spanned<ImageName>>,
+    /// By image and tag: the variant that has it, in a stack with variants.
+    tags: HashMap<(ImageName, Tag), VariantName>,
     problems: &'p Problems,
 }
 
 impl<'p> Unique<'p> {
     fn new(problems: &'p Problems) -> Self {
         Self {
-            repositories: BTreeMap::new(),
-            tags: BTreeMap::new(),
+            repositories: HashMap::new(),
+            tags: HashMap::new(),
             problems,
         }
     }
@@ -395,11 +395,12 @@ impl<'p> Unique<'p> {
                     .report(Diagnostic::duplicate("tag", &text, span, first));
                 continue;
             }
-            let key = (image.name.to_string(), tag);
-            let other = self.tags.entry(key).or_insert_with(|| variant.clone());
-            if let (Some(first), Some(second)) = (&other.name, &variant.name)
-                && first != second
-            {
+            let Some(second) = &variant.name else {
+                continue;
+            };
+            let key = (image.name.value.clone(), tag);
+            let first = self.tags.entry(key).or_insert_with(|| second.clone());
+            if first != second {
                 let label = format!("the same in variants `{first}` and `{second}`");
                 self.problems.report(
                     Diagnostic::error(format!("tag `{text}` would point at two different images"))

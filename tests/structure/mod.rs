@@ -19,6 +19,7 @@ const LOADERS: &[&str] = &[
     "spec/found.rs",
     "spec/hashes.rs",
     "spec/load.rs",
+    "spec/walk.rs",
 ];
 
 /// The most lines of a file of `src/` and `tests/`, unit tests included.
