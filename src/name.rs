@@ -5,6 +5,7 @@
 //! (v1.1, "Pulling manifests"), narrowed to ASCII; a short reference is completed as Docker does
 //! (`debian` is `docker.io/library/debian:latest`).
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,15 +18,9 @@ fn invalid<T>(reason: impl Into<String>) -> Result<T, InvalidName> {
     Err(InvalidName(reason.into()))
 }
 
-/// Writes a name as its text, and parses it when it is read; `$kind` is for the error.
-macro_rules! serde_as_text {
+/// Parses a name when it is read; `$kind` is for the error.
+macro_rules! deserialize {
     ($kind:literal, $name:ident) => {
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(from)?;
@@ -65,7 +60,13 @@ macro_rules! name {
             }
         }
 
-        serde_as_text!($kind, $name);
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        deserialize!($kind, $name);
     };
 }
 
@@ -140,6 +141,12 @@ impl ImageName {
             return invalid(component_reason(text));
         }
         Ok(Self(text.into()))
+    }
+}
+
+impl Borrow<str> for ImageName {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 
@@ -352,7 +359,13 @@ impl fmt::Display for Repository {
     }
 }
 
-serde_as_text!("repository", Repository);
+impl serde::Serialize for Repository {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+deserialize!("repository", Repository);
 
 /// A reference to an image: a repository with a tag, a digest, or both.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -423,7 +436,13 @@ impl fmt::Display for Reference {
     }
 }
 
-serde_as_text!("image reference", Reference);
+impl serde::Serialize for Reference {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+deserialize!("image reference", Reference);
 
 impl std::str::FromStr for Reference {
     type Err = InvalidName;

@@ -189,6 +189,11 @@ impl Files {
         self.entry(path).map(|(_, file)| file)
     }
 
+    /// Whether one of them is a link.
+    pub fn have_links(&self) -> bool {
+        self.links > 0
+    }
+
     fn entry(&self, path: &Utf8Path) -> Option<(&PathKey, &File)> {
         PathKey::look_up(&self.entries, path)
     }
@@ -253,7 +258,7 @@ impl Files {
             return Err(Lost::Outside);
         }
         // Without links, no folder on the way has to be looked at.
-        if self.links == 0
+        if !self.have_links()
             && let Some(path) = clean(folder, path)
         {
             return match self.entry(&path) {

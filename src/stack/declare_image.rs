@@ -328,12 +328,11 @@ impl<'a> ImageReader<'a> {
     }
 
     fn repository(&self) -> Option<Repository> {
-        repository(
-            self.scope,
-            self.reader,
-            &self.image.name,
-            self.get("repository"),
-        )
+        let Some(node) = self.get("repository") else {
+            let known = self.scope.known.named(self.image.name.as_str());
+            return known?.repository.clone();
+        };
+        repository(self.scope, self.reader, node)
     }
 }
 
@@ -341,13 +340,12 @@ impl<'a> ImageReader<'a> {
 /// is read.
 pub fn known_image(scope: &Scope, image: &ImageNode) -> KnownImage {
     let get = |key: &str| image.entry(key).map(|entry| &entry.value);
-    if get("repository").is_none() {
+    let name = image.name.clone();
+    let Some(node) = get("repository") else {
         let registry = scope.top.registry;
-        return KnownImage {
-            repository: registry.and_then(|registry| registry.join(image.name.as_str()).ok()),
-            name: image.name.clone(),
-        };
-    }
+        let repository = registry.and_then(|registry| registry.join(name.as_str()).ok());
+        return KnownImage { name, repository };
+    };
     let ignored = Problems::default();
     let top = Top {
         problems: &ignored,
@@ -359,23 +357,13 @@ pub fn known_image(scope: &Scope, image: &ImageNode) -> KnownImage {
     };
     let variables = scope.variables(Some((&image.name, get("vars"))));
     let reader = Reader::new(&variables, &ignored);
-    KnownImage {
-        repository: repository(&scope, &reader, &image.name, get("repository")),
-        name: image.name.clone(),
-    }
+    let repository = repository(&scope, &reader, node);
+    KnownImage { name, repository }
 }
 
-/// Returns where an image is published: by `repository:`, or below the registry.
-fn repository(
-    scope: &Scope,
-    reader: &Reader,
-    name: &ImageName,
-    node: Option<&Node>,
-) -> Option<Repository> {
+/// Returns where an image is published by its `repository:`.
+fn repository(scope: &Scope, reader: &Reader, node: &Node) -> Option<Repository> {
     let registry = scope.top.registry;
-    let Some(node) = node else {
-        return registry?.join(name.as_str()).ok();
-    };
     let text = reader.text(node, "`repository`")?;
     let host = text.split('/').next().unwrap_or_default();
     let parsed = if text.contains('/') && host.contains(['.', ':']) {

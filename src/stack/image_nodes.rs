@@ -84,6 +84,9 @@ impl<'a> ImageNodes<'_, 'a> {
     /// Returns why an image has no `image.yml` that declares it. Beside a declaration in the spec, only a
     /// link to no file is a fault.
     fn unread(&self, name: &ImageName, span: Span, is_empty: bool) -> Option<Diagnostic> {
+        if !is_empty && !self.spec.files.have_links() {
+            return None;
+        }
         let paths = Paths {
             files: &self.spec.files,
             folder: Utf8Path::new("images").join(name.as_str()),

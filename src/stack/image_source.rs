@@ -82,7 +82,7 @@ pub struct KnownImage {
 pub struct KnownImages {
     /// In the order of the file.
     list: Vec<KnownImage>,
-    by_name: HashMap<String, usize>,
+    by_name: HashMap<ImageName, usize>,
     /// The first image of each repository.
     by_repository: HashMap<Repository, usize>,
 }
@@ -92,7 +92,7 @@ impl KnownImages {
     pub fn new(list: Vec<KnownImage>) -> Self {
         let mut images = Self::default();
         for (index, known) in list.iter().enumerate() {
-            images.by_name.insert(known.name.to_string(), index);
+            images.by_name.insert(known.name.clone(), index);
             if let Some(repository) = &known.repository {
                 let first = images.by_repository.entry(repository.clone());
                 first.or_insert(index);

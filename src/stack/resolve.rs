@@ -128,7 +128,7 @@ fn resolve_images(
             }
             Some(DeclaredBase::Image(ImageSource::InStack(ref name))) => {
                 // An image that is missing here is part of a cycle, which is reported.
-                let Some(at) = places.get(name).copied() else {
+                let Some(at) = places.get(&name.value).copied() else {
                     continue;
                 };
                 let parent = &images[at];

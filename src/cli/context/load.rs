@@ -46,7 +46,6 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
         Layout::read(&path).map_err(|error| Failure::new(Exit::Spec, error.to_string()))?;
     let file = path.file_name().unwrap_or_default().to_owned();
     let files = layout.all.clone();
-    let mut warnings = Vec::new();
     let here = std::env::current_dir().unwrap_or_default();
     let shown_folder = paths::from(&here, folder.as_std_path());
     let shown_folder = shown_folder.to_string_lossy();
@@ -57,12 +56,18 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
     let text = crate::stack::read(&path);
     let text = text.map_err(|failure| load_failure(failure, &shown_folder))?;
     let spec_found = spec_found.with_text(&text);
-    // While git runs and the files are found.
-    let spec = tokio::task::spawn_blocking({
-        let path = path.clone();
-        move || crate::stack::parse(&path, &text)
+    // While this thread parses: what the main thread allocates takes fewer calls of the kernel.
+    let finding = tokio::spawn({
+        let (path, layout) = (path.clone(), layout.clone());
+        async move { find(&path, &file, &layout).await }
     });
-    let (files_found, tree) = find(&path, &file, &layout, &mut warnings).await?;
+    let spec = crate::stack::parse(&path, &text);
+    let finding = finding.await.expect("finding files does not panic")?;
+    let Finding {
+        files: files_found,
+        tree,
+        warnings,
+    } = finding;
     let found = match (&files_found, &tree) {
         (Ok(files), Some(tree)) => {
             let texts = vec![spec_found, lock_found];
@@ -76,7 +81,6 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
     let cache = cache_folder("digests");
     let comparison =
         compared.map(|found| Comparison::begin(&folder, &files, Arc::clone(found), cache.clone()));
-    let spec = spec.await.expect("parsing a spec does not panic");
     let loaded = files_found.and_then(|found| {
         let compared = compared.map(Arc::as_ref);
         let cache = cache.as_deref();
@@ -106,14 +110,18 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
     })
 }
 
-/// Finds the files under `images/`, and asks git which of them count.
-async fn find(
-    path: &Utf8Path,
-    file: &str,
-    layout: &Layout,
-    warnings: &mut Vec<String>,
-) -> Result<(Result<Files, LoadFailure>, Option<Arc<WorkTree>>), Failure> {
+/// The files of a stack.
+struct Finding {
+    files: Result<Files, LoadFailure>,
+    /// `None`: they are in no repository.
+    tree: Option<Arc<WorkTree>>,
+    warnings: Vec<String>,
+}
+
+/// Finds the files under `images/`, and asks git which of them count. `file`: the name of the spec.
+async fn find(path: &Utf8Path, file: &str, layout: &Layout) -> Result<Finding, Failure> {
     let folder = folder_of(path);
+    let mut warnings = Vec::new();
     let tree = match git::read_tracked(&folder, file, &layout.images).await {
         Ok(tracked) => tracked.map(WorkTree::from),
         Err(error @ git::Error::NotFound) => {
@@ -130,11 +138,15 @@ async fn find(
         (None, Some(_)) => git::read_work_tree(&folder, file, &layout.images).await?,
         (_, tree) => tree,
     };
-    let found = match tracked {
+    let files = match tracked {
         Some(files) => Ok(files),
         None => crate::stack::find(path, layout, tree.as_ref()),
     };
-    Ok((found, tree.map(Arc::new)))
+    Ok(Finding {
+        files,
+        tree: tree.map(Arc::new),
+        warnings,
+    })
 }
 
 /// Returns the folder of a spec.
