@@ -6,6 +6,7 @@
 //! (`debian` is `docker.io/library/debian:latest`).
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -253,10 +254,11 @@ impl Commit {
 }
 
 /// A repository on a registry: `ghcr.io/ucsd-ets/datahub`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Repository {
-    host: Arc<str>,
-    path: Arc<str>,
+    text: Arc<str>,
+    /// The length of the host, bytes.
+    host: usize,
 }
 
 impl Repository {
@@ -283,11 +285,11 @@ impl Repository {
         if !is_valid_host(host) {
             return invalid(format!("`{host}` is not a host"));
         }
-        Self::at(host.into(), &path)
+        Self::at(host, &path)
     }
 
     /// Returns the repository at a path of a valid host; fails if the path is invalid.
-    fn at(host: Arc<str>, path: &str) -> Result<Self, InvalidName> {
+    fn at(host: &str, path: &str) -> Result<Self, InvalidName> {
         if path.len() > 255 || !path.split('/').all(is_component) {
             let is_allowed =
                 |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/".contains(c);
@@ -297,8 +299,8 @@ impl Repository {
             ));
         }
         Ok(Self {
-            host,
-            path: path.into(),
+            text: [host, "/", path].concat().into(),
+            host: host.len(),
         })
     }
 
@@ -310,17 +312,22 @@ impl Repository {
 
     /// Returns the registry's host, with the port if one was given.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.text[..self.host]
     }
 
     /// Returns the path in the registry, without the host.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.text[self.host + 1..]
+    }
+
+    /// Returns the full name.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// Returns the repository `name` below this one.
     pub fn join(&self, name: &str) -> Result<Self, InvalidName> {
-        Self::at(Arc::clone(&self.host), &format!("{}/{name}", self.path))
+        Self::at(self.host(), &[self.path(), "/", name].concat())
     }
 }
 
@@ -355,13 +362,26 @@ fn is_valid_host(host: &str) -> bool {
 
 impl fmt::Display for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.host, self.path)
+        f.write_str(self.as_str())
+    }
+}
+
+/// Those of one host are together.
+impl Ord for Repository {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.host(), self.path()).cmp(&(other.host(), other.path()))
+    }
+}
+
+impl PartialOrd for Repository {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
 impl serde::Serialize for Repository {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -236,3 +236,27 @@ fn what_a_repository_lacks_is_named() {
     );
     assert_eq!(reason("https://ghcr.io/campus"), "leave out `https://`");
 }
+
+#[test]
+fn repositories_of_one_host_are_together() {
+    let names = [
+        "localhost-a.b/x",
+        "localhost/x",
+        "localhost/a",
+        "docker.io/z",
+    ];
+    let parsed = names.map(|name| Repository::parse(name).expect("valid"));
+    let mut sorted = parsed.to_vec();
+    sorted.sort();
+    let sorted: Vec<&str> = sorted.iter().map(Repository::as_str).collect();
+    let expected = [
+        "docker.io/z",
+        "localhost/a",
+        "localhost/x",
+        "localhost-a.b/x",
+    ];
+    assert_eq!(sorted, expected);
+    for name in parsed {
+        assert_eq!(format!("{}/{}", name.host(), name.path()), name.as_str());
+    }
+}
