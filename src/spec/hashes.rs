@@ -78,6 +78,7 @@ pub(super) fn hash_contents(list: &[Named<'_>], hashing: &Hashing<'_>) -> Result
     let mut span = trace::span(Track::Spec, || "hash the files".to_owned());
     let cache = hashing.cache;
     let cache = cache.and_then(|folder| Cache::read(folder, hashing.stack));
+    let entries = cache.as_ref().map(Cache::entries).unwrap_or_default();
     let begun = hashing.begun.as_nanosecond();
     let mut open: Vec<&Named<'_>> = Vec::new();
     let mut kept: Vec<(&Utf8Path, Stamp, &Content)> = Vec::new();
@@ -87,10 +88,12 @@ pub(super) fn hash_contents(list: &[Named<'_>], hashing: &Hashing<'_>) -> Result
             continue;
         };
         // Of a text that was read, that counts: the file may have changed since it was found.
-        let known = cache.as_ref().filter(|_| !content.is_text_read());
-        match known.and_then(|cache| cache.get(path, stamp, format)) {
-            Some(Known { digest, blob, .. }) => {
-                content.set_hashes(digest.clone(), blob.clone());
+        let known = entries
+            .get(path.as_str())
+            .filter(|_| !content.is_text_read());
+        match known.and_then(|known| known.hashes(stamp, format)) {
+            Some((digest, blob)) => {
+                content.set_hashes(digest, blob);
                 kept.push((path, stamp, content));
             }
             None => open.push(named),
@@ -141,15 +144,32 @@ pub(super) fn is_settled(stamp: Stamp, time: i128) -> bool {
 /// The digests of one stack's files that an earlier run kept.
 struct Cache {
     path: PathBuf,
-    entries: HashMap<String, Known>,
+    text: String,
 }
 
 /// What an earlier run kept of a file.
-struct Known {
+struct Known<'a> {
     stamp: Stamp,
-    digest: Digest,
+    /// The hex digits of its digest.
+    digest: &'a str,
     /// How git names it.
-    blob: Option<BlobId>,
+    blob: Option<&'a str>,
+}
+
+impl Known<'_> {
+    /// Returns the hashes of a file with this stamp; `None` if it changed.
+    fn hashes(
+        &self,
+        stamp: Stamp,
+        format: Option<ObjectFormat>,
+    ) -> Option<(Digest, Option<BlobId>)> {
+        let has_blob = format.is_none() || self.blob.map(ObjectFormat::of_hash) == format;
+        if self.stamp != stamp || !has_blob {
+            return None;
+        }
+        let digest = Digest::parse(&["sha256:", self.digest].concat()).ok()?;
+        Some((digest, self.blob.map(BlobId::from_hex)))
+    }
 }
 
 impl Cache {
@@ -159,20 +179,12 @@ impl Cache {
         let name = Digest::of(stack.as_os_str().as_encoded_bytes());
         let path = folder.join(name.short());
         let text = fs_err::read_to_string(&path).unwrap_or_default();
-        Some(Self {
-            entries: parse(&text),
-            path,
-        })
+        Some(Self { path, text })
     }
 
-    fn get(&self, path: &Utf8Path, stamp: Stamp, format: Option<ObjectFormat>) -> Option<&Known> {
-        let known = self.entries.get(path.as_str())?;
-        let found = known
-            .blob
-            .as_ref()
-            .map(|blob| ObjectFormat::of_hash(blob.hex()));
-        let has_blob = format.is_none() || found == format;
-        (known.stamp == stamp && has_blob).then_some(known)
+    /// Returns what was kept, by path.
+    fn entries(&self) -> HashMap<&str, Known<'_>> {
+        parse(&self.text)
     }
 
     /// Writes the cache. Without it the next run reads the files, so a failure is none.
@@ -211,11 +223,8 @@ fn text(entries: &[(&Utf8Path, Stamp, &Content)]) -> String {
 }
 
 /// Parses what [`text`] returns; nothing of another text.
-fn parse(text: &str) -> HashMap<String, Known> {
-    let Some(list) = text.strip_prefix(HEADER) else {
-        return HashMap::new();
-    };
-    let entry = |line: &str| {
+fn parse(text: &str) -> HashMap<&str, Known<'_>> {
+    fn entry(line: &str) -> Option<(&str, Known<'_>)> {
         let mut words = line.splitn(8, ' ');
         let stamp = Stamp {
             size: words.next()?.parse().ok()?,
@@ -224,15 +233,16 @@ fn parse(text: &str) -> HashMap<String, Known> {
             changed: words.next()?.parse().ok()?,
             inode: words.next()?.parse().ok()?,
         };
-        let digest = Digest::parse(&format!("sha256:{}", words.next()?)).ok()?;
+        let digest = words.next()?;
         let blob = Some(words.next()?).filter(|blob| *blob != NO_BLOB);
         let known = Known {
             stamp,
             digest,
-            blob: blob.map(BlobId::from_hex),
+            blob,
         };
-        Some((words.next()?.to_owned(), known))
-    };
+        Some((words.next()?, known))
+    }
+    let list = text.strip_prefix(HEADER).unwrap_or_default();
     list.lines().filter_map(entry).collect()
 }
 
