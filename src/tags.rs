@@ -15,7 +15,7 @@
 //! | `<channel>-<000001>_<random>` | nothing: a run announces that it claims that entry |
 //! | `<channel>-current`, `<channel>-aborted` | the entry a channel is at, and the last one taken back |
 //!
-//! Pure: `stack` refuses channels whose tags would be another document's ([`RESERVED`]); `staging`,
+//! Pure: `stack` refuses channels whose tags would be another document's ([`RESERVED`]), and tags of images in staging ([`is_own`]); `staging`,
 //! `gather`, `publish` and `build` set and read them.
 
 use crate::name::{Commit, Digest, Tag};
@@ -33,6 +33,8 @@ const RELEASE: &str = "release-";
 const ADOPTED: &str = "adopted.";
 const NUMBER: &str = "number-";
 const CURRENT: &str = "-current";
+const ABORTED: &str = "-aborted";
+const STATE: &str = "state";
 /// How many hex digits of a digest are in a tag.
 const DIGITS: usize = 40;
 
@@ -56,7 +58,7 @@ pub fn key(key: &Digest) -> Tag {
 
 /// The tag on the state.
 pub fn state() -> Tag {
-    tag("state")
+    tag(STATE)
 }
 
 /// The tag on the evidence of the image with a cache key.
@@ -192,7 +194,7 @@ pub fn is_current(tag: &Tag) -> bool {
 
 /// The tag on the entry of a channel that was taken back last.
 pub fn aborted(channel: &str) -> Tag {
-    tag(&format!("{channel}-aborted"))
+    tag(&format!("{channel}{ABORTED}"))
 }
 
 /// Whether a tag can be on the entry of a channel with a number. The name may be that of no channel.
@@ -205,12 +207,61 @@ pub fn is_of_channel(tag: &Tag, channel: &str, number: u64) -> bool {
     }
 }
 
+/// Whether laminate could set a tag itself in the staging repository of a stack with these channels.
+pub fn is_own<'c>(tag: &Tag, channels: impl IntoIterator<Item = &'c str>) -> bool {
+    let text = tag.as_str();
+    let is_reserved = |(first, _)| RESERVED.contains(&first);
+    // Of any channel that there was.
+    let is_place = [CURRENT, ABORTED].iter().any(|end| text.ends_with(end));
+    let is_entry = |channel| {
+        let rest = text
+            .strip_prefix(channel)
+            .and_then(|rest| rest.strip_prefix('-'));
+        let number = rest.and_then(|rest| rest.split('_').next());
+        number.is_some_and(|it| it.len() >= 6 && it.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    text == STATE
+        || text.split_once('-').is_some_and(is_reserved)
+        || is_place
+        || channels.into_iter().any(is_entry)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn commit() -> Commit {
         Commit::parse("d021570aa00000000000000000000000000000bb").expect("a commit")
+    }
+
+    #[test]
+    fn a_tag_that_laminate_could_set_is_its_own() {
+        let is_own = |text: &str| is_own(&Tag::parse(text).expect("a tag"), ["stable"]);
+        let own = [
+            run(&tag("x")),
+            state(),
+            release(&commit(), 1),
+            announcement(&commit(), 1, 7),
+            number(1),
+            entry("stable", 1),
+            entry_announcement("stable", 1, 7).expect("short"),
+            current("stable"),
+            aborted("of-before"),
+        ];
+        for tag in own {
+            assert!(is_own(tag.as_str()), "{tag}");
+        }
+        for text in [
+            "r-abcdef0",
+            "stable",
+            "stable-2026",
+            "x-000001",
+            "release",
+            "key",
+            "2026-11-30",
+        ] {
+            assert!(!is_own(text), "{text}");
+        }
     }
 
     #[test]

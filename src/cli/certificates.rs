@@ -28,6 +28,10 @@ pub fn read_of_spec(folder: &Utf8Path, path: &Utf8Path) -> Result<Vec<u8>, Failu
         let text = format!("`build.ca` leaves the folder of the spec by a link: `{path}`");
         return Err(Failure::new(Exit::Spec, text).help("pass the file with --ca"));
     }
+    if !real.is_file() {
+        let error = std::io::Error::other(format!("`{path}` is not a file"));
+        return Err(unreadable(error));
+    }
     let bytes = fs_err::read(&real).map_err(unreadable)?;
     certificates(&bytes).ok_or_else(|| no_certificate(Exit::Spec, path))
 }

@@ -131,10 +131,35 @@ pub(super) fn folder_of(spec: &Utf8Path) -> &Utf8Path {
 
 /// Reads the text of a spec.
 pub fn read(file: &Utf8Path) -> Result<String, Unreadable> {
-    Ok(fs_err::read_to_string(file)?)
+    Ok(read_text(file)?)
+}
+
+/// Reads the text of a file; to read a FIFO would wait for somebody who writes it.
+pub fn read_text(file: &Utf8Path) -> std::io::Result<String> {
+    if !fs_err::metadata(file)?.is_file() {
+        return Err(std::io::Error::other(format!("`{file}` is not a file")));
+    }
+    fs_err::read_to_string(file)
 }
 
 /// Parses the text of a spec, without the files beside it.
 pub fn parse_file(file: &Utf8Path, text: &str) -> Spec {
     parse_text(file.file_name().unwrap_or("specs.yml"), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_file_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let fifo = folder.join("specs.lock");
+        nix::unistd::mkfifo(fifo.as_std_path(), nix::sys::stat::Mode::S_IRWXU).expect("made");
+        for path in [folder, fifo.as_path()] {
+            let error = read_text(path).expect_err("it is not a file");
+            assert_eq!(error.to_string(), format!("`{path}` is not a file"));
+        }
+    }
 }

@@ -20,6 +20,6 @@ mod yaml_help;
 
 pub use found::{Again, Found, TextFile};
 pub use hashes::{Hashing, hash};
-pub use load::{Layout, Unreadable, parse_file, read};
+pub use load::{Layout, Unreadable, parse_file, read, read_text};
 pub use parse::{DECLARATION, Spec, parse, with_files};
 pub use walk::{find, find_tracked};

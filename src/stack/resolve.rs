@@ -25,12 +25,18 @@ use crate::list;
 use crate::name::{ImageName, Repository, Tag, VariantName};
 use crate::source::{Span, Spanned};
 use crate::spec::Spec;
+use crate::tags;
 
 impl Declarations {
     /// Resolves all references. Returns `None` if the stack has no name; faults are reported.
     pub fn resolve(self, spec: &Spec, overrides: &Overrides, problems: &Problems) -> Option<Stack> {
         check_selected(&self.variants, overrides, problems);
         let mut unique = Unique::new(problems);
+        let mut own = OwnTags {
+            staging: self.staging.as_ref(),
+            reported: BTreeSet::new(),
+            problems,
+        };
         let mut groups = MissingGroups::default();
         let mut gates = GateCheck::default();
         let mut images = Vec::new();
@@ -44,6 +50,7 @@ impl Declarations {
             let first = ImageId(images.len());
             let resolved = resolve_images(index, declared, first, problems);
             unique.add(&variant, &resolved);
+            own.add(&moved, &resolved);
             groups.add(&resolved);
             gates.add(variant.name.as_ref(), &moved, &resolved);
             // A variant that is not selected is checked as well.
@@ -328,6 +335,46 @@ impl<'p> Channels<'p> {
             .also(taken.span, "first moved here")
         };
         self.problems.report(problem);
+    }
+}
+
+/// Reports tags of an image in the staging repository that laminate could set there.
+struct OwnTags<'a> {
+    staging: Option<&'a Repository>,
+    reported: BTreeSet<Span>,
+    problems: &'a Problems,
+}
+
+impl OwnTags<'_> {
+    fn add(&mut self, channels: &[ChannelTag], images: &[Image]) {
+        let is_there = |image: &&Image| {
+            image.repository.is_some() && image.repository.as_ref() == self.staging
+        };
+        for image in images.iter().filter(is_there) {
+            let fixed = image
+                .tags
+                .iter()
+                .filter_map(|tag| Some((tag.example().ok()?, tag.span)));
+            let moved = channels
+                .iter()
+                .map(|channel| (channel.tag.clone(), channel.span));
+            for (tag, span) in fixed.chain(moved) {
+                let names = channels.iter().map(|channel| channel.channel.name.as_str());
+                if !tags::is_own(&tag, names) || !self.reported.insert(span) {
+                    continue;
+                }
+                let name = &image.name.value;
+                self.problems.report(
+                    Diagnostic::error("laminate has tags like this in the staging repository")
+                        .at(span, format!("also on image `{name}`"))
+                        .also(
+                            image.name.span,
+                            "this image is published in the staging repository",
+                        )
+                        .help("use another tag, or set `staging:` to another repository"),
+                );
+            }
+        }
     }
 }
 

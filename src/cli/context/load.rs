@@ -175,7 +175,7 @@ fn load_failure(failure: LoadFailure, shown: &str) -> Failure {
 fn lock_text(folder: &Utf8Path) -> Result<(Option<String>, TextFile), Failure> {
     let path = folder.join("specs.lock");
     let found = TextFile::find(&path);
-    match fs_err::read_to_string(&path) {
+    match crate::spec::read_text(&path) {
         Ok(text) => {
             let found = found.with_text(&text);
             Ok((Some(text), found))

@@ -105,3 +105,17 @@ fn channels_keep_the_order_of_the_file() {
     let names: Vec<&str> = stack.channels().iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["z", "a"]);
 }
+
+#[test]
+fn an_image_in_staging_has_no_tag_that_laminate_could_set() {
+    let spec = |settings: &str| {
+        let images = "images:\n  a: { base: debian:12 }";
+        format!("stack: a\nregistry: ghcr.io/campus\n{settings}\n{images}\n")
+    };
+    let settings = "tags: ['release-${commit7}', 'r-${commit7}', 'stable-000001_${commit7}']\n\
+        channels: { stable: { tag: state }, next: { tag: next } }";
+    let expected = "laminate has tags like this in the staging repository";
+    assert_eq!(faults(&spec(settings)), [expected; 3]);
+    let other = format!("staging: ghcr.io/campus/staging\n{settings}");
+    assert_eq!(stack(&spec(&other)).channels.len(), 2);
+}
