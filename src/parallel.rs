@@ -6,6 +6,9 @@ use std::sync::{LazyLock, Mutex};
 /// So few things take less time than to start a thread.
 const PER_THREAD: usize = 64;
 
+/// The stack of a thread, bytes: for folders that are 2,000 levels deep, the most that a path has.
+pub const STACK: usize = 16 << 20;
+
 /// A thread takes so many at once.
 const BLOCK: usize = 16;
 
@@ -42,7 +45,9 @@ pub fn map<T: Sync, R: Send>(list: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R
     };
     std::thread::scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(run);
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            // Without it the others do its work.
+            let _missing = thread.spawn_scoped(scope, run);
         }
         run();
     });

@@ -104,3 +104,20 @@ def test_the_files_of_a_stack_can_be_in_a_submodule(make_stack):
     stack.write("sub/images/one/b", "new\n")
     changed = stack.laminate("build", "--push", status=7)
     assert "sub/images/one/b (untracked)" in changed.err
+
+
+def test_folders_that_are_too_deep_are_an_error(make_stack):
+    stack = make_stack('''
+        stack: deep
+        images:
+          a: { base: "example.com/base:1", steps: [{ copy: { /x/: d/ } }] }
+        ''', {"images/a/d/x": "x"}, name="deep")
+    folder = os.open(stack.folder / "images/a/d", os.O_RDONLY)
+    for _ in range(2100):
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    answer = stack.laminate("plan", "--offline", status=3, engine="", json=False)
+    assert "File name too long" in answer.err, answer.err

@@ -159,6 +159,7 @@ fn print_usage(error: &clap::Error) -> Exit {
 /// Runs a command that contacts something or starts a program, and shows its progress.
 fn asynchronous(global: &Global, command: Command) -> Exit {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(crate::parallel::STACK)
         .enable_all()
         .build()
     {

@@ -23,6 +23,9 @@ use crate::parallel;
 /// How much of a folder is read at once, bytes. An entry has less than 300 (`struct linux_dirent64`, getdents64(2)).
 const PIECE: usize = 8 << 10;
 
+/// No file has a longer path, bytes (`PATH_MAX` of Linux).
+const LONGEST_PATH: usize = 4096;
+
 /// Finds the files under `images/` beside a spec; none of them is read. `tree`: the files as git sees them; without it
 /// all files count that no tool left behind.
 pub fn find(
@@ -151,6 +154,10 @@ impl Walk<'_> {
         name: impl rustix::path::Arg,
         path: &'p Utf8Path,
     ) -> Result<Folder<'p>, Unreadable> {
+        // No other program could open what is in it, and each level takes some of the stack.
+        if path.as_str().len() >= LONGEST_PATH {
+            return Err(self.failure("open folder", path, Errno::NAMETOOLONG));
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match openat(above, name, flags, Mode::empty()) {
             Ok(open) => Ok(Folder { path, open }),
