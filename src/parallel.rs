@@ -7,7 +7,7 @@ use std::sync::{LazyLock, Mutex};
 const PER_THREAD: usize = 64;
 
 /// The stack of a thread, bytes: for folders that are 2,000 levels deep, the most that a path has.
-pub const STACK: usize = 16 << 20;
+const STACK: usize = 16 << 20;
 
 /// A thread takes so many at once.
 const BLOCK: usize = 16;

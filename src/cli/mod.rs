@@ -156,10 +156,13 @@ fn print_usage(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
+/// The stack of a thread, bytes: folders below `images/` can be 2,000 levels deep.
+const STACK: usize = 16 << 20;
+
 /// Runs a command that contacts something or starts a program, and shows its progress.
 fn asynchronous(global: &Global, command: Command) -> Exit {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .thread_stack_size(crate::parallel::STACK)
+        .thread_stack_size(STACK)
         .enable_all()
         .build()
     {
