@@ -168,18 +168,21 @@ pub fn entry_announcement(channel: &str, number: u64, random: u64) -> Option<Tag
     Tag::parse(&format!("{}_{random:016x}", entry(channel, number))).ok()
 }
 
+/// Whether a text is the number of an entry in a tag.
+fn is_number(text: &str) -> bool {
+    text.len() >= 6 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// The number of an entry of a channel's ledger, from its tag.
 pub fn entry_number(channel: &str, tag: &Tag) -> Option<u64> {
     let number = tag.as_str().strip_prefix(channel)?.strip_prefix('-')?;
-    let is_number = number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit());
-    number.parse().ok().filter(|_| is_number)
+    number.parse().ok().filter(|_| is_number(number))
 }
 
 /// The channel whose ledger may have an entry with this tag: other tags can look like that.
 pub fn channel_of_entry(tag: &Tag) -> Option<&str> {
     let (channel, number) = tag.as_str().rsplit_once('-')?;
-    let is_number = number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number && !RESERVED.contains(&channel)).then_some(channel)
+    (is_number(number) && !RESERVED.contains(&channel)).then_some(channel)
 }
 
 /// The tag on the entry a channel is at.
@@ -218,7 +221,7 @@ pub fn is_own<'c>(tag: &Tag, channels: impl IntoIterator<Item = &'c str>) -> boo
             .strip_prefix(channel)
             .and_then(|rest| rest.strip_prefix('-'));
         let number = rest.and_then(|rest| rest.split('_').next());
-        number.is_some_and(|it| it.len() >= 6 && it.bytes().all(|byte| byte.is_ascii_digit()))
+        number.is_some_and(is_number)
     };
     text == STATE
         || text.split_once('-').is_some_and(is_reserved)

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::content::Content;
 use super::path_key::PathKey;
+use crate::path::LONGEST_PATH;
 
 /// Files by their path relative to the folder of `specs.yml` (`images/x/requirements.txt`).
 #[derive(Clone, Debug, Default)]
@@ -129,9 +130,6 @@ pub enum Lost {
 
 /// The folder of all files.
 const IMAGES: &str = "images";
-
-/// No file has a longer path, bytes (`PATH_MAX` of Linux).
-const LONGEST_PATH: usize = 4096;
 
 /// The most links that are followed on the way to one file, as in Linux.
 const MOST_LINKS: usize = 40;

@@ -19,12 +19,10 @@ use super::load::{IMAGES, Layout, Unreadable, folder_of};
 use super::tree::{File, Files, LeftOut, Special};
 use crate::checkout::{WorkTree, is_left_behind};
 use crate::parallel;
+use crate::path::LONGEST_PATH;
 
 /// How much of a folder is read at once, bytes. An entry has less than 300 (`struct linux_dirent64`, getdents64(2)).
 const PIECE: usize = 8 << 10;
-
-/// No file has a longer path, bytes (`PATH_MAX` of Linux).
-const LONGEST_PATH: usize = 4096;
 
 /// Finds the files under `images/` beside a spec; none of them is read. `tree`: the files as git sees them; without it
 /// all files count that no tool left behind.

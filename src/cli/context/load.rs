@@ -62,12 +62,11 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
         async move { find(&path, &file, &layout).await }
     });
     let spec = crate::stack::parse(&path, &text);
-    let finding = finding.await.expect("finding files does not panic")?;
     let Finding {
         files: files_found,
         tree,
         warnings,
-    } = finding;
+    } = finding.await.expect("finding files does not panic")?;
     let found = match (&files_found, &tree) {
         (Ok(files), Some(tree)) => {
             let texts = vec![spec_found, lock_found];
