@@ -297,3 +297,25 @@ async fn a_plan_without_a_registry_warns_that_a_build_needs_one() {
         assert_eq!(answer.stderr.contains(warning), is_warned, "{answer:?}");
     }
 }
+
+/// git does not follow a link that is named `.gitignore`, and succeeds.
+#[tokio::test]
+async fn what_git_warns_of_is_shown_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_stack(folder.path(), 1);
+    std::fs::write(folder.path().join("ignored"), "*.log\n").expect("written");
+    let link = folder.path().join("images/.gitignore");
+    std::os::unix::fs::symlink("../ignored", link).expect("linked");
+    commit_all(folder.path());
+    std::fs::write(folder.path().join("images/image-0/a.log"), "x").expect("written");
+    let search = std::env::var_os("PATH").expect("set");
+    let laminate = Laminate::new()
+        .working_folder(folder.path())
+        .variable("PATH", search);
+    let answer = laminate.run(&["plan", "--offline"]).await;
+    let reported = answer
+        .stderr
+        .matches("git reports: unable to access 'images/.gitignore'");
+    assert_eq!(reported.count(), 1, "{}", answer.stderr);
+    assert_eq!(answer.code, 10, "{}", answer.stderr);
+}

@@ -39,6 +39,8 @@ pub struct Context {
     pub files: Vec<String>,
     /// What to report when the stack is planned.
     pub warnings: Vec<String>,
+    /// What git warns of while it reads the files.
+    git_warnings: git::Warnings,
     pub lock: Option<Lock>,
     /// Variables given from outside the spec, of those that it declares and uses: a release stores their
     /// values.
@@ -129,6 +131,7 @@ impl Context {
         for text in self.warnings.iter().cloned().chain(warnings) {
             events.send(Event::Warning { text });
         }
+        self.warn_of_git(events);
         let gather_span = trace::span(Track::Command, || "gather facts".to_owned());
         let gathering = async {
             let comparison = self.comparison.lock();
@@ -137,6 +140,7 @@ impl Context {
             gathered.map_err(|error| self.explained(error))
         };
         let gathered = unless_cancelled(cancel, gathering).await?;
+        self.warn_of_git(events);
         let checkout = gathered.facts.checkout.as_ref();
         if self.found.is_none() && checkout.is_some_and(|it| !it.is_dirty()) {
             // The folder was in no repository when its files were found.
@@ -151,6 +155,13 @@ impl Context {
             options.request,
         )?;
         Ok((gathered, plan))
+    }
+
+    /// Sends what git warned of since it was last sent.
+    fn warn_of_git(&self, events: &Events) {
+        for text in self.git_warnings.take() {
+            events.send(Event::Warning { text });
+        }
     }
 
     /// Checks that the files of the stack are still those that this was loaded from.

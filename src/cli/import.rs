@@ -142,6 +142,10 @@ fn unread_files(folder: &Utf8Path, to: &Utf8Path, sources: &Sources) -> Vec<Note
             "left out: rename the file, and import again",
         )
     }));
+    notes.extend(sources.git_warnings.iter().map(|warning| {
+        let became = "which files git ignores may be incomplete: correct this, and import again";
+        Note::open("git", warning, became)
+    }));
     notes
 }
 
@@ -209,7 +213,8 @@ async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
     let mut files = BTreeMap::new();
     let (mut links, mut unclear) = (BTreeMap::new(), BTreeSet::new());
     let mut unnamed = Vec::new();
-    let ignored = ignored(folder).await?;
+    let warnings = git::Warnings::default();
+    let ignored = ignored(folder, &warnings).await?;
     let mut open = vec![Utf8PathBuf::new()];
     while let Some(inner) = open.pop() {
         let entries = fs_err::read_dir(folder.join(&inner)).map_err(unreadable)?;
@@ -257,6 +262,7 @@ async fn read(folder: &Utf8Path) -> Result<Sources, Failure> {
     }
     Ok(Sources {
         ignored: ignored.unwrap_or_default(),
+        git_warnings: warnings.take(),
         files,
         links,
         unclear,
@@ -278,7 +284,8 @@ fn link_target(path: &Utf8Path, whole: &Utf8Path) -> (Option<String>, bool) {
 /// Notes files that git ignores where they were copied to, although it tracks them where they are from. Returns whether there
 /// is a git repository.
 async fn note_ignored(to: &Utf8Path, imported: &mut Imported) -> Result<bool, Failure> {
-    let ignored = ignored(to).await?;
+    // In the folder itself they were reported when it was read.
+    let ignored = ignored(to, &git::Warnings::default()).await?;
     let is_tracked = ignored.is_some();
     let sources = Sources {
         ignored: ignored.unwrap_or_default(),
@@ -299,8 +306,12 @@ async fn note_ignored(to: &Utf8Path, imported: &mut Imported) -> Result<bool, Fa
 }
 
 /// Returns the files and folders that git ignores, `None` without git.
-async fn ignored(folder: &Utf8Path) -> Result<Option<BTreeSet<String>>, Failure> {
-    let tree = match git::read_work_tree(folder, "specs.yml", Utf8Path::new(".")).await {
+async fn ignored(
+    folder: &Utf8Path,
+    warnings: &git::Warnings,
+) -> Result<Option<BTreeSet<String>>, Failure> {
+    let tree = git::read_work_tree(folder, "specs.yml", Utf8Path::new("."), warnings);
+    let tree = match tree.await {
         Ok(tree) => tree,
         Err(git::Error::NotFound) => None,
         Err(error) => return Err(error.into()),

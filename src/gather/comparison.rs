@@ -20,6 +20,7 @@ pub struct Comparison {
     folder: Utf8PathBuf,
     files: Vec<String>,
     found: Arc<Found>,
+    warnings: git::Warnings,
     git: Git,
 }
 
@@ -38,22 +39,25 @@ enum Compared {
 }
 
 impl Comparison {
-    /// Begins to compare `files`, which are relative to `folder`, after they were found. `cache` as for [`Found::hash`].
+    /// Begins to compare `files`, which are relative to `folder`, after they were found. `cache` as for [`Found::hash`];
+    /// `warnings` gets those of git.
     pub fn begin(
         folder: &Utf8Path,
         files: &[String],
         found: Arc<Found>,
         cache: Option<PathBuf>,
+        warnings: &git::Warnings,
     ) -> Self {
         let hashed = tokio::task::spawn_blocking({
             let found = Arc::clone(&found);
             move || found.hash(cache.as_deref())
         });
         Self {
-            git: begin(folder, files, &found, hashed),
+            git: begin((folder, files), &found, hashed, warnings),
             folder: folder.to_owned(),
             files: files.to_owned(),
             found,
+            warnings: warnings.clone(),
         }
     }
 
@@ -63,11 +67,13 @@ impl Comparison {
             folder,
             files,
             mut found,
+            warnings,
             git,
         } = self;
+        let files = (folder.as_path(), &files[..]);
         let mut compared = match git.await.expect("comparing files does not panic")? {
             Compared::Read(checkout) if !found.is_other_read() => return Ok(Some(checkout)),
-            Compared::Read(_) => compare_on_disk(&folder, &files, &found).await?,
+            Compared::Read(_) => compare_on_disk(files, &found, &warnings).await?,
             Compared::Disk(compared) => compared,
         };
         for _ in 0..COMPARISONS {
@@ -84,7 +90,7 @@ impl Comparison {
                 Again::Written(now) => found = Arc::new(now),
                 Again::Changed(path) => return Err(changed(&folder, &path)),
             }
-            compared = compare_on_disk(&folder, &files, &found).await?;
+            compared = compare_on_disk(files, &found, &warnings).await?;
         }
         Err(Error::Writing)
     }
@@ -92,8 +98,14 @@ impl Comparison {
 
 /// Compares what is read of the files with the commit, when they are `hashed`; where that differs, or is not all that a new
 /// clone depends on, git compares them.
-fn begin(folder: &Utf8Path, files: &[String], found: &Arc<Found>, hashed: JoinHandle<()>) -> Git {
+fn begin(
+    (folder, files): (&Utf8Path, &[String]),
+    found: &Arc<Found>,
+    hashed: JoinHandle<()>,
+    warnings: &git::Warnings,
+) -> Git {
     let (folder, files, found) = (folder.to_owned(), files.to_owned(), Arc::clone(found));
+    let warnings = warnings.clone();
     let compare = async move {
         // An error is reported by the git that follows.
         let committed = git::read_committed(&folder, &files).await.ok().flatten();
@@ -105,7 +117,7 @@ fn begin(folder: &Utf8Path, files: &[String], found: &Arc<Found>, hashed: JoinHa
                 time: committed.time,
                 changes: Vec::new(),
             })),
-            None => compare_on_disk(&folder, &files, &found)
+            None => compare_on_disk((&folder, &files), &found, &warnings)
                 .await
                 .map(Compared::Disk),
         }
@@ -114,16 +126,16 @@ fn begin(folder: &Utf8Path, files: &[String], found: &Arc<Found>, hashed: JoinHa
 }
 
 async fn compare_on_disk(
-    folder: &Utf8Path,
-    files: &[String],
+    (folder, files): (&Utf8Path, &[String]),
     found: &Found,
+    warnings: &git::Warnings,
 ) -> Result<CheckedOut, git::Error> {
     let blobs = found.blobs();
     let read = ReadFiles {
         all: found.files(),
         blobs: &blobs,
     };
-    git::read_checkout(folder, files, Some(read)).await
+    git::read_checkout(folder, files, Some(read), warnings).await
 }
 
 fn changed(folder: &Utf8Path, path: &Path) -> Error {
@@ -164,7 +176,9 @@ pub(super) async fn checkout(
     let found = match comparison {
         Some(comparison) => comparison.end().await,
         None => {
-            let found = git::read_checkout(options.folder, options.files, None).await;
+            let (folder, files) = (options.folder, options.files);
+            let warnings = git::Warnings::default();
+            let found = git::read_checkout(folder, files, None, &warnings).await;
             let found = found.map(|found| found.map(|(checkout, _)| checkout));
             found.map_err(Error::from)
         }

@@ -5,9 +5,11 @@
 //! Credentials are git's own.
 
 mod remote;
+mod warnings;
 mod work_tree;
 
 pub use remote::{parse_rejection, parse_remote_branches};
+pub use warnings::Warnings;
 pub use work_tree::{read_checkout, read_committed, read_head, read_tracked, read_work_tree};
 
 use std::ffi::{OsStr, OsString};
@@ -163,6 +165,8 @@ pub struct Git {
     secret_settings: Vec<(String, String)>,
     /// Variables of git, as `GIT_INDEX_FILE`.
     variables: Vec<(&'static str, OsString)>,
+    /// Where to keep what a git that succeeds warns of.
+    warnings: Option<Warnings>,
 }
 
 impl Git {
@@ -185,6 +189,14 @@ impl Git {
         PLAIN.iter().fold(git, |git, setting| git.setting(*setting))
     }
 
+    /// Returns a git like this one that runs in another folder.
+    fn for_folder(&self, folder: &Path) -> Self {
+        Self {
+            folder: Some(folder.to_owned()),
+            ..self.clone()
+        }
+    }
+
     /// Adds a setting, `core.symlinks=false`, that overrides the user's.
     pub fn setting(mut self, setting: impl Into<String>) -> Self {
         self.settings.push(setting.into());
@@ -194,6 +206,12 @@ impl Git {
     /// Adds a setting with a secret value, which is passed by the environment.
     pub fn secret_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.secret_settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Keeps what git warns of although it succeeds.
+    fn with_warnings(mut self, warnings: &Warnings) -> Self {
+        self.warnings = Some(warnings.clone());
         self
     }
 
@@ -273,7 +291,13 @@ impl Git {
         };
         let run = async { tokio::join!(write, child.wait_with_output()).1 };
         match tokio::time::timeout(LIMIT, run).await {
-            Ok(output) => output.map_err(Error::Start),
+            Ok(output) => {
+                let output = output.map_err(Error::Start)?;
+                if let (true, Some(warnings)) = (output.status.success(), &self.warnings) {
+                    warnings.add(&output.stderr);
+                }
+                Ok(output)
+            }
             Err(_) => {
                 let name = arguments.first().map(AsRef::as_ref);
                 let name = name.unwrap_or_default().to_string_lossy();
@@ -436,7 +460,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         fs_err::write(folder.path().join(".git"), "gitdir: /nowhere\n").expect("written");
         let path = Utf8Path::from_path(folder.path()).expect("UTF-8");
-        let error = read_checkout(path, &["x"], None).await.expect_err("broken");
+        let error = read_checkout(path, &["x"], None, &Warnings::default())
+            .await
+            .expect_err("broken");
         let text = error.to_string();
         assert!(
             text.contains("git reports: fatal: not a git repository: /nowhere"),

@@ -23,7 +23,7 @@ use converted::{Conversions, OnDisk};
 use index::{Entry, Index, read_index, watchful_index};
 use repositories::{is_top, seen_from_inside, seen_from_outside, without_entry};
 
-use super::{Error, Git};
+use super::{Error, Git, Warnings};
 use crate::checkout::{Change, ChangeKind, Checkout, ReadFiles, Tracked, WorkTree, is_left_behind};
 use crate::name::Commit;
 
@@ -68,13 +68,15 @@ pub async fn read_checkout<T: AsRef<str>>(
     folder: &Utf8Path,
     files: &[T],
     read: Option<ReadFiles<'_>>,
+    warnings: &Warnings,
 ) -> Result<Option<(Checkout, Tracked)>, Error> {
+    let git = Git::plain(folder).with_warnings(warnings);
     let files: Vec<PathBuf> = files.iter().map(|f| PathBuf::from(f.as_ref())).collect();
     for _ in 0..COMPARISONS {
         // All at once: each git takes some milliseconds to start.
         let (head, compared) = tokio::join!(
             read_head(folder),
-            changes(folder.as_std_path(), &files, Path::new(""), read),
+            changes(&git, folder.as_std_path(), &files, Path::new(""), read),
         );
         let Some((commit, time)) = head? else {
             return Ok(None);
@@ -103,8 +105,9 @@ pub async fn read_tracked(
     folder: &Utf8Path,
     spec: &str,
     images: &Utf8Path,
+    warnings: &Warnings,
 ) -> Result<Option<Tracked>, Error> {
-    let git = Git::plain(folder);
+    let git = Git::plain(folder).with_warnings(warnings);
     let spec = PathBuf::from(spec);
     let paths = [images.as_std_path().to_owned(), spec.clone()];
     let read = tokio::try_join!(read_index(&git, &paths, &[]), Conversions::read(&git));
@@ -132,12 +135,13 @@ pub async fn read_work_tree(
     folder: &Utf8Path,
     spec: &str,
     images: &Utf8Path,
+    warnings: &Warnings,
 ) -> Result<Option<WorkTree>, Error> {
-    let git = Git::plain(folder);
+    let git = Git::plain(folder).with_warnings(warnings);
     let images = [PathBuf::from(images.as_std_path())];
     let (is_ignored, tree) = tokio::join!(
         is_ignored(&git, Path::new(spec)),
-        work_tree(folder.as_std_path(), &images),
+        work_tree(&git, folder.as_std_path(), &images),
     );
     match is_ignored {
         Ok(true) => Ok(None),
@@ -154,15 +158,15 @@ async fn is_ignored(git: &Git, path: &Path) -> Result<bool, Error> {
 }
 
 /// Returns the files of one repository and of those in it.
-async fn work_tree(folder: &Path, all: &[PathBuf]) -> Result<WorkTree, Error> {
-    let git = Git::plain(folder);
+async fn work_tree(git: &Git, folder: &Path, all: &[PathBuf]) -> Result<WorkTree, Error> {
+    let git = &git.for_folder(folder);
     let paths = &seen_from_outside(folder, all)[..];
     let ignored = [&IGNORED[..], &["--directory"]].concat();
     let (index, others, ignored, conversions) = tokio::try_join!(
-        read_index(&git, paths, &[]),
-        list(&git, &UNTRACKED, paths),
-        list(&git, &ignored, paths),
-        Conversions::read(&git),
+        read_index(git, paths, &[]),
+        list(git, &UNTRACKED, paths),
+        list(git, &ignored, paths),
+        Conversions::read(git),
     )?;
     let mut found = index.tracked(&conversions);
     let mut ignored = without_folders_of_files(ignored);
@@ -188,7 +192,7 @@ async fn work_tree(folder: &Path, all: &[PathBuf]) -> Result<WorkTree, Error> {
             continue;
         }
         let paths = seen_from_inside(&repository, all);
-        let inner = Box::pin(work_tree(&folder.join(&repository), &paths)).await?;
+        let inner = Box::pin(work_tree(git, &folder.join(&repository), &paths)).await?;
         let WorkTree {
             mut files,
             mut modes,
@@ -229,12 +233,13 @@ fn without_folders_of_files(paths: Vec<PathBuf>) -> BTreeSet<PathBuf> {
 /// Returns which of the files differ from the commit, also where git is set not to look, and those that git tracks. `read` as
 /// for [`read_checkout`]; `below`: the path of a repository in another one, for which `read` has paths.
 async fn changes(
+    git: &Git,
     folder: &Path,
     all: &[PathBuf],
     below: &Path,
     read: Option<ReadFiles<'_>>,
 ) -> Result<(Changes, Tracked), Error> {
-    let git = Git::plain(folder);
+    let git = &git.for_folder(folder);
     let paths = &seen_from_outside(folder, all)[..];
     let above = attributes_above(folder, paths);
     let compared = [paths, &above].concat();
@@ -242,32 +247,32 @@ async fn changes(
     let blob = |path: &Path| read.and_then(|read| read.blobs.get(&below.join(path)));
     let ((index, on_disk), found, conversions) = tokio::try_join!(
         async {
-            let index = read_index(&git, paths, &above).await?;
-            let on_disk = OnDisk::read(&git, folder, &index, blob).await?;
+            let index = read_index(git, paths, &above).await?;
+            let on_disk = OnDisk::read(git, folder, &index, blob).await?;
             Ok((index, on_disk))
         },
-        status(&git, &compared, untracked),
-        Conversions::read(&git),
+        status(git, &compared, untracked),
+        Conversions::read(git),
     )?;
     let mut found = if index.unwatched.is_empty() {
         found
     } else {
-        let (_folder, copy) = watchful_index(&git, folder, &index.unwatched).await?;
+        let (_folder, copy) = watchful_index(git, folder, &index.unwatched).await?;
         let git = git.clone().variable("GIT_INDEX_FILE", copy);
         status(&git, &compared, untracked).await?
     };
-    let converted = conversions.changes(&git, folder, (&index, &on_disk), &found);
+    let converted = conversions.changes(git, folder, (&index, &on_disk), &found);
     found.extend(converted.await?);
-    found.extend(named_others(&git, folder, &index, (paths, &above)).await?);
+    found.extend(named_others(git, folder, &index, (paths, &above)).await?);
     let mut tracked = index.tracked(&conversions);
-    for path in without_entry(&git, &index.repositories).await? {
+    for path in without_entry(git, &index.repositories).await? {
         found.entry(path).or_insert(ChangeKind::NoSubmodule);
     }
     for submodule in index.repositories {
         if is_top(&folder.join(&submodule)) {
             let paths = seen_from_inside(&submodule, all);
             let inner = (folder.join(&submodule), below.join(&submodule));
-            let inner = Box::pin(changes(&inner.0, &paths, &inner.1, read)).await?;
+            let inner = Box::pin(changes(git, &inner.0, &paths, &inner.1, read)).await?;
             let (inner, inside) = inner;
             tracked.add_below(&submodule, inside);
             if !inner.is_empty() {

@@ -57,9 +57,10 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
     let text = text.map_err(|failure| load_failure(failure, &shown_folder))?;
     let spec_found = spec_found.with_text(&text);
     // While this thread parses: what the main thread allocates takes fewer calls of the kernel.
+    let git_warnings = git::Warnings::default();
     let finding = tokio::spawn({
-        let (path, layout) = (path.clone(), layout.clone());
-        async move { find(&path, &file, &layout).await }
+        let (path, layout, warnings) = (path.clone(), layout.clone(), git_warnings.clone());
+        async move { find(&path, &file, &layout, &warnings).await }
     });
     let spec = crate::stack::parse(&path, &text);
     let Finding {
@@ -78,8 +79,10 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
     };
     let compared = found.as_ref().filter(|_| purpose == Purpose::Plan);
     let cache = cache_folder("digests");
-    let comparison =
-        compared.map(|found| Comparison::begin(&folder, &files, Arc::clone(found), cache.clone()));
+    let comparison = compared.map(|found| {
+        let found = Arc::clone(found);
+        Comparison::begin(&folder, &files, found, cache.clone(), &git_warnings)
+    });
     let loaded = files_found.and_then(|found| {
         let compared = compared.map(Arc::as_ref);
         let cache = cache.as_deref();
@@ -103,6 +106,7 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
         folder,
         files,
         warnings,
+        git_warnings,
         lock: lock.transpose()?,
         found,
         comparison: Mutex::new(comparison),
@@ -118,10 +122,15 @@ struct Finding {
 }
 
 /// Finds the files under `images/`, and asks git which of them count. `file`: the name of the spec.
-async fn find(path: &Utf8Path, file: &str, layout: &Layout) -> Result<Finding, Failure> {
+async fn find(
+    path: &Utf8Path,
+    file: &str,
+    layout: &Layout,
+    git_warnings: &git::Warnings,
+) -> Result<Finding, Failure> {
     let folder = folder_of(path);
     let mut warnings = Vec::new();
-    let tree = match git::read_tracked(&folder, file, &layout.images).await {
+    let tree = match git::read_tracked(&folder, file, &layout.images, git_warnings).await {
         Ok(tracked) => tracked.map(WorkTree::from),
         Err(error @ git::Error::NotFound) => {
             let text = format!("{error}; files that git ignores count as files of the stack");
@@ -134,7 +143,7 @@ async fn find(path: &Utf8Path, file: &str, layout: &Layout) -> Result<Finding, F
     let tracked = tree.as_ref();
     let tracked = tracked.and_then(|tree| crate::stack::find_tracked(path, layout, tree));
     let tree = match (&tracked, tree) {
-        (None, Some(_)) => git::read_work_tree(&folder, file, &layout.images).await?,
+        (None, Some(_)) => git::read_work_tree(&folder, file, &layout.images, git_warnings).await?,
         (_, tree) => tree,
     };
     let files = match tracked {
