@@ -118,7 +118,8 @@ for port in (before, 0):
 PY
 }
 
-# Starts an empty registry with an access log at $scratch/registry.log; sets $registry.
+# Starts an empty registry with an access log at $scratch/registry.log; sets $registry. As in the configuration of its
+# image, `registry:3`, it keeps in memory which blobs there are (distribution's cmd/registry/config-example.yml).
 start_registry() {
     local port i
     port=$(free_port "$work/registry-port")
@@ -130,6 +131,7 @@ log: { level: error, accesslog: { disabled: false } }
 storage:
   filesystem: { rootdirectory: $scratch/registry }
   delete: { enabled: true }
+  cache: { blobdescriptor: inmemory }
 http: { addr: "$registry" }
 YML
     env -i PATH="$PATH" OTEL_TRACES_EXPORTER=none registry serve "$scratch/registry.yml" \
