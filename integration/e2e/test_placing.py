@@ -15,6 +15,7 @@ def case(setup, step, dockerfile, files=None, executable=()):
 
 
 TREE = {"tree/a": "a", "tree/sub/b": "b", "tree/sub/big": BIG, "tree/.hidden": "h", "tree/empty": ""}
+MANY = {f"tree/{number}": str(number) for number in range(420)}
 # `@` is the case's own folder, in the image and below images/.
 CASES = {
     "new file": case("", "copy: { @/x: f }", "COPY f @/x", {"f": "f"}),
@@ -95,6 +96,10 @@ CASES = {
     "a group as owner, of a folder that exists": case(
         "mkdir -p d/sub; chown 5:6 d d/sub; echo old >d/sub/b; chown 5:6 d/sub/b",
         'copy: { @/d: { from: tree/, owner: ":100" } }', "COPY --chown=0:100 tree/ @/d", TREE),
+    "many files": case("", "copy: { @/d: tree/ }", "COPY tree/ @/d", MANY, ["tree/3"]),
+    "many files with an owner, into a folder that exists": case(
+        "mkdir d; chgrp 100 d; chmod 2775 d; echo old >d/7; chmod 600 d/7; ln -s ../x d/8; ln -s nowhere d/201; mkfifo d/399",
+        'copy: { @/d: { from: tree/, owner: j } }', "COPY --chown=j tree/ @/d", MANY, ["tree/3", "tree/250"]),
     "a pattern": case("", 'copy: { @/d/: "*.txt" }', "COPY *.txt @/d/", {"a.txt": "a", "b.txt": BIG, "c": "c"}),
     "a text": case(
         "echo old >x; chown 5:6 x; chmod 600 x", "write: { @/x: { text: text, mode: \"600\", owner: \"7:8\" } }",
@@ -378,6 +383,7 @@ NUMBERS = """
           - { run: mkdir /c/run, finish: [{ perms: { /c/run: { owner: "4002:4002" } } }], as: root }
           - { write: { /c/step/x: text }, as: "4001" }
           - { group: [{ write: { /c/group/x: text } }, { link: { /c/group/y: x } }], as: "4001" }
+          - { group: [{ copy: { /c/many: many/ } }], as: "4001" }
           - { group: [{ write: { /c/said/x: text } }], as: "4000:100" }
       bad:
         base: good
@@ -387,7 +393,7 @@ NUMBERS = """
 
 
 def test_a_number_as_user_is_also_the_group_of_its_files(make_stack):
-    stack = make_stack(NUMBERS)
+    stack = make_stack(NUMBERS, {"images/good/many/a": "a", "images/good/many/sub/b": "b"}, ["images/good/many/a"])
     answer = stack.laminate("build", "--push", status=5)
     error = answer.image("bad")["error"]
     assert error["where"]["line"] == stack.line("/c/other/x")
@@ -402,6 +408,7 @@ def test_a_number_as_user_is_also_the_group_of_its_files(make_stack):
     found = {path: owners[path] for path in owners if path.startswith("c/")}
     assert found == {
         "c/step": (4001, 4001), "c/step/x": (4001, 4001), "c/group": (4001, 4001), "c/group/x": (4001, 4001),
-        "c/group/y": (4001, 4001), "c/named": (4002, 4002), "c/named/x": (4002, 4002), "c/grouped": (4002, 4002),
+        "c/group/y": (4001, 4001), "c/many": (4001, 4001), "c/many/a": (4001, 4001), "c/many/sub": (4001, 4001),
+        "c/many/sub/b": (4001, 4001), "c/named": (4002, 4002), "c/named/x": (4002, 4002), "c/grouped": (4002, 4002),
         "c/grouped/x": (4002, 4002), "c/run": (4002, 4002), "c/said": (4000, 100), "c/said/x": (4000, 100), "c/other": (4000, 4000),
         "c/other/x": (4000, 4000)}

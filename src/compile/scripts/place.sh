@@ -135,15 +135,44 @@ laminate_entry() (
     laminate_attributes "$1" "$2" "$3" "$4"
   fi
 )
-## FROM TO OWNER MODE: what is in a folder.
+## TO OWNER FILE...: copies files without setuid and setgid to a folder that has none of them.
+laminate_files() (
+  to=$1
+  owner=$2
+  shift 2
+  cp -p "$@" "$to/"
+  if [ -z "$owner" ]; then
+    if [ "$laminate_uid" = 0 ]; then exit 0; fi
+    owner=0$laminate_uid:0$(id -g)
+  fi
+  for entry in "$@"; do
+    set -- "$@" "$to/${entry##*/}"
+    shift
+  done
+  chown -h "$owner" "$@"
+)
+## FROM TO OWNER MODE: what is in a folder. Each program takes some milliseconds to start, so new files are copied many at
+## a time.
 laminate_contents() (
-  for entry in "$1"/* "$1"/.[!.]* "$1"/..?*; do
-    if [ -e "$entry" ] || [ -L "$entry" ]; then
-      to=${2%/}/${entry##*/}
-      if [ -z "$3$4" ] && [ -d "$entry" ] && [ ! -e "$to" ] && [ ! -L "$to" ]; then
-        if [ -g "$2" ]; then
+  from=$1
+  folder=${2%/}
+  owner=$3
+  mode=$4
+  set --
+  for entry in "$from"/* "$from"/.[!.]* "$from"/..?*; do
+    to=$folder/${entry##*/}
+    if [ -z "$mode$laminate_xattrs" ] && [ -f "$entry" ] && [ ! -L "$entry" ] && [ ! -u "$entry" ] && [ ! -g "$entry" ] &&
+      [ ! -e "$to" ] && [ ! -L "$to" ]; then
+      set -- "$@" "$entry"
+      if [ $# = 200 ]; then
+        laminate_files "$folder" "$owner" "$@"
+        set --
+      fi
+    elif [ -e "$entry" ] || [ -L "$entry" ]; then
+      if [ -z "$owner$mode" ] && [ -d "$entry" ] && [ ! -e "$to" ] && [ ! -L "$to" ]; then
+        if [ -g "$folder/" ]; then
           # In a folder with setgid, folders that cp makes have it as well.
-          room=${2%/}/.laminate
+          room=$folder/.laminate
           mkdir "$room"
           chmod 00700 "$room"
           cp -a "$entry" "$room/new"
@@ -153,10 +182,11 @@ laminate_contents() (
           cp -a "$entry" "$to"
         fi
       else
-        laminate_entry "$entry" "$to" "$3" "$4"
+        laminate_entry "$entry" "$to" "$owner" "$mode"
       fi
     fi
   done
+  if [ $# != 0 ]; then laminate_files "$folder" "$owner" "$@"; fi
 )
 ## PATH OWNER: prints where a file at PATH is written, and makes the folders above it: a link there is followed, and
 ## the folder that it leads to is made. What a runtime mounts something over would be lost.
