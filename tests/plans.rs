@@ -319,3 +319,15 @@ async fn what_git_warns_of_is_shown_once() {
     assert_eq!(reported.count(), 1, "{}", answer.stderr);
     assert_eq!(answer.code, 10, "{}", answer.stderr);
 }
+
+#[tokio::test]
+async fn a_plan_needs_the_certificates_of_the_spec() {
+    let spec = "stack: x\nbuild: { ca: ca.pem }\nregistry: example.org/x\nimages:\n  a: { base: debian:12 }\n";
+    let laminate = Laminate::new().spec(spec);
+    let answer = laminate.run(&["plan", "--offline"]).await;
+    assert_eq!(answer.code, 3, "{answer:?}");
+    assert!(
+        answer.stderr.contains("specs.yml:2:14") && answer.stderr.contains("no such file"),
+        "{answer:?}"
+    );
+}

@@ -1,8 +1,10 @@
 //! The certificates that steps trust: `--ca`, or `build.ca` of the spec.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Exit, Failure};
+use crate::diagnostic::Diagnostic;
+use crate::source::Spanned;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
@@ -13,32 +15,42 @@ pub fn read(path: &Utf8Path) -> Result<Vec<u8>, Failure> {
         let text = format!("cannot read the certificates for steps: {error}");
         Failure::new(Exit::Environment, text)
     })?;
-    certificates(&bytes).ok_or_else(|| no_certificate(Exit::Environment, path))
+    certificates(&bytes).ok_or_else(|| {
+        let text = format!("no certificate found in `{path}`");
+        let help = format!("use a PEM file with `{BEGIN}`");
+        Failure::new(Exit::Environment, text).help(help)
+    })
 }
 
 /// Reads the certificates of a file that the spec names, which must be in the folder of the spec: steps
 /// see them, and who writes a spec must not have other files of this machine shown.
-pub fn read_of_spec(folder: &Utf8Path, path: &Utf8Path) -> Result<Vec<u8>, Failure> {
+pub fn read_of_spec(folder: &Utf8Path, path: &Spanned<Utf8PathBuf>) -> Result<Vec<u8>, Diagnostic> {
+    let Spanned { value: path, span } = path;
     let unreadable = |error: std::io::Error| {
-        let text = format!("cannot read `build.ca`: {error}");
-        Failure::new(Exit::Spec, text)
+        let kind = error.kind();
+        let reason = if kind == std::io::ErrorKind::NotFound {
+            "no such file".to_owned()
+        } else {
+            error.to_string()
+        };
+        Diagnostic::error(format!("cannot read certificates from `{path}`"))
+            .at(*span, reason)
+            .help(format!(
+                "write a PEM file with `{BEGIN}`, or pass one with --ca"
+            ))
     };
-    let real = fs_err::canonicalize(folder.join(path)).map_err(unreadable)?;
-    if !real.starts_with(fs_err::canonicalize(folder).map_err(unreadable)?) {
+    let real = std::fs::canonicalize(folder.join(path)).map_err(unreadable)?;
+    if !real.starts_with(std::fs::canonicalize(folder).map_err(unreadable)?) {
         let text = format!("`build.ca` leaves the folder of the spec by a link: `{path}`");
-        return Err(Failure::new(Exit::Spec, text).help("pass the file with --ca"));
+        let problem = Diagnostic::error(text).at(*span, format!("leads to `{}`", real.display()));
+        return Err(problem.help("pass the file with --ca"));
     }
     if !real.is_file() {
-        let error = std::io::Error::other(format!("`{path}` is not a file"));
-        return Err(unreadable(error));
+        return Err(unreadable(std::io::Error::other("not a file")));
     }
-    let bytes = fs_err::read(&real).map_err(unreadable)?;
-    certificates(&bytes).ok_or_else(|| no_certificate(Exit::Spec, path))
-}
-
-fn no_certificate(exit: Exit, path: &Utf8Path) -> Failure {
-    Failure::new(exit, format!("no certificate found in `{path}`"))
-        .help(format!("use a PEM file with `{BEGIN}`"))
+    let bytes = std::fs::read(&real).map_err(unreadable)?;
+    let missing = || unreadable(std::io::Error::other("no certificate found"));
+    certificates(&bytes).ok_or_else(missing)
 }
 
 /// Returns the certificates of a PEM file and nothing else of it; `None` if it has none.
@@ -53,7 +65,11 @@ fn certificates(bytes: &[u8]) -> Option<Vec<u8>> {
                 found.push_str(&format!("{block}{END}\n"));
                 None
             }
-            (Some(block), line) if is_base64(line) => Some(format!("{block}{line}\n")),
+            (Some(mut block), line) if is_base64(line) => {
+                block.push_str(line);
+                block.push('\n');
+                Some(block)
+            }
             _ => None,
         };
     }
@@ -83,6 +99,7 @@ pub mod fuzz {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::{Sources, Span};
 
     fn found(text: &str) -> Option<String> {
         let bytes = certificates(text.as_bytes())?;
@@ -110,11 +127,53 @@ mod tests {
         fs_err::write(outside.path(), &certificate).expect("written");
         fs_err::write(folder.join("ca.pem"), &certificate).expect("written");
         std::os::unix::fs::symlink(outside.path(), folder.join("link")).expect("a link");
-        assert!(read_of_spec(folder, Utf8Path::new("ca.pem")).is_ok());
-        let failure = read_of_spec(folder, Utf8Path::new("link")).expect_err("outside");
-        insta::assert_snapshot!(failure.shown(false), @r"
+        let read = |path: &str| {
+            let mut sources = Sources::default();
+            let source = sources.add("specs.yml", format!("build: {{ ca: {path} }}\n"));
+            let end = 13 + u32::try_from(path.len()).expect("short");
+            let span = Span {
+                source,
+                start: 13,
+                end,
+            };
+            let problem = read_of_spec(folder, &Spanned::new(path.into(), span)).err()?;
+            let shown = Failure::spec(sources, vec![problem]).shown(false);
+            let outside = outside.path().canonicalize().expect("there");
+            Some(shown.replace(outside.to_str().expect("UTF-8"), "OUTSIDE"))
+        };
+        assert_eq!(read("ca.pem"), None);
+        fs_err::write(folder.join("empty.pem"), "").expect("written");
+        let shown =
+            ["link", "other.pem", ".", "empty.pem"].map(|path| read(path).expect("an error"));
+        insta::assert_snapshot!(shown.concat(), @r"
         error: `build.ca` leaves the folder of the spec by a link: `link`
-        help: pass the file with --ca
+         --> specs.yml:1:14
+          |
+        1 | build: { ca: link }
+          |              ^^^^ leads to `OUTSIDE`
+          |
+          = help: pass the file with --ca
+        error: cannot read certificates from `other.pem`
+         --> specs.yml:1:14
+          |
+        1 | build: { ca: other.pem }
+          |              ^^^^^^^^^ no such file
+          |
+          = help: write a PEM file with `-----BEGIN CERTIFICATE-----`, or pass one with --ca
+        error: cannot read certificates from `.`
+         --> specs.yml:1:14
+          |
+        1 | build: { ca: . }
+          |              ^ not a file
+          |
+          = help: write a PEM file with `-----BEGIN CERTIFICATE-----`, or pass one with --ca
+        error: cannot read certificates from `empty.pem`
+         --> specs.yml:1:14
+          |
+        1 | build: { ca: empty.pem }
+          |              ^^^^^^^^^ no certificate found
+          |
+          = help: write a PEM file with `-----BEGIN CERTIFICATE-----`, or pass one with --ca
         ");
     }
 }

@@ -233,9 +233,13 @@ impl Context {
             return certificates::read(path).map(Some);
         }
         let of_spec = self.stack.build().ca.as_ref();
-        of_spec
-            .map(|path| certificates::read_of_spec(&self.folder, path))
-            .transpose()
+        let Some(path) = of_spec else {
+            return Ok(None);
+        };
+        let read = certificates::read_of_spec(&self.folder, path);
+        let sources = self.stack.sources();
+        read.map(Some)
+            .map_err(|problem| Failure::spec(sources.as_ref().clone(), vec![problem]))
     }
 }
 

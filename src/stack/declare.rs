@@ -28,6 +28,7 @@ use super::variant_node::{self, VariantNode};
 use super::writable::{self, Writable};
 use crate::diagnostic::Diagnostic;
 use crate::name::{Repository, StackName};
+use crate::source::Spanned;
 use crate::spec::Spec;
 use crate::spec::node::{Node, Value};
 use crate::spec::tree::Files;
@@ -292,7 +293,8 @@ impl<'a> SpecReader<'a> {
             && let Some(node) = fields.get("ca")
         {
             let path = self.reader.text(node, "`ca`").map(Utf8PathBuf::from);
-            build.ca = path.filter(|path| self.is_inside(path, node));
+            let path = path.filter(|path| self.is_inside(path, node));
+            build.ca = path.map(|path| Spanned::new(path, node.span));
         }
         build
     }

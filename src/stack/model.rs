@@ -194,7 +194,7 @@ impl Stack {
 #[derive(Clone, Debug, Default)]
 pub struct Build {
     /// A bundle of certificates (PEM) on the host, mounted into steps that have a network.
-    pub ca: Option<Utf8PathBuf>,
+    pub ca: Option<Spanned<Utf8PathBuf>>,
 }
 
 /// The stack is built once for each variant, with its own variables and series.

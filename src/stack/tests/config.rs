@@ -144,7 +144,7 @@ fn build_has_a_bundle_of_certificates() {
     let stack =
         stack("stack: x\nbuild: { ca: certificates/ca.pem }\nimages: { a: { base: debian:12 } }");
     assert_eq!(
-        stack.build().ca.as_deref().map(|path| path.as_str()),
+        stack.build().ca.as_ref().map(|path| path.value.as_str()),
         Some("certificates/ca.pem")
     );
 }
