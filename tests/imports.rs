@@ -76,3 +76,34 @@ async fn a_bake_file_in_a_folder_uses_the_whole_repository() {
         assert_eq!(text, "FROM debian:12\n", "{path}");
     }
 }
+
+#[tokio::test]
+async fn an_import_lists_what_git_warns_of() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let search = std::env::var_os("PATH").expect("set");
+    let init = std::process::Command::new("git")
+        .args(["init", "--quiet"])
+        .current_dir(folder.path())
+        .status();
+    assert!(init.expect("git starts").success());
+    std::fs::create_dir(folder.path().join("a")).expect("a folder");
+    std::fs::write(folder.path().join("a/Dockerfile"), "FROM debian:12\n").expect("written");
+    // git does not follow it.
+    std::os::unix::fs::symlink("ignored", folder.path().join(".gitignore")).expect("a link");
+    let laminate = Laminate::new()
+        .working_folder(folder.path())
+        .variable("PATH", search);
+    let answer = laminate.run(&["import", "--dry-run", "--json"]).await;
+    let notes = answer.json()["report"].clone();
+    let found: Vec<_> = notes
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|note| note["where"] == "git")
+        .collect();
+    assert_eq!(found.len(), 1, "{answer:?}");
+    assert_eq!(
+        found[0]["found"], "unable to access '.gitignore': Too many levels of symbolic links",
+        "{answer:?}"
+    );
+}

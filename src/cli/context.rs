@@ -159,7 +159,8 @@ impl Context {
 
     /// Sends what git warned of since it was last sent.
     fn warn_of_git(&self, events: &Events) {
-        for text in self.git_warnings.take() {
+        for warning in self.git_warnings.take() {
+            let text = format!("git reports: {warning}");
             events.send(Event::Warning { text });
         }
     }

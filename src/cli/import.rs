@@ -143,7 +143,8 @@ fn unread_files(folder: &Utf8Path, to: &Utf8Path, sources: &Sources) -> Vec<Note
         )
     }));
     notes.extend(sources.git_warnings.iter().map(|warning| {
-        let became = "which files git ignores may be incomplete: correct this, and import again";
+        let became =
+            "files that git ignores may be part of the import: correct this, and import again";
         Note::open("git", warning, became)
     }));
     notes

@@ -30,12 +30,12 @@ impl Warnings {
         for line in lines.take(LINES) {
             let line = line.strip_prefix("warning: ").unwrap_or(line);
             if seen.all.insert(line.to_owned()) {
-                seen.new.push(format!("git reports: {line}"));
+                seen.new.push(line.to_owned());
             }
         }
     }
 
-    /// Returns the warnings that were not taken yet, as sentences.
+    /// Returns the warnings that were not taken yet, as git prints them.
     pub fn take(&self) -> Vec<String> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut seen.new)
@@ -52,11 +52,8 @@ mod tests {
         let shared = warnings.clone();
         shared.add(b"warning: unable to access 'a'\n\nerror: b\n");
         shared.add(b"warning: unable to access 'a'\n");
-        assert_eq!(
-            warnings.take(),
-            ["git reports: unable to access 'a'", "git reports: error: b"]
-        );
+        assert_eq!(warnings.take(), ["unable to access 'a'", "error: b"]);
         shared.add(b"warning: unable to access 'a'\nwarning: c\n");
-        assert_eq!(warnings.take(), ["git reports: c"]);
+        assert_eq!(warnings.take(), ["c"]);
     }
 }

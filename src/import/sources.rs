@@ -19,7 +19,7 @@ pub struct Sources {
     pub unclear: BTreeSet<String>,
     /// Files and folders that are left out because their names are not valid UTF-8, as text.
     pub unnamed: Vec<String>,
-    /// What git warned of while it listed the ignored files, as sentences.
+    /// What git warned of while it listed the ignored files.
     pub git_warnings: Vec<String>,
 }
 
