@@ -5,10 +5,15 @@ use std::time::Duration;
 use bollard_buildkit_proto::moby::buildkit::v1::InfoRequest;
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_client::LlbBridgeClient;
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
 use tonic::Code;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
+use tower::Service as _;
 
 use super::{Address, Error, MESSAGE_LIMIT};
 
@@ -106,8 +111,8 @@ fn channel(address: &Address) -> Result<Channel, Error> {
             let connector = tower::service_fn(move |_| {
                 let path = path.clone();
                 async move {
-                    let stream = tokio::net::UnixStream::connect(path).await?;
-                    Ok::<_, std::io::Error>(TokioIo::new(stream))
+                    let (read, write) = UnixStream::connect(path).await?.into_split();
+                    Ok::<_, std::io::Error>(TokioIo::new(queued(read, write)))
                 }
             });
             Ok(endpoint.connect_with_connector_lazy(connector))
@@ -120,15 +125,50 @@ fn channel(address: &Address) -> Result<Channel, Error> {
             })?);
             // An engine that vanishes closes nothing: without these its build would be waited for for ever.
             let endpoint = endpoint
-                .tcp_nodelay(true)
-                .tcp_keepalive(Some(SILENCE))
-                .tcp_keepalive_interval(Some(Duration::from_secs(10)))
-                .tcp_keepalive_retries(Some(3))
                 .http2_keep_alive_interval(PING)
                 .keep_alive_timeout(PING_TIMEOUT);
-            Ok(endpoint.connect_lazy())
+            let mut http = HttpConnector::new();
+            http.set_nodelay(true);
+            http.set_keepalive(Some(SILENCE));
+            http.set_keepalive_interval(Some(Duration::from_secs(10)));
+            http.set_keepalive_retries(Some(3));
+            let connector = tower::service_fn(move |to| {
+                let opening = http.call(to);
+                async move {
+                    let (read, write) = opening.await?.into_inner().into_split();
+                    Ok::<_, <HttpConnector as tower::Service<Uri>>::Error>(TokioIo::new(queued(
+                        read, write,
+                    )))
+                }
+            });
+            Ok(endpoint.connect_with_connector_lazy(connector))
         }
     }
+}
+
+/// How many bytes can wait for the engine to read them.
+const QUEUE: usize = 64 << 20;
+
+/// How many bytes are sent at once.
+const PIECE: usize = 64 << 10;
+
+/// Returns a connection on which no write waits for the engine.
+///
+/// HTTP/2 of hyper does not read while an answer to a frame cannot be written, and the engine's server does not read while 50
+/// answers to frames wait (google.golang.org/grpc, internal/transport/controlbuf.go, `maxQueuedTransportResponseFrames`). With
+/// hundreds of calls at once, each waited for the other to read.
+fn queued(
+    read: impl AsyncRead + Unpin,
+    mut write: impl AsyncWrite + Unpin + Send + 'static,
+) -> impl AsyncRead + AsyncWrite + Unpin {
+    let (queue, waiting) = tokio::io::duplex(QUEUE);
+    tokio::spawn(async move {
+        let mut waiting = BufReader::with_capacity(PIECE, waiting);
+        // If that fails, the engine is gone: reading and the next write fail as well.
+        let _sent = tokio::io::copy_buf(&mut waiting, &mut write).await;
+        let _closed = write.shutdown().await;
+    });
+    tokio::io::join(read, queue)
 }
 
 /// Returns the innermost cause: tonic's own text is `transport error`.
@@ -140,4 +180,44 @@ fn connection_reason(status: &tonic::Status) -> String {
         source = error.source();
     }
     reason
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn writes_do_not_wait_until_the_engine_reads() {
+        const SIZE: usize = 8 << 20;
+        let (own, engine) = UnixStream::pair().expect("a pair");
+        let (read, write) = own.into_split();
+        let mut own = queued(read, write);
+        let (mut from, mut to) = engine.into_split();
+        // It reads only when all that it wrote is read.
+        let engine = tokio::spawn(async move {
+            to.write_all(&vec![1; SIZE]).await.expect("written");
+            let mut all = Vec::new();
+            from.read_to_end(&mut all).await.expect("read");
+            all.len()
+        });
+        own.write_all(&vec![2; SIZE]).await.expect("written");
+        let mut all = vec![0; SIZE];
+        own.read_exact(&mut all).await.expect("read");
+        own.shutdown().await.expect("closed");
+        assert_eq!(engine.await.expect("no panic"), SIZE);
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_when_the_engine_is_gone() {
+        let (own, engine) = UnixStream::pair().expect("a pair");
+        let (read, write) = own.into_split();
+        let mut own = queued(read, write);
+        drop(engine);
+        assert_eq!(own.read(&mut [0; 1]).await.expect("the end"), 0);
+        let until_it_fails = async { while own.write_all(&[0; 1024]).await.is_ok() {} };
+        let ended = tokio::time::timeout(Duration::from_secs(10), until_it_fails);
+        ended.await.expect("a write fails");
+    }
 }
