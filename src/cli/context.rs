@@ -229,12 +229,22 @@ impl Context {
 
     /// Returns the certificates that steps trust, PEM.
     pub fn ca(&self, global: &Global) -> Result<Option<Vec<u8>>, Failure> {
-        let given = global.ca.as_ref().filter(|path| !path.as_str().is_empty());
-        if let Some(path) = given {
-            return certificates::read(path).map(Some);
+        match given_ca(global) {
+            Some(path) => certificates::read(path).map(Some),
+            None => self.ca_of_spec(),
         }
-        let of_spec = self.stack.build().ca.as_ref();
-        let Some(path) = of_spec else {
+    }
+
+    /// Checks that a build can read the certificates of the spec, unless others are given.
+    pub fn check_ca(&self, global: &Global) -> Result<(), Failure> {
+        if given_ca(global).is_none() {
+            self.ca_of_spec()?;
+        }
+        Ok(())
+    }
+
+    fn ca_of_spec(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(path) = &self.stack.build().ca else {
             return Ok(None);
         };
         let read = certificates::read_of_spec(&self.folder, path);
@@ -242,6 +252,12 @@ impl Context {
         read.map(Some)
             .map_err(|problem| Failure::spec(sources.as_ref().clone(), vec![problem]))
     }
+}
+
+/// Returns the file of certificates that the user gives.
+fn given_ca(global: &Global) -> Option<&Utf8PathBuf> {
+    let given = global.ca.as_ref();
+    given.filter(|path| !path.as_str().is_empty())
 }
 
 /// Returns a note about external images that are not locked; `None` if all are.

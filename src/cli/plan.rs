@@ -45,8 +45,7 @@ pub async fn run(
         no_reuse: false,
         ..Request::default()
     };
-    // A build needs it.
-    context.ca(global)?;
+    context.check_ca(global)?;
     let registry = context::registry_unless(args.offline, events, cancel)?;
     let (gathered, plan) = context
         .plan(registry.as_ref(), &request, events, cancel)

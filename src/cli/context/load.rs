@@ -58,32 +58,31 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
     let spec_found = spec_found.with_text(&text);
     // While this thread parses: what the main thread allocates takes fewer calls of the kernel.
     let git_warnings = git::Warnings::default();
+    let cache = cache_folder("digests");
     let finding = tokio::spawn({
         let (path, layout, warnings) = (path.clone(), layout.clone(), git_warnings.clone());
-        async move { find(&path, &file, &layout, &warnings).await }
+        let (folder, files, cache) = (folder.clone(), files.clone(), cache.clone());
+        async move {
+            let finding = find(&path, &file, &layout, &warnings).await?;
+            let found = match (&finding.files, &finding.tree) {
+                (Ok(files), Some(tree)) => {
+                    let texts = vec![spec_found, lock_found];
+                    let tree = Arc::clone(tree);
+                    let found = Found::new(&path, &layout, files, tree, texts, begun);
+                    Some(Arc::new(found))
+                }
+                _ => None,
+            };
+            let compared = found.clone().filter(|_| purpose == Purpose::Plan);
+            let comparison =
+                compared.map(|found| Comparison::begin(&folder, &files, found, cache, &warnings));
+            Ok::<_, Failure>((finding, found, comparison))
+        }
     });
     let spec = crate::stack::parse(&path, &text);
-    let Finding {
-        files: files_found,
-        tree,
-        warnings,
-    } = finding.await.expect("finding files does not panic")?;
-    let found = match (&files_found, &tree) {
-        (Ok(files), Some(tree)) => {
-            let texts = vec![spec_found, lock_found];
-            let tree = Arc::clone(tree);
-            let found = Found::new(&path, &layout, files, tree, texts, begun);
-            Some(Arc::new(found))
-        }
-        _ => None,
-    };
+    let (finding, found, comparison) = finding.await.expect("finding files does not panic")?;
     let compared = found.as_ref().filter(|_| purpose == Purpose::Plan);
-    let cache = cache_folder("digests");
-    let comparison = compared.map(|found| {
-        let found = Arc::clone(found);
-        Comparison::begin(&folder, &files, found, cache.clone(), &git_warnings)
-    });
-    let loaded = files_found.and_then(|found| {
+    let loaded = finding.files.and_then(|found| {
         let compared = compared.map(Arc::as_ref);
         let cache = cache.as_deref();
         crate::stack::load(spec, found, &path, &overrides, cache, begun, compared)
@@ -105,7 +104,7 @@ async fn load_for(global: &Global, purpose: Purpose) -> Result<Context, Failure>
         stack,
         folder,
         files,
-        warnings,
+        warnings: finding.warnings,
         git_warnings,
         lock: lock.transpose()?,
         found,
