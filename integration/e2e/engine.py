@@ -1,4 +1,5 @@
 """The build engine as another client sees it, and a server that only counts its callers."""
+import contextlib
 import socket
 import subprocess
 import threading
@@ -56,3 +57,45 @@ class UnusedServer:
 
     def __exit__(self, *_):
         self.socket.close()
+
+
+class TcpPort:
+    """A TCP port of this machine at which an engine with a socket answers, as one in a container does. `vanish` breaks off
+    all that is connected."""
+
+    def __init__(self, engine):
+        self.path = engine.address.removeprefix("unix://")
+        self.open = []
+
+    def __enter__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+        self.vanish()
+
+    def vanish(self):
+        for end in self.open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return
+            engine = socket.socket(socket.AF_UNIX)
+            engine.connect(self.path)
+            self.open += [client, engine]
+            for source, target in ((client, engine), (engine, client)):
+                threading.Thread(target=self._forward, args=(source, target), daemon=True).start()
+
+    def _forward(self, source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
