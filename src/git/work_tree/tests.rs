@@ -7,6 +7,24 @@ use crate::checkout::{BlobId, CommittedFile, CommittedKind};
 mod cloned;
 mod repositories;
 
+/// As the function of this name, without its warnings.
+async fn read_checkout<T: AsRef<str>>(
+    folder: &Utf8Path,
+    files: &[T],
+    read: Option<ReadFiles<'_>>,
+) -> Result<Option<(Checkout, Tracked)>, Error> {
+    super::read_checkout(folder, files, read, &Warnings::default()).await
+}
+
+/// As the function of this name, without its warnings.
+async fn read_work_tree(
+    folder: &Utf8Path,
+    spec: &str,
+    images: &Utf8Path,
+) -> Result<Option<WorkTree>, Error> {
+    super::read_work_tree(folder, spec, images, &Warnings::default()).await
+}
+
 /// A repository in a temporary folder.
 struct Repository(tempfile::TempDir);
 
@@ -51,22 +69,16 @@ impl Repository {
     /// Returns the changes of `specs.yml` and `images`, as they are shown.
     async fn changes(&self) -> Vec<String> {
         let files = ["specs.yml", "images"];
-        let found = read_checkout(self.path(), &files, None, &Warnings::default()).await;
+        let found = read_checkout(self.path(), &files, None).await;
         let found = found.expect("read");
-        let tree = read_work_tree(
-            self.path(),
-            "specs.yml",
-            Utf8Path::new("images"),
-            &Warnings::default(),
-        )
-        .await;
+        let tree = read_work_tree(self.path(), "specs.yml", Utf8Path::new("images")).await;
         let tree = tree.expect("read").expect("a repository");
         let blobs = self.blobs(&tree);
         let read = ReadFiles {
             all: &tree.files,
             blobs: &blobs,
         };
-        let compared = read_checkout(self.path(), &files, Some(read), &Warnings::default()).await;
+        let compared = read_checkout(self.path(), &files, Some(read)).await;
         assert_eq!(
             compared.expect("read"),
             found,
@@ -132,7 +144,7 @@ impl Repository {
 
     async fn files(&self) -> Vec<String> {
         let images = Utf8Path::new("images");
-        let tree = read_work_tree(self.path(), "specs.yml", images, &Warnings::default()).await;
+        let tree = read_work_tree(self.path(), "specs.yml", images).await;
         let tree = tree.expect("read").expect("a repository");
         let shown = tree.files.iter().map(|path| path.display().to_string());
         let mut shown: Vec<String> = shown.collect();
@@ -156,18 +168,14 @@ async fn a_folder_without_commits_has_no_checkout() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = Utf8Path::from_path(folder.path()).expect("UTF-8");
     assert_eq!(
-        read_checkout(path, &["."], None, &Warnings::default())
-            .await
-            .expect("no error"),
+        read_checkout(path, &["."], None).await.expect("no error"),
         None
     );
     assert_eq!(super::super::branch(path).await, None);
     let repository = Repository::new().await;
     let path = repository.path();
     assert_eq!(
-        read_checkout(path, &["."], None, &Warnings::default())
-            .await
-            .expect("no error"),
+        read_checkout(path, &["."], None).await.expect("no error"),
         None
     );
     let branch = super::super::branch(path).await;
@@ -238,22 +246,10 @@ async fn paths_are_relative_to_the_stack() {
     repository.commit().await;
     repository.write("stacks/one/images/a/x", "x");
     let folder = repository.path().join("stacks/one");
-    let found = read_checkout(
-        &folder,
-        &["specs.yml", "images"],
-        None,
-        &Warnings::default(),
-    )
-    .await;
+    let found = read_checkout(&folder, &["specs.yml", "images"], None).await;
     let found = found.expect("read").expect("a commit");
     assert_eq!(found.0.changes[0].path, "images/a/x");
-    let tree = read_work_tree(
-        &folder,
-        "specs.yml",
-        Utf8Path::new("images"),
-        &Warnings::default(),
-    )
-    .await;
+    let tree = read_work_tree(&folder, "specs.yml", Utf8Path::new("images")).await;
     let tree = tree.expect("read").expect("a repository");
     assert_eq!(tree.files, HashSet::from([PathBuf::from("images/a/x")]));
 }
@@ -318,7 +314,7 @@ async fn the_rule_that_ignores_a_file_decides_what_is_ignored() {
     repository.write("images/a/logs/x.log", "x");
     repository.write("images/a/dist/x", "x");
     let images = Utf8Path::new("images");
-    let tree = read_work_tree(repository.path(), "specs.yml", images, &Warnings::default()).await;
+    let tree = read_work_tree(repository.path(), "specs.yml", images).await;
     let tree = tree.expect("read").expect("a repository");
     let ignored: Vec<&Path> = tree.ignored.iter().map(PathBuf::as_path).collect();
     // Not `images/a/logs`, although git lists it.
@@ -333,21 +329,9 @@ async fn a_spec_that_git_ignores_is_not_in_the_repository() {
     repository.commit().await;
     repository.write("out/specs.yml", "a");
     let folder = repository.path().join("out");
-    let tree = read_work_tree(
-        &folder,
-        "specs.yml",
-        Utf8Path::new("images"),
-        &Warnings::default(),
-    )
-    .await;
+    let tree = read_work_tree(&folder, "specs.yml", Utf8Path::new("images")).await;
     assert_eq!(tree.expect("read"), None);
-    let found = read_checkout(
-        &folder,
-        &["specs.yml", "images"],
-        None,
-        &Warnings::default(),
-    )
-    .await;
+    let found = read_checkout(&folder, &["specs.yml", "images"], None).await;
     let changes = found.expect("read").expect("a commit").0.changes;
     assert_eq!(changes[0].to_string(), "specs.yml (ignored by git)");
 }
@@ -391,7 +375,7 @@ async fn without_file_modes_the_index_knows_what_is_executable() {
     let set = ["update-index", "--chmod=+x", "images/a/run"];
     repository.git(&set).await;
     let images = Utf8Path::new("images");
-    let tree = read_work_tree(repository.path(), "specs.yml", images, &Warnings::default()).await;
+    let tree = read_work_tree(repository.path(), "specs.yml", images).await;
     let tree = tree.expect("read").expect("a repository");
     let mode = |path: &str| tree.modes.get(Path::new(path)).copied();
     assert_eq!(mode("images/a/run"), Some(true));

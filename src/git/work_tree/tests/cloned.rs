@@ -127,13 +127,7 @@ async fn attributes_of_the_folders_above_belong_to_a_stack() {
     repository.commit().await;
     let folder = repository.path().join("stacks/one");
     let changes = async || {
-        let found = read_checkout(
-            &folder,
-            &["specs.yml", "images"],
-            None,
-            &Warnings::default(),
-        )
-        .await;
+        let found = read_checkout(&folder, &["specs.yml", "images"], None).await;
         let (checkout, tracked) = found.expect("read").expect("a commit");
         let files = ["specs.yml", "images/a/x.bat"].map(PathBuf::from);
         assert_eq!(tracked.files, HashSet::from(files));
@@ -252,9 +246,7 @@ async fn an_empty_folder_named_git_is_no_repository() {
     let folder = repository.path().join("stack");
     fs_err::create_dir(folder.join(".git")).expect("made");
     let files = ["specs.yml", "images"];
-    let found = read_checkout(&folder, &files, None, &Warnings::default())
-        .await
-        .expect("read");
+    let found = read_checkout(&folder, &files, None).await.expect("read");
     let paths = found.expect("a commit").0.changes.into_iter();
     let paths: Vec<String> = paths.map(|change| change.path).collect();
     assert_eq!(paths, ["images/a.bat"]);
@@ -281,26 +273,14 @@ async fn a_content_of_the_same_size_is_a_change_if_it_was_read() {
     // git sees that neither was written since, and reads none.
     let unset = ["config", "--remove-section", "filter.next"];
     repository.git(&unset).await;
-    let tree = read_work_tree(
-        repository.path(),
-        "specs.yml",
-        Utf8Path::new("images"),
-        &Warnings::default(),
-    )
-    .await;
+    let tree = read_work_tree(repository.path(), "specs.yml", Utf8Path::new("images")).await;
     let tree = tree.expect("read").expect("a repository");
     let blobs = repository.blobs(&tree);
     let read = ReadFiles {
         all: &tree.files,
         blobs: &blobs,
     };
-    let found = read_checkout(
-        repository.path(),
-        &["specs.yml", "images"],
-        Some(read),
-        &Warnings::default(),
-    )
-    .await;
+    let found = read_checkout(repository.path(), &["specs.yml", "images"], Some(read)).await;
     let changes = found.expect("read").expect("a commit").0.changes;
     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
     assert_eq!(changes, [format!("images/a.key{CHANGE}")]);

@@ -14,7 +14,7 @@ impl Repository {
 
     /// Returns the changes of a stack whose files are `files`.
     async fn changes_of(&self, files: &[&str]) -> Vec<String> {
-        let found = read_checkout(self.path(), files, None, &Warnings::default()).await;
+        let found = read_checkout(self.path(), files, None).await;
         let (checkout, _) = found.expect("read").expect("a commit");
         checkout.changes.iter().map(ToString::to_string).collect()
     }
@@ -84,7 +84,7 @@ async fn files_in_a_folder_of_a_submodule_count() {
     repository.commit().await;
     let images = Utf8Path::new("sub/images");
     repository.write("sub/images/a/new", "x");
-    let tree = read_work_tree(repository.path(), "specs.yml", images, &Warnings::default()).await;
+    let tree = read_work_tree(repository.path(), "specs.yml", images).await;
     let tree = tree.expect("read").expect("a repository");
     let files = ["sub/images/a/new", "sub/images/a/x"].map(PathBuf::from);
     assert_eq!(tree.files, HashSet::from(files));
@@ -118,25 +118,13 @@ async fn a_file_that_an_untracked_repository_lost_is_no_change() {
     let add = inner.read("prepare a test", &["add", "x"]).await;
     add.expect("done");
     fs_err::remove_file(repository.path().join("images/n/x")).expect("removed");
-    let tree = read_work_tree(
-        repository.path(),
-        "specs.yml",
-        Utf8Path::new("images"),
-        &Warnings::default(),
-    )
-    .await;
+    let tree = read_work_tree(repository.path(), "specs.yml", Utf8Path::new("images")).await;
     let tree = tree.expect("read").expect("a repository");
     let read = ReadFiles {
         all: &tree.files,
         blobs: &HashMap::new(),
     };
-    let compared = read_checkout(
-        repository.path(),
-        &["specs.yml", "images"],
-        Some(read),
-        &Warnings::default(),
-    )
-    .await;
+    let compared = read_checkout(repository.path(), &["specs.yml", "images"], Some(read)).await;
     let (checkout, tracked) = compared.expect("read").expect("a commit");
     assert_eq!(checkout.changes, []);
     assert_eq!(tree.files, HashSet::from([PathBuf::from("images/a/x")]));
