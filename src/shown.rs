@@ -45,6 +45,15 @@ pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Returns text with names of files in it, as one line without colours: each character that is a command is U+FFFD.
+pub fn line(text: &str) -> Cow<'_, str> {
+    if text.contains(is_command) {
+        Cow::Owned(text.replace(is_command, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
 /// Returns text of lines for people. What would command a terminal is replaced by U+FFFD, except colours;
 /// on a `runner`, GitHub's, a zero-width space is put into what would command it.
 pub fn text(text: &str, runner: bool) -> String {
@@ -125,6 +134,12 @@ mod tests {
             text("\u{1b}[8mhidden\u{1b}[2J", false),
             "\u{fffd}[8mhidden\u{fffd}[2J"
         );
+    }
+
+    #[test]
+    fn a_name_of_a_file_does_not_end_a_line() {
+        assert_eq!(line("images/a/é b"), "images/a/é b");
+        assert_eq!(line("a\n\u{1b}[31mb"), "a\u{fffd}\u{fffd}[31mb");
     }
 
     #[test]

@@ -1,5 +1,11 @@
 """Suites of all kinds on one image: selected tests, groups, a server with arguments and a health check, and the
 image started by the tests themselves."""
+import contextlib
+import pathlib
+import subprocess
+
+import pytest
+from parts import ROOT
 
 SPEC = """
     stack: suites
@@ -104,3 +110,23 @@ def test_suites_see_what_users_get(make_stack):
     again = stack.laminate("plan", status=None)
     assert {image["image"]: image["key"] for image in again.json["images"]} == keys, written
     assert set(again.actions().values()) == {"reuse"}
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_nothing_of_a_suite_outlives_it(tmp_path, shell):
+    """The script runs here, as on an engine without a PID namespace."""
+    left, place = tmp_path / "left", tmp_path / "place"
+    script = (ROOT / "src/compile/scripts/suite.sh").read_text()
+    script = script.replace("@RESULTS@", str(left)).replace("@PLACE@", str(place))
+    # A watch can be ended while it begins, so this is tried often; no other process sleeps for so long.
+    for seconds, test, code in [("86399", "true", "0")] * 100 + [("1", "echo begun; sleep 86398", "137")]:
+        for folder in (left, place):
+            subprocess.run(["rm", "-rf", folder], check=True)
+            folder.mkdir()
+        subprocess.run([shell, "-c", script, "laminate", test, seconds], check=True, capture_output=True)
+        assert (left / "exit").read_text().strip() == code
+        assert (left / "overdue").exists() == (code != "0")
+    assert (left / "log").read_text() == "begun\n"
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # Others end meanwhile.
+            assert not path.read_bytes().startswith(b"sleep\x008639")

@@ -18,6 +18,7 @@ use crate::name::{Commit, Digest, Reference};
 use crate::plan::reason::short;
 use crate::plan::{Action, Planned, Reason, Request};
 use crate::record::{Releases, StoredSpec, Turn, origin};
+use crate::shown;
 use crate::stack::{Base, ExternalImage, ImageId, ImageSource, SCRATCH, Stack};
 use crate::staging::Staging;
 use crate::table;
@@ -113,11 +114,10 @@ fn key_text(planned: &Planned) -> String {
     for component in &keyed.components {
         let kind = json!(component.kind);
         let kind = kind.as_str().unwrap_or_default();
-        text.push_str(&format!(
-            "    {kind:<9} {}  {}\n",
-            component.what,
-            short(&component.value)
-        ));
+        let (what, value) = (&component.what, short(&component.value));
+        let line = format!("    {kind:<9} {what}  {value}");
+        text.push_str(&shown::line(&line));
+        text.push('\n');
     }
     text
 }

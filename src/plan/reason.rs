@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::key::{Component, ComponentKind};
 use crate::name::Digest;
+use crate::shown;
 
 /// The kinds of reasons, as programs read them (`reasons[].kind` of `plan --json`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -47,12 +48,12 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// Makes a reason of its parts.
-    pub fn new(kind: ReasonKind, what: impl Into<String>, text: impl Into<String>) -> Self {
+    /// Makes a reason of its parts. Its text is one line.
+    pub fn new(kind: ReasonKind, what: impl Into<String>, text: impl AsRef<str>) -> Self {
         Self {
             kind,
             what: what.into(),
-            text: text.into(),
+            text: shown::line(text.as_ref()).into_owned(),
         }
     }
 }

@@ -84,6 +84,7 @@ pub const ROOMS: &[Room] = &[
             "name",
             "parallel",
             "path",
+            "shown",
             "diagnostic",
             "checkout",
             "evidence",

@@ -2,15 +2,22 @@
 ## Runs a suite (`$1`) for at most `$2` seconds and keeps its output and its exit code. It always ends
 ## with 0: a failed suite is a result, and its files are needed.
 ##
-## A rootless engine without a PID namespace leaves behind whatever outlives a step. Therefore the suite,
-## its watch and the image's own command have sessions of their own, where the image has `setsid`, and
-## are killed with them.
+## A rootless engine without a PID namespace leaves behind whatever outlives a step. Therefore the suite and
+## the image's own command have sessions of their own, where the image has `setsid`, and are killed with
+## them; a watch that is killed ends what it waits for.
 left=@RESULTS@
 own=
 command -v setsid >/dev/null && own=setsid
 end() {
 [ -n "$1" ] || return 0
 kill -KILL "-$1" 2>/dev/null || kill -KILL "$1" 2>/dev/null
+}
+## Waits for `$1` seconds in a subshell. Until `sleep` is started, `$!` there is what was started before.
+after() {
+before=$!
+trap '[ "$!" = "$before" ] || kill -KILL "$!"; exit' TERM
+sleep "$1" &
+wait $!
 }
 reader=
 log=$left/log
@@ -21,23 +28,27 @@ log=@PLACE@/pipe
 fi
 $own /bin/sh -c "$1" >$log 2>&1 </dev/null &
 suite=$!
-$own /bin/sh -c 'sleep "$1"
-: >'$left'/overdue
-for leader in "$2" "$(cat '$left'/server 2>/dev/null)"; do
-[ -z "$leader" ] || kill -KILL "-$leader" 2>/dev/null || kill -KILL "$leader" 2>/dev/null
-done' laminate "$2" "$suite" >/dev/null 2>&1 </dev/null &
+{
+after "$2"
+: >$left/overdue
+end $suite
+if [ -e $left/server ]; then end "$(cat $left/server)"; fi
+} >/dev/null 2>&1 </dev/null &
 watch=$!
 wait $suite
 code=$?
-end $watch
+kill $watch 2>/dev/null
 [ -z "$own" ] || end $suite
 if [ -e $left/server ]; then end "$(cat $left/server)"; fi
 if [ -n "$reader" ]; then
 # Something the suite left running may hold the pipe open.
-$own /bin/sh -c 'sleep 2; kill "$1"' laminate $reader >/dev/null 2>&1 </dev/null &
-watch=$!
+{
+after 2
+kill $reader
+} >/dev/null 2>&1 </dev/null &
+rest=$!
 wait $reader
-end $watch
+kill $rest 2>/dev/null
 else
 cat $left/log
 fi

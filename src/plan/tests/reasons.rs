@@ -34,6 +34,13 @@ fn a_changed_file_is_the_reason_and_the_parent_that_of_its_children() {
 }
 
 #[test]
+fn a_reason_is_one_line_whatever_a_file_is_called() {
+    let reason = Reason::new(ReasonKind::File, "a\n\u{1b}[31mb", "a\n\u{1b}[31mb changed");
+    assert_eq!(reason.what, "a\n\u{1b}[31mb");
+    assert_eq!(reason.text, "a\u{fffd}\u{fffd}[31mb changed");
+}
+
+#[test]
 fn a_variable_is_the_reason_instead_of_what_was_made_from_it() {
     let r = |version: &str| {
         let steps = format!(
