@@ -2,6 +2,7 @@
 image started by the tests themselves."""
 import contextlib
 import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -130,3 +131,21 @@ def test_nothing_of_a_suite_outlives_it(tmp_path, shell):
     for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # Others end meanwhile.
             assert not path.read_bytes().startswith(b"sleep\x008639")
+
+
+@pytest.mark.parametrize("missing", ["sleep", "setsid", "tee", "mkfifo"])
+def test_a_suite_needs_no_program_but_a_shell(tmp_path, missing):
+    left, place, programs = tmp_path / "left", tmp_path / "place", tmp_path / "programs"
+    programs.mkdir()
+    for name in {"sleep", "setsid", "tee", "mkfifo", "cat"} - {missing}:
+        (programs / name).symlink_to(shutil.which(name))
+    script = (ROOT / "src/compile/scripts/suite.sh").read_text()
+    script = script.replace("@RESULTS@", str(left)).replace("@PLACE@", str(place))
+    # Which of its processes is first differs from time to time.
+    for _ in range(40):
+        for folder in (left, place):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        subprocess.run(["/bin/sh", "-c", script, "laminate", "echo begun; exit 3", "600"], check=True, capture_output=True,
+                       env={"PATH": str(programs)})
+        assert {path.name: path.read_text() for path in left.iterdir()} == {"exit": "3\n", "log": "begun\n"}

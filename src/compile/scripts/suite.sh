@@ -12,8 +12,10 @@ end() {
 [ -n "$1" ] || return 0
 kill -KILL "-$1" 2>/dev/null || kill -KILL "$1" 2>/dev/null
 }
-## Waits for `$1` seconds in a subshell. Until `sleep` is started, `$!` there is what was started before.
+## Waits for `$1` seconds in a subshell, and ends that in an image without `sleep`: laminate stops the suite then. Until
+## `sleep` is started, `$!` there is what was started before.
 after() {
+command -v sleep >/dev/null || exit
 before=$!
 trap '[ "$!" = "$before" ] || kill -KILL "$!"; exit' TERM
 sleep "$1" &
@@ -30,7 +32,8 @@ $own /bin/sh -c "$1" >$log 2>&1 </dev/null &
 suite=$!
 {
 after "$2"
-: >$left/overdue
+# Not `:`, which ends the shell if the file cannot be made.
+true >$left/overdue
 end $suite
 if [ -e $left/server ]; then end "$(cat $left/server)"; fi
 } >/dev/null 2>&1 </dev/null &
