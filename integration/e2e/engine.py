@@ -34,6 +34,13 @@ class Engine:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def connections(server):
+    """Yields each connection to a server until that is closed."""
+    with contextlib.suppress(OSError):
+        while True:
+            yield server.accept()[0]
+
+
 class UnusedServer:
     """A server that answers nothing and counts connections, in place of an engine or a registry that a
     command must not contact."""
@@ -47,11 +54,7 @@ class UnusedServer:
         return self
 
     def _count(self):
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
+        for connection in connections(self.socket):
             self.connections += 1
             connection.close()
 
@@ -83,11 +86,7 @@ class TcpPort:
                 end.shutdown(socket.SHUT_RDWR)
 
     def _accept(self):
-        while True:
-            try:
-                client, _ = self.socket.accept()
-            except OSError:
-                return
+        for client in connections(self.socket):
             engine = socket.socket(socket.AF_UNIX)
             engine.connect(self.path)
             self.open += [client, engine]
