@@ -37,6 +37,38 @@ def test_an_interrupt_stops_the_step_and_tags_nothing(make_stack):
         assert stack.tags(name) == []
 
 
+def test_suites_that_ended_before_an_interrupt_do_not_run_again(make_stack):
+    stack = make_stack("""
+        stack: halfway
+        tags: ["h-${commit7}"]
+        images:
+          one:
+            base: BASE
+            steps: [{ run: echo one >/one }]
+            tests: { good: { run: "true" }, bad: { run: "true" }, slow: { run: "true" } }
+        """)
+    stack.laminate("build", "--push")
+    stack.replace("specs.yml", 'good: { run: "true" }, bad: { run: "true" }, slow: { run: "true" }',
+                  'good: { run: echo again }, bad: { run: "exit 1" }, slow: { run: sleep 120 }')
+    stack.commit()
+    process = stack.start("build", "--push", "--progress", "plain", stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ended = 0
+    for line in process.stderr:
+        ended += "test good" in line or "test bad" in line
+        if ended == 2:
+            break
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert time.monotonic() - start < 15, "it took long to stop"
+    stack.replace("specs.yml", "sleep 120", "echo slow")
+    stack.commit()
+    verdicts = stack.laminate("build", "--push", status=6).verdicts("one")
+    assert {name: (verdict["passed"], verdict["cached"]) for name, verdict in verdicts.items()} == {
+        "good": (True, True), "bad": (False, False), "slow": (True, False)}
+
+
 def test_an_unclean_tree_is_published_only_with_a_flag(make_stack):
     stack = make_stack(SPEC.replace("sleep 120", "true"))
     stack.write("images/quick/x", "not committed\n")

@@ -17,6 +17,7 @@ mod published;
 mod ran;
 mod recorded;
 mod release;
+mod stopped;
 #[cfg(test)]
 mod tests;
 

@@ -108,6 +108,7 @@ impl<'a> Prepared<'a> {
             archive: archive.cloned(),
             lists: environment.lists.clone(),
             suites: environment.suites,
+            results: run::Results::default(),
             interactive: None,
         })
     }

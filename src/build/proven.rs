@@ -52,7 +52,7 @@ impl<'a> Ran<'a> {
 }
 
 /// New evidence by cache key and digest. One key may be on two digests: rebuilt here, and reused there.
-type News = BTreeMap<(Digest, Digest), Evidence>;
+pub(super) type News = BTreeMap<(Digest, Digest), Evidence>;
 
 impl Proven<'_> {
     async fn join(&mut self) -> Result<(), Error> {
@@ -112,7 +112,7 @@ impl Proven<'_> {
             return Ok(());
         };
         let empty = Evidence::new(&planned.label, keyed.key.clone(), digest.clone());
-        let mut new = proven.map(|proven| found(proven, empty.clone()));
+        let mut new = proven.map(|proven| evidence_of(proven, empty.clone()));
         let mut whole = known(image, planned, empty);
         let is_limited = (image.proof.policy.layers.as_ref()).is_some_and(|l| l.size.is_some());
         if is_limited && let Some(size) = self.stored_size(planned).await? {
@@ -125,15 +125,10 @@ impl Proven<'_> {
             whole.merge(new);
         }
         self.evidence.insert(planned.id, whole);
-        if let Some(mut new) = new
+        if let Some(new) = new
             && stored.is_some()
         {
-            // A command that could not be run is shown now, and run again the next time.
-            new.info.retain(|_, info| info.exit >= 0);
-            let key = (keyed.key.clone(), digest);
-            news.entry(key)
-                .and_modify(|known| known.merge(&new))
-                .or_insert(new);
+            add_news(news, new);
         }
         Ok(())
     }
@@ -200,7 +195,7 @@ impl Proven<'_> {
 
 /// Writes new evidence of an image. If its tag cannot move, that is reported only: the release has the evidence as well, so
 /// only a later run misses it.
-async fn begin_evidence(
+pub(super) async fn begin_evidence(
     staging: &Staging,
     new: Evidence,
     events: &Events,
@@ -222,14 +217,24 @@ async fn begin_evidence(
     }
 }
 
-/// What a run found about an image, as evidence.
-fn found(proven: &run::Proven, empty: Evidence) -> Evidence {
+/// Returns what ran on an image as evidence.
+pub(super) fn evidence_of(proven: &run::Proven, empty: Evidence) -> Evidence {
     Evidence {
         suites: proven.suites.clone(),
         info: proven.info.clone(),
         checks: proven.checks.clone(),
         ..empty
     }
+}
+
+/// Adds the evidence of an image to that which will be stored.
+pub(super) fn add_news(news: &mut News, mut new: Evidence) {
+    // A command that could not be run is shown now, and run again the next time.
+    new.info.retain(|_, info| info.exit >= 0);
+    let key = (new.key.clone(), new.digest.clone());
+    (news.entry(key))
+        .and_modify(|known| known.merge(&new))
+        .or_insert(new);
 }
 
 /// What was known about an image before, of what the plan asks for.

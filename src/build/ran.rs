@@ -83,6 +83,10 @@ impl<'a> Prepared<'a> {
         };
         let running = engine.run(self.job.stack, plan, &options, &cancel);
         let (probed, report) = tokio::join!(Box::pin(probing), running);
+        if let Err(error) = &report {
+            let results = options.results.take();
+            Box::pin(self.store_results(results, error)).await;
+        }
         // That the engine was stopped is not the cause.
         probed?;
         let report = report?;

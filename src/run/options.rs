@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::base::ExternalDigests;
 use super::interactive::Interactive;
 use super::manifests::PushManifests;
+use super::results::Results;
 use crate::buildkit::Services;
 use crate::compile::StepEnvironment;
 use crate::llb::Platform;
@@ -39,6 +40,8 @@ pub struct Options {
     pub lists: Option<PathBuf>,
     /// How many suites and info commands run at the same time; at least one does.
     pub suites: usize,
+    /// Receives the results of images in a registry as they come.
+    pub results: Results,
     /// The process that the user runs when the images are built; nothing is exported then.
     pub interactive: Option<Interactive>,
 }

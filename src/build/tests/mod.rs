@@ -10,6 +10,7 @@ mod proofs;
 mod pushing;
 mod races;
 mod releases;
+mod stopped;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -43,26 +43,38 @@ async fn prove_subject(
     };
     let suites = proof.suites.iter().zip(&proofs.suites);
     let suites = suites.filter(|(_, planned)| is_open(planned));
-    let suites = try_join_all(suites.map(|(suite, planned)| {
-        suite::run_once(prover, id, &subject, suite, &planned.verdict.key)
+    let keep = |add: &dyn Fn(&mut Proven)| {
+        if matches!(subject.origin, Origin::Pinned(_)) {
+            context.options.results.add(id, add);
+        }
+    };
+    let suites = try_join_all(suites.map(async |(suite, planned)| {
+        let key = &planned.verdict.key;
+        let (name, verdict) = suite::run_once(prover, id, &subject, suite, key).await?;
+        keep(&|kept| {
+            kept.suites.insert(name.clone(), verdict.clone());
+        });
+        Ok((name, verdict))
     }));
     let commands = proof.info.iter().zip(&proofs.info);
     let commands = commands.filter(|(_, planned)| planned.known.is_none());
     let commands: Vec<_> = commands
         .map(|(command, planned)| (command, &planned.key))
         .collect();
-    let info = info::run(prover, id, &subject, &commands);
+    let info = async {
+        let info = info::run(prover, id, &subject, &commands).await?;
+        keep(&|kept| kept.info.clone_from(&info));
+        Ok(info)
+    };
+    let planned = proofs.checks.as_ref();
+    let planned = planned.filter(|checks| checks.known.is_none());
     let checks = async {
-        match proofs
-            .checks
-            .as_ref()
-            .filter(|checks| checks.known.is_none())
-        {
-            Some(planned) => checks::run(prover, id, &subject, &planned.key)
-                .await
-                .map(Some),
-            None => Ok(None),
-        }
+        let Some(planned) = planned else {
+            return Ok(None);
+        };
+        let checks = checks::run(prover, id, &subject, &planned.key).await?;
+        keep(&|kept| kept.checks = Some(checks.clone()));
+        Ok(Some(checks))
     };
     let (suites, info, checks) = tokio::try_join!(suites, info, checks)?;
     Ok(Proven {
