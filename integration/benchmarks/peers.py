@@ -56,9 +56,10 @@ def forget(parts):
     subprocess.run(["buildctl", "--addr", parts.engine.address, "prune", "--all"], check=True, capture_output=True)
 
 
-def yardstick(parts, tree, reference):
-    """Builds a tree in one solve through BuildKit's Go client and pushes it into one repository."""
-    return call("yardstick", parts.engine.address, reference, text=json.dumps(tree))
+def yardstick(parts, tree, reference, *prefix):
+    """Builds a tree in one solve through BuildKit's Go client and pushes it into one repository. With a prefix, each image
+    is then copied to a repository of its own."""
+    return call("yardstick", parts.engine.address, reference, *prefix, text=json.dumps(tree))
 
 
 class Bake:

@@ -5,6 +5,7 @@ from peers import Bake, yardstick
 from stack import Stack
 
 YARDSTICK = "BuildKit's Go client"
+COPIED = "the same, copied into the repositories"
 BAKE = "buildx bake"
 
 
@@ -53,13 +54,16 @@ class Tree:
         tree = [{"name": "base", "base": self.parts.registry.base, "files": {"/etc/base": "base\n"}}]
         yardstick(self.parts, tree, f"{self.stack.registry}-base:1")
 
-    def yardstick(self):
-        """Returns the work of BuildKit's Go client on the tree as it is now."""
+    def yardstick(self, who):
+        """Returns the work of BuildKit's Go client on the tree as it is now. It pushes into one repository, from where the
+        images are copied to one for each as laminate and bake have it, or are not."""
+        what = "copied" if who == COPIED else "yardstick"
         tree = [{"name": image, "base": parent or self.parts.registry.base,
-                 "files": {f"/etc/{image}": f"yardstick: {self.texts[image]}\n"}}
+                 "files": {f"/etc/{image}": f"{what}: {self.texts[image]}\n"}}
                 for image, parent in self.parents.items()]
-        reference = f"{self.stack.registry}-yardstick:r-{self.stack.commit7}"
-        return lambda: yardstick(self.parts, tree, reference)
+        reference = f"{self.stack.registry}-{what}:r-{self.stack.commit7}"
+        prefix = [f"{self.stack.registry}-{what}"] if who == COPIED else []
+        return lambda: yardstick(self.parts, tree, reference, *prefix)
 
     def build(self, expected):
         """Builds and pushes; fails if another number of images was built."""
@@ -73,7 +77,7 @@ def measure(tree, row, number, expected, change=lambda: None, with_bake=True):
     """One round of a row."""
     change()
     tree.stack.commit()
-    works = [(LAMINATE, lambda: tree.build(expected)), (YARDSTICK, tree.yardstick())]
+    works = [(LAMINATE, lambda: tree.build(expected)), *((who, tree.yardstick(who)) for who in (YARDSTICK, COPIED))]
     if with_bake:
         works.append((BAKE, tree.bake()))
     for who, work in in_turn(number, works):

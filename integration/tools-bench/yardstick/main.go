@@ -1,10 +1,11 @@
 // Command yardstick builds a tree of images in one solve, through BuildKit's own Go client: the least that such a
 // build costs. It reads the tree as JSON from standard input and pushes all images as one index.
 //
-//	yardstick ADDRESS REFERENCE <tree.json
+//	yardstick ADDRESS REFERENCE [PREFIX] <tree.json
 //
 // The tree is a list of {"name", "base", "files": {PATH: TEXT}}; `base` is the name of an image before it, or a
-// reference.
+// reference. With PREFIX, go-containerregistry then copies each image to PREFIX/NAME, under the tag of REFERENCE: it mounts
+// what the registry has.
 package main
 
 import (
@@ -15,6 +16,8 @@ import (
 	"path"
 	"slices"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
@@ -122,12 +125,64 @@ func run(ctx context.Context, address, reference string) error {
 	return err
 }
 
+// copies is how many images are copied at the same time.
+const copies = 16
+
+// copyAll copies each image of an index to a repository of its own, under the tag that the index has.
+func copyAll(ctx context.Context, reference, prefix string) error {
+	source, err := name.NewTag(reference)
+	if err != nil {
+		return err
+	}
+	puller, err := remote.NewPuller()
+	if err != nil {
+		return err
+	}
+	pusher, err := remote.NewPusher()
+	if err != nil {
+		return err
+	}
+	pushed, err := puller.Get(ctx, source)
+	if err != nil {
+		return err
+	}
+	index, err := pushed.ImageIndex()
+	if err != nil {
+		return err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(copies)
+	for _, entry := range manifest.Manifests {
+		group.Go(func() error {
+			target, err := name.NewTag(prefix + "/" + entry.Platform.Variant + ":" + source.TagStr())
+			if err != nil {
+				return err
+			}
+			image, err := puller.Get(ctx, source.Digest(entry.Digest.String()))
+			if err != nil {
+				return err
+			}
+			return pusher.Push(ctx, target, image)
+		})
+	}
+	return group.Wait()
+}
+
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: yardstick ADDRESS REFERENCE <tree.json")
+	if len(os.Args) != 3 && len(os.Args) != 4 {
+		fmt.Fprintln(os.Stderr, "usage: yardstick ADDRESS REFERENCE [PREFIX] <tree.json")
 		os.Exit(2)
 	}
-	if err := run(context.Background(), os.Args[1], os.Args[2]); err != nil {
+	ctx := context.Background()
+	err := run(ctx, os.Args[1], os.Args[2])
+	if err == nil && len(os.Args) == 4 {
+		err = copyAll(ctx, os.Args[2], os.Args[3])
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "yardstick:", err)
 		os.Exit(1)
 	}
