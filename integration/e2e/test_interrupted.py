@@ -37,7 +37,9 @@ def test_an_interrupt_stops_the_step_and_tags_nothing(make_stack):
         assert stack.tags(name) == []
 
 
-def test_suites_that_ended_before_an_interrupt_do_not_run_again(make_stack):
+@pytest.fixture
+def halfway(make_stack):
+    """A stack whose image was built before one of its suites was edited so that it takes long, and the others too."""
     stack = make_stack("""
         stack: halfway
         tags: ["h-${commit7}"]
@@ -51,6 +53,11 @@ def test_suites_that_ended_before_an_interrupt_do_not_run_again(make_stack):
     stack.replace("specs.yml", 'good: { run: "true" }, bad: { run: "true" }, slow: { run: "true" }',
                   'good: { run: echo again }, bad: { run: "exit 1" }, slow: { run: sleep 120 }')
     stack.commit()
+    return stack
+
+
+def test_suites_that_ended_before_an_interrupt_do_not_run_again(halfway):
+    stack = halfway
     process = stack.start("build", "--push", "--progress", "plain", stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     ended = 0
     for line in process.stderr:
@@ -67,6 +74,18 @@ def test_suites_that_ended_before_an_interrupt_do_not_run_again(make_stack):
     verdicts = stack.laminate("build", "--push", status=6).verdicts("one")
     assert {name: (verdict["passed"], verdict["cached"]) for name, verdict in verdicts.items()} == {
         "good": (True, True), "bad": (False, False), "slow": (True, False)}
+
+
+def test_suites_that_ended_before_another_image_failed_do_not_run_again(halfway):
+    stack = halfway
+    stack.replace("specs.yml", "images:\n", "images:\n  two: { base: one, steps: [{ run: sleep 5; exit 1 }] }\n")
+    stack.commit()
+    stack.laminate("build", "--push", "--fail-fast", status=5, json=False)
+    stack.replace("specs.yml", "sleep 5; exit 1", "true")
+    stack.replace("specs.yml", "sleep 120", "echo slow")
+    stack.commit()
+    verdicts = stack.laminate("build", "--push", status=6).verdicts("one")
+    assert {name: verdict["cached"] for name, verdict in verdicts.items()} == {"good": True, "bad": False, "slow": False}
 
 
 def test_an_unclean_tree_is_published_only_with_a_flag(make_stack):

@@ -33,6 +33,8 @@ pub struct Prepared<'a> {
     pub(super) began: Timestamp,
     /// The image whose bytes each built image gets.
     pub(super) leaders: BTreeMap<ImageId, ImageId>,
+    /// What the run has proven and not stored yet.
+    pub(super) results: run::Results,
     /// The manifests that the last release stores, once they are read.
     stored: OnceCell<BTreeMap<Digest, Manifest>>,
 }
@@ -60,6 +62,7 @@ impl<'a> Prepared<'a> {
             run: run_id(&job, now),
             began: now,
             leaders: run::leaders(job.plan),
+            results: run::Results::default(),
             stored: OnceCell::new(),
             job,
         })
@@ -108,7 +111,7 @@ impl<'a> Prepared<'a> {
             archive: archive.cloned(),
             lists: environment.lists.clone(),
             suites: environment.suites,
-            results: run::Results::default(),
+            results: self.results.clone(),
             interactive: None,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{FutureExt as _, LocalBoxFuture, try_join_all};
+use futures_util::future::{FutureExt as _, LocalBoxFuture, join_all};
 
 use super::error::Error;
 use super::ran::Ran;
@@ -68,6 +68,7 @@ impl Proven<'_> {
         };
         let staging = Staging::new(job.registry, staging);
         let (last, events) = (self.ran.last_builds(), job.events.clone());
+        let results = self.ran.prepared.results.clone();
         let tagging = self.ran.tagging.take();
         let storing = async move {
             let tagging = async {
@@ -77,7 +78,8 @@ impl Proven<'_> {
                 }
             };
             let evidence = news.into_values();
-            let evidence = try_join_all(evidence.map(|new| begin_evidence(&staging, new, &events)));
+            // That of one image may be stored although that of another cannot be.
+            let evidence = join_all(evidence.map(|new| begin_evidence(&staging, new, &events)));
             let state = async {
                 match last {
                     Some((built, refreshed)) => {
@@ -89,7 +91,10 @@ impl Proven<'_> {
             let (tagged, state, evidence) = tokio::join!(tagging, state, evidence);
             tagged?;
             let mut settling: Vec<_> = state.map_err(Error::Staged)?.into_iter().collect();
-            settling.extend(evidence.map_err(Error::Staged)?.into_iter().flatten());
+            for begun in evidence {
+                settling.extend(begun.map_err(Error::Staged)?);
+            }
+            results.take();
             Ok(settling)
         };
         self.storing = Some(storing.boxed_local());
@@ -104,15 +109,17 @@ impl Proven<'_> {
         news: &mut News,
     ) -> Result<(), Error> {
         let image = &self.ran.prepared.job.stack[planned.id];
-        let proven = self.ran.report.proven.get(&planned.id);
+        let proven = self.ran.prepared.results.get(planned.id);
         let stored = self.ran.digest(planned);
         // Without a registry nothing has a digest before it is in an archive.
-        let digest = stored.clone().or_else(|| proven.map(|_| keyed.key.clone()));
+        let digest = stored
+            .clone()
+            .or_else(|| proven.as_ref().map(|_| keyed.key.clone()));
         let Some(digest) = digest else {
             return Ok(());
         };
         let empty = Evidence::new(&planned.label, keyed.key.clone(), digest.clone());
-        let mut new = proven.map(|proven| evidence_of(proven, empty.clone()));
+        let mut new = proven.map(|proven| evidence_of(&proven, empty.clone()));
         let mut whole = known(image, planned, empty);
         let is_limited = (image.proof.policy.layers.as_ref()).is_some_and(|l| l.size.is_some());
         if is_limited && let Some(size) = self.stored_size(planned).await? {
@@ -231,6 +238,9 @@ pub(super) fn evidence_of(proven: &run::Proven, empty: Evidence) -> Evidence {
 pub(super) fn add_news(news: &mut News, mut new: Evidence) {
     // A command that could not be run is shown now, and run again the next time.
     new.info.retain(|_, info| info.exit >= 0);
+    if new.is_empty() {
+        return;
+    }
     let key = (new.key.clone(), new.digest.clone());
     (news.entry(key))
         .and_modify(|known| known.merge(&new))

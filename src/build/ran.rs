@@ -57,7 +57,7 @@ impl<'a> Prepared<'a> {
         let plan = self.job.plan;
         if !plan.builds() && !plan.proves() {
             let mut ran = Ran::new(self, Report::default(), engine_archive);
-            ran.look_up_sizes().await;
+            ran.look_up_sizes().await?;
             return Ok(ran);
         }
         let mut options = self.run_options(engine_archive.as_ref())?;
@@ -67,9 +67,12 @@ impl<'a> Prepared<'a> {
         }
         self.announce();
         let span = trace::span(Track::Command, || "prepare".to_owned());
-        let probing = self.job.interrupt.unless_cancelled(Box::pin(self.probe()));
-        let probing = async { probing.await.ok_or(Error::Cancelled)? };
-        let ((), probing) = tokio::try_join!(self.bring_tools(&mut options), probing)?;
+        let preparing = async {
+            let probing = Box::pin(self.probe());
+            tokio::try_join!(self.bring_tools(&mut options), probing)
+        };
+        let prepared = self.job.interrupt.unless_cancelled(preparing).await;
+        let ((), probing) = prepared.ok_or(Error::Cancelled)??;
         drop(span);
         let span = trace::span(Track::Command, || "run the engine".to_owned());
         let cancel = self.job.interrupt.cancel().child_token();
@@ -83,10 +86,6 @@ impl<'a> Prepared<'a> {
         };
         let running = engine.run(self.job.stack, plan, &options, &cancel);
         let (probed, report) = tokio::join!(Box::pin(probing), running);
-        if let Err(error) = &report {
-            let results = options.results.take();
-            Box::pin(self.store_results(results, error)).await;
-        }
         // That the engine was stopped is not the cause.
         probed?;
         let report = report?;
@@ -94,7 +93,7 @@ impl<'a> Prepared<'a> {
         let mut ran = Ran::new(self, report, engine_archive);
         let staged = ran.prepared.job.interrupt.unless_cancelled(ran.stage());
         staged.await.ok_or(Error::Cancelled)??;
-        ran.look_up_sizes().await;
+        ran.look_up_sizes().await?;
         Ok(ran)
     }
 }
@@ -296,10 +295,10 @@ impl<'a> Ran<'a> {
 
     /// Looks up the sizes of reused images that the state does not have: it has the last build of each image only. Images
     /// whose size cannot be read are left out.
-    async fn look_up_sizes(&mut self) {
+    async fn look_up_sizes(&mut self) -> Result<(), Error> {
         let Prepared { job, staging, .. } = &self.prepared;
         let Some(staging) = staging else {
-            return;
+            return Ok(());
         };
         let reused = job
             .plan
@@ -318,7 +317,10 @@ impl<'a> Ran<'a> {
             let size = publish::size(job.registry, staging, digest).await;
             Some((digest.clone(), size.ok().flatten()?))
         }));
-        self.sizes = found.await.into_iter().flatten().collect();
+        let found = job.interrupt.unless_cancelled(found).await;
+        let found = found.ok_or(Error::Cancelled)?;
+        self.sizes = found.into_iter().flatten().collect();
+        Ok(())
     }
 
     /// The size of an image's config and layers as stored, bytes; `None` if it is not known.

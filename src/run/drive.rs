@@ -9,7 +9,7 @@ use super::base::{BaseSource, base_source, staged};
 use super::context::Context;
 use super::image::{self, BuiltImage, ImageBase};
 use super::listed::Pending;
-use super::outcome::{ImageError, Proven, StopReason};
+use super::outcome::{ImageError, StopReason};
 use super::prove::{Origin, Prover, prove};
 use super::schedule::Schedule;
 use crate::buildkit;
@@ -24,8 +24,6 @@ pub struct Done {
     pub built: BTreeMap<ImageId, BuiltImage>,
     /// Why images failed.
     pub errors: BTreeMap<ImageId, Box<ImageError>>,
-    /// What ran on images.
-    pub proven: BTreeMap<ImageId, Proven>,
     /// The files of images that were built, if a check read them.
     pub lists: BTreeMap<ImageId, Pending>,
     /// How every image ended.
@@ -34,8 +32,8 @@ pub struct Done {
 
 /// Work that ended.
 enum Finished {
-    Image(ImageId, Result<BuiltImage, StopReason>),
-    Proof(ImageId, Result<Proven, buildkit::Error>),
+    Image(ImageId, Result<Box<BuiltImage>, StopReason>),
+    Proof(Result<(), buildkit::Error>),
 }
 
 type Work<'a> = std::pin::Pin<Box<dyn Future<Output = Finished> + 'a>>;
@@ -48,7 +46,6 @@ pub async fn drive(context: &Context<'_>, schedule: Schedule) -> Result<Done, bu
     let mut done = Done {
         built: BTreeMap::new(),
         errors: BTreeMap::new(),
-        proven: BTreeMap::new(),
         lists: BTreeMap::new(),
         schedule,
     };
@@ -62,17 +59,15 @@ pub async fn drive(context: &Context<'_>, schedule: Schedule) -> Result<Done, bu
     }
     while let Some(finished) = running.next().await {
         match finished {
-            Finished::Proof(id, proven) => {
-                done.proven.insert(id, proven?);
-            }
+            Finished::Proof(proven) => proven?,
             Finished::Image(id, Ok(image)) => {
                 context.tracker.built(context.label(id));
-                done.built.insert(id, image.clone());
+                done.built.insert(id, (*image).clone());
                 for &id in done.schedule.followers(id) {
                     let output = image.compiled.output;
                     context.compiler().in_stack.insert(id, output);
                     if context.plan.images[id.0].proofs.runs() {
-                        let origin = Origin::Built(Box::new(image.clone()));
+                        let origin = Origin::Built(image.clone());
                         running.push(proving(&prover, id, origin));
                     }
                 }
@@ -115,7 +110,10 @@ fn building<'a>(context: &'a Context<'_>, done: &Done, id: ImageId) -> Work<'a> 
         Some(_) => built_for(context, done, id),
         None => BTreeMap::new(),
     };
-    Box::pin(async move { Finished::Image(id, image::build(context, id, base, built).await) })
+    Box::pin(async move {
+        let built = image::build(context, id, base, built).await;
+        Finished::Image(id, built.map(Box::new))
+    })
 }
 
 /// Returns the configs of the images that a Dockerfile uses and this run built.
@@ -130,7 +128,7 @@ fn built_for(context: &Context<'_>, done: &Done, id: ImageId) -> BTreeMap<ImageI
 }
 
 fn proving<'a>(prover: &'a Prover<'_, '_>, id: ImageId, origin: Origin) -> Work<'a> {
-    Box::pin(async move { Finished::Proof(id, prove(prover, id, origin).await) })
+    Box::pin(async move { Finished::Proof(prove(prover, id, origin).await) })
 }
 
 fn report_failure(context: &Context<'_>, id: ImageId, error: &ImageError, skipped: &[ImageId]) {

@@ -128,7 +128,6 @@ pub async fn run(
         manifests,
         exported: exported.collect(),
         images: outcomes(plan, &tracker, &value.schedule, value.errors),
-        proven: value.proven,
         lists: value.lists,
         process,
         solves: 1,

@@ -40,7 +40,7 @@ pub struct Options {
     pub lists: Option<PathBuf>,
     /// How many suites and info commands run at the same time; at least one does.
     pub suites: usize,
-    /// Receives the results of images in a registry as they come.
+    /// Receives what runs on images, as it ends.
     pub results: Results,
     /// The process that the user runs when the images are built; nothing is exported then.
     pub interactive: Option<Interactive>,

@@ -24,8 +24,6 @@ pub struct Report {
     pub manifests: Option<Manifests>,
     /// The variant that each image has as its platform in that index.
     pub exported: BTreeMap<String, ImageId>,
-    /// What ran on each image.
-    pub proven: BTreeMap<ImageId, Proven>,
     /// The files of images that were built, if a check read them; to be kept once their digests are known.
     pub lists: BTreeMap<ImageId, Pending>,
     /// How the process of the user's ended, or why the image cannot run it; `None` if none was started.

@@ -405,7 +405,8 @@ impl Engine for Pushing<'_> {
                 }
             }
             if planned.proofs.runs() {
-                report.proven.insert(planned.id, self.proven(planned));
+                let proven = self.proven(planned);
+                options.results.add(planned.id, |results| *results = proven);
             }
         }
         if !images.is_empty() {

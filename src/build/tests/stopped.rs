@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::buildkit;
+use crate::evidence::Info;
 use crate::run::Proven;
 
 const SUITES: &str = r#"
@@ -15,10 +16,12 @@ images:
     tests: { quick: { run: "true" }, broken: { run: "false" }, slow: { run: sleep 100 } }
 "#;
 
-/// An engine that ends with an error once two of the three suites of an image have ended.
+/// An engine that ends when two of the three suites of each image have ended: with an error, or well if there is none.
 struct Stopped<'a> {
     world: &'a World,
-    error: fn() -> Error,
+    error: Option<fn() -> Error>,
+    /// Whether checks pass.
+    passes: bool,
 }
 
 impl Engine for Stopped<'_> {
@@ -40,16 +43,35 @@ impl Engine for Stopped<'_> {
                 let expected = planned.proofs.checks.as_ref();
                 proven.checks = expected.map(|checks| Checks {
                     key: checks.key.clone(),
-                    passed: true,
+                    passed: self.passes,
                     time: now(),
                     findings: Vec::new(),
                     allowed: Vec::new(),
                     unused: Vec::new(),
                 });
+                proven.info = [("good", 0), ("bad", 143), ("not-run", -1)]
+                    .map(|(name, exit)| (name.to_owned(), info(exit)))
+                    .into();
             });
         }
         self.world.interrupt.signal();
-        Err((self.error)())
+        let report = Report {
+            solves: 1,
+            ..Report::default()
+        };
+        self.error.map_or(Ok(report), |error| Err(error()))
+    }
+}
+
+fn info(exit: i32) -> Info {
+    Info {
+        key: Digest::of(b"info"),
+        title: "Packages".to_owned(),
+        time: Some(now()),
+        exit,
+        text: String::new(),
+        error: String::new(),
+        packages: None,
     }
 }
 
@@ -63,12 +85,21 @@ fn lost() -> Error {
     })
 }
 
-/// Stops a run, and returns the evidence that staging has then.
+/// Stops a run whose checks pass, and returns the evidence that staging has of the base then.
 async fn stop(world: &World, error: fn() -> Error) -> Option<serde_json::Value> {
-    let ended = world.build(&Stopped { world, error }).await;
-    let ended = ended.expect_err("it was stopped");
+    let engine = Stopped {
+        world,
+        error: Some(error),
+        passes: true,
+    };
+    let ended = world.build(&engine).await.expect_err("it was stopped");
     assert_eq!(ended.to_string(), error().to_string());
-    let tag = crate::tags::evidence(&world.key("base"));
+    evidence(world, "base")
+}
+
+/// Returns the evidence that staging has of an image.
+fn evidence(world: &World, name: &str) -> Option<serde_json::Value> {
+    let tag = crate::tags::evidence(&world.key(name));
     world.tag("demo", tag.as_str())?;
     Some(world.release(tag.as_str()))
 }
@@ -88,11 +119,61 @@ async fn an_interrupted_run_keeps_the_results_of_suites_that_have_ended() {
 }
 
 #[tokio::test]
-async fn what_failed_is_not_kept_if_the_engine_was_lost() {
+async fn a_suite_that_failed_before_the_engine_was_lost_counts_until_it_runs_again() {
     let mut world = World::start(SUITES).await;
     world.store("base");
     let evidence = stop(&world, lost).await.expect("evidence");
-    assert_eq!(suites(&evidence), ["quick"]);
+    assert_eq!(suites(&evidence), ["broken", "quick"]);
+}
+
+#[tokio::test]
+async fn results_are_kept_if_the_interruption_comes_when_all_have_ended() {
+    let mut world = World::start(SUITES).await;
+    world.store("base");
+    let engine = Stopped {
+        world: &world,
+        error: None,
+        passes: true,
+    };
+    let ended = world.build(&engine).await;
+    assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
+    let evidence = evidence(&world, "base").expect("evidence");
+    assert_eq!(suites(&evidence), ["broken", "quick"]);
+}
+
+#[tokio::test]
+async fn checks_and_info_that_failed_are_not_kept() {
+    for (passes, kept) in [(true, true), (false, false)] {
+        let policy = "policy: { layers: { count: 100 } }\n";
+        let mut world = World::start(&format!("{SUITES}{policy}")).await;
+        world.store("base");
+        let engine = Stopped {
+            world: &world,
+            error: Some(cancelled),
+            passes,
+        };
+        world.build(&engine).await.expect_err("it was stopped");
+        let evidence = evidence(&world, "base").expect("evidence");
+        assert_eq!(evidence.get("checks").is_some(), kept);
+        let info = evidence["info"].as_object().expect("info");
+        assert_eq!(info.keys().collect::<Vec<_>>(), ["good"]);
+    }
+}
+
+#[tokio::test]
+async fn results_of_other_images_are_kept_if_those_of_one_cannot_be() {
+    let child = "  child: { base: base, steps: [{ run: make more }] }\n";
+    let mut world = World::start(&format!("{SUITES}{child}")).await;
+    for name in ["base", "child"] {
+        world.store(name);
+    }
+    let tag = crate::tags::evidence(&world.key("base"));
+    world
+        .fake
+        .answer(100, "PUT", &format!("manifests/{tag}"), 403, "no");
+    assert_eq!(stop(&world, cancelled).await, None);
+    let evidence = evidence(&world, "child").expect("evidence");
+    assert_eq!(suites(&evidence), ["broken", "quick"]);
 }
 
 #[tokio::test]
@@ -125,7 +206,7 @@ async fn results_that_cannot_be_stored_are_a_warning() {
         .answer(100, "PUT", "manifests/evidence-", 403, "no");
     assert_eq!(stop(&world, cancelled).await, None);
     let warned = world.received.try_iter().any(|event| match event {
-        Event::Warning { text } => text.starts_with("cannot store the results"),
+        Event::Warning { text } => text.starts_with("some results of suites"),
         _ => false,
     });
     assert!(warned);
