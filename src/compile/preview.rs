@@ -15,7 +15,7 @@ use super::shell::takes_errexit;
 use crate::diagnostic::Diagnostic;
 use crate::name::Reference;
 use crate::source::Span;
-use crate::stack::{Base, Image, ImageId, Kind, Stack, Step, Test, unset_variable};
+use crate::stack::{Base, Image, ImageId, Kind, Language, Stack, Step, Test, unset_variable};
 
 /// An image with more layers is warned of. Docker uses at most 127 (`maxDepth` of overlay2), and tools add
 /// some of their own.
@@ -251,7 +251,7 @@ fn unset_in_run(
         let is_known = image.vars.contains_key(name) || matches!(name, "commit" | "commit7");
         is_known && env.get(name).is_none() && is_looked_at(name)
     };
-    let (at, name) = unset_variable(text, is_variable)?;
+    let (at, name) = unset_variable(Language::Shell, text, is_variable)?;
     let variable = &text[at];
     let upper = name.to_ascii_uppercase();
     let message =

@@ -53,7 +53,7 @@ pub use model::{Base, Image, ImageId, Refresh, Stack, Variant};
 pub use pattern::Pattern;
 pub use policy::{Allowance, LayerLimits, Policy, Refs};
 pub use scope::Overrides;
-pub use shell_text::unset_variable;
+pub use shell_text::{Language, unset_variable};
 pub use steps::{
     Append, AppendFrom, Apt, AptSource, CacheSharing, Conda, CondaEnvironment, CondaTool, Copy,
     CopyFrom, Cwd, Dockerfile, Kind, Link, Local, Mode, MountSource, Network, Part, Perms, Pip,

@@ -1,6 +1,6 @@
 //! Variables of the spec in texts that are not changed: shell text, and the content of files.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// What a shell or the runtime sets.
@@ -12,11 +12,42 @@ const OF_SHELLS: [&str; 16] = [
 /// Words by which a text runs another one, which can set any variable.
 const RUN_OTHERS: [&str; 3] = ["eval", "source", "."];
 
+/// Words before a command that are not its name.
+const KEYWORDS: [&str; 9] = [
+    "!", "do", "elif", "else", "if", "then", "time", "until", "while",
+];
+
+/// Commands that set the variables that they are given, or make them the script's own.
+const SETTERS: [&str; 11] = [
+    "declare",
+    "export",
+    "for",
+    "getopts",
+    "let",
+    "local",
+    "mapfile",
+    "read",
+    "readarray",
+    "readonly",
+    "typeset",
+];
+
+/// In which language a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// Commands of a shell.
+    Shell,
+    /// The content of a file in any language.
+    AnyFile,
+}
+
 /// Returns where a text has `${name}` of a variable that nothing else in it seems to set, as bytes, and the variable.
 ///
-/// A text that also has the name elsewhere can set it: `name=`, `read name`, `printf -v name`, `set $name`. What is between
-/// single quotes, or in a text with a here-document that a shell does not change, is not looked at.
+/// A shell sets it by `name=`, `read name`, `printf -v name` and the like. A file can set it wherever it has the name, unless
+/// the value there is `${name}` itself. What is between single quotes, or in a text with a here-document that a shell does not
+/// change, is not looked at.
 pub fn unset_variable(
+    language: Language,
     text: &str,
     is_variable: impl Fn(&str) -> bool,
 ) -> Option<(Range<usize>, &str)> {
@@ -28,7 +59,7 @@ pub fn unset_variable(
         return None;
     }
     let (mut close, mut looked, mut quotes) = (0, 0, 0);
-    let mut words = None;
+    let mut set: HashMap<&str, bool> = HashMap::new();
     // Each part of the text is looked at once, whatever it has.
     text.match_indices("${").find_map(|(start, _)| {
         let since = &text[looked..start];
@@ -46,10 +77,76 @@ pub fn unset_variable(
         let whole = if inner.contains("${") { "" } else { inner };
         let variable = [whole, name].into_iter().find(|name| is_variable(name))?;
         let is_escaped = text[..start].ends_with(['$', '\\']) || quotes % 2 == 1;
-        let mut is_free = || !words.get_or_insert_with(|| words_of(text)).contains(name);
-        let is_unset = !is_escaped && !OF_SHELLS.contains(&name) && is_free();
+        let mut is_set = || {
+            *set.entry(name)
+                .or_insert_with(|| sets(language, text, name))
+        };
+        let is_unset = !is_escaped && !OF_SHELLS.contains(&name) && !is_set();
         is_unset.then_some((start..close + 1, variable))
     })
+}
+
+/// Returns whether a text can set a variable.
+fn sets(language: Language, text: &str, name: &str) -> bool {
+    if name.is_empty() {
+        return false;
+    }
+    let mut found = text.match_indices(name);
+    found.any(|(start, _)| {
+        let (before, after) = (&text[..start], &text[start + name.len()..]);
+        let is_word = !before.ends_with(is_part) && !after.starts_with(is_part);
+        is_word
+            && match language {
+                Language::Shell => is_set_by_shell(before, name, after),
+                Language::AnyFile => is_set_in_file(before, name, after),
+            }
+    })
+}
+
+fn is_set_in_file(before: &str, name: &str, after: &str) -> bool {
+    let is_use = before.ends_with("${") || before.ends_with("${#");
+    let is_option = before.ends_with('-');
+    !is_use && !is_option && !is_of_itself(name, after)
+}
+
+/// Whether what comes after a name is, behind a few signs or blanks, its own value: `=${name}`, ` ${name}`.
+fn is_of_itself(name: &str, after: &str) -> bool {
+    let value = after.trim_start_matches(|c: char| !is_part(c) && !"$\n;".contains(c));
+    let value = value.strip_prefix("${").unwrap_or_default();
+    let rest = value.strip_prefix(name);
+    rest.is_some_and(|rest| !rest.starts_with(is_part))
+}
+
+fn is_set_by_shell(before: &str, name: &str, after: &str) -> bool {
+    if before.ends_with("${") {
+        return after.starts_with(":=") || after.starts_with('=');
+    }
+    if before.ends_with('{') && after.starts_with('}') {
+        // `exec {name}>file`
+        return true;
+    }
+    let command = &before[start_of_command(before)..];
+    let is_assigned = ["=", "+=", "["].iter().any(|sign| after.starts_with(sign));
+    let is_arithmetic = before.trim_end().ends_with("((");
+    let mut words = command.split_whitespace().skip_while(|word| {
+        let is_assignment = word.split_once('=').is_some_and(|(name, _)| {
+            !name.is_empty() && name.chars().all(|c| is_part(c) || "+[]".contains(c))
+        });
+        KEYWORDS.contains(word) || is_assignment
+    });
+    let is_given = !before.ends_with(['$', '-']);
+    match words.next() {
+        None => is_arithmetic || is_assigned && is_given && !is_of_itself(name, after),
+        Some("printf") => before.ends_with("-v "),
+        Some(word) => SETTERS.contains(&word) && is_given && !is_of_itself(name, after),
+    }
+}
+
+/// Returns where the command begins that a text ends in.
+fn start_of_command(text: &str) -> usize {
+    let mut ends = text.rmatch_indices([';', '&', '|', '(', ')', '{', '}', '`', '\n']);
+    let end = ends.find(|(at, sign)| *sign != "\n" || !text[..*at].ends_with('\\'));
+    end.map_or(0, |(at, _)| at + 1)
 }
 
 /// Returns the variable whose value `${…}` is, or a part of it; empty if there is a default for it.
@@ -69,45 +166,52 @@ fn is_part(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// Returns the words of a text, without those that are only in `${…}`.
-fn words_of(text: &str) -> HashSet<&str> {
-    let mut words = HashSet::new();
-    let mut at = 0;
-    while let Some(found) = text[at..].find(is_part) {
-        let start = at + found;
-        let rest = &text[start..];
-        let word = &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())];
-        let before = &text[..start];
-        if !before.ends_with("${") && !before.ends_with("${#") {
-            words.insert(word);
-        }
-        at = start + word.len();
-    }
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn found(language: Language, text: &str) -> Option<&str> {
+        let is_variable = |name: &str| matches!(name, "py" | "tag" | "UID");
+        let (at, _) = unset_variable(language, text, is_variable)?;
+        Some(&text[at])
+    }
+
     #[test]
-    fn a_variable_is_found_unless_the_text_can_set_it() {
-        let found = |text: &'static str| {
-            let (at, _) = unset_variable(text, |name| matches!(name, "py" | "tag" | "UID"))?;
-            Some(&text[at])
-        };
-        assert_eq!(found("python${py} -V"), Some("${py}"));
-        assert_eq!(found("py=1; echo ${py} ${tag}"), Some("${tag}"));
-        assert_eq!(found("apy=1; echo ${py}"), Some("${py}"));
-        assert_eq!(found("echo 'a' ${py%.*}"), Some("${py%.*}"));
-        assert_eq!(found("echo ${#py} ${py:0:3}"), Some("${#py}"));
+    fn a_variable_is_found_unless_a_shell_sets_it() {
+        for (text, expected) in [
+            ("python${py} -V", "${py}"),
+            ("py=1; echo ${py} ${tag}", "${tag}"),
+            ("apy=1; echo ${py}", "${py}"),
+            ("echo 'a' ${py%.*}", "${py%.*}"),
+            ("echo ${#py} ${py:0:3}", "${#py}"),
+            ("echo \"py=${py}\" >/etc/release", "${py}"),
+            ("py=${py}", "${py}"),
+            ("export py=\"${py}\"", "${py}"),
+            ("conda install py=${py} && python -c 'import py'", "${py}"),
+            ("pip install \\\n  py==${py}", "${py}"),
+            ("make py=3 install; echo ${py}", "${py}"),
+            ("curl -o py.tgz https://x/py-${py}.tgz?py=${py}", "${py}"),
+            ("cmake -D py=3 --py=3 .; echo ${py}", "${py}"),
+            ("useradd -u 1 py; echo $py ${py}", "${py}"),
+            ("echo read py; echo ${py}", "${py}"),
+        ] {
+            assert_eq!(found(Language::Shell, text), Some(expected), "{text}");
+        }
         for text in [
             "py=3; echo ${py}",
+            "if true; then py=3 && echo ${py}; fi",
+            "a=1 py+=3\necho ${py}",
+            "export -n a=1 py=3; echo ${py}",
+            "f() { local py; echo ${py}; }",
+            "py[1]=3; echo ${py}",
+            "(( py = 3 )); echo ${py}",
+            "let py=3; echo ${py}",
+            "exec {py}>f; echo ${py}",
+            "py=$(x); py=${py%.*}",
             "for py in 1 2; do echo ${py}; done",
-            "while read -r py; do echo ${py}; done",
+            "while IFS= read -r py; do echo ${py}; done",
             "printf -v py 3; echo ${py}",
             ": ${py:=3}; echo $py ${py}",
-            "set $py 3; x ${py}",
             ". ./env; echo ${py}",
             "sed 's/${py}/x/' f",
             "cat <<'E'\n${py}\nE\n",
@@ -117,26 +221,41 @@ mod tests {
             "echo ${py",
             "echo ${UID}",
         ] {
-            assert_eq!(found(text), None, "{text}");
+            assert_eq!(found(Language::Shell, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_sets_a_variable_where_it_has_the_name() {
+        for text in [
+            "py=${py}\n",
+            "py ${py}",
+            "--py 3 ${py}",
+            "\"$py ${py}\"",
+            "py: ${py}",
+        ] {
+            assert_eq!(found(Language::AnyFile, text), Some("${py}"), "{text}");
+        }
+        for text in [
+            "set $py 3; x ${py}",
+            "py := 3\nall: ${py}\n",
+            "<py>3</py><x>${py}</x>",
+            "py=3\necho ${py}",
+            "set(py 3)\nx(${py})",
+        ] {
+            assert_eq!(found(Language::AnyFile, text), None, "{text}");
         }
     }
 
     /// The same by its definition, which looks at the whole text for each `${`.
-    fn by_definition(text: &str) -> Option<Range<usize>> {
-        let is_elsewhere = |name: &str| {
-            text.match_indices(name).any(|(start, _)| {
-                let (before, after) = (&text[..start], &text[start + name.len()..]);
-                let is_word = !before.ends_with(is_part) && !after.starts_with(is_part);
-                is_word && !before.ends_with("${") && !before.ends_with("${#")
-            })
-        };
+    fn by_definition(language: Language, text: &str) -> Option<Range<usize>> {
         text.match_indices("${").find_map(|(start, _)| {
             let (inner, _) = text[start + 2..].split_once('}')?;
             let line = text[..start].rsplit('\n').next().unwrap_or_default();
             let is_escaped = line.ends_with(['$', '\\']) || line.matches('\'').count() % 2 == 1;
             let name = name_in(inner);
             let is_variable = [inner, name].iter().any(|name| IS_SET(name));
-            let is_free = name.is_empty() || !is_elsewhere(name);
+            let is_free = name.is_empty() || !sets(language, text, name);
             (!is_escaped && is_variable && is_free).then_some(start..start + inner.len() + 3)
         })
     }
@@ -147,13 +266,15 @@ mod tests {
         #[test]
         fn one_look_at_a_text_finds_what_its_definition_does(
             parts in proptest::collection::vec(
-                proptest::sample::select(vec!["${", "}", "a", "b", "-", "#", "%", "$", "'", "\\", "\n", " ", "é"]),
+                proptest::sample::select(vec!["${", "}", "a", "b", "-", "#", "%", "$", "=", ";", "read ", "'", "\\", "\n", " ", "é"]),
                 0..40,
-            )
+            ),
+            is_shell in proptest::bool::ANY,
         ) {
+            let language = if is_shell { Language::Shell } else { Language::AnyFile };
             let text = parts.concat();
-            let found = unset_variable(&text, IS_SET).map(|(at, _)| at);
-            proptest::prop_assert_eq!(found, by_definition(&text), "{}", text);
+            let found = unset_variable(language, &text, IS_SET).map(|(at, _)| at);
+            proptest::prop_assert_eq!(found, by_definition(language, &text), "{}", text);
         }
     }
 }

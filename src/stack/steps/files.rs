@@ -10,7 +10,7 @@ use crate::source::Span;
 use crate::spec::node::{Node, Value};
 use crate::stack::forms::Form;
 use crate::stack::reader::{Fields, part_of};
-use crate::stack::shell_text::unset_variable;
+use crate::stack::shell_text::{Language, unset_variable};
 
 /// One target of a `write` step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ fn verbatim(step: &StepReader, node: &Node) -> Option<String> {
         _ => reader.literal(node, "the text")?,
     };
     let is_variable = |name: &str| reader.vars.values.contains_key(name);
-    if let Some((at, _)) = unset_variable(text, is_variable) {
+    if let Some((at, _)) = unset_variable(Language::AnyFile, text, is_variable) {
         let variable = &text[at.clone()];
         let problem = Diagnostic::warning(format!("`{variable}` in a text is not replaced"))
             .at(part_of(node.span, text, at.start, at.end), "a variable of the spec")
