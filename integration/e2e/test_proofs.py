@@ -203,13 +203,17 @@ def test_an_image_is_started_as_a_hub_starts_it(make_stack):
               api: { serve: 8888, ready: /api, then: { run: python3 /ask.py unset } }
               other: { serve: 8888, as: "4321:100", env: { WHO: somebody }, then: { run: "test $(id -u) = 4321 && python3 /ask.py somebody" } }
               wrong: { serve: 9999, timeout: 5s }
+              missing: { serve: 8888, ready: /missing, timeout: 5s }
               alone: { serve: 8888 }
     """, name="served")
     answer = served.laminate("build", status=6)
     found = answer.verdicts("one")
-    assert {name: v["passed"] for name, v in found.items()} == {"alone": True, "api": True, "other": True, "wrong": False}
+    assert {name: v["passed"] for name, v in found.items()} == {"alone": True, "api": True, "missing": False, "other": True,
+                                                                 "wrong": False}
     assert found["wrong"]["reason"] == "it was stopped after 5 s"
     assert "waiting for port 9999" in answer.err
+    # Once, although it is asked for many times.
+    assert answer.err.count("python: HTTP Error 404") == 1 and "waiting for /missing" in answer.err
     # A process started by the test instead of the image's own command proves nothing.
     served.replace("specs.yml", "alone: { serve: 8888 }", "alone: { serve: 8888, then: { run: 'true' } }")
     served.replace("specs.yml", "cmd: [/serve.py]", "cmd: [/nothing.py]")

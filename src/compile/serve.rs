@@ -34,7 +34,8 @@ pub fn serve_script(
     };
     let ready = serve.ready.as_ref();
     let ready = ready.map_or_else(String::new, |path| {
-        format!("wait_for answers {}", quote(path))
+        let path = quote(path);
+        format!("echo laminate: waiting for {path}\nshown=\nwait_for answers {path}")
     });
     Ok(expand(
         include_str!("scripts/serve.sh"),
@@ -83,7 +84,7 @@ mod tests {
     fn the_test_runs_once_the_path_answers() {
         let script = script(r#"{"Cmd":["start"]}"#, Some("/a?b")).expect("it has a command");
         assert!(script.contains(
-            "wait_for listens\nwait_for answers '/a?b'\nif ended \"$server\"; then gone \"port $port answered\"; fi\nfi\n\
+            "wait_for listens\necho laminate: waiting for '/a?b'\nshown=\nwait_for answers '/a?b'\nif ended \"$server\"; then gone \"port $port answered\"; fi\nfi\n\
              (echo one\necho two\n)\n"
         ));
     }

@@ -21,15 +21,27 @@ done <"$table"
 done
 return 1
 }
+# shellcheck disable=SC2317,SC2329 # `answers` calls it
+ask() {
+@PYTHON@
+if command -v curl >/dev/null; then curl --noproxy '*' -fsS -o /dev/null --max-time 5 "$1"
+elif [ -n "$python" ]; then "$python" -c 'import sys, urllib.request as u
+try: u.build_opener(u.ProxyHandler({})).open(sys.argv[1], timeout=5)
+except OSError as error: sys.exit("python: %s" % error)' "$1"
+elif command -v wget >/dev/null; then
+# Some wget of busybox crash with a timeout.
+wget -Y off -q -O /dev/null -T 5 "$1" || { [ $? -ge 128 ] && wget -Y off -q -O /dev/null "$1"; }
+else echo "laminate: nothing in the image can ask for $1: curl, python or wget"; stop; exit 127
+fi
+}
+## Asks for a path, and shows why that fails whenever it is for another reason.
 # shellcheck disable=SC2317,SC2329 # `wait_for` calls it
 answers() {
-url="http://127.0.0.1:$port$1"
-@PYTHON@
-if command -v curl >/dev/null; then curl --noproxy '*' -fsS -o /dev/null --max-time 5 "$url" 2>/dev/null
-elif [ -n "$python" ]; then "$python" -c 'import sys, urllib.request as u; u.build_opener(u.ProxyHandler({})).open(sys.argv[1], timeout=5)' "$url" 2>/dev/null
-elif command -v wget >/dev/null; then wget -Y off -q -O /dev/null -T 5 "$url" 2>/dev/null
-else echo "laminate: nothing in the image can ask for $url: curl, python or wget" >&2; stop; exit 127
-fi
+ask "http://127.0.0.1:$port$1" 2>@PLACE@/ready.log && return
+text=$(cat @PLACE@/ready.log)
+if [ -n "$text" ] && [ "$text" != "$shown" ]; then echo "$text"; fi
+shown=$text
+return 1
 }
 broken() {
 echo "$1" >@RESULTS@/reason
