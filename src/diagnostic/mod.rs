@@ -194,7 +194,7 @@ fn shortened(text: String) -> String {
     format!("{} … {}", &text[..start], &text[end..])
 }
 
-/// Returns the name of `known` that `written` probably stands for.
+/// Returns the name of `known` that `written` probably stands for: one with other capitals, or one with few other characters.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = written.chars().count();
     if length > LONGEST_NAME {
@@ -203,11 +203,18 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     let limit = (length / 3).max(1);
     // A file has up to a thousand errors, and a stack thousands of names: each pair takes time for the length of the one name,
     // and not for the product of both.
-    let written = BatchComparator::new(written.chars());
+    let comparator = BatchComparator::new(written.chars());
     let args = Args::default().score_cutoff(limit);
     known
         .into_iter()
-        .filter_map(|name| Some((written.distance_with_args(name.chars(), &args)?, name)))
+        .filter_map(|name| {
+            let distance = if name.eq_ignore_ascii_case(written) {
+                Some(0)
+            } else {
+                comparator.distance_with_args(name.chars(), &args)
+            };
+            Some((distance?, name))
+        })
         .min()
         .map(|(_, name)| name)
 }

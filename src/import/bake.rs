@@ -142,11 +142,7 @@ fn target(
         made.inline = Some(text);
     }
     made.published = whole.get("tags").map(texts).unwrap_or_default();
-    for secret in whole.get("secret").map(secrets).unwrap_or_default() {
-        let became = format!("`secrets: [{secret}]`; pass its value with --secret {secret}=FILE");
-        notes.push(Note::done(&at, format!("secret {secret}"), became));
-        made.secrets.push(secret);
-    }
+    made.secrets = secrets(whole.get("secret"), &at, notes);
     for (key, value) in whole {
         if !READ.contains(&key.as_str()) {
             notes.push(left_out(&at, key, value));
@@ -155,9 +151,10 @@ fn target(
     Ok(made)
 }
 
-/// Returns the ids of secrets, of `id=x,src=y` or of maps.
-pub fn secrets(value: &Value) -> Vec<String> {
-    let items = value.as_array().map_or(&[][..], Vec::as_slice);
+/// Returns the ids of secrets, of `id=x,src=y` or of maps, and notes how they get their values.
+pub fn secrets(value: Option<&Value>, at: &str, notes: &mut Vec<Note>) -> Vec<String> {
+    let items = value.and_then(Value::as_array);
+    let items = items.map_or(&[][..], Vec::as_slice);
     let id = |item: &Value| match item {
         Value::Object(map) => map.get("id").or(map.get("source")).and_then(text),
         other => {
@@ -166,7 +163,12 @@ pub fn secrets(value: &Value) -> Vec<String> {
             Some(named.unwrap_or(&all).to_owned())
         }
     };
-    items.iter().filter_map(id).collect()
+    let ids: Vec<String> = items.iter().filter_map(id).collect();
+    for id in &ids {
+        let became = format!("`secrets: [{id}]`; pass its value with --secret {id}=FILE");
+        notes.push(Note::done(at, format!("secret {id}"), became));
+    }
+    ids
 }
 
 /// Returns the note of a key that is left out.

@@ -206,7 +206,7 @@ fn target(
         .chain(&tags)
         .filter_map(|image| published(image, env, at, notes))
         .collect();
-    made.secrets = build.get("secrets").map(secrets).unwrap_or_default();
+    made.secrets = secrets(build.get("secrets"), at, notes);
     for (key, value) in build.as_object().into_iter().flatten() {
         if !READ.contains(&key.as_str()) {
             notes.push(Note::open(at, format!("{key} {value}"), "left out"));

@@ -353,9 +353,9 @@ impl<'a> SpecReader<'a> {
                 let known = everywhere.iter().map(String::as_str);
                 self.problems.report(
                     Diagnostic::warning(format!(
-                        "unused --var {name}: the spec declares no such variable"
+                        "unused variable `{name}` of --var or LAMINATE_VAR_{name}: the spec declares no such variable"
                     ))
-                    .help("declare it in `vars:`, or remove the option")
+                    .help("declare it in `vars:`, or do not set it")
                     .did_you_mean(name, known),
                 );
             }

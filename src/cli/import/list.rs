@@ -141,21 +141,34 @@ fn overrides(folder: &Utf8Path, list: &str, ends: &[&str]) -> Vec<String> {
     names.filter(|name| folder.join(name).is_file()).collect()
 }
 
+/// Returns the command of buildx; `None` if there is none.
+async fn buildx() -> Option<&'static [&'static str]> {
+    if which::which("buildx").is_ok() {
+        return Some(&["buildx"]);
+    }
+    // docker without the plugin takes the words after `buildx` for its own.
+    let version = tokio::process::Command::new("docker")
+        .args(["buildx", "version"])
+        .stdin(Stdio::null())
+        .output()
+        .await;
+    let is_there = version.is_ok_and(|it| it.status.success());
+    is_there.then_some(&["docker", "buildx"])
+}
+
 /// Returns a bake file with everything resolved, by buildx.
 async fn printed(folder: &Utf8Path, list: &str) -> Result<Value, Failure> {
-    let (program, first) = if which::which("buildx").is_ok() {
-        ("buildx", None)
-    } else if which::which("docker").is_ok() {
-        ("docker", Some("buildx"))
-    } else {
-        let text = format!("reading `{list}` requires buildx, which is not on PATH");
+    let Some(buildx) = buildx().await else {
+        let text = format!(
+            "reading `{list}` requires buildx, which is neither on PATH nor a plugin of docker"
+        );
         return Err(Failure::new(Exit::Environment, text).help(
             "install buildx; or run `docker buildx bake --print >docker-bake.json` elsewhere, and import that file",
         ));
     };
-    let mut command = tokio::process::Command::new(program);
+    let mut command = tokio::process::Command::new(buildx[0]);
     command
-        .args(first)
+        .args(&buildx[1..])
         // Without `*`, it prints the group `default` alone.
         .args(["bake", "--print", "--allow=fs=*", "--file", list])
         .args(
@@ -171,7 +184,11 @@ async fn printed(folder: &Utf8Path, list: &str) -> Result<Value, Failure> {
     let output = command.output().await.map_err(unreadable)?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        let text = format!("`{program} bake --print` failed: {}", text.trim());
+        let text = format!(
+            "`{} bake --print` failed: {}",
+            buildx.join(" "),
+            text.trim()
+        );
         return Err(Failure::new(Exit::Environment, text));
     }
     serde_json::from_slice(&output.stdout).map_err(|error| {

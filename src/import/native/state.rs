@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::configured::{self, Tool};
 use super::copied::{Copied, Shell};
 pub use super::value::Reason;
-use super::value::{Environment, Quotes, Value, Vars, expand};
+use super::value::{Environment, Part, Quotes, Value, Vars, expand};
 use crate::import::Note;
 
 /// What is known of the image that another one is based on.
@@ -236,7 +236,7 @@ impl State {
         };
         self.exists(&missing.path);
         let command = CommandDraft {
-            user: missing.user,
+            user: missing.user.map(|user| self.owner(user)),
             is_root: false,
             is_group: false,
             cwd: Some(missing.path),
@@ -319,6 +319,19 @@ impl State {
                 self.make_missing();
             }
         }
+    }
+
+    /// Returns the owner of a folder that `WORKDIR` makes: of a user that is a number, the number is the group as well. A
+    /// process of such a user has the group of `/etc/passwd`.
+    fn owner(&self, user: Value) -> Value {
+        let id = self.resolved(&user).unwrap_or_default();
+        if is_root_name(&id) || !id.bytes().all(|byte| byte.is_ascii_digit()) {
+            return user;
+        }
+        let mut owner = user.clone();
+        owner.push(Part::Text(":".to_owned()));
+        owner.extend(&user);
+        owner
     }
 
     fn exists(&mut self, path: &Value) {

@@ -133,6 +133,22 @@ RUN two
 }
 
 #[test]
+fn a_step_that_makes_the_folder_of_a_number_gives_it_the_number_as_its_group() {
+    insta::assert_snapshot!(one(r#"FROM debian:12
+ARG NB_UID=1000
+USER ${NB_UID}
+WORKDIR /opt/w
+COPY a sub/
+USER 0
+WORKDIR /opt/z
+COPY a sub/
+USER jo
+WORKDIR /opt/y
+COPY a sub/
+"#));
+}
+
+#[test]
 fn users_and_folders_hold_where_they_held() {
     insta::assert_snapshot!(one(r#"FROM debian:12
 RUN as-base
