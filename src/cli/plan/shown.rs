@@ -27,6 +27,9 @@ pub(super) fn action_shown(action: &Action) -> &'static str {
 /// Headers of the columns of [`rows`].
 pub const HEADERS: [&str; 4] = ["IMAGE", "ACTION", "RUNS", "WHY"];
 
+/// How many reasons a row has; `laminate why` and the documents of `--json` have all.
+const REASONS: usize = 10;
+
 /// Returns a row for each image: its name, the action, what runs on it, and why.
 pub fn rows<'a>(images: impl IntoIterator<Item = &'a Planned>) -> Vec<Vec<String>> {
     images
@@ -35,7 +38,7 @@ pub fn rows<'a>(images: impl IntoIterator<Item = &'a Planned>) -> Vec<Vec<String
             let why = match &planned.action {
                 Action::Build { reasons } => {
                     let texts: Vec<&str> = reasons.iter().map(|r| r.text.as_str()).collect();
-                    texts.join("; ")
+                    list::first_of(&texts, REASONS, "; ")
                 }
                 Action::Reuse { digest } => reused(digest, &planned.proofs),
                 Action::Hold { because } => because.to_string(),
