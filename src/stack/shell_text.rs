@@ -142,11 +142,16 @@ fn is_set_by_shell(before: &str, name: &str, after: &str) -> bool {
     }
 }
 
+/// How far the beginning of a command is looked for, bytes: a text can have megabytes without an end of one.
+const NEAR: usize = 1000;
+
 /// Returns where the command begins that a text ends in.
 fn start_of_command(text: &str) -> usize {
+    let from = text.ceil_char_boundary(text.len().saturating_sub(NEAR));
+    let text = &text[from..];
     let mut ends = text.rmatch_indices([';', '&', '|', '(', ')', '{', '}', '`', '\n']);
     let end = ends.find(|(at, sign)| *sign != "\n" || !text[..*at].ends_with('\\'));
-    end.map_or(0, |(at, _)| at + 1)
+    from + end.map_or(0, |(at, _)| at + 1)
 }
 
 /// Returns the variable whose value `${…}` is, or a part of it; empty if there is a default for it.
