@@ -20,6 +20,16 @@ SPEC = """
     """
 
 
+def interrupt(process):
+    """Presses Ctrl-C, waits until the command has stopped, and returns what it wrote to stderr."""
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert time.monotonic() - start < 15, "it took long to stop"
+    return errors
+
+
 def test_an_interrupt_stops_the_step_and_tags_nothing(make_stack):
     stack = make_stack(SPEC)
     process = stack.start("build", "--push", "-v", "--progress", "plain", stderr=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -27,12 +37,7 @@ def test_an_interrupt_stops_the_step_and_tags_nothing(make_stack):
     for line in process.stderr:
         if "begun" in line:
             break
-    start = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert time.monotonic() - start < 15, "it took long to stop"
-    assert "interrupted" in errors
+    assert "interrupted" in interrupt(process)
     for name in ("quick", "slow"):
         assert stack.tags(name) == []
 
@@ -64,11 +69,7 @@ def test_suites_that_ended_before_an_interrupt_do_not_run_again(halfway):
         ended += "test good" in line or "test bad" in line
         if ended == 2:
             break
-    start = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert time.monotonic() - start < 15, "it took long to stop"
+    interrupt(process)
     stack.replace("specs.yml", "sleep 120", "echo slow")
     stack.commit()
     verdicts = stack.laminate("build", "--push", status=6).verdicts("one")

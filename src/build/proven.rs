@@ -121,8 +121,9 @@ impl Proven<'_> {
         let empty = Evidence::new(&planned.label, keyed.key.clone(), digest.clone());
         let mut new = proven.map(|proven| evidence_of(&proven, empty.clone()));
         let mut whole = known(image, planned, empty);
-        let is_limited = (image.proof.policy.layers.as_ref()).is_some_and(|l| l.size.is_some());
-        if is_limited && let Some(size) = self.stored_size(planned).await? {
+        if limits_size(image)
+            && let Some(size) = self.stored_size(planned).await?
+        {
             let new = new.as_mut().and_then(|new| new.checks.as_mut());
             for checks in [new, whole.checks.as_mut()].into_iter().flatten() {
                 check_size(checks, image, size);
@@ -266,6 +267,12 @@ fn known(image: &Image, planned: &Planned, empty: Evidence) -> Evidence {
         checks: checks.and_then(|checks| checks.known.clone()),
         ..empty
     }
+}
+
+/// Whether the checks of an image depend on its size, which is known only once it was pushed.
+pub(super) fn limits_size(image: &Image) -> bool {
+    let limits = image.proof.policy.layers.as_ref();
+    limits.is_some_and(|limits| limits.size.is_some())
 }
 
 /// Adds a finding to an image's checks if it is larger than `layers.size` allows, which is known only once

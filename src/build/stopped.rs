@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::job::Job;
 use super::prepared::Prepared;
-use super::proven::{News, add_news, begin_evidence, evidence_of};
+use super::proven::{News, add_news, begin_evidence, evidence_of, limits_size};
 use crate::event::Event;
 use crate::evidence::Evidence;
 use crate::name::Repository;
@@ -84,8 +84,7 @@ impl Unstored<'_> {
         // They may have failed because the engine was about to end, and do not run again. A suite that failed does.
         new.checks = new.checks.filter(|checks| checks.passed);
         new.info.retain(|_, info| info.exit == 0);
-        let layers = self.job.stack[id].proof.policy.layers.as_ref();
-        if layers.is_some_and(|layers| layers.size.is_some()) {
+        if limits_size(&self.job.stack[id]) {
             // They lack the finding about the size.
             new.checks = None;
         }

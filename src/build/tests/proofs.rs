@@ -67,22 +67,9 @@ async fn a_size_nobody_remembers_is_asked_of_the_registry() {
         let digest = world.store(name);
         let (_, plan) = world.gathered();
         let planned = &plan.images[world.id(name).0];
-        let key = planned
-            .proofs
-            .checks
-            .as_ref()
-            .expect("a policy")
-            .key
-            .clone();
+        let checks = planned.proofs.checks.as_ref().expect("a policy");
         let mut known = Evidence::new(name, world.key(name), digest.clone());
-        known.checks = Some(Checks {
-            key,
-            passed: true,
-            time: now(),
-            findings: Vec::new(),
-            allowed: Vec::new(),
-            unused: Vec::new(),
-        });
+        known.checks = Some(checks_of(&checks.key, true));
         world.facts.evidence.insert(world.key(name), known);
         world
             .sizes
@@ -100,14 +87,7 @@ async fn a_size_nobody_remembers_is_asked_of_the_registry() {
 async fn a_finding_about_the_size_is_added_once() {
     let world = World::start(&format!("{PAIR}policy: {{ layers: {{ size: 20 }} }}\n")).await;
     let image = &world.stack.images()[0];
-    let mut checks = Checks {
-        key: Digest::of(b"policy"),
-        passed: true,
-        time: now(),
-        findings: Vec::new(),
-        allowed: Vec::new(),
-        unused: Vec::new(),
-    };
+    let mut checks = checks_of(&Digest::of(b"policy"), true);
     crate::build::proven::check_size(&mut checks, image, 20);
     assert!(checks.passed && checks.findings.is_empty());
     crate::build::proven::check_size(&mut checks, image, 21);
